@@ -1,0 +1,148 @@
+//! What the command line may say. Everything that can be judged without building or loading anything is judged here or
+//! by the value parsers, so that bad usage ends with exit code 2 before anything ran.
+
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::call::{Call, parse_call};
+
+/// Runs capsules: WebAssembly components that may start native processes and reach them again later.
+#[derive(Debug, Parser)]
+#[command(name = "capsule", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Say more on standard error: -v what the host does, -vv in detail, -vvv everything.
+    ///
+    /// Without it, warnings and what the capsule itself logs as a warning or an error are shown. The environment
+    /// variable RUST_LOG, where it is set, decides instead.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArgs),
+}
+
+/// Run calls of a capsule, in order, and print one JSON line for each.
+///
+/// Every call runs in a fresh instance of the capsule; processes that one call started can be reached by the calls
+/// after it. When the command ends, in whatever way, it ends every process that the calls started.
+#[derive(Debug, Args)]
+#[command(after_long_help = OUTPUT_HELP)]
+pub(crate) struct RunArgs {
+    /// The folder that the capsule's processes run in and may name paths of.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) workspace: PathBuf,
+
+    /// On whose behalf the calls run [default: your login name].
+    ///
+    /// Processes belong to a principal and a capsule; nobody else can name them.
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) principal: Option<String>,
+
+    /// The capsule's name [default: the file's name without its extension; for a crate folder, its package's name].
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) capsule_id: Option<String>,
+
+    /// Let the capsule run this command. May be given several times.
+    ///
+    /// The grant is for exactly this spelling: `python3` does not allow `/usr/bin/python3`. Without any, the capsule
+    /// may start nothing.
+    #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) allow: Vec<String>,
+
+    /// Let the capsule keep processes running from one call to the next.
+    #[arg(long)]
+    pub(crate) allow_persistent: bool,
+
+    /// Let the capsule's processes use the network.
+    ///
+    /// For now this changes nothing: only confinement can take the network away, and --unconfined leaves it open.
+    #[arg(long)]
+    pub(crate) network: bool,
+
+    /// Run the capsule's processes without confinement: with all your rights, on all your files.
+    ///
+    /// Confinement is not built yet, so at present this must be given.
+    #[arg(long)]
+    pub(crate) unconfined: bool,
+
+    /// A component (`.wasm`), or the folder of a capsule's crate, which is built first.
+    ///
+    /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it; the target is added
+    /// with rustup where it is missing. RUSTFLAGS is not passed on, as it is meant for programs of this machine: flags
+    /// for the capsule go into CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS or the folder's `.cargo/config.toml`.
+    #[arg(value_name = "CAPSULE")]
+    pub(crate) capsule: PathBuf,
+
+    /// What to call: `action`, `action=<json>` or `action=@file`.
+    ///
+    /// The JSON text is handed to the capsule as it is; without it the capsule gets no payload. All calls are checked
+    /// before the first one runs. One that fails does not stop those after it.
+    #[arg(value_name = "CALL", required = true, value_parser = parse_call)]
+    pub(crate) calls: Vec<Call>,
+}
+
+const OUTPUT_HELP: &str = "\
+Output, one line for each call, in order, on standard output:
+  {\"action\":…,\"result\":{\"action\":…,\"data\":…},\"ms\":…}  the capsule answered; `data` that is JSON is embedded
+  {\"action\":…,\"error\":{\"kind\":…,\"message\":…}}           the call failed
+Everything else goes to standard error.
+
+Exit code:
+  0      every call succeeded
+  1      a call failed, or its result's action is `deny` or `abort`; the capsule could not be built or loaded;
+         standard output was closed
+  2      bad usage; nothing was built and nothing ran
+  128+n  ended by signal n (HUP, INT or TERM); the call in flight is reported as `cancelled`, later ones do not run
+
+Example, in a clone of this project:
+  capsule run --unconfined --allow python3 --allow-persistent example-capsules/dev-server start get logs stop";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<RunArgs, clap::Error> {
+        let Command::Run(args) = Cli::try_parse_from([&["capsule", "run"], line].concat())?.command;
+        Ok(args)
+    }
+
+    #[test]
+    fn the_declaration_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn grants_nothing_unless_asked() {
+        let args = parse(&["x.wasm", "go"]).unwrap();
+        assert!(args.allow.is_empty() && !args.allow_persistent && !args.network && !args.unconfined);
+        assert_eq!(args.workspace, PathBuf::from("."));
+    }
+
+    #[test]
+    fn options_may_stand_between_and_after_calls() {
+        let args = parse(&["x.wasm", "a", "--allow", "sh", "b={}", "--allow=cat", "-v"]).unwrap();
+        assert_eq!(args.allow, ["sh", "cat"]);
+        assert_eq!(args.calls.iter().map(|call| call.action.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_capsule_without_a_call_is_bad_usage() {
+        assert_eq!(parse(&["x.wasm"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn empty_names_are_bad_usage() {
+        for option in ["--principal=", "--capsule-id=", "--allow="] {
+            assert_eq!(parse(&[option, "x.wasm", "go"]).unwrap_err().exit_code(), 2, "{option}");
+        }
+    }
+}

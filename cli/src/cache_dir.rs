@@ -1,0 +1,62 @@
+//! Where compiled capsules are kept between runs.
+//!
+//! What lies in this folder is run as native code, so one that others could write to is never used. A cache only saves
+//! time: where there is none to be had, the answer is `None` and nothing is said.
+
+use std::fs::{DirBuilder, Metadata};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Uid;
+
+/// `$XDG_CACHE_HOME/capsule` or `~/.cache/capsule`, created if need be.
+pub(crate) fn cache_dir() -> Option<PathBuf> {
+    // The specification of these variables asks to ignore a relative path.
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".cache")))?;
+    private_folder(&base.join("capsule"))
+}
+
+fn private_folder(path: &Path) -> Option<PathBuf> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).ok()?;
+    let path = path.canonicalize().ok()?;
+    is_private(&path.metadata().ok()?).then_some(path)
+}
+
+fn is_private(metadata: &Metadata) -> bool {
+    metadata.uid() == Uid::effective().as_raw() && metadata.mode() & 0o022 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn created_for_the_user_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let made = private_folder(&base.path().join("a/capsule")).unwrap();
+        assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o700);
+        assert_eq!(private_folder(&made), Some(made));
+    }
+
+    #[test]
+    fn one_that_others_can_write_to_is_not_used() {
+        let base = tempfile::tempdir().unwrap();
+        let made = private_folder(&base.path().join("capsule")).unwrap();
+        set_permissions(&made, Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(private_folder(&made), None);
+    }
+
+    #[test]
+    fn none_where_it_cannot_be_created() {
+        let base = tempfile::tempdir().unwrap();
+        let file = base.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(private_folder(&file.join("capsule")), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! CAPSULE: a component, or the folder of a crate that becomes one.
+//!
+//! Looked at before anything is built or loaded, so that a wrong path is bad usage with a remedy and not a complaint
+//! from deep inside a compiler.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// What CAPSULE turned out to be.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A component, and the name that its file suggests.
+    Component { name: String, bytes: Vec<u8> },
+    /// A folder with a `Cargo.toml`.
+    Crate { folder: PathBuf },
+}
+
+/// Why CAPSULE cannot be run.
+#[derive(Debug, Error)]
+pub(crate) enum BadCapsule {
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{} has no Cargo.toml: give the folder of a capsule's crate, or a .wasm file", path.display())]
+    NotACrate { path: PathBuf },
+    #[error(
+        "{} is a core WebAssembly module, and a capsule is a component: build it with \
+         `cargo build --target wasm32-wasip2`, or turn it into one with `wasm-tools component new`",
+        path.display()
+    )]
+    CoreModule { path: PathBuf },
+    #[error(
+        "{} is not a WebAssembly component: give a .wasm that was built for wasm32-wasip2, or the folder of its crate",
+        path.display()
+    )]
+    NotWasm { path: PathBuf },
+    #[error("{} has no name to call the capsule by: give one with --capsule-id", path.display())]
+    NoName { path: PathBuf },
+}
+
+/// Looks at what lies at `path`, and reads it if it is a file.
+pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
+    let unreadable = |error| BadCapsule::Unreadable { path: path.to_owned(), error };
+    if !path.metadata().map_err(unreadable)?.is_dir() {
+        let bytes = read_component(path)?;
+        let name = path.file_stem().and_then(|stem| stem.to_str());
+        let name = name.ok_or_else(|| BadCapsule::NoName { path: path.to_owned() })?.to_owned();
+        return Ok(Source::Component { name, bytes });
+    }
+    let folder = path.canonicalize().map_err(unreadable)?;
+    if folder.join("Cargo.toml").is_file() {
+        Ok(Source::Crate { folder })
+    } else {
+        Err(BadCapsule::NotACrate { path: path.to_owned() })
+    }
+}
+
+/// Reads a file that must be a component.
+pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, BadCapsule> {
+    let bytes = std::fs::read(path).map_err(|error| BadCapsule::Unreadable { path: path.to_owned(), error })?;
+    match kind(&bytes) {
+        Kind::Component => Ok(bytes),
+        Kind::CoreModule => Err(BadCapsule::CoreModule { path: path.to_owned() }),
+        Kind::Other => Err(BadCapsule::NotWasm { path: path.to_owned() }),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Component,
+    CoreModule,
+    Other,
+}
+
+/// Tells by the first eight bytes: the magic, a version, and the layer (0 a module, 1 a component).
+fn kind(bytes: &[u8]) -> Kind {
+    match bytes {
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Kind::Component,
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => Kind::CoreModule,
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn told_apart_by_the_header() {
+        assert_eq!(kind(b"\0asm\x0d\0\x01\0"), Kind::Component);
+        assert_eq!(kind(b"\0asm\x01\0\0\0rest"), Kind::CoreModule);
+        for other in [&b""[..], b"\0asm", b"(module)", b"\x7fELF\x02\x01\x01\0"] {
+            assert_eq!(kind(other), Kind::Other);
+        }
+    }
+
+    #[test]
+    fn a_folder_needs_a_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(examine(folder.path()), Err(BadCapsule::NotACrate { .. })));
+        std::fs::write(folder.path().join("Cargo.toml"), "").unwrap();
+        assert!(matches!(examine(folder.path()), Ok(Source::Crate { .. })));
+    }
+
+    #[test]
+    fn a_file_suggests_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web-server.v2.wasm");
+        std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
+        let Ok(Source::Component { name, .. }) = examine(&path) else { panic!("not a component") };
+        assert_eq!(name, "web-server.v2");
+    }
+}

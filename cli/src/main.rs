@@ -1,0 +1,40 @@
+//! The `capsule` command: runs capsules from a terminal or a script.
+//!
+//! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
+//! (from CAPSULE to a component), `run` (the calls), `report` (the lines on standard output), `interrupt` (signals),
+//! `console` (standard error).
+
+mod args;
+mod build_capsule;
+mod cache_dir;
+mod call;
+mod capsule_file;
+mod console;
+mod interrupt;
+mod report;
+mod run;
+mod user;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    console::init_logging(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            console::error(&format!("cannot start the threads to work with: {error}"));
+            return ExitCode::from(run::FAILED);
+        }
+    };
+    let code = match cli.command {
+        Command::Run(args) => runtime.block_on(run::run(args)),
+    };
+    // Not waited for: a guest that is still computing, or a write to a reader that does not read, would hold the exit
+    // up. Processes do not depend on it: `run` has ended them before it returns.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}

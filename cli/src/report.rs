@@ -1,0 +1,163 @@
+//! The lines on standard output: one JSON object for each call, and nothing else.
+//!
+//! A capsule's `data` is its own text. Where it is JSON it is embedded as it stands (numbers and the order of keys are
+//! kept, which a parse into a value tree would not do), but on one line.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// Actions of a result that count as a failed call.
+const REFUSALS: [&str; 2] = ["deny", "abort"];
+
+/// What came of one call.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The capsule answered.
+    Result { action: String, data: Option<String>, took: Duration },
+    /// It did not; `message` says what to do next.
+    Error { kind: &'static str, message: String },
+}
+
+impl Outcome {
+    /// Whether the call counts as failed for the exit code.
+    pub(crate) fn is_failure(&self) -> bool {
+        match self {
+            Self::Result { action, .. } => REFUSALS.contains(&action.as_str()),
+            Self::Error { .. } => true,
+        }
+    }
+}
+
+/// The line for one call, with its newline.
+pub(crate) fn line(call: &str, outcome: &Outcome) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = match outcome {
+        Outcome::Result { action, data, took } => {
+            let data = data.as_deref().map(embed);
+            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            serde_json::to_vec(&ResultLine { action: call, result: ResultBody { action, data }, ms })
+        }
+        Outcome::Error { kind, message } => {
+            serde_json::to_vec(&ErrorLine { action: call, error: ErrorBody { kind, message } })
+        }
+    }?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Writes a line and sees that it has left. Blocks while the reader does not read.
+pub(crate) fn write(line: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line)?;
+    stdout.flush()
+}
+
+#[derive(Serialize)]
+struct ResultLine<'a> {
+    action: &'a str,
+    result: ResultBody<'a>,
+    ms: u64,
+}
+
+#[derive(Serialize)]
+struct ResultBody<'a> {
+    action: &'a str,
+    data: Option<Data<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    action: &'a str,
+    error: ErrorBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    kind: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Text(&'a str),
+    Json(&'a RawValue),
+    JsonOnOneLine(Box<RawValue>),
+}
+
+fn embed(data: &str) -> Data<'_> {
+    let Ok(json) = serde_json::from_str::<&RawValue>(data) else {
+        return Data::Text(data);
+    };
+    if !json.get().contains(['\n', '\r']) {
+        return Data::Json(json);
+    }
+    // In valid JSON a bare line break only ever stands between tokens, where a space means the same.
+    match RawValue::from_string(json.get().replace(['\n', '\r'], " ")) {
+        Ok(json) => Data::JsonOnOneLine(json),
+        Err(_) => Data::Text(data),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(data: Option<&str>) -> String {
+        let outcome = Outcome::Result {
+            action: "continue".into(),
+            data: data.map(str::to_owned),
+            took: Duration::from_micros(12_900),
+        };
+        String::from_utf8(line("go", &outcome).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_result_in_the_order_of_the_manual() {
+        assert_eq!(
+            result(Some("{\"b\":1,\"a\":2}")),
+            "{\"action\":\"go\",\"result\":{\"action\":\"continue\",\"data\":{\"b\":1,\"a\":2}},\"ms\":12}\n"
+        );
+        assert_eq!(result(None), "{\"action\":\"go\",\"result\":{\"action\":\"continue\",\"data\":null},\"ms\":12}\n");
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        assert!(result(Some("123456789012345678901234567890.10")).contains(":123456789012345678901234567890.10}"));
+    }
+
+    #[test]
+    fn text_that_is_not_json_becomes_a_string() {
+        assert!(result(Some("two\nlines")).contains(r#""data":"two\nlines""#));
+        assert!(result(Some("")).contains(r#""data":"""#));
+    }
+
+    #[test]
+    fn json_over_several_lines_stays_on_one_and_keeps_its_meaning() {
+        let data = "\n{\r\n  \"a\": \"x\\ny\",\n \"b\": [1,\n2]\n}\n";
+        let line = result(Some(data));
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["result"]["data"], serde_json::from_str::<serde_json::Value>(data).unwrap());
+    }
+
+    #[test]
+    fn an_error_line() {
+        let outcome = Outcome::Error { kind: "trap", message: "it \"fell\"".into() };
+        assert_eq!(
+            line("go", &outcome).unwrap(),
+            b"{\"action\":\"go\",\"error\":{\"kind\":\"trap\",\"message\":\"it \\\"fell\\\"\"}}\n"
+        );
+    }
+
+    #[test]
+    fn only_refusals_and_errors_fail() {
+        let answered = |action: &str| Outcome::Result { action: action.into(), data: None, took: Duration::ZERO };
+        assert!(!answered("continue").is_failure());
+        assert!(!answered("Deny").is_failure());
+        assert!(answered("deny").is_failure() && answered("abort").is_failure());
+        assert!(Outcome::Error { kind: "host", message: String::new() }.is_failure());
+    }
+}

@@ -1,0 +1,230 @@
+//! `capsule run`: the calls, in order, and the promise that nothing outlives them.
+//!
+//! Constraints that shape it:
+//! - Every path that leads out of [`run`] after the registry was made passes `Registry::shutdown`, a panic too: the work
+//!   is a task of its own, and a panic of a task is a value to whoever waits for it.
+//! - An interrupt is heard at every moment: during a build, a load, a call, and while a line waits for a reader that
+//!   does not read. That is why lines are written by a blocking task and never waited for alone.
+//! - Lines appear as calls end. A call that failed does not stop those after it: a `stop` at the end of the command line
+//!   still gets its chance.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime};
+use capsule_host::sandbox::{Unconfined, Workspace, WorkspaceError};
+use capsule_host::supervisor::{Limits, Principal, Registry, RegistryError};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, spawn_blocking};
+
+use crate::args::RunArgs;
+use crate::build_capsule::{BuildError, build};
+use crate::cache_dir::cache_dir;
+use crate::call::Call;
+use crate::capsule_file::{BadCapsule, Source, examine, read_component};
+use crate::console::{self, Spinner};
+use crate::interrupt::{Interrupt, Interrupts};
+use crate::report::{self, Outcome};
+use crate::user::login_name;
+
+/// Every call succeeded.
+pub(crate) const SUCCEEDED: u8 = 0;
+/// A call failed, or it did not come to the calls.
+pub(crate) const FAILED: u8 = 1;
+/// The command line cannot be carried out as it stands; nothing ran.
+pub(crate) const BAD_USAGE: u8 = 2;
+
+/// Runs the command and returns its exit code. What went wrong outside of a call is on standard error by then, and
+/// nothing that was started is left.
+pub(crate) async fn run(args: RunArgs) -> u8 {
+    match try_run(args).await {
+        Ok(code) => code,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                console::error(&message);
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// Why the command ended before it had made all its calls.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error(
+        "confining a capsule's processes is not built yet, so they would run with all your rights; pass --unconfined \
+         to agree to that"
+    )]
+    Unconfined,
+    #[error("{0}; give another folder with --workspace")]
+    Workspace(#[from] WorkspaceError),
+    #[error(transparent)]
+    Capsule(BadCapsule),
+    #[error("cannot receive signals: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error("what cargo built cannot be run: {0}")]
+    Built(BadCapsule),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Runtime(#[from] runtime::BuildError),
+    #[error("cannot load {id}: {error}")]
+    Load { id: String, error: LoadError },
+    #[error("ended by {}", .0.name())]
+    Interrupted(Interrupt),
+    #[error("cannot write to standard output: {0}; the calls after this one did not run")]
+    Output(io::Error),
+    #[error("a defect of this program ended it: {0}; please report it")]
+    Panic(JoinError),
+}
+
+impl Failure {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unconfined | Self::Workspace(_) | Self::Capsule(_) => BAD_USAGE,
+            Self::Signals(_)
+            | Self::Build(_)
+            | Self::Built(_)
+            | Self::Registry(_)
+            | Self::Runtime(_)
+            | Self::Load { .. }
+            | Self::Output(_)
+            | Self::Panic(_) => FAILED,
+            Self::Interrupted(interrupt) => interrupt.exit_code(),
+        }
+    }
+
+    /// What to tell the person; nothing if they closed the output themselves, as `| head` does.
+    fn message(&self) -> Option<String> {
+        match self {
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            other => Some(other.to_string()),
+        }
+    }
+}
+
+async fn try_run(args: RunArgs) -> Result<u8, Failure> {
+    if !args.unconfined {
+        return Err(Failure::Unconfined);
+    }
+    let workspace = Workspace::open(&args.workspace)?;
+    let source = examine(&args.capsule).map_err(Failure::Capsule)?;
+    let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
+    let (name, component) = tokio::select! {
+        component = component(source) => component?,
+        interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
+    };
+
+    tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
+    let launcher = Unconfined::new();
+    let launcher = if args.allow_persistent { launcher.allow_persistent() } else { launcher };
+    let registry = Registry::new(Handle::current(), Arc::new(launcher), Limits::default())?;
+    let session = Session {
+        registry: registry.clone(),
+        principal: Principal::Named(args.principal.unwrap_or_else(login_name)),
+        options: LoadOptions {
+            capsule_id: args.capsule_id.unwrap_or(name),
+            workspace,
+            grants: Grants { commands: args.allow, persistent: args.allow_persistent, network: args.network },
+            config: Default::default(),
+        },
+        component,
+        calls: args.calls,
+        interrupts,
+    };
+    let ended = tokio::spawn(session.run()).await;
+    registry.shutdown().await;
+    ended.map_err(Failure::Panic)?
+}
+
+/// The component to run and the name that it suggests. Dropping the future ends a build.
+async fn component(source: Source) -> Result<(String, Vec<u8>), Failure> {
+    match source {
+        Source::Component { name, bytes } => Ok((name, bytes)),
+        Source::Crate { folder } => {
+            let built = build(&folder).await?;
+            Ok((built.package, read_component(&built.wasm).map_err(Failure::Built)?))
+        }
+    }
+}
+
+/// Everything that one command line asks of one capsule.
+struct Session {
+    registry: Registry,
+    principal: Principal,
+    options: LoadOptions,
+    component: Vec<u8>,
+    calls: Vec<Call>,
+    interrupts: Interrupts,
+}
+
+impl Session {
+    /// Loads the capsule and makes the calls. Leaves processes behind: the caller shuts the registry down.
+    async fn run(mut self) -> Result<u8, Failure> {
+        let id = self.options.capsule_id.clone();
+        let spinner = Spinner::start(format!("loading {id}"));
+        let runtime = runtime(&self.registry)?;
+        let capsule = tokio::select! {
+            loaded = runtime.load(self.options, &self.component) => {
+                loaded.map_err(|error| Failure::Load { id, error })?
+            }
+            interrupt = self.interrupts.next() => return Err(Failure::Interrupted(interrupt)),
+        };
+        drop(spinner);
+
+        let mut code = SUCCEEDED;
+        for call in self.calls {
+            let Call { action, payload } = call;
+            let (outcome, interrupt) = tokio::select! {
+                outcome = make(&capsule, &self.principal, &action, payload) => (outcome, None),
+                interrupt = self.interrupts.next() => {
+                    // Before the line: a reader that does not read must not keep processes alive.
+                    self.registry.shutdown().await;
+                    let message = format!("{} ended the command while this call ran", interrupt.name());
+                    (Outcome::Error { kind: "cancelled", message }, Some(interrupt))
+                }
+            };
+            if outcome.is_failure() {
+                code = FAILED;
+            }
+            print(&action, &outcome, &mut self.interrupts).await?;
+            if let Some(interrupt) = interrupt {
+                return Err(Failure::Interrupted(interrupt));
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// Makes one call. Dropping the future ends it.
+async fn make(capsule: &Capsule, principal: &Principal, action: &str, payload: Vec<u8>) -> Outcome {
+    let started = Instant::now();
+    match capsule.call(principal.clone(), action, payload).await {
+        Ok(CapsuleResult { action, data }) => Outcome::Result { action, data, took: started.elapsed() },
+        Err(error) => Outcome::Error { kind: error.kind(), message: error.to_string() },
+    }
+}
+
+/// A runtime with a cache of compiled code, or without one where its folder cannot be used.
+fn runtime(registry: &Registry) -> Result<Runtime, runtime::BuildError> {
+    match Runtime::builder(registry.clone()).cache_dir(cache_dir()).build() {
+        Err(error @ runtime::BuildError::Cache { .. }) => {
+            tracing::info!("{error}; compiled code is not kept");
+            Runtime::builder(registry.clone()).build()
+        }
+        built => built,
+    }
+}
+
+/// Prints one line, unless an interrupt comes while nobody reads it.
+async fn print(action: &str, outcome: &Outcome, interrupts: &mut Interrupts) -> Result<(), Failure> {
+    let line = report::line(action, outcome).map_err(|error| Failure::Output(error.into()))?;
+    tokio::select! {
+        written = spawn_blocking(move || report::write(&line)) => written.map_err(Failure::Panic)?.map_err(Failure::Output),
+        interrupt = interrupts.next() => Err(Failure::Interrupted(interrupt)),
+    }
+}

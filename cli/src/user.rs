@@ -1,0 +1,15 @@
+//! Who runs the command: the default principal.
+//!
+//! Asked of the system and not of `USER` or `LOGNAME`, which say what some parent process wrote there (under `sudo`, or
+//! in a container, often somebody else).
+
+use nix::unistd::{Uid, User};
+
+/// The login name of the user whose rights this process has; `uid-<n>` where the system has no name for it.
+pub(crate) fn login_name() -> String {
+    let uid = Uid::effective();
+    match User::from_uid(uid) {
+        Ok(Some(user)) if !user.name.is_empty() => user.name,
+        Ok(_) | Err(_) => format!("uid-{uid}"),
+    }
+}

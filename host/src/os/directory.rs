@@ -1,0 +1,33 @@
+//! Directories held open, and resolving a path beneath one without a window between the check and the use.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+
+/// Opens a directory, following symbolic links; the handle keeps it reachable whatever its path comes to name.
+pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
+    Ok(openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Opens the directory at `path` beneath `root`. A path that leaves `root`, also by a symbolic link, is `EXDEV`.
+pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    // EAGAIN: something was renamed meanwhile and the kernel cannot tell whether `..` stayed beneath. It goes away by
+    // itself; the bound is for a guest that renames in a loop to keep the host here.
+    for _ in 0..64 {
+        match openat2(root.as_fd(), path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Errno::AGAIN.into())
+}

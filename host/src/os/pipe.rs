@@ -1,0 +1,69 @@
+//! The host's ends of a child's standard streams.
+//!
+//! Only the host's end is made non-blocking: the flag belongs to the open file description, and the two ends of a pipe
+//! have one each, so the child keeps the blocking end that every program expects.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, Timespec, fcntl_getfl, fcntl_setfl};
+
+/// What a pipe that cannot be read into (no room for it) has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// At least one byte waits.
+    Bytes,
+    /// Nothing waits, and somebody still holds the other end.
+    Nothing,
+    /// Nothing waits and nobody holds the other end.
+    EndOfFile,
+}
+
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = fcntl_getfl(fd)?;
+    Ok(fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
+}
+
+/// How many bytes wait in the pipe.
+pub(crate) fn bytes_waiting(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(usize::try_from(rustix::io::ioctl_fionread(fd)?).unwrap_or(usize::MAX))
+}
+
+/// Tells end of file from "nothing yet" without reading.
+pub(crate) fn peek(fd: BorrowedFd<'_>) -> io::Result<Waiting> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    retry(|| poll(&mut fds, Some(&Timespec::default())))?;
+    let [polled] = &fds;
+    let revents = polled.revents();
+    Ok(if revents.contains(PollFlags::IN) {
+        Waiting::Bytes
+    } else if revents.intersects(PollFlags::HUP | PollFlags::ERR) {
+        Waiting::EndOfFile
+    } else {
+        Waiting::Nothing
+    })
+}
+
+/// Reads into two slices in turn, as the free space of a ring that wraps round is.
+pub(crate) fn read_vectored(
+    fd: BorrowedFd<'_>,
+    first: &mut [u8],
+    second: &mut [u8],
+) -> io::Result<usize> {
+    let mut slices = [IoSliceMut::new(first), IoSliceMut::new(second)];
+    Ok(retry(|| rustix::io::readv(fd, &mut slices))?)
+}
+
+pub(crate) fn write(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(retry(|| rustix::io::write(fd.as_fd(), bytes))?)
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}

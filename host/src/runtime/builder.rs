@@ -1,0 +1,214 @@
+//! The engine and its limits.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use wasmtime::component::Linker;
+use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::error::{BuildError, describe};
+use super::state::State;
+use super::ticker::Ticker;
+use crate::supervisor::Registry;
+use crate::wit;
+
+/// Core modules, linear memories and tables that one component may be made of. What the SDK builds has four, one and
+/// two; these leave room for composed components and for language runtimes that link many modules. Only memories cost
+/// something: address space.
+const CORE_INSTANCES: u32 = 64;
+const MEMORIES: u32 = 4;
+const TABLES: u32 = 16;
+
+/// An engine with limits, from which capsules are loaded. Cloning is cheap and shares it.
+///
+/// Dropping the last clone, and the last [`Capsule`](super::Capsule) loaded from it, ends its one thread. It owns no
+/// process; that is the registry's affair.
+#[derive(Clone)]
+pub struct Runtime(pub(super) Arc<Shared>);
+
+/// What all clones share.
+pub(super) struct Shared {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<State>,
+    pub(super) registry: Registry,
+    pub(super) limits: CallLimits,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) ticker: Ticker,
+}
+
+/// What one call may use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallLimits {
+    pub(super) guest_time: Duration,
+    pub(super) guest_memory: usize,
+    pub(super) hostcall_memory: usize,
+    pub(super) max_resources: usize,
+}
+
+impl Runtime {
+    /// Same as [`RuntimeBuilder::new`].
+    #[must_use]
+    pub fn builder(registry: Registry) -> RuntimeBuilder {
+        RuntimeBuilder::new(registry)
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`Runtime`].
+pub struct RuntimeBuilder {
+    registry: Registry,
+    cache_dir: Option<PathBuf>,
+    limits: CallLimits,
+    max_instances: u32,
+}
+
+impl RuntimeBuilder {
+    /// A runtime whose capsules start their processes in `registry`. The defaults:
+    ///
+    /// | | | because |
+    /// |---|---|---|
+    /// | [`guest_time`](Self::guest_time) | 10 s | an action starts, reads and decides; it does not compute for long |
+    /// | [`guest_memory`](Self::guest_memory) | 256 MiB | twice what the largest answers, 16 MiB a stream as text, need |
+    /// | [`hostcall_memory`](Self::hostcall_memory) | 64 MiB | the largest legal request carries 16 MiB of files; more is answered `too-large` up to here |
+    /// | [`max_resources`](Self::max_resources) | 4,096 | 256 pollables and what they stand for, several times over |
+    /// | [`max_instances`](Self::max_instances) | 64 | each reserves 16 GiB of address space, and no memory |
+    /// | [`cache_dir`](Self::cache_dir) | none | where compiled code may be kept is the embedder's to say |
+    #[must_use]
+    pub const fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            cache_dir: None,
+            limits: CallLimits {
+                guest_time: Duration::from_secs(10),
+                guest_memory: 256 << 20,
+                hostcall_memory: 64 << 20,
+                max_resources: 4096,
+            },
+            max_instances: 64,
+        }
+    }
+
+    /// Keeps compiled code in this folder, made for the owner alone if it is missing, so that loading a component again,
+    /// also by another process, need not compile it. What lies there is run as native code without a check: nobody else
+    /// may be able to write to it. `None` compiles every time.
+    #[must_use]
+    pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
+        self.cache_dir = dir;
+        self
+    }
+
+    /// How long a guest may compute in one call. Time in host calls, such as waiting for a process, is not counted, nor
+    /// is the time in which other tasks had the thread. A guest that goes on is ended within 20 ms after, given a thread
+    /// to run on.
+    #[must_use]
+    pub const fn guest_time(mut self, time: Duration) -> Self {
+        self.limits.guest_time = time;
+        self
+    }
+
+    /// How many bytes all linear memories of an instance may have together. A guest that asks for more is refused, which
+    /// most end themselves over.
+    #[must_use]
+    pub const fn guest_memory(mut self, bytes: usize) -> Self {
+        self.limits.guest_memory = bytes;
+        self
+    }
+
+    /// How many bytes a guest may hand to the host in one call of a host function, or as its result. One that hands over
+    /// more is ended.
+    #[must_use]
+    pub const fn hostcall_memory(mut self, bytes: usize) -> Self {
+        self.limits.hostcall_memory = bytes;
+        self
+    }
+
+    /// How many resources (handles, pollables, streams) an instance may have at once. One that makes more is ended.
+    #[must_use]
+    pub const fn max_resources(mut self, count: usize) -> Self {
+        self.limits.max_resources = count;
+        self
+    }
+
+    /// How many calls may run at once, over all capsules of the runtime; further ones wait for their turn. A guest that
+    /// waits in a host call counts.
+    #[must_use]
+    pub const fn max_instances(mut self, count: u32) -> Self {
+        self.max_instances = count;
+        self
+    }
+
+    /// Makes the engine.
+    ///
+    /// # Errors
+    /// [`BuildError`]: a limit that nothing could run under, a cache folder that cannot be used, or an engine that the
+    /// system has no room for.
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        let Self { registry, cache_dir, limits, max_instances } = self;
+        if max_instances == 0 || limits.guest_time.is_zero() || limits.guest_memory == 0 || limits.max_resources == 0 {
+            return Err(BuildError::Zero);
+        }
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            .cache(cache_dir.as_deref().map(cache).transpose()?)
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
+        let engine = Engine::new(&config).map_err(|error| BuildError::Engine(describe(&error)))?;
+        let linker = linker(&engine).map_err(|error| BuildError::Engine(describe(&error)))?;
+        let ticker = Ticker::start(engine.clone()).map_err(BuildError::Thread)?;
+        let slots = Arc::new(Semaphore::new(usize::try_from(max_instances).unwrap_or(Semaphore::MAX_PERMITS)));
+        Ok(Runtime(Arc::new(Shared { engine, linker, registry, limits, slots, ticker })))
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { registry: _, cache_dir, limits, max_instances } = self;
+        f.debug_struct("RuntimeBuilder")
+            .field("cache_dir", cache_dir)
+            .field("limits", limits)
+            .field("max_instances", max_instances)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A pool in which every call that got a slot finds its room: the totals are the slots times what a component may have.
+fn pool(max_instances: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(max_instances)
+        .total_stacks(max_instances)
+        .total_core_instances(max_instances.saturating_mul(CORE_INSTANCES))
+        .total_memories(max_instances.saturating_mul(MEMORIES))
+        .total_tables(max_instances.saturating_mul(TABLES))
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_memories_per_module(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_tables_per_module(TABLES);
+    pool
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wit::add_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+fn cache(dir: &Path) -> Result<Cache, BuildError> {
+    use std::os::unix::fs::DirBuilderExt;
+
+    let failed = |reason: String| BuildError::Cache { dir: dir.to_owned(), reason };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    let dir = made.and_then(|()| dir.canonicalize()).map_err(|error| failed(error.to_string()))?;
+    let mut config = CacheConfig::new();
+    config.with_directory(dir);
+    Cache::new(config).map_err(|error| failed(describe(&error)))
+}

@@ -1,0 +1,55 @@
+//! One call in one instance, and what its failure was.
+
+use wasmtime::component::InstancePre;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime_wasi::I32Exit;
+
+use super::bindings::EntryIndices;
+use super::capsule::CapsuleResult;
+use super::error::{CallError, describe};
+use super::state::{State, TimeUp};
+
+/// Instantiates and calls. Dropping it at any point drops the instance.
+pub(super) async fn run(
+    mut store: Store<State>,
+    component: &InstancePre<State>,
+    entry: &EntryIndices,
+    action: &str,
+    payload: &[u8],
+) -> Result<CapsuleResult, CallError> {
+    let instance = component.instantiate_async(&mut store).await.map_err(|error| {
+        // Nothing of the guest has run unless a start function did, and that fails as any guest code does.
+        if error.is::<Trap>() || error.is::<I32Exit>() || error.is::<TimeUp>() || store.data().memory.refused().is_some() {
+            failure(&error, store.data())
+        } else {
+            CallError::Host(describe(&error))
+        }
+    })?;
+    let entry = entry.load(&mut store, &instance).map_err(|error| CallError::NoEntryPoint(describe(&error)))?;
+    let result = entry.call_astrid_hook_trigger(&mut store, action, payload).await;
+    match result {
+        Ok(result) => Ok(CapsuleResult { action: result.action, data: result.data }),
+        Err(error) => Err(failure(&error, store.data())),
+    }
+}
+
+/// What made guest code fail. An engine's error says where it surfaced; the state knows what led to it.
+fn failure(error: &wasmtime::Error, state: &State) -> CallError {
+    if let Some(TimeUp(limit)) = error.downcast_ref() {
+        return CallError::GuestTime(*limit);
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::Host(describe(error));
+    }
+    if let Some(limit) = state.memory.refused() {
+        return CallError::GuestMemory(limit);
+    }
+    let message = if let Some(I32Exit(code)) = error.downcast_ref() {
+        format!("it ended itself with exit code {code} instead of returning a result")
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        trap.to_string()
+    } else {
+        describe(error)
+    };
+    CallError::Trap { message, stderr: state.stderr.tail() }
+}

@@ -1,0 +1,103 @@
+//! What goes wrong in the runtime, told so that the reader knows what to do next.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a [`Runtime`](super::Runtime) could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A limit is zero.
+    #[error("guest time, guest memory, resources and instances must all be more than zero")]
+    Zero,
+    /// The folder for compiled code cannot be used.
+    #[error("{} cannot keep compiled code: {reason}; name a folder that you may write to, or none", dir.display())]
+    Cache {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The engine could not be made; most often the address space of the process is limited.
+    #[error("the engine cannot be made: {0}; fewer instances, or no limit on address space, may help")]
+    Engine(String),
+    /// No thread could be started to measure guest time.
+    #[error("no thread can be started: {0}")]
+    Thread(io::Error),
+}
+
+/// Why a component could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// It is a core module.
+    #[error(
+        "this is a core WebAssembly module, not a component; build it for wasm32-wasip2, or make it one with \
+         `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// It is no valid component, or uses what the engine does not have.
+    #[error("this cannot be compiled: {0}")]
+    Compile(String),
+    /// It imports what is not served here, or in another shape.
+    #[error("this component wants what the host does not serve: {0}")]
+    Link(String),
+    /// Compiling was given up because the program is ending, or failed in a way that is our fault.
+    #[error("compiling did not finish: {0}")]
+    Host(String),
+}
+
+/// Why a call gave no result. The capsule can be called again after any of them but [`CallError::Cancelled`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The guest did what it may not, or gave up.
+    #[error("the capsule failed: {message}{}", said(stderr))]
+    Trap {
+        /// What happened.
+        message: String,
+        /// The end of what the guest wrote to stderr, at most 2 KiB; a panic says there what it was about.
+        stderr: String,
+    },
+    /// The guest computed for longer than it may; the time is the limit.
+    #[error("the capsule computed for more than {0:?}; have it do less in a call, or give it more guest time")]
+    GuestTime(Duration),
+    /// The guest wanted more memory than it may have, and failed over the refusal; the bytes are the limit.
+    #[error("the capsule wanted more than {} MiB of memory; have it hold less at once, or give it more", .0 >> 20)]
+    GuestMemory(usize),
+    /// The capsule was unloaded before or during the call.
+    #[error("the capsule was unloaded; load it again to call it")]
+    Cancelled,
+    /// There is nothing to call.
+    #[error("the component has no entry point for actions: {0}; export `astrid-hook-trigger`, as the SDK's macro does")]
+    NoEntryPoint(String),
+    /// The host could not run it.
+    #[error("the host could not run the call: {0}")]
+    Host(String),
+}
+
+impl CallError {
+    /// The variant as one word, for machines.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Trap { .. } => "trap",
+            Self::GuestTime(_) => "guest-time",
+            Self::GuestMemory(_) => "guest-memory",
+            Self::Cancelled => "cancelled",
+            Self::NoEntryPoint(_) => "no-entry-point",
+            Self::Host(_) => "host",
+        }
+    }
+}
+
+fn said(stderr: &str) -> String {
+    let stderr = stderr.trim();
+    if stderr.is_empty() { String::new() } else { format!("; its last words: {stderr}") }
+}
+
+/// An engine's error with its causes, in one line.
+pub(super) fn describe(error: &wasmtime::Error) -> String {
+    format!("{error:#}")
+}

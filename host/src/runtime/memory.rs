@@ -1,0 +1,68 @@
+//! The limit on an instance's linear memories.
+
+use wasmtime::ResourceLimiter;
+
+/// Counts what all memories of a store have together, and remembers a refusal: the guest's own failure that follows
+/// does not say what it was about.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limit: usize,
+    used: usize,
+    refused: bool,
+}
+
+impl Memory {
+    pub(super) const fn new(limit: usize) -> Self {
+        Self { limit, used: 0, refused: false }
+    }
+
+    /// The limit, if the guest ever ran into it.
+    pub(super) fn refused(&self) -> Option<usize> {
+        self.refused.then_some(self.limit)
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The guest's own bound; it would fail later all the same, but then we had counted it.
+            return Ok(false);
+        }
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // The pool has a bound for every table and passes it here.
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_count_together_and_a_refusal_is_remembered() {
+        let mut memory = Memory::new(100);
+        assert!(memory.memory_growing(0, 60, None).unwrap());
+        assert!(memory.memory_growing(0, 30, None).unwrap());
+        assert_eq!(memory.refused(), None);
+        assert!(!memory.memory_growing(60, 71, None).unwrap());
+        assert_eq!(memory.refused(), Some(100));
+        assert!(memory.memory_growing(60, 70, None).unwrap(), "what was refused is not counted");
+    }
+
+    #[test]
+    fn a_guests_own_bound_is_not_our_refusal() {
+        let mut memory = Memory::new(100);
+        assert!(!memory.memory_growing(0, 60, Some(50)).unwrap());
+        assert_eq!(memory.refused(), None);
+        assert!(memory.memory_growing(0, 100, None).unwrap(), "nor is it counted");
+    }
+}

@@ -1,0 +1,33 @@
+//! Loading capsules and calling them, for an embedder that has no wasmtime engine of its own.
+//!
+//! A [`Runtime`] holds the engine; [`Runtime::load`] compiles a component once and links it; [`Capsule::call`] runs one
+//! action in a fresh instance, under a principal. No instance outlives its call, so a capsule keeps state only in what it
+//! started and in what its caller passes back.
+//!
+//! What shapes the code here:
+//! - A guest is hostile until shown otherwise: its computing time, its memory and what it makes the host hold are
+//!   bounded, and whatever it does ends as a [`CallError`] of that call and touches nothing else.
+//! - Computing time is the guest's own. A guest that waits in a host call for an hour holds no thread and has used none;
+//!   one that spins gives way to other tasks with every tick.
+//! - Everything not granted is refused: WASI gives clocks and randomness and takes output, nothing else.
+//!
+//! Everything here must be called within a tokio runtime.
+
+mod bindings;
+mod builder;
+mod call;
+mod capsule;
+mod error;
+mod grants;
+mod load;
+mod memory;
+mod meter;
+mod output;
+mod state;
+mod ticker;
+
+pub use self::builder::{Runtime, RuntimeBuilder};
+pub use self::capsule::{Capsule, CapsuleResult};
+pub use self::error::{BuildError, CallError, LoadError};
+pub use self::grants::Grants;
+pub use self::load::LoadOptions;

@@ -1,0 +1,193 @@
+//! What a guest writes to stdout and stderr: line by line to `tracing`, and the last words kept for an error.
+//!
+//! Bounded in every direction: the length of a line, the total of a call, and what is kept.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi_io::async_trait;
+use wasmtime_wasi_io::bytes::Bytes;
+use wasmtime_wasi_io::poll::Pollable;
+use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
+
+/// A longer line is passed on in pieces, in bytes.
+const MAX_LINE: usize = 8 * 1024;
+/// What is passed on of one stream in one call, in bytes; the rest is dropped, and said to be.
+const MAX_TOTAL: usize = 1024 * 1024;
+/// What is kept for an error, in bytes.
+const TAIL: usize = 2 * 1024;
+/// What a guest may write at once, in bytes.
+const PERMIT: usize = 64 * 1024;
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stream {
+    /// Passed on as `info`.
+    Stdout,
+    /// Passed on as `warn`.
+    Stderr,
+}
+
+/// One stream of one instance. Clones are the same stream.
+#[derive(Clone, Debug)]
+pub(super) struct Output(Arc<Mutex<Lines>>);
+
+#[derive(Debug)]
+struct Lines {
+    capsule: Arc<str>,
+    stream: Stream,
+    line: Vec<u8>,
+    total: usize,
+    tail: Vec<u8>,
+}
+
+impl Output {
+    pub(super) fn new(capsule: Arc<str>, stream: Stream) -> Self {
+        Self(Arc::new(Mutex::new(Lines { capsule, stream, line: Vec::new(), total: 0, tail: Vec::new() })))
+    }
+
+    /// The end of what was written, at most 2 KiB.
+    pub(super) fn tail(&self) -> String {
+        String::from_utf8_lossy(&self.lock().tail).into_owned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    fn write(&mut self, bytes: &[u8]) {
+        keep_end(&mut self.tail, bytes);
+        let room = MAX_TOTAL.saturating_sub(self.total);
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        let full = room > 0 && taken.len() < bytes.len();
+        self.total = self.total.saturating_add(bytes.len());
+        for piece in taken.split_inclusive(|byte| *byte == b'\n') {
+            for part in piece.chunks(MAX_LINE) {
+                if self.line.len() + part.len() > MAX_LINE {
+                    self.emit();
+                }
+                self.line.extend_from_slice(part);
+            }
+            if piece.ends_with(b"\n") {
+                self.emit();
+            }
+        }
+        if full {
+            self.emit();
+            let capsule = &*self.capsule;
+            tracing::warn!(target: "capsule", capsule, "more than 1 MiB of output in a call; the rest is dropped");
+        }
+    }
+
+    fn emit(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end_matches(['\r', '\n']);
+        let capsule = &*self.capsule;
+        match self.stream {
+            Stream::Stdout => tracing::info!(target: "capsule", capsule, stream = "stdout", "{line}"),
+            Stream::Stderr => tracing::warn!(target: "capsule", capsule, stream = "stderr", "{line}"),
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.emit();
+        }
+    }
+}
+
+/// Appends, and drops from the front what is more than [`TAIL`].
+fn keep_end(tail: &mut Vec<u8>, bytes: &[u8]) {
+    let bytes = bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or(bytes);
+    let excess = (tail.len() + bytes.len()).saturating_sub(TAIL);
+    tail.drain(..excess.min(tail.len()));
+    tail.extend_from_slice(bytes);
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.lock().write(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(PERMIT)
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.lock().write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_the_end_of_everything_written() {
+        let mut whole = Vec::new();
+        let mut tail = Vec::new();
+        for size in [0, 1, TAIL - 1, 3, TAIL, 2 * TAIL + 5, 7] {
+            let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8 ^ (size % 256) as u8).collect();
+            whole.extend_from_slice(&bytes);
+            keep_end(&mut tail, &bytes);
+            assert_eq!(tail, whole[whole.len().saturating_sub(TAIL)..]);
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_held_to_its_limit() {
+        let output = Output::new("c".into(), Stream::Stdout);
+        for _ in 0..40 {
+            output.lock().write(&[b'a'; 1000]);
+            assert!(output.lock().line.len() <= MAX_LINE);
+        }
+        output.lock().write(&[b'a'; 3 * MAX_LINE]);
+        assert!(output.lock().line.len() <= MAX_LINE);
+    }
+}

@@ -1,0 +1,102 @@
+//! What a store of the runtime holds, and how the engine's hooks act on it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::ResourceTable;
+use wasmtime::{CallHook, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::builder::{CallLimits, Shared};
+use super::grants::Grants;
+use super::load::LoadOptions;
+use super::memory::Memory;
+use super::meter::Meter;
+use super::output::{Output, Stream};
+use crate::supervisor::{Owner, Principal};
+use crate::wit::{ProcessCtx, ProcessCtxView, ProcessView};
+
+/// Everything of one instance.
+pub(super) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    process: ProcessCtx,
+    grants: Grants,
+    pub(super) memory: Memory,
+    meter: Meter,
+    pub(super) stderr: Output,
+}
+
+/// The guest's time is used up.
+#[derive(Debug, thiserror::Error)]
+#[error("guest time is used up")]
+pub(super) struct TimeUp(pub(super) std::time::Duration);
+
+impl State {
+    pub(super) fn new(runtime: &Shared, options: &LoadOptions, principal: Principal, unload: CancellationToken) -> Self {
+        let owner = Owner { principal, capsule: options.capsule_id.clone() };
+        let process = ProcessCtx::builder(&runtime.registry, owner, options.workspace.clone())
+            .unload(unload)
+            .capabilities(options.grants.capabilities())
+            .config(options.config.clone())
+            .build();
+        let capsule: Arc<str> = options.capsule_id.as_str().into();
+        let stderr = Output::new(Arc::clone(&capsule), Stream::Stderr);
+        let wasi = WasiCtx::builder()
+            .stdout(Output::new(capsule, Stream::Stdout))
+            .stderr(stderr.clone())
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        let CallLimits { guest_time, guest_memory, hostcall_memory: _, max_resources } = runtime.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(max_resources);
+        Self {
+            wasi,
+            table,
+            process,
+            grants: options.grants.clone(),
+            memory: Memory::new(guest_memory),
+            meter: Meter::new(guest_time),
+            stderr,
+        }
+    }
+
+    /// A store over this state with every limit set.
+    pub(super) fn into_store(self, runtime: &Shared) -> Store<Self> {
+        let mut store = Store::new(&runtime.engine, self);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(runtime.limits.hostcall_memory);
+        store.set_max_component_handles(runtime.limits.max_resources);
+        store.call_hook(|mut store, hook| {
+            let meter = &mut store.data_mut().meter;
+            match hook {
+                CallHook::CallingWasm | CallHook::ReturningFromHost => meter.run(Instant::now()),
+                CallHook::CallingHost | CallHook::ReturningFromWasm => meter.pause(Instant::now()),
+            }
+            Ok(())
+        });
+        // The epoch is only the occasion to look: it goes on during host calls, and the meter does not. The engine calls
+        // this as it does a host function, so giving way is not guest time either.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|store| match store.data().meter.exceeded(Instant::now()) {
+            Some(limit) => Err(TimeUp(limit).into()),
+            None => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
+        });
+        store
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl ProcessView for State {
+    fn process(&mut self) -> ProcessCtxView<'_> {
+        ProcessCtxView { ctx: &mut self.process, table: &mut self.table, hooks: &mut self.grants }
+    }
+}

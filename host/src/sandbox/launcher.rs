@@ -1,0 +1,78 @@
+//! The interface between the supervisor and what starts its children.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::Workspace;
+use crate::os::child::Child;
+use crate::os::spawn::Started;
+
+/// Starts commands, in whatever confinement it stands for.
+pub trait Launcher: fmt::Debug + Send + Sync + 'static {
+    /// Starts a command as the leader of its own process group.
+    ///
+    /// Called on a thread that may block, inside the registry's tokio runtime.
+    ///
+    /// # Errors
+    /// [`LaunchError`] says whether the program or the host was at fault; in either case nothing runs.
+    fn launch(&self, launch: Launch) -> Result<Launched, LaunchError>;
+
+    /// Whether a process that no instance holds may be started (`spawn-persistent`; contract S10 and B2).
+    fn supports_persistent(&self) -> bool;
+}
+
+/// What to start. Made by the registry from a request that was checked and allowed.
+#[derive(Debug)]
+pub struct Launch {
+    pub(crate) cmd: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) workspace: Workspace,
+    pub(crate) cwd: OwnedFd,
+    pub(crate) stdin: bool,
+}
+
+/// A command that runs. Dropping it ends the command and its group.
+#[derive(Debug)]
+pub struct Launched {
+    pub(crate) child: Child,
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+impl From<Started> for Launched {
+    fn from(started: Started) -> Self {
+        let Started {
+            child,
+            stdin,
+            stdout,
+            stderr,
+        } = started;
+        Self {
+            child,
+            stdin,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+/// Why a command did not start (contract S6).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// There is no such program, or its interpreter is missing.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// The program is there and may not be executed.
+    #[error("permission denied: {0}")]
+    PermissionDenied(String),
+    /// The program may be executed and cannot be.
+    #[error("cannot be executed: {0}")]
+    ExecFailed(String),
+    /// The host ran out of something.
+    #[error("the host could not start a process: {0}")]
+    Host(#[source] io::Error),
+}

@@ -1,0 +1,160 @@
+//! The one directory that a capsule's commands work in (contract S3).
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::os::directory;
+
+/// A directory, held open. Cloning is cheap and shares the handle.
+#[derive(Clone, Debug)]
+pub struct Workspace(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+/// Why a directory cannot be a workspace.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkspaceError {
+    /// It does not exist, is no directory, or may not be opened.
+    #[error("the workspace {path:?} cannot be opened: {source}; name a directory that exists")]
+    Open {
+        /// The path as given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is `/`: everything would be in it.
+    #[error(
+        "the root directory cannot be a workspace; name the folder that the capsule is to work in"
+    )]
+    Root,
+}
+
+/// Why a working directory was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CwdError {
+    /// It is outside of the workspace, or leads there.
+    Escape,
+    /// There is no such directory.
+    Missing,
+}
+
+impl Workspace {
+    /// Opens `path`; from here on it is this directory, whatever the path comes to name.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`] where it cannot be opened or is the root directory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WorkspaceError> {
+        let path = path.as_ref();
+        let opened = path
+            .canonicalize()
+            .and_then(|path| Ok((directory::open(&path)?, path)));
+        let (handle, path) = opened.map_err(|source| WorkspaceError::Open {
+            path: path.into(),
+            source,
+        })?;
+        if path.parent().is_none() {
+            return Err(WorkspaceError::Root);
+        }
+        Ok(Self(Arc::new(Inner { path, handle })))
+    }
+
+    /// Where the workspace was when it was opened: absolute, without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Opens the directory that `cwd` names beneath the workspace, and the workspace itself without one.
+    pub(crate) fn resolve(&self, cwd: Option<&str>) -> Result<OwnedFd, CwdError> {
+        let cwd = cwd.unwrap_or(".");
+        // A `..` is refused as written, also where it would stay inside: what it means depends on the symbolic links
+        // before it, and nobody needs it.
+        let leaves = |component| {
+            matches!(
+                component,
+                Component::ParentDir | Component::RootDir | Component::Prefix(_)
+            )
+        };
+        if Path::new(cwd).components().any(leaves) {
+            return Err(CwdError::Escape);
+        }
+        directory::open_beneath(self.0.handle.as_fd(), cwd).map_err(|error| {
+            match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::XDEV) => CwdError::Escape,
+                _ => CwdError::Missing,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn s3_a_cwd_stays_beneath_the_workspace() {
+        let outside = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a/b")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        symlink("a/b", root.path().join("inside")).unwrap();
+        symlink("../..", root.path().join("a/b/up-too-far")).unwrap();
+        symlink("../../..", root.path().join("a/b/out")).unwrap();
+        symlink(outside.path(), root.path().join("absolute")).unwrap();
+        symlink(root.path().join("a"), root.path().join("absolute-inside")).unwrap();
+        symlink("loop", root.path().join("loop")).unwrap();
+        let workspace = Workspace::open(root.path()).unwrap();
+
+        for good in [
+            None,
+            Some("."),
+            Some("a"),
+            Some("a/b"),
+            Some("./a//b/"),
+            Some("inside"),
+            Some("a/b/up-too-far"),
+        ] {
+            assert!(workspace.resolve(good).is_ok(), "{good:?}");
+        }
+        for escape in [
+            "/",
+            "/tmp",
+            "..",
+            "a/..",
+            "a/../..",
+            "missing/../..",
+            "a/b/out",
+            "absolute",
+            "absolute-inside",
+        ] {
+            assert_eq!(
+                workspace.resolve(Some(escape)).unwrap_err(),
+                CwdError::Escape,
+                "{escape}"
+            );
+        }
+        for missing in ["", "missing", "a/missing", "file", "file/a", "loop", "a\0b"] {
+            assert_eq!(
+                workspace.resolve(Some(missing)).unwrap_err(),
+                CwdError::Missing,
+                "{missing}"
+            );
+        }
+    }
+
+    #[test]
+    fn b1_the_root_is_no_workspace() {
+        assert!(matches!(Workspace::open("/"), Err(WorkspaceError::Root)));
+    }
+}

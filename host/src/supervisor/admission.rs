@@ -1,0 +1,87 @@
+//! From a request to a running command: the checks in the order of contract S4, then the quotas, then the launch.
+
+use std::os::fd::OwnedFd;
+
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::registry::{Ask, Gate, Inner};
+use super::request::{SpawnRequest, Tier};
+use super::{Error, Principal};
+use crate::sandbox::{CwdError, Launch, Launched, Workspace};
+
+/// A command that runs and is not supervised yet. Dropping it ends the command, then gives the permits back.
+pub(crate) struct Fresh<P> {
+    pub(crate) launched: Launched,
+    pub(crate) permits: P,
+    /// A shutdown waits for it.
+    pub(crate) token: TaskTrackerToken,
+}
+
+impl Inner {
+    /// Everything that can refuse a request without any trace of it. Returns the working directory, open.
+    pub(crate) fn admit(
+        &self,
+        request: &SpawnRequest,
+        principal: &Principal,
+        workspace: &Workspace,
+        gate: &mut dyn Gate,
+        tier: Tier,
+    ) -> Result<OwnedFd, Error> {
+        if !gate.allows(Ask::Process) {
+            return Err(Error::CapabilityDenied);
+        }
+        request.check(tier, &self.limits)?;
+        if !gate.allows(Ask::Command(request.view())) {
+            return Err(Error::CapabilityDenied);
+        }
+        let cwd = workspace
+            .resolve(request.cwd.as_deref())
+            .map_err(|error| match error {
+                CwdError::Escape => Error::BoundaryEscape,
+                CwdError::Missing => {
+                    Error::InvalidInput("cwd is no directory in the workspace".into())
+                }
+            })?;
+        if tier == Tier::Persistent {
+            if !gate.allows(Ask::Persistent) {
+                return Err(Error::CapabilityDenied);
+            }
+            if *principal == Principal::Anonymous || !self.launcher.supports_persistent() {
+                return Err(Error::PersistUnsupported);
+            }
+        }
+        if request.wants_limits() {
+            return Err(Error::LimitUnenforceable(
+                "this host enforces no resource limits".into(),
+            ));
+        }
+        Ok(cwd)
+    }
+
+    /// Starts the command. Dropped half-way, it ends what was started.
+    pub(crate) async fn launch<P: Send + 'static>(
+        &self,
+        launch: Launch,
+        permits: P,
+    ) -> Result<Fresh<P>, Error> {
+        let token = self.tasks.tracker.token();
+        // After the token is taken: either the shutdown waits for this launch, or this launch sees the shutdown.
+        if self.tasks.closing.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let launcher = std::sync::Arc::clone(&self.launcher);
+        // Looking for a program and making a process take a millisecond, and more on a busy disk.
+        let launching = self.tasks.runtime.spawn_blocking(move || {
+            launcher.launch(launch).map(|launched| Fresh {
+                launched,
+                permits,
+                token,
+            })
+        });
+        match launching.await {
+            Ok(fresh) => Ok(fresh?),
+            Err(error) if error.is_cancelled() => Err(Error::Cancelled),
+            Err(_) => Err(Error::Host("the launcher panicked".into())),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a call answers when it does not do what was asked.
+
+use crate::sandbox::LaunchError;
+
+/// Why a call failed. Each variant is one case of the interface's `error-code`, or one documented prefix of its
+/// `unknown`, whose text is what `Display` gives here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The embedder did not grant it.
+    #[error("capability-denied: not granted by the embedder")]
+    CapabilityDenied,
+    /// The request is malformed; the text says where. Nothing ran.
+    #[error("invalid-input: {0}")]
+    InvalidInput(String),
+    /// The working directory is not inside the workspace.
+    #[error("boundary-escape: the working directory leads out of the workspace")]
+    BoundaryEscape,
+    /// The principal has as many processes, or as much ring memory, as it may have.
+    #[error("quota: too many processes, or too much memory for their output")]
+    Quota,
+    /// More bytes than one call may carry.
+    #[error("too-large")]
+    TooLarge,
+    /// The stream was closed, by the guest, the child or its exit.
+    #[error("closed")]
+    Closed,
+    /// The capsule is being unloaded or the registry is shutting down.
+    #[error("cancelled")]
+    Cancelled,
+    /// The time given to `wait` passed; the process runs on.
+    #[error("wait-timeout")]
+    WaitTimeout,
+    /// This owner has no process by this id (contract I3), or the cursor is not one of it.
+    #[error("no-such-process")]
+    NoSuchProcess,
+    /// Too many ids are retained: release some.
+    #[error("registry-full: too many ids are retained, release exited ones")]
+    RegistryFull,
+    /// A persistent process needs an authenticated principal, and a host that can hold it.
+    #[error("persist-unsupported")]
+    PersistUnsupported,
+    /// There is no such program.
+    #[error("not-found: {0}")]
+    NotFound(String),
+    /// The program may not be executed.
+    #[error("permission-denied: {0}")]
+    PermissionDenied(String),
+    /// The program cannot be executed.
+    #[error("exec-failed: {0}")]
+    ExecFailed(String),
+    /// A resource limit was asked for that this host cannot hold; it is never accepted and ignored.
+    #[error("limit-unenforceable: {0}")]
+    LimitUnenforceable(String),
+    /// This host does not have it yet.
+    #[error("unimplemented: {0}")]
+    Unimplemented(&'static str),
+    /// The host itself failed; the process was not started, or was ended.
+    #[error("host: {0}")]
+    Host(String),
+}
+
+impl From<LaunchError> for Error {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::NotFound(what) => Self::NotFound(what),
+            LaunchError::PermissionDenied(what) => Self::PermissionDenied(what),
+            LaunchError::ExecFailed(what) => Self::ExecFailed(what),
+            LaunchError::Host(error) => Self::Host(format!("could not start a process: {error}")),
+        }
+    }
+}

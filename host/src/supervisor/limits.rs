@@ -1,0 +1,155 @@
+//! Every default and ceiling of the supervisor, in one place (contract Q4).
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// What guests may ask for and what they get when they ask for nothing. All of it is the embedder's to set:
+///
+/// ```
+/// use capsule_host::supervisor::Limits;
+///
+/// let limits = Limits { processes_per_principal: 64, ..Limits::default() };
+/// assert_eq!(limits.ring_default, 1024 * 1024);
+/// ```
+///
+/// Sizes are in bytes. A guest's number above a ceiling is treated as the ceiling unless a field says otherwise.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Processes of one principal that run at once, over all capsules and all tiers (`quota` beyond it). 8.
+    pub processes_per_principal: usize,
+    /// Ids, live and exited, that one capsule retains for one principal (`registry-full` beyond it). 32.
+    pub retained_per_owner: usize,
+    /// Ids that the whole registry retains (`registry-full` beyond it). 4096.
+    pub retained_total: usize,
+    /// Memory that the log rings of one principal could take, both streams of each process at their full size (`quota`
+    /// beyond it). 64 MiB.
+    pub ring_memory_per_principal: usize,
+    /// Size of each stream's ring where none is asked for. 1 MiB.
+    pub ring_default: usize,
+    /// Smallest ring. 4 KiB.
+    pub ring_min: usize,
+    /// Largest ring. 8 MiB.
+    pub ring_max: usize,
+    /// Output of each stream that `spawn` captures; a command that prints more is ended (`too-large`). 16 MiB.
+    pub capture_max: usize,
+    /// Longest stdin prelude (`too-large` beyond it). 4 MiB.
+    pub prelude_max: usize,
+    /// Most bytes of one `write-stdin` (`too-large` beyond it). 1 MiB.
+    pub write_max: usize,
+    /// Most bytes that one `read-since` returns. 4 MiB.
+    pub read_max: usize,
+    /// Bytes waiting to be written to one process's stdin whose callers have gone away. Beyond it, a write whose caller
+    /// goes away before its turn is withdrawn whole. 4 MiB.
+    pub abandoned_writes_max: usize,
+    /// Longest `wait` on an id. 5 minutes.
+    pub wait_max: Duration,
+    /// Time between TERM and KILL where none is given. 5 seconds.
+    pub grace_default: Duration,
+    /// Longest time between TERM and KILL. 30 seconds.
+    pub grace_max: Duration,
+    /// Time between TERM and KILL when the registry shuts down. 1 second.
+    pub grace_shutdown: Duration,
+    /// Longest life of a persistent process, and its life where none is asked for. 6 hours.
+    pub lifetime_max: Duration,
+    /// How long a persistent process may go untouched where nothing is asked for; at most `lifetime_max`. 30 minutes.
+    pub idle_default: Duration,
+    /// How long an exited process keeps its id and output where nothing is asked for. 5 minutes.
+    pub retention_default: Duration,
+    /// The longest such time. 1 hour.
+    pub retention_max: Duration,
+    /// How long a pipe that something outside of an ended process still holds is kept open once it is empty. 1 second.
+    pub drain_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            processes_per_principal: 8,
+            retained_per_owner: 32,
+            retained_total: 4096,
+            ring_memory_per_principal: 64 * MIB,
+            ring_default: MIB,
+            ring_min: 4 * KIB,
+            ring_max: 8 * MIB,
+            capture_max: 16 * MIB,
+            prelude_max: 4 * MIB,
+            write_max: MIB,
+            read_max: 4 * MIB,
+            abandoned_writes_max: 4 * MIB,
+            wait_max: Duration::from_secs(5 * 60),
+            grace_default: Duration::from_secs(5),
+            grace_max: Duration::from_secs(30),
+            grace_shutdown: Duration::from_secs(1),
+            lifetime_max: Duration::from_secs(6 * 60 * 60),
+            idle_default: Duration::from_secs(30 * 60),
+            retention_default: Duration::from_secs(5 * 60),
+            retention_max: Duration::from_secs(60 * 60),
+            drain_time: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn ring_size(&self, asked: Option<u32>) -> usize {
+        asked
+            .map_or(self.ring_default, |asked| {
+                usize::try_from(asked).unwrap_or(usize::MAX)
+            })
+            .clamp(self.ring_min.min(self.ring_max), self.ring_max)
+            .max(1)
+    }
+
+    pub(crate) fn wait(&self, asked: Duration) -> Duration {
+        asked.min(self.wait_max)
+    }
+
+    pub(crate) fn grace(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(self.grace_default).min(self.grace_max)
+    }
+
+    pub(crate) fn lifetime(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(self.lifetime_max).min(self.lifetime_max)
+    }
+
+    pub(crate) fn idle(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(self.idle_default).min(self.lifetime_max)
+    }
+
+    pub(crate) fn retention(&self, asked: Option<Duration>) -> Duration {
+        asked
+            .unwrap_or(self.retention_default)
+            .min(self.retention_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l5_ring_sizes_are_clamped() {
+        let limits = Limits::default();
+        assert_eq!(limits.ring_size(None), MIB);
+        assert_eq!(limits.ring_size(Some(0)), 4 * KIB);
+        assert_eq!(limits.ring_size(Some(5000)), 5000);
+        assert_eq!(limits.ring_size(Some(u32::MAX)), 8 * MIB);
+    }
+
+    #[test]
+    fn x4_k2_t1_t2_t3_times_are_clamped_to_their_ceilings() {
+        let limits = Limits::default();
+        assert_eq!(limits.wait(Duration::MAX), limits.wait_max);
+        assert_eq!(limits.wait(Duration::ZERO), Duration::ZERO);
+        assert_eq!(limits.grace(None), limits.grace_default);
+        assert_eq!(limits.grace(Some(Duration::MAX)), limits.grace_max);
+        assert_eq!(limits.grace(Some(Duration::ZERO)), Duration::ZERO);
+        assert_eq!(limits.lifetime(None), limits.lifetime_max);
+        assert_eq!(limits.lifetime(Some(Duration::MAX)), limits.lifetime_max);
+        assert_eq!(limits.idle(None), limits.idle_default);
+        assert_eq!(limits.idle(Some(Duration::MAX)), limits.lifetime_max);
+        assert_eq!(limits.retention(None), limits.retention_default);
+        assert_eq!(limits.retention(Some(Duration::MAX)), limits.retention_max);
+    }
+}

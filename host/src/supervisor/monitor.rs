@@ -1,0 +1,168 @@
+//! The one task that owns a process's child.
+//!
+//! It alone signals the child, reaps it and decides what comes next; everybody else sends it a request and watches the
+//! status that it publishes. What it decides is in `lifecycle`; here it is carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::lifecycle::{Action, End, Event, Lifecycle};
+use super::output::Flow;
+use super::process::{Process, Status, Tenure};
+use super::quota::Permit;
+use super::timers::Timer;
+use super::{Error, ExitInfo, Signal};
+use crate::os::child::Child;
+
+/// What callers ask of the monitor.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Signal {
+        signal: Signal,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    End {
+        end: End,
+        grace: Duration,
+    },
+    Release {
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+pub(crate) struct Monitor {
+    pub(crate) child: Child,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Request>,
+    pub(crate) flow_changed: Arc<Notify>,
+    pub(crate) timer: Timer,
+    pub(crate) closing: CancellationToken,
+    pub(crate) grace_shutdown: Duration,
+    pub(crate) ends_when_full: bool,
+    pub(crate) slot: Option<Permit>,
+    pub(crate) tenure: Option<Tenure>,
+    pub(crate) process: Arc<Process>,
+}
+
+pub(crate) async fn run(mut monitor: Monitor) {
+    let mut closing = false;
+    while !monitor.lifecycle.is_gone() {
+        monitor
+            .timer
+            .set(monitor.lifecycle.deadline(monitor.process.touched()));
+        tokio::select! {
+            exited = monitor.child.exited(), if monitor.lifecycle.is_alive() => monitor.reap(exited),
+            Some(request) = monitor.inbox.recv() => monitor.answer(request),
+            () = monitor.flow_changed.notified() => {}
+            () = monitor.timer.due() => monitor.on(Event::Deadline),
+            () = monitor.closing.cancelled(), if !closing => {
+                closing = true;
+                monitor.on(Event::End { end: End::Shutdown, grace: monitor.grace_shutdown });
+            }
+        }
+        monitor.look_at_outputs();
+    }
+}
+
+impl Monitor {
+    fn on(&mut self, event: Event) {
+        for action in self
+            .lifecycle
+            .on(event, Instant::now(), self.process.touched())
+        {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Terminate => {
+                for signal in [Signal::Term, Signal::Cont] {
+                    // A signal that cannot be sent is followed by KILL.
+                    drop(self.child.signal(signal.into()));
+                }
+            }
+            Action::Kill => self.child.kill(),
+            Action::Drain => {
+                self.process.stdout.tree_ended();
+                self.process.stderr.tree_ended();
+            }
+            Action::FreeSlot => {
+                self.process.stdin.break_off();
+                self.slot = None;
+            }
+            Action::Remove => {
+                self.tenure = None;
+                self.process.stdout.close();
+                self.process.stderr.close();
+                let exit = self.lifecycle.exit();
+                self.status
+                    .send_modify(|status| *status = Status { exit, gone: true });
+            }
+            Action::Publish => {
+                let exit = self.lifecycle.exit();
+                self.status.send_modify(|status| status.exit = exit);
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Signal { signal, reply } => {
+                let sent = if self.lifecycle.is_alive() {
+                    self.child.signal(signal.into())
+                } else {
+                    Ok(())
+                };
+                // The caller may be gone by now.
+                drop(reply.send(sent.map_err(|error| Error::Host(format!("signal: {error}")))));
+            }
+            Request::End { end, grace } => self.on(Event::End { end, grace }),
+            Request::Release { reply } => {
+                self.on(Event::Release);
+                let _ = reply.send(self.lifecycle.is_gone());
+            }
+        }
+    }
+
+    fn reap(&mut self, exited: std::io::Result<()>) {
+        if exited.is_err() {
+            // The runtime is going down. Reaping kills first, so the wait is short.
+            self.child.kill();
+        }
+        let exit = match self.child.reap() {
+            Ok(raw) => ExitInfo {
+                exit_code: raw.code,
+                signal: raw.signal,
+            },
+            // Somebody else in this program waited for a child that is not theirs. How it ended is lost, and nothing is
+            // made up in its place.
+            Err(error) => {
+                tracing::error!(%error, "a child was reaped by somebody else");
+                ExitInfo {
+                    exit_code: None,
+                    signal: None,
+                }
+            }
+        };
+        self.on(Event::Exited(exit));
+    }
+
+    fn look_at_outputs(&mut self) {
+        let flows = [self.process.stdout.flow(), self.process.stderr.flow()];
+        if self.ends_when_full && flows.contains(&Flow::Parked) {
+            self.on(Event::End {
+                end: End::Overflow,
+                grace: Duration::ZERO,
+            });
+        }
+        if self.lifecycle.is_draining() && !flows.contains(&Flow::Reading) {
+            self.on(Event::Settled);
+        }
+    }
+}

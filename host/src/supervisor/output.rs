@@ -1,0 +1,294 @@
+//! One output stream of a process: its ring, its pipe, and everything that may be done to the two.
+//!
+//! The pipe lies under the same lock as the ring, so that whoever makes room can refill the ring at once: a reader that
+//! acknowledges bytes of a full ring finds the next ones there, without waiting for a task to be scheduled. The lock is
+//! held for one read of what waits in the pipe, or for one slice of a copy, never across an await.
+//!
+//! The reader task waits for the pipe; consumers never wait. A ring that is full under backpressure is *parked*: the task
+//! sleeps and the consumers do the reading, until one of them finds the pipe empty and hands it back.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+use super::cursor::Position;
+use super::ring::{Drained, Overflow, Ring};
+use super::text;
+use crate::os::pipe::{self, Waiting};
+use crate::os::readiness;
+
+/// Most bytes copied out under one hold of the lock.
+const SLICE: usize = 64 * 1024;
+
+/// Where the bytes of the stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// On their way: the reader task reads whatever comes.
+    Reading,
+    /// Bytes wait in the pipe and the ring has no room for them.
+    Parked,
+    /// There will be no more.
+    Ended,
+}
+
+/// What one attempt to read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pumped {
+    /// Bytes arrived; there may be more.
+    More,
+    /// The pipe is empty.
+    Empty,
+    /// Bytes wait that there is no room for.
+    Full,
+    /// The stream has ended.
+    Ended,
+}
+
+/// Bytes of a stream, with where the reader is after them.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) data: Vec<u8>,
+    pub(crate) next: Position,
+    /// The stream has ended and the chunk reaches its end.
+    pub(crate) at_end: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Output {
+    state: Mutex<State>,
+    /// Wakes the reader task: the pipe is its again, or the tree has ended, or the stream was closed.
+    pub(crate) reader: Notify,
+    /// Wakes the monitor: the flow is another.
+    flow_changed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    /// Gone once the stream has ended. The reader task waits on its own reference and drops it then.
+    pipe: Option<Arc<AsyncFd<OwnedFd>>>,
+    flow: Flow,
+    /// Once the tree has ended: how much of what lay in the pipe then is still unread.
+    residue: Option<usize>,
+}
+
+impl Output {
+    /// Needs a tokio runtime with its I/O driver. `pipe` is non-blocking.
+    pub(crate) fn new(
+        pipe: OwnedFd,
+        capacity: usize,
+        overflow: Overflow,
+        flow_changed: Arc<Notify>,
+    ) -> io::Result<Self> {
+        let pipe = Arc::new(readiness::watch(pipe, Interest::READABLE)?);
+        let state = State {
+            ring: Ring::new(capacity, overflow),
+            pipe: Some(pipe),
+            flow: Flow::Reading,
+            residue: None,
+        };
+        Ok(Self {
+            state: Mutex::new(state),
+            reader: Notify::new(),
+            flow_changed,
+        })
+    }
+
+    /// The pipe to wait on, while the stream has not ended.
+    pub(crate) fn pipe(&self) -> Option<Arc<AsyncFd<OwnedFd>>> {
+        self.lock().pipe.clone()
+    }
+
+    pub(crate) fn flow(&self) -> Flow {
+        self.lock().flow
+    }
+
+    /// Reads once, as much as waits and fits.
+    pub(crate) fn pump(&self) -> Pumped {
+        let mut state = self.lock();
+        let before = state.flow;
+        let pumped = state.pump();
+        if state.flow != before {
+            self.flow_changed.notify_one();
+        }
+        pumped
+    }
+
+    /// The tree has ended: all that it wrote is in the ring or in the pipe.
+    pub(crate) fn tree_ended(&self) {
+        let mut state = self.lock();
+        state.residue = Some(state.pipe.as_ref().map_or(0, |pipe| {
+            // Without an answer, only end of file or the drain time can tell that all was read.
+            pipe::bytes_waiting(pipe.get_ref().as_fd()).unwrap_or(0)
+        }));
+        drop(state);
+        self.reader.notify_one();
+    }
+
+    /// Whether all that an ended tree wrote was read: from here on, only something outside of it can write.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.lock().residue == Some(0)
+    }
+
+    /// Ends the stream from the host's side.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        if state.flow != Flow::Ended {
+            state.end();
+            self.flow_changed.notify_one();
+        }
+        drop(state);
+        self.reader.notify_one();
+    }
+
+    /// Bytes from where a reader is (from the oldest without a position), at most `max`. Acknowledges what is before it.
+    pub(crate) fn read_since(&self, position: Option<Position>, max: usize) -> Chunk {
+        let mut state = self.lock();
+        let mut at = position.unwrap_or(Position {
+            offset: state.ring.start(),
+            dropped: 0,
+        });
+        if position.is_some() {
+            state.ring.acknowledge(at.offset);
+            state = self.refill(state);
+        }
+        // What is gone by now, this reader can never get.
+        let gone = state.ring.start().saturating_sub(at.offset);
+        at.dropped = at.dropped.saturating_add(gone);
+        at.offset = at.offset.saturating_add(gone);
+
+        let available =
+            usize::try_from(state.ring.end().saturating_sub(at.offset)).unwrap_or(usize::MAX);
+        let mut data = Vec::with_capacity(max.min(available));
+        loop {
+            let copied = state
+                .ring
+                .copy(at.offset, (max - data.len()).min(SLICE), &mut data);
+            at.offset += copied as u64;
+            if copied < SLICE || data.len() >= max {
+                break;
+            }
+            drop(state);
+            state = self.lock();
+            if state.ring.start() > at.offset {
+                // More was evicted meanwhile. What was copied is in one piece; the next call counts the loss.
+                break;
+            }
+        }
+        let at_end = state.flow == Flow::Ended && at.offset >= state.ring.end();
+        Chunk {
+            data,
+            next: at,
+            at_end,
+        }
+    }
+
+    /// Takes out what is buffered, but for an unfinished character at the end of a stream that goes on.
+    pub(crate) fn drain(&self) -> Drained {
+        let mut state = self.lock();
+        let keep = state.held_back();
+        let drained = state.ring.drain(keep);
+        drop(self.refill(state));
+        drained
+    }
+
+    /// How many bytes [`Self::drain`] would hand over.
+    pub(crate) fn buffered(&self) -> usize {
+        let state = self.lock();
+        state.ring.len() - state.held_back()
+    }
+
+    /// How many bytes went to make room without a reader's consent.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.lock().ring.evicted()
+    }
+
+    /// Reads on where a parked stream may have got room.
+    fn refill<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        while state.flow == Flow::Parked {
+            match state.pump() {
+                Pumped::Full => break,
+                Pumped::More => {
+                    drop(state);
+                    state = self.lock();
+                }
+                Pumped::Empty | Pumped::Ended => {
+                    self.flow_changed.notify_one();
+                    self.reader.notify_one();
+                }
+            }
+        }
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock can panic half-way through a change that others would see.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pump(&mut self) -> Pumped {
+        let pumped = self.read().unwrap_or(Pumped::Ended);
+        match pumped {
+            // A parked stream stays parked while a consumer refills it: the task must not read beside it.
+            Pumped::More => {}
+            Pumped::Empty => self.flow = Flow::Reading,
+            Pumped::Full => self.flow = Flow::Parked,
+            Pumped::Ended => self.end(),
+        }
+        pumped
+    }
+
+    /// An error of a pipe is its end: there is nothing else to be had from it.
+    fn read(&mut self) -> io::Result<Pumped> {
+        let Some(pipe) = &self.pipe else {
+            return Ok(Pumped::Ended);
+        };
+        let fd = pipe.get_ref().as_fd();
+        let waiting = pipe::bytes_waiting(fd)?;
+        if waiting == 0 {
+            return Ok(match pipe::peek(fd)? {
+                Waiting::EndOfFile => Pumped::Ended,
+                Waiting::Nothing => {
+                    self.residue = self.residue.map(|_| 0);
+                    Pumped::Empty
+                }
+                // They came this very moment: now they can be counted.
+                Waiting::Bytes => Pumped::More,
+            });
+        }
+        // Exactly what waits is made room for, so that a ring never gives up a byte that could have stayed.
+        let room = self.ring.make_room(waiting);
+        if room == 0 {
+            return Ok(Pumped::Full);
+        }
+        let (first, second) = self.ring.spare(room);
+        match pipe::read_vectored(fd, first, second) {
+            Ok(0) => Ok(Pumped::Ended),
+            Ok(count) => {
+                self.ring.commit(count);
+                self.residue = self.residue.map(|residue| residue.saturating_sub(count));
+                Ok(Pumped::More)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Pumped::Empty),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn end(&mut self) {
+        self.flow = Flow::Ended;
+        self.pipe = None;
+    }
+
+    fn held_back(&self) -> usize {
+        match self.flow {
+            Flow::Ended => 0,
+            Flow::Reading | Flow::Parked => text::unfinished(&self.ring.tail::<4>()),
+        }
+    }
+}

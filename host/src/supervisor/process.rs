@@ -1,0 +1,260 @@
+//! A process that the host supervises: what its tasks and its callers share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::lifecycle::{End, Lifecycle, Reason, Times};
+use super::monitor::{self, Monitor, Request};
+use super::output::Output;
+use super::quota::Permit;
+use super::stdin::{self, Stdin};
+use super::timers::Timers;
+use super::{Error, ExitInfo, LogStream, Overflow, Signal, reader};
+use crate::sandbox::Launched;
+
+/// What everybody may see of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Status {
+    pub(crate) exit: Option<(ExitInfo, Reason)>,
+    /// The id is as unknown as one never issued.
+    pub(crate) gone: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) os_pid: u32,
+    pub(crate) started: Instant,
+    pub(crate) stdout: Arc<Output>,
+    pub(crate) stderr: Arc<Output>,
+    pub(crate) stdin: Arc<Stdin>,
+    pub(crate) status: watch::Receiver<Status>,
+    requests: mpsc::UnboundedSender<Request>,
+    touch: Mutex<Touch>,
+}
+
+/// When somebody last had to do with a process (contract T2).
+#[derive(Debug)]
+struct Touch {
+    at: Instant,
+    calls: usize,
+}
+
+/// How a process is kept.
+#[derive(Debug)]
+pub(crate) struct Keep {
+    /// Size of each stream's ring.
+    pub(crate) ring: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) stdin: Option<Vec<u8>>,
+    pub(crate) keep_stdin_open: bool,
+    pub(crate) abandoned_writes_max: usize,
+    /// A full ring ends the process, because what comes after it cannot be captured.
+    pub(crate) ends_when_full: bool,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) grace_shutdown: Duration,
+    pub(crate) drain_time: Duration,
+}
+
+/// The registry's means of keeping processes.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks {
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) timers: Timers,
+    /// The registry shuts down.
+    pub(crate) closing: CancellationToken,
+}
+
+/// Something that lasts as long as the process's id does, and is told when the process is gone.
+pub(crate) type Tenure = Box<dyn Send>;
+
+impl Keep {
+    /// Whether the command's stdin is a pipe (contract S7).
+    pub(crate) fn wants_stdin(&self) -> bool {
+        self.keep_stdin_open || self.stdin.is_some()
+    }
+}
+
+impl Process {
+    /// Takes a command that was just launched into supervision. `tenure` is made of the process, and dropped when its id
+    /// goes; `slot` is dropped before its exit is seen.
+    ///
+    /// # Errors
+    /// The pipes could not be registered with the runtime; the command is ended.
+    pub(crate) fn supervise(
+        launched: Launched,
+        keep: Keep,
+        slot: Permit,
+        tasks: &Tasks,
+        tenure: impl FnOnce(&Arc<Self>) -> Tenure,
+    ) -> Result<Arc<Self>, Error> {
+        let _runtime = tasks.runtime.enter();
+        let Launched {
+            child,
+            stdin: stdin_pipe,
+            stdout,
+            stderr,
+        } = launched;
+        let flow_changed = Arc::new(Notify::new());
+        let output = |pipe| {
+            Output::new(pipe, keep.ring, keep.overflow, Arc::clone(&flow_changed)).map(Arc::new)
+        };
+        let registered = output(stdout).and_then(|stdout| Ok((stdout, output(stderr)?)));
+        let (stdout, stderr) =
+            registered.map_err(|error| Error::Host(format!("could not watch a pipe: {error}")))?;
+        let stdin = Arc::new(match stdin_pipe {
+            Some(_) => Stdin::new(keep.stdin, keep.keep_stdin_open, keep.abandoned_writes_max),
+            None => Stdin::closed(),
+        });
+        let started = Instant::now();
+        let (status_sender, status) = watch::channel(Status::default());
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let process = Arc::new(Self {
+            os_pid: child.pid(),
+            started,
+            stdout,
+            stderr,
+            stdin,
+            status,
+            requests,
+            touch: Mutex::new(Touch {
+                at: started,
+                calls: 0,
+            }),
+        });
+
+        for output in [&process.stdout, &process.stderr] {
+            spawn(tasks, reader::run(Arc::clone(output), keep.drain_time));
+        }
+        if let Some(pipe) = stdin_pipe {
+            spawn(tasks, stdin::run(Arc::clone(&process.stdin), pipe));
+        }
+        let times = Times {
+            lifetime_end: keep.lifetime.map(|lifetime| started + lifetime),
+            idle: keep.idle,
+            retention: keep.retention,
+            grace: keep.grace,
+        };
+        let monitor = Monitor {
+            child,
+            lifecycle: Lifecycle::new(times),
+            status: status_sender,
+            inbox,
+            flow_changed,
+            timer: tasks.timers.timer(),
+            closing: tasks.closing.clone(),
+            grace_shutdown: keep.grace_shutdown,
+            ends_when_full: keep.ends_when_full,
+            slot: Some(slot),
+            tenure: Some(tenure(&process)),
+            process: Arc::clone(&process),
+        };
+        spawn(tasks, monitor::run(monitor));
+        Ok(process)
+    }
+
+    pub(crate) fn output(&self, stream: LogStream) -> &Output {
+        match stream {
+            LogStream::Stdout => &self.stdout,
+            LogStream::Stderr => &self.stderr,
+        }
+    }
+
+    /// The exit, once it is to be seen.
+    pub(crate) fn exit(&self) -> Option<ExitInfo> {
+        self.status.borrow().exit.map(|(exit, _)| exit)
+    }
+
+    /// Completes when the exit is to be seen, with the reason.
+    pub(crate) async fn exited(&self) -> Result<(ExitInfo, Reason), Error> {
+        let mut status = self.status.clone();
+        let seen = status.wait_for(|status| status.exit.is_some()).await;
+        // Without its monitor the process was torn down with the runtime.
+        seen.ok()
+            .and_then(|status| status.exit)
+            .ok_or(Error::Cancelled)
+    }
+
+    /// Completes when the id is forgotten.
+    pub(crate) async fn gone(&self) -> Result<ExitInfo, Error> {
+        let mut status = self.status.clone();
+        let seen = status.wait_for(|status| status.gone).await;
+        seen.ok()
+            .and_then(|status| status.exit)
+            .map(|(exit, _)| exit)
+            .ok_or(Error::Cancelled)
+    }
+
+    /// Asks for the end of the process; returns at once.
+    pub(crate) fn end(&self, end: End, grace: Duration) {
+        // Without a monitor it is over already.
+        drop(self.requests.send(Request::End { end, grace }));
+    }
+
+    /// Signals the command's group; does nothing to an exited process.
+    pub(crate) async fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        if self
+            .requests
+            .send(Request::Signal { signal, reply })
+            .is_err()
+        {
+            return Ok(());
+        }
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    /// Forgets an exited process; `false` where it is not exited.
+    pub(crate) async fn release(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        if self.requests.send(Request::Release { reply }).is_err() {
+            return true;
+        }
+        answer.await.unwrap_or(true)
+    }
+
+    /// Notes that a call has to do with the process, until the guard is dropped.
+    pub(crate) fn touch(&self) -> Touched<'_> {
+        self.with_touch(|touch| touch.calls += 1);
+        Touched(self)
+    }
+
+    /// When it was last touched: now, while a call is in flight.
+    pub(crate) fn touched(&self) -> Instant {
+        self.with_touch(|touch| {
+            if touch.calls > 0 {
+                Instant::now()
+            } else {
+                touch.at
+            }
+        })
+    }
+
+    fn with_touch<T>(&self, f: impl FnOnce(&mut Touch) -> T) -> T {
+        f(&mut self.touch.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A call in flight.
+pub(crate) struct Touched<'a>(&'a Process);
+
+impl Drop for Touched<'_> {
+    fn drop(&mut self) {
+        self.0.with_touch(|touch| {
+            touch.calls -= 1;
+            touch.at = Instant::now();
+        });
+    }
+}
+
+fn spawn(tasks: &Tasks, task: impl Future<Output = ()> + Send + 'static) {
+    drop(tasks.tracker.spawn_on(task, &tasks.runtime));
+}

@@ -1,0 +1,87 @@
+//! Counted things that a principal, an owner or the registry may have only so much of.
+//!
+//! A permit is taken before the thing exists and gives itself back when dropped, so that a count cannot be forgotten, nor
+//! given back twice (contract S5).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+/// A part of a budget.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    budget: Arc<Budget>,
+    amount: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            used: AtomicUsize::new(0),
+            limit,
+        })
+    }
+
+    /// Takes `amount`, or nothing where not all of it is left.
+    pub(crate) fn take(self: &Arc<Self>, amount: usize) -> Option<Permit> {
+        let fits = |used: usize| used.checked_add(amount).filter(|used| *used <= self.limit);
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
+            .ok()?;
+        Some(Permit {
+            budget: Arc::clone(self),
+            amount,
+        })
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.amount, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_q1_a_permit_is_taken_whole_and_given_back_once() {
+        let budget = Budget::new(10);
+        let seven = budget.take(7).unwrap();
+        assert!(budget.take(4).is_none());
+        assert!(budget.take(usize::MAX).is_none());
+        assert_eq!(budget.used(), 7);
+        let three = budget.take(3).unwrap();
+        drop(seven);
+        assert_eq!(budget.used(), 3);
+        drop(three);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn s5_q1_permits_taken_from_many_threads_never_exceed_the_budget() {
+        let budget = Budget::new(5);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        let permit = budget.take(2);
+                        assert!(budget.used() <= 5);
+                        drop(permit);
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,61 @@
+//! The task that waits for one output stream of a process.
+//!
+//! It ends when the stream has: at end of file, when the host closes its end, or where something outside of an ended tree
+//! still holds the pipe, when all that the tree wrote was read and the drain time has passed (contract X3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::output::{Flow, Output, Pumped};
+
+pub(crate) async fn run(output: Arc<Output>, drain_time: Duration) {
+    let Some(pipe) = output.pipe() else { return };
+    let mut closes_at: Option<Instant> = None;
+    loop {
+        if closes_at.is_none() && output.is_caught_up() {
+            closes_at = Some(Instant::now() + drain_time);
+        }
+        if closes_at.is_some_and(|at| at <= Instant::now()) {
+            output.close();
+            return;
+        }
+        let closing = async {
+            match closes_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        if output.flow() == Flow::Parked {
+            // Consumers read now. Whoever finds the pipe empty, or its end, wakes this task; `Notify` keeps a wake-up
+            // that comes before it waits.
+            tokio::select! {
+                () = output.reader.notified() => {}
+                () = closing => {}
+            }
+            continue;
+        }
+        tokio::select! {
+            // Also with bytes always at hand the task must see that the tree has ended.
+            biased;
+            () = output.reader.notified() => if output.pump() == Pumped::Ended { return },
+            ready = pipe.readable() => {
+                let Ok(mut ready) = ready else {
+                    // The runtime is going down.
+                    output.close();
+                    return;
+                };
+                match output.pump() {
+                    // One read at a time, so that a child which never stops writing shares its thread.
+                    Pumped::More => tokio::task::consume_budget().await,
+                    // An event that arrived after the wait began is not cleared: none is lost.
+                    Pumped::Empty => ready.clear_ready(),
+                    Pumped::Full => {}
+                    Pumped::Ended => return,
+                }
+            }
+            () = closing => {}
+        }
+    }
+}

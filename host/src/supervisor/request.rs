@@ -1,0 +1,371 @@
+//! What a guest asks for, and the checks that need nothing but the request itself (contract S1, S7, T1, T2).
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::{Error, Limits, Overflow};
+
+const CMD_MAX: usize = 4 * 1024;
+const ENV_ENTRIES_MAX: usize = 256;
+const ARGS_AND_ENV_MAX: usize = 1024 * 1024;
+
+/// Environment variables that a request may not set, because they decide what code runs instead of what it works on.
+/// Compared as written; names ending in `*` are prefixes.
+///
+/// In turn: where programs and shared objects come from, what a shell reads before its script, and what interpreters
+/// load before theirs.
+pub const RESERVED_ENV: &[&str] = &[
+    "PATH",
+    "LD_*",
+    "DYLD_*",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "LOCPATH",
+    "NLSPATH",
+    "BASH_ENV",
+    "BASHOPTS",
+    "ENV",
+    "IFS",
+    "PROMPT_COMMAND",
+    "PS4",
+    "SHELLOPTS",
+    "ZDOTDIR",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "LUA_INIT",
+    "LUA_PATH",
+    "LUA_CPATH",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "PERL5DB",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PERLLIB",
+    "PHPRC",
+    "PHP_INI_SCAN_DIR",
+    "PYTHONBREAKPOINT",
+    "PYTHONHOME",
+    "PYTHONINSPECT",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONUSERBASE",
+    "RUBYLIB",
+    "RUBYOPT",
+    "_JAVA_OPTIONS",
+];
+
+/// A request to start a command. The fields mean what those of the interface's `spawn-request` mean.
+#[derive(Clone, Debug, Default)]
+pub struct SpawnRequest {
+    /// A bare name, looked up in the passthrough `PATH`, or a path.
+    pub cmd: String,
+    /// The arguments, without the program's own name.
+    pub args: Vec<String>,
+    /// Bytes to write to stdin first; end of file follows them unless stdin is kept open.
+    pub stdin: Option<Vec<u8>>,
+    /// Variables besides the passthrough.
+    pub env: Vec<(String, String)>,
+    /// Working directory, relative to the workspace; the workspace itself without one.
+    pub cwd: Option<String>,
+    /// Resource limits; one that cannot be held refuses the spawn.
+    pub limits: Option<ResourceLimits>,
+    /// How many files the request wants injected. None can be yet.
+    pub file_injections: usize,
+    /// A name for people and for `list`; persistent only.
+    pub label: Option<String>,
+    /// Whether stdin stays open for `write-stdin`.
+    pub keep_stdin_open: bool,
+    /// What happens when a ring is full; persistent only.
+    pub overflow: Overflow,
+    /// Size of each stream's ring in bytes; persistent only.
+    pub log_ring_bytes: Option<u32>,
+    /// Ended after this time; persistent only.
+    pub max_lifetime: Option<Duration>,
+    /// Ended when untouched for this time; persistent only.
+    pub idle_timeout: Option<Duration>,
+    /// How long the id and the output outlive the exit; persistent only.
+    pub exit_retention: Option<Duration>,
+}
+
+/// Resource limits of a process (contract R1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// Memory of the whole tree, in bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// Processor time of the whole tree, in seconds.
+    pub max_cpu_secs: Option<u64>,
+    /// Processes and threads of the whole tree.
+    pub max_pids: Option<u32>,
+    /// Open files of each process.
+    pub max_open_files: Option<u32>,
+}
+
+/// The ways of owning a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// One call: its output is captured.
+    Captured,
+    /// The host: it is reached by an id.
+    Persistent,
+}
+
+/// What the embedder's gate is shown of a request (contract S4): never the values of variables, never stdin.
+#[derive(Clone, Debug)]
+pub struct CommandView<'a> {
+    /// The command as spelled in the request.
+    pub cmd: &'a str,
+    /// Its arguments.
+    pub args: &'a [String],
+    /// The working directory as spelled in the request.
+    pub cwd: Option<&'a str>,
+    /// The names of the variables that the request sets.
+    pub env_keys: Vec<&'a str>,
+}
+
+impl SpawnRequest {
+    pub(crate) fn view(&self) -> CommandView<'_> {
+        CommandView {
+            cmd: &self.cmd,
+            args: &self.args,
+            cwd: self.cwd.as_deref(),
+            env_keys: self.env.iter().map(|(key, _)| key.as_str()).collect(),
+        }
+    }
+
+    /// Checks the shape of the request, in the order of contract S4.
+    pub(crate) fn check(&self, tier: Tier, limits: &Limits) -> Result<(), Error> {
+        self.check_command()?;
+        self.check_env()?;
+        let bytes = self
+            .args
+            .iter()
+            .map(String::len)
+            .chain(self.env.iter().map(|(key, value)| key.len() + value.len()));
+        if bytes.fold(0usize, usize::saturating_add) > ARGS_AND_ENV_MAX {
+            return invalid("args and env hold more than 1 MiB together");
+        }
+        if self
+            .stdin
+            .as_ref()
+            .is_some_and(|stdin| stdin.len() > limits.prelude_max)
+        {
+            return Err(Error::TooLarge);
+        }
+        if self.file_injections > 0 {
+            return Err(Error::Unimplemented("file-injections"));
+        }
+        if tier == Tier::Persistent {
+            for (name, time) in [
+                ("max-lifetime-ms", self.max_lifetime),
+                ("idle-timeout-ms", self.idle_timeout),
+            ] {
+                if time == Some(Duration::ZERO) {
+                    return invalid(&format!("{name} is 0"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any resource limit is asked for.
+    pub(crate) fn wants_limits(&self) -> bool {
+        self.limits
+            .is_some_and(|limits| limits != ResourceLimits::default())
+    }
+
+    fn check_command(&self) -> Result<(), Error> {
+        if self.cmd.is_empty() {
+            return invalid("cmd is empty");
+        }
+        if self.cmd.len() > CMD_MAX {
+            return invalid("cmd is longer than 4 KiB");
+        }
+        if self.cmd.chars().any(char::is_control) {
+            return invalid("cmd holds a control character");
+        }
+        if self.args.iter().any(|arg| arg.contains('\0')) {
+            return invalid("an argument holds NUL");
+        }
+        if self.cwd.as_ref().is_some_and(|cwd| cwd.contains('\0')) {
+            return invalid("cwd holds NUL");
+        }
+        Ok(())
+    }
+
+    fn check_env(&self) -> Result<(), Error> {
+        if self.env.len() > ENV_ENTRIES_MAX {
+            return invalid("env has more than 256 entries");
+        }
+        let mut seen = HashSet::new();
+        for (key, value) in &self.env {
+            if !is_name(key) {
+                return invalid("an env key is not a name ([A-Za-z_][A-Za-z0-9_]*)");
+            }
+            if !seen.insert(key) {
+                return invalid(&format!("the env key {key} is given twice"));
+            }
+            if is_reserved(key) {
+                return invalid(&format!("the env key {key} is reserved"));
+            }
+            if value.contains('\0') {
+                return invalid(&format!("the value of the env key {key} holds NUL"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn invalid(why: &str) -> Result<(), Error> {
+    Err(Error::InvalidInput(why.into()))
+}
+
+fn is_name(key: &str) -> bool {
+    let mut bytes = key.bytes();
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn is_reserved(key: &str) -> bool {
+    RESERVED_ENV
+        .iter()
+        .any(|reserved| match reserved.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix),
+            None => key == *reserved,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(change: impl FnOnce(&mut SpawnRequest)) -> Result<(), Error> {
+        let mut request = SpawnRequest {
+            cmd: "true".into(),
+            ..SpawnRequest::default()
+        };
+        change(&mut request);
+        request.check(Tier::Persistent, &Limits::default())
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()))
+            .collect()
+    }
+
+    #[test]
+    fn s1_bad_shapes_are_invalid_input() {
+        let keys = |count: usize| {
+            (0..count)
+                .map(|i| (format!("K{i}"), String::new()))
+                .collect()
+        };
+        let refused: Vec<(&str, Box<dyn FnOnce(&mut SpawnRequest)>)> = vec![
+            ("empty cmd", Box::new(|r| r.cmd.clear())),
+            ("long cmd", Box::new(|r| r.cmd = "x".repeat(4097))),
+            ("NUL in cmd", Box::new(|r| r.cmd = "a\0b".into())),
+            ("newline in cmd", Box::new(|r| r.cmd = "a\nb".into())),
+            ("C1 control in cmd", Box::new(|r| r.cmd = "a\u{85}b".into())),
+            (
+                "NUL in an arg",
+                Box::new(|r| r.args = vec!["a".into(), "\0".into()]),
+            ),
+            ("NUL in a value", Box::new(|r| r.env = env(&[("A", "\0")]))),
+            ("empty key", Box::new(|r| r.env = env(&[("", "1")]))),
+            ("digit first", Box::new(|r| r.env = env(&[("1A", "1")]))),
+            ("= in a key", Box::new(|r| r.env = env(&[("A=B", "1")]))),
+            (
+                "a key beyond ASCII",
+                Box::new(|r| r.env = env(&[("Ä", "1")])),
+            ),
+            (
+                "twice",
+                Box::new(|r| r.env = env(&[("A", "1"), ("B", "1"), ("A", "1")])),
+            ),
+            ("PATH", Box::new(|r| r.env = env(&[("PATH", "/")]))),
+            (
+                "LD_PRELOAD",
+                Box::new(|r| r.env = env(&[("LD_PRELOAD", "x.so")])),
+            ),
+            ("DYLD_x", Box::new(|r| r.env = env(&[("DYLD_x", "x")]))),
+            ("BASH_ENV", Box::new(|r| r.env = env(&[("BASH_ENV", "x")]))),
+            ("ENV", Box::new(|r| r.env = env(&[("ENV", "x")]))),
+            (
+                "NODE_OPTIONS",
+                Box::new(|r| r.env = env(&[("NODE_OPTIONS", "x")])),
+            ),
+            ("257 variables", Box::new(move |r| r.env = keys(257))),
+            (
+                "over 1 MiB",
+                Box::new(|r| r.args = vec!["x".repeat(1024 * 1024 + 1)]),
+            ),
+            (
+                "lifetime of 0",
+                Box::new(|r| r.max_lifetime = Some(Duration::ZERO)),
+            ),
+            (
+                "idle time of 0",
+                Box::new(|r| r.idle_timeout = Some(Duration::ZERO)),
+            ),
+        ];
+        for (what, change) in refused {
+            assert!(
+                matches!(request(change), Err(Error::InvalidInput(_))),
+                "{what}"
+            );
+        }
+        let accepted: Vec<Box<dyn FnOnce(&mut SpawnRequest)>> = vec![
+            Box::new(|_| {}),
+            Box::new(|r| r.cmd = "x".repeat(4096)),
+            Box::new(|r| r.cmd = "with space and ü".into()),
+            Box::new(|r| r.args = vec![String::new(), "a\nb".into(), "x".repeat(1024 * 1024 - 3)]),
+            Box::new(|r| {
+                r.env = env(&[
+                    ("_a9", "\n"),
+                    ("HOME", "/x"),
+                    ("LC_ALL", "C"),
+                    ("PYTHONUNBUFFERED", "1"),
+                ])
+            }),
+            Box::new(|r| r.env = (0..256).map(|i| (format!("K{i}"), String::new())).collect()),
+            Box::new(|r| r.exit_retention = Some(Duration::ZERO)),
+        ];
+        for (number, change) in accepted.into_iter().enumerate() {
+            assert_eq!(request(change), Ok(()), "accepted {number}");
+        }
+    }
+
+    #[test]
+    fn s7_a_prelude_above_its_limit_is_too_large() {
+        assert_eq!(request(|r| r.stdin = Some(vec![0; 4 << 20])), Ok(()));
+        assert_eq!(
+            request(|r| r.stdin = Some(vec![0; (4 << 20) + 1])),
+            Err(Error::TooLarge)
+        );
+    }
+
+    #[test]
+    fn s9_persistent_only_fields_are_not_looked_at_in_the_other_tiers() {
+        let request = SpawnRequest {
+            cmd: "true".into(),
+            max_lifetime: Some(Duration::ZERO),
+            idle_timeout: Some(Duration::ZERO),
+            ..SpawnRequest::default()
+        };
+        assert_eq!(request.check(Tier::Captured, &Limits::default()), Ok(()));
+    }
+
+    #[test]
+    fn s4_the_view_holds_no_value() {
+        let request = SpawnRequest {
+            env: env(&[("TOKEN", "hush")]),
+            stdin: Some(b"hush".into()),
+            ..Default::default()
+        };
+        assert!(!format!("{:?}", request.view()).contains("hush"));
+        assert_eq!(request.view().env_keys, ["TOKEN"]);
+    }
+}

@@ -1,0 +1,349 @@
+//! The newest bytes of a stream, addressed by their absolute offset in it.
+//!
+//! Plain data: knows no pipe, no lock and no clock. Bytes are read straight into its free space ([`Ring::spare`], then
+//! [`Ring::commit`]), and a reader that fell behind is told the oldest offset there is, never given other bytes.
+//! Memory is taken as output arrives, in doubling steps, and given back whole when the ring is drained.
+
+/// What happens to a full ring (contract L5, L6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest bytes go: the newest are always there and the child never waits.
+    #[default]
+    DropOldest,
+    /// The child waits: no byte goes before a reader has drained or acknowledged it.
+    Backpressure,
+}
+
+/// The first allocation; most commands print less.
+const FIRST_ALLOCATION: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Ring {
+    storage: Vec<u8>,
+    /// Index in `storage` of the oldest byte.
+    head: usize,
+    len: usize,
+    /// Absolute offset of the oldest byte.
+    start: u64,
+    capacity: usize,
+    overflow: Overflow,
+    /// Everything before this offset was seen by a reader that presented a cursor there.
+    acknowledged: u64,
+    evicted: u64,
+}
+
+impl Ring {
+    pub(crate) fn new(capacity: usize, overflow: Overflow) -> Self {
+        Self {
+            storage: Vec::new(),
+            head: 0,
+            len: 0,
+            start: 0,
+            capacity,
+            overflow,
+            acknowledged: 0,
+            evicted: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The offset of the oldest byte that is retained.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The offset of the next byte to come.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.len as u64
+    }
+
+    /// Bytes that went without any reader's consent (`process-info.bytes-dropped`).
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Notes that a reader has everything before `offset`.
+    pub(crate) fn acknowledge(&mut self, offset: u64) {
+        self.acknowledged = self.acknowledged.max(offset.min(self.end()));
+    }
+
+    /// Makes room for up to `wanted` bytes, giving up what the policy lets go and no byte more, and returns how many fit.
+    pub(crate) fn make_room(&mut self, wanted: usize) -> usize {
+        let wanted = wanted.min(self.capacity);
+        let missing = wanted.saturating_sub(self.capacity - self.len);
+        let may_go = match self.overflow {
+            Overflow::DropOldest => self.len,
+            Overflow::Backpressure => usize::try_from(self.acknowledged.saturating_sub(self.start))
+                .unwrap_or(usize::MAX)
+                .min(self.len),
+        };
+        let going = missing.min(may_go);
+        self.discard(going);
+        if self.overflow == Overflow::DropOldest {
+            self.evicted += going as u64;
+        }
+        let room = wanted.min(self.capacity - self.len);
+        self.allocate(room);
+        room
+    }
+
+    /// Free space for `room` bytes as [`Self::make_room`] granted it, in two slices because the ring may wrap round.
+    pub(crate) fn spare(&mut self, room: usize) -> (&mut [u8], &mut [u8]) {
+        let size = self.storage.len();
+        let room = room.min(size - self.len);
+        let (before_tail, from_tail);
+        let tail = self.head + self.len;
+        if tail >= size {
+            // The content wraps round; the free space is one piece between its end and its head.
+            let tail = tail - size;
+            (before_tail, from_tail) = (&mut [][..], self.storage.get_mut(tail..tail + room));
+        } else {
+            let (front, back) = self.storage.split_at_mut(tail);
+            let first = room.min(back.len());
+            (before_tail, from_tail) = (
+                front.get_mut(..room - first).unwrap_or_default(),
+                back.get_mut(..first),
+            );
+        }
+        (from_tail.unwrap_or_default(), before_tail)
+    }
+
+    /// Takes in the first `count` bytes of the spare space.
+    pub(crate) fn commit(&mut self, count: usize) {
+        debug_assert!(
+            self.len + count <= self.storage.len(),
+            "more was read than there was room for"
+        );
+        self.len += count;
+    }
+
+    /// Appends at most `max` bytes from `offset` on to `into`, and returns how many. `offset` must be retained.
+    pub(crate) fn copy(&self, offset: u64, max: usize, into: &mut Vec<u8>) -> usize {
+        let Ok(skip) = usize::try_from(offset.saturating_sub(self.start)) else {
+            return 0;
+        };
+        let count = max.min(self.len.saturating_sub(skip));
+        let (first, second) = self.content();
+        let from_first = count.min(first.len().saturating_sub(skip));
+        into.extend_from_slice(first.get(skip..skip + from_first).unwrap_or_default());
+        let skip = skip.saturating_sub(first.len());
+        into.extend_from_slice(
+            second
+                .get(skip..skip + (count - from_first))
+                .unwrap_or_default(),
+        );
+        count
+    }
+
+    /// The last bytes, at most `N`.
+    pub(crate) fn tail<const N: usize>(&self) -> Vec<u8> {
+        let count = N.min(self.len);
+        let mut tail = Vec::with_capacity(N);
+        self.copy(self.end() - count as u64, count, &mut tail);
+        tail
+    }
+
+    /// Takes all but the last `keep` bytes out. Nothing is copied but those that stay; the rest moves out as it lies.
+    pub(crate) fn drain(&mut self, keep: usize) -> Drained {
+        let keep = keep.min(self.len);
+        let count = self.len - keep;
+        let mut kept = Vec::with_capacity(keep);
+        self.copy(self.start + count as u64, keep, &mut kept);
+        let drained = Drained {
+            storage: std::mem::replace(&mut self.storage, kept),
+            head: self.head,
+            len: count,
+        };
+        self.start += count as u64;
+        self.head = 0;
+        self.len = keep;
+        drained
+    }
+
+    fn content(&self) -> (&[u8], &[u8]) {
+        content(&self.storage, self.head, self.len)
+    }
+
+    fn discard(&mut self, count: usize) {
+        self.start += count as u64;
+        self.len -= count;
+        self.head += count;
+        if self.len == 0 {
+            self.head = 0;
+        } else if self.head >= self.storage.len() {
+            self.head -= self.storage.len();
+        }
+    }
+
+    /// Grows the storage until `room` more bytes fit.
+    fn allocate(&mut self, room: usize) {
+        let needed = self.len + room;
+        if needed <= self.storage.len() {
+            return;
+        }
+        let size = needed
+            .next_power_of_two()
+            .max(FIRST_ALLOCATION)
+            .min(self.capacity);
+        // Zeroed memory from the allocator is not touched before it is written.
+        let mut storage = vec![0; size];
+        let (first, second) = self.content();
+        let (front, rest) = storage.split_at_mut(first.len());
+        front.copy_from_slice(first);
+        rest.split_at_mut(second.len()).0.copy_from_slice(second);
+        self.storage = storage;
+        self.head = 0;
+    }
+}
+
+/// Bytes taken out of a ring, still lying as they lay there, so that putting them in order needs no lock.
+#[derive(Debug)]
+pub(crate) struct Drained {
+    storage: Vec<u8>,
+    head: usize,
+    len: usize,
+}
+
+impl Drained {
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        if self.head + self.len > self.storage.len() {
+            self.storage.rotate_left(self.head);
+        } else {
+            self.storage.drain(..self.head);
+        }
+        self.storage.truncate(self.len);
+        self.storage
+    }
+}
+
+fn content(storage: &[u8], head: usize, len: usize) -> (&[u8], &[u8]) {
+    let (before, from) = storage.split_at(head.min(storage.len()));
+    let first = len.min(from.len());
+    (
+        from.get(..first).unwrap_or_default(),
+        before.get(..len - first).unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Writes as the reader does: room first, then straight into it. Returns how many bytes were taken.
+    fn write(ring: &mut Ring, mut bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while !bytes.is_empty() {
+            let room = ring.make_room(bytes.len());
+            if room == 0 {
+                break;
+            }
+            let (first, second) = ring.spare(room);
+            assert_eq!(first.len() + second.len(), room);
+            let split = first.len();
+            first.copy_from_slice(&bytes[..split]);
+            second.copy_from_slice(&bytes[split..room]);
+            ring.commit(room);
+            bytes = &bytes[room..];
+            written += room;
+        }
+        written
+    }
+
+    fn read(ring: &Ring, offset: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ring.copy(offset, usize::MAX, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn l5_a_ring_takes_memory_only_as_output_arrives() {
+        let mut ring = Ring::new(1 << 20, Overflow::DropOldest);
+        assert_eq!(ring.storage.capacity(), 0);
+        write(&mut ring, b"hello");
+        assert_eq!(ring.storage.len(), FIRST_ALLOCATION);
+        write(&mut ring, &[0; 1 << 20]);
+        assert_eq!(ring.storage.len(), 1 << 20);
+        ring.drain(0);
+        assert_eq!(ring.storage.capacity(), 0);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Write(usize),
+        Acknowledge(u64),
+        Drain(usize),
+        Copy(u64, usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => (0..300usize).prop_map(Op::Write),
+            2 => (0..2000u64).prop_map(Op::Acknowledge),
+            1 => (0..4usize).prop_map(Op::Drain),
+            2 => (0..400u64, 0..200usize).prop_map(|(back, max)| Op::Copy(back, max)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        /// The model keeps the whole stream and the offset of the oldest byte that must still be there.
+        #[test]
+        fn l4_l5_l6_a_ring_is_the_tail_of_its_stream(
+            capacity in 1..200usize, overflow in prop_oneof![Just(Overflow::DropOldest), Just(Overflow::Backpressure)],
+            ops in proptest::collection::vec(op(), 1..40),
+        ) {
+            let mut ring = Ring::new(capacity, overflow);
+            let (mut stream, mut oldest, mut acknowledged, mut evicted) = (Vec::<u8>::new(), 0usize, 0usize, 0usize);
+            for op in ops {
+                match op {
+                    Op::Write(count) => {
+                        let bytes: Vec<u8> = (0..count).map(|i| (stream.len() + i) as u8).collect();
+                        let written = write(&mut ring, &bytes);
+                        stream.extend_from_slice(&bytes[..written]);
+                        let must_go = (stream.len() - oldest).saturating_sub(capacity);
+                        match overflow {
+                            Overflow::DropOldest => { prop_assert_eq!(written, count); evicted += must_go; }
+                            Overflow::Backpressure => {
+                                // Nothing unacknowledged went, and writing stopped only where nothing more could go.
+                                prop_assert!(must_go == 0 || oldest + must_go <= acknowledged);
+                                if written < count {
+                                    let unacknowledged = stream.len() - acknowledged.max(oldest + must_go).min(stream.len());
+                                    prop_assert!(unacknowledged >= capacity || stream.len() - oldest - must_go == capacity);
+                                }
+                            }
+                        }
+                        oldest += must_go;
+                    }
+                    Op::Acknowledge(offset) => {
+                        ring.acknowledge(offset);
+                        acknowledged = acknowledged.max((offset as usize).min(stream.len()));
+                    }
+                    Op::Drain(keep) => {
+                        let drained = ring.drain(keep);
+                        let upto = stream.len() - keep.min(stream.len() - oldest);
+                        prop_assert_eq!(drained.into_bytes(), &stream[oldest..upto]);
+                        oldest = upto;
+                    }
+                    Op::Copy(back, max) => {
+                        let offset = (stream.len() as u64).saturating_sub(back).max(oldest as u64);
+                        let mut bytes = Vec::new();
+                        ring.copy(offset, max, &mut bytes);
+                        let from = offset as usize;
+                        prop_assert_eq!(&bytes[..], &stream[from..stream.len().min(from + max)]);
+                    }
+                }
+                prop_assert_eq!(ring.start(), oldest as u64);
+                prop_assert_eq!(ring.end(), stream.len() as u64);
+                prop_assert_eq!(ring.evicted(), evicted as u64);
+                prop_assert_eq!(read(&ring, ring.start()), &stream[oldest..]);
+                prop_assert_eq!(ring.tail::<4>(), &stream[oldest.max(stream.len().saturating_sub(4))..]);
+                prop_assert!(ring.storage.len() <= capacity);
+            }
+        }
+    }
+}

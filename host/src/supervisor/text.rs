@@ -1,0 +1,108 @@
+//! Bytes of a stream as text, and text for people cut to size.
+
+/// How many bytes at the end of `tail` are the beginning of a character whose rest is still to come (contract L1).
+///
+/// `tail` is the end of the stream so far; four bytes of it are enough.
+pub(crate) fn unfinished(tail: &[u8]) -> usize {
+    // A character's first byte is never a continuation byte, so the last such byte decides.
+    let Some(first) = tail.iter().rposition(|byte| byte & 0xC0 != 0x80) else {
+        return 0;
+    };
+    let last = tail.get(first..).unwrap_or_default();
+    match std::str::from_utf8(last) {
+        // No error length: what is there is right as far as it goes.
+        Err(error) if error.error_len().is_none() => last.len() - error.valid_up_to(),
+        _ => 0,
+    }
+}
+
+/// `bytes` as text, anything that is none of it as U+FFFD. Does not copy valid text.
+pub(crate) fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// `text` cut to at most `max` bytes, on a character boundary.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    text.get(..text.floor_char_boundary(max))
+        .unwrap_or_default()
+}
+
+/// A label as it is kept: without control characters, at most 128 bytes (contract I5).
+pub(crate) fn label(asked: Option<&str>, cmd: &str) -> String {
+    // Without one, the program's name says most.
+    let text =
+        asked.unwrap_or_else(|| cmd.rsplit('/').find(|part| !part.is_empty()).unwrap_or(cmd));
+    let clean: String = text.chars().filter(|c| !c.is_control()).take(128).collect();
+    cut(&clean, 128).to_owned()
+}
+
+/// A command as `list` shows it: joined by spaces, at most 4 KiB (contract I5).
+pub(crate) fn command(cmd: &str, args: &[String]) -> String {
+    const MAX: usize = 4 * 1024;
+    let mut command = cut(cmd, MAX).to_owned();
+    for arg in args {
+        if command.len() >= MAX {
+            break;
+        }
+        command.push(' ');
+        command.push_str(cut(arg, MAX - command.len()));
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l1_an_unfinished_character_is_told_from_a_wrong_one() {
+        for (bytes, expected) in [
+            (&b""[..], 0),
+            (b"abc", 0),
+            ("ü".as_bytes(), 0),
+            (b"\xC3", 1),
+            (b"ab\xC3", 1),
+            (b"\xE2\x82", 2),
+            (b"\xE2", 1),
+            (b"\xF0\x9F\x98", 3),
+            ("😀".as_bytes(), 0),
+            (b"\x82\x82\x82\x82", 0), // continuations of nothing
+            (b"\xE0\x80", 0),         // an overlong form can never become right
+            (b"\xF8\x88", 0),         // no such first byte
+            (b"\xC3\xC3", 1),
+            (b"\xED\xA0", 0), // a surrogate
+        ] {
+            assert_eq!(unfinished(bytes), expected, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn l1_text_cut_anywhere_comes_out_whole() {
+        let text = "aü€😀z".repeat(3);
+        for split in 0..text.len() {
+            let (mut first, second) =
+                (text.as_bytes()[..split].to_vec(), &text.as_bytes()[split..]);
+            let held = first.split_off(split - unfinished(&first[split.saturating_sub(4)..]));
+            assert_eq!(
+                lossy(first) + &lossy([&held, second].concat()),
+                text,
+                "split at {split}"
+            );
+        }
+    }
+
+    #[test]
+    fn i5_labels_and_commands_are_cut() {
+        assert_eq!(label(Some("a\nb\u{7f}"), "cmd"), "ab");
+        assert_eq!(label(None, "/usr/bin/python3"), "python3");
+        assert_eq!(label(Some(""), "x"), "");
+        assert_eq!(label(Some(&"ü".repeat(100)), "x"), "ü".repeat(64));
+        assert_eq!(
+            label(Some(&format!("x{}", "ü".repeat(100))), "x").len(),
+            127
+        );
+        assert_eq!(command("a", &["b".into(), "c d".into()]), "a b c d");
+        assert_eq!(command("a", &["x".repeat(5000), "y".into()]).len(), 4096);
+    }
+}

@@ -1,0 +1,147 @@
+//! The nouns of the supervisor: who owns a process, and what is told about one.
+
+use std::time::Duration;
+
+use super::ProcessId;
+
+/// On whose behalf a capsule runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// Somebody whom the embedder has authenticated, by a name that is theirs alone.
+    Named(String),
+    /// Nobody in particular. Persistent processes are not for them: the next nobody would reach them.
+    Anonymous,
+}
+
+/// Who may reach a process: a principal, through one capsule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// On whose behalf.
+    pub principal: Principal,
+    /// Through which capsule; the embedder's name for it, the same when it is reloaded.
+    pub capsule: String,
+}
+
+/// How a command ended; one of the two is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitInfo {
+    /// What it returned.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+/// What a captured command printed, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOutput {
+    /// All of its standard output.
+    pub stdout: Vec<u8>,
+    /// All of its standard error.
+    pub stderr: Vec<u8>,
+    /// How it ended.
+    pub exit: ExitInfo,
+}
+
+/// What `read_logs` took out of a process's rings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logs {
+    /// Standard output since the last such call.
+    pub stdout: String,
+    /// Standard error since the last such call.
+    pub stderr: String,
+    /// Whether the exit was not to be seen yet.
+    pub running: bool,
+    /// How it ended, once it has.
+    pub exit: Option<ExitInfo>,
+}
+
+/// A piece of a stream, by cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogChunk {
+    /// The bytes as the child wrote them.
+    pub data: Vec<u8>,
+    /// The cursor behind them.
+    pub next: String,
+    /// How many bytes this chain of cursors could never get.
+    pub bytes_dropped: u64,
+    /// The process has exited, the stream has ended, and this reaches its end.
+    pub drained_eof: bool,
+}
+
+/// What is known of a process.
+#[derive(Clone, Debug)]
+pub struct ProcessInfo {
+    /// Its id.
+    pub id: ProcessId,
+    /// Its name for people.
+    pub label: String,
+    /// Command and arguments, joined by spaces, at most 4 KiB.
+    pub command: String,
+    /// The command's pid in the host's pid namespace, while it runs.
+    pub os_pid: Option<u32>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// How it ended, once that is to be seen.
+    pub exit: Option<ExitInfo>,
+    /// Time since it was started.
+    pub age: Duration,
+    /// Time since a call last had to do with it.
+    pub idle: Duration,
+    /// Bytes that `read_logs` would hand over.
+    pub buffered_bytes: u64,
+    /// Bytes of both streams that went because their ring was full.
+    pub bytes_dropped: u64,
+    /// Whether `write_stdin` is accepted.
+    pub stdin_open: bool,
+    /// Processor time; not measured yet.
+    pub cpu: Option<Duration>,
+    /// Peak memory in bytes; not measured yet.
+    pub mem_bytes_peak: Option<u64>,
+}
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Being started. A process can only be named once it runs, so nobody gets to see this.
+    Starting,
+    /// Running, or ended and not yet read to the end.
+    Running,
+    /// Ended, and its output complete.
+    Exited,
+}
+
+/// One of the two output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// The signals that a guest may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as in POSIX")]
+pub enum Signal {
+    Term,
+    Hup,
+    Usr1,
+    Usr2,
+    Int,
+    Stop,
+    Cont,
+}
+
+impl From<Signal> for rustix::process::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Term => Self::TERM,
+            Signal::Hup => Self::HUP,
+            Signal::Usr1 => Self::USR1,
+            Signal::Usr2 => Self::USR2,
+            Signal::Int => Self::INT,
+            Signal::Stop => Self::STOP,
+            Signal::Cont => Self::CONT,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Bindings of the WIT packages that this crate serves.
+//!
+//! Generated from `wit/`, world `capsule:worlds/host`. An embedder needs them only to serve one of the interfaces with
+//! an implementation of its own, or to name the types of the others.
+//!
+//! - Calls that wait are async, so that a waiting guest holds no thread. All may trap, but only for what no answer
+//!   exists for: a handle that the host's table does not know.
+//! - No generated tracing: it prints every string argument and result, and a process id is a string.
+
+mod generated {
+    #![expect(missing_docs, reason = "generated; the words are in the WIT files")]
+
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "capsule:worlds/host",
+        imports: {
+            "astrid:process/host.spawn": async | trappable,
+            "astrid:process/host.spawn-persistent": async | trappable,
+            "astrid:process/host.write-stdin": async | trappable,
+            "astrid:process/host.signal": async | trappable,
+            "astrid:process/host.wait": async | trappable,
+            "astrid:process/host.stop": async | trappable,
+            "astrid:process/host.release-process": async | trappable,
+            "astrid:io/poll.poll": async | trappable,
+            "astrid:io/poll.[method]pollable.block": async | trappable,
+            "astrid:io/poll.[method]pollable.ready": async | trappable,
+            "astrid:sys/host.sleep-ns": async | trappable,
+            default: trappable,
+        },
+        with: {
+            "astrid:io/poll.pollable": wasmtime_wasi_io::poll::DynPollable,
+            "astrid:io/error.error": crate::wit::IoError,
+            "astrid:process/host@1.0.0.process-handle": crate::wit::ProcessHandle,
+            "astrid:process/host@1.1.0.process-handle": crate::wit::ProcessHandle,
+        },
+        trappable_error_type: {
+            "astrid:process/host@1.0.0.error-code" => crate::wit::ProcessError,
+            "astrid:process/host@1.1.0.error-code" => crate::wit::ProcessError,
+            "astrid:io/poll.error-code" => crate::wit::PollError,
+            "astrid:sys/host.error-code" => crate::wit::SysError,
+        },
+        require_store_data_send: true,
+    });
+}
+
+pub use generated::{Host_, astrid};

@@ -1,0 +1,196 @@
+//! What a store holds for our interfaces, and how the embedder has its say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::ResourceTable;
+
+use crate::sandbox::Workspace;
+use crate::supervisor::{Ask, Gate, Owner, Registry, Scope};
+
+/// What one instance of a capsule is to our interfaces: on whose behalf it runs, where, and with what knowledge.
+///
+/// It owns no process. Dropping it ends no persistent one; a call in flight is dropped with its store.
+pub struct ProcessCtx {
+    pub(super) scope: Scope,
+    pub(super) workspace: Workspace,
+    pub(super) unload: CancellationToken,
+    pub(super) capabilities: Vec<String>,
+    pub(super) config: BTreeMap<String, String>,
+    pub(super) source_id: String,
+    pub(super) called_at: SystemTime,
+    pub(super) ready: bool,
+}
+
+impl ProcessCtx {
+    /// Same as [`ProcessCtxBuilder::new`].
+    #[must_use]
+    pub fn builder(registry: &Registry, owner: Owner, workspace: Workspace) -> ProcessCtxBuilder {
+        ProcessCtxBuilder::new(registry, owner, workspace)
+    }
+
+    /// Whether the guest has called `signal-ready`.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Runs a call that waits until it ends or the capsule is unloaded, whichever is first; `None` is the latter, also
+    /// for a call that comes later.
+    pub(super) async fn until_unload<F: Future>(&self, call: F) -> Option<F::Output> {
+        self.unload.run_until_cancelled(call).await
+    }
+}
+
+impl fmt::Debug for ProcessCtx {
+    /// Names the owner only: the configuration may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessCtx").field("capsule", &self.scope.owner().capsule).finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`ProcessCtx`].
+pub struct ProcessCtxBuilder(ProcessCtx);
+
+impl ProcessCtxBuilder {
+    /// A context in which `owner` acts on its own processes in `registry` and spawns in `workspace`. Until told
+    /// otherwise:
+    ///
+    /// - nothing unloads it,
+    /// - it claims no capabilities,
+    /// - its configuration is empty,
+    /// - what caused the call is `"host"`,
+    /// - the call was made now.
+    ///
+    /// What it may do is not said here but by the [`ProcessHooks`] of the view.
+    #[must_use]
+    pub fn new(registry: &Registry, owner: Owner, workspace: Workspace) -> Self {
+        Self(ProcessCtx {
+            scope: registry.scope(owner),
+            workspace,
+            unload: CancellationToken::new(),
+            capabilities: Vec::new(),
+            config: BTreeMap::new(),
+            source_id: "host".into(),
+            called_at: SystemTime::now(),
+            ready: false,
+        })
+    }
+
+    /// Once `token` is cancelled, every call that waits answers `cancelled`, those in flight and those to come.
+    #[must_use]
+    pub fn unload(mut self, token: CancellationToken) -> Self {
+        self.0.unload = token;
+        self
+    }
+
+    /// What `enumerate-capabilities` answers, in this order. It only informs: what is allowed is what the
+    /// [`ProcessHooks`] allow, and keeping the two in step is the embedder's part. The names in use here are
+    /// `process`, `process:cmd:<exact spelling>`, `process:persistent` and `process:network`.
+    #[must_use]
+    pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.0.capabilities = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What `get-config` answers from. Keys that begin with `_` are the host's own; a guest that asks for one is told
+    /// `config-key-reserved`.
+    #[must_use]
+    pub fn config(mut self, config: BTreeMap<String, String>) -> Self {
+        self.0.config = config;
+        self
+    }
+
+    /// What `get-caller` says caused the call.
+    #[must_use]
+    pub fn source_id(mut self, id: impl Into<String>) -> Self {
+        self.0.source_id = id.into();
+        self
+    }
+
+    /// When the call was made, for `get-caller`.
+    #[must_use]
+    pub const fn called_at(mut self, time: SystemTime) -> Self {
+        self.0.called_at = time;
+        self
+    }
+
+    /// The finished context.
+    #[must_use]
+    pub fn build(self) -> ProcessCtx {
+        self.0
+    }
+}
+
+impl fmt::Debug for ProcessCtxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ProcessCtxBuilder").field(&self.0).finish()
+    }
+}
+
+/// The embedder's say in what a capsule may do. Every method has a default, and the defaults refuse.
+pub trait ProcessHooks: Send {
+    /// Whether `owner` may do what is asked. Called during a spawn, in the order of contract S4, and again for every
+    /// spawn; never told env values or stdin. Must not block.
+    ///
+    /// The default refuses, which the guest sees as `capability-denied`.
+    fn authorize(&mut self, _owner: &Owner, _ask: Ask<'_>) -> bool {
+        false
+    }
+
+    /// Whether the capsule named `capsule` holds `capability`; `None` when this embedder keeps no such knowledge. Asked
+    /// by `check-capsule-capability` about capsules other than the calling one. Must not block.
+    ///
+    /// The default is `None`, which the guest sees as `registry-unavailable`.
+    fn capsule_holds(&mut self, _capsule: &str, _capability: &str) -> Option<bool> {
+        None
+    }
+}
+
+/// What our interfaces work on, borrowed from the store's data for one call.
+pub struct ProcessCtxView<'a> {
+    /// The state of this instance.
+    pub ctx: &'a mut ProcessCtx,
+    /// The store's table of resources, shared with WASI and whatever else the embedder serves.
+    pub table: &'a mut ResourceTable,
+    /// The embedder's say.
+    pub hooks: &'a mut dyn ProcessHooks,
+}
+
+impl fmt::Debug for ProcessCtxView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessCtxView").field("ctx", self.ctx).finish_non_exhaustive()
+    }
+}
+
+/// To be implemented by the data of a store whose guests use our interfaces.
+pub trait ProcessView: Send {
+    /// Lends what a call needs.
+    fn process(&mut self) -> ProcessCtxView<'_>;
+}
+
+impl<T: ProcessView + ?Sized> ProcessView for &mut T {
+    fn process(&mut self) -> ProcessCtxView<'_> {
+        T::process(self)
+    }
+}
+
+impl<T: ProcessView + ?Sized> ProcessView for Box<T> {
+    fn process(&mut self) -> ProcessCtxView<'_> {
+        T::process(self)
+    }
+}
+
+/// Puts the supervisor's questions to the embedder, with the owner that they are about.
+pub(super) struct HooksGate<'a> {
+    pub(super) hooks: &'a mut dyn ProcessHooks,
+    pub(super) owner: &'a Owner,
+}
+
+impl Gate for HooksGate<'_> {
+    fn allows(&mut self, ask: Ask<'_>) -> bool {
+        self.hooks.authorize(self.owner, ask)
+    }
+}

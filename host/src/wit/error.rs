@@ -1,0 +1,89 @@
+//! What the adapter's calls fail with, one small enum an interface.
+//!
+//! Each is turned into the `error-code` of its interface by one exhaustive match, so a new reason must pick its answer:
+//! for `astrid:process` in `versions`, for the other two at the end of this file. A `Trap` ends the guest; it is kept
+//! for misuse of handles, for which the interfaces have no answer.
+
+use wasmtime::component::ResourceTableError;
+
+use super::bindings::astrid::{io::poll, sys::host as sys};
+use crate::supervisor;
+
+/// Why a call of `astrid:process` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The guest is told so.
+    #[error(transparent)]
+    Answer(#[from] supervisor::Error),
+    /// The guest is ended.
+    #[error("the guest is ended: {0}")]
+    Trap(wasmtime::Error),
+}
+
+/// Why a call of `astrid:io/poll` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    /// The list of pollables was empty.
+    #[error("the list of pollables is empty")]
+    Empty,
+    /// The list of pollables was longer than 256.
+    #[error("more than 256 pollables in one call")]
+    TooMany,
+    /// The capsule is being unloaded.
+    #[error("the capsule is being unloaded")]
+    Cancelled,
+    /// The guest is ended.
+    #[error("the guest is ended: {0}")]
+    Trap(wasmtime::Error),
+}
+
+/// Why a call of `astrid:sys` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SysError {
+    /// The configuration key is kept for the host.
+    #[error("the configuration key is kept for the host")]
+    ReservedKey,
+    /// More than one call may ask for.
+    #[error("more than one call may ask for")]
+    TooLarge,
+    /// Nobody here knows the capsule that was asked about.
+    #[error("no registry of capsules is at hand")]
+    NoRegistry,
+    /// The capsule is being unloaded.
+    #[error("the capsule is being unloaded")]
+    Cancelled,
+    /// The operating system gave no random bytes.
+    #[error("host: no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+impl From<ResourceTableError> for ProcessError {
+    fn from(error: ResourceTableError) -> Self {
+        Self::Trap(error.into())
+    }
+}
+
+impl PollError {
+    /// The answer of the interface, or a trap.
+    pub(super) fn into_code(self) -> wasmtime::Result<poll::ErrorCode> {
+        Ok(match self {
+            Self::Empty => poll::ErrorCode::InvalidInput,
+            Self::TooMany => poll::ErrorCode::TooLarge,
+            Self::Cancelled => poll::ErrorCode::Cancelled,
+            Self::Trap(trap) => return Err(trap),
+        })
+    }
+}
+
+impl SysError {
+    /// The answer of the interface.
+    pub(super) fn into_code(self) -> sys::ErrorCode {
+        match self {
+            Self::ReservedKey => sys::ErrorCode::ConfigKeyReserved,
+            Self::TooLarge => sys::ErrorCode::TooLarge,
+            Self::NoRegistry => sys::ErrorCode::RegistryUnavailable,
+            Self::Cancelled => sys::ErrorCode::Cancelled,
+            Self::Random(_) => sys::ErrorCode::Unknown(self.to_string()),
+        }
+    }
+}

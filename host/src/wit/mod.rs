@@ -1,0 +1,75 @@
+//! The adapter between components and the [`supervisor`](crate::supervisor): look up, convert, call, convert back.
+//!
+//! Shaped like wasmtime's own host crates. The store's data holds a [`ProcessCtx`] and implements [`ProcessView`];
+//! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io` and `astrid:sys` from it. What a call
+//! may do is the embedder's say, through [`ProcessHooks`]; by default nothing.
+//!
+//! What shapes the code here:
+//! - No behaviour of a process lives here, and no decision but the numbers that only this edge sees (the longest
+//!   `sleep-ns`, the most `random-bytes`, the most pollables).
+//! - Every call that waits races with the context's cancellation, so that unloading a capsule frees its guests.
+//! - No id, and no argument that could be one, reaches a log line, a span, or a `Debug` output.
+
+pub mod bindings;
+mod ctx;
+mod error;
+mod io;
+mod process;
+mod sys;
+mod versions;
+
+use wasmtime::component::{HasData, Linker};
+
+use self::bindings::astrid;
+pub use self::ctx::{ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessHooks, ProcessView};
+pub use self::error::{PollError, ProcessError, SysError};
+pub use self::io::IoError;
+pub use self::process::ProcessHandle;
+
+/// Names, for a [`Linker`], the data that our interfaces work on: a [`ProcessCtxView`].
+#[derive(Clone, Copy, Debug)]
+pub struct AstridProcess;
+
+impl HasData for AstridProcess {
+    type Data<'a> = ProcessCtxView<'a>;
+}
+
+/// Adds everything that this crate serves: both versions of `astrid:process`, `astrid:io` and `astrid:sys`.
+///
+/// WASI is not among it; a component built for `wasm32-wasip2` also wants `wasmtime_wasi::p2::add_to_linker_async`.
+///
+/// # Errors
+/// When the linker already has one of the interfaces. Use the `add_only_…` functions beside another implementation.
+pub fn add_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    add_only_process_to_linker_async(linker)?;
+    add_only_poll_to_linker_async(linker)?;
+    add_only_sys_to_linker_async(linker)
+}
+
+/// Adds `astrid:process/host`, versions 1.0.0 and 1.1.0, and nothing else.
+///
+/// # Errors
+/// When the linker already has one of them.
+pub fn add_only_process_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::process1_0_0::host::add_to_linker::<_, AstridProcess>(linker, T::process)?;
+    astrid::process1_1_0::host::add_to_linker::<_, AstridProcess>(linker, T::process)
+}
+
+/// Adds `astrid:io/poll` and `astrid:io/error`, and nothing else.
+///
+/// The pollables are `wasmtime_wasi_io`'s, so those of another host crate over the same table mix with ours.
+///
+/// # Errors
+/// When the linker already has one of them.
+pub fn add_only_poll_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::io::error::add_to_linker::<_, AstridProcess>(linker, T::process)?;
+    astrid::io::poll::add_to_linker::<_, AstridProcess>(linker, T::process)
+}
+
+/// Adds `astrid:sys/host`, and nothing else.
+///
+/// # Errors
+/// When the linker already has it.
+pub fn add_only_sys_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::sys::host::add_to_linker::<_, AstridProcess>(linker, T::process)
+}

@@ -1,0 +1,134 @@
+//! `astrid:sys`: configuration, the caller, a log, time, chance.
+//!
+//! Numbers from the guest are checked before anything is allocated for them.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::ProcessCtxView;
+use super::bindings::astrid::sys::host::{
+    CallerContext, CapabilityCheckRequest, CapabilityCheckResponse, ErrorCode, Host, LogLevel,
+};
+use super::error::SysError;
+use crate::supervisor::Principal;
+
+/// The longest `sleep-ns`.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
+/// The most `random-bytes` at once.
+const MAX_RANDOM: u64 = 4096;
+/// The longest key that `get-config` looks up, in bytes.
+const MAX_KEY: usize = 1024;
+/// What is kept of one log message, in bytes.
+const MAX_MESSAGE: usize = 16 * 1024;
+/// Configuration keys that begin so are the host's.
+const RESERVED: char = '_';
+
+/// Where monotonic time counts from: one moment for all instances, so that it never runs backwards from one to the next
+/// and says nothing about the machine.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Host for ProcessCtxView<'_> {
+    fn convert_error_code(&mut self, error: SysError) -> wasmtime::Result<ErrorCode> {
+        Ok(error.into_code())
+    }
+
+    fn get_config(&mut self, key: String) -> Result<Option<String>, SysError> {
+        if key.len() > MAX_KEY {
+            return Err(SysError::TooLarge);
+        }
+        if key.starts_with(RESERVED) {
+            return Err(SysError::ReservedKey);
+        }
+        Ok(self.ctx.config.get(&key).cloned())
+    }
+
+    fn get_caller(&mut self) -> Result<CallerContext, SysError> {
+        Ok(CallerContext {
+            principal: match &self.ctx.scope.owner().principal {
+                Principal::Named(name) => Some(name.clone()),
+                Principal::Anonymous => None,
+            },
+            source_id: self.ctx.source_id.clone(),
+            timestamp: humantime::format_rfc3339_millis(self.ctx.called_at).to_string(),
+        })
+    }
+
+    fn log(&mut self, level: LogLevel, message: String) -> wasmtime::Result<()> {
+        let capsule = self.ctx.scope.owner().capsule.as_str();
+        let message = cut(&message, MAX_MESSAGE);
+        match level {
+            LogLevel::Trace => tracing::trace!(target: "capsule", capsule, "{message}"),
+            LogLevel::Debug => tracing::debug!(target: "capsule", capsule, "{message}"),
+            LogLevel::Info => tracing::info!(target: "capsule", capsule, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: "capsule", capsule, "{message}"),
+            LogLevel::Error => tracing::error!(target: "capsule", capsule, "{message}"),
+        }
+        Ok(())
+    }
+
+    fn signal_ready(&mut self) -> wasmtime::Result<()> {
+        self.ctx.ready = true;
+        Ok(())
+    }
+
+    fn clock_ms(&mut self) -> wasmtime::Result<u64> {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn clock_monotonic_ns(&mut self) -> wasmtime::Result<u64> {
+        Ok(u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    async fn sleep_ns(&mut self, duration_ns: u64) -> Result<(), SysError> {
+        let duration = Duration::from_nanos(duration_ns);
+        if duration > MAX_SLEEP {
+            return Err(SysError::TooLarge);
+        }
+        self.ctx.until_unload(tokio::time::sleep(duration)).await.ok_or(SysError::Cancelled)
+    }
+
+    fn random_bytes(&mut self, length: u64) -> Result<Vec<u8>, SysError> {
+        let length = usize::try_from(length.min(MAX_RANDOM + 1)).map_err(|_| SysError::TooLarge)?;
+        if length as u64 > MAX_RANDOM {
+            return Err(SysError::TooLarge);
+        }
+        let mut bytes = vec![0; length];
+        getrandom::fill(&mut bytes).map_err(SysError::Random)?;
+        Ok(bytes)
+    }
+
+    fn check_capsule_capability(
+        &mut self,
+        request: CapabilityCheckRequest,
+    ) -> Result<CapabilityCheckResponse, SysError> {
+        let allowed = if request.source_uuid == self.ctx.scope.owner().capsule {
+            self.ctx.capabilities.contains(&request.capability)
+        } else {
+            self.hooks.capsule_holds(&request.source_uuid, &request.capability).ok_or(SysError::NoRegistry)?
+        };
+        Ok(CapabilityCheckResponse { allowed })
+    }
+
+    fn enumerate_capabilities(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(self.ctx.capabilities.clone())
+    }
+}
+
+/// The beginning of `text`, at most `max` bytes of it, cut between characters.
+fn cut(text: &str, max: usize) -> &str {
+    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "abc");
+        assert_eq!(cut("aéé", 2), "a");
+        assert_eq!(cut("é", 0), "");
+    }
+}

@@ -1,0 +1,292 @@
+//! The runtime: what a call gives, what a bad guest costs, and how calls end. Guests are real components.
+
+mod guests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use capsule_host::runtime::{BuildError, CallError, Capsule, CapsuleResult, Grants, LoadError, LoadOptions};
+use capsule_host::runtime::{Runtime, RuntimeBuilder};
+use capsule_host::sandbox::{Unconfined, Workspace};
+use capsule_host::supervisor::{Limits, Principal, Registry};
+use tempfile::TempDir;
+
+/// A guest time that a loaded machine does not use up by accident, and that a test can wait for.
+const GUEST_TIME: Duration = Duration::from_millis(300);
+
+fn registry() -> Registry {
+    Registry::new(tokio::runtime::Handle::current(), Arc::new(Unconfined::new()), Limits::default()).unwrap()
+}
+
+fn builder() -> RuntimeBuilder {
+    Runtime::builder(registry()).max_instances(8)
+}
+
+fn options(workspace: &TempDir) -> LoadOptions {
+    LoadOptions {
+        capsule_id: "guest".into(),
+        workspace: Workspace::open(workspace.path()).unwrap(),
+        grants: Grants::default(),
+        config: BTreeMap::new(),
+    }
+}
+
+async fn load(builder: RuntimeBuilder, component: &[u8]) -> Capsule {
+    let workspace = TempDir::new().unwrap();
+    builder.build().unwrap().load(options(&workspace), component).await.unwrap()
+}
+
+async fn refused(component: &[u8]) -> LoadError {
+    let workspace = TempDir::new().unwrap();
+    builder().build().unwrap().load(options(&workspace), component).await.unwrap_err()
+}
+
+async fn call(capsule: &Capsule, payload: &[u8]) -> Result<CapsuleResult, CallError> {
+    capsule.call(Principal::Named("somebody".into()), "act", payload.to_owned()).await
+}
+
+fn answer(data: &str) -> CapsuleResult {
+    CapsuleResult { action: "continue".into(), data: Some(data.into()) }
+}
+
+fn nanos(time: Duration) -> [u8; 8] {
+    u64::try_from(time.as_nanos()).unwrap().to_le_bytes()
+}
+
+#[tokio::test]
+async fn the_payload_reaches_the_guest_and_its_answer_the_caller() {
+    let capsule = load(builder(), &guests::echo()).await;
+    assert_eq!(call(&capsule, b"{\"n\":1}").await.unwrap(), answer("{\"n\":1}"));
+    assert_eq!(call(&capsule, b"").await.unwrap(), answer(""));
+}
+
+#[tokio::test]
+async fn every_call_has_a_fresh_instance() {
+    let capsule = load(builder(), &guests::counter()).await;
+    for _ in 0..20 {
+        assert_eq!(call(&capsule, b"").await.unwrap(), answer("1"));
+    }
+}
+
+#[tokio::test]
+async fn a_trap_fails_its_call_and_no_other() {
+    let capsule = load(builder(), &guests::traps_on_payload()).await;
+    for _ in 0..20 {
+        let error = call(&capsule, b"x").await.unwrap_err();
+        assert_eq!(error.kind(), "trap");
+        assert!(error.to_string().contains("unreachable"), "{error}");
+        assert_eq!(call(&capsule, b"").await.unwrap().data, None);
+    }
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_guest_are_in_its_error() {
+    let capsule = load(builder(), &guests::last_words()).await;
+    let error = call(&capsule, b"no disk, no hope").await.unwrap_err();
+    assert_eq!(error.kind(), "trap");
+    assert!(error.to_string().contains("no disk, no hope"), "{error}");
+}
+
+#[tokio::test]
+async fn a_spinning_guest_is_ended_at_its_time() {
+    let capsule = load(builder().guest_time(GUEST_TIME), &guests::spin()).await;
+    let start = Instant::now();
+    let error = call(&capsule, b"").await.unwrap_err();
+    let took = start.elapsed();
+    assert!(matches!(error, CallError::GuestTime(limit) if limit == GUEST_TIME), "{error:?}");
+    assert!(took >= GUEST_TIME, "ended early, after {took:?}");
+    assert!(took < GUEST_TIME * 10, "ended late, after {took:?}");
+}
+
+#[tokio::test]
+async fn a_spinning_guest_gives_way_to_other_tasks() {
+    // One thread for everything, so that the other task runs only if the guest lets it.
+    let capsule = load(builder().guest_time(GUEST_TIME), &guests::spin()).await;
+    let turns = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(call(&capsule, b"").await.unwrap_err().kind(), "guest-time");
+    other.abort();
+    // 30 ticks of 10 ms, of which a loaded machine may miss most.
+    assert!(turns.load(Ordering::Relaxed) >= 5, "{turns:?}");
+}
+
+#[tokio::test]
+async fn time_in_a_host_call_is_not_guest_time() {
+    let capsule = load(builder().guest_time(GUEST_TIME), &guests::sleep()).await;
+    let start = Instant::now();
+    assert_eq!(call(&capsule, &nanos(GUEST_TIME * 4)).await.unwrap(), answer("0"));
+    assert!(start.elapsed() >= GUEST_TIME * 4);
+}
+
+#[tokio::test]
+async fn waiting_guests_share_one_thread() {
+    let capsule = load(builder().max_instances(50), &guests::sleep()).await;
+    let start = Instant::now();
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let capsule = capsule.clone();
+            tokio::spawn(async move { call(&capsule, &nanos(Duration::from_millis(400))).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), answer("0"));
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "one after the other takes 20 s, this took {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn calls_beyond_the_pool_wait_for_their_turn() {
+    let capsule = load(builder().max_instances(1), &guests::sleep()).await;
+    let calls: Vec<_> = (0..5)
+        .map(|_| {
+            let capsule = capsule.clone();
+            tokio::spawn(async move { call(&capsule, &nanos(Duration::from_millis(10))).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), answer("0"));
+    }
+}
+
+#[tokio::test]
+async fn a_memory_bomb_is_told_as_such() {
+    let limit = 8 << 20;
+    let capsule = load(builder().guest_memory(limit), &guests::memory_bomb()).await;
+    let error = call(&capsule, b"").await.unwrap_err();
+    assert!(matches!(error, CallError::GuestMemory(bytes) if bytes == limit), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_lives_with_the_refusal_of_memory_answers() {
+    let capsule = load(builder().guest_memory(8 << 20), &guests::modest_after_refusal()).await;
+    assert_eq!(call(&capsule, b"").await.unwrap().data, None);
+}
+
+#[tokio::test]
+async fn memory_wanted_from_the_start_counts() {
+    let capsule = load(builder().guest_memory(8 << 20), &guests::born_big()).await;
+    assert_eq!(call(&capsule, b"").await.unwrap_err().kind(), "guest-memory");
+}
+
+#[tokio::test]
+async fn what_a_guest_hands_over_is_bounded() {
+    let capsule = load(builder(), &guests::big_message()).await;
+    assert_eq!(call(&capsule, b"").await.unwrap().data, None, "100 KB are fine by default");
+    let capsule = load(builder().hostcall_memory(64 << 10), &guests::big_message()).await;
+    assert_eq!(call(&capsule, b"").await.unwrap_err().kind(), "trap");
+}
+
+#[tokio::test]
+async fn a_guest_is_told_what_it_was_granted() {
+    let workspace = TempDir::new().unwrap();
+    let runtime = builder().build().unwrap();
+    for (commands, told) in [(vec![], "0"), (vec!["a".to_owned(), "b".to_owned()], "4")] {
+        let grants = Grants { commands, persistent: true, network: false };
+        let options = LoadOptions { grants, ..options(&workspace) };
+        let capsule = runtime.load(options, &guests::capabilities()).await.unwrap();
+        assert_eq!(call(&capsule, b"").await.unwrap(), answer(told));
+    }
+}
+
+#[tokio::test]
+async fn unloading_tells_a_waiting_guest_at_once() {
+    let capsule = load(builder(), &guests::sleep()).await;
+    let waiting = capsule.clone();
+    let waiting = tokio::spawn(async move { call(&waiting, &nanos(Duration::from_secs(50))).await });
+    // Its turn comes before ours ends: one thread, and the guest runs until it waits.
+    while capsule.calls_in_flight() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    capsule.unload().await;
+    let took = start.elapsed();
+    let result = waiting.await.unwrap();
+    assert!(matches!(&result, Ok(data) if *data == answer("5")) || matches!(result, Err(CallError::Cancelled)));
+    assert!(took < Duration::from_millis(900), "it was told, not interrupted; took {took:?}");
+    assert_eq!(call(&capsule, &nanos(Duration::ZERO)).await.unwrap_err().kind(), "cancelled");
+}
+
+#[tokio::test]
+async fn unloading_interrupts_a_guest_that_goes_on() {
+    let capsule = load(builder().guest_time(Duration::from_secs(60)), &guests::spin()).await;
+    let spinning = capsule.clone();
+    let spinning = tokio::spawn(async move { call(&spinning, b"").await });
+    while capsule.calls_in_flight() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    capsule.unload().await;
+    let took = start.elapsed();
+    assert!(matches!(spinning.await.unwrap(), Err(CallError::Cancelled)));
+    assert!(took >= Duration::from_millis(900), "it has a second's notice; took {took:?}");
+    assert!(took < Duration::from_secs(10), "took {took:?}");
+}
+
+#[tokio::test]
+async fn a_dropped_call_frees_its_place() {
+    let capsule = load(builder().max_instances(1), &guests::sleep()).await;
+    let long = nanos(Duration::from_secs(50));
+    let dropped = tokio::time::timeout(Duration::from_millis(50), call(&capsule, &long)).await;
+    assert!(dropped.is_err());
+    assert_eq!(call(&capsule, &nanos(Duration::ZERO)).await.unwrap(), answer("0"));
+}
+
+#[tokio::test]
+async fn a_component_without_entry_point_loads_and_says_so_when_called() {
+    for component in [guests::no_entry(), guests::other_entry()] {
+        let capsule = load(builder(), &component).await;
+        let error = call(&capsule, b"").await.unwrap_err();
+        assert_eq!(error.kind(), "no-entry-point");
+        assert!(error.to_string().contains("astrid-hook-trigger"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_loaded_is_refused_with_the_reason() {
+    let error = refused(&guests::core_module()).await;
+    assert!(matches!(error, LoadError::CoreModule), "{error:?}");
+    for junk in [&b""[..], b"hello", b"\0asm\x0d\0\x01\0junk"] {
+        let error = refused(junk).await;
+        assert!(matches!(error, LoadError::Compile(_)), "{error:?}");
+    }
+    let error = refused(&guests::unknown_import()).await;
+    assert!(matches!(&error, LoadError::Link(reason) if reason.contains("nobody:serves/this")), "{error:?}");
+}
+
+#[tokio::test]
+async fn compiled_code_is_kept_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let cache = folder.path().join("a/b");
+    let capsule = load(builder().cache_dir(Some(cache.clone())), &guests::echo()).await;
+    assert_eq!(call(&capsule, b"x").await.unwrap(), answer("x"));
+    assert_eq!(cache.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    let entries = cache.read_dir().unwrap().count();
+    assert!(entries > 0, "nothing was kept");
+    let capsule = load(builder().cache_dir(Some(cache.clone())), &guests::echo()).await;
+    assert_eq!(call(&capsule, b"y").await.unwrap(), answer("y"));
+}
+
+#[tokio::test]
+async fn limits_that_nothing_runs_under_are_refused() {
+    for builder in [
+        builder().max_instances(0),
+        builder().guest_time(Duration::ZERO),
+        builder().guest_memory(0),
+        builder().max_resources(0),
+    ] {
+        assert!(matches!(builder.build(), Err(BuildError::Zero)));
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = builder().cache_dir(Some(file.path().to_owned())).build().unwrap_err();
+    assert!(matches!(error, BuildError::Cache { .. }), "{error:?}");
+}
