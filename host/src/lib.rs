@@ -1,7 +1,80 @@
 //! Native processes for WebAssembly components.
 //!
 //! A *capsule* is a component that runs on behalf of a principal, each call in a fresh instance. This crate is the host's
-//! side of its one door to the operating system, `astrid:process`.
+//! side of its one door to the operating system, `astrid:process`: through it a capsule runs a command, or starts a
+//! *persistent* process that the host owns, and that any later instance of the same capsule, under the same principal,
+//! reaches again by an unforgeable id.
+//!
+//! # An embedder with its own engine and store
+//!
+//! The store's data holds a [`ProcessCtx`] and implements [`ProcessView`]; what a guest may do is said by its
+//! [`ProcessHooks`].
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use capsule_host::sandbox::{Unconfined, Workspace};
+//! use capsule_host::supervisor::{Ask, Limits, Owner, Principal, Registry};
+//! use capsule_host::{ProcessCtx, ProcessCtxView, ProcessHooks, ProcessView};
+//! use wasmtime::component::{Linker, ResourceTable};
+//! use wasmtime::{Engine, Store};
+//!
+//! /// Lets guests run `python3`, and nothing else.
+//! struct Policy;
+//!
+//! impl ProcessHooks for Policy {
+//!     fn authorize(&mut self, _owner: &Owner, ask: Ask<'_>) -> bool {
+//!         match ask {
+//!             Ask::Process => true,
+//!             Ask::Command(command) => command.cmd == "python3",
+//!             _ => false,
+//!         }
+//!     }
+//! }
+//!
+//! /// What every instance has to itself.
+//! struct Instance {
+//!     process: ProcessCtx,
+//!     table: ResourceTable,
+//!     policy: Policy,
+//! }
+//!
+//! impl ProcessView for Instance {
+//!     fn process(&mut self) -> ProcessCtxView<'_> {
+//!         ProcessCtxView { ctx: &mut self.process, table: &mut self.table, hooks: &mut self.policy }
+//!     }
+//! }
+//!
+//! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+//! // Once: the registry owns all processes, the linker knows all interfaces.
+//! let handle = tokio::runtime::Handle::current();
+//! let registry = Registry::new(handle, Arc::new(Unconfined::new()), Limits::default())?;
+//! let engine = Engine::default();
+//! let mut linker = Linker::<Instance>::new(&engine);
+//! capsule_host::add_to_linker_async(&mut linker)?;
+//!
+//! // For every instance: on whose behalf, through which capsule, in which folder.
+//! let owner = Owner { principal: Principal::Named("alice".into()), capsule: "dev-server".into() };
+//! let process = ProcessCtx::builder(&registry, owner, Workspace::open(".")?).build();
+//! let store = Store::new(&engine, Instance { process, table: ResourceTable::new(), policy: Policy });
+//! // ... `linker.instantiate_async(store, &component)` and call it ...
+//! # drop(store);
+//!
+//! // At the end: nothing that was started is left running.
+//! registry.shutdown().await;
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(embed()).unwrap();
+//! ```
+//!
+//! # An embedder without
+//!
+//! With the feature `runtime` there is an engine with limits, and capsules to load and call; see
+//! [`runtime`](crate::runtime).
+//!
+//! # An embedder without components
+//!
+//! The [`supervisor`] alone, and the [`sandbox`] beneath it, know nothing of wasm: `default-features = false`.
 
 #![deny(missing_docs)]
 

@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open,
-    pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open, pidfd_send_signal,
+    waitid,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -97,10 +97,7 @@ impl Child {
     pub(crate) fn reap(&mut self) -> io::Result<RawExit> {
         self.kill();
         let exit = loop {
-            match waitid(
-                WaitId::PidFd(self.pidfd.get_ref().as_fd()),
-                WaitIdOptions::EXITED,
-            ) {
+            match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), WaitIdOptions::EXITED) {
                 Ok(Some(status)) => break raw_exit(&status),
                 Ok(None) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

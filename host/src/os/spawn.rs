@@ -54,24 +54,15 @@ pub(crate) fn start(program: Program) -> Result<Started, StartError> {
     let (stdout, stderr) = (OwnedFd::from(stdout), OwnedFd::from(stderr));
     let (child_stdin, stdin) = if program.stdin {
         let (child_end, our_end) = io::pipe().map_err(StartError::Host)?;
-        (
-            Stdio::from(OwnedFd::from(child_end)),
-            Some(OwnedFd::from(our_end)),
-        )
+        (Stdio::from(OwnedFd::from(child_end)), Some(OwnedFd::from(our_end)))
     } else {
         (Stdio::null(), None)
     };
-    for fd in [Some(&stdout), Some(&stderr), stdin.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    for fd in [Some(&stdout), Some(&stderr), stdin.as_ref()].into_iter().flatten() {
         pipe::set_nonblocking(fd.as_fd()).map_err(StartError::Host)?;
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the place that starts processes"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
     let mut command = Command::new(&program.path);
     command
         .arg0(&program.arg0)

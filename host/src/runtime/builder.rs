@@ -58,7 +58,9 @@ impl Runtime {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("limits", &self.0.limits).finish_non_exhaustive()
+        f.debug_struct("Runtime")
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +78,7 @@ impl RuntimeBuilder {
     /// | | | because |
     /// |---|---|---|
     /// | [`guest_time`](Self::guest_time) | 10 s | an action starts, reads and decides; it does not compute for long |
-    /// | [`guest_memory`](Self::guest_memory) | 256 MiB | twice what the largest answers, 16 MiB a stream as text, need |
+    /// | [`guest_memory`](Self::guest_memory) | 256 MiB | a `spawn` may answer with 96 MiB: 16 MiB a stream, up to three bytes each as text |
     /// | [`hostcall_memory`](Self::hostcall_memory) | 64 MiB | the largest legal request carries 16 MiB of files; more is answered `too-large` up to here |
     /// | [`max_resources`](Self::max_resources) | 4,096 | 256 pollables and what they stand for, several times over |
     /// | [`max_instances`](Self::max_instances) | 64 | each reserves 16 GiB of address space, and no memory |
@@ -151,7 +153,12 @@ impl RuntimeBuilder {
     /// [`BuildError`]: a limit that nothing could run under, a cache folder that cannot be used, or an engine that the
     /// system has no room for.
     pub fn build(self) -> Result<Runtime, BuildError> {
-        let Self { registry, cache_dir, limits, max_instances } = self;
+        let Self {
+            registry,
+            cache_dir,
+            limits,
+            max_instances,
+        } = self;
         if max_instances == 0 || limits.guest_time.is_zero() || limits.guest_memory == 0 || limits.max_resources == 0 {
             return Err(BuildError::Zero);
         }
@@ -163,14 +170,28 @@ impl RuntimeBuilder {
         let engine = Engine::new(&config).map_err(|error| BuildError::Engine(describe(&error)))?;
         let linker = linker(&engine).map_err(|error| BuildError::Engine(describe(&error)))?;
         let ticker = Ticker::start(engine.clone()).map_err(BuildError::Thread)?;
-        let slots = Arc::new(Semaphore::new(usize::try_from(max_instances).unwrap_or(Semaphore::MAX_PERMITS)));
-        Ok(Runtime(Arc::new(Shared { engine, linker, registry, limits, slots, ticker })))
+        let slots = Arc::new(Semaphore::new(
+            usize::try_from(max_instances).unwrap_or(Semaphore::MAX_PERMITS),
+        ));
+        Ok(Runtime(Arc::new(Shared {
+            engine,
+            linker,
+            registry,
+            limits,
+            slots,
+            ticker,
+        })))
     }
 }
 
 impl fmt::Debug for RuntimeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { registry: _, cache_dir, limits, max_instances } = self;
+        let Self {
+            registry: _,
+            cache_dir,
+            limits,
+            max_instances,
+        } = self;
         f.debug_struct("RuntimeBuilder")
             .field("cache_dir", cache_dir)
             .field("limits", limits)
@@ -205,9 +226,14 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 fn cache(dir: &Path) -> Result<Cache, BuildError> {
     use std::os::unix::fs::DirBuilderExt;
 
-    let failed = |reason: String| BuildError::Cache { dir: dir.to_owned(), reason };
+    let failed = |reason: String| BuildError::Cache {
+        dir: dir.to_owned(),
+        reason,
+    };
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    let dir = made.and_then(|()| dir.canonicalize()).map_err(|error| failed(error.to_string()))?;
+    let dir = made
+        .and_then(|()| dir.canonicalize())
+        .map_err(|error| failed(error.to_string()))?;
     let mut config = CacheConfig::new();
     config.with_directory(dir);
     Cache::new(config).map_err(|error| failed(describe(&error)))

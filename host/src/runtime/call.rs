@@ -19,16 +19,25 @@ pub(super) async fn run(
 ) -> Result<CapsuleResult, CallError> {
     let instance = component.instantiate_async(&mut store).await.map_err(|error| {
         // Nothing of the guest has run unless a start function did, and that fails as any guest code does.
-        if error.is::<Trap>() || error.is::<I32Exit>() || error.is::<TimeUp>() || store.data().memory.refused().is_some() {
+        if error.is::<Trap>()
+            || error.is::<I32Exit>()
+            || error.is::<TimeUp>()
+            || store.data().memory.refused().is_some()
+        {
             failure(&error, store.data())
         } else {
             CallError::Host(describe(&error))
         }
     })?;
-    let entry = entry.load(&mut store, &instance).map_err(|error| CallError::NoEntryPoint(describe(&error)))?;
+    let entry = entry
+        .load(&mut store, &instance)
+        .map_err(|error| CallError::NoEntryPoint(describe(&error)))?;
     let result = entry.call_astrid_hook_trigger(&mut store, action, payload).await;
     match result {
-        Ok(result) => Ok(CapsuleResult { action: result.action, data: result.data }),
+        Ok(result) => Ok(CapsuleResult {
+            action: result.action,
+            data: result.data,
+        }),
         Err(error) => Err(failure(&error, store.data())),
     }
 }
@@ -44,12 +53,15 @@ fn failure(error: &wasmtime::Error, state: &State) -> CallError {
     if let Some(limit) = state.memory.refused() {
         return CallError::GuestMemory(limit);
     }
-    let message = if let Some(I32Exit(code)) = error.downcast_ref() {
-        format!("it ended itself with exit code {code} instead of returning a result")
+    let message = if error.is::<I32Exit>() {
+        "it exited instead of returning a result".to_owned()
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         trap.to_string()
     } else {
         describe(error)
     };
-    CallError::Trap { message, stderr: state.stderr.tail() }
+    CallError::Trap {
+        message,
+        stderr: state.stderr.tail(),
+    }
 }

@@ -84,14 +84,14 @@ impl Capsule {
     ///
     /// # Errors
     /// [`CallError`], which concerns this call only.
-    pub async fn call(
-        &self,
-        principal: Principal,
-        action: &str,
-        payload: Vec<u8>,
-    ) -> Result<CapsuleResult, CallError> {
+    pub async fn call(&self, principal: Principal, action: &str, payload: Vec<u8>) -> Result<CapsuleResult, CallError> {
         let slot = Arc::clone(&self.0.runtime.0.slots).acquire_owned();
-        let slot = self.0.notice.run_until_cancelled(slot).await.ok_or(CallError::Cancelled)?;
+        let slot = self
+            .0
+            .notice
+            .run_until_cancelled(slot)
+            .await
+            .ok_or(CallError::Cancelled)?;
         let slot = slot.map_err(|closed| CallError::Host(closed.to_string()))?;
         let loaded = Arc::clone(&self.0);
         let action = action.to_owned();
@@ -107,8 +107,8 @@ impl Capsule {
         }
     }
 
-    /// Ends all calls in flight, and refuses new ones with [`CallError::Cancelled`]. Guests that wait are told
-    /// `cancelled` at once, and those that still run a second later are ended. Returns when no call is in flight.
+    /// Ends all calls in flight, and refuses new ones with [`CallError::Cancelled`]. Guests that wait
+    /// in one of our calls are told `cancelled` at once, and those that still run a second later are ended. Returns when no call is in flight.
     ///
     /// Persistent processes stay, so that the capsule finds them when it is loaded again; they end with their timers or
     /// with the registry. Dropping the future takes nothing back and stops nothing of this.
@@ -121,7 +121,10 @@ impl Capsule {
 
 impl Loaded {
     async fn call(&self, principal: Principal, action: &str, payload: &[u8]) -> Result<CapsuleResult, CallError> {
-        let entry = self.entry.as_ref().map_err(|reason| CallError::NoEntryPoint(reason.clone()))?;
+        let entry = self
+            .entry
+            .as_ref()
+            .map_err(|reason| CallError::NoEntryPoint(reason.clone()))?;
         let runtime = &*self.runtime.0;
         let _ticking = runtime.ticker.for_call();
         let store = State::new(runtime, &self.options, principal, self.notice.clone()).into_store(runtime);
@@ -144,6 +147,8 @@ impl Loaded {
 
 impl fmt::Debug for Capsule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Capsule").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("Capsule")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
     }
 }

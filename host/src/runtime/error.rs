@@ -64,7 +64,7 @@ pub enum CallError {
     #[error("the capsule computed for more than {0:?}; have it do less in a call, or give it more guest time")]
     GuestTime(Duration),
     /// The guest wanted more memory than it may have, and failed over the refusal; the bytes are the limit.
-    #[error("the capsule wanted more than {} MiB of memory; have it hold less at once, or give it more", .0 >> 20)]
+    #[error("the capsule wanted more than {0} bytes of memory; have it hold less at once, or give it more")]
     GuestMemory(usize),
     /// The capsule was unloaded before or during the call.
     #[error("the capsule was unloaded; load it again to call it")]
@@ -94,7 +94,11 @@ impl CallError {
 
 fn said(stderr: &str) -> String {
     let stderr = stderr.trim();
-    if stderr.is_empty() { String::new() } else { format!("; its last words: {stderr}") }
+    if stderr.is_empty() {
+        String::new()
+    } else {
+        format!("; its last words: {stderr}")
+    }
 }
 
 /// An engine's error with its causes, in one line.

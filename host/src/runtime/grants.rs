@@ -47,12 +47,20 @@ mod tests {
     use crate::supervisor::{CommandView, Principal};
 
     fn allows(grants: &Grants, ask: Ask<'_>) -> bool {
-        let owner = Owner { principal: Principal::Named("p".into()), capsule: "c".into() };
+        let owner = Owner {
+            principal: Principal::Named("p".into()),
+            capsule: "c".into(),
+        };
         grants.clone().authorize(&owner, ask)
     }
 
     fn command(cmd: &str) -> Ask<'_> {
-        Ask::Command(CommandView { cmd, args: &[], cwd: None, env_keys: Vec::new() })
+        Ask::Command(CommandView {
+            cmd,
+            args: &[],
+            cwd: None,
+            env_keys: Vec::new(),
+        })
     }
 
     #[test]
@@ -66,7 +74,10 @@ mod tests {
 
     #[test]
     fn a_command_is_granted_by_its_exact_spelling_only() {
-        let grants = Grants { commands: vec!["python3".into()], ..Grants::default() };
+        let grants = Grants {
+            commands: vec!["python3".into()],
+            ..Grants::default()
+        };
         assert!(allows(&grants, Ask::Process));
         assert!(allows(&grants, command("python3")));
         for other in ["python", "python3 ", "Python3", "/usr/bin/python3", "./python3", ""] {
@@ -78,9 +89,19 @@ mod tests {
 
     #[test]
     fn capabilities_without_a_command_are_none() {
-        let grants = Grants { persistent: true, network: true, ..Grants::default() };
+        let grants = Grants {
+            persistent: true,
+            network: true,
+            ..Grants::default()
+        };
         assert!(grants.capabilities().is_empty());
-        let grants = Grants { commands: vec!["a".into()], ..grants };
-        assert_eq!(grants.capabilities(), ["process", "process:cmd:a", "process:persistent", "process:network"]);
+        let grants = Grants {
+            commands: vec!["a".into()],
+            ..grants
+        };
+        assert_eq!(
+            grants.capabilities(),
+            ["process", "process:cmd:a", "process:persistent", "process:network"]
+        );
     }
 }

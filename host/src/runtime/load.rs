@@ -57,8 +57,11 @@ impl Runtime {
             .await
             .map_err(|error| LoadError::Host(error.to_string()))?
             .map_err(|error| LoadError::Compile(describe(&error)))?;
-        let component =
-            self.0.linker.instantiate_pre(&component).map_err(|error| LoadError::Link(describe(&error)))?;
+        let component = self
+            .0
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::Link(describe(&error)))?;
         let entry = EntryIndices::new(&component).map_err(|error| describe(&error));
         Ok(Capsule::new(self.clone(), options, component, entry))
     }

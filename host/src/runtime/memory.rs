@@ -13,7 +13,11 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { limit, used: 0, refused: false }
+        Self {
+            limit,
+            used: 0,
+            refused: false,
+        }
     }
 
     /// The limit, if the guest ever ran into it.
@@ -55,7 +59,10 @@ mod tests {
         assert_eq!(memory.refused(), None);
         assert!(!memory.memory_growing(60, 71, None).unwrap());
         assert_eq!(memory.refused(), Some(100));
-        assert!(memory.memory_growing(60, 70, None).unwrap(), "what was refused is not counted");
+        assert!(
+            memory.memory_growing(60, 70, None).unwrap(),
+            "what was refused is not counted"
+        );
     }
 
     #[test]

@@ -13,7 +13,11 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) const fn new(limit: Duration) -> Self {
-        Self { limit, used: Duration::ZERO, since: None }
+        Self {
+            limit,
+            used: Duration::ZERO,
+            since: None,
+        }
     }
 
     /// Guest code begins or goes on.
@@ -31,7 +35,9 @@ impl Meter {
 
     /// The limit, if it is used up.
     pub(super) fn exceeded(&self, now: Instant) -> Option<Duration> {
-        let running = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let running = self
+            .since
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         (self.used + running > self.limit).then_some(self.limit)
     }
 }
@@ -48,10 +54,22 @@ mod tests {
         let mut meter = Meter::new(2 * SECOND);
         meter.run(start);
         meter.pause(start + SECOND);
-        assert_eq!(meter.exceeded(start + 100 * SECOND), None, "it stands still while paused");
+        assert_eq!(
+            meter.exceeded(start + 100 * SECOND),
+            None,
+            "it stands still while paused"
+        );
         meter.run(start + 100 * SECOND);
-        assert_eq!(meter.exceeded(start + 101 * SECOND), None, "the limit itself is allowed");
-        assert_eq!(meter.exceeded(start + 102 * SECOND), Some(2 * SECOND), "running counts before it is paused");
+        assert_eq!(
+            meter.exceeded(start + 101 * SECOND),
+            None,
+            "the limit itself is allowed"
+        );
+        assert_eq!(
+            meter.exceeded(start + 102 * SECOND),
+            Some(2 * SECOND),
+            "running counts before it is paused"
+        );
     }
 
     #[test]

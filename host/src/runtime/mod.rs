@@ -12,6 +12,35 @@
 //! - Everything not granted is refused: WASI gives clocks and randomness and takes output, nothing else.
 //!
 //! Everything here must be called within a tokio runtime.
+//!
+//! ```no_run
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//!
+//! use capsule_host::runtime::{Grants, LoadOptions, Runtime};
+//! use capsule_host::sandbox::{Unconfined, Workspace};
+//! use capsule_host::supervisor::{Limits, Principal, Registry};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let launcher = Unconfined::new().allow_persistent();
+//! let registry = Registry::new(tokio::runtime::Handle::current(), Arc::new(launcher), Limits::default())?;
+//! let runtime = Runtime::builder(registry.clone()).build()?;
+//!
+//! let options = LoadOptions {
+//!     capsule_id: "dev-server".into(),
+//!     workspace: Workspace::open(".")?,
+//!     grants: Grants { commands: vec!["python3".into()], persistent: true, network: true },
+//!     config: BTreeMap::new(),
+//! };
+//! let capsule = runtime.load(options, &std::fs::read("dev-server.wasm")?).await?;
+//! let started = capsule.call(Principal::Named("alice".into()), "start", Vec::new()).await?;
+//! assert_eq!(started.action, "continue");
+//!
+//! capsule.unload().await;
+//! registry.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod bindings;
 mod builder;

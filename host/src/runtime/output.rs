@@ -47,7 +47,13 @@ struct Lines {
 
 impl Output {
     pub(super) fn new(capsule: Arc<str>, stream: Stream) -> Self {
-        Self(Arc::new(Mutex::new(Lines { capsule, stream, line: Vec::new(), total: 0, tail: Vec::new() })))
+        Self(Arc::new(Mutex::new(Lines {
+            capsule,
+            stream,
+            line: Vec::new(),
+            total: 0,
+            tail: Vec::new(),
+        })))
     }
 
     /// The end of what was written, at most 2 KiB.
@@ -70,29 +76,33 @@ impl Lines {
         for piece in taken.split_inclusive(|byte| *byte == b'\n') {
             for part in piece.chunks(MAX_LINE) {
                 if self.line.len() + part.len() > MAX_LINE {
-                    self.emit();
+                    self.pass_on();
                 }
                 self.line.extend_from_slice(part);
             }
             if piece.ends_with(b"\n") {
-                self.emit();
+                self.pass_on();
             }
         }
         if full {
-            self.emit();
+            self.pass_on();
             let capsule = &*self.capsule;
             tracing::warn!(target: "capsule", capsule, "more than 1 MiB of output in a call; the rest is dropped");
         }
     }
 
-    fn emit(&mut self) {
+    fn pass_on(&mut self) {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end_matches(['\r', '\n']);
         let capsule = &*self.capsule;
         match self.stream {
-            Stream::Stdout => tracing::info!(target: "capsule", capsule, stream = "stdout", "{line}"),
-            Stream::Stderr => tracing::warn!(target: "capsule", capsule, stream = "stderr", "{line}"),
+            Stream::Stdout => {
+                tracing::info!(target: "capsule", capsule, stream = "stdout", "{line}");
+            }
+            Stream::Stderr => {
+                tracing::warn!(target: "capsule", capsule, stream = "stderr", "{line}");
+            }
         }
     }
 }
@@ -100,7 +110,7 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         if !self.line.is_empty() {
-            self.emit();
+            self.pass_on();
         }
     }
 }
@@ -173,7 +183,7 @@ mod tests {
         let mut whole = Vec::new();
         let mut tail = Vec::new();
         for size in [0, 1, TAIL - 1, 3, TAIL, 2 * TAIL + 5, 7] {
-            let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8 ^ (size % 256) as u8).collect();
+            let bytes: Vec<u8> = (0..=250).cycle().skip(size % 7).take(size).collect();
             whole.extend_from_slice(&bytes);
             keep_end(&mut tail, &bytes);
             assert_eq!(tail, whole[whole.len().saturating_sub(TAIL)..]);

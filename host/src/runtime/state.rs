@@ -34,8 +34,16 @@ pub(super) struct State {
 pub(super) struct TimeUp(pub(super) std::time::Duration);
 
 impl State {
-    pub(super) fn new(runtime: &Shared, options: &LoadOptions, principal: Principal, unload: CancellationToken) -> Self {
-        let owner = Owner { principal, capsule: options.capsule_id.clone() };
+    pub(super) fn new(
+        runtime: &Shared,
+        options: &LoadOptions,
+        principal: Principal,
+        unload: CancellationToken,
+    ) -> Self {
+        let owner = Owner {
+            principal,
+            capsule: options.capsule_id.clone(),
+        };
         let process = ProcessCtx::builder(&runtime.registry, owner, options.workspace.clone())
             .unload(unload)
             .capabilities(options.grants.capabilities())
@@ -50,7 +58,12 @@ impl State {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        let CallLimits { guest_time, guest_memory, hostcall_memory: _, max_resources } = runtime.limits;
+        let CallLimits {
+            guest_time,
+            guest_memory,
+            hostcall_memory: _,
+            max_resources,
+        } = runtime.limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(max_resources);
         Self {
@@ -91,12 +104,19 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl ProcessView for State {
     fn process(&mut self) -> ProcessCtxView<'_> {
-        ProcessCtxView { ctx: &mut self.process, table: &mut self.table, hooks: &mut self.grants }
+        ProcessCtxView {
+            ctx: &mut self.process,
+            table: &mut self.table,
+            hooks: &mut self.grants,
+        }
     }
 }

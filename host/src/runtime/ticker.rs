@@ -40,8 +40,13 @@ impl Ticker {
     pub(super) fn start(engine: Engine) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("capsule-epoch".into()).spawn(move || seen.tick(&engine))?;
-        Ok(Self { shared, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("capsule-epoch".into())
+            .spawn(move || seen.tick(&engine))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Ticks for one call.

@@ -35,22 +35,14 @@ impl Environment {
     /// The whole environment of a child that asked for `requested`. A request may set locale and time zone anew.
     pub(crate) fn for_child(&self, requested: Vec<(String, String)>) -> Vec<(OsString, OsString)> {
         let mut env = self.passthrough.clone();
-        env.retain(|(key, _)| {
-            !requested
-                .iter()
-                .any(|(requested, _)| key == requested.as_str())
-        });
+        env.retain(|(key, _)| !requested.iter().any(|(requested, _)| key == requested.as_str()));
         if !env.iter().any(|(key, _)| key == "PATH") {
             env.push(("PATH".into(), DEFAULT_PATH.into()));
         }
         if !requested.iter().any(|(key, _)| key == "HOME") {
             env.push(("HOME".into(), "/tmp".into()));
         }
-        env.extend(
-            requested
-                .into_iter()
-                .map(|(key, value)| (key.into(), value.into())),
-        );
+        env.extend(requested.into_iter().map(|(key, value)| (key.into(), value.into())));
         env
     }
 }
@@ -64,10 +56,7 @@ mod tests {
     use super::*;
 
     fn vars(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
-        pairs
-            .iter()
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect()
+        pairs.iter().map(|(key, value)| (key.into(), value.into())).collect()
     }
 
     #[test]
@@ -98,8 +87,7 @@ mod tests {
 
     #[test]
     fn s2_home_may_be_given() {
-        let env =
-            Environment::from_vars(vars(&[])).for_child(vec![("HOME".into(), "/here".into())]);
+        let env = Environment::from_vars(vars(&[])).for_child(vec![("HOME".into(), "/here".into())]);
         assert_eq!(env, vars(&[("PATH", DEFAULT_PATH), ("HOME", "/here")]));
     }
 }

@@ -24,10 +24,7 @@ pub(crate) fn find(cmd: &str, path: &OsStr, workspace: &Path) -> Result<PathBuf,
         let Ok(resolved) = candidate.canonicalize() else {
             continue;
         };
-        if resolved.starts_with(workspace)
-            || candidate.starts_with(workspace)
-            || !resolved.is_file()
-        {
+        if resolved.starts_with(workspace) || candidate.starts_with(workspace) || !resolved.is_file() {
             continue;
         }
         match access(&resolved, Access::EXEC_OK) {
@@ -37,22 +34,18 @@ pub(crate) fn find(cmd: &str, path: &OsStr, workspace: &Path) -> Result<PathBuf,
         }
     }
     Err(match denied {
-        Some(candidate) => {
-            LaunchError::PermissionDenied(format!("{} is not executable", candidate.display()))
-        }
-        None => LaunchError::NotFound(format!(
-            "{cmd} is in no directory of PATH outside of the workspace"
-        )),
+        Some(candidate) => LaunchError::PermissionDenied(format!("{} is not executable", candidate.display())),
+        None => LaunchError::NotFound(format!("{cmd} is in no directory of PATH outside of the workspace")),
     })
 }
 
 /// Says of an error of exec which of the three answers it is (contract S6).
 pub(crate) fn exec_error(cmd: &str, error: &io::Error) -> LaunchError {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            LaunchError::NotFound(format!("{cmd}, or the interpreter it asks for"))
-        }
-        io::ErrorKind::PermissionDenied => LaunchError::PermissionDenied(cmd.into()),
-        _ => LaunchError::ExecFailed(format!("{cmd}: {error}")),
+    if error.kind() == io::ErrorKind::NotFound {
+        LaunchError::NotFound(format!("{cmd}, or the interpreter it asks for"))
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        LaunchError::PermissionDenied(cmd.into())
+    } else {
+        LaunchError::ExecFailed(format!("{cmd}: {error}"))
     }
 }

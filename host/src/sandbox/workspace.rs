@@ -32,9 +32,7 @@ pub enum WorkspaceError {
         source: io::Error,
     },
     /// It is `/`: everything would be in it.
-    #[error(
-        "the root directory cannot be a workspace; name the folder that the capsule is to work in"
-    )]
+    #[error("the root directory cannot be a workspace; name the folder that the capsule is to work in")]
     Root,
 }
 
@@ -54,9 +52,7 @@ impl Workspace {
     /// [`WorkspaceError`] where it cannot be opened or is the root directory.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WorkspaceError> {
         let path = path.as_ref();
-        let opened = path
-            .canonicalize()
-            .and_then(|path| Ok((directory::open(&path)?, path)));
+        let opened = path.canonicalize().and_then(|path| Ok((directory::open(&path)?, path)));
         let (handle, path) = opened.map_err(|source| WorkspaceError::Open {
             path: path.into(),
             source,

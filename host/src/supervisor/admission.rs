@@ -34,14 +34,10 @@ impl Inner {
         if !gate.allows(Ask::Command(request.view())) {
             return Err(Error::CapabilityDenied);
         }
-        let cwd = workspace
-            .resolve(request.cwd.as_deref())
-            .map_err(|error| match error {
-                CwdError::Escape => Error::BoundaryEscape,
-                CwdError::Missing => {
-                    Error::InvalidInput("cwd is no directory in the workspace".into())
-                }
-            })?;
+        let cwd = workspace.resolve(request.cwd.as_deref()).map_err(|error| match error {
+            CwdError::Escape => Error::BoundaryEscape,
+            CwdError::Missing => Error::InvalidInput("cwd is no directory in the workspace".into()),
+        })?;
         if tier == Tier::Persistent {
             if !gate.allows(Ask::Persistent) {
                 return Err(Error::CapabilityDenied);
@@ -59,11 +55,7 @@ impl Inner {
     }
 
     /// Starts the command. Dropped half-way, it ends what was started.
-    pub(crate) async fn launch<P: Send + 'static>(
-        &self,
-        launch: Launch,
-        permits: P,
-    ) -> Result<Fresh<P>, Error> {
+    pub(crate) async fn launch<P: Send + 'static>(&self, launch: Launch, permits: P) -> Result<Fresh<P>, Error> {
         let token = self.tasks.tracker.token();
         // After the token is taken: either the shutdown waits for this launch, or this launch sees the shutdown.
         if self.tasks.closing.is_cancelled() {

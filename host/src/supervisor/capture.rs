@@ -20,11 +20,7 @@ pub(crate) async fn run(process: Arc<Process>) -> Result<RunOutput, Error> {
     }
     let stdout = process.0.stdout.drain().into_bytes();
     let stderr = process.0.stderr.drain().into_bytes();
-    Ok(RunOutput {
-        stdout,
-        stderr,
-        exit,
-    })
+    Ok(RunOutput { stdout, stderr, exit })
 }
 
 /// A process that ends with its owner.

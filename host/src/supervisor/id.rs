@@ -90,9 +90,7 @@ mod tests {
         for id in &ids {
             assert_eq!(id.expose().len(), 52);
             assert!(
-                id.expose()
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7')),
+                id.expose().bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7')),
                 "{}",
                 id.expose()
             );

@@ -126,9 +126,7 @@ impl Lifecycle {
     /// The exit, once it is to be seen.
     pub(crate) fn exit(&self) -> Option<(ExitInfo, Reason)> {
         match self.state {
-            State::Exited { exit, reason, .. } | State::Gone { exit, reason } => {
-                Some((exit, reason))
-            }
+            State::Exited { exit, reason, .. } | State::Gone { exit, reason } => Some((exit, reason)),
             State::Running | State::Ending { .. } | State::Draining { .. } => None,
         }
     }
@@ -224,9 +222,7 @@ impl Lifecycle {
             ),
 
             (State::Draining { exit, reason }, Event::Settled) => match self.times.retention {
-                Some(Duration::ZERO) | None => {
-                    (State::Gone { exit, reason }, vec![Publish, Remove])
-                }
+                Some(Duration::ZERO) | None => (State::Gone { exit, reason }, vec![Publish, Remove]),
                 Some(retention) => (
                     State::Exited {
                         exit,
@@ -274,9 +270,7 @@ impl Lifecycle {
 
     fn end(end: End, now: Instant, grace: Duration) -> (State, Vec<Action>) {
         match end {
-            End::Abandoned | End::Overflow => {
-                (State::Ending { end, kill_at: None }, vec![Action::Kill])
-            }
+            End::Abandoned | End::Overflow => (State::Ending { end, kill_at: None }, vec![Action::Kill]),
             End::Stop | End::Lifetime | End::Idle | End::Shutdown if grace.is_zero() => (
                 State::Ending { end, kill_at: None },
                 vec![Action::Terminate, Action::Kill],
@@ -339,10 +333,7 @@ mod tests {
         assert_eq!(life.on(Event::Deadline, t + 2 * S, t), []);
         assert_eq!(life.on(Event::Deadline, t + 3 * S, t), [Kill]);
         assert_eq!(life.deadline(t), None);
-        assert_eq!(
-            life.on(Event::Exited(EXIT), t + 3 * S, t),
-            [FreeSlot, Remove, Publish]
-        );
+        assert_eq!(life.on(Event::Exited(EXIT), t + 3 * S, t), [FreeSlot, Remove, Publish]);
         assert!(life.is_gone());
         assert_eq!(life.exit(), Some((EXIT, Reason::Ended(End::Stop))));
     }
@@ -390,10 +381,7 @@ mod tests {
     fn t1_a_lifetime_ends_however_busy_the_process_is() {
         let (mut life, t) = process(5, 10, 60);
         assert_eq!(life.on(Event::Deadline, t + 9 * S, t + 9 * S), []);
-        assert_eq!(
-            life.on(Event::Deadline, t + 10 * S, t + 10 * S),
-            [Terminate]
-        );
+        assert_eq!(life.on(Event::Deadline, t + 10 * S, t + 10 * S), [Terminate]);
         assert_eq!(life.deadline(t), Some(t + 15 * S));
         life.on(Event::Exited(EXIT), t + 11 * S, t);
         assert_eq!(life.exit(), Some((EXIT, Reason::Ended(End::Lifetime))));
@@ -435,10 +423,7 @@ mod tests {
             Just(End::Overflow),
         ];
         prop_oneof![
-            (end, 0..4u32).prop_map(|(end, grace)| Event::End {
-                end,
-                grace: grace * S
-            }),
+            (end, 0..4u32).prop_map(|(end, grace)| Event::End { end, grace: grace * S }),
             Just(Event::Exited(EXIT)),
             Just(Event::Settled),
             Just(Event::Deadline),

@@ -94,9 +94,7 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn ring_size(&self, asked: Option<u32>) -> usize {
         asked
-            .map_or(self.ring_default, |asked| {
-                usize::try_from(asked).unwrap_or(usize::MAX)
-            })
+            .map_or(self.ring_default, |asked| usize::try_from(asked).unwrap_or(usize::MAX))
             .clamp(self.ring_min.min(self.ring_max), self.ring_max)
             .max(1)
     }
@@ -118,9 +116,7 @@ impl Limits {
     }
 
     pub(crate) fn retention(&self, asked: Option<Duration>) -> Duration {
-        asked
-            .unwrap_or(self.retention_default)
-            .min(self.retention_max)
+        asked.unwrap_or(self.retention_default).min(self.retention_max)
     }
 }
 

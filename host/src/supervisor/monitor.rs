@@ -52,9 +52,7 @@ pub(crate) struct Monitor {
 pub(crate) async fn run(mut monitor: Monitor) {
     let mut closing = false;
     while !monitor.lifecycle.is_gone() {
-        monitor
-            .timer
-            .set(monitor.lifecycle.deadline(monitor.process.touched()));
+        monitor.timer.set(monitor.lifecycle.deadline(monitor.process.touched()));
         tokio::select! {
             exited = monitor.child.exited(), if monitor.lifecycle.is_alive() => monitor.reap(exited),
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
@@ -71,10 +69,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
 
 impl Monitor {
     fn on(&mut self, event: Event) {
-        for action in self
-            .lifecycle
-            .on(event, Instant::now(), self.process.touched())
-        {
+        for action in self.lifecycle.on(event, Instant::now(), self.process.touched()) {
             self.perform(action);
         }
     }
@@ -101,8 +96,7 @@ impl Monitor {
                 self.process.stdout.close();
                 self.process.stderr.close();
                 let exit = self.lifecycle.exit();
-                self.status
-                    .send_modify(|status| *status = Status { exit, gone: true });
+                self.status.send_modify(|status| *status = Status { exit, gone: true });
             }
             Action::Publish => {
                 let exit = self.lifecycle.exit();

@@ -161,13 +161,10 @@ impl Output {
         at.dropped = at.dropped.saturating_add(gone);
         at.offset = at.offset.saturating_add(gone);
 
-        let available =
-            usize::try_from(state.ring.end().saturating_sub(at.offset)).unwrap_or(usize::MAX);
+        let available = usize::try_from(state.ring.end().saturating_sub(at.offset)).unwrap_or(usize::MAX);
         let mut data = Vec::with_capacity(max.min(available));
         loop {
-            let copied = state
-                .ring
-                .copy(at.offset, (max - data.len()).min(SLICE), &mut data);
+            let copied = state.ring.copy(at.offset, (max - data.len()).min(SLICE), &mut data);
             at.offset += copied as u64;
             if copied < SLICE || data.len() >= max {
                 break;
@@ -180,11 +177,7 @@ impl Output {
             }
         }
         let at_end = state.flow == Flow::Ended && at.offset >= state.ring.end();
-        Chunk {
-            data,
-            next: at,
-            at_end,
-        }
+        Chunk { data, next: at, at_end }
     }
 
     /// Takes out what is buffered, but for an unfinished character at the end of a stream that goes on.

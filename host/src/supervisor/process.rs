@@ -104,12 +104,9 @@ impl Process {
             stderr,
         } = launched;
         let flow_changed = Arc::new(Notify::new());
-        let output = |pipe| {
-            Output::new(pipe, keep.ring, keep.overflow, Arc::clone(&flow_changed)).map(Arc::new)
-        };
+        let output = |pipe| Output::new(pipe, keep.ring, keep.overflow, Arc::clone(&flow_changed)).map(Arc::new);
         let registered = output(stdout).and_then(|stdout| Ok((stdout, output(stderr)?)));
-        let (stdout, stderr) =
-            registered.map_err(|error| Error::Host(format!("could not watch a pipe: {error}")))?;
+        let (stdout, stderr) = registered.map_err(|error| Error::Host(format!("could not watch a pipe: {error}")))?;
         let stdin = Arc::new(match stdin_pipe {
             Some(_) => Stdin::new(keep.stdin, keep.keep_stdin_open, keep.abandoned_writes_max),
             None => Stdin::closed(),
@@ -125,10 +122,7 @@ impl Process {
             stdin,
             status,
             requests,
-            touch: Mutex::new(Touch {
-                at: started,
-                calls: 0,
-            }),
+            touch: Mutex::new(Touch { at: started, calls: 0 }),
         });
 
         for output in [&process.stdout, &process.stderr] {
@@ -178,9 +172,7 @@ impl Process {
         let mut status = self.status.clone();
         let seen = status.wait_for(|status| status.exit.is_some()).await;
         // Without its monitor the process was torn down with the runtime.
-        seen.ok()
-            .and_then(|status| status.exit)
-            .ok_or(Error::Cancelled)
+        seen.ok().and_then(|status| status.exit).ok_or(Error::Cancelled)
     }
 
     /// Completes when the id is forgotten.
@@ -202,11 +194,7 @@ impl Process {
     /// Signals the command's group; does nothing to an exited process.
     pub(crate) async fn signal(&self, signal: Signal) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        if self
-            .requests
-            .send(Request::Signal { signal, reply })
-            .is_err()
-        {
+        if self.requests.send(Request::Signal { signal, reply }).is_err() {
             return Ok(());
         }
         answer.await.unwrap_or(Ok(()))
@@ -229,13 +217,7 @@ impl Process {
 
     /// When it was last touched: now, while a call is in flight.
     pub(crate) fn touched(&self) -> Instant {
-        self.with_touch(|touch| {
-            if touch.calls > 0 {
-                Instant::now()
-            } else {
-                touch.at
-            }
-        })
+        self.with_touch(|touch| if touch.calls > 0 { Instant::now() } else { touch.at })
     }
 
     fn with_touch<T>(&self, f: impl FnOnce(&mut Touch) -> T) -> T {

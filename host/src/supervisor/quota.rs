@@ -30,9 +30,7 @@ impl Budget {
     /// Takes `amount`, or nothing where not all of it is left.
     pub(crate) fn take(self: &Arc<Self>, amount: usize) -> Option<Permit> {
         let fits = |used: usize| used.checked_add(amount).filter(|used| *used <= self.limit);
-        self.used
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
-            .ok()?;
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
         Some(Permit {
             budget: Arc::clone(self),
             amount,

@@ -113,9 +113,9 @@ impl Registry {
             processes: Budget::new(inner.limits.processes_per_principal),
             ring_memory: Budget::new(inner.limits.ring_memory_per_principal),
         });
-        let table = inner.tables.get(&owner, || {
-            Table::new(purse, inner.limits.retained_per_owner)
-        });
+        let table = inner
+            .tables
+            .get(&owner, || Table::new(purse, inner.limits.retained_per_owner));
         Scope::new(self.clone(), owner, table)
     }
 

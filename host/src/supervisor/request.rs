@@ -169,8 +169,7 @@ impl SpawnRequest {
 
     /// Whether any resource limit is asked for.
     pub(crate) fn wants_limits(&self) -> bool {
-        self.limits
-            .is_some_and(|limits| limits != ResourceLimits::default())
+        self.limits.is_some_and(|limits| limits != ResourceLimits::default())
     }
 
     fn check_command(&self) -> Result<(), Error> {
@@ -228,17 +227,17 @@ fn is_name(key: &str) -> bool {
 }
 
 fn is_reserved(key: &str) -> bool {
-    RESERVED_ENV
-        .iter()
-        .any(|reserved| match reserved.strip_suffix('*') {
-            Some(prefix) => key.starts_with(prefix),
-            None => key == *reserved,
-        })
+    RESERVED_ENV.iter().any(|reserved| match reserved.strip_suffix('*') {
+        Some(prefix) => key.starts_with(prefix),
+        None => key == *reserved,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Change = Box<dyn FnOnce(&mut SpawnRequest)>;
 
     fn request(change: impl FnOnce(&mut SpawnRequest)) -> Result<(), Error> {
         let mut request = SpawnRequest {
@@ -258,78 +257,43 @@ mod tests {
 
     #[test]
     fn s1_bad_shapes_are_invalid_input() {
-        let keys = |count: usize| {
-            (0..count)
-                .map(|i| (format!("K{i}"), String::new()))
-                .collect()
-        };
-        let refused: Vec<(&str, Box<dyn FnOnce(&mut SpawnRequest)>)> = vec![
+        let keys = |count: usize| (0..count).map(|i| (format!("K{i}"), String::new())).collect();
+        let refused: Vec<(&str, Change)> = vec![
             ("empty cmd", Box::new(|r| r.cmd.clear())),
             ("long cmd", Box::new(|r| r.cmd = "x".repeat(4097))),
             ("NUL in cmd", Box::new(|r| r.cmd = "a\0b".into())),
             ("newline in cmd", Box::new(|r| r.cmd = "a\nb".into())),
             ("C1 control in cmd", Box::new(|r| r.cmd = "a\u{85}b".into())),
-            (
-                "NUL in an arg",
-                Box::new(|r| r.args = vec!["a".into(), "\0".into()]),
-            ),
+            ("NUL in an arg", Box::new(|r| r.args = vec!["a".into(), "\0".into()])),
             ("NUL in a value", Box::new(|r| r.env = env(&[("A", "\0")]))),
             ("empty key", Box::new(|r| r.env = env(&[("", "1")]))),
             ("digit first", Box::new(|r| r.env = env(&[("1A", "1")]))),
             ("= in a key", Box::new(|r| r.env = env(&[("A=B", "1")]))),
-            (
-                "a key beyond ASCII",
-                Box::new(|r| r.env = env(&[("Ä", "1")])),
-            ),
+            ("a key beyond ASCII", Box::new(|r| r.env = env(&[("Ä", "1")]))),
             (
                 "twice",
                 Box::new(|r| r.env = env(&[("A", "1"), ("B", "1"), ("A", "1")])),
             ),
             ("PATH", Box::new(|r| r.env = env(&[("PATH", "/")]))),
-            (
-                "LD_PRELOAD",
-                Box::new(|r| r.env = env(&[("LD_PRELOAD", "x.so")])),
-            ),
+            ("LD_PRELOAD", Box::new(|r| r.env = env(&[("LD_PRELOAD", "x.so")]))),
             ("DYLD_x", Box::new(|r| r.env = env(&[("DYLD_x", "x")]))),
             ("BASH_ENV", Box::new(|r| r.env = env(&[("BASH_ENV", "x")]))),
             ("ENV", Box::new(|r| r.env = env(&[("ENV", "x")]))),
-            (
-                "NODE_OPTIONS",
-                Box::new(|r| r.env = env(&[("NODE_OPTIONS", "x")])),
-            ),
+            ("NODE_OPTIONS", Box::new(|r| r.env = env(&[("NODE_OPTIONS", "x")]))),
             ("257 variables", Box::new(move |r| r.env = keys(257))),
-            (
-                "over 1 MiB",
-                Box::new(|r| r.args = vec!["x".repeat(1024 * 1024 + 1)]),
-            ),
-            (
-                "lifetime of 0",
-                Box::new(|r| r.max_lifetime = Some(Duration::ZERO)),
-            ),
-            (
-                "idle time of 0",
-                Box::new(|r| r.idle_timeout = Some(Duration::ZERO)),
-            ),
+            ("over 1 MiB", Box::new(|r| r.args = vec!["x".repeat(1024 * 1024 + 1)])),
+            ("lifetime of 0", Box::new(|r| r.max_lifetime = Some(Duration::ZERO))),
+            ("idle time of 0", Box::new(|r| r.idle_timeout = Some(Duration::ZERO))),
         ];
         for (what, change) in refused {
-            assert!(
-                matches!(request(change), Err(Error::InvalidInput(_))),
-                "{what}"
-            );
+            assert!(matches!(request(change), Err(Error::InvalidInput(_))), "{what}");
         }
-        let accepted: Vec<Box<dyn FnOnce(&mut SpawnRequest)>> = vec![
+        let accepted: Vec<Change> = vec![
             Box::new(|_| {}),
             Box::new(|r| r.cmd = "x".repeat(4096)),
             Box::new(|r| r.cmd = "with space and ü".into()),
             Box::new(|r| r.args = vec![String::new(), "a\nb".into(), "x".repeat(1024 * 1024 - 3)]),
-            Box::new(|r| {
-                r.env = env(&[
-                    ("_a9", "\n"),
-                    ("HOME", "/x"),
-                    ("LC_ALL", "C"),
-                    ("PYTHONUNBUFFERED", "1"),
-                ])
-            }),
+            Box::new(|r| r.env = env(&[("_a9", "\n"), ("HOME", "/x"), ("PYTHONUNBUFFERED", "1")])),
             Box::new(|r| r.env = (0..256).map(|i| (format!("K{i}"), String::new())).collect()),
             Box::new(|r| r.exit_retention = Some(Duration::ZERO)),
         ];

@@ -17,9 +17,7 @@ use super::process::{Keep, Process, Tenure};
 use super::quota::{Budget, Permit};
 use super::registry::{Gate, Purse, Registry};
 use super::request::{SpawnRequest, Tier};
-use super::types::{
-    ExitInfo, LogChunk, LogStream, Logs, Owner, Phase, ProcessInfo, RunOutput, Signal,
-};
+use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, Phase, ProcessInfo, RunOutput, Signal};
 use super::{Error, Overflow, ProcessId, capture, text};
 use crate::sandbox::{Launch, Workspace};
 
@@ -63,11 +61,7 @@ struct Place {
 
 impl Scope {
     pub(crate) fn new(registry: Registry, owner: Owner, table: Arc<Table>) -> Self {
-        Self {
-            registry,
-            owner,
-            table,
-        }
+        Self { registry, owner, table }
     }
 
     /// Whose processes these are.
@@ -88,13 +82,7 @@ impl Scope {
         gate: &mut dyn Gate,
     ) -> Result<RunOutput, Error> {
         let registry = &self.registry.0;
-        let cwd = registry.admit(
-            &request,
-            &self.owner.principal,
-            workspace,
-            gate,
-            Tier::Captured,
-        )?;
+        let cwd = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Captured)?;
         let slot = self.table.purse.processes.take(1).ok_or(Error::Quota)?;
         // Nobody could write to it, and end of file must come.
         request.keep_stdin_open = false;
@@ -131,13 +119,7 @@ impl Scope {
         gate: &mut dyn Gate,
     ) -> Result<ProcessId, Error> {
         let registry = &self.registry.0;
-        let cwd = registry.admit(
-            &request,
-            &self.owner.principal,
-            workspace,
-            gate,
-            Tier::Persistent,
-        )?;
+        let cwd = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Persistent)?;
         let keep = self.keep(&mut request);
         let purse = &self.table.purse;
         let slot = purse.processes.take(1).ok_or(Error::Quota)?;
@@ -149,8 +131,7 @@ impl Scope {
             self.table.retained.take(1).ok_or(Error::RegistryFull)?,
             registry.retained.take(1).ok_or(Error::RegistryFull)?,
         ];
-        let id = ProcessId::generate()
-            .map_err(|error| Error::Host(format!("no random bytes: {error}")))?;
+        let id = ProcessId::generate().map_err(|error| Error::Host(format!("no random bytes: {error}")))?;
         let label = text::label(request.label.as_deref(), &request.cmd);
         let command = text::command(&request.cmd, &request.args);
 
@@ -244,12 +225,7 @@ impl Scope {
         max_bytes: u32,
     ) -> Result<LogChunk, Error> {
         let entry = self.find(id)?;
-        let open = |token| {
-            entry
-                .cursors
-                .open(stream, token)
-                .ok_or(Error::NoSuchProcess)
-        };
+        let open = |token| entry.cursors.open(stream, token).ok_or(Error::NoSuchProcess);
         let position = cursor.map(open).transpose()?;
         let _touched = entry.process.touch();
         let max = usize::try_from(max_bytes)
@@ -328,9 +304,7 @@ impl Scope {
     /// [`Error::NoSuchProcess`]; [`Error::Cancelled`] where the runtime went down.
     pub async fn stop(&self, id: &str, grace: Option<Duration>) -> Result<ExitInfo, Error> {
         let entry = self.find(id)?;
-        entry
-            .process
-            .end(End::Stop, self.registry.0.limits.grace(grace));
+        entry.process.end(End::Stop, self.registry.0.limits.grace(grace));
         entry.process.gone().await
     }
 
@@ -345,19 +319,13 @@ impl Scope {
         if entry.process.release().await {
             return Ok(());
         }
-        Err(Error::InvalidInput(
-            "the process is live: stop it instead".into(),
-        ))
+        Err(Error::InvalidInput("the process is live: stop it instead".into()))
     }
 
     /// The same work, whatever is wrong with `id`.
     fn find(&self, id: &str) -> Result<Arc<Entry>, Error> {
         let key = self.registry.0.key.hash(id);
-        self.table
-            .lock()
-            .get(&key)
-            .cloned()
-            .ok_or(Error::NoSuchProcess)
+        self.table.lock().get(&key).cloned().ok_or(Error::NoSuchProcess)
     }
 
     /// How a persistent process that asked for `request` is kept. Takes the prelude out of the request.
@@ -399,11 +367,7 @@ impl Entry {
             label: self.label.clone(),
             command: self.command.clone(),
             os_pid: exit.is_none().then_some(process.os_pid),
-            phase: if exit.is_some() {
-                Phase::Exited
-            } else {
-                Phase::Running
-            },
+            phase: if exit.is_some() { Phase::Exited } else { Phase::Running },
             exit,
             age: now.saturating_duration_since(process.started),
             idle: now.saturating_duration_since(process.touched()),
@@ -439,12 +403,7 @@ impl Drop for Place {
     }
 }
 
-fn launch_of(
-    request: SpawnRequest,
-    workspace: &Workspace,
-    cwd: std::os::fd::OwnedFd,
-    stdin: bool,
-) -> Launch {
+fn launch_of(request: SpawnRequest, workspace: &Workspace, cwd: std::os::fd::OwnedFd, stdin: bool) -> Launch {
     let SpawnRequest { cmd, args, env, .. } = request;
     Launch {
         cmd,

@@ -109,10 +109,7 @@ impl Stdin {
         };
         self.wake.notify_one();
         // Finds nothing to mark once the write is under way or done.
-        let _abandon = Abandon {
-            stdin: self,
-            ticket,
-        };
+        let _abandon = Abandon { stdin: self, ticket };
         written.await.map_err(|_| Error::Closed)
     }
 
@@ -173,11 +170,7 @@ struct Abandon<'a> {
 impl Drop for Abandon<'_> {
     fn drop(&mut self) {
         let mut state = self.stdin.lock();
-        let Some(at) = state
-            .queue
-            .iter()
-            .position(|write| write.ticket == self.ticket)
-        else {
+        let Some(at) = state.queue.iter().position(|write| write.ticket == self.ticket) else {
             return;
         };
         let bytes = state.queue.get(at).map_or(0, |write| write.data.len());

@@ -18,21 +18,18 @@ pub(crate) fn unfinished(tail: &[u8]) -> usize {
 
 /// `bytes` as text, anything that is none of it as U+FFFD. Does not copy valid text.
 pub(crate) fn lossy(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// `text` cut to at most `max` bytes, on a character boundary.
 pub(crate) fn cut(text: &str, max: usize) -> &str {
-    text.get(..text.floor_char_boundary(max))
-        .unwrap_or_default()
+    text.get(..text.floor_char_boundary(max)).unwrap_or_default()
 }
 
 /// A label as it is kept: without control characters, at most 128 bytes (contract I5).
 pub(crate) fn label(asked: Option<&str>, cmd: &str) -> String {
     // Without one, the program's name says most.
-    let text =
-        asked.unwrap_or_else(|| cmd.rsplit('/').find(|part| !part.is_empty()).unwrap_or(cmd));
+    let text = asked.unwrap_or_else(|| cmd.rsplit('/').find(|part| !part.is_empty()).unwrap_or(cmd));
     let clean: String = text.chars().filter(|c| !c.is_control()).take(128).collect();
     cut(&clean, 128).to_owned()
 }
@@ -81,8 +78,7 @@ mod tests {
     fn l1_text_cut_anywhere_comes_out_whole() {
         let text = "aü€😀z".repeat(3);
         for split in 0..text.len() {
-            let (mut first, second) =
-                (text.as_bytes()[..split].to_vec(), &text.as_bytes()[split..]);
+            let (mut first, second) = (text.as_bytes()[..split].to_vec(), &text.as_bytes()[split..]);
             let held = first.split_off(split - unfinished(&first[split.saturating_sub(4)..]));
             assert_eq!(
                 lossy(first) + &lossy([&held, second].concat()),
@@ -98,10 +94,7 @@ mod tests {
         assert_eq!(label(None, "/usr/bin/python3"), "python3");
         assert_eq!(label(Some(""), "x"), "");
         assert_eq!(label(Some(&"ü".repeat(100)), "x"), "ü".repeat(64));
-        assert_eq!(
-            label(Some(&format!("x{}", "ü".repeat(100))), "x").len(),
-            127
-        );
+        assert_eq!(label(Some(&format!("x{}", "ü".repeat(100))), "x").len(), 127);
         assert_eq!(command("a", &["b".into(), "c d".into()]), "a b c d");
         assert_eq!(command("a", &["x".repeat(5000), "y".into()]).len(), 4096);
     }

@@ -29,14 +29,8 @@ pub(crate) struct Timer {
 
 #[derive(Debug)]
 enum Command {
-    Set {
-        number: u64,
-        at: Instant,
-        due: Arc<Notify>,
-    },
-    Cancel {
-        number: u64,
-    },
+    Set { number: u64, at: Instant, due: Arc<Notify> },
+    Cancel { number: u64 },
 }
 
 impl Timers {
@@ -168,10 +162,6 @@ mod tests {
         assert_eq!(start.elapsed(), 9 * second);
         timer.set(Some(start + 10 * second));
         timer.set(None);
-        assert!(
-            tokio::time::timeout(60 * second, timer.due())
-                .await
-                .is_err()
-        );
+        assert!(tokio::time::timeout(60 * second, timer.due()).await.is_err());
     }
 }

@@ -47,7 +47,9 @@ impl ProcessCtx {
 impl fmt::Debug for ProcessCtx {
     /// Names the owner only: the configuration may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessCtx").field("capsule", &self.scope.owner().capsule).finish_non_exhaustive()
+        f.debug_struct("ProcessCtx")
+            .field("capsule", &self.scope.owner().capsule)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,7 +163,9 @@ pub struct ProcessCtxView<'a> {
 
 impl fmt::Debug for ProcessCtxView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessCtxView").field("ctx", self.ctx).finish_non_exhaustive()
+        f.debug_struct("ProcessCtxView")
+            .field("ctx", self.ctx)
+            .finish_non_exhaustive()
     }
 }
 

@@ -39,7 +39,12 @@ impl poll::Host for ProcessCtxView<'_> {
             return Err(PollError::TooMany);
         }
         let ready = wasi::Host::poll(&mut *self.table, pollables);
-        let mut ready = self.ctx.until_unload(ready).await.ok_or(PollError::Cancelled)?.map_err(PollError::Trap)?;
+        let mut ready = self
+            .ctx
+            .until_unload(ready)
+            .await
+            .ok_or(PollError::Cancelled)?
+            .map_err(PollError::Trap)?;
         // They come grouped by what they stand for, not by their place in the list.
         ready.sort_unstable();
         Ok(ready)
@@ -53,7 +58,11 @@ impl poll::HostPollable for ProcessCtxView<'_> {
 
     async fn block(&mut self, pollable: Resource<DynPollable>) -> Result<(), PollError> {
         let block = wasi::HostPollable::block(&mut *self.table, pollable);
-        self.ctx.until_unload(block).await.ok_or(PollError::Cancelled)?.map_err(PollError::Trap)
+        self.ctx
+            .until_unload(block)
+            .await
+            .ok_or(PollError::Cancelled)?
+            .map_err(PollError::Trap)
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {

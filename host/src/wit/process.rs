@@ -20,14 +20,20 @@ type Answer<T> = Result<T, ProcessError>;
 impl ProcessCtxView<'_> {
     /// `spawn`. Unloading drops the run, which ends the child (S8).
     pub(super) async fn run(&mut self, request: SpawnRequest) -> Answer<RunOutput> {
-        let mut gate = HooksGate { hooks: self.hooks, owner: self.ctx.scope.owner() };
+        let mut gate = HooksGate {
+            hooks: self.hooks,
+            owner: self.ctx.scope.owner(),
+        };
         let run = self.ctx.scope.spawn(request, &self.ctx.workspace, &mut gate);
         Ok(self.ctx.until_unload(run).await.ok_or(Error::Cancelled)??)
     }
 
     /// `spawn-persistent`.
     pub(super) async fn start(&mut self, request: SpawnRequest) -> Answer<ProcessId> {
-        let mut gate = HooksGate { hooks: self.hooks, owner: self.ctx.scope.owner() };
+        let mut gate = HooksGate {
+            hooks: self.hooks,
+            owner: self.ctx.scope.owner(),
+        };
         let start = self.ctx.scope.spawn_persistent(request, &self.ctx.workspace, &mut gate);
         Ok(self.ctx.until_unload(start).await.ok_or(Error::Cancelled)??)
     }

@@ -72,7 +72,9 @@ impl Host for ProcessCtxView<'_> {
     }
 
     fn clock_ms(&mut self) -> wasmtime::Result<u64> {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_1970 = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Ok(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -85,7 +87,10 @@ impl Host for ProcessCtxView<'_> {
         if duration > MAX_SLEEP {
             return Err(SysError::TooLarge);
         }
-        self.ctx.until_unload(tokio::time::sleep(duration)).await.ok_or(SysError::Cancelled)
+        self.ctx
+            .until_unload(tokio::time::sleep(duration))
+            .await
+            .ok_or(SysError::Cancelled)
     }
 
     fn random_bytes(&mut self, length: u64) -> Result<Vec<u8>, SysError> {
@@ -105,7 +110,9 @@ impl Host for ProcessCtxView<'_> {
         let allowed = if request.source_uuid == self.ctx.scope.owner().capsule {
             self.ctx.capabilities.contains(&request.capability)
         } else {
-            self.hooks.capsule_holds(&request.source_uuid, &request.capability).ok_or(SysError::NoRegistry)?
+            self.hooks
+                .capsule_holds(&request.source_uuid, &request.capability)
+                .ok_or(SysError::NoRegistry)?
         };
         Ok(CapabilityCheckResponse { allowed })
     }

@@ -103,13 +103,20 @@ macro_rules! serve {
 
             impl From<supervisor::ExitInfo> for ExitInfo {
                 fn from(exit: supervisor::ExitInfo) -> Self {
-                    Self { exit_code: exit.exit_code, signal: exit.signal }
+                    Self {
+                        exit_code: exit.exit_code,
+                        signal: exit.signal,
+                    }
                 }
             }
 
             impl From<supervisor::RunOutput> for ProcessResult {
                 fn from(run: supervisor::RunOutput) -> Self {
-                    Self { stdout: text(run.stdout), stderr: text(run.stderr), exit: run.exit.into() }
+                    Self {
+                        stdout: text(run.stdout),
+                        stderr: text(run.stderr),
+                        exit: run.exit.into(),
+                    }
                 }
             }
 
@@ -128,7 +135,9 @@ macro_rules! serve {
                 fn from(chunk: supervisor::LogChunk) -> Self {
                     Self {
                         data: chunk.data,
-                        next: LogCursor { token: Some(chunk.next) },
+                        next: LogCursor {
+                            token: Some(chunk.next),
+                        },
                         bytes_dropped: chunk.bytes_dropped,
                         drained_eof: chunk.drained_eof,
                     }
@@ -190,7 +199,13 @@ macro_rules! serve {
                 }
 
                 fn list_processes(&mut self, label_filter: Option<String>) -> Answer<Vec<ProcessInfo>> {
-                    Ok(self.ctx.scope.list(label_filter.as_deref()).into_iter().map(Into::into).collect())
+                    Ok(self
+                        .ctx
+                        .scope
+                        .list(label_filter.as_deref())
+                        .into_iter()
+                        .map(Into::into)
+                        .collect())
                 }
 
                 fn status(&mut self, id: ProcessId) -> Answer<ProcessInfo> {
@@ -214,7 +229,9 @@ macro_rules! serve {
                     max_bytes: u32,
                 ) -> Answer<LogChunk> {
                     let scope = &self.ctx.scope;
-                    Ok(scope.read_since(&id, which_stream.into(), cursor.token.as_deref(), max_bytes)?.into())
+                    Ok(scope
+                        .read_since(&id, which_stream.into(), cursor.token.as_deref(), max_bytes)?
+                        .into())
                 }
 
                 async fn write_stdin(&mut self, id: ProcessId, data: Vec<u8>) -> Answer<u32> {
@@ -230,7 +247,10 @@ macro_rules! serve {
                 }
 
                 async fn wait(&mut self, id: ProcessId, timeout_ms: u64) -> Answer<ExitInfo> {
-                    Ok(self.await_exit(&id, Duration::from_millis(timeout_ms)).await?.into())
+                    Ok(self
+                        .await_exit(&id, Duration::from_millis(timeout_ms))
+                        .await?
+                        .into())
                 }
 
                 async fn stop(&mut self, id: ProcessId, grace_ms: Option<u64>) -> Answer<ExitInfo> {

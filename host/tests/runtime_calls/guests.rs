@@ -203,7 +203,12 @@ pub(crate) fn unknown_import() -> Vec<u8> {
 
 /// Wants 256 MiB of memory before anything of it runs.
 pub(crate) fn born_big() -> Vec<u8> {
-    component("(core module $big (memory 4096)) (core instance (instantiate $big))", "", "", "(call $none)")
+    component(
+        "(core module $big (memory 4096)) (core instance (instantiate $big))",
+        "",
+        "",
+        "(call $none)",
+    )
 }
 
 /// No component but a core module.

@@ -3,21 +3,27 @@
 mod guests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use capsule_host::runtime::{BuildError, CallError, Capsule, CapsuleResult, Grants, LoadError, LoadOptions};
 use capsule_host::runtime::{Runtime, RuntimeBuilder};
 use capsule_host::sandbox::{Unconfined, Workspace};
-use capsule_host::supervisor::{Limits, Principal, Registry};
+use capsule_host::supervisor::{self, Ask, Gate, Limits, Owner, Principal, Registry, SpawnRequest};
 use tempfile::TempDir;
 
 /// A guest time that a loaded machine does not use up by accident, and that a test can wait for.
 const GUEST_TIME: Duration = Duration::from_millis(300);
 
 fn registry() -> Registry {
-    Registry::new(tokio::runtime::Handle::current(), Arc::new(Unconfined::new()), Limits::default()).unwrap()
+    Registry::new(
+        tokio::runtime::Handle::current(),
+        Arc::new(Unconfined::new()),
+        Limits::default(),
+    )
+    .unwrap()
 }
 
 fn builder() -> RuntimeBuilder {
@@ -35,20 +41,35 @@ fn options(workspace: &TempDir) -> LoadOptions {
 
 async fn load(builder: RuntimeBuilder, component: &[u8]) -> Capsule {
     let workspace = TempDir::new().unwrap();
-    builder.build().unwrap().load(options(&workspace), component).await.unwrap()
+    builder
+        .build()
+        .unwrap()
+        .load(options(&workspace), component)
+        .await
+        .unwrap()
 }
 
 async fn refused(component: &[u8]) -> LoadError {
     let workspace = TempDir::new().unwrap();
-    builder().build().unwrap().load(options(&workspace), component).await.unwrap_err()
+    builder()
+        .build()
+        .unwrap()
+        .load(options(&workspace), component)
+        .await
+        .unwrap_err()
 }
 
 async fn call(capsule: &Capsule, payload: &[u8]) -> Result<CapsuleResult, CallError> {
-    capsule.call(Principal::Named("somebody".into()), "act", payload.to_owned()).await
+    capsule
+        .call(Principal::Named("somebody".into()), "act", payload.to_owned())
+        .await
 }
 
 fn answer(data: &str) -> CapsuleResult {
-    CapsuleResult { action: "continue".into(), data: Some(data.into()) }
+    CapsuleResult {
+        action: "continue".into(),
+        data: Some(data.into()),
+    }
 }
 
 fn nanos(time: Duration) -> [u8; 8] {
@@ -89,13 +110,99 @@ async fn the_last_words_of_a_guest_are_in_its_error() {
     assert!(error.to_string().contains("no disk, no hope"), "{error}");
 }
 
+/// A log to look into.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_guest_writes_is_in_the_log_under_its_name() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || sink.clone());
+    // One thread runs everything here, so this sees the lines of the guest.
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let capsule = load(builder(), &guests::last_words()).await;
+    call(&capsule, b"one\ntwo, not ended").await.unwrap_err();
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("capsule=\"guest\"")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("WARN") && lines[0].contains(": one "), "{log}");
+    assert!(lines[1].contains("two, not ended"), "{log}");
+}
+
+/// Allows everything.
+struct Everything;
+
+impl Gate for Everything {
+    fn allows(&mut self, _: Ask<'_>) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_bad_guest_hurts_no_process() {
+    let handle = tokio::runtime::Handle::current();
+    let launcher = Unconfined::new().allow_persistent();
+    let registry = Registry::new(handle, Arc::new(launcher), Limits::default()).unwrap();
+    let workspace = TempDir::new().unwrap();
+    // The same owner as the bad guests run under.
+    let owner = Owner {
+        principal: Principal::Named("somebody".into()),
+        capsule: "guest".into(),
+    };
+    let scope = registry.scope(owner);
+    let request = SpawnRequest {
+        cmd: "sleep".into(),
+        args: vec!["100".into()],
+        ..SpawnRequest::default()
+    };
+    let folder = Workspace::open(workspace.path()).unwrap();
+    let started = scope.spawn_persistent(request, &folder, &mut Everything).await;
+    let id = started.unwrap();
+
+    let builder = Runtime::builder(registry.clone())
+        .max_instances(2)
+        .guest_time(GUEST_TIME)
+        .guest_memory(8 << 20);
+    let runtime = builder.build().unwrap();
+    let bad = [
+        (guests::spin(), "guest-time"),
+        (guests::memory_bomb(), "guest-memory"),
+        (guests::last_words(), "trap"),
+    ];
+    for (component, kind) in bad {
+        let capsule = runtime.load(options(&workspace), &component).await.unwrap();
+        assert_eq!(call(&capsule, b"").await.unwrap_err().kind(), kind);
+        capsule.unload().await;
+    }
+    let waited = scope.wait(id.expose(), Duration::ZERO).await;
+    assert_eq!(waited, Err(supervisor::Error::WaitTimeout), "it still runs");
+    registry.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_spinning_guest_is_ended_at_its_time() {
     let capsule = load(builder().guest_time(GUEST_TIME), &guests::spin()).await;
     let start = Instant::now();
     let error = call(&capsule, b"").await.unwrap_err();
     let took = start.elapsed();
-    assert!(matches!(error, CallError::GuestTime(limit) if limit == GUEST_TIME), "{error:?}");
+    assert!(
+        matches!(error, CallError::GuestTime(limit) if limit == GUEST_TIME),
+        "{error:?}"
+    );
     assert!(took >= GUEST_TIME, "ended early, after {took:?}");
     assert!(took < GUEST_TIME * 10, "ended late, after {took:?}");
 }
@@ -139,7 +246,11 @@ async fn waiting_guests_share_one_thread() {
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap(), answer("0"));
     }
-    assert!(start.elapsed() < Duration::from_secs(10), "one after the other takes 20 s, this took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "one after the other takes 20 s, this took {:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -161,7 +272,10 @@ async fn a_memory_bomb_is_told_as_such() {
     let limit = 8 << 20;
     let capsule = load(builder().guest_memory(limit), &guests::memory_bomb()).await;
     let error = call(&capsule, b"").await.unwrap_err();
-    assert!(matches!(error, CallError::GuestMemory(bytes) if bytes == limit), "{error:?}");
+    assert!(
+        matches!(error, CallError::GuestMemory(bytes) if bytes == limit),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -179,7 +293,11 @@ async fn memory_wanted_from_the_start_counts() {
 #[tokio::test]
 async fn what_a_guest_hands_over_is_bounded() {
     let capsule = load(builder(), &guests::big_message()).await;
-    assert_eq!(call(&capsule, b"").await.unwrap().data, None, "100 KB are fine by default");
+    assert_eq!(
+        call(&capsule, b"").await.unwrap().data,
+        None,
+        "100 KB are fine by default"
+    );
     let capsule = load(builder().hostcall_memory(64 << 10), &guests::big_message()).await;
     assert_eq!(call(&capsule, b"").await.unwrap_err().kind(), "trap");
 }
@@ -189,8 +307,15 @@ async fn a_guest_is_told_what_it_was_granted() {
     let workspace = TempDir::new().unwrap();
     let runtime = builder().build().unwrap();
     for (commands, told) in [(vec![], "0"), (vec!["a".to_owned(), "b".to_owned()], "4")] {
-        let grants = Grants { commands, persistent: true, network: false };
-        let options = LoadOptions { grants, ..options(&workspace) };
+        let grants = Grants {
+            commands,
+            persistent: true,
+            network: false,
+        };
+        let options = LoadOptions {
+            grants,
+            ..options(&workspace)
+        };
         let capsule = runtime.load(options, &guests::capabilities()).await.unwrap();
         assert_eq!(call(&capsule, b"").await.unwrap(), answer(told));
     }
@@ -210,8 +335,14 @@ async fn unloading_tells_a_waiting_guest_at_once() {
     let took = start.elapsed();
     let result = waiting.await.unwrap();
     assert!(matches!(&result, Ok(data) if *data == answer("5")) || matches!(result, Err(CallError::Cancelled)));
-    assert!(took < Duration::from_millis(900), "it was told, not interrupted; took {took:?}");
-    assert_eq!(call(&capsule, &nanos(Duration::ZERO)).await.unwrap_err().kind(), "cancelled");
+    assert!(
+        took < Duration::from_millis(900),
+        "it was told, not interrupted; took {took:?}"
+    );
+    assert_eq!(
+        call(&capsule, &nanos(Duration::ZERO)).await.unwrap_err().kind(),
+        "cancelled"
+    );
 }
 
 #[tokio::test]
@@ -226,7 +357,10 @@ async fn unloading_interrupts_a_guest_that_goes_on() {
     capsule.unload().await;
     let took = start.elapsed();
     assert!(matches!(spinning.await.unwrap(), Err(CallError::Cancelled)));
-    assert!(took >= Duration::from_millis(900), "it has a second's notice; took {took:?}");
+    assert!(
+        took >= Duration::from_millis(900),
+        "it has a second's notice; took {took:?}"
+    );
     assert!(took < Duration::from_secs(10), "took {took:?}");
 }
 
@@ -258,7 +392,10 @@ async fn what_cannot_be_loaded_is_refused_with_the_reason() {
         assert!(matches!(error, LoadError::Compile(_)), "{error:?}");
     }
     let error = refused(&guests::unknown_import()).await;
-    assert!(matches!(&error, LoadError::Link(reason) if reason.contains("nobody:serves/this")), "{error:?}");
+    assert!(
+        matches!(&error, LoadError::Link(reason) if reason.contains("nobody:serves/this")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
