@@ -1,5 +1,7 @@
 //! The runtime's one thread lives as long as the runtime. Alone in its binary: it counts threads by name.
 
+#![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

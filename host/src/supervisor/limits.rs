@@ -5,6 +5,9 @@ use std::time::Duration;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// What any longer time is treated as. The delay queue has an end, and so has the clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What guests may ask for and what they get when they ask for nothing. All of it is the embedder's to set:
 ///
 /// ```
@@ -14,7 +17,8 @@ const MIB: usize = 1024 * KIB;
 /// assert_eq!(limits.ring_default, 1024 * 1024);
 /// ```
 ///
-/// Sizes are in bytes. A guest's number above a ceiling is treated as the ceiling unless a field says otherwise.
+/// Sizes are in bytes. A guest's number above a ceiling is treated as the ceiling unless a field says otherwise, and any
+/// time above a year as a year.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Processes of one principal that run at once, over all capsules and all tiers (`quota` beyond it). 8.
@@ -49,7 +53,7 @@ pub struct Limits {
     pub grace_default: Duration,
     /// Longest time between TERM and KILL. 30 seconds.
     pub grace_max: Duration,
-    /// Time between TERM and KILL when the registry shuts down. 1 second.
+    /// Time between TERM and KILL when the registry shuts down; at most `grace_max`. 1 second.
     pub grace_shutdown: Duration,
     /// Longest life of a persistent process, and its life where none is asked for. 6 hours.
     pub lifetime_max: Duration,
@@ -100,23 +104,26 @@ impl Limits {
     }
 
     pub(crate) fn wait(&self, asked: Duration) -> Duration {
-        asked.min(self.wait_max)
+        asked.min(self.wait_max).min(LONGEST)
     }
 
     pub(crate) fn grace(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.grace_default).min(self.grace_max)
+        asked.unwrap_or(self.grace_default).min(self.grace_max).min(LONGEST)
     }
 
     pub(crate) fn lifetime(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.lifetime_max).min(self.lifetime_max)
+        asked.unwrap_or(self.lifetime_max).min(self.lifetime_max).min(LONGEST)
     }
 
     pub(crate) fn idle(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.idle_default).min(self.lifetime_max)
+        asked.unwrap_or(self.idle_default).min(self.lifetime_max).min(LONGEST)
     }
 
     pub(crate) fn retention(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.retention_default).min(self.retention_max)
+        asked
+            .unwrap_or(self.retention_default)
+            .min(self.retention_max)
+            .min(LONGEST)
     }
 }
 
@@ -131,6 +138,16 @@ mod tests {
         assert_eq!(limits.ring_size(Some(0)), 4 * KIB);
         assert_eq!(limits.ring_size(Some(5000)), 5000);
         assert_eq!(limits.ring_size(Some(u32::MAX)), 8 * MIB);
+    }
+
+    #[test]
+    fn t1_a_ceiling_of_for_ever_is_a_year() {
+        let limits = Limits {
+            lifetime_max: Duration::MAX,
+            wait_max: Duration::MAX,
+            ..Limits::default()
+        };
+        assert_eq!((limits.lifetime(None), limits.wait(Duration::MAX)), (LONGEST, LONGEST));
     }
 
     #[test]

@@ -68,7 +68,7 @@ mod request;
 mod ring;
 mod scope;
 mod stdin;
-mod text;
+pub(crate) mod text;
 mod timers;
 mod types;
 

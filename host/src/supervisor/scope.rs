@@ -203,7 +203,7 @@ impl Scope {
         let _touched = process.touch();
         // Before the streams: an exit that is seen here means that nothing comes after what is read below.
         let exit = process.exit();
-        let text = |output| text::lossy(drain(output, exit.is_some()));
+        let text = |output: &Output| text::lossy(output.drain().into_bytes());
         Ok(Logs {
             stdout: text(&process.stdout),
             stderr: text(&process.stderr),
@@ -342,7 +342,7 @@ impl Scope {
             idle: Some(limits.idle(request.idle_timeout)),
             retention: Some(limits.retention(request.exit_retention)),
             grace: limits.grace(None),
-            grace_shutdown: limits.grace_shutdown,
+            grace_shutdown: limits.grace(Some(limits.grace_shutdown)),
             drain_time: limits.drain_time,
         }
     }
@@ -413,21 +413,4 @@ fn launch_of(request: SpawnRequest, workspace: &Workspace, cwd: std::os::fd::Own
         cwd,
         stdin,
     }
-}
-
-/// Takes out what a stream has buffered; of an ended process all that there is, also what waited in the pipe for room.
-fn drain(output: &Output, exited: bool) -> Vec<u8> {
-    // The largest pipe there is. Beyond it, something outside of the ended tree is writing.
-    const PIPE_MAX: usize = 1024 * 1024;
-    let mut bytes = output.drain().into_bytes();
-    let mut from_pipe = 0;
-    while exited && from_pipe < PIPE_MAX {
-        let mut more = output.drain().into_bytes();
-        if more.is_empty() {
-            break;
-        }
-        from_pipe += more.len();
-        bytes.append(&mut more);
-    }
-    bytes
 }

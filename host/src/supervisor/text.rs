@@ -89,6 +89,13 @@ mod tests {
     }
 
     #[test]
+    fn text_is_cut_between_characters() {
+        for (text, max, expected) in [("abc", 3, "abc"), ("abcd", 3, "abc"), ("aéé", 2, "a"), ("é", 0, "")] {
+            assert_eq!(cut(text, max), expected);
+        }
+    }
+
+    #[test]
     fn i5_labels_and_commands_are_cut() {
         assert_eq!(label(Some("a\nb\u{7f}"), "cmd"), "ab");
         assert_eq!(label(None, "/usr/bin/python3"), "python3");

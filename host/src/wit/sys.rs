@@ -11,6 +11,7 @@ use super::bindings::astrid::sys::host::{
 };
 use super::error::SysError;
 use crate::supervisor::Principal;
+use crate::supervisor::text::cut;
 
 /// The longest `sleep-ns`.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
@@ -119,23 +120,5 @@ impl Host for ProcessCtxView<'_> {
 
     fn enumerate_capabilities(&mut self) -> wasmtime::Result<Vec<String>> {
         Ok(self.ctx.capabilities.clone())
-    }
-}
-
-/// The beginning of `text`, at most `max` bytes of it, cut between characters.
-fn cut(text: &str, max: usize) -> &str {
-    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cut;
-
-    #[test]
-    fn a_long_message_is_cut_between_characters() {
-        assert_eq!(cut("abc", 3), "abc");
-        assert_eq!(cut("abcd", 3), "abc");
-        assert_eq!(cut("aéé", 2), "a");
-        assert_eq!(cut("é", 0), "");
     }
 }

@@ -10,7 +10,7 @@ use wasmtime_wasi_io::poll::DynPollable;
 use super::error::ProcessError;
 use super::process::{millis, unimplemented};
 use super::{ProcessCtxView, bindings::astrid};
-use crate::supervisor;
+use crate::supervisor::{self, text::lossy};
 
 macro_rules! serve {
     ($version:ident, $package:ident, |$request:ident| $injections:expr) => {
@@ -113,8 +113,8 @@ macro_rules! serve {
             impl From<supervisor::RunOutput> for ProcessResult {
                 fn from(run: supervisor::RunOutput) -> Self {
                     Self {
-                        stdout: text(run.stdout),
-                        stderr: text(run.stderr),
+                        stdout: lossy(run.stdout),
+                        stderr: lossy(run.stderr),
                         exit: run.exit.into(),
                     }
                 }
@@ -332,8 +332,3 @@ macro_rules! serve {
 
 serve!(v1_0, process1_0_0, |_request| 0);
 serve!(v1_1, process1_1_0, |request| request.file_injections.len());
-
-/// Output as the interface's `string`: what is not UTF-8 becomes U+FFFD, what is takes no copy.
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
