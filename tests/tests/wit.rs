@@ -15,8 +15,8 @@
 )]
 
 use wit_parser::{
-    Function, FunctionKind, Handle, Interface, InterfaceId, Param, Resolve, Span, Type,
-    TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
+    Function, FunctionKind, Handle, Interface, InterfaceId, Param, Resolve, Span, Type, TypeDefKind, TypeId, TypeOwner,
+    WorldId, WorldItem,
 };
 
 /// Both versions of `astrid:process`: what `+` marks exists since 1.1.0.
@@ -185,11 +185,7 @@ fn every_name_type_and_order_is_the_published_one() {
         .map(|(_, package)| package.name.to_string())
         .collect();
     found.sort_unstable();
-    assert_eq!(
-        found,
-        tables.each_ref().map(|(name, _)| *name),
-        "the packages of wit/"
-    );
+    assert_eq!(found, tables.each_ref().map(|(name, _)| *name), "the packages of wit/");
 
     let mut differences = String::new();
     for (name, table) in &tables {
@@ -205,10 +201,7 @@ fn every_name_type_and_order_is_the_published_one() {
         }
         differences.push_str(&difference(name, &lines(table), &written));
     }
-    assert!(
-        differences.is_empty(),
-        "wit/ is not what is published:\n{differences}"
-    );
+    assert!(differences.is_empty(), "wit/ is not what is published:\n{differences}");
 }
 
 #[test]
@@ -226,27 +219,16 @@ fn every_item_says_what_it_is_for() {
                 _ => Vec::new(),
             };
             silent.extend(
-                (parts
-                    .into_iter()
-                    .filter(|(_, docs)| docs.contents.is_none()))
-                .map(|(part, _)| format!("{name}.{part}")),
+                (parts.into_iter().filter(|(_, docs)| docs.contents.is_none()))
+                    .map(|(part, _)| format!("{name}.{part}")),
             );
             if def.docs.contents.is_none() && !used {
                 silent.push(name.clone());
             }
         }
-        silent.extend(
-            (interface
-                .functions
-                .values()
-                .filter(|f| f.docs.contents.is_none()))
-            .map(|f| f.name.clone()),
-        );
+        silent.extend((interface.functions.values().filter(|f| f.docs.contents.is_none())).map(|f| f.name.clone()));
     }
-    assert!(
-        silent.is_empty(),
-        "without a word of explanation: {silent:?}"
-    );
+    assert!(silent.is_empty(), "without a word of explanation: {silent:?}");
 }
 
 fn resolve() -> Resolve {
@@ -274,14 +256,9 @@ fn lines(table: &str) -> Vec<String> {
 
 /// The table without the lines and fields that `+` marks.
 fn without_marked(table: &str) -> String {
-    let kept = lines(table)
-        .into_iter()
-        .filter(|line| !line.starts_with("+ "));
+    let kept = lines(table).into_iter().filter(|line| !line.starts_with("+ "));
     kept.map(|line| {
-        let parts: Vec<_> = line
-            .split(", ")
-            .filter(|part| !part.starts_with("+ "))
-            .collect();
+        let parts: Vec<_> = line.split(", ").filter(|part| !part.starts_with("+ ")).collect();
         parts.join(", ") + "\n"
     })
     .collect()
@@ -292,17 +269,8 @@ fn difference(name: &str, table: &[String], written: &[String]) -> String {
     if table == written {
         return String::new();
     }
-    let at = table
-        .iter()
-        .zip(written)
-        .take_while(|(a, b)| a == b)
-        .count();
-    let line = |lines: &[String]| {
-        lines
-            .get(at)
-            .cloned()
-            .unwrap_or_else(|| "(nothing)".to_owned())
-    };
+    let at = table.iter().zip(written).take_while(|(a, b)| a == b).count();
+    let line = |lines: &[String]| lines.get(at).cloned().unwrap_or_else(|| "(nothing)".to_owned());
     format!(
         "{name}, line {at}\n  published: {}\n  in wit/:   {}\n",
         line(table),
@@ -314,12 +282,8 @@ fn difference(name: &str, table: &[String], written: &[String]) -> String {
 // source is what tells the order of declaration.
 fn write_interface(resolve: &Resolve, id: InterfaceId, out: &mut Vec<String>) {
     let interface: &Interface = &resolve.interfaces[id];
-    out.push(format!(
-        "interface {}",
-        interface.name.as_deref().unwrap_or_default()
-    ));
-    let types =
-        (interface.types.values()).map(|ty| (resolve.types[*ty].span, write_type(resolve, *ty)));
+    out.push(format!("interface {}", interface.name.as_deref().unwrap_or_default()));
+    let types = (interface.types.values()).map(|ty| (resolve.types[*ty].span, write_type(resolve, *ty)));
     let functions = (interface.functions.values()).map(|f| (f.span, write_function(resolve, f)));
     out.extend(in_source_order(types.chain(functions)));
 }
@@ -371,10 +335,7 @@ fn write_type(resolve: &Resolve, id: TypeId) -> String {
             format!("variant {name} = {}", join(cases))
         }
         TypeDefKind::Enum(it) => {
-            format!(
-                "enum {name} = {}",
-                join(it.cases.iter().map(|case| case.name.clone()))
-            )
+            format!("enum {name} = {}", join(it.cases.iter().map(|case| case.name.clone())))
         }
         TypeDefKind::Resource => format!("resource {name}"),
         TypeDefKind::Type(Type::Id(used)) => match resolve.types[*used].owner {
@@ -421,10 +382,7 @@ fn write_ref(resolve: &Resolve, ty: &Type) -> String {
     if let Some(name) = &def.name {
         return name.clone();
     }
-    let part = |ty: &Option<Type>| {
-        ty.as_ref()
-            .map_or_else(|| "_".to_owned(), |ty| write_ref(resolve, ty))
-    };
+    let part = |ty: &Option<Type>| ty.as_ref().map_or_else(|| "_".to_owned(), |ty| write_ref(resolve, ty));
     match &def.kind {
         TypeDefKind::Option(ty) => format!("?{}", write_ref(resolve, ty)),
         TypeDefKind::List(ty) => format!("[{}]", write_ref(resolve, ty)),

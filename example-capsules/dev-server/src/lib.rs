@@ -1,1 +1,222 @@
-//! Placeholder.
+//! A web server over the workspace that outlives the instance that started it.
+//!
+//! Each action runs in an instance of its own, so nothing is remembered here: what a later action
+//! needs (the id, the port, what was logged) is found again through the host. Every action takes
+//! an `id`; without one it finds the server by its label, so that the calls of one command line
+//! need pass nothing on.
+//!
+//! It needs `python3` allowed, and persistent processes.
+
+use capsule_sdk::{Command, Cursor, ExitStatus, LogStream, Process, ProcessId};
+use serde::{Deserialize, Serialize};
+use std::{error::Error, time::Duration};
+
+const LABEL: &str = "dev-server";
+
+/// Python has to be loaded from disk, which takes a while on a busy machine.
+const START: Duration = Duration::from_secs(20);
+
+capsule_sdk::actions! {
+    "start" => start,
+    "get" => get,
+    "status" => status,
+    "logs" => logs,
+    "stop" => stop,
+}
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Deserialize)]
+struct Which {
+    #[serde(default)]
+    id: Option<ProcessId>,
+}
+
+#[derive(Serialize)]
+struct Started {
+    id: ProcessId,
+    port: u16,
+}
+
+/// Starts the server on a port that the system chooses, and returns once it listens.
+fn start() -> Result<Started> {
+    let server = Command::new("python3")
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
+        .label(LABEL)
+        .spawn_persistent()?;
+    match port(&server, START) {
+        Ok(port) => Ok(Started {
+            id: server.id().clone(),
+            port,
+        }),
+        Err(error) => {
+            let said: Vec<_> = server.stderr().lines().map_while(capsule_sdk::Result::ok).collect();
+            // A server that nobody got to know would run on until its idle timeout.
+            server.stop(None)?;
+            Err(format!("the server did not come up: {error}; it said: {}", said.join("\n")).into())
+        }
+    }
+}
+
+/// The port it listens on, from its first line: `Serving HTTP on 127.0.0.1 port N (…) ...`.
+fn port(server: &Process, timeout: Duration) -> Result<u16> {
+    let mut output = server.stdout();
+    output.wait_for_output("Serving HTTP on 127.0.0.1 port ", timeout)?;
+    let port = output.wait_for_output(" ", timeout)?;
+    Ok(port.trim().parse().map_err(|_| format!("`{port}` is not a port"))?)
+}
+
+#[derive(Deserialize)]
+struct Get {
+    #[serde(default)]
+    id: Option<ProcessId>,
+    #[serde(default = "root")]
+    path: String,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+#[derive(Serialize)]
+struct Page {
+    status: u16,
+    body: String,
+}
+
+/// Fetches a path of it.
+fn get(get: Get) -> Result<Page> {
+    if !get.path.starts_with('/') {
+        return Err(format!("`{}` is not a path: it must begin with `/`", get.path).into());
+    }
+    let port = port(&find(get.id)?, START)?;
+    // The URL is an argument and never part of the program's text, whatever the path holds.
+    let url = format!("http://127.0.0.1:{port}{}", get.path);
+    let output = Command::new("python3")
+        .args(["-c", include_str!("fetch.py"), &url])
+        .output()?;
+    if !output.status.success() {
+        let error = output.stderr_lossy();
+        return Err(format!("cannot fetch {url}: {}, {}", output.status, error.trim()).into());
+    }
+    let text = output.stdout_lossy();
+    let (status, body) = text.split_once('\n').ok_or("the answer has no status")?;
+    Ok(Page {
+        status: status.parse()?,
+        body: body.to_owned(),
+    })
+}
+
+#[derive(Serialize)]
+struct Status {
+    id: ProcessId,
+    label: String,
+    command: String,
+    phase: &'static str,
+    exit: Option<ExitStatus>,
+    age_ms: u128,
+    idle_ms: u128,
+}
+
+/// What the host knows of it.
+fn status(which: Which) -> Result<Status> {
+    let info = find(which.id)?.status()?;
+    Ok(Status {
+        id: info.id,
+        label: info.label,
+        command: info.command,
+        phase: info.phase.as_str(),
+        exit: info.exit,
+        age_ms: info.age.as_millis(),
+        idle_ms: info.idle.as_millis(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Since {
+    #[serde(default)]
+    id: Option<ProcessId>,
+    #[serde(default)]
+    cursor: Cursor,
+    #[serde(default)]
+    stream: Stream,
+    /// How long to wait for the first line, if there is none yet.
+    #[serde(default = "one_second")]
+    wait_ms: u64,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Stream {
+    Stdout,
+    /// Where http.server writes a line for each request.
+    #[default]
+    Stderr,
+}
+
+fn one_second() -> u64 {
+    1000
+}
+
+#[derive(Serialize)]
+struct Log {
+    lines: Vec<String>,
+    cursor: Cursor,
+    bytes_dropped: u64,
+}
+
+/// The lines since a cursor, and the cursor for the next time.
+///
+/// The line of a request may still be on its way when its answer has arrived, so this waits a
+/// moment for the first one.
+fn logs(since: Since) -> Result<Log> {
+    let server = find(since.id)?;
+    let stream = match since.stream {
+        Stream::Stdout => LogStream::Stdout,
+        Stream::Stderr => LogStream::Stderr,
+    };
+    let patience = Duration::from_millis(since.wait_ms);
+    let mut first = server
+        .log(stream)
+        .resume(since.cursor)
+        .follow()
+        .at_most(patience)
+        .lines();
+    let mut lines = match first.next() {
+        Some(Err(error)) if !error.is_timeout() => return Err(error.into()),
+        Some(Ok(line)) => vec![line],
+        Some(Err(_)) | None => Vec::new(),
+    };
+    let mut rest = server.log(stream).resume(first.cursor()).lines();
+    for line in rest.by_ref() {
+        lines.push(line?);
+    }
+    Ok(Log {
+        lines,
+        cursor: rest.cursor(),
+        bytes_dropped: rest.dropped(),
+    })
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    id: ProcessId,
+    exit: ExitStatus,
+}
+
+/// Ends it.
+fn stop(which: Which) -> Result<Stopped> {
+    let server = find(which.id)?;
+    let exit = server.stop(None)?;
+    Ok(Stopped {
+        id: server.id().clone(),
+        exit,
+    })
+}
+
+fn find(id: Option<ProcessId>) -> Result<Process> {
+    match id {
+        Some(id) => Ok(Process::attach(&id)?),
+        None => Ok(Process::find(LABEL)?.ok_or("no server is running: `start` one first")?),
+    }
+}

@@ -1,0 +1,377 @@
+//! Describing what to run, and running it.
+
+use crate::{
+    ExitStatus, Output, Process, ProcessId, Result,
+    millis::{millis, seconds},
+    wit::process::{self as wit, EnvVar, SpawnRequest},
+};
+use std::time::Duration;
+
+/// What to run and how, in the manner of [`std::process::Command`]. It may be run more than once.
+///
+/// No shell is involved. The child sees the workspace as its working directory, the variables set
+/// here, and of the host's environment only `PATH`, `LANG`, `LC_*` and `TZ`.
+///
+/// * [`output`](Self::output) and [`status`](Self::status) run to the end and wait for it.
+/// * [`spawn_persistent`](Self::spawn_persistent) starts a process that outlives the instance.
+/// * A `spawn` whose handle ends the process when dropped, as its name means in `std` (but for the
+///   ending), comes with a later version. It is not another name for `output`.
+///
+/// ```no_run
+/// # fn main() -> capsule_sdk::Result<()> {
+/// use capsule_sdk::Command;
+///
+/// let output = Command::new("git").args(["log", "--oneline"]).current_dir("project").output()?;
+/// let server = Command::new("python3").args(["-m", "http.server"]).label("web").spawn_persistent()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Command {
+    request: SpawnRequest,
+}
+
+impl Command {
+    /// A command without arguments. A bare name is looked up in the host's `PATH`, never in the
+    /// workspace; one with `/` must be granted in exactly this spelling.
+    ///
+    /// ```
+    /// let command = capsule_sdk::Command::new("cargo");
+    /// ```
+    #[must_use]
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            request: SpawnRequest {
+                cmd: program.into(),
+                args: Vec::new(),
+                stdin: None,
+                env: Vec::new(),
+                cwd: None,
+                limits: None,
+                file_injections: Vec::new(),
+                label: None,
+                keep_stdin_open: None,
+                overflow: None,
+                log_ring_bytes: None,
+                max_lifetime_ms: None,
+                idle_timeout_ms: None,
+                exit_retention_ms: None,
+            },
+        }
+    }
+
+    /// Adds an argument.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("cargo").arg("check").arg("--quiet");
+    /// ```
+    pub fn arg(&mut self, arg: impl Into<String>) -> &mut Self {
+        self.request.args.push(arg.into());
+        self
+    }
+
+    /// Adds several arguments.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("cargo").args(["check", "--quiet"]);
+    /// ```
+    pub fn args<S: Into<String>>(&mut self, args: impl IntoIterator<Item = S>) -> &mut Self {
+        self.request.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of its environment; setting it again replaces the value. `PATH` and others
+    /// that decide what code runs (`LD_PRELOAD` for one) are refused when it starts.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("cargo").env("CARGO_TERM_COLOR", "never");
+    /// ```
+    pub fn env(&mut self, key: impl Into<String>, value: impl Into<String>) -> &mut Self {
+        let (key, value) = (key.into(), value.into());
+        // The host refuses a key that is given twice, where std takes the last.
+        self.request.env.retain(|var| var.key != key);
+        self.request.env.push(EnvVar { key, value });
+        self
+    }
+
+    /// Sets several variables.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("make").envs([("CC", "clang"), ("V", "1")]);
+    /// ```
+    pub fn envs<K: Into<String>, V: Into<String>>(&mut self, vars: impl IntoIterator<Item = (K, V)>) -> &mut Self {
+        for (key, value) in vars {
+            self.env(key, value);
+        }
+        self
+    }
+
+    /// Sets the working directory, relative to the workspace and inside it.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("make").current_dir("build");
+    /// ```
+    pub fn current_dir(&mut self, dir: impl Into<String>) -> &mut Self {
+        self.request.cwd = Some(dir.into());
+        self
+    }
+
+    /// Another name for [`current_dir`](Self::current_dir).
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("make").cwd("build");
+    /// ```
+    pub fn cwd(&mut self, dir: impl Into<String>) -> &mut Self {
+        self.current_dir(dir)
+    }
+
+    /// Sets what it finds on its standard input, at most 4 MiB. Without this the input is empty.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("sort").stdin("b\na\n");
+    /// ```
+    pub fn stdin(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
+        self.request.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Sets ceilings on what it may use. One that the host cannot enforce refuses the start.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, ResourceLimits};
+    /// Command::new("make").limits(ResourceLimits { max_pids: Some(64), ..ResourceLimits::default() });
+    /// ```
+    pub fn limits(&mut self, limits: ResourceLimits) -> &mut Self {
+        self.request.limits = Some(limits.into());
+        self
+    }
+
+    /// Persistent processes: a name by which [`Process::find`] and [`list`](crate::list) find it.
+    /// At most 128 bytes are kept. Without one it is made of the command.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("python3").label("dev-server");
+    /// ```
+    pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
+        self.request.label = Some(label.into());
+        self
+    }
+
+    /// Persistent processes: keeps standard input open for [`Process::write`].
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("bc").keep_stdin_open(true);
+    /// ```
+    pub fn keep_stdin_open(&mut self, keep: bool) -> &mut Self {
+        self.request.keep_stdin_open = Some(keep);
+        self
+    }
+
+    /// Persistent processes: what becomes of output that no reader took in time.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, Overflow};
+    /// Command::new("pg_dump").overflow(Overflow::Backpressure);
+    /// ```
+    pub fn overflow(&mut self, overflow: Overflow) -> &mut Self {
+        self.request.overflow = Some(match overflow {
+            Overflow::DropOldest => wit::OverflowPolicy::DropOldest,
+            Overflow::Backpressure => wit::OverflowPolicy::Backpressure,
+        });
+        self
+    }
+
+    /// Persistent processes: how many bytes of each stream are kept, between 4 KiB and 8 MiB;
+    /// 1 MiB if not set.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("make").log_ring_bytes(64 * 1024);
+    /// ```
+    pub fn log_ring_bytes(&mut self, bytes: u32) -> &mut Self {
+        self.request.log_ring_bytes = Some(bytes);
+        self
+    }
+
+    /// Persistent processes: it is ended after this time, or at the host's ceiling if that is
+    /// less (6 hours unless the embedder says otherwise). Zero is refused.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("make").max_lifetime(std::time::Duration::from_secs(600));
+    /// ```
+    pub fn max_lifetime(&mut self, lifetime: Duration) -> &mut Self {
+        self.request.max_lifetime_ms = Some(millis(lifetime));
+        self
+    }
+
+    /// Persistent processes: it is ended when nobody touched it for this time; 30 minutes if not
+    /// set. Reading, writing, signalling and waiting are touches, asking for its status is not.
+    /// Zero is refused.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("make").idle_timeout(std::time::Duration::from_secs(60));
+    /// ```
+    pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.request.idle_timeout_ms = Some(millis(timeout));
+        self
+    }
+
+    /// Persistent processes: how long id and output stay after its exit; 5 minutes if not set.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("make").exit_retention(std::time::Duration::from_secs(3600));
+    /// ```
+    pub fn exit_retention(&mut self, retention: Duration) -> &mut Self {
+        self.request.exit_retention_ms = Some(millis(retention));
+        self
+    }
+
+    /// Runs it to its end and returns everything that it wrote. The options for persistent
+    /// processes have no effect.
+    ///
+    /// # Errors
+    /// Whatever refuses the start, such as [`Error::CapabilityDenied`] or one for which
+    /// [`is_not_found`] holds; [`Error::TooLarge`] if it wrote more than the host collects (16 MiB
+    /// a stream unless the embedder says otherwise), and it was then ended. An exit code other
+    /// than 0 is not an error.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let sum = capsule_sdk::Command::new("sha256sum").stdin("hello").output()?;
+    /// println!("{}", sum.stdout_lossy());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// [`Error::CapabilityDenied`]: crate::Error::CapabilityDenied
+    /// [`Error::TooLarge`]: crate::Error::TooLarge
+    /// [`is_not_found`]: crate::Error::is_not_found
+    pub fn output(&self) -> Result<Output> {
+        Ok(wit::spawn(&self.request)?.into())
+    }
+
+    /// Runs it to its end and returns only how it ended. There is no terminal or log of the
+    /// capsule's for the output to go to, so it is lost.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output), the cap on what it writes included.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// assert!(capsule_sdk::Command::new("true").status()?.success());
+    /// # Ok(()) }
+    /// ```
+    pub fn status(&self) -> Result<ExitStatus> {
+        Ok(self.output()?.status)
+    }
+
+    /// Starts a process that outlives this instance. Dropping what is returned does not end it.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output), except for the cap; further [`Error::PersistUnsupported`] when
+    /// the caller is not authenticated, and [`Error::Quota`] or [`Error::RegistryFull`] when there
+    /// are too many. Whatever the error, nothing runs.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let watcher = capsule_sdk::Command::new("cargo").arg("watch").spawn_persistent()?;
+    /// println!("{:?}", watcher.status()?.phase);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// [`Error::PersistUnsupported`]: crate::Error::PersistUnsupported
+    /// [`Error::Quota`]: crate::Error::Quota
+    /// [`Error::RegistryFull`]: crate::Error::RegistryFull
+    pub fn spawn_persistent(&self) -> Result<Process> {
+        Ok(Process::new(ProcessId::new(wit::spawn_persistent(&self.request)?)))
+    }
+}
+
+/// What becomes of output that no reader took in time.
+///
+/// ```
+/// assert_eq!(capsule_sdk::Overflow::default(), capsule_sdk::Overflow::DropOldest);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// The oldest bytes make room; the process is never held up.
+    #[default]
+    DropOldest,
+    /// The process waits until a reader went on. No byte is lost, but a process that nobody reads
+    /// stands still.
+    Backpressure,
+}
+
+/// Ceilings on what a process may use; what is none is left to the embedder.
+///
+/// ```
+/// let limits = capsule_sdk::ResourceLimits {
+///     max_memory_bytes: Some(512 << 20),
+///     ..capsule_sdk::ResourceLimits::default()
+/// };
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// Memory in bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// Processor time, rounded up to whole seconds.
+    pub max_cpu: Option<Duration>,
+    /// Processes and threads in the whole tree.
+    pub max_pids: Option<u32>,
+    /// Open files per process.
+    pub max_open_files: Option<u32>,
+}
+
+impl From<ResourceLimits> for wit::ResourceLimits {
+    fn from(limits: ResourceLimits) -> Self {
+        Self {
+            max_memory_bytes: limits.max_memory_bytes,
+            max_cpu_secs: limits.max_cpu.map(seconds),
+            max_pids: limits.max_pids,
+            max_open_files: limits.max_open_files,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_of_a_variable_holds() {
+        let mut command = Command::new("x");
+        command.env("A", "1").envs([("B", "2"), ("A", "3")]);
+        let env: Vec<_> = command
+            .request
+            .env
+            .iter()
+            .map(|v| (v.key.as_str(), v.value.as_str()))
+            .collect();
+        assert_eq!(env, [("B", "2"), ("A", "3")]);
+    }
+
+    #[test]
+    fn a_timer_that_is_set_is_never_sent_as_zero() {
+        let mut command = Command::new("x");
+        command
+            .max_lifetime(Duration::from_micros(1))
+            .idle_timeout(Duration::ZERO);
+        assert_eq!(command.request.max_lifetime_ms, Some(1));
+        assert_eq!(
+            command.request.idle_timeout_ms,
+            Some(0),
+            "zero is for the host to refuse"
+        );
+        assert_eq!(command.request.exit_retention_ms, None);
+    }
+}

@@ -1,0 +1,166 @@
+//! A place in a stream that outlives the instance which read up to it.
+//!
+//! The host seals a cursor at each chunk's end, and only there. Readers stop anywhere, at the end
+//! of a line above all. So a place is a sealed token plus what lies between it and the reader:
+//!
+//! * `place`: the bytes that the host counted as lost up to the token's chunk, plus the bytes
+//!   handed out of that chunk if the reader stopped inside it. Reading from the token again tells
+//!   the loss anew; if it is less, the difference is still to be skipped, and if it is more, that
+//!   much was lost which the reader did not have.
+//! * `dropped`, what the reader lost so far. The host's own count would take bytes for lost that
+//!   were handed out before they were evicted.
+//! * `carry`, the unfinished line from before the token. Its own token must not be presented
+//!   again: a later one was, which under backpressure gave those bytes up.
+
+use serde::{Deserialize, Serialize, de};
+use std::{fmt, str::FromStr};
+
+/// A place in one output stream of one process; the default is the oldest byte still kept.
+///
+/// It serialises as a string, so it can be returned from one action and passed into another, and
+/// reading goes on there without a gap or a repeat. It is of use only for the process and stream
+/// it came from: elsewhere it is [`NoSuchProcess`](crate::Error::NoSuchProcess). If the reader
+/// stopped within a line, the string holds the line's beginning.
+///
+/// ```
+/// use capsule_sdk::Cursor;
+///
+/// let start = Cursor::default();
+/// assert_eq!(serde_json::to_string(&start).unwrap(), "\"\"");
+/// assert_eq!(start.to_string().parse(), Ok(start));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Cursor {
+    pub(crate) token: Option<String>,
+    pub(crate) place: u64,
+    pub(crate) dropped: u64,
+    pub(crate) carry: Vec<u8>,
+}
+
+/// Says that a text is not a cursor: it was cut, or never was one.
+///
+/// ```
+/// let error = "yesterday".parse::<capsule_sdk::Cursor>().unwrap_err();
+/// assert!(error.to_string().contains("not a cursor"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor: pass one on exactly as it was returned, or none to begin with the oldest output")]
+pub struct ParseCursorError;
+
+/// Tells the format from later ones; without it the format could never change.
+const VERSION: &str = "1";
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        write!(f, "{VERSION}.{}.{}.", self.place, self.dropped)?;
+        for byte in &self.carry {
+            write!(f, "{byte:02x}")?;
+        }
+        // The token is the host's; it comes last, so it may hold anything.
+        write!(f, ".{}", self.token.as_deref().unwrap_or_default())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ParseCursorError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCursorError> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut parts = text.splitn(5, '.');
+        let mut part = || parts.next().ok_or(ParseCursorError);
+        if part()? != VERSION {
+            return Err(ParseCursorError);
+        }
+        let place = part()?.parse().map_err(|_| ParseCursorError)?;
+        let dropped = part()?.parse().map_err(|_| ParseCursorError)?;
+        let carry = unhex(part()?)?;
+        let token = Some(part()?).filter(|token| !token.is_empty()).map(str::to_owned);
+        Ok(Self {
+            token,
+            place,
+            dropped,
+            carry,
+        })
+    }
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, ParseCursorError> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Ok(byte - b'0'),
+        b'a'..=b'f' => Ok(byte - b'a' + 10),
+        _ => Err(ParseCursorError),
+    };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return Err(ParseCursorError);
+    };
+    pairs
+        .iter()
+        .map(|[high, low]| Ok(digit(*high)? << 4 | digit(*low)?))
+        .collect()
+}
+
+/// Hides the text of the unfinished line.
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cursor(..)")
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_survives_serialisation() {
+        let cursor = |token: Option<&str>, place, dropped, carry: &[u8]| Cursor {
+            token: token.map(str::to_owned),
+            place,
+            dropped,
+            carry: carry.to_vec(),
+        };
+        for cursor in [
+            Cursor::default(),
+            cursor(Some("0badc0de"), 0, 0, b""),
+            cursor(Some("a.b..c"), u64::MAX, 7, b""),
+            cursor(None, 3, u64::MAX, b"half a \xc3"),
+        ] {
+            let json = serde_json::to_string(&cursor).unwrap();
+            assert!(serde_json::from_str::<Cursor>(&json).unwrap() == cursor, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_cursor_is_refused() {
+        for text in [
+            "x",
+            "2.0.0..t",
+            "1.0.0.t",
+            "1.-1.0..t",
+            "1.0.-1..t",
+            "1.0.0.f.t",
+            "1.0.0.fF.t",
+            "1.0.0.é.t",
+            "1",
+        ] {
+            assert_eq!(text.parse::<Cursor>(), Err(ParseCursorError), "{text}");
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! Reading what a process writes: byte for byte, from any place, by any number of instances.
+
+use crate::{
+    Cursor, Error, ProcessId, Result,
+    pending::Pending,
+    waiting::Waiting,
+    wit::process::{self, LogCursor},
+};
+use std::{io, time::Duration};
+
+/// Much less than the host would give, because it passes through the instance's memory twice.
+const CHUNK: u32 = 64 * 1024;
+
+/// One of the two output streams of a process.
+///
+/// ```no_run
+/// use capsule_sdk::{LogStream, Process};
+///
+/// fn tail(server: &Process, errors: bool) -> capsule_sdk::Result<Vec<u8>> {
+///     server.log(if errors { LogStream::Stderr } else { LogStream::Stdout }).read_chunk()
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Reads one stream of a persistent process. Dropping it costs nothing and changes nothing:
+/// reading consumes no output, and [`cursor`](Self::cursor) tells a later instance where to go on.
+///
+/// It begins at the oldest byte that the host still keeps. Under [`Overflow::Backpressure`] reading
+/// on also tells the host that what came before arrived, so one reader that goes on from its
+/// cursors gets every byte.
+///
+/// A `Log` never waits by itself; [`follow`](Self::follow) and
+/// [`wait_for_output`](Self::wait_for_output) do.
+///
+/// ```no_run
+/// # fn main() -> capsule_sdk::Result<()> {
+/// # let server = capsule_sdk::Process::find("server")?.unwrap();
+/// for line in server.stdout().lines() {
+///     println!("{}", line?);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// [`Overflow::Backpressure`]: crate::Overflow::Backpressure
+#[derive(Debug)]
+pub struct Log {
+    id: ProcessId,
+    stream: LogStream,
+    pending: Pending,
+    over: bool,
+}
+
+impl Log {
+    pub(crate) fn new(id: ProcessId, stream: LogStream) -> Self {
+        Self {
+            id,
+            stream,
+            pending: Pending::at(Cursor::default()),
+            over: false,
+        }
+    }
+
+    /// Goes on where a cursor of this stream was taken, in this instance or an earlier one.
+    ///
+    /// A cursor of another process or stream makes the first read fail with
+    /// [`Error::NoSuchProcess`].
+    ///
+    /// ```no_run
+    /// # use capsule_sdk::{Cursor, Process};
+    /// fn news(server: &Process, since: Cursor) -> capsule_sdk::Result<(Vec<u8>, Cursor)> {
+    ///     let mut log = server.stdout().resume(since);
+    ///     Ok((log.read_chunk()?, log.cursor()))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn resume(mut self, cursor: Cursor) -> Self {
+        self.pending = Pending::at(cursor);
+        self.over = false;
+        self
+    }
+
+    /// The place behind everything that was handed out so far.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let mut log = server.stdout();
+    /// log.read_chunk()?;
+    /// let later = serde_json::to_string(&log.cursor()).unwrap();
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.pending.cursor()
+    }
+
+    /// Bytes that this chain of cursors could never get, from its first read in whichever
+    /// instance to the last: pushed out by newer ones, or consumed by
+    /// [`Process::read_logs`](crate::Process::read_logs).
+    ///
+    /// Where it grew, the halves of two lines may have met.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let mut log = server.stdout();
+    /// log.read_chunk()?;
+    /// println!("{} bytes came too late", log.dropped());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.pending.dropped()
+    }
+
+    /// What is there now, at most 64 KiB; empty if nothing is. Does not wait.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if the process is gone or the cursor is not one of this stream.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let bytes = server.stderr().read_chunk()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn read_chunk(&mut self) -> Result<Vec<u8>> {
+        let here = self.pending.take_all();
+        if !here.is_empty() {
+            return Ok(here);
+        }
+        self.fill()?;
+        Ok(self.pending.take_all())
+    }
+
+    /// Whether the stream is over and its last byte was read (though lines of it may not have
+    /// been handed out yet). Known after a read.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let mut log = server.stdout();
+    /// let mut bytes = log.read_chunk()?;
+    /// println!("{} bytes, {}", bytes.len(), if log.is_over() { "all" } else { "so far" });
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The lines that are there now. Ends when it has caught up, and before a line that the
+    /// process has not finished; the cursor then is at that line's beginning.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let mut lines = server.stderr().lines();
+    /// let text: Vec<String> = lines.by_ref().take(100).collect::<capsule_sdk::Result<_>>()?;
+    /// let next_time = lines.cursor();
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn lines(self) -> Lines {
+        Lines {
+            log: self,
+            waiting: None,
+            failed: false,
+        }
+    }
+
+    /// The stream from here to its end, waiting for what is still to be written.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let build = capsule_sdk::Process::find("build")?.unwrap();
+    /// for line in build.stdout().follow().lines() {
+    ///     println!("{}", line?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn follow(self) -> Follow {
+        Follow {
+            log: self,
+            waiting: Waiting::forever(),
+            failed: false,
+        }
+    }
+
+    /// Waits until `pattern` appears, and returns the line it is in, from that line's beginning
+    /// (or the current place, if that is within the line) to the pattern's end. Reading goes on
+    /// right behind it, so that a second call can take what follows.
+    ///
+    /// The pattern is a plain piece of text, not a regular expression; it may contain line ends,
+    /// and it is found in an unfinished line too, such as a prompt. Bytes that are not UTF-8 are
+    /// replaced in the text returned, not in the comparison. Of a line without end the last MiB
+    /// is kept.
+    ///
+    /// # Errors
+    /// * [`Error::WaitTimeout`]: it did not appear in time. Everything before the current line is
+    ///   then passed over; a further call goes on from there.
+    /// * [`Error::Closed`]: the stream ended without it.
+    /// * [`Error::NoSuchProcess`]: the process is gone or the cursor is not one of this stream.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// use std::time::Duration;
+    ///
+    /// let mut log = server.stdout();
+    /// log.wait_for_output("listening on port ", Duration::from_secs(10))?;
+    /// let port: u16 = log.wait_for_output("\n", Duration::from_secs(1))?.trim().parse()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_for_output(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
+        let mut waiting = Waiting::at_most(timeout);
+        loop {
+            if let Some(text) = self.take_through(pattern) {
+                return Ok(text);
+            }
+            if !self.fill_waiting(&mut waiting)? {
+                return Err(Error::Closed);
+            }
+        }
+    }
+
+    pub(crate) fn take_through(&mut self, pattern: &str) -> Option<String> {
+        self.pending.take_through(pattern.as_bytes()).map(into_text)
+    }
+
+    /// One read. Whether it brought anything.
+    pub(crate) fn fill(&mut self) -> Result<bool> {
+        if self.pending.token().is_none() {
+            // A place to come back to: without a token the oldest byte is another one each time.
+            let start = self.read_since(0)?;
+            self.pending.begin(start.next.token);
+        }
+        let chunk = self.read_since(CHUNK)?;
+        self.over = chunk.drained_eof;
+        self.pending.accept(&chunk.data, chunk.next.token, chunk.bytes_dropped);
+        Ok(!chunk.data.is_empty())
+    }
+
+    fn read_since(&self, max_bytes: u32) -> Result<process::LogChunk> {
+        let stream = match self.stream {
+            LogStream::Stdout => process::LogStream::Stdout,
+            LogStream::Stderr => process::LogStream::Stderr,
+        };
+        let cursor = LogCursor {
+            token: self.pending.token().map(str::to_owned),
+        };
+        Ok(process::read_since(self.id.expose(), stream, &cursor, max_bytes)?)
+    }
+
+    /// Reads until something came. False if the stream is over.
+    fn fill_waiting(&mut self, waiting: &mut Waiting) -> Result<bool> {
+        while !self.over {
+            if self.fill()? {
+                waiting.reset();
+                return Ok(true);
+            }
+            if !self.over {
+                waiting.pause(&self.id)?;
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Lines as text, without their ends (`\n` or `\r\n`), from [`Log::lines`] (what is there) or
+/// [`Follow::lines`] (what is still to come as well).
+///
+/// Bytes that are not UTF-8 become U+FFFD; a character is never cut by a chunk's border. A line of
+/// more than 1 MiB comes in pieces. After an error there are no more lines.
+///
+/// ```no_run
+/// # fn main() -> capsule_sdk::Result<()> {
+/// # let server = capsule_sdk::Process::find("server")?.unwrap();
+/// let errors = server.stdout().lines().filter_map(Result::ok).filter(|line| line.contains("ERROR"));
+/// println!("{} errors", errors.count());
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Lines {
+    log: Log,
+    waiting: Option<Waiting>,
+    failed: bool,
+}
+
+impl Lines {
+    /// The place behind the last line that was handed out.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let mut lines = server.stdout().lines();
+    /// let first = lines.next().transpose()?;
+    /// let second = server.stdout().resume(lines.cursor()).lines().next().transpose()?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.log.cursor()
+    }
+
+    /// See [`Log::dropped`].
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let mut lines = server.stdout().lines();
+    /// let text: Vec<_> = lines.by_ref().collect();
+    /// println!("{} lines, {} bytes before them are lost", text.len(), lines.dropped());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.log.dropped()
+    }
+
+    fn next_line(&mut self) -> Result<Option<String>> {
+        loop {
+            if let Some(line) = self.log.pending.take_line(self.log.over) {
+                return Ok(Some(into_text(line)));
+            }
+            if self.log.over {
+                return Ok(None);
+            }
+            let more = match &mut self.waiting {
+                Some(waiting) => self.log.fill_waiting(waiting)?,
+                None => self.log.fill()?,
+            };
+            if !more && !self.log.over {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Iterator for Lines {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let line = self.next_line();
+        self.failed = line.is_err();
+        line.transpose()
+    }
+}
+
+/// A stream to its end, as chunks of bytes, as [`lines`](Self::lines) or through [`io::Read`].
+/// Dropping it stops reading and nothing else.
+///
+/// While nothing comes it waits for the exit, between 1 and 100 ms at a time, and looks again: an
+/// exit is noticed at once, output within that time. Each look counts as a touch, so a process
+/// that is followed does not run into its idle timeout. Waiting costs the capsule no guest time.
+///
+/// An instance need not stay for the whole stream: take the [`cursor`](Self::cursor), and let a
+/// later one [`resume`](Log::resume) and follow on.
+///
+/// It ends with the stream, and with an error, after which there is nothing more: among them
+/// [`Error::NoSuchProcess`] when somebody else stops the process,
+/// and [`Error::WaitTimeout`] after the time of [`at_most`](Self::at_most).
+///
+/// ```no_run
+/// # fn main() -> capsule_sdk::Result<()> {
+/// # let build = capsule_sdk::Process::find("build")?.unwrap();
+/// let mut all = Vec::new();
+/// for chunk in build.stdout().follow() {
+///     all.extend(chunk?);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Follow {
+    log: Log,
+    waiting: Waiting,
+    failed: bool,
+}
+
+impl Follow {
+    /// Gives up with [`Error::WaitTimeout`] once this time has passed from now on and nothing more
+    /// is there. The cursor stays good.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// use std::time::Duration;
+    ///
+    /// for line in server.stdout().follow().at_most(Duration::from_secs(5)).lines() {
+    ///     match line {
+    ///         Ok(line) => println!("{line}"),
+    ///         Err(error) if error.is_timeout() => break,
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn at_most(mut self, timeout: Duration) -> Self {
+        self.waiting = Waiting::at_most(timeout);
+        self
+    }
+
+    /// The same, line by line; the last line need not have an end.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let build = capsule_sdk::Process::find("build")?.unwrap();
+    /// let count = build.stderr().follow().lines().count();
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn lines(self) -> Lines {
+        Lines {
+            log: self.log,
+            waiting: Some(self.waiting),
+            failed: self.failed,
+        }
+    }
+
+    /// The place behind everything that was handed out so far.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let build = capsule_sdk::Process::find("build")?.unwrap();
+    /// let mut follow = build.stdout().follow();
+    /// let first = follow.next().transpose()?;
+    /// let later = follow.cursor();
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.log.cursor()
+    }
+
+    /// See [`Log::dropped`].
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let build = capsule_sdk::Process::find("build")?.unwrap();
+    /// let mut follow = build.stdout().follow();
+    /// let received: usize = follow.by_ref().flatten().map(|chunk| chunk.len()).sum();
+    /// println!("{received} bytes received, {} lost", follow.dropped());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.log.dropped()
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
+        loop {
+            let here = self.log.pending.take_all();
+            if !here.is_empty() {
+                return Ok(Some(here));
+            }
+            if !self.log.fill_waiting(&mut self.waiting)? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Iterator for Follow {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let chunk = self.next_chunk();
+        self.failed = chunk.is_err();
+        chunk.transpose()
+    }
+}
+
+/// Waits for at least one byte; 0 is the end of the stream.
+impl io::Read for Follow {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let n = self.log.pending.take_into(buffer);
+            if n > 0 || buffer.is_empty() || !self.log.fill_waiting(&mut self.waiting)? {
+                return Ok(n);
+            }
+        }
+    }
+}
+
+fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}

@@ -1,0 +1,63 @@
+//! Writing to a process.
+
+use crate::{Error, ProcessId, Result, wit::process};
+use std::io;
+
+/// What the interface takes in one call.
+const MOST: usize = 1024 * 1024;
+
+/// The standard input of a persistent process. Dropping it leaves the input open, for this or a
+/// later instance; [`close`](Self::close) ends it.
+///
+/// As [`io::Write`] it takes up to 1 MiB at a time. The bytes of one `write` stay together; between
+/// two of them another writer's may come.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::io::Write;
+///
+/// let shell = capsule_sdk::Command::new("sh").keep_stdin_open(true).spawn_persistent()?;
+/// writeln!(shell.stdin(), "echo hello")?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Stdin {
+    id: ProcessId,
+}
+
+impl Stdin {
+    pub(crate) const fn new(id: ProcessId) -> Self {
+        Self { id }
+    }
+
+    /// Ends the input once everything accepted before has been read. May be repeated.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if the process is gone.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let sort = capsule_sdk::Command::new("sort").keep_stdin_open(true).spawn_persistent()?;
+    /// sort.write(b"b\na\n")?;
+    /// sort.stdin().close()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn close(&self) -> Result<()> {
+        Ok(process::close_stdin(self.id.expose())?)
+    }
+}
+
+/// Waits while the process does not read.
+impl io::Write for Stdin {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let data = data.get(..MOST).unwrap_or(data);
+        process::write_stdin(self.id.expose(), data).map_err(Error::from)?;
+        // A success is all of it, so the host's count would tell nothing new.
+        Ok(data.len())
+    }
+
+    /// Nothing is kept back, so there is nothing to do.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

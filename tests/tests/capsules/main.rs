@@ -1,0 +1,9 @@
+//! Real components over real processes, through the runtime: what a capsule's author and an embedder see.
+
+#![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
+
+mod harness;
+mod main_job;
+mod reach;
+mod sdk;
+mod unknown_unknown;
