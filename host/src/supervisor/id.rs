@@ -5,7 +5,7 @@ use std::fmt;
 use data_encoding::{BASE32_NOPAD, Encoding, Specification};
 use std::sync::LazyLock;
 
-use super::cursor::CursorKey;
+use super::log::cursor::CursorKey;
 
 /// RFC 4648 base32 in lower case, without padding.
 static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {

@@ -44,39 +44,32 @@
 //! Inside, from plain data up:
 //!
 //! ```text
-//! ring, cursor, id, lifecycle, limits, request, text      plain data: no task, lock or clock
-//! output, stdin, quota, timers                            one lock or queue each
-//! reader, monitor                                         the tasks of one process
-//! process, capture                                        a process; owning one for a single call
-//! admission, registry, scope                              who may start what; who owns which
+//! types, request, limits, id, quota     what is asked and counted
+//! log/   ring, cursor, text             plain data: no task, lock or clock
+//!        output, reader                 a ring with its pipe and lock; the task that waits for it
+//! life/  lifecycle                      plain data
+//!        timers, stdin, monitor         the tasks
+//!        process, capture               what they share; owning one for a single call
+//! admission, registry, scope            who may start what; who owns which
 //! ```
 
 mod admission;
-mod capture;
-mod cursor;
 mod error;
 mod id;
-mod lifecycle;
+mod life;
 mod limits;
-mod monitor;
-mod output;
-mod process;
+pub(crate) mod log;
 mod quota;
-mod reader;
 mod registry;
 mod request;
-mod ring;
 mod scope;
-mod stdin;
-pub(crate) mod text;
-mod timers;
 mod types;
 
 pub use error::Error;
 pub use id::ProcessId;
 pub use limits::Limits;
+pub use log::ring::Overflow;
 pub use registry::{Ask, Gate, Registry, RegistryError};
 pub use request::{CommandView, RESERVED_ENV, ResourceLimits, SpawnRequest};
-pub use ring::Overflow;
 pub use scope::Scope;
 pub use types::{ExitInfo, LogChunk, LogStream, Logs, Owner, Phase, Principal, ProcessInfo, RunOutput, Signal};

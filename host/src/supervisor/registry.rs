@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::id::RegistryKey;
-use super::process::Tasks;
+use super::life::process::Tasks;
+use super::life::timers::Timers;
 use super::quota::Budget;
 use super::request::CommandView;
 use super::scope::{Scope, Table};
-use super::timers::Timers;
 use super::{Limits, Owner, Principal};
 use crate::sandbox::Launcher;
 

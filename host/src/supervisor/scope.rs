@@ -9,16 +9,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::admission::Fresh;
-use super::cursor::CursorKey;
 use super::id::IdHash;
-use super::lifecycle::End;
-use super::output::Output;
-use super::process::{Keep, Process, Tenure};
+use super::life::capture;
+use super::life::lifecycle::End;
+use super::life::process::{Keep, Process, Tenure};
+use super::log::cursor::CursorKey;
+use super::log::output::Output;
+use super::log::text;
 use super::quota::{Budget, Permit};
 use super::registry::{Gate, Purse, Registry};
 use super::request::{SpawnRequest, Tier};
 use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, Phase, ProcessInfo, RunOutput, Signal};
-use super::{Error, Overflow, ProcessId, capture, text};
+use super::{Error, Overflow, ProcessId};
 use crate::sandbox::{Launch, Workspace};
 
 /// What one owner may do with its processes; another owner's cannot be named here.

@@ -11,7 +11,7 @@ use super::bindings::astrid::sys::host::{
 };
 use super::error::SysError;
 use crate::supervisor::Principal;
-use crate::supervisor::text::cut;
+use crate::supervisor::log::text::cut;
 
 /// The longest `sleep-ns`.
 const MAX_SLEEP: Duration = Duration::from_secs(60);

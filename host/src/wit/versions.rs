@@ -10,7 +10,7 @@ use wasmtime_wasi_io::poll::DynPollable;
 use super::error::ProcessError;
 use super::process::{millis, unimplemented};
 use super::{ProcessCtxView, bindings::astrid};
-use crate::supervisor::{self, text::lossy};
+use crate::supervisor::{self, log::text::lossy};
 
 macro_rules! serve {
     ($version:ident, $package:ident, |$request:ident| $injections:expr) => {

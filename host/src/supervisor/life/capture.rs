@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::lifecycle::{End, Reason};
 use super::process::Process;
-use super::{Error, RunOutput};
+use crate::supervisor::{Error, RunOutput};
 
 /// Waits for the end of `process`, which ends when it prints more than its rings hold. Dropped, it ends the process.
 pub(crate) async fn run(process: Arc<Process>) -> Result<RunOutput, Error> {

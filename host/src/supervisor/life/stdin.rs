@@ -13,8 +13,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
 
-use super::Error;
 use crate::os::{pipe, readiness};
+use crate::supervisor::Error;
 
 #[derive(Debug)]
 pub(crate) struct Stdin {

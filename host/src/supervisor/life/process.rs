@@ -10,12 +10,13 @@ use tokio_util::task::TaskTracker;
 
 use super::lifecycle::{End, Lifecycle, Reason, Times};
 use super::monitor::{self, Monitor, Request};
-use super::output::Output;
-use super::quota::Permit;
 use super::stdin::{self, Stdin};
 use super::timers::Timers;
-use super::{Error, ExitInfo, LogStream, Overflow, Signal, reader};
 use crate::sandbox::Launched;
+use crate::supervisor::log::output::Output;
+use crate::supervisor::log::reader;
+use crate::supervisor::quota::Permit;
+use crate::supervisor::{Error, ExitInfo, LogStream, Overflow, Signal};
 
 /// What everybody may see of a process.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,7 +5,7 @@
 
 use data_encoding::HEXLOWER;
 
-use super::LogStream;
+use crate::supervisor::LogStream;
 
 /// Bytes of a token before its tag: version, stream, offset, dropped.
 const BODY: usize = 1 + 1 + 8 + 8;

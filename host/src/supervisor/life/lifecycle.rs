@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ExitInfo;
+use crate::supervisor::ExitInfo;
 
 /// Why a process is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lifecycle::{Action, End, Event, Lifecycle};
-use super::output::Flow;
 use super::process::{Process, Status, Tenure};
-use super::quota::Permit;
 use super::timers::Timer;
-use super::{Error, ExitInfo, Signal};
 use crate::os::child::Child;
+use crate::supervisor::log::output::Flow;
+use crate::supervisor::quota::Permit;
+use crate::supervisor::{Error, ExitInfo, Signal};
 
 /// What callers ask of the monitor.
 #[derive(Debug)]

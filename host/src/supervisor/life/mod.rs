@@ -1,0 +1,8 @@
+//! A process from its launch to its end, and the tasks that see to it.
+
+pub(crate) mod capture;
+pub(crate) mod lifecycle;
+pub(crate) mod monitor;
+pub(crate) mod process;
+pub(crate) mod stdin;
+pub(crate) mod timers;
