@@ -14,8 +14,8 @@ use crate::call::{Call, parse_call};
 pub(crate) struct Cli {
     /// Say more on standard error: -v what the host does, -vv in detail, -vvv everything.
     ///
-    /// Without it, warnings and what the capsule itself logs as a warning or an error are shown. The environment
-    /// variable RUST_LOG, where it is set, decides instead.
+    /// Without it, warnings are shown, and what the capsule writes to its standard error or logs as a warning or worse.
+    /// The environment variable RUST_LOG, where it is set, decides instead.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -131,7 +131,20 @@ mod tests {
     fn options_may_stand_between_and_after_calls() {
         let args = parse(&["x.wasm", "a", "--allow", "sh", "b={}", "--allow=cat", "-v"]).unwrap();
         assert_eq!(args.allow, ["sh", "cat"]);
-        assert_eq!(args.calls.iter().map(|call| call.action.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            args.calls.iter().map(|call| call.action.as_str()).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+    }
+
+    #[test]
+    fn verbosity_counts_wherever_it_stands() {
+        for line in [
+            &["capsule", "-vv", "run", "x.wasm", "go"][..],
+            &["capsule", "run", "x.wasm", "go", "-v", "-v"],
+        ] {
+            assert_eq!(Cli::try_parse_from(line).unwrap().verbose, 2, "{line:?}");
+        }
     }
 
     #[test]

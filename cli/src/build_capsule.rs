@@ -67,7 +67,13 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
     ensure_target(folder).await?;
     let spinner = Spinner::start(format!("building {}", folder.display()));
     let mut cargo = tool("cargo", folder);
-    cargo.args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
+    cargo.args([
+        "build",
+        "--release",
+        "--target",
+        TARGET,
+        "--message-format=json-render-diagnostics",
+    ]);
     cargo.stdout(Stdio::piped());
     if console::is_terminal() {
         // Cargo would draw a progress bar where the spinner is. So it only says what matters, and says it afterwards.
@@ -77,7 +83,10 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
         }
     }
     let mut cargo = Group::start("cargo", cargo)?;
-    let failed = |error| BuildError::Read { program: "cargo", error };
+    let failed = |error| BuildError::Read {
+        program: "cargo",
+        error,
+    };
 
     let (stdout, stderr) = (cargo.child.stdout.take(), cargo.child.stderr.take());
     let (artifacts, messages) = tokio::join!(artifacts(stdout, &spinner), read_all(stderr));
@@ -86,7 +95,10 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
     drop(spinner);
     console::relay(&messages);
     if !status.success() {
-        return Err(BuildError::Cargo { folder: folder.to_owned(), status });
+        return Err(BuildError::Cargo {
+            folder: folder.to_owned(),
+            status,
+        });
     }
     choose(folder, &artifacts)
 }
@@ -94,13 +106,21 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
 /// Adds the wasm target to the toolchain that applies in `folder`, unless it is there.
 async fn ensure_target(folder: &Path) -> Result<(), BuildError> {
     let mut rustc = tool("rustc", folder);
-    rustc.args(["--print", "target-libdir", "--target", TARGET]).stdout(Stdio::piped());
+    rustc
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .stdout(Stdio::piped());
     let mut rustc = Group::start("rustc", rustc)?;
-    let failed = |error| BuildError::Read { program: "rustc", error };
+    let failed = |error| BuildError::Read {
+        program: "rustc",
+        error,
+    };
     let answer = read_all(rustc.child.stdout.take()).await.map_err(failed)?;
     let status = rustc.child.wait().await.map_err(failed)?;
     if !status.success() {
-        return Err(BuildError::Compiler { folder: folder.to_owned(), status });
+        return Err(BuildError::Compiler {
+            folder: folder.to_owned(),
+            status,
+        });
     }
     if Path::new(String::from_utf8_lossy(&answer).trim_end()).is_dir() {
         return Ok(());
@@ -111,12 +131,21 @@ async fn ensure_target(folder: &Path) -> Result<(), BuildError> {
     let mut rustup = match Group::start("rustup", rustup) {
         Ok(rustup) => rustup,
         Err(BuildError::NoProgram { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(BuildError::NoTarget { folder: folder.to_owned() });
+            return Err(BuildError::NoTarget {
+                folder: folder.to_owned(),
+            });
         }
         Err(error) => return Err(error),
     };
-    let status = rustup.child.wait().await.map_err(|error| BuildError::Read { program: "rustup", error })?;
-    if status.success() { Ok(()) } else { Err(BuildError::AddTarget { status }) }
+    let status = rustup.child.wait().await.map_err(|error| BuildError::Read {
+        program: "rustup",
+        error,
+    })?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(BuildError::AddTarget { status })
+    }
 }
 
 /// `program`, to be run in `folder` with an environment that says nothing of the program that runs here.
@@ -127,7 +156,11 @@ fn tool(program: &str, folder: &Path) -> Command {
     )]
     let command = std::process::Command::new(program);
     let mut command = Command::from(command);
-    command.current_dir(folder).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true);
 
     let below_rustup = std::env::var_os("RUST_RECURSION_COUNT").is_some();
     for (name, value) in std::env::vars_os() {
@@ -147,10 +180,18 @@ fn tool(program: &str, folder: &Path) -> Command {
 /// Whether a variable speaks of the program that runs here, so that it must not reach the capsule's build.
 fn is_left_over(name: &str, below_rustup: bool) -> bool {
     // Set by `cargo run` and `cargo test` for the program that they start.
-    let by_cargo = matches!(name, "CARGO" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE" | "CARGO_TARGET_TMPDIR" | "OUT_DIR")
-        || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CFG_", "CARGO_FEATURE_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
+    let by_cargo = matches!(
+        name,
+        "CARGO" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE" | "CARGO_TARGET_TMPDIR" | "OUT_DIR"
+    ) || [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CFG_",
+        "CARGO_FEATURE_",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix));
     // Flags for this machine's programs: a linker, a processor, coverage. They break a build for another target.
     let for_this_machine = matches!(name, "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "CARGO_BUILD_RUSTFLAGS");
     // Rustup's way of telling the programs below it which toolchain it chose, for the folder that they started in. Where
@@ -166,7 +207,9 @@ struct Group {
 
 impl Group {
     fn start(program: &'static str, mut command: Command) -> Result<Self, BuildError> {
-        let child = command.spawn().map_err(|error| BuildError::NoProgram { program, error })?;
+        let child = command
+            .spawn()
+            .map_err(|error| BuildError::NoProgram { program, error })?;
         Ok(Self { child })
     }
 }
@@ -174,7 +217,11 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         // `id` is `None` once the leader was reaped, so the number cannot have become somebody else's.
-        let leader = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let leader = self
+            .child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(rustix::process::Pid::from_raw);
         if let Some(leader) = leader {
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
@@ -206,7 +253,9 @@ struct ArtifactTarget {
 
 async fn artifacts(stdout: Option<impl AsyncRead + Unpin>, spinner: &Spinner) -> io::Result<Vec<Artifact>> {
     let mut artifacts = Vec::new();
-    let Some(stdout) = stdout else { return Ok(artifacts) };
+    let Some(stdout) = stdout else {
+        return Ok(artifacts);
+    };
     let mut lines = BufReader::new(stdout).split(b'\n');
     while let Some(line) = lines.next_segment().await? {
         // Other messages lack these fields, and a macro may print what it likes.
@@ -225,14 +274,33 @@ fn choose(folder: &Path, artifacts: &[Artifact]) -> Result<Built, BuildError> {
     let found: Vec<(&Artifact, &PathBuf)> = artifacts
         .iter()
         .filter(|artifact| artifact.manifest_path.canonicalize().is_ok_and(|path| path == manifest))
-        .filter(|artifact| artifact.target.kind.iter().any(|kind| matches!(kind.as_str(), "cdylib" | "bin")))
-        .flat_map(|artifact| artifact.filenames.iter().filter(is_wasm).map(move |wasm| (artifact, wasm)))
+        .filter(|artifact| {
+            artifact
+                .target
+                .kind
+                .iter()
+                .any(|kind| matches!(kind.as_str(), "cdylib" | "bin"))
+        })
+        .flat_map(|artifact| {
+            artifact
+                .filenames
+                .iter()
+                .filter(is_wasm)
+                .map(move |wasm| (artifact, wasm))
+        })
         .collect();
     match found.as_slice() {
-        [] => Err(BuildError::NoComponent { folder: folder.to_owned() }),
+        [] => Err(BuildError::NoComponent {
+            folder: folder.to_owned(),
+        }),
         [(artifact, wasm)] => {
-            let package = package_name(&artifact.package_id).unwrap_or(&artifact.target.name).to_owned();
-            Ok(Built { wasm: (*wasm).clone(), package })
+            let package = package_name(&artifact.package_id)
+                .unwrap_or(&artifact.target.name)
+                .to_owned();
+            Ok(Built {
+                wasm: (*wasm).clone(),
+                package,
+            })
         }
         several => Err(BuildError::Several {
             folder: folder.to_owned(),
@@ -251,7 +319,11 @@ fn package_name(id: &str) -> Option<&str> {
 }
 
 fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -260,10 +332,23 @@ mod tests {
 
     #[test]
     fn what_speaks_of_this_program_is_left_behind() {
-        for name in ["CARGO", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_EXE_capsule", "RUSTFLAGS", "OUT_DIR"] {
+        for name in [
+            "CARGO",
+            "CARGO_PKG_NAME",
+            "CARGO_MANIFEST_DIR",
+            "CARGO_BIN_EXE_capsule",
+            "RUSTFLAGS",
+            "OUT_DIR",
+        ] {
             assert!(is_left_over(name, false), "{name}");
         }
-        for name in ["PATH", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR", "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS"] {
+        for name in [
+            "PATH",
+            "CARGO_HOME",
+            "RUSTUP_HOME",
+            "CARGO_TARGET_DIR",
+            "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS",
+        ] {
             assert!(!is_left_over(name, true), "{name}");
         }
     }
@@ -276,8 +361,14 @@ mod tests {
 
     #[test]
     fn a_package_id_names_its_package() {
-        assert_eq!(package_name("path+file:///home/me/dev-server#0.1.0"), Some("dev-server"));
-        assert_eq!(package_name("path+file:///home/me/server#dev-server@0.1.0"), Some("dev-server"));
+        assert_eq!(
+            package_name("path+file:///home/me/dev-server#0.1.0"),
+            Some("dev-server")
+        );
+        assert_eq!(
+            package_name("path+file:///home/me/server#dev-server@0.1.0"),
+            Some("dev-server")
+        );
         assert_eq!(package_name("no id"), None);
     }
 
@@ -302,7 +393,10 @@ mod tests {
         for folder in [&folder, &elsewhere] {
             std::fs::write(folder.join("Cargo.toml"), "").unwrap();
         }
-        let mut built = vec![artifact(&elsewhere, "cdylib", "other.wasm"), artifact(&folder, "rlib", "shop.rlib")];
+        let mut built = vec![
+            artifact(&elsewhere, "cdylib", "other.wasm"),
+            artifact(&folder, "rlib", "shop.rlib"),
+        ];
         assert!(matches!(choose(&folder, &built), Err(BuildError::NoComponent { .. })));
 
         built.push(artifact(&folder, "cdylib", "shop.wasm"));

@@ -55,7 +55,10 @@ pub(crate) fn parse_call(text: &str) -> Result<Call, BadCall> {
             }
         },
     };
-    Ok(Call { action: action.to_owned(), payload })
+    Ok(Call {
+        action: action.to_owned(),
+        payload,
+    })
 }
 
 fn read_payload(path: PathBuf) -> Result<Vec<u8>, BadCall> {
@@ -79,7 +82,13 @@ mod tests {
 
     #[test]
     fn without_equals_there_is_no_payload() {
-        assert_eq!(parse_call("start").unwrap(), Call { action: "start".into(), payload: vec![] });
+        assert_eq!(
+            parse_call("start").unwrap(),
+            Call {
+                action: "start".into(),
+                payload: vec![]
+            }
+        );
     }
 
     #[test]
@@ -98,9 +107,15 @@ mod tests {
         assert_eq!(call.payload, b"[1,\n2]\n");
 
         std::fs::write(&path, "[1,").unwrap();
-        assert!(matches!(parse_call(&format!("go=@{}", path.display())), Err(BadCall::FileNotJson { .. })));
+        assert!(matches!(
+            parse_call(&format!("go=@{}", path.display())),
+            Err(BadCall::FileNotJson { .. })
+        ));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(parse_call(&format!("go=@{}", path.display())), Err(BadCall::Unreadable { .. })));
+        assert!(matches!(
+            parse_call(&format!("go=@{}", path.display())),
+            Err(BadCall::Unreadable { .. })
+        ));
     }
 
     #[test]
@@ -110,7 +125,10 @@ mod tests {
         assert!(matches!(parse_call("go="), Err(BadCall::NoPayload)));
         assert!(matches!(parse_call("go=@"), Err(BadCall::NoFile)));
         for payload in ["text", "{", "{} {}", "'a'", "nul"] {
-            assert!(matches!(parse_call(&format!("go={payload}")), Err(BadCall::NotJson(_))), "{payload}");
+            assert!(
+                matches!(parse_call(&format!("go={payload}")), Err(BadCall::NotJson(_))),
+                "{payload}"
+            );
         }
     }
 }

@@ -41,11 +41,16 @@ pub(crate) enum BadCapsule {
 
 /// Looks at what lies at `path`, and reads it if it is a file.
 pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
-    let unreadable = |error| BadCapsule::Unreadable { path: path.to_owned(), error };
+    let unreadable = |error| BadCapsule::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
     if !path.metadata().map_err(unreadable)?.is_dir() {
         let bytes = read_component(path)?;
         let name = path.file_stem().and_then(|stem| stem.to_str());
-        let name = name.ok_or_else(|| BadCapsule::NoName { path: path.to_owned() })?.to_owned();
+        let name = name
+            .ok_or_else(|| BadCapsule::NoName { path: path.to_owned() })?
+            .to_owned();
         return Ok(Source::Component { name, bytes });
     }
     let folder = path.canonicalize().map_err(unreadable)?;
@@ -58,7 +63,10 @@ pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
 
 /// Reads a file that must be a component.
 pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, BadCapsule> {
-    let bytes = std::fs::read(path).map_err(|error| BadCapsule::Unreadable { path: path.to_owned(), error })?;
+    let bytes = std::fs::read(path).map_err(|error| BadCapsule::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
     match kind(&bytes) {
         Kind::Component => Ok(bytes),
         Kind::CoreModule => Err(BadCapsule::CoreModule { path: path.to_owned() }),
@@ -108,7 +116,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("web-server.v2.wasm");
         std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
-        let Ok(Source::Component { name, .. }) = examine(&path) else { panic!("not a component") };
+        let Ok(Source::Component { name, .. }) = examine(&path) else {
+            panic!("not a component")
+        };
         assert_eq!(name, "web-server.v2");
     }
 }

@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Sends the log to standard error, as much of it as `-v` (counted) or RUST_LOG asks for.
 pub(crate) fn init_logging(verbosity: u8) {
-    let filter = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<EnvFilter>().ok());
+    let filter = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|text| text.parse::<EnvFilter>().ok());
     let filter = filter.unwrap_or_else(|| {
         EnvFilter::new(match verbosity {
             0 => "warn",

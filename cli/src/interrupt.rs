@@ -50,7 +50,11 @@ impl Interrupts {
     pub(crate) fn new() -> io::Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let receive = |kind: SignalKind| {
-            if is_ignored(&status, kind) { Ok(None) } else { signal(kind).map(Some) }
+            if is_ignored(&status, kind) {
+                Ok(None)
+            } else {
+                signal(kind).map(Some)
+            }
         };
         Ok(Self {
             hup: receive(SignalKind::hangup())?,

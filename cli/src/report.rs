@@ -16,7 +16,11 @@ const REFUSALS: [&str; 2] = ["deny", "abort"];
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// The capsule answered.
-    Result { action: String, data: Option<String>, took: Duration },
+    Result {
+        action: String,
+        data: Option<String>,
+        took: Duration,
+    },
     /// It did not; `message` says what to do next.
     Error { kind: &'static str, message: String },
 }
@@ -37,11 +41,16 @@ pub(crate) fn line(call: &str, outcome: &Outcome) -> Result<Vec<u8>, serde_json:
         Outcome::Result { action, data, took } => {
             let data = data.as_deref().map(embed);
             let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            serde_json::to_vec(&ResultLine { action: call, result: ResultBody { action, data }, ms })
+            serde_json::to_vec(&ResultLine {
+                action: call,
+                result: ResultBody { action, data },
+                ms,
+            })
         }
-        Outcome::Error { kind, message } => {
-            serde_json::to_vec(&ErrorLine { action: call, error: ErrorBody { kind, message } })
-        }
+        Outcome::Error { kind, message } => serde_json::to_vec(&ErrorLine {
+            action: call,
+            error: ErrorBody { kind, message },
+        }),
     }?;
     line.push(b'\n');
     Ok(line)
@@ -120,7 +129,10 @@ mod tests {
             result(Some("{\"b\":1,\"a\":2}")),
             "{\"action\":\"go\",\"result\":{\"action\":\"continue\",\"data\":{\"b\":1,\"a\":2}},\"ms\":12}\n"
         );
-        assert_eq!(result(None), "{\"action\":\"go\",\"result\":{\"action\":\"continue\",\"data\":null},\"ms\":12}\n");
+        assert_eq!(
+            result(None),
+            "{\"action\":\"go\",\"result\":{\"action\":\"continue\",\"data\":null},\"ms\":12}\n"
+        );
     }
 
     #[test]
@@ -140,12 +152,18 @@ mod tests {
         let line = result(Some(data));
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(parsed["result"]["data"], serde_json::from_str::<serde_json::Value>(data).unwrap());
+        assert_eq!(
+            parsed["result"]["data"],
+            serde_json::from_str::<serde_json::Value>(data).unwrap()
+        );
     }
 
     #[test]
     fn an_error_line() {
-        let outcome = Outcome::Error { kind: "trap", message: "it \"fell\"".into() };
+        let outcome = Outcome::Error {
+            kind: "trap",
+            message: "it \"fell\"".into(),
+        };
         assert_eq!(
             line("go", &outcome).unwrap(),
             b"{\"action\":\"go\",\"error\":{\"kind\":\"trap\",\"message\":\"it \\\"fell\\\"\"}}\n"
@@ -154,10 +172,20 @@ mod tests {
 
     #[test]
     fn only_refusals_and_errors_fail() {
-        let answered = |action: &str| Outcome::Result { action: action.into(), data: None, took: Duration::ZERO };
+        let answered = |action: &str| Outcome::Result {
+            action: action.into(),
+            data: None,
+            took: Duration::ZERO,
+        };
         assert!(!answered("continue").is_failure());
         assert!(!answered("Deny").is_failure());
         assert!(answered("deny").is_failure() && answered("abort").is_failure());
-        assert!(Outcome::Error { kind: "host", message: String::new() }.is_failure());
+        assert!(
+            Outcome::Error {
+                kind: "host",
+                message: String::new()
+            }
+            .is_failure()
+        );
     }
 }

@@ -58,7 +58,7 @@ enum Failure {
          to agree to that"
     )]
     Unconfined,
-    #[error("{0}; give another folder with --workspace")]
+    #[error("--workspace: {0}")]
     Workspace(#[from] WorkspaceError),
     #[error(transparent)]
     Capsule(BadCapsule),
@@ -100,10 +100,8 @@ impl Failure {
 
     /// What to tell the person; nothing if they closed the output themselves, as `| head` does.
     fn message(&self) -> Option<String> {
-        match self {
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            other => Some(other.to_string()),
-        }
+        let by_choice = matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
+        (!by_choice).then(|| self.to_string())
     }
 }
 
@@ -121,7 +119,11 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
 
     tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
     let launcher = Unconfined::new();
-    let launcher = if args.allow_persistent { launcher.allow_persistent() } else { launcher };
+    let launcher = if args.allow_persistent {
+        launcher.allow_persistent()
+    } else {
+        launcher
+    };
     let registry = Registry::new(Handle::current(), Arc::new(launcher), Limits::default())?;
     let session = Session {
         registry: registry.clone(),
@@ -129,7 +131,11 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         options: LoadOptions {
             capsule_id: args.capsule_id.unwrap_or(name),
             workspace,
-            grants: Grants { commands: args.allow, persistent: args.allow_persistent, network: args.network },
+            grants: Grants {
+                commands: args.allow,
+                persistent: args.allow_persistent,
+                network: args.network,
+            },
             config: Default::default(),
         },
         component,
@@ -167,6 +173,7 @@ impl Session {
     async fn run(mut self) -> Result<u8, Failure> {
         let id = self.options.capsule_id.clone();
         let spinner = Spinner::start(format!("loading {id}"));
+        let started = Instant::now();
         let runtime = runtime(&self.registry)?;
         let capsule = tokio::select! {
             loaded = runtime.load(self.options, &self.component) => {
@@ -175,16 +182,18 @@ impl Session {
             interrupt = self.interrupts.next() => return Err(Failure::Interrupted(interrupt)),
         };
         drop(spinner);
+        tracing::info!(capsule = capsule.id(), ms = started.elapsed().as_millis(), "loaded");
 
         let mut code = SUCCEEDED;
         for call in self.calls {
             let Call { action, payload } = call;
+            tracing::info!(action, payload_bytes = payload.len(), "calling");
             let (outcome, interrupt) = tokio::select! {
                 outcome = make(&capsule, &self.principal, &action, payload) => (outcome, None),
                 interrupt = self.interrupts.next() => {
                     // Before the line: a reader that does not read must not keep processes alive.
                     self.registry.shutdown().await;
-                    let message = format!("{} ended the command while this call ran", interrupt.name());
+                    let message = format!("{} ended the command during this call, and every process; run it again", interrupt.name());
                     (Outcome::Error { kind: "cancelled", message }, Some(interrupt))
                 }
             };
@@ -204,8 +213,15 @@ impl Session {
 async fn make(capsule: &Capsule, principal: &Principal, action: &str, payload: Vec<u8>) -> Outcome {
     let started = Instant::now();
     match capsule.call(principal.clone(), action, payload).await {
-        Ok(CapsuleResult { action, data }) => Outcome::Result { action, data, took: started.elapsed() },
-        Err(error) => Outcome::Error { kind: error.kind(), message: error.to_string() },
+        Ok(CapsuleResult { action, data }) => Outcome::Result {
+            action,
+            data,
+            took: started.elapsed(),
+        },
+        Err(error) => Outcome::Error {
+            kind: error.kind(),
+            message: error.to_string(),
+        },
     }
 }
 

@@ -70,7 +70,7 @@
 //! # An embedder without
 //!
 //! With the feature `runtime` there is an engine with limits, and capsules to load and call; see
-//! [`runtime`](crate::runtime).
+//! [`runtime`].
 //!
 //! # An embedder without components
 //!

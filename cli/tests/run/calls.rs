@@ -1,0 +1,154 @@
+//! What calls print and what they come to.
+
+use serde_json::Value;
+
+use crate::support::{DEV_SERVER, Ended, GRANTED, Workspace, dev_server_file, finish, is_free};
+
+/// The data of each line's result, after a look at its frame.
+#[track_caller]
+fn data<const N: usize>(ended: &Ended, actions: [&str; N]) -> [Value; N] {
+    assert_eq!(ended.lines.len(), N, "{ended:?}");
+    std::array::from_fn(|index| {
+        let line = &ended.lines[index];
+        assert_eq!(line["action"], actions[index], "{ended:?}");
+        assert!(line["ms"].is_u64(), "{line}");
+        assert_eq!(line["result"]["action"], "continue", "{ended:?}");
+        line["result"]["data"].clone()
+    })
+}
+
+#[test]
+fn the_main_job_from_a_crate_folder_in_one_command_line() {
+    let workspace = Workspace::new();
+    workspace.write("hello.txt", "a page of the test\n");
+    let calls = ["start", "get={\"path\":\"/hello.txt\"}", "logs", "stop"];
+    let ended = finish(workspace.run(GRANTED).arg(DEV_SERVER).args(calls));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+
+    let [start, get, logs, stop] = data(&ended, ["start", "get", "logs", "stop"]);
+    assert_eq!(start["id"].as_str().unwrap().len(), 52, "{start}");
+    let port = u16::try_from(start["port"].as_u64().unwrap()).unwrap();
+    assert!(get.to_string().contains("a page of the test"), "{get}");
+    assert!(logs.to_string().contains("GET /hello.txt"), "{logs}");
+    assert!(stop.is_object(), "{stop}");
+    assert!(is_free(port));
+    workspace.assert_empty();
+    // An id opens a process to whoever has it: only the capsule hands it out.
+    assert!(
+        !ended.stderr.contains(start["id"].as_str().unwrap()),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_server_that_no_call_stops_ends_with_the_command() {
+    let workspace = Workspace::new();
+    let ended = finish(
+        workspace
+            .run(GRANTED)
+            .arg("-vvv")
+            .arg(dev_server_file())
+            .args(["start", "status"]),
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let [start, status] = data(&ended, ["start", "status"]);
+    assert_eq!(status["id"], start["id"], "{ended:?}");
+    // An id opens a process to whoever has it: only the capsule hands it out.
+    assert!(
+        !ended.stderr.contains(start["id"].as_str().unwrap()),
+        "{}",
+        ended.stderr
+    );
+    assert!(is_free(u16::try_from(start["port"].as_u64().unwrap()).unwrap()));
+    workspace.assert_empty();
+}
+
+#[test]
+fn a_payload_from_a_file_reaches_the_capsule() {
+    let workspace = Workspace::new();
+    workspace.write("hello.txt", "a page of the test\n");
+    workspace.write("payload.json", "{ \"path\":\n \"/hello.txt\" }\n");
+    let get = format!("get=@{}", workspace.path().join("payload.json").display());
+    let ended = finish(workspace.run(GRANTED).arg(dev_server_file()).args(["start", &get]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let [_, get] = data(&ended, ["start", "get"]);
+    assert!(get.to_string().contains("a page of the test"), "{get}");
+    workspace.assert_empty();
+}
+
+/// The one line that says why `start` failed, and that it counts as a failure.
+#[track_caller]
+fn refusal(ended: &Ended, why: &str) {
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let result = &ended.lines[0]["result"];
+    assert!(result["action"] == "deny" || result["action"] == "abort", "{ended:?}");
+    assert!(result["data"].to_string().contains(why), "{ended:?}");
+}
+
+#[test]
+fn a_command_that_was_not_allowed_is_denied() {
+    let workspace = Workspace::new();
+    for grants in [
+        &["--unconfined"][..],
+        &["--unconfined", "--allow", "python", "--allow-persistent"],
+    ] {
+        let ended = finish(workspace.run(grants).arg(dev_server_file()).arg("start"));
+        refusal(&ended, "capability-denied");
+        workspace.assert_empty();
+    }
+}
+
+#[test]
+fn a_process_that_stays_is_denied_without_its_own_grant() {
+    let workspace = Workspace::new();
+    let ended = finish(
+        workspace
+            .run(["--unconfined", "--allow", "python3"])
+            .arg(dev_server_file())
+            .arg("start"),
+    );
+    refusal(&ended, "capability-denied");
+    workspace.assert_empty();
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_fails_the_call_by_its_reason() {
+    let workspace = Workspace::new();
+    let file = dev_server_file();
+    let programs = Workspace::new();
+    let ended = finish(
+        workspace
+            .run(GRANTED)
+            .env("PATH", programs.path())
+            .arg(&file)
+            .arg("start"),
+    );
+    refusal(&ended, "not-found");
+
+    programs.write("python3", "not executable");
+    let ended = finish(
+        workspace
+            .run(GRANTED)
+            .env("PATH", programs.path())
+            .arg(&file)
+            .arg("start"),
+    );
+    refusal(&ended, "permission-denied");
+}
+
+#[test]
+fn a_failed_call_does_not_stop_those_after_it() {
+    let workspace = Workspace::new();
+    let ended = finish(
+        workspace
+            .run(GRANTED)
+            .arg(dev_server_file())
+            .args(["no-such-action", "start", "stop"]),
+    );
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.lines.len(), 3, "{ended:?}");
+    assert_eq!(ended.lines[1]["result"]["action"], "continue", "{ended:?}");
+    assert_eq!(ended.lines[2]["result"]["action"], "continue", "{ended:?}");
+    workspace.assert_empty();
+}

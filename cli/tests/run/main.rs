@@ -1,0 +1,14 @@
+//! `capsule run` from the outside: the real binary, real capsules, real processes.
+//!
+//! `cfg(test)` always holds here. It is written so that clippy knows these modules, helpers too, for tests.
+
+#[cfg(test)]
+mod build;
+#[cfg(test)]
+mod calls;
+#[cfg(test)]
+mod ending;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod usage;

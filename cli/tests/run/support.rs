@@ -1,0 +1,224 @@
+//! Starts the real command in a workspace of its own, and looks at what it left.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The crate folder of the example capsule.
+pub(crate) const DEV_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../example-capsules/dev-server");
+
+/// Every grant that the example capsule needs.
+pub(crate) const GRANTED: [&str; 4] = ["--unconfined", "--allow", "python3", "--allow-persistent"];
+
+/// No test waits longer than this for something that must happen; reaching it is a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A workspace, in which everything that a capsule starts has its working directory: that is how leftovers are found.
+pub(crate) struct Workspace(TempDir);
+
+impl Workspace {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().canonicalize().unwrap()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        fs::write(self.0.path().join(name), content).unwrap();
+    }
+
+    /// A named pipe: who opens it to read blocks until [`Self::when_read`].
+    pub(crate) fn pipe(&self, name: &str) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        mknodat(CWD, self.0.path().join(name), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    }
+
+    /// Waits until somebody has opened the pipe to read, and returns the end to write into.
+    pub(crate) fn when_read(&self, name: &str) -> fs::File {
+        let path = self.0.path().join(name);
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || send.send(fs::File::options().write(true).open(path)));
+        receive.recv_timeout(PATIENCE).expect("nobody opened the pipe").unwrap()
+    }
+
+    /// The processes that run in this folder.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let folder = self.path();
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&folder)))
+            .filter_map(Process::new)
+            .collect()
+    }
+
+    /// Fails unless nothing runs in this folder: what every test of an ending comes down to.
+    #[track_caller]
+    pub(crate) fn assert_empty(&self) {
+        let left = self.processes();
+        assert!(left.is_empty(), "left running: {left:?}");
+    }
+
+    /// `capsule run --workspace <this> …`, not started yet.
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = command(env!("CARGO_BIN_EXE_capsule"));
+        command.arg("run").arg("--workspace").arg(self.path()).args(arguments);
+        // The folder that cargo gives tests for scratch files lies in its target folder: capsules are built in the same.
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        command
+            .env("CARGO_TARGET_DIR", target_dir())
+            .env("XDG_CACHE_HOME", scratch.join("cache"));
+        command.env_remove("RUST_LOG").stdin(Stdio::null());
+        command
+    }
+}
+
+/// A process that was there when it was looked for.
+#[derive(Debug)]
+pub(crate) struct Process {
+    handle: OwnedFd,
+    #[expect(dead_code, reason = "read by Debug, when a test fails")]
+    command: String,
+}
+
+impl Process {
+    fn new(pid: i32) -> Option<Self> {
+        let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+        let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        Some(Self {
+            handle,
+            command: String::from_utf8_lossy(&command).replace('\0', " "),
+        })
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&self) {
+        let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        assert_eq!(poll(&mut ended, Some(&patience)).unwrap(), 1, "still running: {self:?}");
+    }
+}
+
+/// Where the tests' capsules are built.
+fn target_dir() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
+/// The example capsule as a file; built by the command itself, and only once.
+pub(crate) fn dev_server_file() -> PathBuf {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let output = Workspace::new()
+                .run(["--unconfined", DEV_SERVER, "no-such-action"])
+                .output()
+                .unwrap();
+            let file = target_dir().join("wasm32-wasip2/release/dev_server.wasm");
+            assert!(file.is_file(), "{}", String::from_utf8_lossy(&output.stderr));
+            file
+        })
+        .clone()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command under test is a program")]
+pub(crate) fn command(program: &str) -> Command {
+    Command::new(program)
+}
+
+/// What a finished command said and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) lines: Vec<Value>,
+    pub(crate) stderr: String,
+    pub(crate) code: Option<i32>,
+}
+
+/// Runs to the end.
+pub(crate) fn finish(command: &mut Command) -> Ended {
+    ended(command.output().unwrap())
+}
+
+fn ended(output: Output) -> Ended {
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    Ended {
+        lines: stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: output.status.code(),
+    }
+}
+
+/// A command in the middle of its calls.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().map(BufReader::new);
+        Self { child, stdout }
+    }
+
+    /// The next line of its output, as soon as it is there.
+    pub(crate) fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
+        serde_json::from_str(&line).expect(&line)
+    }
+
+    /// Waits until there is output to read, without taking any of it beyond a buffer's worth.
+    pub(crate) fn wait_for_output(&mut self) {
+        assert!(!self.stdout.as_mut().unwrap().fill_buf().unwrap().is_empty());
+    }
+
+    /// Waits for its end without reading any more.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        Process::new(self.child.id().cast_signed())
+            .expect("it is not waited for yet")
+            .wait();
+        self.child.wait().unwrap().code()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Closes the reading end of its output.
+    pub(crate) fn close_output(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Reads the rest of its output, and waits for its end.
+    pub(crate) fn finish(self) -> Ended {
+        let mut rest = String::new();
+        if let Some(mut stdout) = self.stdout {
+            stdout.read_to_string(&mut rest).unwrap();
+        }
+        ended(Output {
+            stdout: rest.into_bytes(),
+            ..self.child.wait_with_output().unwrap()
+        })
+    }
+}
+
+/// Whether the port can be had again: nobody listens on it.
+pub(crate) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}

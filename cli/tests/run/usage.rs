@@ -1,0 +1,123 @@
+//! Bad usage: exit code 2, a message that says what to do, and nothing ran.
+
+use crate::support::{DEV_SERVER, Workspace, command, finish};
+
+/// The command fails as bad usage, with all of `hints` in its message.
+#[track_caller]
+fn refuses(arguments: &[&str], hints: &[&str]) {
+    let workspace = Workspace::new();
+    let ended = finish(&mut workspace.run(arguments));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.lines.is_empty(), "{ended:?}");
+    for hint in hints {
+        assert!(ended.stderr.contains(hint), "no {hint:?} in {}", ended.stderr);
+    }
+}
+
+#[test]
+fn without_unconfined_it_refuses_and_says_why() {
+    refuses(
+        &["--allow", "python3", DEV_SERVER, "start"],
+        &["not built yet", "pass --unconfined"],
+    );
+}
+
+#[test]
+fn every_call_is_checked_before_the_first_one_runs() {
+    refuses(
+        &["--unconfined", DEV_SERVER, "start", "get={\"path\":"],
+        &["not JSON", "get="],
+    );
+    refuses(
+        &["--unconfined", DEV_SERVER, "start", "get=@no-such-file"],
+        &["no-such-file"],
+    );
+    refuses(&["--unconfined", DEV_SERVER, "start", "get="], &["leave out the `=`"]);
+}
+
+#[test]
+fn no_call_at_all() {
+    refuses(&["--unconfined", DEV_SERVER], &["<CALL>"]);
+}
+
+#[test]
+fn an_unknown_option() {
+    refuses(
+        &["--unconfined", "--alow", "python3", DEV_SERVER, "start"],
+        &["--allow"],
+    );
+}
+
+#[test]
+fn a_missing_capsule() {
+    refuses(
+        &["--unconfined", "no-such.wasm", "start"],
+        &["no-such.wasm", "No such file"],
+    );
+}
+
+#[test]
+fn a_missing_workspace() {
+    let mut run = command(env!("CARGO_BIN_EXE_capsule"));
+    let ended = finish(run.args(["run", "--unconfined", "--workspace=no-such-folder", DEV_SERVER, "start"]));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.lines.is_empty(), "{ended:?}");
+    assert!(
+        ended.stderr.contains("--workspace: the workspace \"no-such-folder\""),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_core_module_is_told_how_to_become_a_component() {
+    let files = Workspace::new();
+    files.write("core.wasm", "\0asm\x01\0\0\0");
+    let path = files.path().join("core.wasm");
+    refuses(
+        &["--unconfined", path.to_str().unwrap(), "start"],
+        &["wasm32-wasip2", "wasm-tools component new"],
+    );
+}
+
+#[test]
+fn a_file_that_is_no_wasm() {
+    let files = Workspace::new();
+    files.write("notes.txt", "start the server");
+    let path = files.path().join("notes.txt");
+    refuses(
+        &["--unconfined", path.to_str().unwrap(), "start"],
+        &["not a WebAssembly component"],
+    );
+}
+
+#[test]
+fn a_folder_without_a_manifest() {
+    let folder = Workspace::new();
+    refuses(
+        &["--unconfined", folder.path().to_str().unwrap(), "start"],
+        &["no Cargo.toml"],
+    );
+}
+
+#[test]
+fn help_names_every_option() {
+    let ended = command(env!("CARGO_BIN_EXE_capsule"))
+        .args(["run", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(ended.stdout).unwrap();
+    assert!(ended.status.success());
+    for option in [
+        "--workspace",
+        "--principal",
+        "--capsule-id",
+        "--allow",
+        "--allow-persistent",
+        "--network",
+        "--unconfined",
+        "-v",
+        "Exit code:",
+    ] {
+        assert!(help.contains(option), "{option}");
+    }
+}
