@@ -293,7 +293,12 @@ impl Scope {
             return Ok(exit);
         }
         let timeout = self.registry.0.limits.wait(timeout);
-        match tokio::time::timeout(timeout, entry.process.exited()).await {
+        let waiting = {
+            // The clock is the registry's: the caller's runtime may have none.
+            let _runtime = self.registry.0.tasks.runtime.enter();
+            tokio::time::timeout(timeout, entry.process.exited())
+        };
+        match waiting.await {
             Ok(exited) => exited.map(|(exit, _)| exit),
             Err(_) => Err(Error::WaitTimeout),
         }
