@@ -119,6 +119,10 @@ impl Limits {
         asked.unwrap_or(self.idle_default).min(self.lifetime_max).min(LONGEST)
     }
 
+    pub(crate) fn drain(&self) -> Duration {
+        self.drain_time.min(LONGEST)
+    }
+
     pub(crate) fn retention(&self, asked: Option<Duration>) -> Duration {
         asked
             .unwrap_or(self.retention_default)

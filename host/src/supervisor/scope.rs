@@ -350,7 +350,7 @@ impl Scope {
             retention: Some(limits.retention(request.exit_retention)),
             grace: limits.grace(None),
             grace_shutdown: limits.grace(Some(limits.grace_shutdown)),
-            drain_time: limits.drain_time,
+            drain_time: limits.drain(),
         }
     }
 }
