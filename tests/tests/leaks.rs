@@ -1,0 +1,377 @@
+//! Nothing is left: no process, no zombie, no descriptor and no task, however the processes came to their end.
+//!
+//! Descriptors and children are counted for the whole test process, so this is one test in a binary of its own.
+
+#[path = "supervisor/harness.rs"]
+#[expect(
+    dead_code,
+    reason = "the harness of all tests of the supervisor; this one needs a part of it"
+)]
+mod harness;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use capsule_host::supervisor::{Error, LogStream, Overflow, Scope, SpawnRequest};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use harness::{AllowAll, Host, chunk, command, exit, forever, runs, sh, signalled, until, watchdog};
+
+const CROWD: usize = 10;
+
+/// What this process holds, as the system counts it.
+#[derive(Debug, PartialEq, Eq)]
+struct Holdings {
+    descriptors: Vec<String>,
+    children: Vec<u32>,
+    tasks: usize,
+}
+
+impl Holdings {
+    fn now(runtime: &tokio::runtime::Handle) -> Self {
+        Self {
+            descriptors: descriptors(),
+            children: children(),
+            tasks: runtime.metrics().num_alive_tasks(),
+        }
+    }
+}
+
+/// What the open descriptors are: the kind, without the number that tells one pipe from another.
+fn descriptors() -> Vec<String> {
+    let mut all: Vec<_> = std::fs::read_dir("/proc/self/fd")
+        .expect("proc")
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .map(|target| {
+            let target = target.display().to_string();
+            let kind = target.split_once(":[").map(|(kind, _)| kind.to_owned());
+            kind.unwrap_or(target)
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// Every child of this process, dead or alive.
+fn children() -> Vec<u32> {
+    let own = std::process::id().to_string();
+    let mut all: Vec<u32> = std::fs::read_dir("/proc")
+        .expect("proc")
+        .filter_map(|entry| {
+            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned();
+            (parent == own).then_some(pid)
+        })
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// Processes whose rings are full, whose pipes are full, and whose writers are stuck.
+struct Crowd {
+    ids: Vec<String>,
+    pids: BTreeSet<u32>,
+    writers: Vec<JoinHandle<Result<u32, Error>>>,
+}
+
+impl Crowd {
+    async fn in_(host: &Host) -> Self {
+        let scope = host.scope();
+        let mut crowd = Self {
+            ids: Vec::new(),
+            pids: BTreeSet::new(),
+            writers: Vec::new(),
+        };
+        for number in 0..CROWD {
+            // Half of them are deaf to TERM.
+            let trap = if number % 2 == 0 { "" } else { "trap '' TERM;" };
+            let id = host
+                .start(SpawnRequest {
+                    keep_stdin_open: true,
+                    stdin: Some(vec![0; 4 << 20]),
+                    overflow: Overflow::Backpressure,
+                    log_ring_bytes: Some(4096),
+                    ..sh(&format!("{trap} yes $$ & yes $! >&2 & wait"))
+                })
+                .await;
+            for _ in 0..3 {
+                let (scope, id) = (scope.clone(), id.clone());
+                let write = async move { scope.write_stdin(&id, vec![0; 1 << 20]).await };
+                crowd.writers.push(tokio::spawn(write));
+            }
+            let full = || scope.status(&id).expect("there").buffered_bytes == 2 * 4096;
+            until("both rings are full", full).await;
+            for stream in [LogStream::Stdout, LogStream::Stderr] {
+                let data = chunk(&scope, &id, stream, None, 20).data;
+                let text = String::from_utf8_lossy(&data).into_owned();
+                let pid = text.lines().next().and_then(|line| line.parse().ok());
+                crowd.pids.insert(pid.expect("a pid"));
+            }
+            crowd.ids.push(id);
+        }
+        assert_eq!(crowd.pids.len(), 2 * CROWD);
+        assert!(crowd.pids.iter().all(|&pid| runs(pid)));
+        assert_eq!(children().len(), CROWD);
+        assert!(crowd.writers.iter().all(|writer| !writer.is_finished()));
+        crowd
+    }
+
+    /// Nobody of it runs; every writer was told.
+    async fn see_gone(self) {
+        for writer in self.writers {
+            let result = watchdog(writer).await.expect("no panic");
+            assert!(matches!(result, Err(Error::Closed | Error::Cancelled)), "{result:?}");
+        }
+        for pid in self.pids {
+            until("nobody of the crowd runs", || !runs(pid)).await;
+        }
+    }
+}
+
+fn runtime() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+async fn after_stop(host: &Host) {
+    let crowd = Crowd::in_(host).await;
+    let stops: Vec<_> = crowd
+        .ids
+        .iter()
+        .map(|id| {
+            let (scope, id) = (host.scope(), id.clone());
+            tokio::spawn(async move { scope.stop(&id, Some(Duration::from_millis(50))).await })
+        })
+        .collect();
+    for stop in stops {
+        let exit = watchdog(stop).await.expect("no panic").expect("it ran");
+        assert!([signalled(9), signalled(15)].contains(&exit), "{exit:?}");
+    }
+    assert_eq!(children(), [], "a stop returns when it is reaped");
+    crowd.see_gone().await;
+    assert_eq!(host.registry.retained(), 0);
+    until("no task supervises nothing", || host.registry.tasks() == 0).await;
+}
+
+async fn after_shutdown(host: &Host) {
+    let crowd = Crowd::in_(host).await;
+    let waits: Vec<_> = crowd
+        .ids
+        .iter()
+        .map(|id| {
+            let (scope, id) = (host.scope(), id.clone());
+            tokio::spawn(async move { scope.wait(&id, harness::PATIENCE).await })
+        })
+        .collect();
+    watchdog(host.registry.shutdown()).await;
+    assert_eq!(children(), [], "the shutdown returns when all are reaped");
+    assert_eq!(host.registry.tasks(), 0);
+    crowd.see_gone().await;
+    for wait in waits {
+        let result = watchdog(wait).await.expect("no panic");
+        assert!(
+            result.is_ok() || result == Err(Error::NoSuchProcess) || result == Err(Error::Cancelled),
+            "{result:?}"
+        );
+    }
+    watchdog(host.registry.shutdown()).await;
+}
+
+async fn after_drop(host: Host) {
+    let crowd = Crowd::in_(&host).await;
+    // The writers hold the registry, as the last instance would.
+    for writer in &crowd.writers {
+        writer.abort();
+    }
+    for writer in crowd.writers {
+        assert!(watchdog(writer).await.expect_err("it was stuck").is_cancelled());
+    }
+    drop(host);
+    until("no child is left", || children().is_empty()).await;
+    for pid in crowd.pids {
+        until("nobody of the crowd runs", || !runs(pid)).await;
+    }
+}
+
+/// Those that ended by themselves and left a tail behind a full ring; some are released, some are not.
+async fn after_exits(host: &Host) {
+    let scope = host.scope();
+    for number in 0..CROWD {
+        let request = SpawnRequest {
+            keep_stdin_open: true,
+            overflow: Overflow::Backpressure,
+            log_ring_bytes: Some(4096),
+            ..sh("head -c 30000 /dev/zero; head -c 30000 /dev/zero >&2")
+        };
+        let id = host.start(request).await;
+        exit(&scope, &id).await;
+        if number % 2 == 0 {
+            watchdog(scope.release(&id)).await.expect("it has exited");
+        }
+    }
+    assert_eq!(children(), [], "an exit is shown when it is reaped");
+    watchdog(host.registry.shutdown()).await;
+    assert_eq!(host.registry.tasks(), 0);
+}
+
+async fn after_timers(host: &Host) {
+    for number in 0..CROWD {
+        let time = Some(Duration::from_millis(50));
+        let request = match number % 3 {
+            0 => SpawnRequest {
+                max_lifetime: time,
+                ..forever()
+            },
+            1 => SpawnRequest {
+                idle_timeout: time,
+                ..forever()
+            },
+            _ => SpawnRequest {
+                exit_retention: time,
+                ..command("/bin/true", &[])
+            },
+        };
+        host.start(request).await;
+    }
+    until("all are reaped", || host.registry.retained() == 0).await;
+    until("no task is left", || host.registry.tasks() == 0).await;
+}
+
+async fn after_dropped_and_refused_spawns(host: &Host) {
+    let scope = host.scope();
+    for number in 0..CROWD {
+        // Dropped at once, dropped while it runs, and never begun.
+        let started = host.dir().join(format!("started-{number}"));
+        let mut gate = AllowAll;
+        let request = SpawnRequest {
+            stdin: Some(vec![0; 4 << 20]),
+            ..sh(&format!("touch started-{number}; yes & yes >&2 & wait"))
+        };
+        let at_once = number % 3 == 0;
+        tokio::select! {
+            biased;
+            result = scope.spawn(request, &host.workspace, &mut gate) => {
+                assert_eq!(result, Err(Error::TooLarge), "it only ends when it printed too much");
+            }
+            () = until("it has started", || at_once || started.exists()) => (),
+        }
+        let mut gate = AllowAll;
+        let persistent = scope.spawn_persistent(command("/bin/true", &[]), &host.workspace, &mut gate);
+        tokio::select! {
+            biased;
+            id = persistent => drop(id.expect("a process")),
+            () = std::future::ready(()) => (),
+        }
+        host.try_start(command("/nonexistent", &[]))
+            .await
+            .map(|_| ())
+            .expect_err("no program");
+        host.run(command("/nonexistent", &[])).await.expect_err("no program");
+    }
+    until("no child is left", || children().is_empty()).await;
+    end_all(&scope).await;
+    until("no task is left", || host.registry.tasks() == 0).await;
+}
+
+/// Also those that came to be although their spawner had gone.
+async fn end_all(scope: &Scope) {
+    for info in scope.list(None) {
+        let result = scope.stop(info.id.expose(), Some(Duration::ZERO)).await;
+        assert!(result.is_ok() || result == Err(Error::NoSuchProcess), "{result:?}");
+    }
+}
+
+fn roomy() -> Host {
+    Host::with(|limits| {
+        limits.processes_per_principal = 1000;
+        limits.retained_per_owner = 1000;
+        limits.grace_shutdown = Duration::from_millis(50);
+        limits.grace_default = Duration::from_millis(50);
+    })
+}
+
+#[test]
+fn b3_k2_k4_s8_nothing_is_left_of_processes_however_they_end() {
+    // The first runtime opens what every later one shares.
+    drop(runtime());
+    let before_all = descriptors();
+    let runtime = runtime();
+    let handle = runtime.handle().clone();
+    runtime.block_on(async {
+        // Once to let the runtime open what it keeps.
+        let host = roomy();
+        host.run(command("/bin/true", &[])).await.expect("it runs");
+        drop(host);
+        until("all tasks are done", || handle.metrics().num_alive_tasks() == 0).await;
+        until("all is closed", || Holdings::now(&handle).children.is_empty()).await;
+        let baseline = Holdings::now(&handle);
+        let same = async |how: &str| {
+            let mut now = Holdings::now(&handle);
+            until(how, || {
+                now = Holdings::now(&handle);
+                now == baseline
+            })
+            .await;
+        };
+
+        for _ in 0..2 {
+            let host = roomy();
+            after_stop(&host).await;
+            drop(host);
+            same("as before, after stop").await;
+
+            let host = roomy();
+            after_shutdown(&host).await;
+            drop(host);
+            same("as before, after shutdown").await;
+
+            after_drop(roomy()).await;
+            same("as before, after drop").await;
+
+            let host = roomy();
+            after_exits(&host).await;
+            drop(host);
+            same("as before, after exits").await;
+
+            let host = roomy();
+            after_timers(&host).await;
+            drop(host);
+            same("as before, after timers").await;
+
+            let host = roomy();
+            after_dropped_and_refused_spawns(&host).await;
+            drop(host);
+            same("as before, after dropped spawns").await;
+        }
+    });
+
+    // The runtime goes, and the registry with everything in it is still there.
+    let host = runtime.block_on(async { roomy() });
+    let pids = runtime.block_on(async {
+        let crowd = Crowd::in_(&host).await;
+        assert_eq!(children().len(), CROWD);
+        crowd.pids
+    });
+    drop((runtime, handle));
+    let scope = host.scope();
+    let afterwards = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    afterwards.block_on(async {
+        for pid in pids {
+            until("nobody of the crowd runs", || !runs(pid)).await;
+        }
+        // What is left of it answers, and does not hang.
+        for info in scope.list(None) {
+            let id = info.id.expose();
+            let result = watchdog(scope.wait(id, Duration::ZERO)).await;
+            assert!(!matches!(result, Ok(exit) if exit.signal.is_none()), "{result:?}");
+            watchdog(scope.stop(id, None)).await.map(|_| ()).unwrap_or_default();
+        }
+        watchdog(host.registry.shutdown()).await;
+    });
+    drop(scope);
+    drop(host);
+    drop(afterwards);
+    assert_eq!(descriptors(), before_all);
+}

@@ -1,0 +1,13 @@
+//! The supervisor against the contract, over real processes: one module a subject, each case named after its clause.
+
+mod chaos;
+mod exit;
+mod harness;
+mod identity;
+mod output;
+mod quotas;
+mod signals;
+mod spawn;
+mod stdin;
+mod tail;
+mod timers;
