@@ -1,6 +1,10 @@
 //! Real components over real processes, through the runtime: what a capsule's author and an embedder see.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failure of a test shows where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failure of a test shows where"
+)]
 
 mod harness;
 mod main_job;
