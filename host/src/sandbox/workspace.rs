@@ -43,6 +43,8 @@ pub(crate) enum CwdError {
     Escape,
     /// There is no such directory.
     Missing,
+    /// The host could not look: it ran out of descriptors or memory, or the disk failed.
+    Host(Errno),
 }
 
 impl Workspace {
@@ -83,12 +85,18 @@ impl Workspace {
         if Path::new(cwd).components().any(leaves) {
             return Err(CwdError::Escape);
         }
-        directory::open_beneath(self.0.handle.as_fd(), cwd).map_err(|error| {
-            match error.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::XDEV) => CwdError::Escape,
-                _ => CwdError::Missing,
-            }
-        })
+        directory::open_beneath(self.0.handle.as_fd(), cwd).map_err(cwd_error)
+    }
+}
+
+/// The fault is the guest's unless it is known to be the host's.
+fn cwd_error(error: io::Error) -> CwdError {
+    match Errno::from_io_error(&error) {
+        Some(Errno::XDEV) => CwdError::Escape,
+        Some(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO | Errno::NOSYS | Errno::PERM)) => {
+            CwdError::Host(errno)
+        }
+        Some(_) | None => CwdError::Missing,
     }
 }
 

@@ -37,6 +37,7 @@ impl Inner {
         let cwd = workspace.resolve(request.cwd.as_deref()).map_err(|error| match error {
             CwdError::Escape => Error::BoundaryEscape,
             CwdError::Missing => Error::InvalidInput("cwd is no directory in the workspace".into()),
+            CwdError::Host(errno) => Error::Host(format!("could not look for cwd: {errno}")),
         })?;
         if tier == Tier::Persistent {
             if !gate.allows(Ask::Persistent) {

@@ -139,7 +139,8 @@ impl Registry {
         self.0.retained.used()
     }
 
-    /// How many tasks supervise processes. None once everything is released, or after [`Self::shutdown`].
+    /// How many tasks supervise processes, and how many spawns are under way. None once everything is released, or after
+    /// [`Self::shutdown`], but for a spawn that is being refused at that moment.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.0.tasks.tracker.len()

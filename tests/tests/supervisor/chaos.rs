@@ -1,10 +1,12 @@
 //! Many callers at once, and callers that go away: every answer is one that the contract knows, and nothing is left.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
+use capsule_host::sandbox::{Launch, LaunchError, Launched, Launcher, Unconfined};
 use capsule_host::supervisor::{Error, LogStream, Overflow, Scope, Signal, SpawnRequest};
 
 use crate::harness::{
@@ -292,44 +294,158 @@ async fn l4_l6_a_drain_and_cursors_side_by_side_add_up() {
     }
 }
 
+/// The real launcher, with somebody beside it who counts, and who can hold it up.
+#[derive(Debug)]
+struct Watched {
+    launcher: Unconfined,
+    launches: AtomicUsize,
+    after_the_shutdown: AtomicUsize,
+    down: AtomicBool,
+    hold: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+impl Watched {
+    fn new(hold: Option<mpsc::Receiver<()>>) -> Arc<Self> {
+        Arc::new(Self {
+            launcher: Unconfined::new().allow_persistent(),
+            launches: AtomicUsize::new(0),
+            after_the_shutdown: AtomicUsize::new(0),
+            down: AtomicBool::new(false),
+            hold: Mutex::new(hold),
+        })
+    }
+}
+
+impl Launcher for Watched {
+    fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+        self.launches.fetch_add(1, Ordering::SeqCst);
+        if self.down.load(Ordering::SeqCst) {
+            self.after_the_shutdown.fetch_add(1, Ordering::SeqCst);
+        }
+        if let Some(hold) = &*self.hold.lock().expect("no panic") {
+            hold.recv().expect_err("the test lets go by dropping its end");
+        }
+        self.launcher.launch(launch)
+    }
+
+    fn supports_persistent(&self) -> bool {
+        self.launcher.supports_persistent()
+    }
+}
+
+/// Leaves its pid behind, in the name of a file, before it does anything else.
+fn leaves_its_pid() -> SpawnRequest {
+    sh(": >pid.$$; exec sleep 1000")
+}
+
+fn assert_none_runs(host: &Host, what: &str) {
+    for entry in std::fs::read_dir(host.dir()).expect("the workspace") {
+        let name = entry.expect("a file").file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix("pid.")?.parse().ok());
+        assert!(!runs(pid.expect("a pid")), "{what}");
+    }
+}
+
 /// The shutdown meets spawns in every stage; after it returned nothing runs, and nothing begins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b3_a_shutdown_that_races_with_spawns_leaves_nothing() {
-    for round in 0..20 {
-        let host = Arc::new(Host::roomy());
+    for round in 0..60 {
+        let launcher = Watched::new(None);
+        let host = Arc::new(Host::launching(launcher.clone()));
         let spawns: Vec<_> = (0..30)
             .map(|number| {
                 let host = Arc::clone(&host);
                 tokio::spawn(async move {
-                    // The name is there from the first moment; what is in it comes later.
-                    let request = sh("echo $$ >pid.$$; exec sleep 1000");
                     if number % 2 == 0 {
-                        host.try_start(request).await.map(drop)
+                        host.try_start(leaves_its_pid()).await.map(drop)
                     } else {
-                        host.run(request).await.map(drop)
+                        host.run(leaves_its_pid()).await.map(drop)
                     }
                 })
             })
             .collect();
-        for _ in 0..round {
-            tokio::task::yield_now().await;
-        }
+        // As many as the quota allows, at most.
+        let wanted = round % 9;
+        until("some have begun", || launcher.launches.load(Ordering::SeqCst) >= wanted).await;
         watchdog(host.registry.shutdown()).await;
-        assert_eq!(host.registry.tasks(), 0, "round {round}");
-        assert_eq!(host.registry.retained(), 0, "round {round}");
+        launcher.down.store(true, Ordering::SeqCst);
+        assert_none_runs(&host, &format!("round {round}: gone when the shutdown returns"));
         for spawn in spawns {
             match watchdog(spawn).await.expect("no panic") {
-                Ok(()) | Err(Error::Cancelled) => (),
+                Ok(()) | Err(Error::Cancelled | Error::Quota) => (),
                 Err(error) => panic!("round {round}: {error:?}"),
             }
         }
-        assert_eq!(host.registry.tasks(), 0, "round {round}: none came late");
-        for entry in std::fs::read_dir(host.dir()).expect("the workspace") {
-            let name = entry.expect("a file").file_name();
-            let pid = name.to_str().and_then(|name| name.strip_prefix("pid.")?.parse().ok());
-            assert!(!runs(pid.expect("a pid")), "round {round}");
+        assert_eq!(launcher.after_the_shutdown.load(Ordering::SeqCst), 0, "round {round}");
+        assert_none_runs(&host, &format!("round {round}: none came late"));
+        // A spawn that was refused may have been on its way through the books a moment ago.
+        until("no task is left", || host.registry.tasks() == 0).await;
+        assert_eq!(host.registry.retained(), 0, "round {round}");
+    }
+}
+
+/// A launch that has begun cannot be called back, so the shutdown waits for it and ends what came of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b3_a_shutdown_waits_for_a_launch_under_way() {
+    for (persistent, caller_stays) in [(true, true), (true, false), (false, true), (false, false)] {
+        let what = format!("persistent: {persistent}, caller stays: {caller_stays}");
+        let (let_go, hold) = mpsc::channel();
+        let launcher = Watched::new(Some(hold));
+        let host = Arc::new(Host::launching(launcher.clone()));
+        let spawn = tokio::spawn({
+            let host = Arc::clone(&host);
+            async move {
+                if persistent {
+                    host.try_start(leaves_its_pid()).await.map(drop)
+                } else {
+                    host.run(leaves_its_pid()).await.map(drop)
+                }
+            }
+        });
+        until("the launch has begun", || launcher.launches.load(Ordering::SeqCst) == 1).await;
+        let staying = if caller_stays {
+            Some(spawn)
+        } else {
+            spawn.abort();
+            assert!(watchdog(spawn).await.expect_err("it cannot be done").is_cancelled());
+            None
+        };
+        let shutdown = tokio::spawn({
+            let host = Arc::clone(&host);
+            async move { host.registry.shutdown().await }
+        });
+        for _ in 0..20 {
+            breathe().await;
+            assert!(!shutdown.is_finished(), "{what}: something may still begin");
+        }
+        drop(let_go);
+        watchdog(shutdown).await.expect("no panic");
+        assert_none_runs(&host, &what);
+        assert_eq!((host.registry.tasks(), host.registry.retained()), (0, 0), "{what}");
+        if let Some(spawn) = staying {
+            let result = watchdog(spawn).await.expect("no panic");
+            assert!(matches!(result, Ok(()) | Err(Error::Cancelled)), "{what}: {result:?}");
         }
     }
+}
+
+/// A caller that goes away during the launch of a captured command leaves nothing running.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s8_s5_a_spawn_dropped_during_the_launch_ends_what_comes_of_it() {
+    let (let_go, hold) = mpsc::channel();
+    let launcher = Watched::new(Some(hold));
+    let host = Arc::new(Host::launching(launcher.clone()));
+    let spawn = tokio::spawn({
+        let host = Arc::clone(&host);
+        async move { host.run(leaves_its_pid()).await.map(drop) }
+    });
+    until("the launch has begun", || launcher.launches.load(Ordering::SeqCst) == 1).await;
+    spawn.abort();
+    assert!(watchdog(spawn).await.expect_err("it cannot be done").is_cancelled());
+    drop(let_go);
+    until("no task is left", || host.registry.tasks() == 0).await;
+    assert_none_runs(&host, "its caller is gone");
+    assert_eq!(host.registry.retained(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use capsule_host::sandbox::{Unconfined, Workspace};
+use capsule_host::sandbox::{Launcher, Unconfined, Workspace};
 use capsule_host::supervisor::{
     Ask, Error, ExitInfo, Gate, Limits, LogChunk, LogStream, Owner, Principal, ProcessId, Registry, RunOutput, Scope,
     SpawnRequest,
@@ -44,7 +44,15 @@ impl Host {
     pub(crate) fn with(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
-        let launcher = Arc::new(Unconfined::new().allow_persistent());
+        Self::made_of(Arc::new(Unconfined::new().allow_persistent()), limits)
+    }
+
+    /// A host with a launcher of the test's own.
+    pub(crate) fn launching(launcher: Arc<dyn Launcher>) -> Self {
+        Self::made_of(launcher, Limits::default())
+    }
+
+    fn made_of(launcher: Arc<dyn Launcher>, limits: Limits) -> Self {
         let registry = Registry::new(Handle::current(), launcher, limits).expect("a registry");
         let dir = TempDir::new().expect("a workspace");
         let workspace = Workspace::open(dir.path()).expect("a workspace");
