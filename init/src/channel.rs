@@ -1,0 +1,156 @@
+//! Init's end of the channel to the host: descriptor 0, from the first to the last moment.
+//!
+//! Nothing here can hold init up when the host is gone: reading then ends and writing then fails.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use capsule_init::{Command, Config, HEADER, PROTOCOL, Report, decode, encode, payload_length};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv,
+    recvmsg, sendmsg,
+};
+
+/// The most descriptors that travel in either direction.
+const DESCRIPTORS: usize = 5;
+
+/// What comes with a configuration.
+pub(crate) struct Descriptors {
+    pub(crate) stdio: [OwnedFd; 3],
+    pub(crate) workspace: OwnedFd,
+    pub(crate) landlock: Option<OwnedFd>,
+}
+
+/// Why there is no configuration.
+pub(crate) enum Unconfigured {
+    /// The host is gone: there is nobody to tell.
+    Gone,
+    /// The host speaks another version.
+    Malformed,
+}
+
+/// Descriptor 0.
+#[derive(Default)]
+pub(crate) struct Channel {
+    /// The first byte of a command whose second has not come yet.
+    half: Option<u8>,
+}
+
+fn socket() -> BorrowedFd<'static> {
+    rustix::stdio::stdin()
+}
+
+impl Channel {
+    /// To wait on.
+    pub(crate) fn fd(&self) -> BorrowedFd<'static> {
+        socket()
+    }
+
+    /// Waits for the configuration.
+    pub(crate) fn configuration(&self) -> Result<(Config, Descriptors), Unconfigured> {
+        let mut header = [0; HEADER];
+        let descriptors = receive_with_descriptors(&mut header)?;
+        let length = payload_length(header).map_err(|_| Unconfigured::Malformed)?;
+        let mut payload = vec![0; length];
+        receive(&mut payload)?;
+        let config: Config = decode(&payload).map_err(|_| Unconfigured::Malformed)?;
+        let descriptors = sort(descriptors, &config).ok_or(Unconfigured::Malformed)?;
+        if config.protocol != PROTOCOL {
+            return Err(Unconfigured::Malformed);
+        }
+        Ok((config, descriptors))
+    }
+
+    /// Tells the host. Whether it heard makes no difference: if it is gone, the channel has ended and init with it.
+    pub(crate) fn report(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) {
+        if let Ok(frame) = encode(report) {
+            self.forward(&frame, descriptors);
+        }
+    }
+
+    /// Tells the host what is already in its frame.
+    pub(crate) fn forward(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        // A few dozen bytes, a few times in a life: the socket's buffer takes them whole.
+        let _: Result<usize, Errno> = sendmsg(socket(), &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL);
+    }
+
+    /// Takes what waits. `false`: the host is gone, or wants the end.
+    pub(crate) fn commands(&mut self, mut each: impl FnMut(Command)) -> bool {
+        let mut buffer = [0; 64];
+        let read = match recv(socket(), &mut buffer, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return false,
+            Ok((read, _)) => read,
+            Err(Errno::AGAIN | Errno::INTR) => return true,
+            // Reset: the host went away without reading everything.
+            Err(_) => return false,
+        };
+        for &byte in buffer.iter().take(read) {
+            match self.half.take() {
+                None => self.half = Some(byte),
+                Some(first) => Command::from_bytes([first, byte]).into_iter().for_each(&mut each),
+            }
+        }
+        true
+    }
+}
+
+fn receive_with_descriptors(header: &mut [u8; HEADER]) -> Result<Vec<OwnedFd>, Unconfigured> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        let mut slices = [IoSliceMut::new(header)];
+        match recvmsg(socket(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other.map_err(|_| Unconfigured::Gone)?,
+        }
+    };
+    let descriptors = control
+        .drain()
+        .filter_map(|message| {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                Some(rights)
+            } else {
+                None
+            }
+        })
+        .flatten()
+        .collect();
+    match header.get_mut(message.bytes..) {
+        Some(rest) if message.bytes > 0 => receive(rest)?,
+        _ => return Err(Unconfigured::Gone),
+    }
+    Ok(descriptors)
+}
+
+fn receive(mut buffer: &mut [u8]) -> Result<(), Unconfigured> {
+    while !buffer.is_empty() {
+        let read = match recv(socket(), &mut *buffer, RecvFlags::WAITALL) {
+            Ok((0, _)) => return Err(Unconfigured::Gone),
+            Ok((read, _)) => read,
+            Err(Errno::INTR) => 0,
+            Err(_) => return Err(Unconfigured::Gone),
+        };
+        buffer = buffer.get_mut(read..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn sort(descriptors: Vec<OwnedFd>, config: &Config) -> Option<Descriptors> {
+    let mut descriptors = descriptors.into_iter();
+    let sorted = Descriptors {
+        stdio: [descriptors.next()?, descriptors.next()?, descriptors.next()?],
+        workspace: descriptors.next()?,
+        landlock: match config.landlock {
+            true => Some(descriptors.next()?),
+            false => None,
+        },
+    };
+    descriptors.next().is_none().then_some(sorted)
+}

@@ -1,0 +1,405 @@
+//! What the host and its init say to each other.
+//!
+//! The host starts the program `capsule-init` once for every command that it runs. That program sets up the
+//! confinement, starts the command, reports how it ended, and ends everything that the command left behind. This library
+//! is the language between the two, and the only thing that the host takes from here; the program knows nothing of
+//! the host.
+//!
+//! # The channel
+//!
+//! Init's standard input is one end of a close-on-exec `AF_UNIX` stream socket pair, its stdout and stderr are
+//! `/dev/null`, and it is the leader of a process group of its own. The host keeps the other end, which is also the
+//! *lifeline*: when it is closed, or shut down for writing, init ends the whole tree. So nothing outlives a host, however
+//! it died.
+//!
+//! 1. The host sends one [`Config`] in a frame ([`encode`]), the descriptors of [`Config`] attached to its first byte.
+//! 2. Init answers with exactly one of [`Report::Started`] (descriptors attached), [`Report::ExecFailed`],
+//!    [`Report::WorkingDirectory`] or [`Report::SetupFailed`], or closes the channel without a word if it was killed.
+//! 3. After `Started` the host may send [`Command`]s at any time, two bytes each, and shut down its writing side.
+//! 4. Init's last word is [`Report::Exited`]: at that moment every process of the tree but init itself has ended and was
+//!    reaped. It then exits. If the channel closes without it, the tree has ended once [`pidfd`](Report::Started) has.
+//!
+//! # Whom the host has to reap
+//!
+//! Confined, the process that the host started is a mere stage: it starts pid 1 as a *sibling* of itself, so that pid 1
+//! is the host's own child too, and exits at once. Both are in the process group of the first, so `waitid(P_PGID)` on it
+//! until `ECHILD` reaps whatever there is, also when no report came. Unconfined, the process that the host started
+//! stays and supervises.
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Goes up whenever a type of this file changes. An init that reads another number refuses.
+pub const PROTOCOL: u32 = 1;
+
+/// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
+/// policy beside it.
+pub const MAX_PAYLOAD: usize = 4 << 20;
+
+/// The bytes before a payload: its length, little-endian.
+pub const HEADER: usize = 4;
+
+/// A path, argument or variable: bytes without NUL, as the kernel sees them.
+pub type Bytes = Vec<u8>;
+
+/// Everything that init has to know.
+///
+/// Descriptors that travel with it, in this order: the command's stdin, stdout and stderr, the workspace directory, and
+/// the Landlock ruleset if [`Config::landlock`] says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// The paths to execute, the first that exists and may be executed; each holds a slash.
+    pub programs: Vec<Bytes>,
+    /// The arguments, the name of the program first.
+    pub args: Vec<Bytes>,
+    /// The whole environment, as `KEY=value`.
+    pub env: Vec<Bytes>,
+    /// The working directory, relative to the workspace; `.` for the workspace itself. Resolved beneath it.
+    pub cwd: Bytes,
+    /// Limits of every process of the tree.
+    pub limits: Limits,
+    /// Whether a Landlock ruleset comes with the configuration, to be applied to the command.
+    pub landlock: bool,
+    /// The seccomp filters, applied in this order (so the last is run first).
+    pub seccomp: Vec<Vec<Instruction>>,
+    /// Whether to open a counter of the CPU time of the tree and send it with [`Report::Started`].
+    pub count_cpu: bool,
+    /// The confinement, or none: then the command sees what the host sees.
+    pub confinement: Option<Confinement>,
+}
+
+/// What the kernel is to limit; `None` leaves what the host itself has. Lowered for good, never raised.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Address space of each process, in bytes.
+    pub address_space: Option<u64>,
+    /// CPU time of each process, in seconds: SIGXCPU, and SIGKILL a second later.
+    pub cpu_seconds: Option<u64>,
+    /// Processes and threads of the whole tree. Counted for the tree alone only inside of a confinement.
+    pub processes: Option<u64>,
+    /// Open files of each process.
+    pub open_files: Option<u64>,
+}
+
+/// One instruction of a classic BPF program; the fields of the kernel's `sock_filter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the kernel's names")]
+pub struct Instruction {
+    pub code: u16,
+    pub jt: u8,
+    pub jf: u8,
+    pub k: u32,
+}
+
+/// What a confined tree sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Whom the command runs as. Required of a host that is root, and not zero: no limit on processes holds for root,
+    /// and files of `/proc/sys` are its own. `None` for an ordinary user, who stays who they are.
+    pub identity: Option<Identity>,
+    /// Whether the host's network is shared; otherwise the tree has one of its own with nothing in it.
+    pub network: bool,
+    /// Whose files in the workspace appear as the identity's own, and who owns there what the tree makes: for a workspace
+    /// of root's, which the tree could not work in otherwise. With an identity only. Set-user-id bits must then be
+    /// denied to the tree, for what it makes is root's on the disk.
+    pub workspace_owner: Option<Identity>,
+    /// The absolute path of the workspace, to the directory whose descriptor was sent; it appears there too.
+    pub workspace: Bytes,
+    /// What else is visible, in this order. `/dev`, `/proc` and `/tmp` are init's own.
+    pub view: Vec<View>,
+    /// The size of `/tmp` and `/dev/shm` together, in bytes.
+    pub tmp_bytes: u64,
+    /// The name of the machine that the tree sees.
+    pub hostname: Bytes,
+}
+
+/// A user that owns nothing but the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are their names")]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// One thing made visible. Paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum View {
+    /// A file, or a directory with everything mounted beneath it. Never with set-user-id programs or devices.
+    Bind {
+        /// Where it is for the host; symbolic links are followed.
+        source: Bytes,
+        /// Where the tree sees it.
+        at: Bytes,
+        /// Whether the tree may write there.
+        writable: bool,
+        /// Whether it is an error that `source` does not exist; otherwise it is left out.
+        required: bool,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where it is.
+        at: Bytes,
+        /// What it holds.
+        target: Bytes,
+    },
+}
+
+/// What init has to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// The command runs. Descriptors, in this order: the pidfd of init (pid 1, or the supervisor if unconfined), the
+    /// pidfd of the command, and the counter of its CPU time (a perf event in nanoseconds, live, and final with
+    /// [`Report::Exited`]) if `counter`.
+    Started {
+        /// Whether a counter is attached. Asked for and absent: the kernel does not let this user count.
+        counter: bool,
+    },
+    /// No program could be executed; nothing ran.
+    ExecFailed {
+        /// The kernel's reason: of the first program that exists if one does.
+        errno: i32,
+    },
+    /// The working directory cannot be entered; nothing ran.
+    WorkingDirectory {
+        /// The kernel's reason. `EXDEV`: it leads out of the workspace.
+        errno: i32,
+    },
+    /// The confinement could not be made; nothing ran.
+    SetupFailed {
+        /// What was missing.
+        layer: Layer,
+        /// The kernel's reason.
+        errno: i32,
+        /// On what: a path or a call, for the message.
+        subject: String,
+    },
+    /// The command has ended, and every other process of the tree with it.
+    Exited(Exit),
+}
+
+/// How a command ended, and what its tree used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The status as `waitpid` gives it: an exit code and a signal are never confused.
+    pub status: i32,
+    /// CPU time in user mode of every process that was waited for, in microseconds.
+    pub user_micros: u64,
+    /// The same in the kernel.
+    pub system_micros: u64,
+    /// The largest resident size that a process of the tree had, in bytes.
+    pub peak_bytes: u64,
+}
+
+/// A layer of the confinement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Layer {
+    /// The configuration itself, or the descriptors that belong to it.
+    Protocol,
+    /// Starting a process.
+    Process,
+    /// A user namespace.
+    UserNamespace,
+    /// A mount namespace.
+    MountNamespace,
+    /// A process namespace.
+    PidNamespace,
+    /// A network namespace.
+    NetworkNamespace,
+    /// A namespace for System V objects and message queues.
+    IpcNamespace,
+    /// A namespace for the name of the machine.
+    UtsNamespace,
+    /// A namespace for control groups.
+    CgroupNamespace,
+    /// The file system that the tree sees.
+    Mounts,
+    /// Whether the identity may write to the workspace.
+    Workspace,
+    /// Who the command runs as, and that it can be nobody else.
+    Identity,
+    /// Resource limits.
+    Limits,
+    /// Landlock.
+    Landlock,
+    /// System call filters.
+    Seccomp,
+}
+
+/// A signal to send, in two bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Who gets it.
+    pub target: Target,
+    /// The kernel's number for it.
+    pub signal: u8,
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The command's process group.
+    Group,
+    /// Every process of the tree.
+    Tree,
+}
+
+impl Command {
+    /// As it travels.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 2] {
+        let target = match self.target {
+            Target::Group => 0,
+            Target::Tree => 1,
+        };
+        [target, self.signal]
+    }
+
+    /// What travelled; `None` if that is no command, which a host does not send.
+    #[must_use]
+    pub const fn from_bytes([target, signal]: [u8; 2]) -> Option<Self> {
+        let target = match target {
+            0 => Target::Group,
+            1 => Target::Tree,
+            _ => return None,
+        };
+        // The kernel has signals 1 to 64.
+        if matches!(signal, 1..=64) {
+            Some(Self { target, signal })
+        } else {
+            None
+        }
+    }
+}
+
+/// A frame or its payload is not what this version says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl core::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("a message between host and init that this version does not understand")
+    }
+}
+
+impl core::error::Error for Malformed {}
+
+/// A message in its frame, ready to be written.
+///
+/// # Errors
+/// If it is longer than [`MAX_PAYLOAD`].
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Malformed> {
+    let mut frame = postcard::to_extend(message, [0; HEADER].to_vec()).map_err(|_| Malformed)?;
+    let length = frame.len() - HEADER;
+    if length > MAX_PAYLOAD {
+        return Err(Malformed);
+    }
+    let length = u32::try_from(length).map_err(|_| Malformed)?;
+    if let Some(header) = frame.first_chunk_mut() {
+        *header = length.to_le_bytes();
+    }
+    Ok(frame)
+}
+
+/// The length of the payload that follows a header.
+///
+/// # Errors
+/// If it is above [`MAX_PAYLOAD`].
+pub fn payload_length(header: [u8; HEADER]) -> Result<usize, Malformed> {
+    usize::try_from(u32::from_le_bytes(header))
+        .ok()
+        .filter(|&length| length <= MAX_PAYLOAD)
+        .ok_or(Malformed)
+}
+
+/// The message in a payload.
+///
+/// # Errors
+/// If the payload is no such message, or longer than one.
+pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
+    match postcard::take_from_bytes(payload) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) | Err(_) => Err(Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip<T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug>(message: &T) {
+        let frame = encode(message).unwrap();
+        let (header, payload) = frame.split_first_chunk().unwrap();
+        assert_eq!(payload_length(*header).unwrap(), payload.len());
+        assert_eq!(decode::<T>(payload).as_ref(), Ok(message));
+        // A frame cut short, or with something behind it, is refused rather than understood in part.
+        assert_eq!(decode::<T>(&payload[..payload.len() - 1]), Err(Malformed));
+        assert_eq!(decode::<T>(&[payload, &[0]].concat()), Err(Malformed));
+    }
+
+    #[test]
+    fn messages_survive_the_way() {
+        round_trip(&Config {
+            protocol: PROTOCOL,
+            programs: vec![b"/bin/true".to_vec()],
+            args: vec![b"true".to_vec(), vec![0xff]],
+            env: vec![b"A=1".to_vec()],
+            cwd: b".".to_vec(),
+            limits: Limits {
+                processes: Some(u64::MAX),
+                ..Limits::default()
+            },
+            landlock: true,
+            seccomp: vec![vec![Instruction {
+                code: 6,
+                jt: 0,
+                jf: 0,
+                k: 0x7fff_0000,
+            }]],
+            count_cpu: true,
+            confinement: Some(Confinement {
+                identity: Some(Identity { uid: 7, gid: 8 }),
+                network: false,
+                workspace_owner: None,
+                workspace: b"/w".to_vec(),
+                view: vec![View::Link {
+                    at: b"/bin".to_vec(),
+                    target: b"usr/bin".to_vec(),
+                }],
+                tmp_bytes: 1,
+                hostname: b"h".to_vec(),
+            }),
+        });
+        round_trip(&Report::SetupFailed {
+            layer: Layer::Mounts,
+            errno: 13,
+            subject: "/etc".into(),
+        });
+    }
+
+    #[test]
+    fn commands_survive_the_way_and_nothing_else_is_one() {
+        for target in [Target::Group, Target::Tree] {
+            for signal in 1..=64 {
+                let command = Command { target, signal };
+                assert_eq!(Command::from_bytes(command.to_bytes()), Some(command));
+            }
+        }
+        for bytes in [[0, 0], [0, 65], [2, 9], [255, 255]] {
+            assert_eq!(Command::from_bytes(bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_refused() {
+        assert_eq!(payload_length([0xff; 4]), Err(Malformed));
+        assert_eq!(payload_length([0, 0, 64, 0]), Ok(MAX_PAYLOAD));
+    }
+}

@@ -1,0 +1,64 @@
+//! `capsule-init`: between a host and one command.
+//!
+//! `lib.rs` says what it is for and how the host talks to it. In the order of a life:
+//!
+//! ```text
+//! main       reads the configuration from descriptor 0
+//! stage      confined: starts pid 1 as a sibling in new namespaces, and is done
+//! identity   who the tree runs as        mounts   what it sees
+//! guest      starts the command, behind limits, Landlock and seccomp
+//! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
+//! sweep      how everything is found where there is no namespace to do it
+//! ```
+//!
+//! What shapes all of it: this program is as trusted as the host and lives beside a guest that is not. It takes nothing
+//! from the guest but the status of dead children. It never blocks where the end of the channel would go unnoticed, it
+//! cannot be traced, and it panics nowhere: whatever fails becomes a report and an end.
+#[cfg(target_os = "linux")]
+mod channel;
+#[cfg(target_os = "linux")]
+mod failure;
+#[cfg(target_os = "linux")]
+mod guest;
+#[cfg(target_os = "linux")]
+mod identity;
+#[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
+mod stage;
+#[cfg(target_os = "linux")]
+mod supervise;
+#[cfg(target_os = "linux")]
+mod sweep;
+#[cfg(target_os = "linux")]
+mod sys;
+
+#[cfg(target_os = "linux")]
+fn main() {
+    use capsule_init::Layer;
+    use channel::{Channel, Unconfigured};
+    use rustix::io::Errno;
+
+    // Nothing that is sent to this process by number shall end it: the channel does. And what the host left open
+    // without close-on-exec is not for the guest.
+    sys::block_signals(true);
+    let mut channel = Channel::default();
+    let failed = match sys::close_from(3, false) {
+        Err(errno) => failure::failure(Layer::Protocol, errno, "close_range"),
+        Ok(()) => match channel.configuration() {
+            Err(Unconfigured::Gone) => return,
+            Err(Unconfigured::Malformed) => failure::failure(Layer::Protocol, Errno::PROTO, "configuration"),
+            Ok((config, descriptors)) => match stage::run(&mut channel, config, descriptors) {
+                Ok(()) => return,
+                Err(report) => report,
+            },
+        },
+    };
+    channel.report(&failed, &[]);
+}
+
+/// Namespaces, Landlock and seccomp are Linux's own. The host of another Unix refuses before it comes here.
+#[cfg(not(target_os = "linux"))]
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::FAILURE
+}

@@ -1,0 +1,210 @@
+//! What the tree sees: a root of its own, in which nothing is but what the configuration names.
+//!
+//! Everything of the host is taken hold of first, as detached mounts. Then the old root goes away for good, and only then
+//! are paths resolved inside of the new one: no symbolic link in it, whoever made it, can lead a mount to the host.
+
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use capsule_init::{Confinement, Layer, Report, View};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdir, open, symlink};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, move_mount, open_tree, unmount};
+use rustix::process::{chdir, pivot_root};
+
+use crate::failure::At;
+use crate::{identity, sys};
+
+const LAYER: Layer = Layer::Mounts;
+
+/// What every bind of the host's gets.
+const HARMLESS: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+
+/// The devices that programs expect and that give nothing away.
+const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+
+/// What programs expect beside them. Shared memory lies in `/tmp`, so that one size bounds both.
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("/tmp", "/dev/shm"),
+];
+
+/// Where the new root is put together: every machine has this folder, and only root could have put something else there.
+const SITE: &str = "/proc";
+
+/// Part of the host, held by nothing but this descriptor until it is put somewhere.
+struct Tree<'a> {
+    fd: OwnedFd,
+    at: &'a Path,
+}
+
+/// Replaces the root. Returns the workspace as it is seen there; `host_workspace` is what the host says it is.
+pub(crate) fn build(confinement: &Confinement, host_workspace: &OwnedFd) -> Result<OwnedFd, Report> {
+    // Neither shall our mounts appear for the host, nor its later ones for us.
+    sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
+
+    let workspace = take_workspace(path(&confinement.workspace), host_workspace)?;
+    if let (Some(owner), Some(identity)) = (confinement.workspace_owner, confinement.identity) {
+        let namespace = identity::mapping(owner, identity)?;
+        let subject = workspace.at.to_string_lossy();
+        sys::map_mount(workspace.fd.as_fd(), namespace.as_fd()).at(Layer::Workspace, &subject)?;
+    }
+    let (mut before, mut beneath) = (Vec::new(), Vec::new());
+    for view in &confinement.view {
+        if let View::Bind {
+            source,
+            at,
+            writable,
+            required,
+        } = view
+            && let Some(tree) = take(path(source), path(at), !writable, *required)?
+        {
+            // What lies in the workspace can be put there only when that has been put.
+            let place = if tree.at.starts_with(workspace.at) {
+                &mut beneath
+            } else {
+                &mut before
+            };
+            place.push(tree);
+        }
+    }
+    let devices = DEVICES.map(|device| {
+        open_tree(
+            CWD,
+            device,
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        )
+        .at(LAYER, device)
+    });
+
+    replace_root()?;
+
+    new_tmpfs("/tmp", c"mode=1777", confinement.tmp_bytes)?;
+    mkdir("/dev", Mode::from_raw_mode(0o755)).at(LAYER, "/dev")?;
+    for (fd, at) in devices.into_iter().zip(DEVICES) {
+        place(&Tree {
+            fd: fd?,
+            at: Path::new(at),
+        })?;
+    }
+    for (target, at) in LINKS {
+        symlink(target, at).at(LAYER, at)?;
+    }
+    for view in &confinement.view {
+        if let View::Link { at, target } = view {
+            let at = path(at);
+            with_parents(at, &|| symlink(path(target), at)).at(LAYER, &at.to_string_lossy())?;
+        }
+    }
+    before.iter().try_for_each(place)?;
+    place(&workspace)?;
+    beneath.iter().try_for_each(place)?;
+
+    sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
+    Ok(workspace.fd)
+}
+
+fn path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// A copy of the mounts at `source`. None of them can be written to if `read_only`.
+fn take<'a>(source: &Path, at: &'a Path, read_only: bool, required: bool) -> Result<Option<Tree<'a>>, Report> {
+    // Recursive also where there is nothing beneath: an ordinary user may not uncover what a mount hides.
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let fd = match open_tree(CWD, source, flags) {
+        Err(Errno::NOENT | Errno::NOTDIR) if !required => return Ok(None),
+        other => other.at(LAYER, &source.to_string_lossy())?,
+    };
+    let attributes = if read_only {
+        HARMLESS | libc::MOUNT_ATTR_RDONLY
+    } else {
+        HARMLESS
+    };
+    sys::mount_setattr(fd.as_fd(), c"", true, attributes, 0).at(LAYER, &source.to_string_lossy())?;
+    Ok(Some(Tree { fd, at }))
+}
+
+/// The kernel clones no mount of another namespace, so the host's descriptor cannot be used itself: the path is, and what
+/// it leads to must be what the descriptor is.
+fn take_workspace<'a>(at: &'a Path, host: &OwnedFd) -> Result<Tree<'a>, Report> {
+    let subject = at.to_string_lossy();
+    let tree = take(at, at, false, true)?.ok_or(Errno::NOENT).at(LAYER, &subject)?;
+    let (ours, theirs) = (fstat(&tree.fd).at(LAYER, &subject)?, fstat(host).at(LAYER, &subject)?);
+    if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
+        Ok(tree)
+    } else {
+        Err(Errno::STALE).at(LAYER, &subject)
+    }
+}
+
+/// Leaves an empty root with a fresh `/proc`, and nothing of the old one.
+fn replace_root() -> Result<(), Report> {
+    new_tmpfs_at(SITE, c"mode=0755,size=1m,nr_inodes=4096")?;
+    chdir(SITE).at(LAYER, SITE)?;
+    mkdir("proc", Mode::from_raw_mode(0o755)).at(LAYER, "proc")?;
+    // Now rather than later: without a /proc in sight the kernel gives an ordinary user no new one.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", "proc", "proc", flags, None::<&CStr>).at(LAYER, "proc")?;
+    // Puts the old root on top of the new one, from where it is taken away.
+    pivot_root(".", ".").at(LAYER, "pivot_root")?;
+    unmount(".", UnmountFlags::DETACH).at(LAYER, "old root")?;
+    chdir("/").at(LAYER, "/")
+}
+
+/// A file system in memory, bounded in bytes and, since each file costs the kernel memory too, in files.
+fn new_tmpfs(at: &str, options: &CStr, bytes: u64) -> Result<(), Report> {
+    mkdir(at, Mode::from_raw_mode(0o755)).at(LAYER, at)?;
+    let files = (bytes / 4096).max(64);
+    let mut options = options.to_bytes().to_vec();
+    options.extend(format!(",size={bytes},nr_inodes={files}\0").into_bytes());
+    let options = CStr::from_bytes_with_nul(&options)
+        .map_err(|_| Errno::INVAL)
+        .at(LAYER, at)?;
+    new_tmpfs_at(at, options)
+}
+
+fn new_tmpfs_at(at: &str, options: &CStr) -> Result<(), Report> {
+    mount("tmpfs", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options).at(LAYER, at)
+}
+
+/// Makes the mount point and mounts the tree there.
+fn place(tree: &Tree<'_>) -> Result<(), Report> {
+    let subject = || tree.at.to_string_lossy();
+    let kind = fstat(&tree.fd).at(LAYER, &subject())?.st_mode;
+    let directory = FileType::from_raw_mode(kind).is_dir();
+    let made = with_parents(tree.at, &|| {
+        if directory {
+            mkdir(tree.at, Mode::from_raw_mode(0o755))
+        } else {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            open(tree.at, flags, Mode::from_raw_mode(0o444)).map(drop)
+        }
+    });
+    match made {
+        // It may be there already, in something that was put there before; if it is not fit, the mount says so.
+        Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
+        Err(errno) => return Err(errno).at(LAYER, &subject()),
+    }
+    move_mount(&tree.fd, c"", CWD, tree.at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(LAYER, &subject())
+}
+
+/// Makes something, and the folders above it only if that turns out to be necessary.
+fn with_parents(at: &Path, make: &dyn Fn() -> Result<(), Errno>) -> Result<(), Errno> {
+    match make() {
+        Err(Errno::NOENT) => {}
+        made => return made,
+    }
+    if let Some(parent) = at.parent() {
+        match with_parents(parent, &|| mkdir(parent, Mode::from_raw_mode(0o755))) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    make()
+}

@@ -1,0 +1,232 @@
+//! From a running command to the end of its tree, in one loop.
+//!
+//! Three things can happen: a child changes its state, the host says something, or the host is gone. The command's exit
+//! and the end of the channel come to the same: everything is ended and reaped, then the host is told. Init's own exit is
+//! what makes sure of it: when pid 1 dies, the kernel ends its namespace first.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use capsule_init::{Command, Exit, Layer, Report, Target};
+use libc::{SIGKILL, c_int};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, read};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
+
+use crate::channel::Channel;
+use crate::failure::At;
+use crate::guest::Guest;
+use crate::{sweep, sys};
+
+/// How all of the tree is reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tree {
+    /// This process is pid 1: its namespace is the tree.
+    Namespace,
+    /// Whatever descends from this process.
+    Descendants,
+}
+
+/// What the loop keeps.
+struct Supervisor<'a> {
+    channel: &'a mut Channel,
+    tree: Tree,
+    pid: Pid,
+    /// How the command ended, once it was reaped; its number may then belong to somebody else.
+    status: Option<c_int>,
+}
+
+/// The command's start, while it is not known how it went.
+struct Starting {
+    pidfd: OwnedFd,
+    verdict: OwnedFd,
+    counter: Option<OwnedFd>,
+}
+
+/// Stays until the tree has ended, and reports.
+pub(crate) fn run(channel: &mut Channel, tree: Tree, guest: Guest, counter: Option<OwnedFd>) {
+    let mut supervisor = Supervisor {
+        channel,
+        tree,
+        pid: guest.pid,
+        status: None,
+    };
+    let starting = Starting {
+        pidfd: guest.pidfd,
+        verdict: guest.verdict,
+        counter,
+    };
+    let outcome = supervisor.watch(starting);
+    supervisor.end();
+    match outcome {
+        Ok(true) => supervisor.report_exit(),
+        // The reason is told already.
+        Ok(false) => {}
+        Err(report) => supervisor.channel.report(&report, &[]),
+    }
+}
+
+impl Supervisor<'_> {
+    /// Returns when all has to end: `false` if the command never ran.
+    fn watch(&mut self, starting: Starting) -> Result<bool, Report> {
+        let children = sys::child_signals().at(Layer::Process, "signalfd")?;
+        let mut starting = Some(starting);
+        loop {
+            let [host, child, verdict] = ready(self.channel.fd(), &children, starting.as_ref().map(|it| &it.verdict));
+            if host && !self.obey() {
+                return Ok(starting.is_none());
+            }
+            if verdict
+                && let Some(starting) = starting.take()
+                && !self.start(&starting)?
+            {
+                return Ok(false);
+            }
+            if child {
+                // One signal may stand for several children, and the descriptor stays readable until it is read.
+                let _: Result<usize, Errno> = read(&children, &mut [0_u8; 128]);
+                while self.reap(WaitOptions::NOHANG) == Reaped::One {}
+            }
+            // While the start is open its pipe has the answer, also when the process is dead.
+            if self.status.is_some() && starting.is_none() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Does what the host says. `false`: it is gone, or wants the end.
+    fn obey(&mut self) -> bool {
+        let (tree, pid, status) = (self.tree, self.pid, self.status);
+        self.channel.commands(|Command { target, signal }| {
+            if status.is_some() {
+                return;
+            }
+            let signal = c_int::from(signal);
+            match (target, tree) {
+                (Target::Group, _) => signal_group(pid, signal),
+                // Nobody there, or a number the kernel does not know: nothing to be done about either.
+                (Target::Tree, Tree::Namespace) => sys::kill(-1, signal).unwrap_or_default(),
+                (Target::Tree, Tree::Descendants) => {
+                    // The group first, all at once: a shell must not learn of its child's death before its own.
+                    signal_group(pid, signal);
+                    sweep::signal(signal, pid.as_raw_nonzero().get());
+                }
+            }
+        })
+    }
+
+    /// Learns whether the program runs, and tells the host.
+    fn start(&self, starting: &Starting) -> Result<bool, Report> {
+        let mut frame = [0; 512];
+        let length = loop {
+            match read(&starting.verdict, &mut frame) {
+                Err(Errno::INTR) => {}
+                other => break other.at(Layer::Process, "verdict")?,
+            }
+        };
+        if let Some(frame @ [_, ..]) = frame.get(..length) {
+            self.channel.forward(frame, &[]);
+            return Ok(false);
+        }
+        let this = pidfd_open(getpid(), PidfdFlags::empty()).at(Layer::Process, "pidfd_open")?;
+        let counter = starting.counter.as_ref().map(AsFd::as_fd);
+        let descriptors: Vec<BorrowedFd<'_>> = [this.as_fd(), starting.pidfd.as_fd()]
+            .into_iter()
+            .chain(counter)
+            .collect();
+        let report = Report::Started {
+            counter: counter.is_some(),
+        };
+        self.channel.report(&report, &descriptors);
+        Ok(true)
+    }
+
+    /// Ends everything, and returns when nothing of the tree is left, not even as a zombie.
+    fn end(&mut self) {
+        let mut options = WaitOptions::NOHANG;
+        loop {
+            match self.reap(options) {
+                Reaped::NoChild => return,
+                Reaped::One => {}
+                Reaped::NotYet => match self.tree {
+                    // Against forks: one that is under way fails when its process has a deadly signal waiting, so
+                    // nothing is missed. All are dying now, and orphans come here.
+                    Tree::Namespace => {
+                        sys::kill(-1, SIGKILL).unwrap_or_default();
+                        options = WaitOptions::empty();
+                    }
+                    Tree::Descendants => {
+                        sweep::end();
+                        // One of those will die. What it leaves to this process is for the next sweep to find.
+                        if self.reap(WaitOptions::empty()) == Reaped::NoChild {
+                            return;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn reap(&mut self, options: WaitOptions) -> Reaped {
+        match wait(options) {
+            Ok(Some((pid, status))) => {
+                if pid == self.pid {
+                    self.status = Some(status.as_raw());
+                }
+                Reaped::One
+            }
+            Ok(None) => Reaped::NotYet,
+            Err(Errno::INTR) => Reaped::One,
+            Err(_) => Reaped::NoChild,
+        }
+    }
+
+    fn report_exit(&self) {
+        let usage = sys::children_usage();
+        let micros = |time: libc::timeval| {
+            let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+            seconds
+                .saturating_mul(1_000_000)
+                .saturating_add(u64::try_from(time.tv_usec).unwrap_or_default())
+        };
+        let exit = Exit {
+            // Set: the command was reaped with everything else.
+            status: self.status.unwrap_or(SIGKILL),
+            user_micros: micros(usage.ru_utime),
+            system_micros: micros(usage.ru_stime),
+            peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or_default().saturating_mul(1024),
+        };
+        self.channel.report(&Report::Exited(exit), &[]);
+    }
+}
+
+/// What waiting for a child came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reaped {
+    One,
+    NotYet,
+    NoChild,
+}
+
+/// Signals the command's group; it is not reaped, so its number is still its own.
+fn signal_group(pid: Pid, signal: c_int) {
+    let pid = pid.as_raw_nonzero().get();
+    // The command may have left its group, and nobody may be in it.
+    if sys::kill(-pid, signal) == Err(Errno::SRCH) {
+        sys::kill(pid, signal).unwrap_or_default();
+    }
+}
+
+/// Waits until one of the three has something to say; a missing one never has.
+fn ready(host: BorrowedFd<'_>, child: &OwnedFd, verdict: Option<&OwnedFd>) -> [bool; 3] {
+    let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+    let mut fds = [
+        wanted(host),
+        wanted(child.as_fd()),
+        wanted(verdict.map_or(host, AsFd::as_fd)),
+    ];
+    if poll(&mut fds, None).is_err() {
+        return [false; 3];
+    }
+    let [host, child, third] = fds.map(|fd| !fd.revents().is_empty());
+    [host, child, third && verdict.is_some()]
+}

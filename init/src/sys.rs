@@ -1,0 +1,274 @@
+//! The system calls that `rustix` has no safe form of: the only file that says `unsafe`.
+//!
+//! Init has one thread and installs no signal handler, so a clone of it may go on in ordinary code: there is no lock
+//! that another thread could hold.
+#![expect(
+    unsafe_code,
+    reason = "calls whose safe wrapper nobody offers; each says why it is sound"
+)]
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use capsule_init::Instruction;
+use libc::{c_char, c_int, c_long, c_ulong};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+type Result<T> = std::result::Result<T, Errno>;
+
+/// The signals of Linux; the C library hides two of them.
+const SIGNALS: c_int = 64;
+
+/// The size of the kernel's signal set.
+const SET_BYTES: usize = size_of::<u64>();
+
+fn errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}
+
+fn check(returned: c_long) -> Result<c_long> {
+    if returned < 0 { Err(errno()) } else { Ok(returned) }
+}
+
+/// Blocks every signal, or none.
+///
+/// By the bare call: the C library leaves out the two signals that it keeps for itself.
+pub(crate) fn block_signals(every: bool) {
+    let set: u64 = if every { u64::MAX } else { 0 };
+    // SAFETY: the set is read only, and as long as is said. The call cannot fail on a valid pointer.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const set,
+            ptr::null_mut::<u64>(),
+            SET_BYTES,
+        );
+    }
+}
+
+/// Gives every signal its default disposition. Ignored ones would stay ignored across exec.
+pub(crate) fn default_signals() {
+    // Handler, flags, restorer where there is one, and mask: all zero is SIG_DFL.
+    let action = [0_u64; 4];
+    for signal in 1..=SIGNALS {
+        // SAFETY: the action is read only and at least as long as the kernel's on every 64-bit machine. Refused for
+        // SIGKILL and SIGSTOP, which are never anything but the default.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                action.as_ptr(),
+                ptr::null_mut::<u64>(),
+                SET_BYTES,
+            );
+        }
+    }
+}
+
+/// A descriptor that becomes readable when a child changes its state. The signal has to be blocked.
+pub(crate) fn child_signals() -> Result<OwnedFd> {
+    // SAFETY: a zeroed set is valid memory for `sigemptyset` and `sigaddset` to fill, and is read only afterwards.
+    let fd = unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    own(c_long::from(fd))
+}
+
+fn own(returned: c_long) -> Result<OwnedFd> {
+    let fd = RawFd::try_from(check(returned)?).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel just made this descriptor for the caller, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Starts a process with a copy of this one's memory. In that process it returns `None`.
+pub(crate) fn clone(flags: c_int) -> Result<Option<(Pid, OwnedFd)>> {
+    let mut pidfd: RawFd = -1;
+    let flags = c_long::from(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
+    // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of everything. The
+    // third argument is where the pidfd goes (on every architecture but s390, for which this is not built); the last
+    // two are unused without their flags.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) })?;
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return Ok(None);
+    };
+    Ok(Some((pid, own(c_long::from(pidfd))?)))
+}
+
+/// Leaves namespaces for new ones.
+pub(crate) fn unshare(flags: c_int) -> Result<()> {
+    // SAFETY: no flag that init passes affects memory or descriptors.
+    check(unsafe { libc::unshare(flags) }.into()).map(drop)
+}
+
+/// Sends a signal by number, real-time ones too. A negative pid is a group; -1 is everyone that may be signalled.
+pub(crate) fn kill(pid: c_int, signal: c_int) -> Result<()> {
+    // SAFETY: touches no memory of this process, which is never the target of its own signals.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
+
+/// The same through a pidfd, which cannot come to mean another process.
+pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<()> {
+    let info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: no siginfo is passed, and the descriptor is open.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) }).map(drop)
+}
+
+/// What the children that were waited for used.
+pub(crate) fn children_usage() -> libc::rusage {
+    // SAFETY: plain integers, for which zero is valid; the call fills them in and cannot fail on these arguments.
+    unsafe {
+        let mut usage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
+        usage
+    }
+}
+
+/// Changes a mount: `fd` itself if `path` is empty.
+pub(crate) fn mount_setattr(
+    fd: BorrowedFd<'_>,
+    path: &CStr,
+    recursive: bool,
+    set: u64,
+    propagation: c_ulong,
+) -> Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation,
+        userns_fd: 0,
+    };
+    let mut flags = libc::AT_EMPTY_PATH;
+    if recursive {
+        flags |= libc::AT_RECURSIVE;
+    }
+    set_attributes(fd, path, flags, &attributes)
+}
+
+fn set_attributes(fd: BorrowedFd<'_>, path: &CStr, flags: c_int, attributes: &libc::mount_attr) -> Result<()> {
+    // SAFETY: path and attributes outlive the call, which only reads them; the size is theirs.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            ptr::from_ref(attributes),
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Makes a detached mount show its files as other owners', by the maps of a user namespace.
+pub(crate) fn map_mount(fd: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::try_from(namespace.as_raw_fd()).map_err(|_| Errno::BADF)?,
+    };
+    set_attributes(fd, c"", libc::AT_EMPTY_PATH, &attributes)
+}
+
+/// Closes every descriptor from `first` on, or marks it to be closed by exec.
+pub(crate) fn close_from(first: RawFd, on_exec: bool) -> Result<()> {
+    let flags = if on_exec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
+    // SAFETY: called to close only before this program owns a descriptor above its standard streams.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, flags) }).map(drop)
+}
+
+/// Takes every capability out of the bounding set.
+pub(crate) fn clear_bounding_set() {
+    for capability in 0..64 {
+        // SAFETY: takes numbers only. The first that the kernel does not know is behind the last.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+            break;
+        }
+    }
+}
+
+/// Restricts this process by a Landlock ruleset, for good.
+pub(crate) fn landlock(ruleset: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: takes an open descriptor and no flags.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) }).map(drop)
+}
+
+/// Filters this process's system calls, for good.
+pub(crate) fn seccomp(program: &[Instruction]) -> Result<()> {
+    let mut filter: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|&Instruction { code, jt, jf, k }| libc::sock_filter { code, jt, jf, k })
+        .collect();
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: the program points to as many instructions as it says; the kernel copies and verifies them.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
+}
+
+/// The first version of the kernel's description of a counter; later fields default to zero.
+#[repr(C)]
+#[derive(Default)]
+struct CounterAttributes {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup: u32,
+    breakpoint: u32,
+    config1: u64,
+}
+
+/// Counts the CPU time of this process and all that it starts from now on, whoever waits for them.
+///
+/// A guest that ignores SIGCHLD hides its children from every other account. The flag to leave out the kernel is what
+/// makes this free for an ordinary user; the clock counts all the same.
+pub(crate) fn cpu_counter() -> Result<OwnedFd> {
+    const SOFTWARE: u32 = 1;
+    const TASK_CLOCK: u64 = 1;
+    const INHERIT: u64 = 1 << 1;
+    const EXCLUDE_KERNEL: u64 = 1 << 5;
+    const CLOEXEC: c_ulong = 1 << 3;
+    let attributes = CounterAttributes {
+        kind: SOFTWARE,
+        size: u32::try_from(size_of::<CounterAttributes>()).map_err(|_| Errno::INVAL)?,
+        config: TASK_CLOCK,
+        flags: INHERIT | EXCLUDE_KERNEL,
+        ..CounterAttributes::default()
+    };
+    // SAFETY: the attributes are read only and as long as they say. This process, any processor, no group.
+    own(unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, 0, -1, -1, CLOEXEC) })
+}
+
+/// Pointers to strings, with the null at the end that exec looks for.
+pub(crate) fn pointers(strings: &[std::ffi::CString]) -> Vec<*const c_char> {
+    let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
+    pointers.push(ptr::null());
+    pointers
+}
+
+/// Becomes another program; returns only if it cannot.
+pub(crate) fn exec(path: &CStr, args: &[*const c_char], env: &[*const c_char]) -> Errno {
+    debug_assert!(args.last().is_some_and(|last| last.is_null()));
+    debug_assert!(env.last().is_some_and(|last| last.is_null()));
+    // SAFETY: the only caller made both by `pointers`, of strings that it still holds.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    errno()
+}
+
+/// Ends this process at once, without what the C library does at exit.
+pub(crate) fn exit(code: c_int) -> ! {
+    // SAFETY: ends the process; nothing of this program waits to be run at exit.
+    unsafe { libc::_exit(code) }
+}
