@@ -26,6 +26,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Doctor(DoctorArgs),
+}
+
+/// Say what this machine and this user can enforce: layer by layer what is there, what is missing, and how to get it.
+///
+/// A command that does nothing is confined as any other would be, in a folder made for it that is removed again.
+///
+/// Exit code: 0 if the default confinement works, 1 if it does not.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print the same as one JSON object on one line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Run calls of a capsule, in order, and print one JSON line for each.
@@ -62,13 +75,14 @@ pub(crate) struct RunArgs {
 
     /// Let the capsule's processes use the network.
     ///
-    /// For now this changes nothing: only confinement can take the network away, and --unconfined leaves it open.
+    /// Without it they have an empty network of their own. Unconfined ones always can.
     #[arg(long)]
     pub(crate) network: bool,
 
     /// Run the capsule's processes without confinement: with all your rights, on all your files.
     ///
-    /// Confinement is not built yet, so at present this must be given.
+    /// Otherwise they see the system's programs, the workspace and a private /tmp, and nothing else of this machine.
+    /// `capsule doctor` says whether this machine can do that.
     #[arg(long)]
     pub(crate) unconfined: bool,
 
@@ -102,7 +116,7 @@ Exit code:
   128+n  ended by signal n (HUP, INT or TERM); the call in flight is reported as `cancelled`, later ones do not run
 
 Example, in a clone of this project:
-  capsule run --unconfined --allow python3 --allow-persistent example-capsules/dev-server start get logs stop";
+  capsule run --network --allow python3 --allow-persistent example-capsules/dev-server start get logs stop";
 
 #[cfg(test)]
 mod tests {
@@ -111,8 +125,10 @@ mod tests {
     use super::*;
 
     fn parse(line: &[&str]) -> Result<RunArgs, clap::Error> {
-        let Command::Run(args) = Cli::try_parse_from([&["capsule", "run"], line].concat())?.command;
-        Ok(args)
+        match Cli::try_parse_from([&["capsule", "run"], line].concat())?.command {
+            Command::Run(args) => Ok(args),
+            other @ Command::Doctor(_) => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
 //! (from CAPSULE to a component), `run` (the calls), `report` (the lines on standard output), `interrupt` (signals),
-//! `console` (standard error).
+//! `doctor` (what this machine can enforce), `console` (standard error).
 
 mod args;
 mod build_capsule;
@@ -10,6 +10,7 @@ mod cache_dir;
 mod call;
 mod capsule_file;
 mod console;
+mod doctor;
 mod interrupt;
 mod report;
 mod run;
@@ -17,12 +18,19 @@ mod user;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command};
+use args::{Cli, Command, RunArgs};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     console::init_logging(cli.verbose);
+    match cli.command {
+        Command::Run(args) => run(args),
+        Command::Doctor(args) => ExitCode::from(doctor::doctor(&args)),
+    }
+}
+
+fn run(args: RunArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -30,9 +38,7 @@ fn main() -> ExitCode {
             return ExitCode::from(run::FAILED);
         }
     };
-    let code = match cli.command {
-        Command::Run(args) => runtime.block_on(run::run(args)),
-    };
+    let code = runtime.block_on(run::run(args));
     // Not waited for: a guest that is still computing, or a write to a reader that does not read, would hold the exit
     // up. Processes do not depend on it: `run` has ended them before it returns.
     runtime.shutdown_background();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime};
-use capsule_host::sandbox::{Unconfined, Workspace, WorkspaceError};
+use capsule_host::sandbox::{Confined, LaunchError, Launcher, Policy, Unconfined, Workspace, WorkspaceError};
 use capsule_host::supervisor::{Limits, Principal, Registry, RegistryError};
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -53,11 +53,8 @@ pub(crate) async fn run(args: RunArgs) -> u8 {
 /// Why the command ended before it had made all its calls.
 #[derive(Debug, Error)]
 enum Failure {
-    #[error(
-        "confining a capsule's processes is not built yet, so they would run with all your rights; pass --unconfined \
-         to agree to that"
-    )]
-    Unconfined,
+    #[error("{0}; `capsule doctor` says what this machine lacks, --unconfined does without confinement")]
+    Confinement(LaunchError),
     #[error("--workspace: {0}")]
     Workspace(#[from] WorkspaceError),
     #[error(transparent)]
@@ -85,8 +82,9 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Unconfined | Self::Workspace(_) | Self::Capsule(_) => BAD_USAGE,
-            Self::Signals(_)
+            Self::Workspace(_) | Self::Capsule(_) => BAD_USAGE,
+            Self::Confinement(_)
+            | Self::Signals(_)
             | Self::Build(_)
             | Self::Built(_)
             | Self::Registry(_)
@@ -106,25 +104,16 @@ impl Failure {
 }
 
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
-    if !args.unconfined {
-        return Err(Failure::Unconfined);
-    }
     let workspace = Workspace::open(&args.workspace)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
+    let launcher = launcher(&args, &workspace)?;
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let (name, component) = tokio::select! {
         component = component(source) => component?,
         interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
     };
 
-    tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
-    let launcher = Unconfined::new();
-    let launcher = if args.allow_persistent {
-        launcher.allow_persistent()
-    } else {
-        launcher
-    };
-    let registry = Registry::new(Handle::current(), Arc::new(launcher), Limits::default())?;
+    let registry = Registry::new(Handle::current(), launcher, Limits::default())?;
     let session = Session {
         registry: registry.clone(),
         principal: Principal::Named(args.principal.unwrap_or_else(login_name)),
@@ -145,6 +134,23 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let ended = tokio::spawn(session.run()).await;
     registry.shutdown().await;
     ended.map_err(Failure::Panic)?
+}
+
+/// What starts the capsule's processes. Tried out at once: a machine that cannot confine is told of before anything is
+/// built or loaded.
+fn launcher(args: &RunArgs, workspace: &Workspace) -> Result<Arc<dyn Launcher>, Failure> {
+    if args.unconfined {
+        tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
+        let launcher = Unconfined::new();
+        return Ok(Arc::new(if args.allow_persistent {
+            launcher.allow_persistent()
+        } else {
+            launcher
+        }));
+    }
+    let launcher = Confined::new(Policy::new().network(args.network)).map_err(Failure::Confinement)?;
+    launcher.verify(workspace).map_err(Failure::Confinement)?;
+    Ok(Arc::new(launcher))
 }
 
 /// The component to run and the name that it suggests. Dropping the future ends a build.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{DEV_SERVER, Ended, GRANTED, Workspace, dev_server_file, finish, is_free};
+use crate::support::{DEV_SERVER, Ended, GRANTED, UNCONFINED, Workspace, dev_server_file, finish, is_free};
 
 /// The data of each line's result, after a look at its frame.
 #[track_caller]
@@ -19,10 +19,20 @@ fn data<const N: usize>(ended: &Ended, actions: [&str; N]) -> [Value; N] {
 
 #[test]
 fn the_main_job_from_a_crate_folder_in_one_command_line() {
+    main_job(GRANTED);
+}
+
+#[test]
+fn the_main_job_unconfined() {
+    main_job(UNCONFINED);
+}
+
+#[track_caller]
+fn main_job(grants: [&str; 4]) {
     let workspace = Workspace::new();
     workspace.write("hello.txt", "a page of the test\n");
     let calls = ["start", "get={\"path\":\"/hello.txt\"}", "logs", "stop"];
-    let ended = finish(workspace.run(GRANTED).arg(DEV_SERVER).args(calls));
+    let ended = finish(workspace.run(grants).arg(DEV_SERVER).args(calls));
     assert_eq!(ended.code, Some(0), "{ended:?}");
 
     let [start, get, logs, stop] = data(&ended, ["start", "get", "logs", "stop"]);
@@ -90,7 +100,8 @@ fn refusal(ended: &Ended, why: &str) {
 fn a_command_that_was_not_allowed_is_denied() {
     let workspace = Workspace::new();
     for grants in [
-        &["--unconfined"][..],
+        &[][..],
+        &["--allow", "python", "--allow-persistent"],
         &["--unconfined", "--allow", "python", "--allow-persistent"],
     ] {
         let ended = finish(workspace.run(grants).arg(dev_server_file()).arg("start"));
@@ -104,7 +115,7 @@ fn a_process_that_stays_is_denied_without_its_own_grant() {
     let workspace = Workspace::new();
     let ended = finish(
         workspace
-            .run(["--unconfined", "--allow", "python3"])
+            .run(["--network", "--allow", "python3"])
             .arg(dev_server_file())
             .arg("start"),
     );
@@ -116,10 +127,11 @@ fn a_process_that_stays_is_denied_without_its_own_grant() {
 fn a_program_that_cannot_be_executed_fails_the_call_by_its_reason() {
     let workspace = Workspace::new();
     let file = dev_server_file();
+    // Confined, such a folder would not be seen at all.
     let programs = Workspace::new();
     let ended = finish(
         workspace
-            .run(GRANTED)
+            .run(UNCONFINED)
             .env("PATH", programs.path())
             .arg(&file)
             .arg("start"),
@@ -129,7 +141,7 @@ fn a_program_that_cannot_be_executed_fails_the_call_by_its_reason() {
     programs.write("python3", "not executable");
     let ended = finish(
         workspace
-            .run(GRANTED)
+            .run(UNCONFINED)
             .env("PATH", programs.path())
             .arg(&file)
             .arg("start"),

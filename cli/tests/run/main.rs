@@ -1,4 +1,4 @@
-//! `capsule run` from the outside: the real binary, real capsules, real processes.
+//! The `capsule` command from the outside: the real binary, real capsules, real processes.
 //!
 //! `cfg(test)` always holds here. It is written so that clippy knows these modules, helpers too, for tests.
 
@@ -6,6 +6,8 @@
 mod build;
 #[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod confinement;
 #[cfg(test)]
 mod ending;
 #[cfg(test)]

@@ -18,8 +18,12 @@ use tempfile::TempDir;
 /// The crate folder of the example capsule.
 pub(crate) const DEV_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../example-capsules/dev-server");
 
-/// Every grant that the example capsule needs.
-pub(crate) const GRANTED: [&str; 4] = ["--unconfined", "--allow", "python3", "--allow-persistent"];
+/// Every grant that the example capsule needs. The server and who fetches its pages are confined each on its own, so they
+/// meet on the host's network.
+pub(crate) const GRANTED: [&str; 4] = ["--network", "--allow", "python3", "--allow-persistent"];
+
+/// The same, for processes that are not confined.
+pub(crate) const UNCONFINED: [&str; 4] = ["--unconfined", "--allow", "python3", "--allow-persistent"];
 
 /// No test waits longer than this for something that must happen; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -133,6 +137,48 @@ pub(crate) fn dev_server_file() -> PathBuf {
         .clone()
 }
 
+/// Says what a test lacks here. A machine that must have all fails.
+pub(crate) fn skip(lacks: &str) {
+    assert!(std::env::var_os("CAPSULE_REQUIRE_ALL").is_none(), "missing: {lacks}");
+    eprintln!("skipped: {lacks}");
+}
+
+/// `inner` for somebody who may have no user namespace, and is no root that would need none; nothing where that cannot be
+/// arranged, which is said.
+pub(crate) fn without_user_namespaces(inner: &Command) -> Option<Command> {
+    let outer = || {
+        let mut unshare = command("unshare");
+        unshare.args([
+            "--user",
+            "--map-user=1000",
+            "--map-group=1000",
+            "--keep-caps",
+            "sh",
+            "-c",
+        ]);
+        unshare.args(["echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"", "sh"]);
+        unshare
+    };
+    if !outer().arg("true").status().is_ok_and(|status| status.success()) {
+        skip("unshare of util-linux, and a user namespace to take namespaces away in");
+        return None;
+    }
+    Some(within(outer(), inner))
+}
+
+/// `outer` with `inner` as its last arguments.
+pub(crate) fn within(mut outer: Command, inner: &Command) -> Command {
+    outer.arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer.stdin(Stdio::null());
+    outer
+}
+
 #[expect(clippy::disallowed_methods, reason = "the command under test is a program")]
 pub(crate) fn command(program: &str) -> Command {
     Command::new(program)
@@ -151,7 +197,7 @@ pub(crate) fn finish(command: &mut Command) -> Ended {
     ended(command.output().unwrap())
 }
 
-fn ended(output: Output) -> Ended {
+pub(crate) fn ended(output: Output) -> Ended {
     let stdout = String::from_utf8(output.stdout).unwrap();
     Ended {
         lines: stdout

@@ -15,14 +15,6 @@ fn refuses(arguments: &[&str], hints: &[&str]) {
 }
 
 #[test]
-fn without_unconfined_it_refuses_and_says_why() {
-    refuses(
-        &["--allow", "python3", DEV_SERVER, "start"],
-        &["not built yet", "pass --unconfined"],
-    );
-}
-
-#[test]
 fn every_call_is_checked_before_the_first_one_runs() {
     refuses(
         &["--unconfined", DEV_SERVER, "start", "get={\"path\":"],

@@ -1,19 +1,21 @@
-//! A child of the host, held by pidfd.
+//! A tree of processes under an init, held by init's pidfd.
 //!
-//! The number of a process may be used again once it was reaped. So nobody but this type reaps, and every signal goes out
-//! before that: the group is named by the number that the unreaped leader (also as a zombie) keeps from being reused.
+//! The number of a process may be used again once it was reaped, so no number is ever signalled: init, which alone reaps
+//! the command, sends the signals, and the host asks it to. What ends the tree without fail is the end of the channel.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open, pidfd_send_signal,
-    waitid,
-};
+use capsule_init::{Command, Exit, Report, Target};
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::channel::Channel;
 use super::readiness;
+use super::usage::{Meter, Usage};
 
 /// How a command ended, as the kernel reports it: exactly one of the two is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,103 +24,133 @@ pub(crate) struct RawExit {
     pub(crate) signal: Option<i32>,
 }
 
-/// The leader of a process group that the host started. Dropping it unreaped kills the group and reaps the leader.
+/// A command and everything that it started. Dropping it unreaped kills the tree and reaps its init.
 #[derive(Debug)]
 pub(crate) struct Child {
-    pid: Pid,
-    pidfd: AsyncFd<OwnedFd>,
+    channel: Channel,
+    init: AsyncFd<OwnedFd>,
+    meter: Arc<Meter>,
     reaped: bool,
 }
 
 impl Child {
-    /// Takes charge of a child that was just started and that nobody has waited for.
-    ///
-    /// Needs a tokio runtime with its I/O driver. On failure the child is killed and reaped: nothing half-done remains.
-    pub(crate) fn adopt(child: &mut std::process::Child) -> io::Result<Self> {
-        let opened = i32::try_from(child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| io::Error::other("the kernel gave an impossible pid"))
-            .and_then(|pid| Ok((pid, pidfd_open(pid, PidfdFlags::empty())?)))
-            .and_then(|(pid, fd)| Ok((pid, readiness::watch(fd, Interest::READABLE)?)));
-        match opened {
-            Ok((pid, pidfd)) => Ok(Self {
-                pid,
-                pidfd,
+    /// Needs a tokio runtime with its I/O driver. Where that is full the tree is ended.
+    pub(crate) fn new(channel: Channel, init: OwnedFd, meter: Meter) -> io::Result<Self> {
+        let held = init.try_clone()?;
+        match readiness::watch(init, Interest::READABLE) {
+            Ok(init) => Ok(Self {
+                channel,
+                init,
+                meter: Arc::new(meter),
                 reaped: false,
             }),
             Err(error) => {
-                // Not yet reaped, so the number is still the child's own.
-                drop(child.kill());
-                drop(child.wait());
+                channel.cut();
+                reap(&held)?;
                 Err(error)
             }
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
+    /// What the tree uses, also for those that do not own the child.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
-    /// Completes once the command has ended. Reaps nothing, and may be dropped and called again.
+    /// Completes once every process of the tree has ended. Reaps nothing, and may be dropped and called again.
     pub(crate) async fn exited(&self) -> io::Result<()> {
         // The pidfd stays readable for good: the readiness is not cleared.
-        self.pidfd.readable().await.map(drop)
+        self.init.readable().await.map(drop)
     }
 
-    /// Signals the command's process group.
-    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
-        if self.reaped {
+    /// Has the command's process group, or the whole tree, signalled. Does nothing to a tree that has ended.
+    pub(crate) fn signal(&self, target: Target, signal: Signal) -> io::Result<()> {
+        let Ok(signal) = u8::try_from(signal.as_raw()) else {
             return Ok(());
-        }
-        match kill_process_group(self.pid, signal) {
-            // The command joined another group of its session and left its own one empty.
-            Err(rustix::io::Errno::SRCH) => match pidfd_send_signal(self.pidfd.get_ref(), signal) {
-                Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-                Err(error) => Err(error.into()),
-            },
-            Err(error) => Err(error.into()),
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Kills the command and its group.
-    pub(crate) fn kill(&self) {
-        if self.reaped {
-            return;
-        }
-        // Both: the command may have left its group. Neither call can fail on a child of ours that is not reaped in a
-        // way that something could be done about.
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        let _ = pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL);
-    }
-
-    /// Ends what the command left in its group and reaps the command. Blocks only if the command is still alive.
-    pub(crate) fn reap(&mut self) -> io::Result<RawExit> {
-        self.kill();
-        let exit = loop {
-            match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), WaitIdOptions::EXITED) {
-                Ok(Some(status)) => break raw_exit(&status),
-                Ok(None) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
         };
+        match self.channel.command(Command { target, signal }) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Kills the tree.
+    pub(crate) fn kill(&self) {
+        self.channel.cut();
+    }
+
+    /// Waits for the end of the tree on this thread, and says how the command ended.
+    pub(crate) fn finish(&mut self) -> io::Result<RawExit> {
+        let report = self.channel.receive()?;
+        self.conclude(report)
+    }
+
+    /// Kills what is left of the tree, waits for its end, and says how the command ended.
+    pub(crate) fn reap(&mut self) -> io::Result<RawExit> {
+        self.channel.cut();
+        // Init's last word, or its silence: in both cases it is about to be gone.
+        let report = self.channel.receive().unwrap_or(None);
+        self.conclude(report)
+    }
+
+    fn conclude(&mut self, report: Option<(Report, Vec<OwnedFd>)>) -> io::Result<RawExit> {
+        let exit = match report {
+            Some((Report::Exited(exit), _)) => Some(exit),
+            _ => None,
+        };
+        reap(self.init.get_ref())?;
         self.reaped = true;
-        Ok(exit)
+        self.meter.finish(exit.as_ref().map(usage));
+        Ok(exit.map_or(KILLED_WITH_INIT, |exit| raw_exit(exit.status)))
     }
 }
 
-fn raw_exit(status: &WaitIdStatus) -> RawExit {
-    RawExit {
-        code: status.exit_status(),
-        signal: status.terminating_signal(),
+/// Somebody killed init (the kernel, out of memory), and the kernel then killed its tree.
+const KILLED_WITH_INIT: RawExit = RawExit {
+    code: None,
+    signal: Some(Signal::KILL.as_raw()),
+};
+
+fn usage(exit: &Exit) -> Usage {
+    Usage {
+        cpu: Some(Duration::from_micros(
+            exit.user_micros.saturating_add(exit.system_micros),
+        )),
+        peak_bytes: Some(exit.peak_bytes),
+    }
+}
+
+fn raw_exit(status: i32) -> RawExit {
+    // The layout that `waitpid` has on Linux: a signal in the low seven bits, or none and a code in the next eight.
+    let signal = status & 0x7f;
+    if signal == 0 {
+        RawExit {
+            code: Some((status >> 8) & 0xff),
+            signal: None,
+        }
+    } else {
+        RawExit {
+            code: None,
+            signal: Some(signal),
+        }
+    }
+}
+
+fn reap(init: &OwnedFd) -> io::Result<()> {
+    loop {
+        match waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED) {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
-            // Only where a task was torn down with its runtime. The wait is short: the command was just killed.
+            // Only where a task was torn down with its runtime, or a launch was given up. The wait is short: the tree
+            // was just killed.
             drop(self.reap());
         }
     }

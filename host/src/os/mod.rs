@@ -4,8 +4,20 @@
 //! and directories instead of descriptors and numbers. The calls come from `rustix`, which has all of them in safe form
 //! (pidfds, and a `waitid` that keeps real-time signal numbers).
 
+#[cfg(target_os = "linux")]
+pub(crate) mod channel;
+#[cfg(target_os = "linux")]
 pub(crate) mod child;
+#[cfg(target_os = "linux")]
 pub(crate) mod directory;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+pub(crate) mod init;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
-pub(crate) mod spawn;
+pub(crate) mod tree;
+pub(crate) mod usage;
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::{child, directory, init};

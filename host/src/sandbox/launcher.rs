@@ -5,12 +5,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::Workspace;
+use super::limits::{Enforcements, ResourceLimits};
+use super::missing::Missing;
 use crate::os::child::Child;
-use crate::os::spawn::Started;
+use crate::os::init::Started;
 
 /// Starts commands, in whatever confinement it stands for.
 pub trait Launcher: fmt::Debug + Send + Sync + 'static {
-    /// Starts a command as the leader of its own process group.
+    /// Starts a command as the leader of its own session and process group.
     ///
     /// Called on a thread that may block, inside the registry's tokio runtime.
     ///
@@ -20,6 +22,11 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
 
     /// Whether a process that no instance holds may be started (`spawn-persistent`; contract S10 and B2).
     fn supports_persistent(&self) -> bool;
+
+    /// How it holds each resource limit (contract R1). By default none, so that a request for one is refused.
+    fn enforcements(&self) -> Enforcements {
+        Enforcements::default()
+    }
 }
 
 /// What to start. Made by the registry from a request that was checked and allowed.
@@ -29,11 +36,13 @@ pub struct Launch {
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) workspace: Workspace,
-    pub(crate) cwd: OwnedFd,
+    /// Relative to the workspace.
+    pub(crate) cwd: String,
     pub(crate) stdin: bool,
+    pub(crate) limits: ResourceLimits,
 }
 
-/// A command that runs. Dropping it ends the command and its group.
+/// A command that runs. Dropping it ends the command's tree.
 #[derive(Debug)]
 pub struct Launched {
     pub(crate) child: Child,
@@ -72,6 +81,15 @@ pub enum LaunchError {
     /// The program may be executed and cannot be.
     #[error("cannot be executed: {0}")]
     ExecFailed(String),
+    /// The working directory is not there any more, or leads out of the workspace by now (contract S3).
+    #[error("the working directory changed meanwhile")]
+    WorkingDirectory {
+        /// It leads out.
+        escape: bool,
+    },
+    /// The confinement could not be made; names the layer, the reason and the remedy.
+    #[error("the command could not be confined: {0}")]
+    Confinement(Missing),
     /// The host ran out of something.
     #[error("the host could not start a process: {0}")]
     Host(#[source] io::Error),

@@ -3,13 +3,26 @@
 //! [`Launcher`] is the one interface behind which confinement lives; [`Unconfined`] is the launcher for hosts that say
 //! explicitly that their children need none.
 
+mod confined;
 mod environment;
+#[cfg_attr(not(target_os = "linux"), path = "filter_elsewhere.rs")]
+mod filter;
 mod launcher;
+mod limits;
+mod missing;
+mod policy;
+mod probe;
 mod program;
+mod start;
 mod unconfined;
 mod workspace;
 
+pub use confined::Confined;
 pub use launcher::{Launch, LaunchError, Launched, Launcher};
+pub use limits::{Enforcement, Enforcements, ResourceLimits};
+pub use missing::Missing;
+pub use policy::Policy;
+pub use probe::{Cgroup, Confinement, Layer, RunsAs, State};
 pub use unconfined::Unconfined;
 pub(crate) use workspace::CwdError;
 pub use workspace::{Workspace, WorkspaceError};

@@ -2,16 +2,19 @@
 
 use super::environment::Environment;
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
-use super::program;
-use crate::os::spawn::{Program, StartError, start};
+use super::limits::{Enforcement, Enforcements};
+use super::start::{self, Hold};
+use crate::os::init::Init;
 
-/// Starts commands with all rights of the host, each as the leader of its own process group.
+/// Starts commands with all rights of the host.
 ///
 /// An embedder has to choose this by name: it stands for no protection at all, apart from the environment, which holds
-/// only what contract S2 lists. Ending a process ends its group; what left the group lives on.
-#[derive(Clone, Debug)]
+/// only what contract S2 lists. A process is still its whole tree: an init ends what a command leaves behind, and ends
+/// everything when the host dies.
+#[derive(Debug)]
 pub struct Unconfined {
     environment: Environment,
+    init: Init,
     persistent: bool,
 }
 
@@ -25,11 +28,12 @@ impl Unconfined {
     pub fn new() -> Self {
         Self {
             environment: Environment::of_host(),
+            init: Init::embedded(),
             persistent: false,
         }
     }
 
-    /// Also starts processes that no instance holds. Said apart because nothing contains what those leave behind.
+    /// Also starts processes that no instance holds. Said apart because nothing keeps those from the rest of the system.
     #[must_use]
     pub fn allow_persistent(mut self) -> Self {
         self.persistent = true;
@@ -39,32 +43,28 @@ impl Unconfined {
 
 impl Launcher for Unconfined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
-        let Launch {
-            cmd,
-            args,
-            env,
-            workspace,
-            cwd,
-            stdin,
-        } = launch;
-        let path = program::find(&cmd, self.environment.path(), workspace.path())?;
-        let env = self.environment.for_child(env);
-        let program = Program {
-            path,
-            arg0: cmd.clone(),
-            args,
-            env,
-            cwd,
-            stdin,
+        let limits = launch.limits.for_each_process();
+        let hold = Hold {
+            confinement: None,
+            landlock: None,
+            seccomp: Vec::new(),
+            limits,
         };
-        match start(program) {
-            Ok(started) => Ok(started.into()),
-            Err(StartError::Host(error)) => Err(LaunchError::Host(error)),
-            Err(StartError::Exec(error)) => Err(program::exec_error(&cmd, &error)),
-        }
+        start::start(&self.init, &self.environment, launch, hold)
     }
 
     fn supports_persistent(&self) -> bool {
         self.persistent
+    }
+
+    fn enforcements(&self) -> Enforcements {
+        Enforcements {
+            // What is written to a tmpfs or a memfd belongs to nobody whom one could look at.
+            memory: None,
+            cpu: Some(Enforcement::Sampled),
+            // The kernel counts a user's processes, and the user here is the host's own.
+            pids: None,
+            open_files: Some(Enforcement::PerProcess),
+        }
     }
 }

@@ -71,6 +71,10 @@ impl Workspace {
         &self.0.path
     }
 
+    pub(crate) fn handle(&self) -> &OwnedFd {
+        &self.0.handle
+    }
+
     /// Opens the directory that `cwd` names beneath the workspace, and the workspace itself without one.
     pub(crate) fn resolve(&self, cwd: Option<&str>) -> Result<OwnedFd, CwdError> {
         let cwd = cwd.unwrap_or(".");

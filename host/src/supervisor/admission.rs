@@ -1,13 +1,11 @@
 //! From a request to a running command: the checks in the order of contract S4, then the quotas, then the launch.
 
-use std::os::fd::OwnedFd;
-
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::registry::{Ask, Gate, Inner};
 use super::request::{SpawnRequest, Tier};
 use super::{Error, Principal};
-use crate::sandbox::{CwdError, Launch, Launched, Workspace};
+use crate::sandbox::{CwdError, Launch, Launched, ResourceLimits, Workspace};
 
 /// A command that runs and is not supervised yet. Dropping it ends the command, then gives the permits back.
 pub(crate) struct Fresh<P> {
@@ -18,7 +16,7 @@ pub(crate) struct Fresh<P> {
 }
 
 impl Inner {
-    /// Everything that can refuse a request without any trace of it. Returns the working directory, open.
+    /// Everything that can refuse a request without any trace of it. Returns the limits of what may be started.
     pub(crate) fn admit(
         &self,
         request: &SpawnRequest,
@@ -26,7 +24,7 @@ impl Inner {
         workspace: &Workspace,
         gate: &mut dyn Gate,
         tier: Tier,
-    ) -> Result<OwnedFd, Error> {
+    ) -> Result<ResourceLimits, Error> {
         if !gate.allows(Ask::Process) {
             return Err(Error::CapabilityDenied);
         }
@@ -34,7 +32,8 @@ impl Inner {
         if !gate.allows(Ask::Command(request.view())) {
             return Err(Error::CapabilityDenied);
         }
-        let cwd = workspace.resolve(request.cwd.as_deref()).map_err(|error| match error {
+        // Only for the answer: the launch resolves it again, where the command starts.
+        workspace.resolve(request.cwd.as_deref()).map_err(|error| match error {
             CwdError::Escape => Error::BoundaryEscape,
             CwdError::Missing => Error::InvalidInput("cwd is no directory in the workspace".into()),
             CwdError::Host(errno) => Error::Host(format!("could not look for cwd: {errno}")),
@@ -47,12 +46,7 @@ impl Inner {
                 return Err(Error::PersistUnsupported);
             }
         }
-        if request.wants_limits() {
-            return Err(Error::LimitUnenforceable(
-                "this host enforces no resource limits".into(),
-            ));
-        }
-        Ok(cwd)
+        self.limits.resources(request.limits, self.launcher.enforcements())
     }
 
     /// Starts the command. Dropped half-way, it ends what was started.

@@ -66,6 +66,11 @@ impl From<LaunchError> for Error {
             LaunchError::NotFound(what) => Self::NotFound(what),
             LaunchError::PermissionDenied(what) => Self::PermissionDenied(what),
             LaunchError::ExecFailed(what) => Self::ExecFailed(what),
+            LaunchError::WorkingDirectory { escape: true } => Self::BoundaryEscape,
+            LaunchError::WorkingDirectory { escape: false } => {
+                Self::InvalidInput("cwd is no directory in the workspace".into())
+            }
+            LaunchError::Confinement(what) => Self::Host(format!("confinement: {what}")),
             LaunchError::Host(error) => Self::Host(format!("could not start a process: {error}")),
         }
     }

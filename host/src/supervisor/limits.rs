@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::Error;
+use crate::sandbox::{Enforcement, Enforcements, ResourceLimits};
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -65,6 +68,12 @@ pub struct Limits {
     pub retention_max: Duration,
     /// How long a pipe that something outside of an ended process still holds is kept open once it is empty. 1 second.
     pub drain_time: Duration,
+    /// Resource limits of a process that asks for none. None.
+    pub resource_defaults: ResourceLimits,
+    /// The highest resource limits: a request above one gets that one, and one without gets it too. None.
+    pub resource_ceilings: ResourceLimits,
+    /// Refuses resource limits that are held by looking at the tree again and again, and not by the kernel. Not set.
+    pub strict_resource_limits: bool,
 }
 
 impl Default for Limits {
@@ -91,6 +100,9 @@ impl Default for Limits {
             retention_default: Duration::from_secs(5 * 60),
             retention_max: Duration::from_secs(60 * 60),
             drain_time: Duration::from_secs(1),
+            resource_defaults: ResourceLimits::default(),
+            resource_ceilings: ResourceLimits::default(),
+            strict_resource_limits: false,
         }
     }
 }
@@ -119,6 +131,45 @@ impl Limits {
         asked.unwrap_or(self.idle_default).min(self.lifetime_max).min(LONGEST)
     }
 
+    /// The resource limits of a process that asked for `asked`, where all of them can be held (contract R1).
+    pub(crate) fn resources(&self, asked: Option<ResourceLimits>, held: Enforcements) -> Result<ResourceLimits, Error> {
+        let asked = asked.unwrap_or_default();
+        let (defaults, ceilings) = (self.resource_defaults, self.resource_ceilings);
+        let limits = ResourceLimits {
+            max_memory_bytes: limit(
+                asked.max_memory_bytes,
+                defaults.max_memory_bytes,
+                ceilings.max_memory_bytes,
+            ),
+            max_cpu_secs: limit(asked.max_cpu_secs, defaults.max_cpu_secs, ceilings.max_cpu_secs),
+            max_pids: limit(asked.max_pids, defaults.max_pids, ceilings.max_pids),
+            max_open_files: limit(asked.max_open_files, defaults.max_open_files, ceilings.max_open_files),
+        };
+        let each = [
+            ("max-memory-bytes", limits.max_memory_bytes, held.memory),
+            ("max-cpu-secs", limits.max_cpu_secs, held.cpu),
+            ("max-pids", limits.max_pids.map(u64::from), held.pids),
+            ("max-open-files", limits.max_open_files.map(u64::from), held.open_files),
+        ];
+        for (name, value, held) in each {
+            match (value, held) {
+                (Some(0), _) => return Err(Error::InvalidInput(format!("{name} is 0: nothing could run"))),
+                (Some(_), None) => {
+                    return Err(Error::LimitUnenforceable(format!(
+                        "{name}: nothing holds it on this host"
+                    )));
+                }
+                (Some(_), Some(Enforcement::Sampled)) if self.strict_resource_limits => {
+                    return Err(Error::LimitUnenforceable(format!(
+                        "{name}: the kernel does not hold it here"
+                    )));
+                }
+                (None | Some(_), _) => {}
+            }
+        }
+        Ok(limits)
+    }
+
     pub(crate) fn drain(&self) -> Duration {
         self.drain_time.min(LONGEST)
     }
@@ -131,9 +182,86 @@ impl Limits {
     }
 }
 
+/// What was asked for, or else the default, and never above the ceiling.
+fn limit<T: Copy + Ord>(asked: Option<T>, default: Option<T>, ceiling: Option<T>) -> Option<T> {
+    let wanted = asked.or(default);
+    match (wanted, ceiling) {
+        (Some(wanted), Some(ceiling)) => Some(wanted.min(ceiling)),
+        (wanted, ceiling) => wanted.or(ceiling),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HELD: Enforcements = Enforcements {
+        memory: Some(Enforcement::Sampled),
+        cpu: Some(Enforcement::Kernel),
+        pids: None,
+        open_files: Some(Enforcement::PerProcess),
+    };
+
+    #[test]
+    fn r1_a_limit_is_clamped_to_its_ceiling_and_held_or_refused() {
+        let ceilings = ResourceLimits {
+            max_cpu_secs: Some(10),
+            ..ResourceLimits::default()
+        };
+        let defaults = ResourceLimits {
+            max_open_files: Some(64),
+            ..ResourceLimits::default()
+        };
+        let limits = Limits {
+            resource_ceilings: ceilings,
+            resource_defaults: defaults,
+            ..Limits::default()
+        };
+        let expected = ResourceLimits {
+            max_cpu_secs: Some(10),
+            max_open_files: Some(64),
+            ..ResourceLimits::default()
+        };
+        assert_eq!(limits.resources(None, HELD), Ok(expected));
+        let asked = ResourceLimits {
+            max_cpu_secs: Some(99),
+            max_memory_bytes: Some(1),
+            ..ResourceLimits::default()
+        };
+        assert_eq!(
+            limits.resources(Some(asked), HELD),
+            Ok(ResourceLimits {
+                max_memory_bytes: Some(1),
+                ..expected
+            })
+        );
+
+        let pids = ResourceLimits {
+            max_pids: Some(1),
+            ..ResourceLimits::default()
+        };
+        assert!(matches!(
+            limits.resources(Some(pids), HELD),
+            Err(Error::LimitUnenforceable(_))
+        ));
+        let none = ResourceLimits {
+            max_memory_bytes: Some(0),
+            ..ResourceLimits::default()
+        };
+        assert!(matches!(
+            limits.resources(Some(none), HELD),
+            Err(Error::InvalidInput(_))
+        ));
+        let strict = Limits {
+            strict_resource_limits: true,
+            ..limits
+        };
+        assert!(matches!(
+            strict.resources(Some(asked), HELD),
+            Err(Error::LimitUnenforceable(_))
+        ));
+        assert!(strict.resources(Some(ceilings), HELD).is_ok());
+    }
 
     #[test]
     fn l5_ring_sizes_are_clamped() {

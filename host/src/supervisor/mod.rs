@@ -65,11 +65,12 @@ mod request;
 mod scope;
 mod types;
 
+pub use crate::sandbox::ResourceLimits;
 pub use error::Error;
 pub use id::ProcessId;
 pub use limits::Limits;
 pub use log::ring::Overflow;
 pub use registry::{Ask, Gate, Registry, RegistryError};
-pub use request::{CommandView, RESERVED_ENV, ResourceLimits, SpawnRequest};
+pub use request::{CommandView, RESERVED_ENV, SpawnRequest};
 pub use scope::Scope;
 pub use types::{ExitInfo, LogChunk, LogStream, Logs, Owner, Phase, Principal, ProcessInfo, RunOutput, Signal};

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{Error, Limits, Overflow};
+use crate::sandbox::ResourceLimits;
 
 const CMD_MAX: usize = 4 * 1024;
 const ENV_ENTRIES_MAX: usize = 256;
@@ -87,19 +88,6 @@ pub struct SpawnRequest {
     pub exit_retention: Option<Duration>,
 }
 
-/// Resource limits of a process (contract R1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ResourceLimits {
-    /// Memory of the whole tree, in bytes.
-    pub max_memory_bytes: Option<u64>,
-    /// Processor time of the whole tree, in seconds.
-    pub max_cpu_secs: Option<u64>,
-    /// Processes and threads of the whole tree.
-    pub max_pids: Option<u32>,
-    /// Open files of each process.
-    pub max_open_files: Option<u32>,
-}
-
 /// The ways of owning a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
@@ -165,11 +153,6 @@ impl SpawnRequest {
             }
         }
         Ok(())
-    }
-
-    /// Whether any resource limit is asked for.
-    pub(crate) fn wants_limits(&self) -> bool {
-        self.limits.is_some_and(|limits| limits != ResourceLimits::default())
     }
 
     fn check_command(&self) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use super::registry::{Gate, Purse, Registry};
 use super::request::{SpawnRequest, Tier};
 use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, Phase, ProcessInfo, RunOutput, Signal};
 use super::{Error, Overflow, ProcessId};
-use crate::sandbox::{Launch, Workspace};
+use crate::sandbox::{Launch, ResourceLimits, Workspace};
 
 /// What one owner may do with its processes; another owner's cannot be named here.
 ///
@@ -84,7 +84,7 @@ impl Scope {
         gate: &mut dyn Gate,
     ) -> Result<RunOutput, Error> {
         let registry = &self.registry.0;
-        let cwd = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Captured)?;
+        let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Captured)?;
         let slot = self.table.purse.processes.take(1).ok_or(Error::Quota)?;
         // Nobody could write to it, and end of file must come.
         request.keep_stdin_open = false;
@@ -95,9 +95,9 @@ impl Scope {
             lifetime: None,
             idle: None,
             retention: None,
-            ..self.keep(&mut request)
+            ..self.keep(&mut request, limits)
         };
-        let launch = launch_of(request, workspace, cwd, keep.wants_stdin());
+        let launch = launch_of(request, workspace, &keep);
         let Fresh {
             launched,
             permits: slot,
@@ -121,8 +121,8 @@ impl Scope {
         gate: &mut dyn Gate,
     ) -> Result<ProcessId, Error> {
         let registry = &self.registry.0;
-        let cwd = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Persistent)?;
-        let keep = self.keep(&mut request);
+        let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Persistent)?;
+        let keep = self.keep(&mut request, limits);
         let purse = &self.table.purse;
         let slot = purse.processes.take(1).ok_or(Error::Quota)?;
         let permits = [
@@ -137,7 +137,7 @@ impl Scope {
         let label = text::label(request.label.as_deref(), &request.cmd);
         let command = text::command(&request.cmd, &request.args);
 
-        let launch = launch_of(request, workspace, cwd, keep.wants_stdin());
+        let launch = launch_of(request, workspace, &keep);
         let Fresh {
             launched,
             permits: (slot, permits),
@@ -336,7 +336,7 @@ impl Scope {
     }
 
     /// How a persistent process that asked for `request` is kept. Takes the prelude out of the request.
-    fn keep(&self, request: &mut SpawnRequest) -> Keep {
+    fn keep(&self, request: &mut SpawnRequest, resources: ResourceLimits) -> Keep {
         let limits = &self.registry.0.limits;
         Keep {
             ring: limits.ring_size(request.log_ring_bytes),
@@ -345,6 +345,7 @@ impl Scope {
             keep_stdin_open: request.keep_stdin_open,
             abandoned_writes_max: limits.abandoned_writes_max,
             ends_when_full: false,
+            limits: resources,
             lifetime: Some(limits.lifetime(request.max_lifetime)),
             idle: Some(limits.idle(request.idle_timeout)),
             retention: Some(limits.retention(request.exit_retention)),
@@ -369,11 +370,12 @@ impl Entry {
         let exit = process.exit();
         let now = Instant::now();
         let outputs = [&process.stdout, &process.stderr];
+        let usage = process.meter.usage();
         ProcessInfo {
             id: self.id.clone(),
             label: self.label.clone(),
             command: self.command.clone(),
-            os_pid: exit.is_none().then_some(process.os_pid),
+            os_pid: process.meter.os_pid().filter(|_| exit.is_none()),
             phase: if exit.is_some() { Phase::Exited } else { Phase::Running },
             exit,
             age: now.saturating_duration_since(process.started),
@@ -381,8 +383,8 @@ impl Entry {
             buffered_bytes: outputs.iter().map(|output| output.buffered() as u64).sum(),
             bytes_dropped: outputs.iter().map(|output| output.evicted()).sum(),
             stdin_open: process.stdin.is_open(),
-            cpu: None,
-            mem_bytes_peak: None,
+            cpu: usage.cpu,
+            mem_bytes_peak: usage.peak_bytes,
         }
     }
 }
@@ -410,14 +412,18 @@ impl Drop for Place {
     }
 }
 
-fn launch_of(request: SpawnRequest, workspace: &Workspace, cwd: std::os::fd::OwnedFd, stdin: bool) -> Launch {
-    let SpawnRequest { cmd, args, env, .. } = request;
+fn launch_of(request: SpawnRequest, workspace: &Workspace, keep: &Keep) -> Launch {
+    let SpawnRequest {
+        cmd, args, env, cwd, ..
+    } = request;
+    let cwd = cwd.unwrap_or_else(|| ".".into());
     Launch {
         cmd,
         args,
         env,
         workspace: workspace.clone(),
         cwd,
-        stdin,
+        stdin: keep.wants_stdin(),
+        limits: keep.limits,
     }
 }

@@ -93,9 +93,9 @@ pub struct ProcessInfo {
     pub bytes_dropped: u64,
     /// Whether `write_stdin` is accepted.
     pub stdin_open: bool,
-    /// Processor time; not measured yet.
+    /// Processor time of the tree; of the command alone where the kernel does not let the host count for more.
     pub cpu: Option<Duration>,
-    /// Peak memory in bytes; not measured yet.
+    /// Peak resident size in bytes: of the command while it runs, and at the end the largest of its tree.
     pub mem_bytes_peak: Option<u64>,
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use capsule_host::runtime::{CallError, Capsule, Grants, LoadOptions, Runtime};
-use capsule_host::sandbox::{Unconfined, Workspace};
+use capsule_host::runtime::{CallError, Capsule, Grants, LoadOptions, Runtime, RuntimeBuilder};
+use capsule_host::sandbox::{Confined, Launcher, Policy, Unconfined, Workspace};
 use capsule_host::supervisor::{Limits, Principal, Registry};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,14 +21,21 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Confined, as is the default everywhere.
     pub(crate) fn new() -> Self {
         Self::with(|runtime| runtime)
     }
 
-    pub(crate) fn with(
-        change: impl FnOnce(capsule_host::runtime::RuntimeBuilder) -> capsule_host::runtime::RuntimeBuilder,
-    ) -> Self {
-        let launcher = Arc::new(Unconfined::new().allow_persistent());
+    pub(crate) fn with(change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Self {
+        let launcher = Confined::new(Policy::new().network(true)).unwrap();
+        Self::over(Arc::new(launcher), change)
+    }
+
+    pub(crate) fn unconfined() -> Self {
+        Self::over(Arc::new(Unconfined::new().allow_persistent()), |runtime| runtime)
+    }
+
+    fn over(launcher: Arc<dyn Launcher>, change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Self {
         let registry = Registry::new(tokio::runtime::Handle::current(), launcher, Limits::default()).unwrap();
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
         let runtime = change(Runtime::builder(registry.clone()).cache_dir(Some(cache)))

@@ -1,14 +1,16 @@
 //! How a process ends and who learns of it when (X1 to X4, X7).
 //!
-//! X1 holds here for the command's process group; what leaves the group is the confinement's to hold.
+//! Unconfined: what only a namespace holds is the containment tests'.
 
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use capsule_host::supervisor::{Error, ExitInfo, LogStream, Overflow, Phase, SpawnRequest};
 
 use crate::harness::{
-    Host, breathe, cat, chunk, code, command, exit, follow, forever, lines, printed_pid, runs, sh, signalled, state,
-    until, watchdog,
+    Host, breathe, cat, chunk, code, exit, follow, forever, lines, printed_pid, runs, sh, signalled, state, until,
+    watchdog,
 };
 use crate::tail::numbers;
 
@@ -88,33 +90,41 @@ async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
     }
 }
 
-/// A daemon in a session of its own, which holds the pipes until the test ends it.
-fn with_a_daemon(script: &str) -> SpawnRequest {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x1_a_daemon_in_a_session_of_its_own_ends_with_the_command() {
+    let host = patient();
+    let scope = host.scope();
+    let script = "setsid sh -c 'trap \"\" TERM HUP INT; echo $$; touch up; while :; do sleep 1; done' & until [ -e up ]; do :; done; rm up; exit 3";
+    for _ in 0..20 {
+        let id = host.start(sh(script)).await;
+        let pid = printed_pid(&scope, &id).await;
+        assert_eq!(exit(&scope, &id).await, code(3));
+        assert!(!runs(pid), "it ended before the exit was seen");
+        scope.release(&id).await.expect("it has exited");
+    }
+}
+
+/// A command that goes on with `script` once the test has its streams: see [`hold`].
+fn with_an_outsider(script: &str) -> SpawnRequest {
     sh(&format!(
-        "setsid sh -c 'echo $$ >&2; touch up; exec sleep 100' & until [ -e up ]; do :; done; rm up; {script}"
+        "echo $$ > pid.new; mv pid.new pid; until [ -e held ]; do :; done; rm held; {script}"
     ))
 }
 
-/// Ends what the host does not hold; it would end by itself, but not soon.
-async fn end_daemon(host: &Host, pid: u32) {
-    assert!(runs(pid), "the daemon is outside of the command's group");
-    host.run(command("/bin/kill", &["-9", &pid.to_string()]))
-        .await
-        .expect("kill runs");
-}
-
-async fn daemon_pid(host: &Host, id: &str) -> u32 {
-    let scope = host.scope();
-    let mut pid = None;
-    until("the daemon is up", || {
-        let data = chunk(&scope, id, LogStream::Stderr, None, 99).data;
-        pid = String::from_utf8_lossy(&data)
-            .strip_suffix('\n')
-            .and_then(|text| text.parse().ok());
-        pid.is_some()
-    })
-    .await;
-    pid.expect("a pid")
+/// Opens streams of the command that runs, as its outsider: this test is in nobody's tree.
+async fn hold(host: &Host, streams: &[u32]) -> Vec<File> {
+    let path = host.dir().join("pid");
+    until("the command runs", || path.exists()).await;
+    let pid = std::fs::read_to_string(&path).expect("a pid");
+    std::fs::remove_file(&path).expect("it is there");
+    let open = |stream: &u32| {
+        let path = format!("/proc/{}/fd/{stream}", pid.trim());
+        let file = OpenOptions::new().read(*stream == 0).write(*stream != 0).open(path);
+        file.expect("a stream of the command")
+    };
+    let held = streams.iter().map(open).collect();
+    std::fs::write(host.dir().join("held"), "").expect("a file");
+    held
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,10 +135,10 @@ async fn x3_a_pipe_held_from_outside_is_given_up_after_the_drain_time() {
     let id = host
         .start(SpawnRequest {
             keep_stdin_open: true,
-            ..with_a_daemon("seq -f %07g 0 29999; read -r x; echo last; exit 6")
+            ..with_an_outsider("seq -f %07g 0 29999; read -r x; echo last; exit 6")
         })
         .await;
-    let daemon = daemon_pid(&host, &id).await;
+    let outside = hold(&host, &[1, 2]).await;
     until("the command waits", || {
         chunk(&scope, &id, OUT, None, u32::MAX).data.len() == 240_000
     })
@@ -142,7 +152,7 @@ async fn x3_a_pipe_held_from_outside_is_given_up_after_the_drain_time() {
     assert!(all.data == [numbers(0, 30_000).as_slice(), b"last\n"].concat());
     assert!(all.drained_eof);
     assert!(chunk(&scope, &id, LogStream::Stderr, None, 99).drained_eof);
-    end_daemon(&host, daemon).await;
+    drop(outside);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,15 +160,13 @@ async fn x3_a_captured_command_gives_up_a_pipe_held_from_outside_too() {
     const DRAIN: Duration = Duration::from_millis(300);
     let host = Host::with(|limits| limits.drain_time = DRAIN);
     let begun = Instant::now();
-    let output = host
-        .run(with_a_daemon("seq -f %07g 0 29999; exit 6"))
-        .await
-        .expect("it runs");
+    let running = host.run(with_an_outsider("seq -f %07g 0 29999; exit 6"));
+    let (output, outside) = tokio::join!(running, hold(&host, &[1, 2]));
+    let output = output.expect("it runs");
     assert!(begun.elapsed() >= DRAIN);
     assert_eq!(output.exit, code(6));
     assert!(output.stdout == numbers(0, 30_000));
-    let text = String::from_utf8_lossy(&output.stderr);
-    end_daemon(&host, text.trim().parse().expect("a pid")).await;
+    drop(outside);
 }
 
 /// The tail waits in the pipe, behind a ring that nobody empties, with an outsider at the other end.
@@ -168,7 +176,7 @@ async fn x3_a_full_ring_is_emptied_after_the_exit_whoever_holds_the_pipe() {
         let host = Host::with(|limits| limits.drain_time = Duration::from_millis(100));
         let scope = host.scope();
         let script = "seq -f %07g 0 7499; exit 6";
-        let request = if outside { with_a_daemon(script) } else { sh(script) };
+        let request = if outside { with_an_outsider(script) } else { sh(script) };
         let id = host
             .start(SpawnRequest {
                 overflow: Overflow::Backpressure,
@@ -176,10 +184,10 @@ async fn x3_a_full_ring_is_emptied_after_the_exit_whoever_holds_the_pipe() {
                 ..request
             })
             .await;
-        let daemon = if outside {
-            Some(daemon_pid(&host, &id).await)
+        let held = if outside {
+            hold(&host, &[1, 2]).await
         } else {
-            None
+            Vec::new()
         };
         assert_eq!(exit(&scope, &id).await, code(6));
         let info = scope.status(&id).expect("it is there");
@@ -189,9 +197,7 @@ async fn x3_a_full_ring_is_emptied_after_the_exit_whoever_holds_the_pipe() {
         let (all, dropped) = follow(&scope, &id, OUT, 1000).await;
         assert_eq!((all.len(), dropped), (60_000, 0));
         assert!(all == numbers(0, 7_500));
-        if let Some(daemon) = daemon {
-            end_daemon(&host, daemon).await;
-        }
+        drop(held);
     }
 }
 
@@ -229,12 +235,17 @@ async fn x1_x3_a_full_ring_with_a_writer_left_behind_ends_too() {
 async fn x3_an_outsider_that_goes_on_writing_does_not_hold_the_exit() {
     let host = Host::with(|limits| limits.drain_time = Duration::from_millis(200));
     let scope = host.scope();
-    let script = "setsid sh -c 'echo $$ >&2; touch up; for i in $(seq 3000); do echo x; sleep 0.02; done' & until [ -e up ]; do :; done; exit 6";
-    let id = host.start(sh(script)).await;
-    let daemon = daemon_pid(&host, &id).await;
+    let id = host.start(with_an_outsider("exit 6")).await;
+    let mut outside = hold(&host, &[1]).await.remove(0);
+    // Until the host closes its end.
+    let writing = tokio::spawn(async move {
+        while outside.write_all(b"x\n").is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
     assert_eq!(exit(&scope, &id).await, code(6));
     assert!(chunk(&scope, &id, OUT, None, u32::MAX).drained_eof);
-    end_daemon(&host, daemon).await;
+    watchdog(writing).await.expect("no panic");
 }
 
 /// N3's end of a write is the child's exit, whoever else holds the pipe.
@@ -242,14 +253,13 @@ async fn x3_an_outsider_that_goes_on_writing_does_not_hold_the_exit() {
 async fn n3_x1_a_stdin_held_from_outside_does_not_hold_the_writer() {
     let host = Host::new();
     let scope = host.scope();
-    let script = "setsid sh -c 'echo $$ >&2; exec >/dev/null 2>&1; touch up; exec sleep 100' <&0 & until [ -e up ]; do :; done; exec sleep 1000";
     let id = host
         .start(SpawnRequest {
             keep_stdin_open: true,
-            ..sh(script)
+            ..with_an_outsider("touch up; exec sleep 1000")
         })
         .await;
-    let daemon = daemon_pid(&host, &id).await;
+    let outside = hold(&host, &[0]).await;
     let ours = scope.clone();
     let write = ours.write_stdin(&id, vec![0; 1 << 20]);
     let ending = async {
@@ -263,7 +273,7 @@ async fn n3_x1_a_stdin_held_from_outside_does_not_hold_the_writer() {
     let (written, ended) = watchdog(async { tokio::join!(write, ending) }).await;
     assert_eq!((written, ended), (Err(Error::Closed), signalled(15)));
     assert!(!scope.status(&id).expect("there").stdin_open);
-    end_daemon(&host, daemon).await;
+    drop(outside);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -214,15 +214,7 @@ async fn r1_a_limit_that_cannot_be_held_refuses_the_spawn() {
             ..none
         },
         ResourceLimits {
-            max_cpu_secs: Some(100),
-            ..none
-        },
-        ResourceLimits {
             max_pids: Some(100),
-            ..none
-        },
-        ResourceLimits {
-            max_open_files: Some(100),
             ..none
         },
     ];

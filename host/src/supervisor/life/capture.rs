@@ -12,7 +12,8 @@ pub(crate) async fn run(process: Arc<Process>) -> Result<RunOutput, Error> {
     let process = Owned(process);
     let (exit, reason) = process.0.exited().await?;
     match reason {
-        Reason::SelfExit => {}
+        // A command that hit a limit has printed what it has printed, and its exit says that it was killed.
+        Reason::SelfExit | Reason::Ended(End::LimitMemory | End::LimitCpu) => {}
         Reason::Ended(End::Overflow) => return Err(Error::TooLarge),
         Reason::Ended(End::Stop | End::Lifetime | End::Idle | End::Shutdown | End::Abandoned) => {
             return Err(Error::Cancelled);

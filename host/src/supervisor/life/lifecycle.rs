@@ -30,6 +30,20 @@ pub(crate) enum End {
     Abandoned,
     /// It printed more than can be captured.
     Overflow,
+    /// Its tree used more memory than it may.
+    LimitMemory,
+    /// Its tree used more processor time than it may.
+    LimitCpu,
+}
+
+impl End {
+    /// Whether it stays, as exited, for its owner to see how it ended and what it printed.
+    const fn keeps_id(self) -> bool {
+        match self {
+            Self::LimitMemory | Self::LimitCpu => true,
+            Self::Stop | Self::Lifetime | Self::Idle | Self::Shutdown | Self::Abandoned | Self::Overflow => false,
+        }
+    }
 }
 
 /// Why a process ended.
@@ -185,6 +199,18 @@ impl Lifecycle {
                 vec![FreeSlot, Drain],
             ),
 
+            // Whoever is killed for a limit is stopped all the same: its id must go.
+            (State::Ending { end, kill_at: None }, Event::End { end: later, .. })
+                if end.keeps_id() && !later.keeps_id() =>
+            {
+                (
+                    State::Ending {
+                        end: later,
+                        kill_at: None,
+                    },
+                    vec![],
+                )
+            }
             // The first reason stands; the sooner end counts.
             (
                 State::Ending {
@@ -212,6 +238,13 @@ impl Lifecycle {
                 },
                 Event::Deadline,
             ) if kill_at <= now => (State::Ending { end, kill_at: None }, vec![Kill]),
+            (State::Ending { end, .. }, Event::Exited(exit)) if end.keeps_id() => (
+                State::Draining {
+                    exit,
+                    reason: Reason::Ended(end),
+                },
+                vec![FreeSlot, Drain],
+            ),
             // Nobody can read an output whose id is gone: there is nothing to wait for.
             (State::Ending { end, .. }, Event::Exited(exit)) => (
                 State::Gone {
@@ -270,7 +303,9 @@ impl Lifecycle {
 
     fn end(end: End, now: Instant, grace: Duration) -> (State, Vec<Action>) {
         match end {
-            End::Abandoned | End::Overflow => (State::Ending { end, kill_at: None }, vec![Action::Kill]),
+            End::Abandoned | End::Overflow | End::LimitMemory | End::LimitCpu => {
+                (State::Ending { end, kill_at: None }, vec![Action::Kill])
+            }
             End::Stop | End::Lifetime | End::Idle | End::Shutdown if grace.is_zero() => (
                 State::Ending { end, kill_at: None },
                 vec![Action::Terminate, Action::Kill],
@@ -378,6 +413,42 @@ mod tests {
     }
 
     #[test]
+    fn r2_a_process_killed_for_a_limit_stays_to_be_read() {
+        for end in [End::LimitMemory, End::LimitCpu] {
+            let (mut life, t) = process(60, 60, 60);
+            assert_eq!(
+                life.on(
+                    Event::End {
+                        end,
+                        grace: Duration::ZERO
+                    },
+                    t,
+                    t
+                ),
+                [Kill]
+            );
+            assert_eq!(life.on(Event::Exited(EXIT), t, t), [FreeSlot, Drain]);
+            assert_eq!(life.on(Event::Settled, t, t), [Publish]);
+            assert_eq!(life.exit(), Some((EXIT, Reason::Ended(end))));
+        }
+    }
+
+    #[test]
+    fn r2_k2_a_stop_overtakes_a_limit() {
+        let (mut life, t) = process(60, 60, 60);
+        life.on(
+            Event::End {
+                end: End::LimitCpu,
+                grace: Duration::ZERO,
+            },
+            t,
+            t,
+        );
+        assert_eq!(life.on(stop(5), t, t), []);
+        assert_eq!(life.on(Event::Exited(EXIT), t, t), [FreeSlot, Remove, Publish]);
+    }
+
+    #[test]
     fn t1_a_lifetime_ends_however_busy_the_process_is() {
         let (mut life, t) = process(5, 10, 60);
         assert_eq!(life.on(Event::Deadline, t + 9 * S, t + 9 * S), []);
@@ -421,6 +492,8 @@ mod tests {
             Just(End::Shutdown),
             Just(End::Abandoned),
             Just(End::Overflow),
+            Just(End::LimitMemory),
+            Just(End::LimitCpu),
         ];
         prop_oneof![
             (end, 0..4u32).prop_map(|(end, grace)| Event::End { end, grace: grace * S }),
@@ -473,7 +546,7 @@ mod tests {
             let actions = life.on(Event::End { end: End::Shutdown, grace: Duration::ZERO }, now, now);
             prop_assert!(!life.is_alive() || killed || actions.contains(&Kill));
             life.on(Event::Exited(EXIT), now, now);
-            prop_assert!(life.is_gone());
+            prop_assert!(life.is_gone(), "{:?}", life);
         }
     }
 }

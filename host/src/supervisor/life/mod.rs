@@ -4,5 +4,6 @@ pub(crate) mod capture;
 pub(crate) mod lifecycle;
 pub(crate) mod monitor;
 pub(crate) mod process;
+pub(crate) mod sampler;
 pub(crate) mod stdin;
 pub(crate) mod timers;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use capsule_init::Target;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +80,7 @@ impl Monitor {
             Action::Terminate => {
                 for signal in [Signal::Term, Signal::Cont] {
                     // A signal that cannot be sent is followed by KILL.
-                    drop(self.child.signal(signal.into()));
+                    drop(self.child.signal(Target::Tree, signal.into()));
                 }
             }
             Action::Kill => self.child.kill(),
@@ -109,7 +110,7 @@ impl Monitor {
         match request {
             Request::Signal { signal, reply } => {
                 let sent = if self.lifecycle.is_alive() {
-                    self.child.signal(signal.into())
+                    self.child.signal(Target::Group, signal.into())
                 } else {
                     Ok(())
                 };

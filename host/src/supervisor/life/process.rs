@@ -10,9 +10,11 @@ use tokio_util::task::TaskTracker;
 
 use super::lifecycle::{End, Lifecycle, Reason, Times};
 use super::monitor::{self, Monitor, Request};
+use super::sampler;
 use super::stdin::{self, Stdin};
 use super::timers::Timers;
-use crate::sandbox::Launched;
+use crate::os::usage::Meter;
+use crate::sandbox::{Launched, ResourceLimits};
 use crate::supervisor::log::output::Output;
 use crate::supervisor::log::reader;
 use crate::supervisor::quota::Permit;
@@ -28,7 +30,7 @@ pub(crate) struct Status {
 
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) os_pid: u32,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) started: Instant,
     pub(crate) stdout: Arc<Output>,
     pub(crate) stderr: Arc<Output>,
@@ -56,6 +58,7 @@ pub(crate) struct Keep {
     pub(crate) abandoned_writes_max: usize,
     /// A full ring ends the process, because what comes after it cannot be captured.
     pub(crate) ends_when_full: bool,
+    pub(crate) limits: ResourceLimits,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) retention: Option<Duration>,
@@ -116,7 +119,7 @@ impl Process {
         let (status_sender, status) = watch::channel(Status::default());
         let (requests, inbox) = mpsc::unbounded_channel();
         let process = Arc::new(Self {
-            os_pid: child.pid(),
+            meter: Arc::clone(child.meter()),
             started,
             stdout,
             stderr,
@@ -131,6 +134,9 @@ impl Process {
         }
         if let Some(pipe) = stdin_pipe {
             spawn(tasks, stdin::run(Arc::clone(&process.stdin), pipe));
+        }
+        if sampler::is_wanted(&keep.limits) {
+            spawn(tasks, sampler::run(Arc::clone(&process), keep.limits));
         }
         let times = Times {
             lifetime_end: keep.lifetime.map(|lifetime| started + lifetime),

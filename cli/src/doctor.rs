@@ -1,0 +1,248 @@
+//! `capsule doctor`: what this machine has of the default confinement, for a person or as one JSON object.
+//!
+//! The facts are [`Confinement`]'s; here they are only put into words.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, RunsAs, State};
+use serde::Serialize;
+
+use crate::args::DoctorArgs;
+use crate::run::{FAILED, SUCCEEDED};
+use crate::{console, report};
+
+/// Looks, prints, and returns the exit code.
+pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
+    let facts = Confinement::probe();
+    let printed = if args.json {
+        json(&facts).map_err(io::Error::from)
+    } else {
+        Ok(table(&facts).into_bytes())
+    };
+    if let Err(error) = printed.and_then(|text| report::write(&text)) {
+        // A reader that has seen enough is no failure worth a word.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            console::error(&format!("cannot write to standard output: {error}"));
+        }
+        return FAILED;
+    }
+    if facts.is_sufficient() {
+        return SUCCEEDED;
+    }
+    for missing in facts.layers.iter().filter(|layer| layer.needed).filter_map(missing) {
+        console::error(&format!("commands cannot be confined here: {missing}"));
+    }
+    FAILED
+}
+
+fn missing(layer: &Layer) -> Option<&Missing> {
+    match &layer.state {
+        State::Missing(missing) => Some(missing),
+        State::Available | State::Unknown => None,
+    }
+}
+
+fn table(facts: &Confinement) -> String {
+    let works = if facts.is_sufficient() {
+        "works"
+    } else {
+        "does not work here"
+    };
+    let mut rows = Rows(format!("Confinement of commands: {works}.\n\nLayers\n"));
+    for layer in &facts.layers {
+        let optional = if layer.needed { "" } else { " (not needed)" };
+        let detail = layer
+            .detail
+            .as_ref()
+            .map_or_else(String::new, |detail| format!(" ({detail})"));
+        let state = format!("{}{optional}", state(layer));
+        rows.row(layer.name, &state, &format!("{}{detail}", layer.purpose));
+        if let Some(missing) = missing(layer) {
+            rows.row("", "", &format!("reason: {}", missing.reason()));
+            if let Some(remedy) = missing.remedy() {
+                rows.row("", "", &format!("remedy: {remedy}"));
+            }
+        }
+    }
+    rows.heading("Limits of a command and all that it starts");
+    let limits = facts.limits;
+    for (name, held) in [
+        ("memory", limits.memory),
+        ("cpu time", limits.cpu),
+        ("processes", limits.pids),
+        ("open files", limits.open_files),
+    ] {
+        let (state, meaning) = held.map_or(("refused", "a request for it fails"), |held| {
+            (word(held), meaning(held))
+        });
+        rows.row(name, state, meaning);
+    }
+    rows.heading("This machine");
+    let identity = match facts.runs_as {
+        RunsAs::Host { uid } => format!("as this user ({uid})"),
+        RunsAs::WorkspaceOwner { instead_of_root } => {
+            format!("as the owner of the workspace, or as user {instead_of_root} where that is root")
+        }
+    };
+    rows.row("commands run", "", &identity);
+    let counted = match facts.live_cpu {
+        Some(true) => "counted while a command runs, for all that it starts",
+        Some(false) => {
+            "known of the command alone while it runs, of all that it started and waited for once it ended; the sysctl \
+             kernel.perf_event_paranoid above 2, or a seccomp profile, forbids to count it"
+        }
+        None => "unknown",
+    };
+    rows.row("cpu time", "", counted);
+    rows.row(
+        "control groups",
+        "",
+        &facts.cgroup.as_ref().map_or_else(|| "no version 2".into(), groups),
+    );
+    rows.0
+}
+
+/// Lines of three columns.
+struct Rows(String);
+
+impl Rows {
+    fn heading(&mut self, text: &str) {
+        self.line(format_args!("\n{text}"));
+    }
+
+    fn row(&mut self, name: &str, state: &str, text: &str) {
+        match state {
+            "" => self.line(format_args!("  {name:<18} {text}")),
+            _ => self.line(format_args!("  {name:<18} {state:<12} {text}")),
+        }
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // A string takes whatever is written to it.
+        let _ = writeln!(self.0, "{line}");
+    }
+}
+
+fn state(layer: &Layer) -> &'static str {
+    match layer.state {
+        State::Available => "available",
+        State::Missing(_) => "missing",
+        State::Unknown => "unknown",
+    }
+}
+
+fn word(held: Enforcement) -> &'static str {
+    match held {
+        Enforcement::Kernel => "kernel",
+        Enforcement::Sampled => "sampled",
+        Enforcement::PerProcess => "per-process",
+    }
+}
+
+fn meaning(held: Enforcement) -> &'static str {
+    match held {
+        Enforcement::Kernel => "cannot be exceeded",
+        Enforcement::Sampled => "all are looked at again and again, and killed when over it",
+        Enforcement::PerProcess => "each process cannot exceed it; together they may",
+    }
+}
+
+fn groups(cgroup: &Cgroup) -> String {
+    let controllers = if cgroup.controllers.is_empty() {
+        "no controllers".into()
+    } else {
+        cgroup.controllers.join(" ")
+    };
+    let group = cgroup.group.as_deref().unwrap_or(&cgroup.mount).display();
+    let writable = if cgroup.writable { "writable" } else { "not writable" };
+    format!("version 2 at {group}: {controllers}; {writable}; not used yet")
+}
+
+/// As JSON, with a newline. Keys are for programs, and stay.
+fn json(facts: &Confinement) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = serde_json::to_vec(&Facts {
+        sufficient: facts.is_sufficient(),
+        layers: facts.layers.iter().map(LayerFacts::of).collect(),
+        limits: LimitFacts {
+            memory: facts.limits.memory.map(word),
+            cpu: facts.limits.cpu.map(word),
+            pids: facts.limits.pids.map(word),
+            open_files: facts.limits.open_files.map(word),
+        },
+        live_cpu: facts.live_cpu,
+        runs_as: match facts.runs_as {
+            RunsAs::Host { uid } => Identity::Host { uid },
+            RunsAs::WorkspaceOwner { instead_of_root } => Identity::WorkspaceOwner { instead_of_root },
+        },
+        cgroup: facts.cgroup.as_ref().map(|cgroup| CgroupFacts {
+            mount: &cgroup.mount,
+            group: cgroup.group.as_deref(),
+            controllers: &cgroup.controllers,
+            writable: cgroup.writable,
+        }),
+    })?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+#[derive(Serialize)]
+struct Facts<'a> {
+    sufficient: bool,
+    layers: Vec<LayerFacts<'a>>,
+    limits: LimitFacts,
+    live_cpu: Option<bool>,
+    runs_as: Identity,
+    cgroup: Option<CgroupFacts<'a>>,
+}
+
+#[derive(Serialize)]
+struct LayerFacts<'a> {
+    name: &'a str,
+    purpose: &'a str,
+    needed: bool,
+    state: &'a str,
+    detail: Option<&'a str>,
+    reason: Option<&'a str>,
+    remedy: Option<&'a str>,
+}
+
+impl<'a> LayerFacts<'a> {
+    fn of(layer: &'a Layer) -> Self {
+        let missing = missing(layer);
+        Self {
+            name: layer.name,
+            purpose: layer.purpose,
+            needed: layer.needed,
+            state: state(layer),
+            detail: layer.detail.as_deref(),
+            reason: missing.map(Missing::reason),
+            remedy: missing.and_then(Missing::remedy),
+        }
+    }
+}
+
+/// How each is held; null where a request for it is refused.
+#[derive(Serialize)]
+struct LimitFacts {
+    memory: Option<&'static str>,
+    cpu: Option<&'static str>,
+    pids: Option<&'static str>,
+    open_files: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Identity {
+    Host { uid: u32 },
+    WorkspaceOwner { instead_of_root: u32 },
+}
+
+#[derive(Serialize)]
+struct CgroupFacts<'a> {
+    mount: &'a Path,
+    group: Option<&'a Path>,
+    controllers: &'a [String],
+    writable: bool,
+}

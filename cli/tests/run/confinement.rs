@@ -1,0 +1,165 @@
+//! What a machine can enforce is said by `capsule doctor`, and where it is too little `capsule run` refuses.
+
+use std::fs::{self, File};
+use std::process::Command;
+
+use rustix::process::geteuid;
+use serde_json::Value;
+
+use crate::support::{Ended, Workspace, command, ended, finish, skip, within, without_user_namespaces};
+
+fn doctor() -> Command {
+    let mut command = command(env!("CARGO_BIN_EXE_capsule"));
+    command.args(["doctor", "--json"]);
+    command
+}
+
+/// The one line of facts, after a look at the exit code.
+#[track_caller]
+fn facts(ended: &Ended, code: i32) -> &Value {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert_eq!(ended.lines.len(), 1, "{ended:?}");
+    assert_eq!(ended.lines[0]["sufficient"], code == 0, "{ended:?}");
+    &ended.lines[0]
+}
+
+#[track_caller]
+fn layer<'a>(facts: &'a Value, name: &str) -> &'a Value {
+    let mut layers = facts["layers"].as_array().unwrap().iter();
+    layers
+        .find(|layer| layer["name"] == name)
+        .unwrap_or_else(|| panic!("no {name} in {facts}"))
+}
+
+/// Everything needed is there, and the processes of a command can be counted.
+#[track_caller]
+fn is_well(ended: &Ended) {
+    let facts = facts(ended, 0);
+    for layer in facts["layers"].as_array().unwrap() {
+        assert!(layer["state"] == "available" || layer["needed"] == false, "{layer}");
+    }
+    assert_eq!(facts["limits"]["pids"], "kernel", "{facts}");
+    assert!(ended.stderr.is_empty(), "{ended:?}");
+}
+
+/// One needed layer is missing, with reason and remedy, also for who reads standard error only.
+#[track_caller]
+fn lacks(ended: &Ended, name: &str, reason: &str) {
+    let missing = layer(facts(ended, 1), name);
+    assert_eq!(missing["state"], "missing", "{ended:?}");
+    assert_eq!(missing["needed"], true, "{ended:?}");
+    assert!(missing["reason"].as_str().unwrap().contains(reason), "{ended:?}");
+    let remedy = missing["remedy"].as_str().unwrap();
+    for part in [name, reason, remedy] {
+        assert!(ended.stderr.contains(part), "no {part:?} in {}", ended.stderr);
+    }
+}
+
+#[test]
+fn b2_a_machine_that_can_confine_is_well() {
+    let ended = finish(&mut doctor());
+    if ended.code != Some(0) {
+        return skip(&ended.stderr);
+    }
+    is_well(&ended);
+}
+
+#[test]
+fn b2_it_is_well_for_an_ordinary_user_too() {
+    if !geteuid().is_root() {
+        return skip("root, who can become somebody else");
+    }
+    let mut setpriv = command("setpriv");
+    setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    // By descriptor: the build may lie in a folder that is root's alone.
+    setpriv.args(["/proc/self/fd/0", "doctor", "--json"]);
+    setpriv.stdin(File::open(env!("CARGO_BIN_EXE_capsule")).unwrap());
+    match setpriv.output() {
+        Ok(output) => {
+            let ended = ended(output);
+            is_well(&ended);
+            assert_eq!(ended.lines[0]["runs_as"]["host"]["uid"], 65534, "{ended:?}");
+        }
+        Err(error) => skip(&format!("setpriv of util-linux: {error}")),
+    }
+}
+
+#[test]
+fn b2_without_user_namespaces_it_says_which_layer_why_and_what_to_do() {
+    let Some(mut doctor) = without_user_namespaces(&doctor()) else {
+        return;
+    };
+    let ended = finish(&mut doctor);
+    lacks(&ended, "user namespace", "No space left on device");
+    // Not reached, so nothing is claimed of it.
+    assert_eq!(layer(&ended.lines[0], "seccomp")["state"], "unknown", "{ended:?}");
+}
+
+#[test]
+fn b2_a_root_without_another_user_is_told_so() {
+    let mut unshare = command("unshare");
+    unshare.args(["--user", "--map-root-user"]);
+    if !unshare.arg("true").status().is_ok_and(|status| status.success()) {
+        return skip("unshare of util-linux, and user namespaces");
+    }
+    let mut unshare = command("unshare");
+    unshare.args(["--user", "--map-root-user"]);
+    lacks(
+        &finish(&mut within(unshare, &doctor())),
+        "identity",
+        "Operation not permitted",
+    );
+}
+
+#[test]
+fn b2_the_table_says_the_same_to_a_person() {
+    let mut plain = command(env!("CARGO_BIN_EXE_capsule"));
+    plain.arg("doctor");
+    let Some(mut plain) = without_user_namespaces(&plain) else {
+        return;
+    };
+    let output = plain.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let table = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "does not work",
+        "user namespace     missing",
+        "reason: unshare",
+        "remedy: ",
+        "max_*_namespaces",
+    ] {
+        assert!(table.contains(part), "no {part:?} in {table}");
+    }
+}
+
+#[test]
+fn b2_run_refuses_where_it_cannot_confine_before_it_builds() {
+    let folder = Workspace::new();
+    folder.write(
+        "Cargo.toml",
+        "[package]\nname = \"shop\"\nedition = \"2024\"\n[lib]\n[workspace]\n",
+    );
+    fs::create_dir(folder.path().join("src")).unwrap();
+    folder.write("src/lib.rs", "");
+    let target = folder.path().join("target");
+    let workspace = Workspace::new();
+    let mut run = workspace.run([folder.path().to_str().unwrap(), "open"]);
+    run.env("CARGO_TARGET_DIR", &target);
+    let Some(mut run) = without_user_namespaces(&run) else {
+        return;
+    };
+
+    let ended = finish(&mut run);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.lines.is_empty(), "{ended:?}");
+    for part in [
+        "user namespace",
+        "No space left on device",
+        "max_*_namespaces",
+        "capsule doctor",
+        "--unconfined",
+    ] {
+        assert!(ended.stderr.contains(part), "no {part:?} in {}", ended.stderr);
+    }
+    assert!(!target.exists());
+}

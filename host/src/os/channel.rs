@@ -1,0 +1,114 @@
+//! The host's end of the channel to an init: frames with descriptors attached, and the lifeline.
+//!
+//! The socket blocks while a process is being started, which takes place on a thread that may; with a time limit, so that
+//! an init which hangs (a program on a dead network share) does not hold the thread for ever.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use capsule_init::{Command, HEADER, Malformed, Report, decode, payload_length};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, send, sendmsg, shutdown, socketpair,
+};
+use rustix::{cmsg_space, io::Errno};
+
+/// The most descriptors that go one way at once.
+const DESCRIPTORS: usize = 8;
+
+/// How long an init may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+impl Channel {
+    /// A channel, and the end that becomes init's stdin.
+    pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, inits) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        for direction in [Timeout::Recv, Timeout::Send] {
+            set_socket_timeout(&ours, direction, Some(PATIENCE))?;
+        }
+        Ok((Self(ours), inits))
+    }
+
+    /// Sends a frame, with descriptors attached to its first byte.
+    pub(crate) fn send(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut attached = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() && !attached.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(io::Error::other("too many descriptors for one message"));
+        }
+        let mut rest = frame;
+        while !rest.is_empty() {
+            match sendmsg(&self.0, &[IoSlice::new(rest)], &mut attached, SendFlags::NOSIGNAL) {
+                Ok(sent) => {
+                    attached.clear();
+                    rest = rest.get(sent..).unwrap_or_default();
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives a report and the descriptors attached to it; nothing where init has gone without one.
+    pub(crate) fn receive(&self) -> io::Result<Option<(Report, Vec<OwnedFd>)>> {
+        let mut descriptors = Vec::new();
+        let mut header = [0; HEADER];
+        if !self.fill(&mut header, &mut descriptors)? {
+            return Ok(None);
+        }
+        let malformed = |error: Malformed| io::Error::new(io::ErrorKind::InvalidData, error);
+        let mut payload = vec![0; payload_length(header).map_err(malformed)?];
+        if !self.fill(&mut payload, &mut descriptors)? {
+            return Ok(None);
+        }
+        Ok(Some((decode(&payload).map_err(malformed)?, descriptors)))
+    }
+
+    /// Has init signal its tree. Does not block: an init that takes nothing any more is about to be gone.
+    pub(crate) fn command(&self, command: Command) -> io::Result<()> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        Ok(send(&self.0, &command.to_bytes(), flags).map(drop)?)
+    }
+
+    /// Cuts the lifeline: init kills its tree, reports, and ends.
+    pub(crate) fn cut(&self) {
+        // Fails only where the other end is gone, and with it the tree.
+        let _ = shutdown(&self.0, Shutdown::Write);
+    }
+
+    fn fill(&self, mut buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<bool> {
+        while !buffer.is_empty() {
+            let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+            let mut attached = RecvAncillaryBuffer::new(&mut space);
+            let slices = &mut [IoSliceMut::new(buffer)];
+            let received = match recvmsg(self.0.as_fd(), slices, &mut attached, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => continue,
+                // An init that was killed with bytes of ours unread.
+                Err(Errno::CONNRESET) => return Ok(false),
+                other => other?,
+            };
+            for message in attached.drain() {
+                if let RecvAncillaryMessage::ScmRights(received) = message {
+                    descriptors.extend(received);
+                }
+            }
+            if received.bytes == 0 {
+                return Ok(false);
+            }
+            if received.flags.contains(ReturnFlags::CTRUNC) {
+                return Err(io::Error::other(
+                    "descriptors were lost: the host has too many open files",
+                ));
+            }
+            buffer = buffer.get_mut(received.bytes..).unwrap_or_default();
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,131 @@
+//! What stands for starting processes on a Unix that is not Linux: it compiles, and refuses.
+//!
+//! Nothing here confines, ends a tree for certain or resolves a path beneath a folder without a race, so there is no
+//! lesser kind of child either.
+
+use std::io;
+
+fn refusal() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "commands can be started on Linux only")
+}
+
+pub(crate) mod child {
+    use std::convert::Infallible;
+    use std::io;
+    use std::sync::Arc;
+
+    use capsule_init::Target;
+    use rustix::process::Signal;
+
+    use crate::os::usage::Meter;
+
+    /// See the one for Linux.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct RawExit {
+        pub(crate) code: Option<i32>,
+        pub(crate) signal: Option<i32>,
+    }
+
+    /// There is none.
+    #[derive(Debug)]
+    pub(crate) struct Child(Infallible);
+
+    impl Child {
+        pub(crate) fn meter(&self) -> &Arc<Meter> {
+            match self.0 {}
+        }
+
+        pub(crate) async fn exited(&self) -> io::Result<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn signal(&self, _: Target, _: Signal) -> io::Result<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn kill(&self) {
+            match self.0 {}
+        }
+
+        pub(crate) fn finish(&mut self) -> io::Result<RawExit> {
+            match self.0 {}
+        }
+
+        pub(crate) fn reap(&mut self) -> io::Result<RawExit> {
+            match self.0 {}
+        }
+    }
+}
+
+pub(crate) mod directory {
+    use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::path::Path;
+
+    /// Opens a directory.
+    pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
+        use rustix::fs::{Mode, OFlags, open};
+        Ok(open(
+            path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
+    }
+
+    /// Refuses.
+    pub(crate) fn open_beneath(_: BorrowedFd<'_>, _: &str) -> io::Result<OwnedFd> {
+        Err(super::refusal())
+    }
+}
+
+pub(crate) mod init {
+    use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::path::PathBuf;
+
+    use capsule_init::{Config, Report};
+
+    use super::child::Child;
+
+    /// See the one for Linux.
+    #[derive(Debug)]
+    pub(crate) enum Init {
+        Embedded,
+        At(PathBuf),
+    }
+
+    /// See the one for Linux.
+    #[derive(Debug)]
+    pub(crate) struct Handover<'a> {
+        pub(crate) workspace: BorrowedFd<'a>,
+        pub(crate) landlock: Option<BorrowedFd<'a>>,
+        pub(crate) stdin: bool,
+    }
+
+    /// See the one for Linux.
+    #[derive(Debug)]
+    pub(crate) struct Started {
+        pub(crate) child: Child,
+        pub(crate) stdin: Option<OwnedFd>,
+        pub(crate) stdout: OwnedFd,
+        pub(crate) stderr: OwnedFd,
+    }
+
+    /// See the one for Linux.
+    #[derive(Debug)]
+    pub(crate) enum StartError {
+        Host(io::Error),
+        Refused(Report),
+    }
+
+    impl Init {
+        pub(crate) const fn embedded() -> Self {
+            Self::Embedded
+        }
+
+        /// Refuses.
+        pub(crate) fn start(&self, _: &Config, _: &Handover<'_>) -> Result<Started, StartError> {
+            Err(StartError::Host(super::refusal()))
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Looking at the processes of a tree from outside, where the kernel does not add up what they use (contract R1).
+//!
+//! Every process is hostile, and hides: by being short, by leaving its parent, by ending its first thread, by keeping
+//! memory where it is not mapped, by being a program that may not be read. What cannot be seen is counted for more than it
+//! may be, never for less; only what lives shorter than the time between two looks is not counted, and of that only what
+//! the kernel's own counter does not see either.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{read_dir, read_to_string};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// No tree is looked at any longer than this, however fast it grows.
+const MOST: usize = 4096;
+
+/// One tree, looked at again and again.
+#[derive(Debug)]
+pub(crate) struct Look {
+    init: u32,
+    /// A tmpfs of the tree's own.
+    tmp: Option<PathBuf>,
+    /// The clocks of those that ran at the last look, by number and start.
+    clocks: HashMap<(u32, u64), Duration>,
+    /// What those used that have ended since.
+    past: Duration,
+}
+
+impl Look {
+    pub(crate) fn at(init: u32, tmp: Option<PathBuf>) -> Self {
+        Self {
+            init,
+            tmp,
+            clocks: HashMap::new(),
+            past: Duration::ZERO,
+        }
+    }
+
+    /// Memory that the tree holds, in bytes: what its processes have to themselves, shared memory in full as soon as it is
+    /// mapped, and what lies in its tmpfs.
+    pub(crate) fn memory(&self) -> u64 {
+        let mut own = 0_u64;
+        let mut shared = HashMap::<String, u64>::new();
+        for pid in descendants(self.init) {
+            // The first thread may have ended, and shows no memory then.
+            for thread in threads(pid) {
+                let Ok(status) = read_to_string(thread.join("status")) else {
+                    continue;
+                };
+                if bytes(&status, "VmSize:").is_none() {
+                    continue;
+                }
+                own = own.saturating_add(
+                    ["RssAnon:", "VmSwap:"]
+                        .iter()
+                        .filter_map(|name| bytes(&status, name))
+                        .sum(),
+                );
+                match read_to_string(thread.join("maps")) {
+                    Ok(maps) => {
+                        for (object, size) in shared_memory(&maps) {
+                            let known = shared.entry(object).or_default();
+                            *known = size.max(*known);
+                        }
+                    }
+                    // Nobody but root may look into a program that may not be read: all that it could have.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        own = own.saturating_add(bytes(&status, "VmSize:").unwrap_or_default());
+                    }
+                    Err(_) => {}
+                }
+                break;
+            }
+        }
+        let in_files = self.tmp.as_deref().map_or(0, tmpfs);
+        own.saturating_add(shared.into_values().sum()).saturating_add(in_files)
+    }
+
+    /// Processor time of all that were there at some look. What is missing is what each used after the last one.
+    pub(crate) fn cpu(&mut self) -> Duration {
+        let stats = descendants(self.init).into_iter().filter_map(|pid| {
+            let (start, time) = clock(&read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+            Some(((pid, start), time))
+        });
+        let live: HashMap<_, _> = stats.collect();
+        let ended = self.clocks.iter().filter(|(process, _)| !live.contains_key(process));
+        self.past += ended.map(|(_, time)| *time).sum::<Duration>();
+        self.clocks = live;
+        self.past + self.clocks.values().sum::<Duration>()
+    }
+}
+
+/// Every process below `ancestor`. Orphans are init's children, so all of a tree is found from its init.
+fn descendants(ancestor: u32) -> HashSet<u32> {
+    let mut found = HashSet::new();
+    let mut parents = vec![ancestor];
+    while let Some(parent) = parents.pop() {
+        for thread in threads(parent) {
+            let children = read_to_string(thread.join("children")).unwrap_or_default();
+            for child in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+                if found.len() < MOST && found.insert(child) {
+                    parents.push(child);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let threads = read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().map(|thread| thread.path())
+}
+
+/// Shared memory without a file, by what `/proc/PID/maps` calls each piece, and how much of it is mapped.
+fn shared_memory(maps: &str) -> HashMap<String, u64> {
+    let mut sizes = HashMap::new();
+    for line in maps.lines().filter(|line| line.ends_with("/dev/zero (deleted)")) {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some(_), Some(_), Some(device), Some(inode)) = (
+            fields.next(),
+            fields.next(),
+            fields.next(),
+            fields.next(),
+            fields.next(),
+        ) else {
+            continue;
+        };
+        let size = range.split_once('-').and_then(|(from, to)| {
+            u64::from_str_radix(to, 16)
+                .ok()?
+                .checked_sub(u64::from_str_radix(from, 16).ok()?)
+        });
+        *sizes.entry(format!("{device} {inode}")).or_default() += size.unwrap_or_default();
+    }
+    sizes
+}
+
+/// Bytes in the tmpfs at `path`.
+fn tmpfs(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(0, |fs| {
+        (fs.f_blocks - fs.f_bfree.min(fs.f_blocks)).saturating_mul(fs.f_frsize)
+    })
+}
+
+/// A line of `/proc/PID/status` that counts in KiB, in bytes.
+pub(super) fn bytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// When a process started, and its user and system time, of `/proc/PID/stat`, which counts in hundredths of a second.
+pub(super) fn clock(stat: &str) -> Option<(u64, Duration)> {
+    // The second field is the program's name, which may hold anything, and ends with the last parenthesis.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    let ticks = next()? + next()?;
+    let start = fields.nth(6)?.parse().ok()?;
+    Some((start, Duration::from_millis(ticks * 10)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x6_the_clock_is_read_behind_any_name() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 120 0 0 0 150 50 1 2 20 0 1 0 555 6 7";
+        assert_eq!(clock(stat), Some((555, Duration::from_secs(2))));
+        assert_eq!(clock("7 (a"), None);
+    }
+
+    #[test]
+    fn r1_shared_memory_is_known_by_what_it_is() {
+        let maps = "1000-3000 rw-s 00000000 00:01 77   /dev/zero (deleted)\n\
+                    5000-6000 rw-s 00002000 00:01 77   /dev/zero (deleted)\n\
+                    7000-8000 rw-p 00000000 00:00 0\n\
+                    9000-a000 rw-s 00000000 00:01 78   /dev/zero (deleted)\n";
+        let expected = HashMap::from([("00:01 77".to_owned(), 0x3000), ("00:01 78".to_owned(), 0x1000)]);
+        assert_eq!(shared_memory(maps), expected);
+    }
+}

@@ -1,0 +1,132 @@
+//! What a tree of processes uses: processor time and memory (contract X6).
+//!
+//! Processor time is a counter of the kernel that every descendant adds to, waited for or not; where the kernel lets this
+//! user have none, what the command's own clock says. Memory is the command's peak resident size while it runs, and at
+//! the end the largest of any process of the tree.
+
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::tree::{Look, bytes, clock};
+
+/// What was used so far, as far as the kernel says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) peak_bytes: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// In the host's namespace; none for a command that ended before anybody could ask.
+    os_pid: Option<u32>,
+    init_pid: Option<u32>,
+    /// Whether `/tmp` is the tree's own.
+    private_tmp: bool,
+    command: OwnedFd,
+    counter: Option<OwnedFd>,
+    last: OnceLock<Usage>,
+}
+
+impl Meter {
+    pub(crate) fn new(
+        init_pid: Option<u32>,
+        os_pid: Option<u32>,
+        command: OwnedFd,
+        counter: Option<OwnedFd>,
+        private_tmp: bool,
+    ) -> Self {
+        Self {
+            os_pid,
+            init_pid,
+            private_tmp,
+            command,
+            counter,
+            last: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn os_pid(&self) -> Option<u32> {
+        self.os_pid
+    }
+
+    /// Whether CPU time is counted for the whole tree, from its start on.
+    pub(crate) fn is_live(&self) -> bool {
+        self.counter.is_some()
+    }
+
+    /// What the tree has used.
+    pub(crate) fn usage(&self) -> Usage {
+        if let Some(last) = self.last.get() {
+            return *last;
+        }
+        let read = |file| read(self.os_pid?, file);
+        let (status, stat) = (read("status"), if self.counter.is_none() { read("stat") } else { None });
+        let cpu = self.counted();
+        if self.has_ended() {
+            // The number may have been another process's when it was read.
+            return self.last.get().copied().unwrap_or(Usage { cpu, peak_bytes: None });
+        }
+        Usage {
+            cpu: cpu.or_else(|| clock(&stat?).map(|(_, time)| time)),
+            peak_bytes: status.and_then(|status| peak(&status)),
+        }
+    }
+
+    /// Looks at the processes of the tree; nothing where init had ended before anybody could ask.
+    pub(crate) fn look(&self) -> Option<Look> {
+        let tmp = self
+            .os_pid
+            .filter(|_| self.private_tmp)
+            .map(|pid| format!("/proc/{pid}/root/tmp").into());
+        Some(Look::at(self.init_pid?, tmp))
+    }
+
+    /// Fixes what is said from now on. The counter is exact; `at_end` knows only what was waited for.
+    pub(crate) fn finish(&self, at_end: Option<Usage>) {
+        let at_end = at_end.unwrap_or_default();
+        let usage = Usage {
+            cpu: self.counted().max(at_end.cpu),
+            ..at_end
+        };
+        // A second end is none.
+        let _ = self.last.set(usage);
+    }
+
+    fn counted(&self) -> Option<Duration> {
+        let mut value = [0; 8];
+        let read = rustix::io::read(self.counter.as_ref()?, &mut value).ok()?;
+        (read == value.len()).then(|| Duration::from_nanos(u64::from_ne_bytes(value)))
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.command, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+}
+
+fn read(pid: u32, file: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()
+}
+
+/// `VmHWM` of `/proc/PID/status`, in bytes.
+fn peak(status: &str) -> Option<u64> {
+    bytes(status, "VmHWM:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x6_the_peak_is_read_in_bytes() {
+        assert_eq!(
+            peak("Name:\tx\nVmHWM:\t    1234 kB\nVmRSS:\t 12 kB\n"),
+            Some(1234 * 1024)
+        );
+        assert_eq!(peak("Name:\tx\n"), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! The launcher that confines, and what it can say about this machine.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use capsule_init::Layer;
+
+use super::Workspace;
+use super::environment::Environment;
+use super::filter::{self, Filters};
+use super::launcher::{Launch, LaunchError, Launched, Launcher};
+use super::limits::{Enforcement, Enforcements, ResourceLimits};
+use super::missing::Missing;
+use super::policy::Policy;
+use super::start::{self, Hold};
+use crate::os::init::Init;
+
+/// Starts commands in a confinement of their own: namespaces, a file system of what the [`Policy`] names, no
+/// capabilities, filtered system calls. The default of a host.
+#[derive(Debug)]
+pub struct Confined {
+    environment: Environment,
+    init: Init,
+    policy: Policy,
+    filters: Filters,
+    landlock: Option<OwnedFd>,
+    /// What no workspace may hold (contract B1).
+    home: Option<PathBuf>,
+}
+
+impl Confined {
+    /// Takes the passthrough variables (`PATH`, `LANG`, `LC_*`, `TZ`) from this process, now.
+    ///
+    /// # Errors
+    /// Something that every command will need cannot be had: the reason and the remedy.
+    pub fn new(policy: Policy) -> Result<Self, LaunchError> {
+        Self::with_init(policy, Init::embedded())
+    }
+
+    /// The same, with an init program that the embedder has built, in place of the one that comes with this crate.
+    ///
+    /// # Errors
+    /// As of [`Confined::new`].
+    pub fn with_init_at(policy: Policy, path: impl Into<PathBuf>) -> Result<Self, LaunchError> {
+        Self::with_init(policy, Init::At(path.into()))
+    }
+
+    /// Confines a command that does nothing, in `workspace`: whether this machine, this user and this folder allow what
+    /// every command will need. Blocks for some milliseconds; needs a tokio runtime with its I/O driver.
+    ///
+    /// # Errors
+    /// [`LaunchError`]: the layer that cannot be had, the reason and the remedy.
+    pub fn verify(&self, workspace: &Workspace) -> Result<(), LaunchError> {
+        self.try_out(workspace).map(drop)
+    }
+
+    /// The same; says whether the CPU time of the tree could be counted while it ran.
+    pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<bool, LaunchError> {
+        // Init itself, which ends when nobody tells it anything: the one program that is surely there.
+        let launch = Launch {
+            cmd: "/proc/self/exe".into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            workspace: workspace.clone(),
+            cwd: ".".into(),
+            stdin: false,
+            limits: ResourceLimits {
+                max_pids: Some(1),
+                ..ResourceLimits::default()
+            },
+        };
+        let mut launched = self.launch(launch)?;
+        let exit = launched.child.finish().map_err(LaunchError::Host)?;
+        if exit.code != Some(0) {
+            let reason = format!("a command that does nothing ended with {exit:?}");
+            return Err(LaunchError::Confinement(Missing::new(Layer::Process, reason, None)));
+        }
+        Ok(launched.child.meter().is_live())
+    }
+
+    fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
+        let filters = Filters::new(policy.has_network())
+            .map_err(|error| LaunchError::Confinement(Missing::new(Layer::Seccomp, error.to_string(), None)))?;
+        Ok(Self {
+            environment: Environment::of_host(),
+            init,
+            policy,
+            filters,
+            landlock: filter::scopes(),
+            home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
+        })
+    }
+}
+
+impl Launcher for Confined {
+    fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+        if self
+            .home
+            .as_deref()
+            .is_some_and(|home| home.starts_with(launch.workspace.path()))
+        {
+            let reason = format!(
+                "{} holds the home folder of the host's user",
+                launch.workspace.path().display()
+            );
+            let remedy = "name a folder in it, or beside it";
+            return Err(LaunchError::Confinement(Missing::new(
+                Layer::Workspace,
+                reason,
+                Some(remedy),
+            )));
+        }
+        let host_is_root = rustix::process::geteuid().is_root();
+        let memory = launch.limits.max_memory_bytes;
+        let hold = Hold {
+            confinement: Some(self.policy.confinement(launch.workspace.path(), host_is_root, memory)),
+            landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
+            seccomp: self.filters.of(memory.is_some()).to_vec(),
+            limits: launch.limits.for_each_process(),
+        };
+        start::start(&self.init, &self.environment, launch, hold)
+    }
+
+    fn supports_persistent(&self) -> bool {
+        true
+    }
+
+    fn enforcements(&self) -> Enforcements {
+        Enforcements {
+            memory: Some(Enforcement::Sampled),
+            cpu: Some(Enforcement::Sampled),
+            pids: Some(Enforcement::Kernel),
+            open_files: Some(Enforcement::PerProcess),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Resource limits of a tree of processes, and how each is held (contract R1, R2).
+
+/// Resource limits of a process, which is its whole tree. None is set where a field is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// Memory of the whole tree, in bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// Processor time of the whole tree, in seconds.
+    pub max_cpu_secs: Option<u64>,
+    /// Processes and threads of the whole tree.
+    pub max_pids: Option<u32>,
+    /// Open files of each process.
+    pub max_open_files: Option<u32>,
+}
+
+/// How a limit is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// By the kernel, for the whole tree: it cannot be exceeded.
+    Kernel,
+    /// By looking at the whole tree every 20 ms, and killing it once it is over. So it may have as much more memory as it
+    /// can fill in this time (some 2 GiB a second), and as much more processor time as it can use (that of every
+    /// processor). Shared memory counts in full as soon as it is mapped.
+    Sampled,
+    /// By the kernel, for each process on its own; all that is promised of open files.
+    PerProcess,
+}
+
+/// How a launcher holds each limit; one that it cannot hold refuses the spawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Enforcements {
+    /// [`ResourceLimits::max_memory_bytes`].
+    pub memory: Option<Enforcement>,
+    /// [`ResourceLimits::max_cpu_secs`].
+    pub cpu: Option<Enforcement>,
+    /// [`ResourceLimits::max_pids`].
+    pub pids: Option<Enforcement>,
+    /// [`ResourceLimits::max_open_files`].
+    pub open_files: Option<Enforcement>,
+}
+
+impl ResourceLimits {
+    /// What init sets, for every process of the tree. The rest is seen to from outside.
+    pub(crate) fn for_each_process(&self) -> capsule_init::Limits {
+        capsule_init::Limits {
+            address_space: None,
+            // For a host that is held up: one process alone is then ended by the kernel, a second late.
+            cpu_seconds: self.max_cpu_secs.map(|seconds| seconds.saturating_add(1)),
+            processes: self.max_pids.map(u64::from),
+            open_files: self.max_open_files.map(u64::from),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a confined command may see and use, as data (contract B1).
+//!
+//! An allow-list: what is not named here does not exist for the command. Whoever writes a policy says what a program
+//! needs, and never has to know where the secrets of a machine are.
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use capsule_init::{Confinement, Identity, View};
+
+/// The system's programs and libraries. Where one is a symbolic link on the host (`/bin` to `usr/bin`), it is one here.
+const SYSTEM: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
+    "/nix/store",
+];
+
+/// What programs look up, and nothing that only root may read: the dynamic linker's cache, names of users, hosts and
+/// services, certificates, time zone, alternatives.
+const ETC: &[&str] = &[
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/debian_version",
+    "/etc/gai.conf",
+    "/etc/group",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/timezone",
+];
+
+/// What name resolution needs besides, with the network.
+const ETC_NETWORK: &[&str] = &["/etc/resolv.conf"];
+
+/// The user that a root host runs commands as where the workspace does not suggest one: the one that owns nothing.
+pub(crate) const NOBODY: Identity = Identity { uid: 65534, gid: 65534 };
+
+const ROOT: Identity = Identity { uid: 0, gid: 0 };
+
+/// What a confined command may see and use.
+///
+/// Without anything said: the system's programs and libraries and the parts of `/etc` that programs need, read-only; the
+/// workspace; a private `/tmp` of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; no network.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    network: bool,
+    tmp_bytes: u64,
+    identity: Option<Identity>,
+    extra: Vec<(PathBuf, bool)>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Policy {
+    /// See the type.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            network: false,
+            tmp_bytes: 256 << 20,
+            identity: None,
+            extra: Vec::new(),
+        }
+    }
+
+    /// Shares the host's network. Without it there is only an empty one, without a way to the host or to other commands.
+    #[must_use]
+    pub const fn network(mut self, shared: bool) -> Self {
+        self.network = shared;
+        self
+    }
+
+    /// How much `/tmp` and `/dev/shm` hold together, in bytes. They are memory.
+    #[must_use]
+    pub const fn tmp_bytes(mut self, bytes: u64) -> Self {
+        self.tmp_bytes = bytes;
+        self
+    }
+
+    /// Makes a file or a directory visible at its own path, read-only. One that does not exist is left out.
+    #[must_use]
+    pub fn visible(mut self, path: impl Into<PathBuf>) -> Self {
+        self.extra.push((path.into(), false));
+        self
+    }
+
+    /// The same, and commands may write there, as far as their user may.
+    #[must_use]
+    pub fn writable(mut self, path: impl Into<PathBuf>) -> Self {
+        self.extra.push((path.into(), true));
+        self
+    }
+
+    /// Whom a host that is root runs commands as; neither may be 0. Without it that is the owner of the workspace, or
+    /// 65534 where that is root, who is then shown to commands as the owner of root's files in the workspace. A host that
+    /// is an ordinary user runs them as itself.
+    #[must_use]
+    pub const fn identity(mut self, uid: u32, gid: u32) -> Self {
+        self.identity = Some(Identity { uid, gid });
+        self
+    }
+
+    /// What init is told for a command in `workspace`.
+    pub(crate) fn confinement(&self, workspace: &Path, host_is_root: bool, max_memory: Option<u64>) -> Confinement {
+        let mut view = Vec::new();
+        for path in SYSTEM {
+            // A link that is bound would be followed, and the same tree mounted twice.
+            match std::fs::read_link(path) {
+                Ok(target) => view.push(View::Link {
+                    at: path.as_bytes().into(),
+                    target: bytes(&target),
+                }),
+                Err(_) => view.push(bind(Path::new(path), false)),
+            }
+        }
+        let network = if self.network { ETC_NETWORK } else { &[] };
+        view.extend(ETC.iter().chain(network).map(|path| bind(Path::new(path), false)));
+        view.extend(self.extra.iter().map(|(path, writable)| bind(path, *writable)));
+        let owner = owner(workspace);
+        Confinement {
+            identity: host_is_root.then(|| self.identity.or(owner).unwrap_or(NOBODY)),
+            // What a command makes there is then root's on the disk, and no worse: the filters deny set-user-id bits.
+            workspace_owner: (host_is_root && owner.is_none()).then_some(ROOT),
+            network: self.network,
+            workspace: bytes(workspace),
+            view,
+            // It counts as memory, so there is no use for more of it than there may be memory.
+            tmp_bytes: max_memory.map_or(self.tmp_bytes, |max| self.tmp_bytes.min(max)),
+            hostname: b"capsule".to_vec(),
+        }
+    }
+
+    pub(crate) const fn has_network(&self) -> bool {
+        self.network
+    }
+}
+
+/// The owner of a directory, unless that is root.
+fn owner(path: &Path) -> Option<Identity> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let owner = Identity {
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+    };
+    (owner.uid != 0 && owner.gid != 0).then_some(owner)
+}
+
+fn bind(path: &Path, writable: bool) -> View {
+    View::Bind {
+        source: bytes(path),
+        at: bytes(path),
+        writable,
+        required: false,
+    }
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_owned()
+}

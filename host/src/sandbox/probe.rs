@@ -1,0 +1,465 @@
+//! What this machine and this user have of the default confinement, found by trying it.
+//!
+//! There is one attempt: a real command, confined as any other would be. A list of kernel features would be no
+//! evidence, since whether they may be used is decided by seccomp profiles, security modules, sysctls and mounts, each
+//! with an opinion of its own. The price is that what comes after the first thing missing is not known.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use capsule_init as init;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
+use super::confined::Confined;
+use super::filter;
+use super::launcher::{LaunchError, Launcher};
+use super::limits::{Enforcement, Enforcements};
+use super::missing::{self, Missing};
+use super::policy::{NOBODY, Policy};
+use super::workspace::Workspace;
+
+/// Every layer, what it is for, and its turn for a host that is an ordinary user and for one that is root. Layers of the
+/// same turn are set up a piece of the one and a piece of the other: when one of them is missing, the others are unknown.
+const LAYERS: [(init::Layer, &str, [u8; 2]); 15] = [
+    (
+        init::Layer::Protocol,
+        "the program that confines is the one that came with this host",
+        [0, 0],
+    ),
+    (init::Layer::Process, "processes can be started", [0, 0]),
+    (
+        init::Layer::UserNamespace,
+        "no rights of the host's user or root; a count of processes for each tree",
+        [1, 8],
+    ),
+    (
+        init::Layer::PidNamespace,
+        "no other process is seen or signalled; a tree ends as a whole",
+        [2, 2],
+    ),
+    (init::Layer::MountNamespace, "a file system of its own", [3, 3]),
+    (
+        init::Layer::NetworkNamespace,
+        "no network, where none is granted",
+        [4, 4],
+    ),
+    (
+        init::Layer::IpcNamespace,
+        "no shared memory or message queue of others",
+        [5, 5],
+    ),
+    (init::Layer::UtsNamespace, "a machine name of its own", [6, 6]),
+    (
+        init::Layer::CgroupNamespace,
+        "no view of the host's control groups",
+        [7, 7],
+    ),
+    (
+        init::Layer::Mounts,
+        "nothing is seen but the system's programs and the workspace",
+        [8, 8],
+    ),
+    (init::Layer::Workspace, "the workspace can be written to", [8, 8]),
+    (
+        init::Layer::Identity,
+        "an unprivileged user, without capabilities",
+        [9, 8],
+    ),
+    (init::Layer::Limits, "limits of resources", [10, 10]),
+    (
+        init::Layer::Landlock,
+        "with the network granted: no abstract socket of the host",
+        [11, 11],
+    ),
+    (
+        init::Layer::Seccomp,
+        "no system call that could undo the rest",
+        [12, 12],
+    ),
+];
+
+/// What of the default confinement can be had here, and by whom: facts for a status page, or before a host is set up.
+///
+/// ```
+/// use capsule_host::sandbox::Confinement;
+///
+/// let facts = Confinement::probe();
+/// if !facts.is_sufficient() {
+///     for missing in facts.missing() {
+///         eprintln!("{missing}");
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Confinement {
+    /// The layers, in the order in which they are set up.
+    pub layers: Vec<Layer>,
+    /// How each resource limit would be held.
+    pub limits: Enforcements,
+    /// Whether the CPU time of a whole tree can be counted while it runs. `None` where no tree could be started.
+    pub live_cpu: Option<bool>,
+    /// Who commands run as.
+    pub runs_as: RunsAs,
+    /// Control groups, version 2; `None` where none are mounted.
+    pub cgroup: Option<Cgroup>,
+    sufficient: bool,
+}
+
+/// One layer of the confinement.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Layer {
+    /// Its name, as in [`Missing::layer`].
+    pub name: &'static str,
+    /// What it is for, in a few words.
+    pub purpose: &'static str,
+    /// Whether the default confinement cannot do without.
+    pub needed: bool,
+    /// Whether it is there.
+    pub state: State,
+    /// What is known besides, such as a version.
+    pub detail: Option<String>,
+}
+
+/// Whether a layer can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It was used.
+    Available,
+    /// It was tried and refused.
+    Missing(Missing),
+    /// It was not tried, because something before it is missing.
+    Unknown,
+}
+
+/// Who confined commands run as, unless a policy names somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunsAs {
+    /// The user that the host is.
+    Host {
+        /// Its number.
+        uid: u32,
+    },
+    /// The host is root, and commands run as the owner of their workspace.
+    WorkspaceOwner {
+        /// Who they run as in a workspace that is root's.
+        instead_of_root: u32,
+    },
+}
+
+/// The control group of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cgroup {
+    /// Where version 2 is mounted.
+    pub mount: PathBuf,
+    /// The folder of this process's own group; `None` where it lies outside of what is mounted.
+    pub group: Option<PathBuf>,
+    /// What can be limited for groups in there, as the kernel names it (`memory`, `pids`, …).
+    pub controllers: Vec<String>,
+    /// Whether this user may make groups in there.
+    pub writable: bool,
+}
+
+impl Confinement {
+    /// Looks, by confining a command that does nothing in a folder made for it.
+    ///
+    /// Blocks for some milliseconds, or half a minute on a machine that hangs. Works on any thread, within a tokio
+    /// runtime or without one; a thread of a runtime is better spared by `spawn_blocking`.
+    #[must_use]
+    pub fn probe() -> Self {
+        let uid = rustix::process::geteuid();
+        let (mut limits, attempt) = match Confined::new(Policy::new()) {
+            Ok(launcher) => (launcher.enforcements(), attempt(&launcher)),
+            Err(error) => (Enforcements::default(), Err(missing(error))),
+        };
+        let live_cpu = attempt.as_ref().ok().copied();
+        if live_cpu == Some(false) {
+            limits.cpu = limits.cpu.map(|_| Enforcement::PerProcess);
+        }
+        Self {
+            sufficient: attempt.is_ok(),
+            layers: layers(attempt.err().as_ref(), &landlock(), uid.is_root()),
+            limits,
+            live_cpu,
+            runs_as: if uid.is_root() {
+                RunsAs::WorkspaceOwner {
+                    instead_of_root: NOBODY.uid,
+                }
+            } else {
+                RunsAs::Host { uid: uid.as_raw() }
+            },
+            cgroup: cgroup(),
+        }
+    }
+
+    /// Whether the default confinement works here.
+    #[must_use]
+    pub const fn is_sufficient(&self) -> bool {
+        self.sufficient
+    }
+
+    /// What is missing, whether it is needed or not: each with its reason and remedy.
+    pub fn missing(&self) -> impl Iterator<Item = &Missing> {
+        self.layers.iter().filter_map(|layer| match &layer.state {
+            State::Missing(missing) => Some(missing),
+            State::Available | State::Unknown => None,
+        })
+    }
+}
+
+/// Confines a command; says whether its CPU time could be counted.
+fn attempt(launcher: &Confined) -> Result<bool, Missing> {
+    let place = Place::new().map_err(|error| {
+        let reason = format!("a folder in {:?} to try it in: {error}", std::env::temp_dir());
+        let remedy = "set TMPDIR to a folder that this user may write to";
+        Missing::new(init::Layer::Workspace, reason, Some(remedy))
+    })?;
+    let workspace = Workspace::open(place.workspace())
+        .map_err(|error| Missing::new(init::Layer::Workspace, error.to_string(), None))?;
+    // One of our own, so that it does not matter what the caller has. It drives nothing: the end of the command is waited
+    // for on this thread.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(|error| missing(LaunchError::Host(error)))?;
+    let tried = {
+        let _within = runtime.enter();
+        launcher.try_out(&workspace)
+    };
+    // Any other end waits, which a thread that runs somebody else's tasks may not do.
+    runtime.shutdown_background();
+    tried.map_err(missing)
+}
+
+/// What an error says is missing.
+fn missing(error: LaunchError) -> Missing {
+    match error {
+        LaunchError::Confinement(missing) => missing,
+        LaunchError::Host(error) => match Errno::from_io_error(&error) {
+            Some(errno) => Missing::by_kernel(init::Layer::Process, "start", errno),
+            None => Missing::new(init::Layer::Process, error.to_string(), None),
+        },
+        // Of the one program that is surely there.
+        error @ (LaunchError::NotFound(_)
+        | LaunchError::PermissionDenied(_)
+        | LaunchError::ExecFailed(_)
+        | LaunchError::WorkingDirectory { .. }) => Missing::new(init::Layer::Process, error.to_string(), None),
+    }
+}
+
+fn layers(failed: Option<&Missing>, landlock: &Result<&'static str, Missing>, host_is_root: bool) -> Vec<Layer> {
+    let turn = |[user, root]: [u8; 2]| if host_is_root { root } else { user };
+    let mut table = LAYERS;
+    table.sort_by_key(|(.., turns)| turn(*turns));
+    let reached = failed.map(|missing| {
+        let failed = table.iter().find(|(layer, ..)| *layer == missing.which());
+        failed.map_or(0, |(.., turns)| turn(*turns))
+    });
+    let status = |(layer, purpose, turns): (init::Layer, _, _)| {
+        let failed = failed.filter(|missing| missing.which() == layer);
+        let optional = if layer == init::Layer::Landlock {
+            Some(landlock)
+        } else {
+            None
+        };
+        let state = match (failed, optional) {
+            (Some(missing), _) | (None, Some(Err(missing))) => State::Missing(missing.clone()),
+            (None, _) if reached.is_some_and(|reached| turn(turns) >= reached) => State::Unknown,
+            (None, _) => State::Available,
+        };
+        Layer {
+            name: missing::name(layer),
+            purpose,
+            needed: optional.is_none() || failed.is_some(),
+            state,
+            detail: optional.and_then(|landlock| Some((*landlock.as_ref().ok()?).into())),
+        }
+    };
+    table.into_iter().map(status).collect()
+}
+
+/// What there is of Landlock, of which only the scopes are used, and those where they can be had.
+fn landlock() -> Result<&'static str, Missing> {
+    if filter::scopes().is_some() {
+        return Ok("ABI 6 or later");
+    }
+    let (reason, remedy) = if filter::has_landlock() {
+        ("an ABI before 6, without scopes", "a kernel of 6.12 or later")
+    } else {
+        (
+            "not in the kernel, or not enabled",
+            "a kernel of 6.12 or later, with landlock among its security modules (lsm= on its command line)",
+        )
+    };
+    Err(Missing::new(init::Layer::Landlock, reason, Some(remedy)))
+}
+
+/// A folder for the attempt, that root's commands may write to whoever they run as, and nobody else can get to. Removed
+/// when dropped.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> io::Result<Self> {
+        let name = format!("capsule-probe-{:016x}", getrandom::u64()?);
+        let place = Self(std::env::temp_dir().join(name));
+        DirBuilder::new().mode(0o700).create(&place.0)?;
+        fs::create_dir(place.workspace())?;
+        // Apart from the making, which the umask has a say in.
+        fs::set_permissions(place.workspace(), Permissions::from_mode(0o777))?;
+        Ok(place)
+    }
+
+    fn workspace(&self) -> PathBuf {
+        self.0.join("workspace")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What cannot be removed is empty, and in the folder for such things.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The control group of this process, from what the kernel says of its mounts and of this process.
+fn cgroup() -> Option<Cgroup> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let (root, mount) = mounts.lines().find_map(cgroup_mount)?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    let group = path.and_then(|path| Some(mount.join(Path::new(path).strip_prefix(root).ok()?)));
+    let group = group.filter(|group| group.is_dir());
+    let controllers = group
+        .as_ref()
+        .and_then(|group| fs::read_to_string(group.join("cgroup.controllers")).ok())
+        .unwrap_or_default();
+    let may_write = |path: &Path| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    Some(Cgroup {
+        writable: group
+            .as_ref()
+            .is_some_and(|group| may_write(group) && may_write(&group.join("cgroup.procs"))),
+        controllers: controllers.split_ascii_whitespace().map(Into::into).collect(),
+        mount,
+        group,
+    })
+}
+
+/// From a line of mountinfo: which folder of the cgroup file system is mounted, and where.
+fn cgroup_mount(line: &str) -> Option<(PathBuf, PathBuf)> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    if !file_system.starts_with("cgroup2 ") {
+        return None;
+    }
+    let mut fields = mount.split(' ').skip(3);
+    // Octal escapes stand for blanks, which nobody has in these paths; one that has is taken for absent further on.
+    Some((fields.next()?.into(), fields.next()?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(layer: init::Layer) -> Missing {
+        Missing::by_kernel(layer, "unshare", Errno::NOSPC)
+    }
+
+    fn states(failed: &Missing, host_is_root: bool) -> Vec<(&'static str, &'static str)> {
+        let state = |state| match state {
+            State::Available => "available",
+            State::Missing(_) => "missing",
+            State::Unknown => "unknown",
+        };
+        layers(Some(failed), &Ok("ABI 6 or later"), host_is_root)
+            .into_iter()
+            .map(|layer| (layer.name, state(layer.state)))
+            .collect()
+    }
+
+    #[test]
+    fn b2_this_machine_has_all_that_is_needed() {
+        let facts = Confinement::probe();
+        if !facts.is_sufficient() {
+            let missing: Vec<_> = facts.missing().map(ToString::to_string).collect();
+            assert!(std::env::var_os("CAPSULE_REQUIRE_ALL").is_none(), "{missing:?}");
+            println!("skipped: commands cannot be confined here: {missing:?}");
+            return;
+        }
+        assert!(
+            facts
+                .layers
+                .iter()
+                .all(|layer| !layer.needed || layer.state == State::Available)
+        );
+        assert!(facts.live_cpu.is_some());
+    }
+
+    #[tokio::test]
+    async fn b2_a_probe_says_what_a_start_says_also_within_a_runtime() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let workspace = Workspace::open(folder.path()).unwrap();
+        let verified = Confined::new(Policy::new()).unwrap().verify(&workspace);
+        assert_eq!(Confinement::probe().is_sufficient(), verified.is_ok(), "{verified:?}");
+    }
+
+    #[test]
+    fn b2_what_comes_after_the_layer_that_is_missing_is_unknown() {
+        let states = states(&missing(init::Layer::NetworkNamespace), false);
+        let at = states
+            .iter()
+            .position(|state| *state == ("network namespace", "missing"))
+            .unwrap();
+        assert!(
+            states[..at].iter().all(|(_, state)| *state == "available"),
+            "{states:?}"
+        );
+        assert!(
+            states[at + 1..].iter().all(|(_, state)| *state == "unknown"),
+            "{states:?}"
+        );
+    }
+
+    #[test]
+    fn b2_root_gets_its_user_namespace_late() {
+        let user_namespace = missing(init::Layer::UserNamespace);
+        assert_eq!(
+            states(&user_namespace, false)[2..4],
+            [("user namespace", "missing"), ("pid namespace", "unknown")]
+        );
+        let root = states(&user_namespace, true);
+        assert!(root.contains(&("network namespace", "available")), "{root:?}");
+        // Each needs the other, so none is known to work.
+        assert!(root.contains(&("mounts", "unknown")), "{root:?}");
+        assert!(root.contains(&("identity", "unknown")), "{root:?}");
+    }
+
+    #[test]
+    fn b2_a_layer_that_can_be_done_without_is_reported_all_the_same() {
+        let none = Err(missing(init::Layer::Landlock));
+        let layer = layers(None, &none, false)
+            .into_iter()
+            .find(|layer| layer.name == "landlock");
+        let layer = layer.unwrap();
+        assert!(!layer.needed && matches!(layer.state, State::Missing(_)), "{layer:?}");
+        // A ruleset that can be made and not applied fails every start.
+        let failed = missing(init::Layer::Landlock);
+        let layers = layers(Some(&failed), &Ok("ABI 6 or later"), false);
+        assert!(
+            layers.iter().any(|layer| layer.name == "landlock" && layer.needed),
+            "{layers:?}"
+        );
+    }
+
+    #[test]
+    fn b2_the_mount_of_control_groups_is_found_among_others() {
+        let line = "35 25 0:30 /a /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";
+        assert_eq!(cgroup_mount(line), Some(("/a".into(), "/sys/fs/cgroup".into())));
+        let version_1 = "36 25 0:31 / /sys/fs/cgroup/pids rw shared:10 - cgroup cgroup rw,pids";
+        assert_eq!(cgroup_mount(version_1), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! From a launch to init's configuration, and from init's answer to ours: what both launchers share.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use capsule_init::{Config, Confinement, Instruction, Limits, PROTOCOL, Report};
+use rustix::io::Errno;
+
+use super::environment::Environment;
+use super::launcher::{Launch, LaunchError, Launched};
+use super::missing::Missing;
+use super::program;
+use crate::os::init::{Handover, Init, StartError};
+
+/// How a tree is held.
+pub(crate) struct Hold<'a> {
+    pub(crate) confinement: Option<Confinement>,
+    pub(crate) landlock: Option<BorrowedFd<'a>>,
+    pub(crate) seccomp: Vec<Vec<Instruction>>,
+    pub(crate) limits: Limits,
+}
+
+pub(crate) fn start(
+    init: &Init,
+    environment: &Environment,
+    launch: Launch,
+    hold: Hold<'_>,
+) -> Result<Launched, LaunchError> {
+    let Launch {
+        cmd,
+        args,
+        env,
+        workspace,
+        cwd,
+        stdin,
+        limits: _,
+    } = launch;
+    let programs = program::candidates(&cmd, environment.path(), workspace.path())?;
+    let config = Config {
+        protocol: PROTOCOL,
+        programs: programs
+            .iter()
+            .map(|path| path.as_os_str().as_bytes().to_owned())
+            .collect(),
+        args: std::iter::once(cmd.clone())
+            .chain(args)
+            .map(String::into_bytes)
+            .collect(),
+        env: environment
+            .for_child(env)
+            .into_iter()
+            .map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat())
+            .collect(),
+        cwd: cwd.into_bytes(),
+        limits: hold.limits,
+        landlock: hold.landlock.is_some(),
+        seccomp: hold.seccomp,
+        count_cpu: true,
+        confinement: hold.confinement,
+    };
+    let handover = Handover {
+        workspace: workspace.handle().as_fd(),
+        landlock: hold.landlock,
+        stdin,
+    };
+    match init.start(&config, &handover) {
+        Ok(started) => Ok(started.into()),
+        Err(StartError::Host(error)) => Err(LaunchError::Host(error)),
+        Err(StartError::Refused(report)) => Err(refusal(&cmd, report)),
+    }
+}
+
+/// Says of init's report which of our answers it is (contract S6).
+fn refusal(cmd: &str, report: Report) -> LaunchError {
+    match report {
+        Report::ExecFailed { errno } => {
+            let errno = Errno::from_raw_os_error(errno);
+            if errno == Errno::NOENT {
+                LaunchError::NotFound(format!("{cmd}, or the interpreter it asks for"))
+            } else if errno == Errno::ACCESS || errno == Errno::PERM {
+                LaunchError::PermissionDenied(cmd.into())
+            } else {
+                LaunchError::ExecFailed(format!("{cmd}: {errno}"))
+            }
+        }
+        Report::WorkingDirectory { errno } => LaunchError::WorkingDirectory {
+            escape: Errno::from_raw_os_error(errno) == Errno::XDEV,
+        },
+        Report::SetupFailed { layer, errno, subject } => {
+            LaunchError::Confinement(Missing::by_kernel(layer, &subject, Errno::from_raw_os_error(errno)))
+        }
+        Report::Started { .. } | Report::Exited(_) => {
+            LaunchError::Host(std::io::Error::other("init answered out of turn"))
+        }
+    }
+}

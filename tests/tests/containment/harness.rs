@@ -1,0 +1,306 @@
+//! What the containment tests share: a confined host with a workspace that holds the zoo, and ways to wait for facts.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use capsule_host::sandbox::{Confined, Launcher, Policy, ResourceLimits, Unconfined, Workspace};
+use capsule_host::supervisor::{
+    Ask, Error, ExitInfo, Gate, Limits, LogStream, Owner, Principal, Registry, RunOutput, Scope, SpawnRequest,
+};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use crate::who::{ORDINARY, is_root};
+
+/// Longer than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long something may take that takes no time at all where nobody else uses the machine.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
+
+pub(crate) struct AllowAll;
+
+impl Gate for AllowAll {
+    fn allows(&mut self, _: Ask<'_>) -> bool {
+        true
+    }
+}
+
+/// A workspace with the zoo in it, of whom commands run as.
+pub(crate) fn workspace() -> TempDir {
+    let dir = TempDir::new().expect("a workspace");
+    let zoo = dir.path().join("zoo");
+    std::fs::copy(env!("CARGO_BIN_EXE_zoo"), &zoo).expect("the zoo");
+    std::fs::set_permissions(&zoo, std::fs::Permissions::from_mode(0o755)).expect("the zoo");
+    if is_root() {
+        for path in [dir.path(), &zoo] {
+            std::os::unix::fs::chown(path, Some(ORDINARY), Some(ORDINARY)).expect("a workspace of somebody else");
+        }
+    }
+    dir
+}
+
+/// A registry and a workspace that are this test's alone.
+pub(crate) struct Host {
+    pub(crate) registry: Registry,
+    pub(crate) workspace: Workspace,
+    dir: TempDir,
+}
+
+impl Host {
+    /// Confined, by the policy that says nothing.
+    pub(crate) fn new() -> Self {
+        Self::with(Policy::new())
+    }
+
+    pub(crate) fn with(policy: Policy) -> Self {
+        Self::launching(Arc::new(Confined::new(policy).expect("a confinement")))
+    }
+
+    /// The same commands with all rights of this test: what they try would succeed if it were let.
+    pub(crate) fn unconfined() -> Self {
+        Self::launching(Arc::new(Unconfined::new().allow_persistent()))
+    }
+
+    fn launching(launcher: Arc<dyn Launcher>) -> Self {
+        let registry = Registry::new(Handle::current(), launcher, Limits::default()).expect("a registry");
+        let dir = workspace();
+        let workspace = Workspace::open(dir.path()).expect("a workspace");
+        Self {
+            registry,
+            workspace,
+            dir,
+        }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        self.registry.scope(Owner {
+            principal: Principal::Named("alice".into()),
+            capsule: "zoo".into(),
+        })
+    }
+
+    pub(crate) async fn run(&self, request: SpawnRequest) -> Result<RunOutput, Error> {
+        watchdog(self.scope().spawn(request, &self.workspace, &mut AllowAll)).await
+    }
+
+    /// What a command printed; it has to end well.
+    pub(crate) async fn printed(&self, request: SpawnRequest) -> String {
+        let output = self.run(request).await.expect("it runs");
+        let (stdout, stderr) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert_eq!(output.exit, code(0), "{stdout}{stderr}");
+        stdout.into_owned()
+    }
+
+    pub(crate) async fn start(&self, request: SpawnRequest) -> Process {
+        let scope = self.scope();
+        let id = watchdog(scope.spawn_persistent(request, &self.workspace, &mut AllowAll))
+            .await
+            .expect("a process");
+        Process {
+            id: id.expose().to_owned(),
+            scope,
+        }
+    }
+
+    /// The kernel's answer to each attempt, 0 where it succeeded.
+    pub(crate) async fn attempt(&self, attempts: &[&str]) -> BTreeMap<String, i32> {
+        let mut args = vec!["try"];
+        args.extend(attempts);
+        let printed = self.printed(zoo(&args)).await;
+        let answers: BTreeMap<_, _> = printed
+            .lines()
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(attempt, errno)| (attempt.to_owned(), errno.parse().expect("an errno")))
+            .collect();
+        assert_eq!(answers.len(), attempts.len(), "{printed}");
+        answers
+    }
+
+    /// Each attempt has to be answered by one of the errnos beside it.
+    pub(crate) async fn refused(&self, attempts: &[(&str, &[i32])]) {
+        let names: Vec<_> = attempts.iter().map(|(name, _)| *name).collect();
+        let answers = self.attempt(&names).await;
+        let wrong: Vec<_> = attempts
+            .iter()
+            .filter(|(name, wanted)| !answers.get(*name).is_some_and(|errno| wanted.contains(errno)))
+            .map(|(name, wanted)| format!("{name}: {:?}, not {wanted:?}", answers.get(*name)))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// Each attempt has to succeed.
+    pub(crate) async fn allowed(&self, attempts: &[&str]) {
+        let mut answers = self.attempt(attempts).await;
+        answers.retain(|_, errno| *errno != 0);
+        assert!(answers.is_empty(), "{answers:?}");
+    }
+}
+
+/// A persistent process.
+pub(crate) struct Process {
+    pub(crate) id: String,
+    pub(crate) scope: Scope,
+}
+
+impl Process {
+    /// All it printed so far.
+    pub(crate) fn output(&self) -> String {
+        let chunk = self
+            .scope
+            .read_since(&self.id, LogStream::Stdout, None, u32::MAX)
+            .expect("it is there");
+        String::from_utf8_lossy(&chunk.data).into_owned()
+    }
+
+    pub(crate) async fn prints(&self, line: &str) {
+        let mut found = String::new();
+        let fact = async {
+            while !found.lines().any(|found| found == line) {
+                breathe().await;
+                found = self.output();
+            }
+        };
+        let heard = tokio::time::timeout(PATIENCE, fact).await;
+        assert!(heard.is_ok(), "never printed {line:?}, but: {found}");
+    }
+
+    pub(crate) async fn exit(&self) -> ExitInfo {
+        watchdog(self.scope.wait(&self.id, PATIENCE)).await.expect("an exit")
+    }
+
+    pub(crate) async fn stop(&self, grace: Duration) -> ExitInfo {
+        watchdog(self.scope.stop(&self.id, Some(grace))).await.expect("an exit")
+    }
+
+    pub(crate) fn os_pid(&self) -> u32 {
+        self.scope
+            .status(&self.id)
+            .expect("it is there")
+            .os_pid
+            .expect("it runs")
+    }
+}
+
+pub(crate) fn command(cmd: &str, args: &[&str]) -> SpawnRequest {
+    let args = args.iter().map(|&arg| arg.to_owned()).collect();
+    SpawnRequest {
+        cmd: cmd.to_owned(),
+        args,
+        ..SpawnRequest::default()
+    }
+}
+
+pub(crate) fn zoo(args: &[&str]) -> SpawnRequest {
+    command("./zoo", args)
+}
+
+pub(crate) fn sh(script: &str) -> SpawnRequest {
+    command("/bin/sh", &["-c", script])
+}
+
+pub(crate) fn limited(request: SpawnRequest, limits: ResourceLimits) -> SpawnRequest {
+    SpawnRequest {
+        limits: Some(limits),
+        ..request
+    }
+}
+
+pub(crate) const fn code(code: i32) -> ExitInfo {
+    ExitInfo {
+        exit_code: Some(code),
+        signal: None,
+    }
+}
+
+pub(crate) const fn signalled(signal: i32) -> ExitInfo {
+    ExitInfo {
+        exit_code: None,
+        signal: Some(signal),
+    }
+}
+
+/// Fails the test where `future` is stuck.
+pub(crate) async fn watchdog<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it ended, instead of hanging")
+}
+
+/// Leaves the processor to others between two looks at a fact.
+pub(crate) async fn breathe() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
+/// Returns whether `fact` came to hold in time.
+pub(crate) async fn soon(within: Duration, mut fact: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    loop {
+        if fact() {
+            return true;
+        }
+        if begun.elapsed() > within {
+            return false;
+        }
+        breathe().await;
+    }
+}
+
+/// Something that no other process of this machine has in its command line.
+pub(crate) fn marker() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "zoo-marker-{}-{}-end",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// Processes that execute and have `marker` in their command line, or are of one of `sessions`, with what they are.
+pub(crate) fn living(marker: &str, sessions: &[u32]) -> Vec<(u32, String)> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: u32| {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .ok()?
+            .replace('\0', " ");
+        let (state, session) = state_and_session(pid)?;
+        let ours = command.contains(marker) || (sessions.contains(&session) && command.starts_with("capsule-init"));
+        (ours && !matches!(state, 'Z' | 'X')).then(|| (pid, format!("{state} {command}")))
+    })
+    .collect()
+}
+
+fn state_and_session(pid: u32) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // A name may hold anything, but it ends with the last parenthesis.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    Some((fields.next()?.chars().next()?, fields.nth(2)?.parse().ok()?))
+}
+
+/// Fails with what is left of a tree, and ends that, so that a failed test leaves nothing behind.
+pub(crate) async fn nothing_left(marker: &str, sessions: &[u32], within: Duration) {
+    if soon(within, || living(marker, sessions).is_empty()).await {
+        return;
+    }
+    let left = living(marker, sessions);
+    for (pid, _) in &left {
+        let pid = i32::try_from(*pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a pid");
+        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    panic!("{} survivors: {left:?}", left.len());
+}

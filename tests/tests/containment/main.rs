@@ -1,0 +1,11 @@
+//! What a confined command can do, by the attempts of a zoo of badly behaved children: each case named after the clause
+//! of the contract that it proves, and each as root and as an ordinary user.
+#![cfg(target_os = "linux")]
+
+mod death;
+mod escapes;
+mod harness;
+mod init;
+mod limits;
+mod status;
+mod who;

@@ -1,0 +1,100 @@
+//! Each case as root and as an ordinary user, as far as whoever runs the tests can be both.
+
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
+use std::time::Duration;
+
+/// Somebody who is not root. Nobody has to know them.
+pub(crate) const ORDINARY: u32 = 1000;
+
+/// Makes two tests of each case.
+macro_rules! everybody {
+    ($($case:ident),+ $(,)?) => {
+        mod as_root {
+            $(#[test] fn $case() { crate::who::as_root(super::$case); })+
+        }
+        mod as_an_ordinary_user {
+            $(#[test] fn $case() {
+                crate::who::as_an_ordinary_user(concat!(module_path!(), "::", stringify!($case)), super::$case);
+            })+
+        }
+    };
+}
+pub(crate) use everybody;
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+pub(crate) fn as_root<F: Future<Output = ()>>(case: fn() -> F) {
+    if is_root() {
+        run(case);
+    } else {
+        skip("the tests to be run by root");
+    }
+}
+
+/// Root becomes somebody else in another process, which runs this one test.
+pub(crate) fn as_an_ordinary_user<F: Future<Output = ()>>(path: &str, case: fn() -> F) {
+    if !is_root() {
+        run(case);
+        return;
+    }
+    let (_, name) = path.split_once("::").expect("a crate's name first");
+    let binary = std::env::current_exe().expect("this test has a name");
+    let output = program(binary)
+        .args(["--exact", name, "--nocapture"])
+        .env("HOME", "/nonexistent")
+        .current_dir("/")
+        .uid(ORDINARY)
+        .gid(ORDINARY)
+        .output()
+        .expect("the test binary can be run by everybody");
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(
+        output.status.success() && printed.contains("1 passed"),
+        "as uid {ORDINARY}:\n{printed}"
+    );
+}
+
+fn run<F: Future<Output = ()>>(case: fn() -> F) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case())));
+    // A launch that never ends shall not keep the test from saying so.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
+}
+
+/// Says why a case cannot be run here; where everything is required that is a failure.
+pub(crate) fn skip(missing: &str) {
+    assert!(
+        std::env::var_os("CAPSULE_REQUIRE_ALL").is_none(),
+        "skipped, for want of {missing}"
+    );
+    remark(&format!("skipped, for want of {missing}"));
+}
+
+/// For whoever reads what a test has to say.
+pub(crate) fn remark(text: &str) {
+    #[expect(clippy::print_stderr, reason = "a test's own words, which the test runner collects")]
+    {
+        eprintln!("{text}");
+    }
+}
+
+/// For what the tests themselves run: unrelated processes, and hosts that are to die.
+pub(crate) fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the tests start beside the host under test"
+    )]
+    Command::new(path)
+}

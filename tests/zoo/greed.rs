@@ -1,0 +1,202 @@
+//! Processes that take more than they may: memory in every place where it can be kept, and processor time in ways that
+//! are hard to add up.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use crate::say;
+use crate::sys::{self, Memory, call, int, just, text};
+
+const MIB: usize = 1 << 20;
+const STEP: usize = 16;
+const PRIVATE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+const SHARED: i32 = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+
+pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
+    let number = args
+        .first()
+        .and_then(|arg| arg.parse::<usize>().ok())
+        .unwrap_or_default();
+    let millis = Duration::from_millis(u64::try_from(number).unwrap_or_default());
+    match behaviour {
+        // Memory of its own, in plain sight.
+        "touch" => hold(number, || private(STEP)),
+        "tmpfs" => in_file("/tmp/much", number),
+        "shm" => in_file("/dev/shm/much", number),
+        "memfd" => memfd(number),
+        // A share each.
+        "eight" => {
+            sys::block();
+            for _ in 0..8 {
+                if let Ok(None) = sys::fork() {
+                    hold(number / 8, || private(STEP));
+                }
+            }
+            sys::pause()
+        }
+        // Shared memory that no process has in its view, and that stays all the same.
+        "unmapped" => hold(number, || {
+            let memory = Memory::map(STEP * MIB, SHARED, -1)?;
+            memory.touch();
+            memory.forget();
+            Ok(())
+        }),
+        // A process whose first thread has ended: to who looks at that, it has no memory at all.
+        "headless" => {
+            drop(std::thread::spawn(move || hold(number, || private(STEP))));
+            sys::end_thread()
+        }
+        // Part in the private file system, part in memory, in a process that cannot be looked into.
+        "half-and-half" => {
+            just(libc::SYS_prctl, &[int(libc::PR_SET_DUMPABLE), 0]);
+            fill("/tmp/much", number / 2);
+            hold(number / 2, || private(STEP))
+        }
+        // Bytes on their way between nobody and nobody.
+        "pipes" => hold(number, || {
+            for _ in 0..STEP {
+                pipe_of_a_mebibyte()?;
+            }
+            Ok(())
+        }),
+        "spin" => {
+            sys::spin(millis);
+            say("free");
+        }
+        // One after the other, none for long.
+        "relay" => {
+            relay(number, |part| {
+                sys::spin(part);
+                0
+            });
+            say("free");
+        }
+        // The same, and nobody asks what they used.
+        "relay-unseen" => {
+            sys::ignore_children();
+            relay(number, |part| {
+                sys::spin(part);
+                0
+            });
+            say("free");
+        }
+        // Each of them a program that may be executed and not read: the kernel takes counters away from such a process.
+        "relay-unreadable" => {
+            sys::ignore_children();
+            let copy = "./unreadable";
+            drop(std::fs::copy("/proc/self/exe", copy));
+            drop(std::fs::set_permissions(copy, std::fs::Permissions::from_mode(0o111)));
+            relay(number, |part| execute(copy, &["spin", &part.as_millis().to_string()]));
+            say("free");
+        }
+        "spin-apart" => {
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            crate::trees::daemon(|| sys::spin(millis));
+            drop(writer);
+            crate::trees::drain(reader);
+        }
+        "open-files" => {
+            let files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).take(500).collect();
+            say(&format!("open-files {}", files.len()));
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn private(mib: usize) -> Result<(), i32> {
+    Memory::map(mib * MIB, PRIVATE, -1).map(|memory| memory.touch())
+}
+
+/// Takes `total` MiB a step at a time, says so, and keeps them.
+fn hold(total: usize, mut step: impl FnMut() -> Result<(), i32>) -> ! {
+    for held in (STEP..=total).step_by(STEP) {
+        if let Err(errno) = step() {
+            say(&format!("refused {errno}"));
+            sys::exit(3);
+        }
+        say(&format!("held {held}"));
+    }
+    say("all");
+    sys::pause()
+}
+
+fn fill(path: &str, mib: usize) -> usize {
+    let mut file = File::create(path).expect("a file");
+    let chunk = vec![1; MIB];
+    (0..mib).take_while(|_| file.write_all(&chunk).is_ok()).count()
+}
+
+fn in_file(path: &str, mib: usize) {
+    let written = fill(path, mib);
+    say(&format!("held {written}"));
+    if written < mib {
+        say("refused 28");
+        sys::exit(3);
+    }
+    say("all");
+    sys::pause()
+}
+
+fn memfd(mib: usize) {
+    let name = text("much");
+    let fd = match call(libc::SYS_memfd_create, &[name.as_ptr().expose_provenance(), 0]) {
+        Ok(fd) => i32::try_from(fd).expect("a descriptor"),
+        Err(errno) => {
+            say(&format!("refused {errno}"));
+            sys::exit(3)
+        }
+    };
+    in_file(&format!("/proc/self/fd/{fd}"), mib);
+}
+
+fn pipe_of_a_mebibyte() -> Result<(), i32> {
+    let raw = |error: std::io::Error| error.raw_os_error().unwrap_or_default();
+    let (reader, writer) = std::io::pipe().map_err(raw)?;
+    call(
+        libc::SYS_fcntl,
+        &[int(writer.as_raw_fd()), int(libc::F_SETPIPE_SZ), MIB],
+    )?;
+    (&writer).write_all(&vec![1; MIB]).map_err(raw)?;
+    std::mem::forget((reader, writer));
+    Ok(())
+}
+
+/// `millis` of processor time in parts of 200 ms, each part a process.
+fn relay(millis: usize, part: impl Fn(Duration) -> i32) {
+    for _ in 0..millis / 200 {
+        match sys::fork() {
+            Ok(None) => sys::exit(part(Duration::from_millis(200))),
+            // With children ignored this waits for the end too, and learns nothing.
+            Ok(Some(pid)) => {
+                sys::wait(pid);
+            }
+            Err(errno) => say(&format!("no fork: {errno}")),
+        }
+    }
+}
+
+fn execute(path: &str, args: &[&str]) -> i32 {
+    let (path, args): (_, Vec<_>) = (
+        text(path),
+        std::iter::once("zoo").chain(args.iter().copied()).map(text).collect(),
+    );
+    let mut pointers: Vec<usize> = args.iter().map(|arg| arg.as_ptr().expose_provenance()).collect();
+    pointers.push(0);
+    let nothing = [0_usize];
+    if let Ok(stdout) = File::create("/dev/null") {
+        just(libc::SYS_dup2, &[int(stdout.as_raw_fd()), 1]);
+    }
+    let refused = call(
+        libc::SYS_execve,
+        &[
+            path.as_ptr().expose_provenance(),
+            sys::at(pointers.as_slice()),
+            sys::at(&nothing),
+        ],
+    );
+    refused.err().unwrap_or_default()
+}

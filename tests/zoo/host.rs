@@ -1,0 +1,106 @@
+//! A host of its own for the containment tests: to be killed, or to be in a state that would disturb other tests.
+//!
+//! `zoo-host MARKER WORKSPACE MODE CMD ARG…`, in a session of its own. MODE is `run` (to its end, then what it printed and
+//! how it ended) or `hold` (says `spawning` and `spawned`, shuts down when it is told `shutdown`, and stays otherwise).
+//! From the environment: `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to inherit, `ZOO_BALLAST` holds so many MiB.
+
+use std::error::Error;
+use std::io::{self, BufRead, Write};
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::sync::Arc;
+
+use capsule_host::sandbox::{Confined, Policy, Workspace};
+use capsule_host::supervisor::{Ask, Gate, Limits, Owner, Principal, Registry, SpawnRequest};
+
+struct AllowAll;
+
+impl Gate for AllowAll {
+    fn allows(&mut self, _: Ask<'_>) -> bool {
+        true
+    }
+}
+
+fn say(line: &str) {
+    // The test that listens may be gone: then there is nobody to tell.
+    drop(io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    rustix::process::setsid()?;
+    let mut args = std::env::args().skip(2);
+    let mut next = || args.next().ok_or("an argument is missing");
+    let (workspace, mode, cmd) = (Workspace::open(next()?)?, next()?, next()?);
+    let request = SpawnRequest {
+        cmd,
+        args: args.collect(),
+        ..SpawnRequest::default()
+    };
+    if std::env::var_os("ZOO_DESCRIPTORS").is_some() {
+        open_descriptors()?;
+    }
+    let ballast = std::env::var("ZOO_BALLAST").map_or(Ok(0), |mib| mib.parse::<usize>())?;
+    let ballast = vec![1_u8; ballast << 20];
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let launcher = Confined::new(Policy::new())?;
+    let limits = Limits::default();
+    let registry = Registry::new(runtime.handle().clone(), Arc::new(launcher), limits)?;
+    let scope = registry.scope(Owner {
+        principal: Principal::Named("alice".into()),
+        capsule: "zoo".into(),
+    });
+    if mode == "run" {
+        return runtime.block_on(async {
+            let id = scope.spawn_persistent(request, &workspace, &mut AllowAll).await?;
+            let id = id.expose();
+            let exit = scope.wait(id, limits_wait()).await?;
+            let info = scope.status(id)?;
+            let logs = scope.read_logs(id)?;
+            say(&format!("peak {}", info.mem_bytes_peak.unwrap_or_default()));
+            say(&format!("exit {:?} {:?}", exit.exit_code, exit.signal));
+            say(&logs.stdout);
+            drop(ballast);
+            Ok(())
+        });
+    }
+    say("spawning");
+    runtime.block_on(async {
+        scope
+            .spawn_persistent(request, &workspace, &mut AllowAll)
+            .await
+            .map_err(|error| {
+                say(&format!("not spawned: {error}"));
+                error
+            })
+    })?;
+    say("spawned");
+    for line in io::stdin().lock().lines() {
+        if line? == "shutdown" {
+            say("shutting down");
+            runtime.block_on(registry.shutdown());
+            say("down");
+        }
+    }
+    Ok(())
+}
+
+fn limits_wait() -> std::time::Duration {
+    Limits::default().wait_max
+}
+
+/// Fills 3 to 40, each left open by exec.
+fn open_descriptors() -> Result<(), Box<dyn Error>> {
+    let null = std::fs::File::open("/dev/null")?;
+    loop {
+        let copy = rustix::io::dup(&null)?;
+        rustix::io::fcntl_setfd(&copy, rustix::io::FdFlags::empty())?;
+        if copy.as_raw_fd() > 40 {
+            return Ok(());
+        }
+        // Open for as long as this process is.
+        let _: i32 = copy.into_raw_fd();
+    }
+}

@@ -1,0 +1,33 @@
+//! The zoo: badly behaved children for the containment tests, one behaviour a call.
+//!
+//! `zoo try ATTEMPT…` makes attempts that ought to be refused, and says of each what the kernel answered. Everything else
+//! misbehaves for as long as it is let. What is printed is for the tests to judge; a child knows nothing of right and
+//! wrong. All of it may be run unconfined by root, where it does harm to nothing but its working directory.
+#[cfg(target_os = "linux")]
+mod attempts;
+#[cfg(target_os = "linux")]
+mod greed;
+#[cfg(target_os = "linux")]
+mod sys;
+#[cfg(target_os = "linux")]
+mod trees;
+
+/// Prints a line at once.
+#[cfg(target_os = "linux")]
+fn say(line: &str) {
+    use std::io::Write;
+    // One write a line: several processes say things on one pipe.
+    drop(std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
+}
+
+#[cfg(target_os = "linux")]
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (&behaviour, args) = args.split_first().expect("a behaviour");
+    let known = attempts::behave(behaviour, args) || trees::behave(behaviour, args) || greed::behave(behaviour, args);
+    assert!(known, "no such behaviour: {behaviour}");
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {}

@@ -1,0 +1,188 @@
+//! System calls as they are: what a program that means harm would use, with nothing between it and the kernel.
+#![expect(unsafe_code, reason = "the calls that no safe wrapper offers are the ones to try")]
+
+use std::ffi::{CString, c_long};
+use std::time::Duration;
+
+/// What a call returned, or its errno.
+pub(crate) type Answer = Result<usize, i32>;
+
+/// What stands for -1 in an argument.
+pub(crate) const MINUS_ONE: usize = usize::MAX;
+
+fn errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Any call, with the arguments that are given and zeros for the rest.
+pub(crate) fn call(number: c_long, args: &[usize]) -> Answer {
+    let arg = |index| args.get(index).copied().unwrap_or(0_usize);
+    // SAFETY: callers pass numbers, and pointers to what outlives the call and is as long as they say. A call that
+    // changes this process's memory in another way is not made.
+    let returned = unsafe { libc::syscall(number, arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)) };
+    usize::try_from(returned).map_err(|_| errno())
+}
+
+/// The same, where the answer makes no difference.
+pub(crate) fn just(number: c_long, args: &[usize]) {
+    let _: Answer = call(number, args);
+}
+
+/// As an argument.
+pub(crate) fn text(text: &str) -> CString {
+    CString::new(text).expect("no attempt has a NUL in it")
+}
+
+/// As an argument.
+pub(crate) fn at<T: ?Sized>(value: &T) -> usize {
+    std::ptr::from_ref(value).cast::<u8>().expose_provenance()
+}
+
+/// As an argument, to be written to.
+pub(crate) fn at_mut<T: ?Sized>(value: &mut T) -> usize {
+    std::ptr::from_mut(value).cast::<u8>().expose_provenance()
+}
+
+/// A descriptor, pid or flag as an argument.
+pub(crate) fn int(value: i32) -> usize {
+    isize::try_from(value).expect("32 bits fit").cast_unsigned()
+}
+
+/// The pid of the child, and none in the child. This program has one thread whenever it forks.
+pub(crate) fn fork() -> Result<Option<i32>, i32> {
+    // SAFETY: with one thread no lock is held by anybody else, and the child may go on as it likes.
+    match unsafe { libc::fork() } {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(Some(pid)),
+        _ => Err(errno()),
+    }
+}
+
+/// Ends this process, with nothing run at exit.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: takes a number.
+    unsafe { libc::_exit(code) }
+}
+
+/// The status of a child that ended, as `waitpid` gives it; none where there is no child.
+pub(crate) fn wait(pid: i32) -> Option<i32> {
+    let mut status = 0_i32;
+    loop {
+        match call(libc::SYS_wait4, &[int(pid), at_mut(&mut status)]) {
+            Ok(_) => return Some(status),
+            Err(libc::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Sleeps until a signal ends this process.
+pub(crate) fn pause() -> ! {
+    loop {
+        just(libc::SYS_pause, &[]);
+    }
+}
+
+/// Blocks every signal that can be, and ignores it too: only KILL and STOP are left.
+pub(crate) fn deaf() {
+    block();
+    for signal in 1..=64 {
+        if ![libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD].contains(&signal) {
+            // Handler SIG_IGN, no flags, no restorer, no mask.
+            let action = [1_u64, 0, 0, 0];
+            just(libc::SYS_rt_sigaction, &[int(signal), at(&action), 0, 8]);
+        }
+    }
+}
+
+/// Blocks every signal, to be taken by [`next_signal`].
+pub(crate) fn block() {
+    let every = u64::MAX;
+    just(libc::SYS_rt_sigprocmask, &[int(libc::SIG_SETMASK), at(&every), 0, 8]);
+}
+
+/// Waits for one of `signals`.
+pub(crate) fn next_signal(signals: &[i32]) -> i32 {
+    let set = signals.iter().fold(0_u64, |set, signal| set | 1 << (signal - 1));
+    loop {
+        if let Ok(signal) = call(libc::SYS_rt_sigtimedwait, &[at(&set), 0, 0, 8]) {
+            return i32::try_from(signal).unwrap_or_default();
+        }
+    }
+}
+
+/// Children are reaped by the kernel, and their use of processors is told to nobody.
+pub(crate) fn ignore_children() {
+    // Handler SIG_IGN.
+    let action = [1_u64, 0, 0, 0];
+    just(libc::SYS_rt_sigaction, &[int(libc::SIGCHLD), at(&action), 0, 8]);
+}
+
+/// Processor time of this process.
+pub(crate) fn cpu_time() -> Duration {
+    let mut time = [0_i64; 2];
+    just(
+        libc::SYS_clock_gettime,
+        &[int(libc::CLOCK_PROCESS_CPUTIME_ID), at_mut(&mut time)],
+    );
+    let [seconds, nanos] = time;
+    Duration::new(
+        u64::try_from(seconds).unwrap_or_default(),
+        u32::try_from(nanos).unwrap_or_default(),
+    )
+}
+
+/// Uses up processor time.
+pub(crate) fn spin(time: Duration) {
+    let end = cpu_time() + time;
+    while cpu_time() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// Memory of this process, every page touched.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    at: usize,
+    bytes: usize,
+}
+
+const PAGE: usize = 4096;
+
+impl Memory {
+    /// Untouched.
+    pub(crate) fn map(bytes: usize, sharing: i32, fd: i32) -> Result<Self, i32> {
+        let protection = int(libc::PROT_READ | libc::PROT_WRITE);
+        let at = call(libc::SYS_mmap, &[0, bytes, protection, int(sharing), int(fd), 0])?;
+        Ok(Self { at, bytes })
+    }
+
+    pub(crate) fn touch(&self) {
+        for page in (0..self.bytes).step_by(PAGE) {
+            let page = std::ptr::with_exposed_provenance_mut::<u8>(self.at + page);
+            // SAFETY: within the mapping that `map` made, which is never unmapped.
+            unsafe { page.write_volatile(1) };
+        }
+    }
+
+    /// Takes it out of this process's own view; where it is shared it stays in memory.
+    pub(crate) fn forget(&self) {
+        just(libc::SYS_madvise, &[self.at, self.bytes, int(libc::MADV_DONTNEED)]);
+    }
+}
+
+/// Ends this thread only, also if it is the first.
+pub(crate) fn end_thread() -> ! {
+    loop {
+        just(libc::SYS_exit, &[0]);
+    }
+}
+
+/// Asks for the process's number by the interface of 32-bit programs.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn int80() -> i32 {
+    let mut eax = 20_i32;
+    // SAFETY: `getpid` of the 32-bit interface takes nothing and changes nothing but its register.
+    unsafe { std::arch::asm!("int 0x80", inout("eax") eax, out("r8") _, out("r9") _, out("r10") _, out("r11") _) };
+    eax
+}
