@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::say;
@@ -62,6 +63,31 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             }
             Ok(())
         }),
+        "sockets" => hold(number, || {
+            let mut step = 0;
+            while step < STEP * MIB {
+                step += socket_full()?;
+            }
+            Ok(())
+        }),
+        // Large pages, each kept by a pipe that holds a small part of it, and in nobody's view.
+        "spliced" => {
+            let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+            let mut used = 0;
+            hold(number, move || {
+                for _ in 0..STEP / 2 {
+                    if used == 16 {
+                        let (reader, next) =
+                            std::io::pipe().map_err(|error| error.raw_os_error().unwrap_or_default())?;
+                        std::mem::forget((reader, std::mem::replace(&mut writer, next)));
+                        used = 0;
+                    }
+                    sys::splice_large(writer.as_raw_fd())?;
+                    used += 1;
+                }
+                Ok(())
+            })
+        }
         "spin" => {
             sys::spin(millis);
             say("free");
@@ -89,7 +115,10 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             let copy = "./unreadable";
             drop(std::fs::copy("/proc/self/exe", copy));
             drop(std::fs::set_permissions(copy, std::fs::Permissions::from_mode(0o111)));
-            relay(number, |part| execute(copy, &["spin", &part.as_millis().to_string()]));
+            let part = args.get(1).and_then(|arg| arg.parse().ok()).unwrap_or(200);
+            relay_in(number, part, |part| {
+                execute(copy, &["spin", &part.as_millis().to_string()])
+            });
             say("free");
         }
         "spin-apart" => {
@@ -165,11 +194,30 @@ fn pipe_of_a_mebibyte() -> Result<(), i32> {
     Ok(())
 }
 
+/// A pair of sockets with as much in it as goes in; how much that was.
+fn socket_full() -> Result<usize, i32> {
+    let raw = |error: std::io::Error| error.raw_os_error().unwrap_or_default();
+    let (near, far) = UnixStream::pair().map_err(raw)?;
+    near.set_nonblocking(true).map_err(raw)?;
+    let chunk = vec![1; MIB / 8];
+    let mut held = 0;
+    while let Ok(written) = (&near).write(&chunk) {
+        held += written;
+    }
+    std::mem::forget((near, far));
+    Ok(held)
+}
+
 /// `millis` of processor time in parts of 200 ms, each part a process.
 fn relay(millis: usize, part: impl Fn(Duration) -> i32) {
-    for _ in 0..millis / 200 {
+    relay_in(millis, 200, part);
+}
+
+fn relay_in(millis: usize, each: usize, part: impl Fn(Duration) -> i32) {
+    let time = Duration::from_millis(u64::try_from(each).unwrap_or_default());
+    for _ in 0..millis / each {
         match sys::fork() {
-            Ok(None) => sys::exit(part(Duration::from_millis(200))),
+            Ok(None) => sys::exit(part(time)),
             // With children ignored this waits for the end too, and learns nothing.
             Ok(Some(pid)) => {
                 sys::wait(pid);

@@ -171,6 +171,21 @@ impl Memory {
     }
 }
 
+/// Gives a pipe the first part of a large page, and forgets the page.
+pub(crate) fn splice_large(pipe: i32) -> Result<(), i32> {
+    const LARGE: usize = 2 << 20;
+    let memory = Memory::map(2 * LARGE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+    let large = Memory {
+        at: memory.at.next_multiple_of(LARGE),
+        bytes: LARGE,
+    };
+    just(libc::SYS_madvise, &[large.at, LARGE, int(libc::MADV_HUGEPAGE)]);
+    large.touch();
+    let part = [large.at, 1];
+    call(libc::SYS_vmsplice, &[int(pipe), at(&part), 1, 0])?;
+    call(libc::SYS_munmap, &[memory.at, memory.bytes]).map(drop)
+}
+
 /// Ends this thread only, also if it is the first.
 pub(crate) fn end_thread() -> ! {
     loop {

@@ -23,7 +23,7 @@ pub(crate) struct Doomed {
 
 impl Doomed {
     pub(crate) fn start(marker: &str, workspace: &Path, args: &[&str]) -> Self {
-        let mut child = program(env!("CARGO_BIN_EXE_zoo-host"))
+        let mut child = program(crate::who::binary("zoo-host"))
             .arg(marker)
             .arg(workspace)
             .args(["hold", "./zoo"])

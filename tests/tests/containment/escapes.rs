@@ -415,7 +415,7 @@ async fn b1_no_process_of_the_host_is_there() {
 
 async fn b4_three_descriptors_and_no_more() {
     let dir = workspace();
-    let output = program(env!("CARGO_BIN_EXE_zoo-host"))
+    let output = program(crate::who::binary("zoo-host"))
         .arg(marker())
         .arg(dir.path())
         .args(["run", "/bin/ls", "/proc/self/fd"])
@@ -430,7 +430,7 @@ async fn b4_three_descriptors_and_no_more() {
 
 async fn s2_nothing_of_the_hosts_environment() {
     let dir = workspace();
-    let output = program(env!("CARGO_BIN_EXE_zoo-host"))
+    let output = program(crate::who::binary("zoo-host"))
         .arg(marker())
         .arg(dir.path())
         .args(["run", "/usr/bin/env"])
@@ -517,7 +517,7 @@ async fn b1_the_home_folder_is_no_workspace() {
         std::os::unix::fs::chown(&inside, Some(ORDINARY), Some(ORDINARY)).expect("somebody's");
     }
     let run = |workspace: &Path| {
-        let mut host = program(env!("CARGO_BIN_EXE_zoo-host"));
+        let mut host = program(crate::who::binary("zoo-host"));
         host.arg(marker())
             .arg(workspace)
             .args(["run", "/bin/echo", "it ran"])

@@ -33,7 +33,7 @@ impl Gate for AllowAll {
 pub(crate) fn workspace() -> TempDir {
     let dir = TempDir::new().expect("a workspace");
     let zoo = dir.path().join("zoo");
-    std::fs::copy(env!("CARGO_BIN_EXE_zoo"), &zoo).expect("the zoo");
+    std::fs::copy(crate::who::binary("zoo"), &zoo).expect("the zoo");
     std::fs::set_permissions(&zoo, std::fs::Permissions::from_mode(0o755)).expect("the zoo");
     if is_root() {
         for path in [dir.path(), &zoo] {

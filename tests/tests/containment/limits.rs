@@ -111,10 +111,22 @@ async fn r1_memory_in_pipes_is_bounded() {
     memory_is_bounded("pipes").await;
 }
 
+async fn r1_memory_in_sockets_is_bounded() {
+    memory_is_bounded("sockets").await;
+}
+
+async fn r1_memory_that_a_pipe_keeps_is_bounded() {
+    memory_is_bounded("spliced").await;
+}
+
 /// Ended after about a second of processor time; it wants five.
 async fn cpu_is_bounded(behaviour: &str) {
+    cpu_in_parts_is_bounded(behaviour, "200").await;
+}
+
+async fn cpu_in_parts_is_bounded(behaviour: &str, part: &str) {
     let host = Host::new();
-    let process = host.start(limited(zoo(&[behaviour, "5000"]), cpu(1))).await;
+    let process = host.start(limited(zoo(&[behaviour, "5000", part]), cpu(1))).await;
     let exit = process.exit().await;
     let output = process.output();
     assert_eq!(exit, signalled(libc::SIGKILL), "{behaviour}: {output}");
@@ -142,6 +154,10 @@ async fn r1_cpu_of_children_nobody_waits_for_is_bounded() {
 
 async fn r1_cpu_of_unreadable_programs_is_bounded() {
     cpu_is_bounded("relay-unreadable").await;
+}
+
+async fn r1_cpu_of_unreadable_programs_too_short_to_be_seen_is_bounded() {
+    cpu_in_parts_is_bounded("relay-unreadable", "5").await;
 }
 
 async fn r1_processes_and_threads_are_limited_for_the_tree_alone() {
@@ -247,7 +263,7 @@ async fn x6_processor_time_is_live() {
 
 async fn x6_the_peak_is_not_the_hosts() {
     let dir = crate::harness::workspace();
-    let output = program(env!("CARGO_BIN_EXE_zoo-host"))
+    let output = program(crate::who::binary("zoo-host"))
         .arg(marker())
         .arg(dir.path())
         .args(["run", "/bin/true"])
@@ -290,10 +306,13 @@ crate::who::everybody!(
     r1_memory_of_a_process_without_its_first_thread_is_bounded,
     r1_memory_in_two_places_is_bounded_in_sum,
     r1_memory_in_pipes_is_bounded,
+    r1_memory_in_sockets_is_bounded,
+    r1_memory_that_a_pipe_keeps_is_bounded,
     r1_cpu_of_one_is_bounded,
     r1_cpu_of_many_in_turn_is_bounded,
     r1_cpu_of_children_nobody_waits_for_is_bounded,
     r1_cpu_of_unreadable_programs_is_bounded,
+    r1_cpu_of_unreadable_programs_too_short_to_be_seen_is_bounded,
     r1_processes_and_threads_are_limited_for_the_tree_alone,
     r1_a_bomb_is_bounded_and_over_at_once,
     r1_comets_are_bounded_and_over_at_once,

@@ -1,9 +1,15 @@
 //! Each case as root and as an ordinary user, as far as whoever runs the tests can be both.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+
+use tempfile::TempDir;
 
 /// Somebody who is not root. Nobody has to know them.
 pub(crate) const ORDINARY: u32 = 1000;
@@ -42,8 +48,9 @@ pub(crate) fn as_an_ordinary_user<F: Future<Output = ()>>(path: &str, case: fn()
         return;
     }
     let (_, name) = path.split_once("::").expect("a crate's name first");
-    let binary = std::env::current_exe().expect("this test has a name");
-    let output = program(binary)
+    let binaries = Binaries::borrow();
+    let output = program(binaries.path("this-test"))
+        .env(BINARIES, binaries.folder())
         .args(["--exact", name, "--nocapture"])
         .env("HOME", "/nonexistent")
         .current_dir("/")
@@ -57,6 +64,55 @@ pub(crate) fn as_an_ordinary_user<F: Future<Output = ()>>(path: &str, case: fn()
         output.status.success() && printed.contains("1 passed"),
         "as uid {ORDINARY}:\n{printed}"
     );
+}
+
+/// Where [`binary`] looks, in the process of an ordinary user.
+const BINARIES: &str = "CAPSULE_TEST_BINARIES";
+
+/// A program of these tests, where whoever runs it can reach it.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os(BINARIES) {
+        return Path::new(&folder).join(name);
+    }
+    match name {
+        "zoo" => env!("CARGO_BIN_EXE_zoo").into(),
+        "zoo-host" => env!("CARGO_BIN_EXE_zoo-host").into(),
+        _ => std::env::current_exe().expect("this test has a name"),
+    }
+}
+
+/// The programs in a folder that everybody may enter: the build may lie in one that is root's alone. It lasts as long as
+/// some test uses it.
+struct Binaries(Arc<TempDir>);
+
+impl Binaries {
+    fn borrow() -> Self {
+        static SHARED: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = shared.upgrade() {
+            return Self(folder);
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a mode");
+        for name in ["zoo", "zoo-host", "this-test"] {
+            let (from, to) = (binary(name), folder.path().join(name));
+            if std::fs::hard_link(&from, &to).is_err() {
+                // On another file system.
+                std::fs::copy(&from, &to).expect("a copy");
+            }
+        }
+        let folder = Arc::new(folder);
+        *shared = Arc::downgrade(&folder);
+        Self(folder)
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
 }
 
 fn run<F: Future<Output = ()>>(case: fn() -> F) {
