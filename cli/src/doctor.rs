@@ -52,7 +52,10 @@ fn table(facts: &Confinement) -> String {
     };
     let mut rows = Rows(format!("Confinement of commands: {works}.\n\nLayers\n"));
     for layer in &facts.layers {
-        let optional = if layer.needed { "" } else { " (not needed)" };
+        let optional = match layer.state {
+            State::Missing(_) if !layer.needed => " (not needed)",
+            State::Missing(_) | State::Available | State::Unknown => "",
+        };
         let detail = layer
             .detail
             .as_ref()
@@ -90,8 +93,8 @@ fn table(facts: &Confinement) -> String {
     let counted = match facts.live_cpu {
         Some(true) => "counted while a command runs, for all that it starts",
         Some(false) => {
-            "known of the command alone while it runs, of all that it started and waited for once it ended; the sysctl \
-             kernel.perf_event_paranoid above 2, or a seccomp profile, forbids to count it"
+            "looked at process by process while a command runs: what comes and goes between two looks is known at the end \
+             only; the sysctl kernel.perf_event_paranoid above 2, or a seccomp profile, forbids to count it"
         }
         None => "unknown",
     };

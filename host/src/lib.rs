@@ -78,6 +78,10 @@
 
 #![deny(missing_docs)]
 
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "where nothing can be started, much of it has no use")
+)]
 mod os;
 #[cfg(feature = "runtime")]
 pub mod runtime;

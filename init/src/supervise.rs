@@ -71,7 +71,11 @@ impl Supervisor<'_> {
         let children = sys::child_signals().at(Layer::Process, "signalfd")?;
         let mut starting = Some(starting);
         loop {
-            let [host, child, verdict] = ready(self.channel.fd(), &children, starting.as_ref().map(|it| &it.verdict));
+            let Some([host, child, verdict]) =
+                ready(self.channel.fd(), &children, starting.as_ref().map(|it| &it.verdict))
+            else {
+                return Ok(starting.is_none());
+            };
             if host && !self.obey() {
                 return Ok(starting.is_none());
             }
@@ -216,17 +220,20 @@ fn signal_group(pid: Pid, signal: c_int) {
     }
 }
 
-/// Waits until one of the three has something to say; a missing one never has.
-fn ready(host: BorrowedFd<'_>, child: &OwnedFd, verdict: Option<&OwnedFd>) -> [bool; 3] {
+/// Waits until one of the three has something to say; a missing one never has. Nothing where that cannot be waited for:
+/// then the end of the channel would go unnoticed, so all has to end at once.
+fn ready(host: BorrowedFd<'_>, child: &OwnedFd, verdict: Option<&OwnedFd>) -> Option<[bool; 3]> {
     let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
     let mut fds = [
         wanted(host),
         wanted(child.as_fd()),
         wanted(verdict.map_or(host, AsFd::as_fd)),
     ];
-    if poll(&mut fds, None).is_err() {
-        return [false; 3];
+    match poll(&mut fds, None) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Some([false; 3]),
+        Err(_) => return None,
     }
     let [host, child, third] = fds.map(|fd| !fd.revents().is_empty());
-    [host, child, third && verdict.is_some()]
+    Some([host, child, third && verdict.is_some()])
 }

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use capsule_init::{Config, Report, encode};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::channel::Channel;
 use super::child::Child;
@@ -118,11 +118,20 @@ impl Init {
                     Err(error) => StartError::Host(error),
                 }
             }
-            Ok(Some((report, _))) => StartError::Refused(report),
-            Ok(None) => StartError::Host(io::Error::other("init ended without a word")),
-            Err(error) => StartError::Host(error),
+            other => {
+                drop(channel);
+                match other {
+                    Ok(Some((report, _))) => StartError::Refused(report),
+                    Ok(None) => StartError::Host(io::Error::other("init ended without a word")),
+                    Err(error) => StartError::Host(error),
+                }
+            }
         };
-        // The channel is gone by now, and with it, in a moment, whatever was started.
+        // The channel is gone by now, and with it, in a moment, whatever was started. A confined init that is stuck is
+        // ended by force, and its namespace with it; the group's number is still its own, for nobody was reaped.
+        if config.confinement.is_some() {
+            let _ = kill_process_group(stage.0, Signal::KILL);
+        }
         stage.reap_all();
         Err(refusal)
     }

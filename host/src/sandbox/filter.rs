@@ -68,7 +68,12 @@ const DENIED: &[libc::c_long] = &[
 ];
 
 /// Memory that belongs to no process, and so is not seen where memory is looked at process by process.
-const UNOWNED_MEMORY: &[libc::c_long] = &[libc::SYS_memfd_create, libc::SYS_memfd_secret, libc::SYS_shmget];
+const UNOWNED_MEMORY: &[libc::c_long] = &[
+    libc::SYS_memfd_create,
+    libc::SYS_memfd_secret,
+    libc::SYS_shmget,
+    libc::SYS_vmsplice,
+];
 
 /// Answered as by a kernel that does not have them, for which every program is prepared: their arguments lie in memory,
 /// where a filter cannot see them.

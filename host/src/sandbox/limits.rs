@@ -20,7 +20,8 @@ pub enum Enforcement {
     Kernel,
     /// By looking at the whole tree every 20 ms, and killing it once it is over. So it may have as much more memory as it
     /// can fill in this time (some 2 GiB a second), and as much more processor time as it can use (that of every
-    /// processor). Shared memory counts in full as soon as it is mapped.
+    /// processor). Shared memory counts in full as soon as it is mapped. What lies in the kernel's own buffers, of pipes and
+    /// sockets, is not seen, nor is the time of programs that may not be read and end between two looks.
     Sampled,
     /// By the kernel, for each process on its own; all that is promised of open files.
     PerProcess,

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::confined::Confined;
 use super::filter;
 use super::launcher::{LaunchError, Launcher};
-use super::limits::{Enforcement, Enforcements};
+use super::limits::Enforcements;
 use super::missing::{self, Missing};
 use super::policy::{NOBODY, Policy};
 use super::workspace::Workspace;
@@ -100,7 +100,8 @@ pub struct Confinement {
     pub layers: Vec<Layer>,
     /// How each resource limit would be held.
     pub limits: Enforcements,
-    /// Whether the CPU time of a whole tree can be counted while it runs. `None` where no tree could be started.
+    /// Whether the kernel counts the CPU time of a whole tree while it runs; otherwise its processes are looked at one by one,
+    /// and what runs and ends between two looks goes unseen until the end. `None` where no tree could be started.
     pub live_cpu: Option<bool>,
     /// Who commands run as.
     pub runs_as: RunsAs,
@@ -173,14 +174,11 @@ impl Confinement {
     #[must_use]
     pub fn probe() -> Self {
         let uid = rustix::process::geteuid();
-        let (mut limits, attempt) = match Confined::new(Policy::new()) {
+        let (limits, attempt) = match Confined::new(Policy::new()) {
             Ok(launcher) => (launcher.enforcements(), attempt(&launcher)),
             Err(error) => (Enforcements::default(), Err(missing(error))),
         };
         let live_cpu = attempt.as_ref().ok().copied();
-        if live_cpu == Some(false) {
-            limits.cpu = limits.cpu.map(|_| Enforcement::PerProcess);
-        }
         Self {
             sufficient: attempt.is_ok(),
             layers: layers(attempt.err().as_ref(), &landlock(), uid.is_root()),
@@ -305,7 +303,8 @@ struct Place(PathBuf);
 
 impl Place {
     fn new() -> io::Result<Self> {
-        let name = format!("capsule-probe-{:016x}", getrandom::u64()?);
+        let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let name = format!("capsule-probe-{number:016x}");
         let place = Self(std::env::temp_dir().join(name));
         DirBuilder::new().mode(0o700).create(&place.0)?;
         fs::create_dir(place.workspace())?;
@@ -332,8 +331,15 @@ fn cgroup() -> Option<Cgroup> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let (root, mount) = mounts.lines().find_map(cgroup_mount)?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"));
-    let group = path.and_then(|path| Some(mount.join(Path::new(path).strip_prefix(root).ok()?)));
-    let group = group.filter(|group| group.is_dir());
+    let group = path.and_then(|path| {
+        Some(
+            mount
+                .join(Path::new(path).strip_prefix(root).ok()?)
+                .components()
+                .collect(),
+        )
+    });
+    let group = group.filter(|group: &PathBuf| group.is_dir());
     let controllers = group
         .as_ref()
         .and_then(|group| fs::read_to_string(group.join("cgroup.controllers")).ok())

@@ -13,7 +13,7 @@ use capsule_host::sandbox::{Policy, Workspace};
 use tempfile::TempDir;
 
 use crate::harness::{Host, command, marker, workspace, zoo};
-use crate::who::{ORDINARY, is_root, program, remark, skip};
+use crate::who::{ORDINARY, is_root, program, remark};
 
 const EPERM: &[i32] = &[libc::EPERM];
 const ENOSYS: &[i32] = &[libc::ENOSYS];
@@ -490,10 +490,6 @@ async fn b4_the_kernel_never_takes_it_for_root() {
 }
 
 async fn b4_root_is_nobody_in_a_workspace_of_its_own() {
-    if !is_root() {
-        skip("root, whose workspaces these would be");
-        return;
-    }
     use std::os::unix::fs::PermissionsExt;
     let dir = workspace();
     std::os::unix::fs::chown(dir.path(), Some(0), Some(0)).expect("root's own again");
@@ -550,6 +546,7 @@ crate::who::everybody!(
     s2_nothing_of_the_hosts_environment,
     b4_no_rights_default_dispositions_and_an_empty_mask,
     b4_the_kernel_never_takes_it_for_root,
-    b4_root_is_nobody_in_a_workspace_of_its_own,
     b1_the_home_folder_is_no_workspace,
 );
+
+crate::who::root!(b4_root_is_nobody_in_a_workspace_of_its_own);

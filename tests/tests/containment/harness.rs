@@ -33,7 +33,13 @@ impl Gate for AllowAll {
 pub(crate) fn workspace() -> TempDir {
     let dir = TempDir::new().expect("a workspace");
     let zoo = dir.path().join("zoo");
-    std::fs::copy(crate::who::binary("zoo"), &zoo).expect("the zoo");
+    // By another process: a descriptor to write with, were it only for a moment in a child that another test starts just
+    // then, would make the copy a busy one that nobody can execute.
+    let copied = crate::who::program("/bin/cp")
+        .arg(crate::who::binary("zoo"))
+        .arg(&zoo)
+        .status();
+    assert!(copied.expect("cp").success(), "the zoo");
     std::fs::set_permissions(&zoo, std::fs::Permissions::from_mode(0o755)).expect("the zoo");
     if is_root() {
         for path in [dir.path(), &zoo] {

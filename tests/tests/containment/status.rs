@@ -9,7 +9,7 @@ use capsule_host::supervisor::{Error, Signal};
 use crate::harness::{
     AT_ONCE, AllowAll, Host, code, command, living, marker, nothing_left, sh, signalled, soon, watchdog, workspace, zoo,
 };
-use crate::who::{ORDINARY, is_root, skip};
+use crate::who::ORDINARY;
 
 async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
     let host = Host::new();
@@ -90,10 +90,6 @@ async fn s6_a_confinement_that_cannot_be_made_is_said_to_be_that() {
 }
 
 async fn s6_a_workspace_closed_to_the_identity_is_said_to_be_that() {
-    if !is_root() {
-        skip("root: an ordinary user's workspace is its own affair");
-        return;
-    }
     let host = Host::with(Policy::new().identity(ORDINARY + 1, ORDINARY + 1));
     for program in ["/bin/true", "./missing"] {
         let refused = host.run(command(program, &[])).await;
@@ -171,9 +167,10 @@ crate::who::everybody!(
     x2_a_code_is_a_code_and_a_signal_is_a_signal,
     s6_a_program_that_cannot_be_executed_fails_the_spawn,
     s6_a_confinement_that_cannot_be_made_is_said_to_be_that,
-    s6_a_workspace_closed_to_the_identity_is_said_to_be_that,
     k1_a_signal_is_for_the_group_and_stop_is_for_the_tree,
     k2_stop_reaches_a_daemon_with_its_term,
     k2_a_stopped_command_is_woken_to_hear_its_term,
     k2_stop_kills_the_deaf,
 );
+
+crate::who::root!(s6_a_workspace_closed_to_the_identity_is_said_to_be_that);

@@ -27,7 +27,16 @@ macro_rules! everybody {
         }
     };
 }
+/// Makes one test of each case that is about a host that is root.
+macro_rules! root {
+    ($($case:ident),+ $(,)?) => {
+        mod only_as_root {
+            $(#[test] fn $case() { crate::who::as_root(super::$case); })+
+        }
+    };
+}
 pub(crate) use everybody;
+pub(crate) use root;
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
