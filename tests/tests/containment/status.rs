@@ -7,7 +7,7 @@ use capsule_host::sandbox::{Policy, Workspace};
 use capsule_host::supervisor::{Error, Signal};
 
 use crate::harness::{
-    AT_ONCE, AllowAll, Host, code, command, living, marker, nothing_left, sh, signalled, soon, watchdog, workspace, zoo,
+    AT_ONCE, AllowAll, Host, code, command, living, marker, nothing_left, sh, signalled, soon, workspace, zoo,
 };
 use crate::who::ORDINARY;
 
@@ -114,13 +114,7 @@ async fn k1_a_signal_is_for_the_group_and_stop_is_for_the_tree() {
         process.prints(&format!("{who} 10")).await;
     }
     // Whoever hears TERM heard everything before it.
-    let (scope, id) = (process.scope.clone(), process.id.clone());
-    let stop = tokio::spawn(async move { scope.stop(&id, Some(Duration::from_secs(30))).await });
-    let exit = watchdog(process.scope.wait(&process.id, Duration::from_secs(30)))
-        .await
-        .expect("an exit");
-    assert_eq!(exit, code(7), "it had its time");
-    assert_eq!(watchdog(stop).await.expect("no panic"), Ok(code(7)));
+    assert_eq!(process.stop(Duration::from_secs(30)).await, code(7), "it had its time");
 }
 
 async fn k2_stop_reaches_a_daemon_with_its_term() {
