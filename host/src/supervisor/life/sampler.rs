@@ -28,16 +28,30 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
         return std::future::pending().await;
     };
     loop {
-        if limits.max_memory_bytes.is_some_and(|max| look.memory() > max) {
+        let limits = *limits;
+        // Off the threads that everybody else's calls run on: how long a look takes is the guest's to choose, by how many
+        // processes it has.
+        let looking = tokio::task::spawn_blocking(move || {
+            let memory = limits.max_memory_bytes.map(|_| look.memory());
+            let cpu = limits.max_cpu_secs.map(|_| look.cpu());
+            (look, memory, cpu)
+        });
+        // The runtime is going down, and the process with it.
+        let Ok((looked, memory, cpu)) = looking.await else {
+            return std::future::pending().await;
+        };
+        look = looked;
+        if memory > limits.max_memory_bytes {
             return End::LimitMemory;
         }
-        if let Some(max) = limits.max_cpu_secs.map(Duration::from_secs) {
-            // The kernel's counter sees also what is gone before anybody looks, but the kernel takes it away from a
-            // program that may not be read.
-            let counted = process.meter.usage().cpu.unwrap_or_default();
-            if counted.max(look.cpu()) >= max {
-                return End::LimitCpu;
-            }
+        // The kernel's counter sees also what is gone before anybody looks, but the kernel takes it away from a program
+        // that may not be read.
+        let used = cpu.map(|cpu| cpu.max(process.meter.usage().cpu.unwrap_or_default()));
+        if limits
+            .max_cpu_secs
+            .is_some_and(|max| used >= Some(Duration::from_secs(max)))
+        {
+            return End::LimitCpu;
         }
         tokio::time::sleep(EVERY).await;
     }
