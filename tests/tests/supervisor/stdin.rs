@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
-use capsule_host::supervisor::{Error, LogStream, Overflow, Phase, Scope, SpawnRequest};
+use capsule_host::supervisor::{Error, LogStream, Overflow, Phase, Scope, Signal, SpawnRequest};
 
 use crate::harness::{
     Host, breathe, cat, chunk, code, command, exit, follow, forever, lines, noise, sh, signalled, until, watchdog,
@@ -208,11 +208,14 @@ async fn n3_a_write_to_a_child_that_exits_is_closed_and_so_are_later_ones() {
     let id = host
         .start(SpawnRequest {
             keep_stdin_open: true,
-            ..sh("read -r x; exit 3")
+            ..sh("trap 'read -r x; exit 3' USR1; echo ready; while :; do sleep 1000 & wait; done")
         })
         .await;
+    lines(&scope, &id, 1).await;
     let first = Arrived::stuck(&scope, &id, [b"go\n".as_slice(), &[0; (1 << 20) - 3]].concat()).await;
     let second = Arrived::stuck(&scope, &id, b"and more".to_vec()).await;
+    // It reads, and ends over that, only once both have arrived.
+    assert_eq!(scope.signal(&id, Signal::Usr1).await, Ok(()));
     assert_eq!(first.result().await, Err(Error::Closed));
     assert_eq!(second.result().await, Err(Error::Closed));
     assert_eq!(scope.write_stdin(&id, b"x".to_vec()).await, Err(Error::Closed));
