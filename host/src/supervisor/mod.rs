@@ -55,6 +55,7 @@
 
 mod admission;
 mod error;
+mod events;
 mod id;
 mod life;
 mod limits;
@@ -67,6 +68,7 @@ mod types;
 
 pub use crate::sandbox::ResourceLimits;
 pub use error::Error;
+pub use events::{Event, Events};
 pub use id::ProcessId;
 pub use limits::Limits;
 pub use log::ring::Overflow;

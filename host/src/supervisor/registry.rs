@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::events::Events;
 use super::id::RegistryKey;
 use super::life::process::Tasks;
 use super::life::timers::Timers;
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) key: RegistryKey,
     pub(crate) tasks: Tasks,
     pub(crate) retained: Arc<Budget>,
+    pub(crate) events: RwLock<Vec<Arc<dyn Events>>>,
     principals: Interned<Principal, Purse>,
     tables: Interned<Owner, Table>,
 }
@@ -100,6 +102,7 @@ impl Registry {
             key,
             tasks,
             retained,
+            events: RwLock::default(),
             principals,
             tables,
         })))
@@ -117,6 +120,15 @@ impl Registry {
             .tables
             .get(&owner, || Table::new(purse, inner.limits.retained_per_owner));
         Scope::new(self.clone(), owner, table)
+    }
+
+    /// From now on, lifecycle events go to `events`, besides wherever else they go. Without this they go nowhere.
+    pub fn publish_to(&self, events: Arc<dyn Events>) {
+        self.0
+            .events
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(events);
     }
 
     /// Ends every process (TERM, a short grace, KILL) and waits until all are gone. From the first call on, spawns are

@@ -1,0 +1,31 @@
+//! Lifecycle events on their way out (contract E1, E2): what happened to a process that its owner watches.
+//!
+//! The supervisor says what happened and to whom it belongs. Who gets to hear of it is for whoever carries the events.
+
+use super::Owner;
+
+/// Something happened to a process.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Whose process it is. Nobody else may hear of it, unless the embedder says so.
+    pub owner: Owner,
+    /// Where the owner asked for it to be published.
+    pub topic: String,
+    /// What happened, as JSON. Holds the process's id.
+    pub payload: String,
+}
+
+impl std::fmt::Debug for Event {
+    /// Topic and payload may hold the id.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Event")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Carries events to those who listen.
+pub trait Events: Send + Sync {
+    /// Takes an event, or drops and counts it; called on the path of a process's life, so it must not block.
+    fn publish(&self, event: Event);
+}
