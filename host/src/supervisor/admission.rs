@@ -1,18 +1,44 @@
 //! From a request to a running command: the checks in the order of contract S4, then the quotas, then the launch.
 
+use std::sync::Arc;
+
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::life::process::{Keep, Process, Tasks, Tenure};
+use super::quota::Permit;
 use super::registry::{Ask, Gate, Inner};
 use super::request::{SpawnRequest, Tier};
+use super::table::Member;
 use super::{Error, Principal};
 use crate::sandbox::{CwdError, Launch, Launched, ResourceLimits, Workspace};
 
 /// A command that runs and is not supervised yet. Dropping it ends the command, then gives the permits back.
 pub(crate) struct Fresh<P> {
-    pub(crate) launched: Launched,
-    pub(crate) permits: P,
+    launched: Launched,
+    permits: P,
+    member: Member,
     /// A shutdown waits for it.
-    pub(crate) token: TaskTrackerToken,
+    token: TaskTrackerToken,
+}
+
+impl<P> Fresh<P> {
+    /// Takes it into supervision. `split` says which permit is given back when the command has ended; what is left of them
+    /// belongs into the tenure.
+    pub(crate) fn supervise<T>(
+        self,
+        keep: Keep,
+        tasks: &Tasks,
+        split: impl FnOnce(P) -> (Permit, T),
+    ) -> Result<Arc<Process>, Error>
+    where
+        T: FnOnce(&Arc<Process>) -> Tenure,
+    {
+        let (slot, tenure) = split(self.permits);
+        let process = Process::supervise(self.launched, keep, slot, self.member, tasks, tenure);
+        // Only now: until here nothing else said that there is a process.
+        drop(self.token);
+        process
+    }
 }
 
 impl Inner {
@@ -50,18 +76,24 @@ impl Inner {
     }
 
     /// Starts the command. Dropped half-way, it ends what was started.
-    pub(crate) async fn launch<P: Send + 'static>(&self, launch: Launch, permits: P) -> Result<Fresh<P>, Error> {
+    pub(crate) async fn launch<P: Send + 'static>(
+        &self,
+        launch: Launch,
+        permits: P,
+        member: Member,
+    ) -> Result<Fresh<P>, Error> {
         let token = self.tasks.tracker.token();
         // After the token is taken: either the shutdown waits for this launch, or this launch sees the shutdown.
-        if self.tasks.closing.is_cancelled() {
+        if member.closing.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let launcher = std::sync::Arc::clone(&self.launcher);
+        let launcher = Arc::clone(&self.launcher);
         // Looking for a program and making a process take a millisecond, and more on a busy disk.
         let launching = self.tasks.runtime.spawn_blocking(move || {
             launcher.launch(launch).map(|launched| Fresh {
                 launched,
                 permits,
+                member,
                 token,
             })
         });

@@ -2,6 +2,8 @@
 //!
 //! The supervisor says what happened and to whom it belongs. Who gets to hear of it is for whoever carries the events.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use super::Owner;
 
 /// Something happened to a process.
@@ -28,4 +30,31 @@ impl std::fmt::Debug for Event {
 pub trait Events: Send + Sync {
     /// Takes an event, or drops and counts it; called on the path of a process's life, so it must not block.
     fn publish(&self, event: Event);
+}
+
+/// Everybody who carries events of one registry.
+#[derive(Default)]
+pub(crate) struct Carriers(RwLock<Vec<Arc<dyn Events>>>);
+
+impl Carriers {
+    pub(crate) fn add(&self, events: Arc<dyn Events>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(events);
+    }
+
+    pub(crate) fn publish(&self, event: Event) {
+        let carriers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // Most often there is one, and it gets the event itself.
+        if let Some((last, others)) = carriers.split_last() {
+            for carrier in others {
+                carrier.publish(event.clone());
+            }
+            last.publish(event);
+        }
+    }
+}
+
+impl std::fmt::Debug for Carriers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Carriers").finish_non_exhaustive()
+    }
 }

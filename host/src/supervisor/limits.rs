@@ -119,6 +119,11 @@ impl Limits {
         asked.min(self.wait_max).min(LONGEST)
     }
 
+    /// Of a wait that has no ceiling.
+    pub(crate) fn longest(&self, asked: Duration) -> Duration {
+        asked.min(LONGEST)
+    }
+
     pub(crate) fn grace(&self, asked: Option<Duration>) -> Duration {
         asked.unwrap_or(self.grace_default).min(self.grace_max).min(LONGEST)
     }

@@ -45,34 +45,44 @@
 //!
 //! ```text
 //! types, request, limits, id, quota     what is asked and counted
+//! watch, events                         what is told, and to whom
 //! log/   ring, cursor, text             plain data: no task, lock or clock
 //!        output, reader                 a ring with its pipe and lock; the task that waits for it
 //! life/  lifecycle                      plain data
 //!        timers, stdin, monitor         the tasks
 //!        process, capture               what they share; owning one for a single call
+//! table, seen                           what an owner has; what a reader has read
 //! admission, registry, scope            who may start what; who owns which
+//! handle, ready                         the same by a handle; waiting for several
 //! ```
 
 mod admission;
 mod error;
 mod events;
+mod handle;
 mod id;
 mod life;
 mod limits;
 pub(crate) mod log;
+mod ready;
 mod quota;
 mod registry;
 mod request;
 mod scope;
+mod seen;
+mod table;
 mod types;
+mod watch;
 
 pub use crate::sandbox::ResourceLimits;
 pub use error::Error;
 pub use events::{Event, Events};
+pub use handle::Handle;
 pub use id::ProcessId;
 pub use limits::Limits;
 pub use log::ring::Overflow;
+pub use ready::{ExitReady, LogsReady};
 pub use registry::{Ask, Gate, Registry, RegistryError};
 pub use request::{CommandView, RESERVED_ENV, SpawnRequest};
 pub use scope::Scope;
-pub use types::{ExitInfo, LogChunk, LogStream, Logs, Owner, Phase, Principal, ProcessInfo, RunOutput, Signal};
+pub use types::{ExitInfo, Killed, LogChunk, LogStream, Logs, Owner, Phase, Principal, ProcessInfo, RunOutput, Signal};

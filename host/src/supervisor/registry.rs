@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +18,8 @@ use super::life::process::Tasks;
 use super::life::timers::Timers;
 use super::quota::Budget;
 use super::request::CommandView;
-use super::scope::{Scope, Table};
+use super::scope::Scope;
+use super::table::Table;
 use super::{Limits, Owner, Principal};
 use crate::sandbox::Launcher;
 
@@ -35,7 +36,6 @@ pub(crate) struct Inner {
     pub(crate) key: RegistryKey,
     pub(crate) tasks: Tasks,
     pub(crate) retained: Arc<Budget>,
-    pub(crate) events: RwLock<Vec<Arc<dyn Events>>>,
     principals: Interned<Principal, Purse>,
     tables: Interned<Owner, Table>,
 }
@@ -93,6 +93,7 @@ impl Registry {
             runtime,
             tracker: TaskTracker::new(),
             closing: CancellationToken::new(),
+            events: Arc::default(),
         };
         let retained = Budget::new(limits.retained_total);
         let (principals, tables) = (Interned::default(), Interned::default());
@@ -102,7 +103,6 @@ impl Registry {
             key,
             tasks,
             retained,
-            events: RwLock::default(),
             principals,
             tables,
         })))
@@ -118,17 +118,15 @@ impl Registry {
         });
         let table = inner
             .tables
-            .get(&owner, || Table::new(purse, inner.limits.retained_per_owner));
+            .get(&owner, || {
+                Table::new(purse, inner.limits.retained_per_owner, &inner.tasks.closing)
+            });
         Scope::new(self.clone(), owner, table)
     }
 
     /// From now on, lifecycle events go to `events`, besides wherever else they go. Without this they go nowhere.
     pub fn publish_to(&self, events: Arc<dyn Events>) {
-        self.0
-            .events
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(events);
+        self.0.tasks.events.add(events);
     }
 
     /// Ends every process (TERM, a short grace, KILL) and waits until all are gone. From the first call on, spawns are
@@ -137,6 +135,20 @@ impl Registry {
         self.0.tasks.closing.cancel();
         self.0.tasks.tracker.close();
         self.0.tasks.tracker.wait().await;
+    }
+
+    /// Ends every process that `capsule` started so far, under whichever principal and however it is held, and waits until
+    /// nothing of them is left (TERM, a short grace, KILL). Spawns in flight are among them; later ones are not concerned.
+    /// Once begun, the end goes on without its caller.
+    pub fn end_capsule(&self, capsule: &str) -> impl Future<Output = ()> + use<> {
+        let closing = &self.0.tasks.closing;
+        let tables = self.0.tables.all(|owner| owner.capsule == capsule);
+        let ending: Vec<_> = tables.iter().map(|table| table.end_all(closing)).collect();
+        async move {
+            for ending in ending {
+                ending.await;
+            }
+        }
     }
 
     /// The limits given at the start.
@@ -183,6 +195,15 @@ impl<K, V> Default for Interned<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Interned<K, V> {
+    /// The values whose keys are `wanted`.
+    fn all(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<V>> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter()
+            .filter(|(key, _)| wanted(key))
+            .filter_map(|(_, value)| value.upgrade())
+            .collect()
+    }
+
     fn get(&self, key: &K, make: impl FnOnce() -> V) -> Arc<V> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = map.get(key).and_then(Weak::upgrade) {

@@ -93,6 +93,8 @@ pub struct SpawnRequest {
 pub(crate) enum Tier {
     /// One call: its output is captured.
     Captured,
+    /// An instance: it is reached by a handle.
+    Background,
     /// The host: it is reached by an id.
     Persistent,
 }

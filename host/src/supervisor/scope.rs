@@ -1,25 +1,22 @@
 //! One owner's view of the registry: every call that a guest can make.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::admission::Fresh;
-use super::id::IdHash;
+use super::handle::{Handle, Reach};
 use super::life::capture;
-use super::life::lifecycle::End;
-use super::life::process::{Keep, Process, Tenure};
-use super::log::cursor::CursorKey;
-use super::log::output::Output;
+use super::life::lifecycle::{End, Retention};
+use super::life::process::{Keep, Owned, Process, Tenure};
 use super::log::text;
-use super::quota::{Budget, Permit};
-use super::registry::{Gate, Purse, Registry};
+use super::quota::Permit;
+use super::registry::{Gate, Registry};
 use super::request::{SpawnRequest, Tier};
-use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, Phase, ProcessInfo, RunOutput, Signal};
+use super::seen::Seen;
+use super::table::{Entry, Table};
+use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal};
+use super::watch::Topics;
 use super::{Error, Overflow, ProcessId};
 use crate::sandbox::{Launch, ResourceLimits, Workspace};
 
@@ -27,43 +24,25 @@ use crate::sandbox::{Launch, ResourceLimits, Workspace};
 ///
 /// An id that is unknown, malformed, released, reaped or another owner's is [`Error::NoSuchProcess`] to every call, in
 /// the same way (contract I3). Every future may be dropped at any time; what that means is said with each.
+///
+/// A scope is also one reader: what [`Self::read_since`] handed it is no news to the [`Handle`]s that it gives out
+/// (contract A3). Clones are the same reader.
 #[derive(Clone)]
 pub struct Scope {
     registry: Registry,
     owner: Owner,
     table: Arc<Table>,
-}
-
-/// The persistent processes of one owner.
-#[derive(Debug)]
-pub(crate) struct Table {
-    entries: Mutex<HashMap<IdHash, Arc<Entry>>>,
-    next: AtomicU64,
-    retained: Arc<Budget>,
-    purse: Arc<Purse>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    id: ProcessId,
-    /// Spawn order.
-    number: u64,
-    label: String,
-    command: String,
-    cursors: CursorKey,
-    process: Arc<Process>,
-}
-
-/// A persistent process's place in the tables and in the quotas; given up when dropped.
-struct Place {
-    table: Arc<Table>,
-    key: IdHash,
-    _permits: [Permit; 3],
+    seen: Arc<Seen>,
 }
 
 impl Scope {
     pub(crate) fn new(registry: Registry, owner: Owner, table: Arc<Table>) -> Self {
-        Self { registry, owner, table }
+        Self {
+            registry,
+            owner,
+            table,
+            seen: Arc::default(),
+        }
     }
 
     /// Whose processes these are.
@@ -92,20 +71,41 @@ impl Scope {
             ring: registry.limits.capture_max,
             overflow: Overflow::Backpressure,
             ends_when_full: true,
-            lifetime: None,
-            idle: None,
-            retention: None,
-            ..self.keep(&mut request, limits)
+            retention: Retention::Captured,
+            ..self.keep_for_instance(&mut request, limits)
         };
         let launch = launch_of(request, workspace, &keep);
-        let Fresh {
-            launched,
-            permits: slot,
-            token,
-        } = registry.launch(launch, slot).await?;
-        let process = Process::supervise(launched, keep, slot, &registry.tasks, |_| Box::new(()))?;
-        drop(token);
-        capture::run(process).await
+        let fresh = registry.launch(launch, slot, self.table.join()).await?;
+        let process = fresh.supervise(keep, &registry.tasks, |slot| (slot, |_: &_| Box::new(()) as Tenure))?;
+        capture::run(Owned(process)).await
+    }
+
+    /// Starts a process that lives as long as the handle (S9). Dropped before it is done, nothing runs.
+    ///
+    /// # Errors
+    /// Those of S1 to S7, in the order of S4; [`Error::Quota`] by Q1 and Q3; [`Error::Cancelled`] where the registry has
+    /// shut down.
+    pub async fn spawn_background(
+        &self,
+        mut request: SpawnRequest,
+        workspace: &Workspace,
+        gate: &mut dyn Gate,
+    ) -> Result<Handle, Error> {
+        let registry = &self.registry.0;
+        let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Background)?;
+        let keep = Keep {
+            retention: Retention::Held,
+            ..self.keep_for_instance(&mut request, limits)
+        };
+        let purse = &self.table.purse;
+        let slot = purse.processes.take(1).ok_or(Error::Quota)?;
+        let memory = self.ring_memory(&keep)?;
+        let launch = launch_of(request, workspace, &keep);
+        let fresh = registry.launch(launch, (slot, memory), self.table.join()).await?;
+        let process = fresh.supervise(keep, &registry.tasks, |(slot, memory)| {
+            (slot, |_: &_| Box::new(memory) as Tenure)
+        })?;
+        Ok(self.handle(Reach::Owned(Owned(process))))
     }
 
     /// Starts a process that the host keeps, and returns its id (S7, S10). It runs on when the future is dropped after
@@ -123,13 +123,9 @@ impl Scope {
         let registry = &self.registry.0;
         let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Persistent)?;
         let keep = self.keep(&mut request, limits);
-        let purse = &self.table.purse;
-        let slot = purse.processes.take(1).ok_or(Error::Quota)?;
+        let slot = self.table.purse.processes.take(1).ok_or(Error::Quota)?;
         let permits = [
-            purse
-                .ring_memory
-                .take(keep.ring.saturating_mul(2))
-                .ok_or(Error::Quota)?,
+            self.ring_memory(&keep)?,
             self.table.retained.take(1).ok_or(Error::RegistryFull)?,
             registry.retained.take(1).ok_or(Error::RegistryFull)?,
         ];
@@ -138,40 +134,42 @@ impl Scope {
         let command = text::command(&request.cmd, &request.args);
 
         let launch = launch_of(request, workspace, &keep);
-        let Fresh {
-            launched,
-            permits: (slot, permits),
-            token,
-        } = registry.launch(launch, (slot, permits)).await?;
-        let tenure = |process: &Arc<Process>| -> Tenure {
-            let key = registry.key.hash(id.expose());
-            let entry = Entry {
-                cursors: registry.key.cursor_key(&id),
-                id: id.clone(),
-                number: self.table.next.fetch_add(1, Ordering::Relaxed),
-                label,
-                command,
-                process: Arc::clone(process),
+        let fresh = registry.launch(launch, (slot, permits), self.table.join()).await?;
+        fresh.supervise(keep, &registry.tasks, |(slot, permits)| {
+            let tenure = |process: &Arc<Process>| -> Tenure {
+                let entry = Entry {
+                    cursors: registry.key.cursor_key(&id),
+                    id: id.clone(),
+                    number: self.table.number(),
+                    label,
+                    command,
+                    process: Arc::clone(process),
+                };
+                Box::new(self.table.insert(registry.key.hash(id.expose()), entry, permits))
             };
-            self.table.lock().insert(key, Arc::new(entry));
-            Box::new(Place {
-                table: Arc::clone(&self.table),
-                key,
-                _permits: permits,
-            })
-        };
-        Process::supervise(launched, keep, slot, &registry.tasks, tenure)?;
-        drop(token);
+            (slot, tenure)
+        })?;
         Ok(id)
+    }
+
+    /// A handle on a persistent process (A1). Dropping it ends nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`].
+    pub fn attach(&self, id: &str) -> Result<Handle, Error> {
+        let entry = self.find(id)?;
+        drop(entry.process.touch());
+        Ok(self.handle(Reach::Attached(entry)))
     }
 
     /// The owner's processes in spawn order, those whose label holds `label_filter` (I5). Touches none.
     #[must_use]
     pub fn list(&self, label_filter: Option<&str>) -> Vec<ProcessInfo> {
-        let mut entries: Vec<_> = self.table.lock().values().cloned().collect();
-        entries.retain(|entry| label_filter.is_none_or(|filter| entry.label.contains(filter)));
-        entries.sort_unstable_by_key(|entry| entry.number);
-        entries.iter().map(|entry| entry.info()).collect()
+        let entries = self.table.all().into_iter();
+        entries
+            .filter(|entry| label_filter.is_none_or(|filter| entry.label.contains(filter)))
+            .map(|entry| entry.info())
+            .collect()
     }
 
     /// What is known of a process. Does not touch it.
@@ -201,17 +199,7 @@ impl Scope {
     /// [`Error::NoSuchProcess`].
     pub fn read_logs(&self, id: &str) -> Result<Logs, Error> {
         let entry = self.find(id)?;
-        let process = &entry.process;
-        let _touched = process.touch();
-        // Before the streams: an exit that is seen here means that nothing comes after what is read below.
-        let exit = process.exit();
-        let text = |output: &Output| text::lossy(output.drain().into_bytes());
-        Ok(Logs {
-            stdout: text(&process.stdout),
-            stderr: text(&process.stderr),
-            running: exit.is_none(),
-            exit,
-        })
+        Ok(entry.process.read_logs())
     }
 
     /// Bytes from `cursor` on, without taking them out (L2 to L7); from the oldest one without a cursor. At most
@@ -235,6 +223,7 @@ impl Scope {
             .min(self.registry.0.limits.read_max);
         let exited = entry.process.exit().is_some();
         let chunk = entry.process.output(stream).read_since(position, max);
+        self.seen.note(&self.table, entry.number, stream, chunk.next.offset);
         Ok(LogChunk {
             data: chunk.data,
             next: entry.cursors.seal(stream, chunk.next),
@@ -251,13 +240,7 @@ impl Scope {
     /// written; [`Error::Closed`] where stdin is not open, or nobody reads it any more.
     pub async fn write_stdin(&self, id: &str, data: Vec<u8>) -> Result<u32, Error> {
         let entry = self.find(id)?;
-        let _touched = entry.process.touch();
-        if data.len() > self.registry.0.limits.write_max {
-            return Err(Error::TooLarge);
-        }
-        let count = u32::try_from(data.len()).map_err(|_| Error::TooLarge)?;
-        entry.process.stdin.write(data).await?;
-        Ok(count)
+        entry.process.write_stdin(data, self.registry.0.limits.write_max).await
     }
 
     /// Accepts no more writes; end of file follows those accepted so far (N4). Succeeds however often it is called.
@@ -288,20 +271,11 @@ impl Scope {
     /// [`Error::NoSuchProcess`]; [`Error::WaitTimeout`]; [`Error::Cancelled`] where the runtime went down.
     pub async fn wait(&self, id: &str, timeout: Duration) -> Result<ExitInfo, Error> {
         let entry = self.find(id)?;
-        let _touched = entry.process.touch();
-        if let Some(exit) = entry.process.exit() {
-            return Ok(exit);
-        }
-        let timeout = self.registry.0.limits.wait(timeout);
-        let waiting = {
-            // The clock is the registry's: the caller's runtime may have none.
-            let _runtime = self.registry.0.tasks.runtime.enter();
-            tokio::time::timeout(timeout, entry.process.exited())
-        };
-        match waiting.await {
-            Ok(exited) => exited.map(|(exit, _)| exit),
-            Err(_) => Err(Error::WaitTimeout),
-        }
+        let limits = &self.registry.0.limits;
+        entry
+            .process
+            .wait(Some(limits.wait(timeout)), &self.registry.0.tasks.runtime)
+            .await
     }
 
     /// Ends a process and forgets it: TERM, `grace`, KILL (K2). Returns how it ended, also where it had before. Dropped,
@@ -329,10 +303,51 @@ impl Scope {
         Err(Error::InvalidInput("the process is live: stop it instead".into()))
     }
 
+    /// Has the process's events published from now on (E1, E2), under topics that end in `suffix`, or in the id without
+    /// one. An exit that was not published yet is, at once. Called again, the latest suffix holds.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a suffix that makes no topic, whatever the id; [`Error::NoSuchProcess`].
+    pub fn watch(&self, id: &str, suffix: Option<&str>) -> Result<(), Error> {
+        let topics = suffix.map(Topics::new).transpose()?;
+        let entry = self.find(id)?;
+        let topics = topics.map_or_else(|| Topics::new(entry.id.expose()), Ok)?;
+        entry.process.watch(Some((entry.id.clone(), topics)));
+        Ok(())
+    }
+
+    /// Has no more events published. The process runs on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`].
+    pub fn unwatch(&self, id: &str) -> Result<(), Error> {
+        self.find(id)?.process.watch(None);
+        Ok(())
+    }
+
     /// The same work, whatever is wrong with `id`.
     fn find(&self, id: &str) -> Result<Arc<Entry>, Error> {
-        let key = self.registry.0.key.hash(id);
-        self.table.lock().get(&key).cloned().ok_or(Error::NoSuchProcess)
+        self.table.get(&self.registry.0.key.hash(id))
+    }
+
+    fn handle(&self, reach: Reach) -> Handle {
+        Handle::new(self.registry.clone(), reach, Arc::clone(&self.seen))
+    }
+
+    fn ring_memory(&self, keep: &Keep) -> Result<Permit, Error> {
+        let both = keep.ring.saturating_mul(2);
+        self.table.purse.ring_memory.take(both).ok_or(Error::Quota)
+    }
+
+    /// How a process is kept that does not outlive its instance: nothing of what is for persistent ones counts (S9).
+    fn keep_for_instance(&self, request: &mut SpawnRequest, resources: ResourceLimits) -> Keep {
+        Keep {
+            ring: self.registry.0.limits.ring_size(None),
+            overflow: Overflow::DropOldest,
+            lifetime: None,
+            idle: None,
+            ..self.keep(request, resources)
+        }
     }
 
     /// How a persistent process that asked for `request` is kept. Takes the prelude out of the request.
@@ -348,10 +363,11 @@ impl Scope {
             limits: resources,
             lifetime: Some(limits.lifetime(request.max_lifetime)),
             idle: Some(limits.idle(request.idle_timeout)),
-            retention: Some(limits.retention(request.exit_retention)),
+            retention: Retention::For(limits.retention(request.exit_retention)),
             grace: limits.grace(None),
             grace_shutdown: limits.grace(Some(limits.grace_shutdown)),
             drain_time: limits.drain(),
+            owner: self.owner.clone(),
         }
     }
 }
@@ -361,54 +377,6 @@ impl fmt::Debug for Scope {
         f.debug_struct("Scope")
             .field("owner", &self.owner)
             .finish_non_exhaustive()
-    }
-}
-
-impl Entry {
-    fn info(&self) -> ProcessInfo {
-        let process = &self.process;
-        let exit = process.exit();
-        let now = Instant::now();
-        let outputs = [&process.stdout, &process.stderr];
-        let usage = process.meter.usage();
-        ProcessInfo {
-            id: self.id.clone(),
-            label: self.label.clone(),
-            command: self.command.clone(),
-            os_pid: process.meter.os_pid().filter(|_| exit.is_none()),
-            phase: if exit.is_some() { Phase::Exited } else { Phase::Running },
-            exit,
-            age: now.saturating_duration_since(process.started),
-            idle: now.saturating_duration_since(process.touched()),
-            buffered_bytes: outputs.iter().map(|output| output.buffered() as u64).sum(),
-            bytes_dropped: outputs.iter().map(|output| output.evicted()).sum(),
-            stdin_open: process.stdin.is_open(),
-            cpu: usage.cpu,
-            mem_bytes_peak: usage.peak_bytes,
-        }
-    }
-}
-
-impl Table {
-    pub(crate) fn new(purse: Arc<Purse>, retained: usize) -> Self {
-        Self {
-            entries: Mutex::default(),
-            next: AtomicU64::new(0),
-            retained: Budget::new(retained),
-            purse,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IdHash, Arc<Entry>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let entry = self.table.lock().remove(&self.key);
-        // Outside of the lock: the rings go with it.
-        drop(entry);
     }
 }
 

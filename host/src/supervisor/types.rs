@@ -42,6 +42,19 @@ pub struct RunOutput {
     pub exit: ExitInfo,
 }
 
+/// What a process that was killed leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Killed {
+    /// It ran, and this ended it.
+    pub killed: bool,
+    /// How it ended.
+    pub exit: ExitInfo,
+    /// What was left of its standard output.
+    pub stdout: Vec<u8>,
+    /// What was left of its standard error.
+    pub stderr: Vec<u8>,
+}
+
 /// What `read_logs` took out of a process's rings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logs {

@@ -26,6 +26,8 @@ pub(crate) enum End {
     Idle,
     /// The registry shuts down.
     Shutdown,
+    /// `kill`: it stays, as exited.
+    Kill,
     /// Its owner went away.
     Abandoned,
     /// It printed more than can be captured.
@@ -40,7 +42,7 @@ impl End {
     /// Whether it stays, as exited, for its owner to see how it ended and what it printed.
     const fn keeps_id(self) -> bool {
         match self {
-            Self::LimitMemory | Self::LimitCpu => true,
+            Self::Kill | Self::LimitMemory | Self::LimitCpu => true,
             Self::Stop | Self::Lifetime | Self::Idle | Self::Shutdown | Self::Abandoned | Self::Overflow => false,
         }
     }
@@ -87,6 +89,17 @@ pub(crate) enum Action {
     Remove,
 }
 
+/// How long a process is kept after its exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retention {
+    /// Not at all: it was one call, which takes its output along.
+    Captured,
+    /// For this time.
+    For(Duration),
+    /// Until its owner lets go of it.
+    Held,
+}
+
 /// Times that a process was given.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
@@ -94,8 +107,8 @@ pub(crate) struct Times {
     pub(crate) lifetime_end: Option<Instant>,
     /// How long it may go untouched.
     pub(crate) idle: Option<Duration>,
-    /// How long it is kept after its exit; none for a captured command, which has no id to keep.
-    pub(crate) retention: Option<Duration>,
+    /// How long it is kept after its exit.
+    pub(crate) retention: Retention,
     /// Between TERM and KILL when a timer ends it.
     pub(crate) grace: Duration,
 }
@@ -254,21 +267,20 @@ impl Lifecycle {
                 vec![FreeSlot, Remove, Publish],
             ),
 
-            (State::Draining { exit, reason }, Event::Settled) => match self.times.retention {
-                Some(Duration::ZERO) | None => (State::Gone { exit, reason }, vec![Publish, Remove]),
-                Some(retention) => (
-                    State::Exited {
-                        exit,
-                        reason,
-                        gone_at: Some(now + retention),
-                    },
-                    vec![Publish],
-                ),
-            },
-            (State::Draining { exit, reason }, Event::End { end, .. }) => {
+            (State::Draining { exit, reason }, Event::Settled) => {
+                let gone_at = match self.times.retention {
+                    Retention::Captured | Retention::For(Duration::ZERO) => {
+                        return (State::Gone { exit, reason }, vec![Publish, Remove]);
+                    }
+                    Retention::For(retention) => Some(now + retention),
+                    Retention::Held => None,
+                };
+                (State::Exited { exit, reason, gone_at }, vec![Publish])
+            }
+            (State::Draining { exit, reason }, Event::End { end, .. }) if !end.keeps_id() => {
                 // It ended by itself, whatever is asked of it now. But of a captured command the output is what the
                 // caller waits for, and it has just been cut short.
-                let reason = if self.times.retention.is_none() {
+                let reason = if self.times.retention == Retention::Captured {
                     Reason::Ended(end)
                 } else {
                     reason
@@ -276,7 +288,8 @@ impl Lifecycle {
                 (State::Gone { exit, reason }, vec![Remove, Publish])
             }
 
-            (State::Exited { exit, reason, .. }, Event::End { .. } | Event::Release) => {
+            (State::Exited { exit, reason, .. }, Event::Release) => (State::Gone { exit, reason }, vec![Remove]),
+            (State::Exited { exit, reason, .. }, Event::End { end, .. }) if !end.keeps_id() => {
                 (State::Gone { exit, reason }, vec![Remove])
             }
             (
@@ -288,8 +301,8 @@ impl Lifecycle {
                 Event::Deadline,
             ) if at <= now => (State::Gone { exit, reason }, vec![Remove]),
 
-            // A timer that was set before the state changed, a release of a live process (the caller answers that),
-            // and whatever comes too late.
+            // A timer that was set before the state changed, a release of a live process (the caller answers that), a kill
+            // of what has ended, and whatever else comes too late.
             (
                 State::Running
                 | State::Ending { .. }
@@ -303,7 +316,7 @@ impl Lifecycle {
 
     fn end(end: End, now: Instant, grace: Duration) -> (State, Vec<Action>) {
         match end {
-            End::Abandoned | End::Overflow | End::LimitMemory | End::LimitCpu => {
+            End::Kill | End::Abandoned | End::Overflow | End::LimitMemory | End::LimitCpu => {
                 (State::Ending { end, kill_at: None }, vec![Action::Kill])
             }
             End::Stop | End::Lifetime | End::Idle | End::Shutdown if grace.is_zero() => (
@@ -338,7 +351,7 @@ mod tests {
         let times = Times {
             lifetime_end: Some(start + lifetime * S),
             idle: Some(idle * S),
-            retention: Some(retention * S),
+            retention: Retention::For(retention * S),
             grace: 5 * S,
         };
         (Lifecycle::new(times), start)
@@ -434,6 +447,56 @@ mod tests {
     }
 
     #[test]
+    fn k3_a_killed_process_stays_and_killing_it_again_changes_nothing() {
+        let kill = Event::End {
+            end: End::Kill,
+            grace: Duration::ZERO,
+        };
+        let (mut life, t) = process(60, 60, 60);
+        assert_eq!(life.on(kill, t, t), [Kill]);
+        assert_eq!(life.on(kill, t, t), []);
+        assert_eq!(life.on(Event::Exited(EXIT), t, t), [FreeSlot, Drain]);
+        assert_eq!(life.on(kill, t, t), []);
+        assert_eq!(life.on(Event::Settled, t, t), [Publish]);
+        assert_eq!(life.on(kill, t, t), []);
+        assert!(!life.is_gone());
+        assert_eq!(life.exit(), Some((EXIT, Reason::Ended(End::Kill))));
+    }
+
+    #[test]
+    fn k2_k3_a_kill_hurries_a_stop_and_the_id_goes_all_the_same() {
+        let kill = Event::End {
+            end: End::Kill,
+            grace: Duration::ZERO,
+        };
+        let (mut life, t) = process(60, 60, 60);
+        life.on(stop(5), t, t);
+        assert_eq!(life.on(kill, t, t), [Kill]);
+        assert_eq!(life.on(Event::Exited(EXIT), t, t), [FreeSlot, Remove, Publish]);
+        assert_eq!(life.exit(), Some((EXIT, Reason::Ended(End::Stop))));
+    }
+
+    #[test]
+    fn s9_what_is_held_stays_until_it_is_let_go() {
+        let (mut life, t) = process(60, 60, 60);
+        life.times = Times {
+            lifetime_end: None,
+            idle: None,
+            retention: Retention::Held,
+            grace: S,
+        };
+        assert_eq!(life.deadline(t), None);
+        life.on(Event::Exited(EXIT), t, t);
+        assert_eq!(life.on(Event::Settled, t, t), [Publish]);
+        assert_eq!(life.deadline(t), None);
+        let dropped = Event::End {
+            end: End::Abandoned,
+            grace: Duration::ZERO,
+        };
+        assert_eq!(life.on(dropped, t, t), [Remove]);
+    }
+
+    #[test]
     fn r2_k2_a_stop_overtakes_a_limit() {
         let (mut life, t) = process(60, 60, 60);
         life.on(
@@ -490,6 +553,7 @@ mod tests {
             Just(End::Lifetime),
             Just(End::Idle),
             Just(End::Shutdown),
+            Just(End::Kill),
             Just(End::Abandoned),
             Just(End::Overflow),
             Just(End::LimitMemory),
@@ -511,9 +575,12 @@ mod tests {
         /// once and never changes; nothing is signalled after the exit; and an end leads to a KILL and to nothing.
         #[test]
         fn s5_x3_k1_k4_every_order_of_events_keeps_the_promises(
-            events in proptest::collection::vec((event(), 0..3u32), 1..30), retention in 0..3u32,
+            events in proptest::collection::vec((event(), 0..3u32), 1..30), retention in 0..5u32,
         ) {
             let (mut life, mut now) = process(4, 8, retention);
+            if let 3.. = retention {
+                life.times.retention = if retention == 3 { Retention::Held } else { Retention::Captured };
+            }
             let (mut freed, mut published, mut removed, mut killed, mut exited, mut drained) =
                 (0, 0, 0, false, false, false);
             let mut seen = None;

@@ -4,12 +4,12 @@
 //! status that it publishes. What it decides is in `lifecycle`; here it is carried out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use capsule_init::Target;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::lifecycle::{Action, End, Event, Lifecycle};
 use super::process::{Process, Status, Tenure};
@@ -17,6 +17,7 @@ use super::timers::Timer;
 use crate::os::child::Child;
 use crate::supervisor::log::output::Flow;
 use crate::supervisor::quota::Permit;
+use crate::supervisor::table::Member;
 use crate::supervisor::{Error, ExitInfo, Signal};
 
 /// What callers ask of the monitor.
@@ -42,7 +43,7 @@ pub(crate) struct Monitor {
     pub(crate) inbox: mpsc::UnboundedReceiver<Request>,
     pub(crate) flow_changed: Arc<Notify>,
     pub(crate) timer: Timer,
-    pub(crate) closing: CancellationToken,
+    pub(crate) member: Member,
     pub(crate) grace_shutdown: Duration,
     pub(crate) ends_when_full: bool,
     pub(crate) slot: Option<Permit>,
@@ -59,7 +60,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
             () = monitor.flow_changed.notified() => {}
             () = monitor.timer.due() => monitor.on(Event::Deadline),
-            () = monitor.closing.cancelled(), if !closing => {
+            () = monitor.member.closing.cancelled(), if !closing => {
                 closing = true;
                 monitor.on(Event::End { end: End::Shutdown, grace: monitor.grace_shutdown });
             }
@@ -98,10 +99,14 @@ impl Monitor {
                 self.process.stderr.close();
                 let exit = self.lifecycle.exit();
                 self.status.send_modify(|status| *status = Status { exit, gone: true });
+                self.process.tell_of_exit();
             }
             Action::Publish => {
                 let exit = self.lifecycle.exit();
+                // Before the exit: whoever is told of that looks no further.
+                self.process.tell_news();
                 self.status.send_modify(|status| status.exit = exit);
+                self.process.tell_of_exit();
             }
         }
     }
@@ -145,6 +150,7 @@ impl Monitor {
                 }
             }
         };
+        self.process.reaped.store(true, Ordering::Release);
         self.on(Event::Exited(exit));
     }
 
@@ -159,5 +165,6 @@ impl Monitor {
         if self.lifecycle.is_draining() && !flows.contains(&Flow::Reading) {
             self.on(Event::Settled);
         }
+        self.process.tell_news();
     }
 }

@@ -1,24 +1,29 @@
 //! A process that the host supervises: what its tasks and its callers share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::lifecycle::{End, Lifecycle, Reason, Times};
+use super::lifecycle::{End, Lifecycle, Reason, Retention, Times};
 use super::monitor::{self, Monitor, Request};
 use super::sampler;
 use super::stdin::{self, Stdin};
 use super::timers::Timers;
 use crate::os::usage::Meter;
 use crate::sandbox::{Launched, ResourceLimits};
+use crate::supervisor::events::Carriers;
 use crate::supervisor::log::output::Output;
-use crate::supervisor::log::reader;
+use crate::supervisor::log::{reader, text};
 use crate::supervisor::quota::Permit;
-use crate::supervisor::{Error, ExitInfo, LogStream, Overflow, Signal};
+use crate::supervisor::table::Member;
+use crate::supervisor::watch::{Topics, Watch};
+use crate::supervisor::{Error, ExitInfo, LogStream, Logs, Overflow, Owner, ProcessId, Signal};
 
 /// What everybody may see of a process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +31,16 @@ pub(crate) struct Status {
     pub(crate) exit: Option<(ExitInfo, Reason)>,
     /// The id is as unknown as one never issued.
     pub(crate) gone: bool,
+}
+
+/// A process that ends with whoever holds this.
+#[derive(Debug)]
+pub(crate) struct Owned(pub(crate) Arc<Process>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.end(End::Abandoned, Duration::ZERO);
+    }
 }
 
 #[derive(Debug)]
@@ -36,6 +51,10 @@ pub(crate) struct Process {
     pub(crate) stderr: Arc<Output>,
     pub(crate) stdin: Arc<Stdin>,
     pub(crate) status: watch::Receiver<Status>,
+    pub(crate) watch: Watch,
+    /// The command has ended and its number is no longer its own.
+    pub(crate) reaped: AtomicBool,
+    carriers: Arc<Carriers>,
     requests: mpsc::UnboundedSender<Request>,
     touch: Mutex<Touch>,
 }
@@ -61,20 +80,22 @@ pub(crate) struct Keep {
     pub(crate) limits: ResourceLimits,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) idle: Option<Duration>,
-    pub(crate) retention: Option<Duration>,
+    pub(crate) retention: Retention,
     pub(crate) grace: Duration,
     pub(crate) grace_shutdown: Duration,
     pub(crate) drain_time: Duration,
+    pub(crate) owner: Owner,
 }
 
 /// The registry's means of keeping processes.
 #[derive(Clone, Debug)]
 pub(crate) struct Tasks {
-    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) runtime: Handle,
     pub(crate) tracker: TaskTracker,
     pub(crate) timers: Timers,
     /// The registry shuts down.
     pub(crate) closing: CancellationToken,
+    pub(crate) events: Arc<Carriers>,
 }
 
 /// Something that lasts as long as the process's id does, and is told when the process is gone.
@@ -97,6 +118,7 @@ impl Process {
         launched: Launched,
         keep: Keep,
         slot: Permit,
+        member: Member,
         tasks: &Tasks,
         tenure: impl FnOnce(&Arc<Self>) -> Tenure,
     ) -> Result<Arc<Self>, Error> {
@@ -112,7 +134,12 @@ impl Process {
         let registered = output(stdout).and_then(|stdout| Ok((stdout, output(stderr)?)));
         let (stdout, stderr) = registered.map_err(|error| Error::Host(format!("could not watch a pipe: {error}")))?;
         let stdin = Arc::new(match stdin_pipe {
-            Some(_) => Stdin::new(keep.stdin, keep.keep_stdin_open, keep.abandoned_writes_max),
+            Some(_) => Stdin::new(
+                keep.stdin,
+                keep.keep_stdin_open,
+                keep.abandoned_writes_max,
+                Arc::clone(&flow_changed),
+            ),
             None => Stdin::closed(),
         });
         let started = Instant::now();
@@ -125,6 +152,9 @@ impl Process {
             stderr,
             stdin,
             status,
+            watch: Watch::new(keep.owner, keep.limits),
+            reaped: AtomicBool::new(false),
+            carriers: Arc::clone(&tasks.events),
             requests,
             touch: Mutex::new(Touch { at: started, calls: 0 }),
         });
@@ -151,7 +181,7 @@ impl Process {
             inbox,
             flow_changed,
             timer: tasks.timers.timer(),
-            closing: tasks.closing.clone(),
+            member,
             grace_shutdown: keep.grace_shutdown,
             ends_when_full: keep.ends_when_full,
             slot: Some(slot),
@@ -180,6 +210,11 @@ impl Process {
         let seen = status.wait_for(|status| status.exit.is_some()).await;
         // Without its monitor the process was torn down with the runtime.
         seen.ok().and_then(|status| status.exit).ok_or(Error::Cancelled)
+    }
+
+    /// Whether the id is forgotten.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.status.borrow().gone
     }
 
     /// Completes when the id is forgotten.
@@ -214,6 +249,92 @@ impl Process {
             return true;
         }
         answer.await.unwrap_or(true)
+    }
+
+    /// The command's number, while it is its own.
+    pub(crate) fn os_pid(&self) -> Option<u32> {
+        self.meter.os_pid().filter(|_| !self.reaped.load(Ordering::Acquire))
+    }
+
+    /// Takes out what both streams have buffered (contract L1).
+    pub(crate) fn read_logs(&self) -> Logs {
+        let _touched = self.touch();
+        // Before the streams: an exit that is seen here means that nothing comes after what is read below.
+        let exit = self.exit();
+        let text = |output: &Output| text::lossy(output.drain().into_bytes());
+        Logs {
+            stdout: text(&self.stdout),
+            stderr: text(&self.stderr),
+            running: exit.is_none(),
+            exit,
+        }
+    }
+
+    /// Takes out all that both streams still hold, once the exit is to be seen.
+    pub(crate) async fn drain_to_end(&self) -> (Vec<u8>, Vec<u8>) {
+        let stdout = self.stdout.drain_to_end().await;
+        (stdout, self.stderr.drain_to_end().await)
+    }
+
+    /// Writes all of `data`, at most `max` bytes, to stdin (contract N1 to N3).
+    pub(crate) async fn write_stdin(&self, data: Vec<u8>, max: usize) -> Result<u32, Error> {
+        let _touched = self.touch();
+        if data.len() > max {
+            return Err(Error::TooLarge);
+        }
+        let count = u32::try_from(data.len()).map_err(|_| Error::TooLarge)?;
+        self.stdin.write(data).await?;
+        Ok(count)
+    }
+
+    /// Waits for the exit, for ever without a `timeout`.
+    pub(crate) async fn wait(&self, timeout: Option<Duration>, clock: &Handle) -> Result<ExitInfo, Error> {
+        let _touched = self.touch();
+        if let Some(exit) = self.exit() {
+            return Ok(exit);
+        }
+        let exited = self.exited();
+        let Some(timeout) = timeout else {
+            return exited.await.map(|(exit, _)| exit);
+        };
+        let waiting = {
+            // The clock is the registry's: the caller's runtime may have none.
+            let _runtime = clock.enter();
+            tokio::time::timeout(timeout, exited)
+        };
+        match waiting.await {
+            Ok(exited) => exited.map(|(exit, _)| exit),
+            Err(_) => Err(Error::WaitTimeout),
+        }
+    }
+
+    /// Has events published as `wish` says, or none.
+    pub(crate) fn watch(&self, wish: Option<(ProcessId, Topics)>) {
+        let wanted = wish.is_some();
+        self.watch.set(wish);
+        self.stdout.announce(wanted);
+        self.stderr.announce(wanted);
+        self.stdin.announce(wanted);
+        self.tell_of_exit();
+    }
+
+    /// Publishes the exit if that is to be done and was not. Called when the exit has come to be seen, and when somebody
+    /// has come to want it: whichever is last finds both.
+    pub(crate) fn tell_of_exit(&self) {
+        let exit = self.status.borrow().exit;
+        let event = exit.and_then(|(exit, reason)| self.watch.exited(exit, reason));
+        event.into_iter().for_each(|event| self.carriers.publish(event));
+    }
+
+    /// Publishes what else there is to tell.
+    pub(crate) fn tell_news(&self) {
+        let outputs = [(&self.stdout, LogStream::Stdout), (&self.stderr, LogStream::Stderr)];
+        let output = outputs
+            .into_iter()
+            .filter(|(output, _)| output.take_news())
+            .filter_map(|(_, stream)| self.watch.log_ready(stream));
+        let drained = self.stdin.take_news().then(|| self.watch.stdin_drained()).flatten();
+        output.chain(drained).for_each(|event| self.carriers.publish(event));
     }
 
     /// Notes that a call has to do with the process, until the guard is dropped.

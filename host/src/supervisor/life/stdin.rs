@@ -21,6 +21,8 @@ pub(crate) struct Stdin {
     state: Mutex<State>,
     /// Wakes the writing task.
     wake: Notify,
+    /// Wakes the monitor: there is news to announce.
+    stirred: Option<Arc<Notify>>,
     abandoned_max: usize,
 }
 
@@ -34,6 +36,10 @@ struct State {
     /// Bytes in the queue whose callers went away.
     abandoned: usize,
     next_ticket: u64,
+    /// Whether it is to be announced when all is written.
+    announces: bool,
+    /// The announcement is still to be made.
+    news: bool,
 }
 
 #[derive(Debug)]
@@ -48,11 +54,17 @@ struct Write {
 impl Stdin {
     /// A stdin that is `/dev/null`.
     pub(crate) fn closed() -> Self {
-        Self::with_queue(VecDeque::new(), false, 0)
+        Self::with_queue(VecDeque::new(), false, 0, None)
     }
 
     /// A stdin that begins with `prelude` and accepts writes after it if it `stays_open`.
-    pub(crate) fn new(prelude: Option<Vec<u8>>, stays_open: bool, abandoned_max: usize) -> Self {
+    /// `stirred` is told when there is something to announce.
+    pub(crate) fn new(
+        prelude: Option<Vec<u8>>,
+        stays_open: bool,
+        abandoned_max: usize,
+        stirred: Arc<Notify>,
+    ) -> Self {
         let prelude = prelude.filter(|prelude| !prelude.is_empty());
         let queue = prelude
             .map(|data| Write {
@@ -63,20 +75,28 @@ impl Stdin {
             })
             .into_iter()
             .collect();
-        Self::with_queue(queue, stays_open, abandoned_max)
+        Self::with_queue(queue, stays_open, abandoned_max, Some(stirred))
     }
 
-    fn with_queue(queue: VecDeque<Write>, open: bool, abandoned_max: usize) -> Self {
+    fn with_queue(
+        queue: VecDeque<Write>,
+        open: bool,
+        abandoned_max: usize,
+        stirred: Option<Arc<Notify>>,
+    ) -> Self {
         let state = State {
             queue,
             open,
             broken: false,
             abandoned: 0,
             next_ticket: 1,
+            announces: false,
+            news: false,
         };
         Self {
             state: Mutex::new(state),
             wake: Notify::new(),
+            stirred,
             abandoned_max,
         }
     }
@@ -129,6 +149,27 @@ impl Stdin {
         // Outside of the lock: this wakes the callers.
         drop(queue);
         self.wake.notify_one();
+    }
+
+    /// From now on, or no more, has it announced when all that was accepted is written (contract E1).
+    pub(crate) fn announce(&self, wanted: bool) {
+        let mut state = self.lock();
+        state.announces = wanted;
+        state.news &= wanted;
+    }
+
+    /// Whether an announcement is to be made; asked for once.
+    pub(crate) fn take_news(&self) -> bool {
+        std::mem::take(&mut self.lock().news)
+    }
+
+    /// A write was made.
+    fn look_for_news(&self) {
+        let mut state = self.lock();
+        if state.announces && state.queue.is_empty() {
+            state.news = true;
+            self.stirred.iter().for_each(|stirred| stirred.notify_one());
+        }
     }
 
     /// The next write; none when all is written and no more is accepted.
@@ -198,6 +239,7 @@ pub(crate) async fn run(stdin: Arc<Stdin>, pipe: OwnedFd) {
                 // The caller may be gone; its write is made all the same.
                 let _ = done.send(());
             }
+            stdin.look_for_news();
         }
     }
     stdin.break_off();

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::cursor::Position;
 use super::ring::{Drained, Overflow, Ring};
@@ -62,8 +63,10 @@ pub(crate) struct Output {
     state: Mutex<State>,
     /// Wakes the reader task: the pipe is its again, or the tree has ended, or the stream was closed.
     pub(crate) reader: Notify,
-    /// Wakes the monitor: the flow is another.
+    /// Wakes the monitor: the flow is another, or there is news to announce.
     flow_changed: Arc<Notify>,
+    /// Wakes whoever waits for output: bytes came, or the stream ended.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,17 @@ struct State {
     flow: Flow,
     /// Once the tree has ended: how much of what lay in the pipe then is still unread.
     residue: Option<usize>,
+    news: News,
+}
+
+/// Whether it was said that there is something to read: once for each time that there is, counted from when a reader was
+/// last at the end (contract E2).
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    wanted: bool,
+    announced: bool,
+    /// The announcement is still to be made.
+    due: bool,
 }
 
 impl Output {
@@ -90,11 +104,13 @@ impl Output {
             pipe: Some(pipe),
             flow: Flow::Reading,
             residue: None,
+            news: News::default(),
         };
         Ok(Self {
             state: Mutex::new(state),
             reader: Notify::new(),
             flow_changed,
+            changed: Notify::new(),
         })
     }
 
@@ -112,10 +128,40 @@ impl Output {
         let mut state = self.lock();
         let before = state.flow;
         let pumped = state.pump();
-        if state.flow != before {
+        if state.flow != before || state.news.due {
             self.flow_changed.notify_one();
         }
+        drop(state);
+        if matches!(pumped, Pumped::More | Pumped::Ended) {
+            self.changed.notify_waiters();
+        }
         pumped
+    }
+
+    /// Completes at the next change after it was first polled: bytes came, or the stream ended. May complete without one.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Whether there are bytes behind `seen` that [`Self::drain`] would hand over.
+    pub(crate) fn has_beyond(&self, seen: u64) -> bool {
+        self.lock().has_beyond(seen)
+    }
+
+    /// From now on, or no more, has it announced when there is something to read; at once where there is already.
+    pub(crate) fn announce(&self, wanted: bool) {
+        let mut state = self.lock();
+        state.news.wanted = wanted;
+        state.news.due &= wanted;
+        state.look_for_news();
+        if state.news.due {
+            self.flow_changed.notify_one();
+        }
+    }
+
+    /// Whether an announcement is to be made; asked for once.
+    pub(crate) fn take_news(&self) -> bool {
+        std::mem::take(&mut self.lock().news.due)
     }
 
     /// The tree has ended: all that it wrote is in the ring or in the pipe.
@@ -143,6 +189,7 @@ impl Output {
         }
         drop(state);
         self.reader.notify_one();
+        self.changed.notify_waiters();
     }
 
     /// Bytes from where a reader is (from the oldest without a position), at most `max`. Acknowledges what is before it.
@@ -176,6 +223,7 @@ impl Output {
                 break;
             }
         }
+        state.read_up_to(at.offset);
         let at_end = state.flow == Flow::Ended && at.offset >= state.ring.end();
         Chunk { data, next: at, at_end }
     }
@@ -185,8 +233,37 @@ impl Output {
         let mut state = self.lock();
         let keep = state.held_back();
         let drained = state.ring.drain(keep);
+        let start = state.ring.start();
+        state.read_up_to(start);
         drop(self.refill(state));
         drained
+    }
+
+    /// Takes out everything up to the end, once the tree has ended: what is in the ring, and what waited for room.
+    pub(crate) async fn drain_to_end(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let mut state = self.lock();
+            let drained = state.ring.drain(0);
+            let end = state.ring.end();
+            state.read_up_to(end);
+            let state = self.refill(state);
+            // What somebody outside of the tree writes meanwhile is not waited for.
+            let over = state.ring.len() == 0 && (state.flow == Flow::Ended || state.residue == Some(0));
+            drop(state);
+            let drained = drained.into_bytes();
+            let came = !drained.is_empty();
+            all.extend(drained);
+            if over {
+                return all;
+            }
+            if !came {
+                changed.await;
+            }
+        }
     }
 
     /// How many bytes [`Self::drain`] would hand over.
@@ -206,14 +283,19 @@ impl Output {
             match state.pump() {
                 Pumped::Full => break,
                 Pumped::More => {
+                    self.changed.notify_waiters();
                     drop(state);
                     state = self.lock();
                 }
                 Pumped::Empty | Pumped::Ended => {
                     self.flow_changed.notify_one();
                     self.reader.notify_one();
+                    self.changed.notify_waiters();
                 }
             }
+        }
+        if state.news.due {
+            self.flow_changed.notify_one();
         }
         state
     }
@@ -234,7 +316,29 @@ impl State {
             Pumped::Full => self.flow = Flow::Parked,
             Pumped::Ended => self.end(),
         }
+        self.look_for_news();
         pumped
+    }
+
+    fn look_for_news(&mut self) {
+        if self.news.wanted && !self.news.announced && self.has_beyond(0) {
+            self.news.announced = true;
+            self.news.due = true;
+        }
+    }
+
+    /// A reader has been handed everything before `offset`.
+    fn read_up_to(&mut self, offset: u64) {
+        if !self.has_beyond(offset) {
+            self.news.announced = false;
+            self.news.due = false;
+        }
+    }
+
+    fn has_beyond(&self, seen: u64) -> bool {
+        let from = self.ring.start().max(seen);
+        // Most often there is nothing at all, and then no need to look at the last character.
+        self.ring.end() > from && self.ring.end() - self.held_back() as u64 > from
     }
 
     /// An error of a pipe is its end: there is nothing else to be had from it.

@@ -1,0 +1,89 @@
+//! Waiting for a process's exit or output, together with whatever else a caller waits for (contract A3).
+//!
+//! Each is a question that can be asked again and again, and a wait that ends when the answer is yes. Nothing is polled:
+//! a wait is woken by the change itself. While somebody waits, the process is not idle.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::life::process::Process;
+use super::seen::Seen;
+
+/// Ready once the exit is to be seen, or the handle that it came from is dropped. It stays so.
+pub struct ExitReady {
+    process: Arc<Process>,
+    dropped: CancellationToken,
+}
+
+/// Ready while there is output that its reader has not been handed, or the exit is to be seen, or the handle that it came
+/// from is dropped.
+pub struct LogsReady {
+    process: Arc<Process>,
+    /// The reader, and what it calls the process; none where it has no cursors.
+    seen: Option<(Arc<Seen>, u64)>,
+    dropped: CancellationToken,
+}
+
+impl ExitReady {
+    pub(crate) fn new(process: Arc<Process>, dropped: CancellationToken) -> Self {
+        Self { process, dropped }
+    }
+
+    /// Completes when it is ready. May be dropped and called again.
+    pub async fn ready(&self) {
+        let _touched = self.process.touch();
+        tokio::select! {
+            // An error is an end too: the process was torn down.
+            _ = self.process.exited() => {}
+            () = self.dropped.cancelled() => {}
+        }
+    }
+}
+
+impl LogsReady {
+    pub(crate) fn new(process: Arc<Process>, seen: Option<(Arc<Seen>, u64)>, dropped: CancellationToken) -> Self {
+        Self { process, seen, dropped }
+    }
+
+    /// Completes when it is ready. May be dropped and called again.
+    pub async fn ready(&self) {
+        let _touched = self.process.touch();
+        let mut exited = pin!(self.process.exited());
+        loop {
+            let mut stdout = pin!(self.process.stdout.changed());
+            let mut stderr = pin!(self.process.stderr.changed());
+            // From here on no change is missed.
+            stdout.as_mut().enable();
+            stderr.as_mut().enable();
+            if self.has_output() {
+                return;
+            }
+            tokio::select! {
+                () = stdout => {}
+                () = stderr => {}
+                _ = &mut exited => return,
+                () = self.dropped.cancelled() => return,
+            }
+        }
+    }
+
+    fn has_output(&self) -> bool {
+        let [stdout, stderr] = self.seen.as_ref().map(|(seen, number)| seen.of(*number)).unwrap_or_default();
+        self.process.stdout.has_beyond(stdout) || self.process.stderr.has_beyond(stderr)
+    }
+}
+
+impl fmt::Debug for ExitReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExitReady").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LogsReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogsReady").finish_non_exhaustive()
+    }
+}

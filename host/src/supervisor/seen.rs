@@ -1,0 +1,38 @@
+//! How far one reader has read by cursor: what tells it apart from others when it waits for output (contract A3).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::table::Table;
+use super::types::LogStream;
+
+/// By the number of the process, the offset in each stream up to which the reader was handed bytes, or said that it had
+/// them.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<HashMap<u64, [u64; 2]>>);
+
+impl Seen {
+    pub(crate) fn note(&self, table: &Table, number: u64, stream: LogStream, offset: u64) {
+        let mut seen = self.lock();
+        if seen.len() == seen.capacity() && !seen.contains_key(&number) {
+            // Those of processes that are gone are swept when the map would grow.
+            let there: HashSet<_> = table.all().iter().map(|entry| entry.number).collect();
+            seen.retain(|number, _| there.contains(number));
+        }
+        let [stdout, stderr] = seen.entry(number).or_default();
+        let known = match stream {
+            LogStream::Stdout => stdout,
+            LogStream::Stderr => stderr,
+        };
+        *known = offset.max(*known);
+    }
+
+    /// Of stdout and stderr.
+    pub(crate) fn of(&self, number: u64) -> [u64; 2] {
+        self.lock().get(&number).copied().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, [u64; 2]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
