@@ -14,8 +14,8 @@ use capsule_host::bindings::astrid::{process1_0_0::host as v1_0, process1_1_0::h
 use capsule_host::sandbox::{Unconfined, Workspace};
 use capsule_host::supervisor::{Ask, Error, Limits, Owner, Principal, Registry};
 use capsule_host::{
-    IoError, PollError, ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessError, ProcessHooks, ProcessView,
-    SysError,
+    IoError, PollError, ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessError, ProcessHandle, ProcessHooks,
+    ProcessView, SysError,
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +109,25 @@ fn request(cmd: &str, args: &[&str]) -> v1_1::SpawnRequest {
         cwd: None,
         limits: None,
         file_injections: Vec::new(),
+        label: None,
+        keep_stdin_open: None,
+        overflow: None,
+        log_ring_bytes: None,
+        max_lifetime_ms: None,
+        idle_timeout_ms: None,
+        exit_retention_ms: None,
+    }
+}
+
+fn v1_0_request(cmd: &str, args: &[&str]) -> v1_0::SpawnRequest {
+    let v1_1::SpawnRequest { cmd, args, .. } = request(cmd, args);
+    v1_0::SpawnRequest {
+        cmd,
+        args,
+        stdin: None,
+        env: Vec::new(),
+        cwd: None,
+        limits: None,
         label: None,
         keep_stdin_open: None,
         overflow: None,
@@ -395,30 +414,81 @@ async fn zero_times_reach_the_supervisor_as_given() {
     }
 }
 
+fn borrowed(handle: &Resource<ProcessHandle>) -> Resource<ProcessHandle> {
+    Resource::new_borrow(handle.rep())
+}
+
 #[tokio::test]
-async fn what_is_not_built_yet_says_so() {
+async fn s9_a_handle_ends_its_process_before_its_drop_returns() {
+    let registry = registry();
+    let mut guest = guest_in(&registry, Asked::default(), |builder| builder);
+    let mut view = guest.process();
+    // More than there may be at once: each is gone when the next one comes.
+    for _ in 0..2 * Limits::default().processes_per_principal {
+        let handle = v1_1::Host::spawn_background(&mut view, request("sleep", &["1000"]))
+            .await
+            .unwrap();
+        assert!(v1_1::HostProcessHandle::os_pid(&mut view, borrowed(&handle)).unwrap() > 0);
+        v1_1::HostProcessHandle::drop(&mut view, handle).await.unwrap();
+    }
+    // Those that the guest leaves go with its store.
+    v1_0::Host::spawn_background(&mut view, v1_0_request("sleep", &["1000"]))
+        .await
+        .unwrap();
+    drop(guest);
+    registry.shutdown().await;
+    assert_eq!(registry.tasks(), 0);
+}
+
+#[tokio::test]
+async fn a1_pollables_outlive_what_they_are_of_and_are_ready() {
     let mut guest = guest();
     let mut view = guest.process();
-    let injected = v1_1::SpawnRequest {
-        file_injections: vec![v1_1::FileInjection {
-            content: Vec::new(),
-            placement: v1_1::InjectionPlacement::EnvPointer("FILE".into()),
-        }],
-        ..request("true", &[])
-    };
-    let errors = [
-        answer(v1_1::Host::spawn_background(&mut view, request("true", &[]))),
-        answer(v1_1::Host::attach(&mut view, "x".into())),
-        answer(v1_1::Host::watch(&mut view, "x".into(), None)),
-        answer(v1_1::Host::unwatch(&mut view, "x".into())),
-        answer(v1_1::Host::spawn(&mut view, injected).await),
-    ];
-    for error in errors {
-        let code = v1_1::Host::convert_error_code(&mut view, error.into()).unwrap();
-        assert!(
-            matches!(&code, v1_1::ErrorCode::Unknown(text) if text.starts_with("unimplemented: ")),
-            "{code:?}"
+    let handle = v1_1::Host::spawn_background(&mut view, request("sleep", &["1000"]))
+        .await
+        .unwrap();
+    let exit = v1_1::HostProcessHandle::subscribe_exit(&mut view, borrowed(&handle)).unwrap();
+    let logs = v1_1::HostProcessHandle::subscribe_logs(&mut view, borrowed(&handle)).unwrap();
+    for pollable in [&exit, &logs] {
+        assert!(!view.ready(borrow(pollable)).await.unwrap());
+    }
+    v1_1::HostProcessHandle::drop(&mut view, handle).await.unwrap();
+    let ready = poll::Host::poll(&mut view, vec![borrow(&exit), borrow(&logs)])
+        .await
+        .unwrap();
+    assert_eq!(ready, [0, 1]);
+    for pollable in [exit, logs] {
+        poll::HostPollable::drop(&mut view, pollable).unwrap();
+    }
+    assert!(guest.table.is_empty());
+}
+
+#[tokio::test]
+async fn s5_a_guest_without_room_for_a_handle_is_refused_before_anything_runs() {
+    let mut guest = guest();
+    guest.table.set_max_capacity(2);
+    let mut view = guest.process();
+    for _ in 0..2 {
+        v1_1::Host::spawn_background(&mut view, request("sleep", &["1000"]))
+            .await
+            .unwrap();
+    }
+    let error = answer(v1_1::Host::spawn_background(&mut view, request("touch", &["ran"])).await);
+    assert_eq!(error, Error::Quota);
+    assert_eq!(guest.hooks.0.len(), 4, "nobody was asked about it");
+}
+
+#[tokio::test]
+async fn i3_handles_and_watches_of_no_process_are_refused_alike() {
+    let mut guest = guest();
+    let mut view = guest.process();
+    for id in ["", "x", "é", &"a".repeat(52)] {
+        assert_eq!(answer(v1_1::Host::attach(&mut view, id.into())), Error::NoSuchProcess);
+        assert_eq!(
+            answer(v1_1::Host::watch(&mut view, id.into(), None)),
+            Error::NoSuchProcess
         );
+        assert_eq!(answer(v1_1::Host::unwatch(&mut view, id.into())), Error::NoSuchProcess);
     }
 }
 

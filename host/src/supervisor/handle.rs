@@ -69,9 +69,7 @@ impl Handle {
     /// # Errors
     /// Of that, but [`Error::Closed`] where the process is gone.
     pub async fn write_stdin(&self, data: Vec<u8>) -> Result<u32, Error> {
-        self.live()?
-            .write_stdin(data, self.registry.limits().write_max)
-            .await
+        self.live()?.write_stdin(data, self.registry.limits().write_max).await
     }
 
     /// Accepts no more writes; end of file follows those accepted so far (N4). Succeeds however often it is called.

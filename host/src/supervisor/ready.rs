@@ -34,6 +34,10 @@ impl ExitReady {
 
     /// Completes when it is ready. May be dropped and called again.
     pub async fn ready(&self) {
+        // Asked first: a wait may be put off though what it waits for is there, in a task that has done much already.
+        if self.process.exit().is_some() || self.dropped.is_cancelled() {
+            return;
+        }
         let _touched = self.process.touch();
         tokio::select! {
             // An error is an end too: the process was torn down.
@@ -58,7 +62,7 @@ impl LogsReady {
             // From here on no change is missed.
             stdout.as_mut().enable();
             stderr.as_mut().enable();
-            if self.has_output() {
+            if self.is_ready() {
                 return;
             }
             tokio::select! {
@@ -70,8 +74,15 @@ impl LogsReady {
         }
     }
 
-    fn has_output(&self) -> bool {
-        let [stdout, stderr] = self.seen.as_ref().map(|(seen, number)| seen.of(*number)).unwrap_or_default();
+    fn is_ready(&self) -> bool {
+        if self.process.exit().is_some() || self.dropped.is_cancelled() {
+            return true;
+        }
+        let [stdout, stderr] = self
+            .seen
+            .as_ref()
+            .map(|(seen, number)| seen.of(*number))
+            .unwrap_or_default();
         self.process.stdout.has_beyond(stdout) || self.process.stderr.has_beyond(stderr)
     }
 }

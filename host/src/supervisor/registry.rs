@@ -116,11 +116,9 @@ impl Registry {
             processes: Budget::new(inner.limits.processes_per_principal),
             ring_memory: Budget::new(inner.limits.ring_memory_per_principal),
         });
-        let table = inner
-            .tables
-            .get(&owner, || {
-                Table::new(purse, inner.limits.retained_per_owner, &inner.tasks.closing)
-            });
+        let table = inner.tables.get(&owner, || {
+            Table::new(purse, inner.limits.retained_per_owner, &inner.tasks.closing)
+        });
         Scope::new(self.clone(), owner, table)
     }
 

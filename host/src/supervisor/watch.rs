@@ -161,7 +161,9 @@ impl fmt::Debug for Topics {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("owner", &self.owner).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
     }
 }
 

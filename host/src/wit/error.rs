@@ -59,7 +59,13 @@ pub enum SysError {
 
 impl From<ResourceTableError> for ProcessError {
     fn from(error: ResourceTableError) -> Self {
-        Self::Trap(error.into())
+        match error {
+            // As many handles, pollables and the like as an instance may have.
+            ResourceTableError::Full => supervisor::Error::Quota.into(),
+            ResourceTableError::NotPresent | ResourceTableError::WrongType | ResourceTableError::HasChildren => {
+                Self::Trap(error.into())
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use wasmtime::component::Resource;
 use wasmtime_wasi_io::poll::DynPollable;
 
 use super::error::ProcessError;
-use super::process::{millis, unimplemented};
+use super::process::millis;
 use super::{ProcessCtxView, bindings::astrid};
 use crate::supervisor::{self, log::text::lossy};
 
@@ -120,6 +120,17 @@ macro_rules! serve {
                 }
             }
 
+            impl From<supervisor::Killed> for KillResult {
+                fn from(killed: supervisor::Killed) -> Self {
+                    Self {
+                        killed: killed.killed,
+                        exit: Some(killed.exit.into()),
+                        stdout: lossy(killed.stdout),
+                        stderr: lossy(killed.stderr),
+                    }
+                }
+            }
+
             impl From<supervisor::Logs> for ReadLogsResult {
                 fn from(logs: supervisor::Logs) -> Self {
                     Self {
@@ -186,16 +197,17 @@ macro_rules! serve {
                     Ok(self.run(request.into()).await?.into())
                 }
 
-                fn spawn_background(&mut self, _: SpawnRequest) -> Answer<Resource<ProcessHandle>> {
-                    unimplemented("spawn-background")
+                async fn spawn_background(&mut self, request: SpawnRequest) -> Answer<Resource<ProcessHandle>> {
+                    self.start_in_background(request.into()).await
                 }
 
                 async fn spawn_persistent(&mut self, request: SpawnRequest) -> Answer<ProcessId> {
                     Ok(self.start(request.into()).await?.expose().to_owned())
                 }
 
-                fn attach(&mut self, _: ProcessId) -> Answer<Resource<ProcessHandle>> {
-                    unimplemented("attach")
+                fn attach(&mut self, id: ProcessId) -> Answer<Resource<ProcessHandle>> {
+                    let handle = self.ctx.scope.attach(&id)?;
+                    Ok(self.table.push(handle)?)
                 }
 
                 fn list_processes(&mut self, label_filter: Option<String>) -> Answer<Vec<ProcessInfo>> {
@@ -261,69 +273,72 @@ macro_rules! serve {
                     self.forget(&id).await
                 }
 
-                fn watch(&mut self, _: ProcessId, _: Option<String>) -> Answer<()> {
-                    unimplemented("watch")
+                fn watch(&mut self, id: ProcessId, suffix: Option<String>) -> Answer<()> {
+                    Ok(self.ctx.scope.watch(&id, suffix.as_deref())?)
                 }
 
-                fn unwatch(&mut self, _: ProcessId) -> Answer<()> {
-                    unimplemented("unwatch")
+                fn unwatch(&mut self, id: ProcessId) -> Answer<()> {
+                    Ok(self.ctx.scope.unwatch(&id)?)
                 }
             }
 
             impl HostProcessHandle for ProcessCtxView<'_> {
                 fn read_logs(&mut self, handle: Resource<ProcessHandle>) -> Answer<ReadLogsResult> {
-                    self.on_handle(&handle)
+                    Ok(self.handle(&handle)?.read_logs()?.into())
                 }
 
-                fn write_stdin(&mut self, handle: Resource<ProcessHandle>, _: Vec<u8>) -> Answer<u32> {
-                    self.on_handle(&handle)
+                async fn write_stdin(&mut self, handle: Resource<ProcessHandle>, data: Vec<u8>) -> Answer<u32> {
+                    self.handle_write(&handle, data).await
                 }
 
                 fn close_stdin(&mut self, handle: Resource<ProcessHandle>) -> Answer<()> {
-                    self.on_handle(&handle)
+                    Ok(self.handle(&handle)?.close_stdin()?)
                 }
 
-                fn signal(&mut self, handle: Resource<ProcessHandle>, _: ProcessSignal) -> Answer<()> {
-                    self.on_handle(&handle)
+                async fn signal(&mut self, handle: Resource<ProcessHandle>, signal: ProcessSignal) -> Answer<()> {
+                    self.handle_send(&handle, signal.into()).await
                 }
 
-                fn kill(&mut self, handle: Resource<ProcessHandle>) -> Answer<KillResult> {
-                    self.on_handle(&handle)
+                async fn kill(&mut self, handle: Resource<ProcessHandle>) -> Answer<KillResult> {
+                    Ok(self.handle_kill(&handle).await?.into())
                 }
 
-                fn wait(&mut self, handle: Resource<ProcessHandle>, _: Option<u64>) -> Answer<ExitInfo> {
-                    self.on_handle(&handle)
+                async fn wait(&mut self, handle: Resource<ProcessHandle>, timeout_ms: Option<u64>) -> Answer<ExitInfo> {
+                    let timeout = timeout_ms.map(Duration::from_millis);
+                    Ok(self.handle_await_exit(&handle, timeout).await?.into())
                 }
 
-                fn wait_with_output(
+                async fn wait_with_output(
                     &mut self,
                     handle: Resource<ProcessHandle>,
-                    _: Option<u64>,
+                    timeout_ms: Option<u64>,
                 ) -> Answer<ProcessResult> {
-                    self.on_handle(&handle)
+                    let timeout = timeout_ms.map(Duration::from_millis);
+                    Ok(self.handle_await_output(&handle, timeout).await?.into())
                 }
 
                 fn os_pid(&mut self, handle: Resource<ProcessHandle>) -> Answer<u32> {
-                    self.on_handle(&handle)
+                    Ok(self.handle(&handle)?.os_pid()?)
                 }
 
                 fn subscribe_exit(
                     &mut self,
                     handle: Resource<ProcessHandle>,
                 ) -> wasmtime::Result<Resource<DynPollable>> {
-                    Ok(self.on_handle(&handle)?)
+                    let ready = self.table.get(&handle)?.exit_ready();
+                    self.pollable(ready)
                 }
 
                 fn subscribe_logs(
                     &mut self,
                     handle: Resource<ProcessHandle>,
                 ) -> wasmtime::Result<Resource<DynPollable>> {
-                    Ok(self.on_handle(&handle)?)
+                    let ready = self.table.get(&handle)?.logs_ready();
+                    self.pollable(ready)
                 }
 
-                fn drop(&mut self, handle: Resource<ProcessHandle>) -> wasmtime::Result<()> {
-                    self.table.delete(handle)?;
-                    Ok(())
+                async fn drop(&mut self, handle: Resource<ProcessHandle>) -> wasmtime::Result<()> {
+                    self.let_go(handle).await
                 }
             }
         }

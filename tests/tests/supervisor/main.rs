@@ -1,7 +1,9 @@
 //! The supervisor against the contract, over real processes: one module a subject, each case named after its clause.
 
 mod chaos;
+mod events;
 mod exit;
+mod handles;
 mod harness;
 mod identity;
 mod output;

@@ -263,10 +263,7 @@ async fn n3_a_child_that_closes_its_end_closes_the_stream() {
             None
         };
         // The shell has given its stdin to nobody: background commands of a script read from the null device.
-        scope
-            .signal(&id, capsule_host::supervisor::Signal::Usr1)
-            .await
-            .expect("it is there");
+        scope.signal(&id, Signal::Usr1).await.expect("it is there");
         lines(&scope, &id, 2).await;
         if let Some(write) = write {
             assert_eq!(write.result().await, Err(Error::Closed));

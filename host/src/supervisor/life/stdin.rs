@@ -59,12 +59,7 @@ impl Stdin {
 
     /// A stdin that begins with `prelude` and accepts writes after it if it `stays_open`.
     /// `stirred` is told when there is something to announce.
-    pub(crate) fn new(
-        prelude: Option<Vec<u8>>,
-        stays_open: bool,
-        abandoned_max: usize,
-        stirred: Arc<Notify>,
-    ) -> Self {
+    pub(crate) fn new(prelude: Option<Vec<u8>>, stays_open: bool, abandoned_max: usize, stirred: Arc<Notify>) -> Self {
         let prelude = prelude.filter(|prelude| !prelude.is_empty());
         let queue = prelude
             .map(|data| Write {
@@ -78,12 +73,7 @@ impl Stdin {
         Self::with_queue(queue, stays_open, abandoned_max, Some(stirred))
     }
 
-    fn with_queue(
-        queue: VecDeque<Write>,
-        open: bool,
-        abandoned_max: usize,
-        stirred: Option<Arc<Notify>>,
-    ) -> Self {
+    fn with_queue(queue: VecDeque<Write>, open: bool, abandoned_max: usize, stirred: Option<Arc<Notify>>) -> Self {
         let state = State {
             queue,
             open,

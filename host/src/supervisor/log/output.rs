@@ -246,14 +246,16 @@ impl Output {
             let mut changed = std::pin::pin!(self.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
-            let mut state = self.lock();
-            let drained = state.ring.drain(0);
-            let end = state.ring.end();
-            state.read_up_to(end);
-            let state = self.refill(state);
-            // What somebody outside of the tree writes meanwhile is not waited for.
-            let over = state.ring.len() == 0 && (state.flow == Flow::Ended || state.residue == Some(0));
-            drop(state);
+            let (drained, over) = {
+                let mut state = self.lock();
+                let drained = state.ring.drain(0);
+                let end = state.ring.end();
+                state.read_up_to(end);
+                let state = self.refill(state);
+                // What somebody outside of the tree writes meanwhile is not waited for.
+                let over = state.ring.len() == 0 && (state.flow == Flow::Ended || state.residue == Some(0));
+                (drained, over)
+            };
             let drained = drained.into_bytes();
             let came = !drained.is_empty();
             all.extend(drained);

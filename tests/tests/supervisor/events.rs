@@ -1,0 +1,281 @@
+//! What is told of a process that is watched: to whom, when, and how often (E1, E2).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use capsule_host::supervisor::{Error, Event, Events, LogStream, Owner, Principal, SpawnRequest};
+use serde_json::{Value, json};
+
+use crate::harness::{AllowAll, Busy, Host, cat, chunk, exit, forever, sh, until, watchdog};
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl Events for Told {
+    fn publish(&self, event: Event) {
+        self.0.lock().expect("no panic under it").push(event);
+    }
+}
+
+impl Told {
+    fn by(host: &Host) -> Arc<Self> {
+        let told = Arc::new(Self::default());
+        host.registry.publish_to(Arc::<Self>::clone(&told));
+        told
+    }
+
+    /// What was told under the topic so far.
+    fn of(&self, topic: &str) -> Vec<Value> {
+        let events = self.0.lock().expect("no panic under it");
+        let found = events.iter().filter(|event| event.topic == topic);
+        found
+            .map(|event| serde_json::from_str(&event.payload).expect("JSON"))
+            .collect()
+    }
+
+    async fn count(&self, topic: &str, count: usize) {
+        until("the events", || self.of(topic).len() >= count).await;
+        assert_eq!(self.of(topic).len(), count, "{topic}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e1_the_latest_suffix_holds_and_unwatch_ends_it() {
+    let host = Host::new();
+    let told = Told::by(&host);
+    let scope = host.scope();
+    let id = host.start(cat()).await;
+    assert_eq!(scope.watch(&id, None), Ok(()));
+    assert_eq!(scope.watch(&id, Some("first.one")), Ok(()));
+    assert_eq!(scope.watch(&id, Some("second")), Ok(()));
+    assert!(matches!(
+        scope.watch(&id, Some("No.Capitals")),
+        Err(Error::InvalidInput(_))
+    ));
+    scope.write_stdin(&id, b"x".to_vec()).await.expect("it reads");
+    told.count("astrid.process.v1.log-ready.second", 1).await;
+    told.count("astrid.process.v1.stdin-drained.second", 1).await;
+    assert_eq!(scope.unwatch(&id), Ok(()));
+    assert_eq!(scope.unwatch(&id), Ok(()));
+    chunk(&scope, &id, LogStream::Stdout, None, 100);
+    scope.close_stdin(&id).expect("it is there");
+    exit(&scope, &id).await;
+    let events = told.0.lock().expect("no panic under it");
+    assert_eq!(events.len(), 2, "{events:?}");
+    let owner = Owner {
+        principal: Principal::Named("alice".into()),
+        capsule: "editor".into(),
+    };
+    assert!(events.iter().all(|event| event.owner == owner));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e1_without_a_suffix_the_topic_ends_in_the_id() {
+    let host = Host::new();
+    let told = Told::by(&host);
+    let id = host.start(sh("exit 3")).await;
+    host.scope().watch(&id, None).expect("it is there");
+    let topic = format!("astrid.process.v1.exited.{id}");
+    told.count(&topic, 1).await;
+    let expected = json!({ "id": id, "exit_code": 3, "signal": null, "reason": "self-exit", "cause": null });
+    assert_eq!(told.of(&topic), [expected]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e2_log_ready_comes_once_for_each_time_that_there_is_something_to_read() {
+    let host = Host::new();
+    let told = Told::by(&host);
+    let scope = host.scope();
+    let topic = "astrid.process.v1.log-ready.x";
+    let id = host.start(cat()).await;
+    let say = async |text: &[u8], total: usize| {
+        scope.write_stdin(&id, text.to_vec()).await.expect("it reads");
+        until("the echo", || {
+            let chunk = chunk(&scope, &id, LogStream::Stdout, None, 0);
+            let bytes = scope.status(&id).expect("it is there").buffered_bytes;
+            drop(chunk);
+            bytes == total as u64
+        })
+        .await;
+    };
+    // What was there before the wish is told too.
+    say(b"early", 5).await;
+    scope.watch(&id, Some("x")).expect("it is there");
+    told.count(topic, 1).await;
+    say(b"more", 9).await;
+    assert_eq!(told.of(topic).len(), 1, "nobody has read it yet");
+    // A read that does not reach the end changes nothing.
+    let part = chunk(&scope, &id, LogStream::Stdout, None, 3);
+    say(b"again", 14).await;
+    assert_eq!(told.of(topic).len(), 1);
+    // By cursor to the end, then a new one; by draining, then another.
+    chunk(&scope, &id, LogStream::Stdout, Some(&part.next), 100);
+    say(b"after a cursor", 28).await;
+    told.count(topic, 2).await;
+    scope.read_logs(&id).expect("it is there");
+    say(b"after a drain", 13).await;
+    told.count(topic, 3).await;
+    assert_eq!(told.of(topic), vec![json!({ "id": id, "stream": "stdout" }); 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e1_stdin_drained_comes_when_all_was_written() {
+    let host = Host::new();
+    let told = Told::by(&host);
+    let scope = host.scope();
+    let topic = "astrid.process.v1.stdin-drained.x";
+    let id = host
+        .start(SpawnRequest {
+            keep_stdin_open: true,
+            ..sh("read -r line; exec cat > /dev/null")
+        })
+        .await;
+    scope.watch(&id, Some("x")).expect("it is there");
+    // Two writes that wait at once are one queue.
+    let (first, second) = watchdog(async {
+        tokio::join!(
+            scope.write_stdin(&id, vec![0; 1 << 20]),
+            scope.write_stdin(&id, b"\n".to_vec())
+        )
+    })
+    .await;
+    assert_eq!((first, second), (Ok(1 << 20), Ok(1)));
+    until("the event", || !told.of(topic).is_empty()).await;
+    let before = told.of(topic).len();
+    scope.write_stdin(&id, b"more".to_vec()).await.expect("it reads");
+    told.count(topic, before + 1).await;
+    assert_eq!(told.of(topic).last(), Some(&json!({ "id": id })));
+}
+
+/// A thousand processes, ended in seven ways, watched before and after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e2_exited_comes_exactly_once_and_says_why() {
+    const EACH: usize = 143;
+    let host = Host::roomy();
+    let told = Told::by(&host);
+    let scope = host.scope();
+    let _busy = Busy::cores();
+    let mut expected = HashMap::new();
+    for round in 0..EACH {
+        let timed = |lifetime, idle| SpawnRequest {
+            max_lifetime: lifetime,
+            idle_timeout: idle,
+            ..forever()
+        };
+        let soon = Some(Duration::from_millis(30));
+        for (reason, cause, request) in [
+            ("self-exit", Value::Null, sh("exit 3")),
+            ("self-exit", Value::Null, sh("kill -9 $$")),
+            ("killed", Value::Null, forever()),
+            ("stopped", Value::Null, forever()),
+            ("reaped-ttl", json!("lifetime"), timed(soon, None)),
+            ("reaped-ttl", json!("idle"), timed(None, soon)),
+            ("reaped-shutdown", Value::Null, forever()),
+        ] {
+            let id = host.start(request).await;
+            // Half of them are watched from the start, the others as late as may be.
+            let early = round % 2 == 0 || cause != Value::Null || reason == "stopped" || reason == "reaped-shutdown";
+            if early {
+                // One that has already reaped itself is told of no more.
+                if scope.watch(&id, None).is_err() {
+                    continue;
+                }
+            }
+            match reason {
+                "killed" => {
+                    let handle = scope.attach(&id).expect("it is there");
+                    watchdog(handle.kill()).await.expect("it ran");
+                }
+                "stopped" => {
+                    watchdog(scope.stop(&id, Some(Duration::ZERO))).await.expect("it ran");
+                }
+                "self-exit" => {
+                    exit(&scope, &id).await;
+                }
+                _ => {}
+            }
+            if !early {
+                assert_eq!(scope.watch(&id, None), Ok(()));
+                assert_eq!(scope.watch(&id, None), Ok(()));
+            }
+            expected.insert(id, (reason, cause));
+        }
+    }
+    watchdog(host.registry.shutdown()).await;
+    assert!(expected.len() > 6 * EACH, "{}", expected.len());
+    let events = told.0.lock().expect("no panic under it");
+    let mut seen = HashMap::<String, Vec<Value>>::new();
+    for event in events.iter().filter(|event| event.topic.contains(".exited.")) {
+        let told: Value = serde_json::from_str(&event.payload).expect("JSON");
+        let id = told["id"].as_str().expect("an id").to_owned();
+        assert_eq!(event.topic, format!("astrid.process.v1.exited.{id}"));
+        seen.entry(id).or_default().push(told);
+    }
+    for (id, (reason, cause)) in expected {
+        let told = seen.remove(&id).unwrap_or_default();
+        let [told] = &told[..] else {
+            panic!("{reason} {cause}: {} times", told.len());
+        };
+        assert_eq!((&told["reason"], &told["cause"]), (&json!(reason), &cause));
+        assert!(told["exit_code"].is_number() != told["signal"].is_number(), "{told}");
+    }
+    assert!(seen.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i3_what_is_not_ones_own_cannot_be_watched() {
+    let host = Host::new();
+    let told = Told::by(&host);
+    let id = host.start(sh("exit 0")).await;
+    for (principal, capsule) in [("mallory", "editor"), ("alice", "other")] {
+        let scope = host.scope_of(principal, capsule);
+        for suffix in [None, Some("mine")] {
+            assert_eq!(scope.watch(&id, suffix), Err(Error::NoSuchProcess));
+        }
+        assert_eq!(scope.unwatch(&id), Err(Error::NoSuchProcess));
+    }
+    exit(&host.scope(), &id).await;
+    assert!(told.0.lock().expect("no panic under it").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ended_capsule_has_nothing_left_and_may_start_anew() {
+    let host = Host::with(|limits| limits.processes_per_principal = 20);
+    let told = Told::by(&host);
+    let (scope, other) = (host.scope(), host.scope_of("alice", "other"));
+    let bob = host.scope_of("bob", "editor");
+    let mine = host.start(forever()).await;
+    let his = host
+        .start_in(&bob, forever())
+        .await
+        .expect("a process")
+        .expose()
+        .to_owned();
+    let others = host
+        .start_in(&other, forever())
+        .await
+        .expect("a process")
+        .expose()
+        .to_owned();
+    let handle = watchdog(scope.spawn_background(forever(), &host.workspace, &mut AllowAll))
+        .await
+        .expect("a process");
+    scope.watch(&mine, Some("x")).expect("it is there");
+    let captured = {
+        let (scope, workspace) = (scope.clone(), host.workspace.clone());
+        tokio::spawn(async move { scope.spawn(forever(), &workspace, &mut AllowAll).await })
+    };
+    until("all of them", || host.registry.tasks() >= 5 * 3).await;
+    watchdog(host.registry.end_capsule("editor")).await;
+    assert_eq!(scope.status(&mine).err(), Some(Error::NoSuchProcess));
+    assert_eq!(bob.status(&his).err(), Some(Error::NoSuchProcess));
+    assert_eq!(handle.read_logs(), Err(Error::Closed));
+    assert_eq!(watchdog(captured).await.expect("no panic"), Err(Error::Cancelled));
+    assert!(other.status(&others).expect("it is another's").exit.is_none());
+    assert_eq!(told.of("astrid.process.v1.exited.x")[0]["reason"], "reaped-shutdown");
+    // What comes later is not concerned.
+    let again = host.start(forever()).await;
+    assert!(scope.status(&again).expect("it runs").exit.is_none());
+}
