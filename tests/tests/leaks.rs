@@ -53,6 +53,8 @@ fn descriptors() -> Vec<String> {
     all
 }
 
+const NONE: [u32; 0] = [];
+
 /// Every child of this process, dead or alive.
 fn children() -> Vec<u32> {
     let own = std::process::id().to_string();
@@ -149,7 +151,7 @@ async fn after_stop(host: &Host) {
         let exit = watchdog(stop).await.expect("no panic").expect("it ran");
         assert!([signalled(9), signalled(15)].contains(&exit), "{exit:?}");
     }
-    assert_eq!(children(), [], "a stop returns when it is reaped");
+    assert_eq!(children(), NONE, "a stop returns when it is reaped");
     crowd.see_gone().await;
     assert_eq!(host.registry.retained(), 0);
     until("no task supervises nothing", || host.registry.tasks() == 0).await;
@@ -166,7 +168,7 @@ async fn after_shutdown(host: &Host) {
         })
         .collect();
     watchdog(host.registry.shutdown()).await;
-    assert_eq!(children(), [], "the shutdown returns when all are reaped");
+    assert_eq!(children(), NONE, "the shutdown returns when all are reaped");
     assert_eq!(host.registry.tasks(), 0);
     crowd.see_gone().await;
     for wait in waits {
@@ -211,7 +213,7 @@ async fn after_exits(host: &Host) {
             watchdog(scope.release(&id)).await.expect("it has exited");
         }
     }
-    assert_eq!(children(), [], "an exit is shown when it is reaped");
+    assert_eq!(children(), NONE, "an exit is shown when it is reaped");
     watchdog(host.registry.shutdown()).await;
     assert_eq!(host.registry.tasks(), 0);
 }

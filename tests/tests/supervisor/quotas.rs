@@ -62,7 +62,8 @@ async fn q1_a_captured_run_holds_a_slot_while_it_runs() {
         assert_eq!(host.run(forever()).await, Err(Error::Quota));
         std::fs::write(go, "").expect("a file");
     };
-    let (result, ()) = watchdog(async { tokio::join!(running, checking) }).await;
+    let both = std::pin::pin!(async { tokio::join!(running, checking) });
+    let (result, ()) = watchdog(both).await;
     assert_eq!(result.expect("it ran").exit, code(0));
     host.start(forever()).await;
 }
