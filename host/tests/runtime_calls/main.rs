@@ -6,7 +6,6 @@ mod guests;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -212,19 +211,15 @@ async fn a_spinning_guest_is_ended_at_its_time() {
 #[tokio::test]
 async fn a_spinning_guest_gives_way_to_other_tasks() {
     // One thread for everything, so that the other task runs only if the guest lets it.
-    let capsule = load(builder().guest_time(GUEST_TIME), &guests::spin()).await;
-    let turns = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&turns);
-    let other = tokio::spawn(async move {
-        loop {
-            counted.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-        }
-    });
-    assert_eq!(call(&capsule, b"").await.unwrap_err().kind(), "guest-time");
-    other.abort();
-    // 30 ticks of 10 ms, of which a loaded machine may miss most.
-    assert!(turns.load(Ordering::Relaxed) >= 5, "{turns:?}");
+    let capsule = load(builder().guest_time(Duration::from_secs(60)), &guests::spin()).await;
+    let spinning = capsule.clone();
+    let spinning = tokio::spawn(async move { call(&spinning, b"").await });
+    // More turns than it takes the call to get to the guest.
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(capsule.calls_in_flight(), 1, "it still spins");
+    spinning.abort();
 }
 
 #[tokio::test]
@@ -325,26 +320,30 @@ async fn a_guest_is_told_what_it_was_granted() {
 
 #[tokio::test]
 async fn unloading_tells_a_waiting_guest_at_once() {
-    let capsule = load(builder(), &guests::sleep()).await;
-    let waiting = capsule.clone();
-    let waiting = tokio::spawn(async move { call(&waiting, &nanos(Duration::from_secs(50))).await });
-    // Its turn comes before ours ends: one thread, and the guest runs until it waits.
-    while capsule.calls_in_flight() == 0 {
-        tokio::task::yield_now().await;
+    for _ in 0..10 {
+        let capsule = load(builder(), &guests::sleep()).await;
+        let waiting = capsule.clone();
+        let waiting = tokio::spawn(async move { call(&waiting, &nanos(Duration::from_secs(50))).await });
+        // Its turn comes before ours ends: one thread, and the guest runs until it waits.
+        while capsule.calls_in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let start = Instant::now();
+        capsule.unload().await;
+        let took = start.elapsed();
+        assert_eq!(
+            call(&capsule, &nanos(Duration::ZERO)).await.unwrap_err().kind(),
+            "cancelled"
+        );
+        match waiting.await.unwrap() {
+            // The guest says what it was told.
+            Ok(data) => return assert_eq!(data, answer("5")),
+            // Interrupted, because this machine did not let it answer for a second.
+            Err(CallError::Cancelled) => assert!(took >= Duration::from_millis(900), "took {took:?}"),
+            Err(error) => panic!("{error:?}"),
+        }
     }
-    let start = Instant::now();
-    capsule.unload().await;
-    let took = start.elapsed();
-    let result = waiting.await.unwrap();
-    assert!(matches!(&result, Ok(data) if *data == answer("5")) || matches!(result, Err(CallError::Cancelled)));
-    assert!(
-        took < Duration::from_millis(900),
-        "it was told, not interrupted; took {took:?}"
-    );
-    assert_eq!(
-        call(&capsule, &nanos(Duration::ZERO)).await.unwrap_err().kind(),
-        "cancelled"
-    );
+    panic!("it is never told");
 }
 
 #[tokio::test]

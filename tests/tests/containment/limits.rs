@@ -1,13 +1,12 @@
 //! Limits and accounts of trees that do their best to be miscounted (R1, X6).
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use capsule_host::sandbox::{Policy, ResourceLimits};
 use capsule_host::supervisor::{Error, SpawnRequest};
 
 use crate::harness::{
-    AT_ONCE, Host, PATIENCE, command, limited, living, marker, nothing_left, signalled, soon, watchdog, zoo,
+    AT_ONCE, Host, PATIENCE, command, limited, living, marker, nothing_left, sh, signalled, soon, watchdog, zoo,
 };
 use crate::who::{ORDINARY, is_root, program};
 
@@ -92,9 +91,7 @@ async fn r1_memory_of_a_process_without_its_first_thread_is_bounded() {
 async fn r1_memory_in_two_places_is_bounded_in_sum() {
     let host = Host::new();
     // May be executed and not read: the kernel then lets nobody look into the process but root.
-    let unreadable = host.dir().join("unreadable");
-    std::fs::copy(host.dir().join("zoo"), &unreadable).expect("a copy");
-    std::fs::set_permissions(&unreadable, std::fs::Permissions::from_mode(0o111)).expect("a mode");
+    host.printed(sh("cp zoo unreadable && chmod 111 unreadable")).await;
     for program in ["./zoo", "./unreadable"] {
         // 56 MiB in each, with a limit of 64: more than the limit, though neither is.
         let process = host

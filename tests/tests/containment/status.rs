@@ -1,13 +1,12 @@
 //! How a command ended, and how one is ended, through everything that is between it and the host (S6, X2, K1, K2).
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use capsule_host::sandbox::{Policy, Workspace};
 use capsule_host::supervisor::{Error, Signal};
 
 use crate::harness::{
-    AT_ONCE, AllowAll, Host, code, command, living, marker, nothing_left, sh, signalled, soon, workspace, zoo,
+    AllowAll, Host, PATIENCE, code, command, living, marker, nothing_left, sh, signalled, soon, workspace, zoo,
 };
 use crate::who::ORDINARY;
 
@@ -40,15 +39,10 @@ async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
 
 async fn s6_a_program_that_cannot_be_executed_fails_the_spawn() {
     let host = Host::new();
-    for (name, mode, content) in [
-        ("plain", 0o644, "#!/bin/sh\n"),
-        ("no-interpreter", 0o755, "#!/nowhere/sh\n"),
-        ("garbage", 0o755, "\u{1}\u{2}"),
-    ] {
-        let path = host.dir().join(name);
-        std::fs::write(&path, content).expect("a file");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
-    }
+    // Not by this process, for the reason that `workspace` has.
+    host.printed(sh("printf '#!/bin/sh\\n' >plain && printf '#!/nowhere/sh\\n' >no-interpreter && \
+         printf '\\1\\2' >garbage && chmod 644 plain && chmod 755 no-interpreter garbage"))
+        .await;
     for missing in [
         "./missing",
         "/nowhere/missing",
@@ -122,11 +116,12 @@ async fn k2_stop_reaches_a_daemon_with_its_term() {
     let marker = marker();
     // The daemon is in a session of its own, and leaves a file when it hears TERM; the command waits for that file.
     let script = format!(
-        "setsid sh -c 'trap \"touch heard; exit\" TERM; touch up; while :; do sleep 0.01; done' {marker} &\n\
-         trap 'until [ -e heard ]; do :; done; exit 9' TERM; while :; do sleep 0.01; done"
+        "trap 'until [ -e heard ]; do :; done; exit 9' TERM\n\
+         setsid sh -c 'trap \"touch heard; exit\" TERM; touch up; while :; do sleep 0.01; done' {marker} &\n\
+         while :; do sleep 0.01; done"
     );
     let process = host.start(sh(&script)).await;
-    assert!(soon(AT_ONCE, || host.dir().join("up").exists()).await);
+    assert!(soon(PATIENCE, || host.dir().join("up").exists()).await);
     assert_eq!(process.stop(Duration::from_secs(30)).await, code(9));
     nothing_left(&marker, &[], Duration::ZERO).await;
 }
@@ -140,7 +135,7 @@ async fn k2_a_stopped_command_is_woken_to_hear_its_term() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.contains(") T ")
     };
-    assert!(soon(AT_ONCE, stopped).await);
+    assert!(soon(PATIENCE, stopped).await);
     let begun = Instant::now();
     assert_eq!(process.stop(Duration::from_secs(30)).await, signalled(libc::SIGTERM));
     assert!(begun.elapsed() < Duration::from_secs(20));

@@ -1,6 +1,6 @@
 //! Starting a command: what is refused and by which name, and that nothing ran then (S1 to S8, S10, B4).
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -291,9 +291,16 @@ async fn s2_a_requested_variable_replaces_the_passed_one() {
     }
 }
 
-fn executable(path: &Path, script: &str) {
-    std::fs::write(path, script).expect("a script");
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("executable");
+/// A file in the workspace. By another process: a descriptor to write with, were it only for a moment in a child that
+/// another test starts just then, would make it a busy one that nobody can execute.
+async fn file(host: &Host, name: &str, mode: &str, content: &[u8]) -> String {
+    let path = host.dir().join(name).to_str().expect("a plain path").to_owned();
+    let write = SpawnRequest {
+        stdin: Some(content.to_owned()),
+        ..command("/bin/sh", &["-c", "cat >\"$0\" && chmod \"$1\" \"$0\"", &path, mode])
+    };
+    assert_eq!(host.run(write).await.expect("it runs").exit, code(0), "{name}");
+    path
 }
 
 /// Runs again inside itself, with a `PATH` that leads into the workspace by every way there is.
@@ -302,9 +309,8 @@ async fn s2_a_bare_name_is_never_found_beneath_the_workspace() {
     let host = Host::new();
     let bin = host.dir().join("bin");
     std::fs::create_dir(&bin).expect("a folder");
-    for place in [host.dir(), &bin] {
-        executable(&place.join("only-here"), "#!/bin/sh\necho trapped\n");
-        executable(&place.join("cat"), "#!/bin/sh\necho trapped\n");
+    for name in ["only-here", "cat", "bin/only-here", "bin/cat"] {
+        file(&host, name, "755", b"#!/bin/sh\necho trapped\n").await;
     }
     let elsewhere = tempfile::TempDir::new().expect("a folder");
     symlink(&bin, elsewhere.path().join("link")).expect("a link");
@@ -363,7 +369,7 @@ async fn s2_a_bare_name_is_found_in_the_passthrough_path() {
 async fn s2_a_name_with_a_slash_is_asked_for_as_it_is_spelled() {
     let host = Host::new();
     std::fs::create_dir(host.dir().join("bin")).expect("a folder");
-    executable(&host.dir().join("bin/tool"), "#!/bin/sh\necho here\n");
+    file(&host, "bin/tool", "755", b"#!/bin/sh\necho here\n").await;
     let mut gate = Recorder::allowing("bin/tool");
     let scope = host.scope();
     let request = command("bin/tool", &[]);
@@ -672,17 +678,11 @@ async fn s4_the_first_failure_in_the_documented_order_is_the_answer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s6_a_program_that_cannot_be_executed_fails_the_spawn() {
     let host = narrow();
-    let file = |name: &str, content: &[u8], mode: u32| {
-        let path = host.dir().join(name);
-        std::fs::write(&path, content).expect("a file");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("a mode");
-        path.to_str().expect("a plain path").to_owned()
-    };
-    let plain = file("plain", b"#!/bin/sh\necho ran\n", 0o644);
-    let lost = file("lost", b"#!/nonexistent/interpreter\n", 0o755);
-    let garbage = file("garbage", &noise(1, 4000), 0o755);
-    let text = file("text", b"echo ran\n", 0o755);
-    let cut = file("cut", b"\x7fELF", 0o755);
+    let plain = file(&host, "plain", "644", b"#!/bin/sh\necho ran\n").await;
+    let lost = file(&host, "lost", "755", b"#!/nonexistent/interpreter\n").await;
+    let garbage = file(&host, "garbage", "755", &noise(1, 4000)).await;
+    let text = file(&host, "text", "755", b"echo ran\n").await;
+    let cut = file(&host, "cut", "755", b"\x7fELF").await;
     let folder = host.dir().to_str().expect("a plain path").to_owned();
 
     for cmd in [
