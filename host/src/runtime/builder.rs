@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) limits: CallLimits,
     pub(super) slots: Arc<Semaphore>,
     pub(super) ticker: Ticker,
+    /// Without symbolic links.
+    pub(super) cache_dir: Option<PathBuf>,
 }
 
 /// What one call may use.
@@ -162,10 +164,11 @@ impl RuntimeBuilder {
         if max_instances == 0 || limits.guest_time.is_zero() || limits.guest_memory == 0 || limits.max_resources == 0 {
             return Err(BuildError::Zero);
         }
+        let (cache, cache_dir) = cache_dir.as_deref().map(cache).transpose()?.unzip();
         let mut config = Config::new();
         config
             .epoch_interruption(true)
-            .cache(cache_dir.as_deref().map(cache).transpose()?)
+            .cache(cache)
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
         let engine = Engine::new(&config).map_err(|error| BuildError::Engine(describe(&error)))?;
         let linker = linker(&engine).map_err(|error| BuildError::Engine(describe(&error)))?;
@@ -180,6 +183,7 @@ impl RuntimeBuilder {
             limits,
             slots,
             ticker,
+            cache_dir,
         })))
     }
 }
@@ -223,7 +227,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     Ok(linker)
 }
 
-fn cache(dir: &Path) -> Result<Cache, BuildError> {
+fn cache(dir: &Path) -> Result<(Cache, PathBuf), BuildError> {
     use std::os::unix::fs::DirBuilderExt;
 
     let failed = |reason: String| BuildError::Cache {
@@ -235,6 +239,7 @@ fn cache(dir: &Path) -> Result<Cache, BuildError> {
         .and_then(|()| dir.canonicalize())
         .map_err(|error| failed(error.to_string()))?;
     let mut config = CacheConfig::new();
-    config.with_directory(dir);
-    Cache::new(config).map_err(|error| failed(describe(&error)))
+    config.with_directory(&dir);
+    let cache = Cache::new(config).map_err(|error| failed(describe(&error)))?;
+    Ok((cache, dir))
 }

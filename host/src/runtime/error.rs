@@ -37,6 +37,18 @@ pub enum LoadError {
          `wasm-tools component new`"
     )]
     CoreModule,
+    /// Its processes would work where compiled code is kept, and what they left there would run as the host's own.
+    #[error(
+        "the workspace {} and the folder for compiled code {} overlap; name another workspace, or another folder for \
+         compiled code",
+        workspace.display(), cache_dir.display()
+    )]
+    Workspace {
+        /// The workspace.
+        workspace: PathBuf,
+        /// Where compiled code is kept.
+        cache_dir: PathBuf,
+    },
     /// It is no valid component, or uses what the engine does not have.
     #[error("this cannot be compiled: {0}")]
     Compile(String),

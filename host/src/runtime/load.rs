@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use wasmtime::component::Component;
 
@@ -46,10 +47,18 @@ impl Runtime {
     /// A component without the entry point for actions loads, and says so when called.
     ///
     /// # Errors
-    /// [`LoadError`]: bytes that are no component, or one that wants what is not served.
+    /// [`LoadError`]: bytes that are no component, or one that wants what is not served; a workspace that holds the cache.
     pub async fn load(&self, options: LoadOptions, component: &[u8]) -> Result<Capsule, LoadError> {
         if component.starts_with(CORE_MODULE) {
             return Err(LoadError::CoreModule);
+        }
+        let workspace = options.workspace.path();
+        let overlaps = |dir: &&Path| dir.starts_with(workspace) || workspace.starts_with(dir);
+        if let Some(cache_dir) = self.0.cache_dir.as_deref().filter(overlaps) {
+            return Err(LoadError::Workspace {
+                workspace: workspace.into(),
+                cache_dir: cache_dir.into(),
+            });
         }
         let engine = self.0.engine.clone();
         let bytes = component.to_owned();

@@ -415,6 +415,31 @@ async fn compiled_code_is_kept_for_the_owner_alone() {
 }
 
 #[tokio::test]
+async fn b1_no_workspace_has_to_do_with_compiled_code() {
+    let folder = TempDir::new().unwrap();
+    let cache = folder.path().join("cache");
+    let runtime = builder().cache_dir(Some(cache.clone())).build().unwrap();
+    let within = cache.join("within");
+    let beside = folder.path().join("cache-of-others");
+    for path in [&within, &beside] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let load = async |path: &std::path::Path| {
+        let workspace = Workspace::open(path).unwrap();
+        let options = LoadOptions {
+            workspace,
+            ..options(&folder)
+        };
+        runtime.load(options, &guests::echo()).await
+    };
+    for path in [folder.path(), &cache, &within] {
+        let refused = load(path).await.unwrap_err();
+        assert!(matches!(refused, LoadError::Workspace { .. }), "{path:?}: {refused:?}");
+    }
+    load(&beside).await.unwrap();
+}
+
+#[tokio::test]
 async fn limits_that_nothing_runs_under_are_refused() {
     for builder in [
         builder().max_instances(0),

@@ -40,9 +40,11 @@ async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
 async fn s6_a_program_that_cannot_be_executed_fails_the_spawn() {
     let host = Host::new();
     // Not by this process, for the reason that `workspace` has.
-    host.printed(sh("printf '#!/bin/sh\\n' >plain && printf '#!/nowhere/sh\\n' >no-interpreter && \
-         printf '\\1\\2' >garbage && chmod 644 plain && chmod 755 no-interpreter garbage"))
-        .await;
+    host.printed(sh(
+        "printf '#!/bin/sh\\n' >plain && printf '#!/nowhere/sh\\n' >no-interpreter && \
+         printf '\\1\\2' >garbage && chmod 644 plain && chmod 755 no-interpreter garbage",
+    ))
+    .await;
     for missing in [
         "./missing",
         "/nowhere/missing",

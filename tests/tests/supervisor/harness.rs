@@ -194,24 +194,40 @@ pub(crate) fn chunk(scope: &Scope, id: &str, stream: LogStream, cursor: Option<&
         .expect("a chunk of a process that is there")
 }
 
+/// The next chunk that brings bytes or the end, and moves the cursor. Patient for that only: how long a whole stream takes
+/// depends on how much it is and on who else wants the processors.
+pub(crate) async fn news<F: Future<Output = ()>>(
+    scope: &Scope,
+    id: &str,
+    stream: LogStream,
+    cursor: &mut Option<String>,
+    max: u32,
+    pause: impl Fn() -> F,
+) -> LogChunk {
+    watchdog(async {
+        loop {
+            let chunk = chunk(scope, id, stream, cursor.as_deref(), max);
+            *cursor = Some(chunk.next.clone());
+            if chunk.drained_eof || !chunk.data.is_empty() {
+                break chunk;
+            }
+            pause().await;
+        }
+    })
+    .await
+}
+
 /// All of a stream by cursor to its announced end, and what the cursor says went missing.
 pub(crate) async fn follow(scope: &Scope, id: &str, stream: LogStream, max: u32) -> (Vec<u8>, u64) {
     let mut all = Vec::new();
     let mut cursor: Option<String> = None;
-    watchdog(async {
-        loop {
-            let chunk = chunk(scope, id, stream, cursor.as_deref(), max);
-            all.extend_from_slice(&chunk.data);
-            if chunk.drained_eof {
-                break (all, chunk.bytes_dropped);
-            }
-            if chunk.data.is_empty() {
-                breathe().await;
-            }
-            cursor = Some(chunk.next);
+    loop {
+        let chunk = news(scope, id, stream, &mut cursor, max, breathe).await;
+        all.extend_from_slice(&chunk.data);
+        if chunk.drained_eof {
+            return (all, chunk.bytes_dropped);
         }
-    })
-    .await
+    }
 }
 
 /// Waits until the child has printed `lines` whole lines on stdout, and returns them; drains nothing.

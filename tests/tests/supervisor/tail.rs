@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use capsule_host::supervisor::{LogStream, Overflow, Phase, Scope, SpawnRequest};
 
-use crate::harness::{Busy, Host, breathe, chunk, code, command, exit, follow, sh, watchdog};
+use crate::harness::{Busy, Host, breathe, chunk, code, command, exit, follow, news, sh, watchdog};
 
 const CHILDREN: usize = 2_000;
 const IN_FLIGHT: usize = 8;
@@ -218,22 +218,15 @@ async fn lossless(count: u64, ring: u32) {
     let mut hash = blake3::Hasher::new();
     let mut seen = 0_u64;
     let mut cursor: Option<String> = None;
-    watchdog(async {
-        loop {
-            let chunk = chunk(&scope, &id, LogStream::Stdout, cursor.as_deref(), u32::MAX);
-            assert_eq!(chunk.bytes_dropped, 0, "after {seen} bytes");
-            hash.update(&chunk.data);
-            seen += u64::try_from(chunk.data.len()).expect("a length");
-            if chunk.drained_eof {
-                break;
-            }
-            if chunk.data.is_empty() {
-                tokio::task::yield_now().await;
-            }
-            cursor = Some(chunk.next);
-        }
-    })
-    .await;
+    let mut ended = false;
+    while !ended {
+        let pause = tokio::task::yield_now;
+        let chunk = news(&scope, &id, LogStream::Stdout, &mut cursor, u32::MAX, pause).await;
+        assert_eq!(chunk.bytes_dropped, 0, "after {seen} bytes");
+        hash.update(&chunk.data);
+        seen += u64::try_from(chunk.data.len()).expect("a length");
+        ended = chunk.drained_eof;
+    }
     assert_eq!(seen, count);
     assert_eq!(exit(&scope, &id).await, code(0));
     let mut copy = blake3::Hasher::new();
