@@ -58,10 +58,13 @@ pub(crate) fn as_an_ordinary_user<F: Future<Output = ()>>(path: &str, case: fn()
     }
     let (_, name) = path.split_once("::").expect("a crate's name first");
     let binaries = Binaries::borrow();
+    // Where this user's secrets would be.
+    let home = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::chown(home.path(), Some(ORDINARY), Some(ORDINARY)).expect("somebody's home");
     let output = program(binaries.path("this-test"))
         .env(BINARIES, binaries.folder())
         .args(["--exact", name, "--nocapture"])
-        .env("HOME", "/nonexistent")
+        .env("HOME", home.path())
         .current_dir("/")
         .uid(ORDINARY)
         .gid(ORDINARY)
