@@ -493,6 +493,40 @@ async fn i3_handles_and_watches_of_no_process_are_refused_alike() {
 }
 
 #[tokio::test]
+async fn j1_injections_reach_the_supervisor() {
+    let mut guest = guest();
+    let mut view = guest.process();
+    for (placement, refused) in [
+        (v1_1::InjectionPlacement::EnvPointer("A B".into()), None),
+        (v1_1::InjectionPlacement::FixedPath("etc/x".into()), None),
+        // This launcher does not confine.
+        (
+            v1_1::InjectionPlacement::EnvPointer("FILE".into()),
+            Some("injection-unsupported: "),
+        ),
+        (
+            v1_1::InjectionPlacement::FixedPath("/etc/x".into()),
+            Some("injection-unsupported: "),
+        ),
+    ] {
+        let request = v1_1::SpawnRequest {
+            file_injections: vec![v1_1::FileInjection {
+                content: vec![1],
+                placement,
+            }],
+            ..request("true", &[])
+        };
+        let error = answer(v1_1::Host::spawn(&mut view, request).await);
+        let code = v1_1::Host::convert_error_code(&mut view, error.into()).unwrap();
+        match (&code, refused) {
+            (v1_1::ErrorCode::InvalidInput, None) => {}
+            (v1_1::ErrorCode::Unknown(text), Some(prefix)) if text.starts_with(prefix) => {}
+            _ => panic!("{code:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn unloading_ends_a_command_that_is_waited_for() {
     let registry = registry();
     let mut guest = guest_in(&registry, Asked::default(), |builder| builder);

@@ -14,13 +14,15 @@ use rustix::net::{
 };
 
 /// The most descriptors that travel in either direction.
-const DESCRIPTORS: usize = 5;
+const DESCRIPTORS: usize = 6;
 
 /// What comes with a configuration.
 pub(crate) struct Descriptors {
     pub(crate) stdio: [OwnedFd; 3],
     pub(crate) workspace: OwnedFd,
     pub(crate) landlock: Option<OwnedFd>,
+    /// The content of what is injected.
+    pub(crate) injected: Option<OwnedFd>,
 }
 
 /// Why there is no configuration.
@@ -150,6 +152,10 @@ fn sort(descriptors: Vec<OwnedFd>, config: &Config) -> Option<Descriptors> {
         landlock: match config.landlock {
             true => Some(descriptors.next()?),
             false => None,
+        },
+        injected: match &config.confinement {
+            Some(confinement) if !confinement.injections.is_empty() => Some(descriptors.next()?),
+            Some(_) | None => None,
         },
     };
     descriptors.next().is_none().then_some(sorted)

@@ -36,7 +36,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
 /// policy beside it.
@@ -50,8 +50,8 @@ pub type Bytes = Vec<u8>;
 
 /// Everything that init has to know.
 ///
-/// Descriptors that travel with it, in this order: the command's stdin, stdout and stderr, the workspace directory, and
-/// the Landlock ruleset if [`Config::landlock`] says so.
+/// Descriptors that travel with it, in this order: the command's stdin, stdout and stderr, the workspace directory, the
+/// Landlock ruleset if [`Config::landlock`] says so, and the content of [`Confinement::injections`] if there are any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// [`PROTOCOL`].
@@ -115,10 +115,21 @@ pub struct Confinement {
     pub workspace: Bytes,
     /// What else is visible, in this order. `/dev`, `/proc` and `/tmp` are init's own.
     pub view: Vec<View>,
+    /// Files to be put into the view, over what is there. Their content travels as one file in memory, one after the other.
+    pub injections: Vec<Injection>,
     /// The size of `/tmp` and `/dev/shm` together, in bytes.
     pub tmp_bytes: u64,
     /// The name of the machine that the tree sees.
     pub hostname: Bytes,
+}
+
+/// A file that the tree can read and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Injection {
+    /// Where the tree sees it: absolute, without `..`, and at no two places the one inside of the other.
+    pub at: Bytes,
+    /// How many bytes of the content are its own.
+    pub bytes: u64,
 }
 
 /// A user that owns nothing but the workspace.
@@ -170,6 +181,14 @@ pub enum Report {
     /// The working directory cannot be entered; nothing ran.
     WorkingDirectory {
         /// The kernel's reason. `EXDEV`: it leads out of the workspace.
+        errno: i32,
+    },
+    /// A file cannot be put where it is to be; nothing ran.
+    Injection {
+        /// Where that is.
+        at: Bytes,
+        /// The kernel's reason. `EXDEV`: in a folder of the host's. `ENOTDIR`, `EEXIST`: something else is on the way
+        /// there, or there.
         errno: i32,
     },
     /// The confinement could not be made; nothing ran.
@@ -372,6 +391,10 @@ mod tests {
                 view: vec![View::Link {
                     at: b"/bin".to_vec(),
                     target: b"usr/bin".to_vec(),
+                }],
+                injections: vec![Injection {
+                    at: b"/etc/x".to_vec(),
+                    bytes: 3,
                 }],
                 tmp_bytes: 1,
                 hostname: b"h".to_vec(),

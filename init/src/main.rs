@@ -5,7 +5,7 @@
 //! ```text
 //! main       reads the configuration from descriptor 0
 //! stage      confined: starts pid 1 as a sibling in new namespaces, and is done
-//! identity   who the tree runs as        mounts   what it sees
+//! identity   who the tree runs as        mounts, injection   what it sees
 //! guest      starts the command, behind limits, Landlock and seccomp
 //! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
 //! sweep      how everything is found where there is no namespace to do it
@@ -22,6 +22,8 @@ mod failure;
 mod guest;
 #[cfg(target_os = "linux")]
 mod identity;
+#[cfg(target_os = "linux")]
+mod injection;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(target_os = "linux")]

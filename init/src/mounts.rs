@@ -15,7 +15,7 @@ use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mou
 use rustix::process::{chdir, pivot_root};
 
 use crate::failure::At;
-use crate::{identity, sys};
+use crate::{identity, injection, sys};
 
 const LAYER: Layer = Layer::Mounts;
 
@@ -43,8 +43,13 @@ struct Tree<'a> {
     at: &'a Path,
 }
 
-/// Replaces the root. Returns the workspace as it is seen there; `host_workspace` is what the host says it is.
-pub(crate) fn build(confinement: &Confinement, host_workspace: &OwnedFd) -> Result<OwnedFd, Report> {
+/// Replaces the root. Returns the workspace as it is seen there; `host_workspace` is what the host says it is, and
+/// `injected` the content of what is injected.
+pub(crate) fn build(
+    confinement: &Confinement,
+    host_workspace: &OwnedFd,
+    injected: Option<OwnedFd>,
+) -> Result<OwnedFd, Report> {
     // Neither shall our mounts appear for the host, nor its later ones for us.
     sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
 
@@ -85,6 +90,7 @@ pub(crate) fn build(confinement: &Confinement, host_workspace: &OwnedFd) -> Resu
     replace_root()?;
 
     new_tmpfs("/tmp", c"mode=1777", confinement.tmp_bytes)?;
+    let own = injection::prepare(&confinement.injections)?;
     mkdir("/dev", Mode::from_raw_mode(0o755)).at(LAYER, "/dev")?;
     for (fd, at) in devices.into_iter().zip(DEVICES) {
         place(&Tree {
@@ -104,6 +110,9 @@ pub(crate) fn build(confinement: &Confinement, host_workspace: &OwnedFd) -> Resu
     before.iter().try_for_each(place)?;
     place(&workspace)?;
     beneath.iter().try_for_each(place)?;
+    if let Some(content) = injected {
+        injection::expose(&confinement.injections, content, &own)?;
+    }
 
     sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
     Ok(workspace.fd)

@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 
 use capsule_init::{Config, Confinement, Identity, Layer, Report};
 use libc::c_int;
+use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, getegid, geteuid, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, getegid, geteuid, getpid, set_child_subreaper, set_dumpable_behavior, umask};
 use rustix::system::sethostname;
 
 use crate::channel::{Channel, Descriptors};
@@ -35,6 +36,7 @@ pub(crate) fn run(channel: &mut Channel, config: Config, descriptors: Descriptor
         stdio,
         mut workspace,
         landlock,
+        injected,
     } = descriptors;
     let image = Image::of(&config)?;
     let tree = if let Some(confinement) = &config.confinement {
@@ -43,7 +45,7 @@ pub(crate) fn run(channel: &mut Channel, config: Config, descriptors: Descriptor
         if !enter_namespaces(confinement, uid == 0)? {
             return Ok(());
         }
-        workspace = confine(confinement, Identity { uid, gid }, &workspace)?;
+        workspace = confine(confinement, Identity { uid, gid }, &workspace, injected)?;
         Tree::Namespace
     } else {
         // Orphans of the tree become children of this process instead of the machine's init.
@@ -97,13 +99,21 @@ fn enter_namespaces(confinement: &Confinement, root: bool) -> Result<bool, Repor
 }
 
 /// Gives pid 1 its view and its identity; `host` is who the host is. Returns the workspace as seen from there.
-fn confine(confinement: &Confinement, host: Identity, workspace: &OwnedFd) -> Result<OwnedFd, Report> {
+fn confine(
+    confinement: &Confinement,
+    host: Identity,
+    workspace: &OwnedFd,
+    injected: Option<OwnedFd>,
+) -> Result<OwnedFd, Report> {
     if confinement.identity.is_none() {
         // First of all: somebody without an id can make no file.
         identity::map(host, host)?;
     }
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
-    let workspace = mounts::build(confinement, workspace)?;
+    // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
+    let mask = umask(Mode::empty());
+    let workspace = mounts::build(confinement, workspace, injected)?;
+    umask(mask);
     if let Some(identity) = confinement.identity {
         // After the mounts: the way to the workspace may lead through folders that are root's alone.
         identity::become_user(identity, identity)?;

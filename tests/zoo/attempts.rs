@@ -230,6 +230,14 @@ fn attempt(name: &str, argument: &str) -> Answer {
             call(libc::SYS_setxattr, &[path, name, at(&value), size_of_val(&value), 0])
         }
         "remove" => answer(std::fs::remove_file(argument)),
+        // What a file is in memory: shared and to be written to, as a program, and behind the kernel's back.
+        "map-write" => map(argument, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED),
+        "map-exec" => map(argument, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
+        "poke" => {
+            let address = map(argument, libc::PROT_READ, libc::MAP_SHARED)?;
+            let memory = open("/proc/self/mem", libc::O_RDWR)?;
+            call(libc::SYS_pwrite64, &[memory, at(&[b'x']), 1, address])
+        }
         "truncate" => call(libc::SYS_truncate, &[path, 0]),
         "mkdir" => answer(std::fs::create_dir(argument)),
         "hard-link" => answer(std::fs::hard_link(pair().0, pair().1)),
@@ -306,6 +314,11 @@ fn open(path: &str, flags: i32) -> Answer {
         libc::SYS_openat,
         &[int(CWD), path.as_ptr().expose_provenance(), int(flags), 0],
     )
+}
+
+fn map(path: &str, protection: i32, flags: i32) -> Answer {
+    let file = open(path, libc::O_RDONLY)?;
+    call(libc::SYS_mmap, &[0, 4096, int(protection), int(flags), file, 0])
 }
 
 fn answer<T>(result: std::io::Result<T>) -> Answer {

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 
 use capsule_host::sandbox::{Confined, Policy, Workspace};
-use capsule_host::supervisor::{Ask, Gate, Limits, Owner, Principal, Registry, SpawnRequest};
+use capsule_host::supervisor::{Ask, FileInjection, Gate, Limits, Owner, Placement, Principal, Registry, SpawnRequest};
 
 struct AllowAll;
 
@@ -30,7 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(2);
     let mut next = || args.next().ok_or("an argument is missing");
     let (workspace, mode, cmd) = (Workspace::open(next()?)?, next()?, next()?);
+    // Whoever is to be killed has something injected, too.
+    let file_injections = if mode == "hold" { injections() } else { Vec::new() };
     let request = SpawnRequest {
+        file_injections,
         cmd,
         args: args.collect(),
         ..SpawnRequest::default()
@@ -85,6 +88,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+fn injections() -> Vec<FileInjection> {
+    let pointer = Placement::EnvPointer("ZOO_INJECTED".into());
+    let path = Placement::FixedPath("/tmp/.zoo/injected".into());
+    [pointer, path]
+        .map(|placement| FileInjection::new(vec![1; 1 << 20], placement))
+        .into()
 }
 
 fn limits_wait() -> std::time::Duration {

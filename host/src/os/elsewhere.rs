@@ -78,6 +78,16 @@ pub(crate) mod directory {
     }
 }
 
+pub(crate) mod memfd {
+    use std::fs::File;
+    use std::io;
+
+    /// Refuses.
+    pub(crate) fn sealed<'a>(_: &str, _: impl IntoIterator<Item = &'a [u8]>) -> io::Result<File> {
+        Err(super::refusal())
+    }
+}
+
 pub(crate) mod init {
     use std::io;
     use std::os::fd::{BorrowedFd, OwnedFd};
@@ -99,6 +109,7 @@ pub(crate) mod init {
     pub(crate) struct Handover<'a> {
         pub(crate) workspace: BorrowedFd<'a>,
         pub(crate) landlock: Option<BorrowedFd<'a>>,
+        pub(crate) injected: Option<BorrowedFd<'a>>,
         pub(crate) stdin: bool,
     }
 

@@ -6,7 +6,7 @@
 //! sealed file in memory: nothing to install, and nothing that could be exchanged between a check and its use.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -14,14 +14,13 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use capsule_init::{Config, Report, encode};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::channel::Channel;
 use super::child::Child;
-use super::pipe;
 use super::usage::Meter;
+use super::{memfd, pipe};
 
 /// The program, as the build made it.
 static PROGRAM: &[u8] = include_bytes!(env!("CAPSULE_INIT_PROGRAM"));
@@ -40,6 +39,8 @@ pub(crate) enum Init {
 pub(crate) struct Handover<'a> {
     pub(crate) workspace: BorrowedFd<'a>,
     pub(crate) landlock: Option<BorrowedFd<'a>>,
+    /// The content of what is injected, where anything is.
+    pub(crate) injected: Option<BorrowedFd<'a>>,
     /// Whether the command's stdin is a pipe; `/dev/null` otherwise.
     pub(crate) stdin: bool,
 }
@@ -98,6 +99,7 @@ impl Init {
             handover.workspace,
         ];
         descriptors.extend(handover.landlock);
+        descriptors.extend(handover.injected);
         let answer = channel.send(&frame, &descriptors).and_then(|()| channel.receive());
         // Init has its own now. While the host held these, end of file would never come.
         drop((child_stdin, child_stdout, child_stderr));
@@ -144,7 +146,7 @@ impl Init {
                 let file = match file.get() {
                     Some(file) => file,
                     None => {
-                        let sealed = seal()?;
+                        let sealed = memfd::sealed("capsule-init", [PROGRAM])?;
                         file.get_or_init(|| sealed)
                     }
                 };
@@ -165,18 +167,6 @@ impl Init {
         let pid = pid.ok_or_else(|| io::Error::other("the kernel gave an impossible pid"))?;
         Ok((channel, Stage(pid)))
     }
-}
-
-/// Puts the program into a file in memory that nobody can change.
-fn seal() -> io::Result<File> {
-    let memfd = memfd_create("capsule-init", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut file = File::from(memfd);
-    file.write_all(PROGRAM)?;
-    fcntl_add_seals(
-        &file,
-        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-    )?;
-    Ok(file)
 }
 
 fn child(channel: Channel, descriptors: Vec<OwnedFd>, counter: bool, config: &Config) -> io::Result<Child> {

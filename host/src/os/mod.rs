@@ -14,10 +14,12 @@ pub(crate) mod directory;
 mod elsewhere;
 #[cfg(target_os = "linux")]
 pub(crate) mod init;
+#[cfg(target_os = "linux")]
+pub(crate) mod memfd;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
 pub(crate) mod tree;
 pub(crate) mod usage;
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{child, directory, init};
+pub(crate) use elsewhere::{child, directory, init, memfd};

@@ -60,6 +60,7 @@ mod tests {
             args: &[],
             cwd: None,
             env_keys: Vec::new(),
+            injections: Vec::new(),
         })
     }
 

@@ -68,6 +68,7 @@ impl Confined {
                 max_pids: Some(1),
                 ..ResourceLimits::default()
             },
+            injections: Vec::new(),
         };
         let mut launched = self.launch(launch)?;
         let exit = launched.child.finish().map_err(LaunchError::Host)?;
@@ -122,6 +123,10 @@ impl Launcher for Confined {
     }
 
     fn supports_persistent(&self) -> bool {
+        true
+    }
+
+    fn injects(&self) -> bool {
         true
     }
 

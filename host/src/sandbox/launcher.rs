@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::Workspace;
+use super::injection::Injection;
 use super::limits::{Enforcements, ResourceLimits};
 use super::missing::Missing;
 use crate::os::child::Child;
@@ -23,6 +24,12 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
     /// Whether a process that no instance holds may be started (`spawn-persistent`; contract S10 and B2).
     fn supports_persistent(&self) -> bool;
 
+    /// Whether it can put files into a command's view that the command cannot change (contract J1). By default it cannot,
+    /// so that a request for one is refused.
+    fn injects(&self) -> bool {
+        false
+    }
+
     /// How it holds each resource limit (contract R1). By default none, so that a request for one is refused.
     fn enforcements(&self) -> Enforcements {
         Enforcements::default()
@@ -40,6 +47,7 @@ pub struct Launch {
     pub(crate) cwd: String,
     pub(crate) stdin: bool,
     pub(crate) limits: ResourceLimits,
+    pub(crate) injections: Vec<Injection>,
 }
 
 /// A command that runs. Dropping it ends the command's tree.
@@ -87,6 +95,9 @@ pub enum LaunchError {
         /// It leads out.
         escape: bool,
     },
+    /// A file cannot be injected, by this launcher or at this place; the text says why, and what can be done (contract J1).
+    #[error("a file cannot be injected: {0}")]
+    Injection(String),
     /// The confinement could not be made; names the layer, the reason and the remedy.
     #[error("the command could not be confined: {0}")]
     Confinement(Missing),

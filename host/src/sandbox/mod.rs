@@ -7,6 +7,7 @@ mod confined;
 mod environment;
 #[cfg_attr(not(target_os = "linux"), path = "filter_elsewhere.rs")]
 mod filter;
+mod injection;
 mod launcher;
 mod limits;
 mod missing;
@@ -18,6 +19,7 @@ mod unconfined;
 mod workspace;
 
 pub use confined::Confined;
+pub(crate) use injection::{FOLDER, Injection, UNCONFINED};
 pub use launcher::{Launch, LaunchError, Launched, Launcher};
 pub use limits::{Enforcement, Enforcements, ResourceLimits};
 pub use missing::Missing;

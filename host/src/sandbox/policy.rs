@@ -148,6 +148,7 @@ impl Policy {
             network: self.network,
             workspace: bytes(workspace),
             view,
+            injections: Vec::new(),
             // It counts as memory, so there is no use for more of it than there may be memory.
             tmp_bytes: max_memory.map_or(self.tmp_bytes, |max| self.tmp_bytes.min(max)),
             hostname: b"capsule".to_vec(),

@@ -242,11 +242,12 @@ fn missing(error: LaunchError) -> Missing {
             Some(errno) => Missing::by_kernel(init::Layer::Process, "start", errno),
             None => Missing::new(init::Layer::Process, error.to_string(), None),
         },
-        // Of the one program that is surely there.
+        // Of the one program that is surely there, and into whose view nothing is put.
         error @ (LaunchError::NotFound(_)
         | LaunchError::PermissionDenied(_)
         | LaunchError::ExecFailed(_)
-        | LaunchError::WorkingDirectory { .. }) => Missing::new(init::Layer::Process, error.to_string(), None),
+        | LaunchError::WorkingDirectory { .. }
+        | LaunchError::Injection(_)) => Missing::new(init::Layer::Process, error.to_string(), None),
     }
 }
 

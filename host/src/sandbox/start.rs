@@ -7,6 +7,7 @@ use capsule_init::{Config, Confinement, Instruction, Limits, PROTOCOL, Report};
 use rustix::io::Errno;
 
 use super::environment::Environment;
+use super::injection::{self, Injection, UNCONFINED};
 use super::launcher::{Launch, LaunchError, Launched};
 use super::missing::Missing;
 use super::program;
@@ -24,7 +25,7 @@ pub(crate) fn start(
     init: &Init,
     environment: &Environment,
     launch: Launch,
-    hold: Hold<'_>,
+    mut hold: Hold<'_>,
 ) -> Result<Launched, LaunchError> {
     let Launch {
         cmd,
@@ -34,8 +35,16 @@ pub(crate) fn start(
         cwd,
         stdin,
         limits: _,
+        injections,
     } = launch;
     let programs = program::candidates(&cmd, environment.path(), workspace.path())?;
+    match &mut hold.confinement {
+        Some(confinement) => confinement.injections = injections.iter().map(Injection::for_init).collect(),
+        None if injections.is_empty() => {}
+        None => return Err(LaunchError::Injection(UNCONFINED.into())),
+    }
+    let injected = injection::snapshot(&injections).map_err(LaunchError::Host)?;
+    drop(injections);
     let config = Config {
         protocol: PROTOCOL,
         programs: programs
@@ -61,6 +70,7 @@ pub(crate) fn start(
     let handover = Handover {
         workspace: workspace.handle().as_fd(),
         landlock: hold.landlock,
+        injected: injected.as_ref().map(AsFd::as_fd),
         stdin,
     };
     match init.start(&config, &handover) {
@@ -86,6 +96,20 @@ fn refusal(cmd: &str, report: Report) -> LaunchError {
         Report::WorkingDirectory { errno } => LaunchError::WorkingDirectory {
             escape: Errno::from_raw_os_error(errno) == Errno::XDEV,
         },
+        Report::Injection { at, errno } => {
+            let at = String::from_utf8_lossy(&at);
+            LaunchError::Injection(match Errno::from_raw_os_error(errno) {
+                Errno::XDEV => format!(
+                    "{at} is in a folder of the host's, where no place can be made for it: choose one in a folder that \
+                     the command has to itself, such as /etc, /run or /tmp"
+                ),
+                Errno::EXIST => format!("{at} is something else than a file: choose another place"),
+                Errno::NOTDIR => {
+                    format!("something else than a folder is on the way to {at}: choose a place that no link leads to")
+                }
+                errno => format!("{at}: {errno}"),
+            })
+        }
         Report::SetupFailed { layer, errno, subject } => {
             LaunchError::Confinement(Missing::by_kernel(layer, &subject, Errno::from_raw_os_error(errno)))
         }

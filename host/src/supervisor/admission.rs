@@ -10,7 +10,7 @@ use super::registry::{Ask, Gate, Inner};
 use super::request::{SpawnRequest, Tier};
 use super::table::Member;
 use super::{Error, Principal};
-use crate::sandbox::{CwdError, Launch, Launched, ResourceLimits, Workspace};
+use crate::sandbox::{CwdError, Launch, Launched, ResourceLimits, UNCONFINED, Workspace};
 
 /// A command that runs and is not supervised yet. Dropping it ends the command, then gives the permits back.
 pub(crate) struct Fresh<P> {
@@ -54,7 +54,7 @@ impl Inner {
         if !gate.allows(Ask::Process) {
             return Err(Error::CapabilityDenied);
         }
-        request.check(tier, &self.limits)?;
+        request.check(tier, workspace.path(), &self.limits)?;
         if !gate.allows(Ask::Command(request.view())) {
             return Err(Error::CapabilityDenied);
         }
@@ -71,6 +71,9 @@ impl Inner {
             if *principal == Principal::Anonymous || !self.launcher.supports_persistent() {
                 return Err(Error::PersistUnsupported);
             }
+        }
+        if !request.file_injections.is_empty() && !self.launcher.injects() {
+            return Err(Error::InjectionUnsupported(UNCONFINED.into()));
         }
         self.limits.resources(request.limits, self.launcher.enforcements())
     }

@@ -52,6 +52,9 @@ pub enum Error {
     /// A resource limit was asked for that this host cannot hold; it is never accepted and ignored.
     #[error("limit-unenforceable: {0}")]
     LimitUnenforceable(String),
+    /// This launcher cannot inject a file, or not at this place; the text says why, and what can be done. Nothing ran.
+    #[error("injection-unsupported: {0}")]
+    InjectionUnsupported(String),
     /// This host does not have it yet.
     #[error("unimplemented: {0}")]
     Unimplemented(&'static str),
@@ -70,6 +73,7 @@ impl From<LaunchError> for Error {
             LaunchError::WorkingDirectory { escape: false } => {
                 Self::InvalidInput("cwd is no directory in the workspace".into())
             }
+            LaunchError::Injection(why) => Self::InjectionUnsupported(why),
             LaunchError::Confinement(what) => Self::Host(format!("confinement: {what}")),
             LaunchError::Host(error) => Self::Host(format!("could not start a process: {error}")),
         }

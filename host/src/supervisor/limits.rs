@@ -43,6 +43,13 @@ pub struct Limits {
     pub capture_max: usize,
     /// Longest stdin prelude (`too-large` beyond it). 4 MiB.
     pub prelude_max: usize,
+    /// Largest file that is injected (`too-large` beyond it). 8 MiB.
+    pub injection_max: usize,
+    /// Most bytes that the files injected for one process hold together (`too-large` beyond it). They are memory, of each
+    /// process until its end, and come on top of what its memory limit counts. 16 MiB.
+    pub injected_bytes_max: usize,
+    /// Most files that are injected for one process (`too-large` beyond it). 128.
+    pub injections_max: usize,
     /// Most bytes of one `write-stdin` (`too-large` beyond it). 1 MiB.
     pub write_max: usize,
     /// Most bytes that one `read-since` returns. 4 MiB.
@@ -88,6 +95,9 @@ impl Default for Limits {
             ring_max: 8 * MIB,
             capture_max: 16 * MIB,
             prelude_max: 4 * MIB,
+            injection_max: 8 * MIB,
+            injected_bytes_max: 16 * MIB,
+            injections_max: 128,
             write_max: MIB,
             read_max: 4 * MIB,
             abandoned_writes_max: 4 * MIB,

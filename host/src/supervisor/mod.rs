@@ -44,7 +44,8 @@
 //! Inside, from plain data up:
 //!
 //! ```text
-//! types, request, limits, id, quota     what is asked and counted
+//! types, request, injection, limits, id, quota
+//!                                       what is asked and counted
 //! watch, events                         what is told, and to whom
 //! log/   ring, cursor, text             plain data: no task, lock or clock
 //!        output, reader                 a ring with its pipe and lock; the task that waits for it
@@ -61,6 +62,7 @@ mod error;
 mod events;
 mod handle;
 mod id;
+mod injection;
 mod life;
 mod limits;
 pub(crate) mod log;
@@ -79,6 +81,7 @@ pub use error::Error;
 pub use events::{Event, Events};
 pub use handle::Handle;
 pub use id::ProcessId;
+pub use injection::{FileInjection, InjectionView, Placement, RESERVED_PATHS};
 pub use limits::Limits;
 pub use log::ring::Overflow;
 pub use ready::{ExitReady, LogsReady};

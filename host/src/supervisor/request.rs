@@ -1,8 +1,10 @@
 //! What a guest asks for, and the checks that need nothing but the request itself (contract S1, S7, T1, T2).
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
+use super::injection::{self, FileInjection, InjectionView};
 use super::{Error, Limits, Overflow};
 use crate::sandbox::ResourceLimits;
 
@@ -70,8 +72,8 @@ pub struct SpawnRequest {
     pub cwd: Option<String>,
     /// Resource limits; one that cannot be held refuses the spawn.
     pub limits: Option<ResourceLimits>,
-    /// How many files the request wants injected. None can be yet.
-    pub file_injections: usize,
+    /// Files for the command to find (J1).
+    pub file_injections: Vec<FileInjection>,
     /// A name for people and for `list`; persistent only.
     pub label: Option<String>,
     /// Whether stdin stays open for `write-stdin`.
@@ -99,7 +101,8 @@ pub(crate) enum Tier {
     Persistent,
 }
 
-/// What the embedder's gate is shown of a request (contract S4): never the values of variables, never stdin.
+/// What the embedder's gate is shown of a request (contract S4): never the values of variables, never stdin, never what is
+/// in a file.
 #[derive(Clone, Debug)]
 pub struct CommandView<'a> {
     /// The command as spelled in the request.
@@ -110,6 +113,8 @@ pub struct CommandView<'a> {
     pub cwd: Option<&'a str>,
     /// The names of the variables that the request sets.
     pub env_keys: Vec<&'a str>,
+    /// The files that it has injected, with their hashes.
+    pub injections: Vec<InjectionView<'a>>,
 }
 
 impl SpawnRequest {
@@ -119,18 +124,25 @@ impl SpawnRequest {
             args: &self.args,
             cwd: self.cwd.as_deref(),
             env_keys: self.env.iter().map(|(key, _)| key.as_str()).collect(),
+            injections: self.file_injections.iter().map(FileInjection::view).collect(),
         }
     }
 
     /// Checks the shape of the request, in the order of contract S4.
-    pub(crate) fn check(&self, tier: Tier, limits: &Limits) -> Result<(), Error> {
+    pub(crate) fn check(&self, tier: Tier, workspace: &Path, limits: &Limits) -> Result<(), Error> {
         self.check_command()?;
         self.check_env()?;
         let bytes = self
             .args
             .iter()
             .map(String::len)
-            .chain(self.env.iter().map(|(key, value)| key.len() + value.len()));
+            .chain(self.env.iter().map(|(key, value)| key.len() + value.len()))
+            .chain(
+                self.file_injections
+                    .iter()
+                    .filter_map(FileInjection::pointer)
+                    .map(str::len),
+            );
         if bytes.fold(0usize, usize::saturating_add) > ARGS_AND_ENV_MAX {
             return invalid("args and env hold more than 1 MiB together");
         }
@@ -141,9 +153,7 @@ impl SpawnRequest {
         {
             return Err(Error::TooLarge);
         }
-        if self.file_injections > 0 {
-            return Err(Error::Unimplemented("file-injections"));
-        }
+        injection::check(&self.file_injections, &self.env, workspace, limits)?;
         if tier == Tier::Persistent {
             for (name, time) in [
                 ("max-lifetime-ms", self.max_lifetime),
@@ -199,11 +209,11 @@ impl SpawnRequest {
     }
 }
 
-fn invalid(why: &str) -> Result<(), Error> {
+pub(super) fn invalid(why: &str) -> Result<(), Error> {
     Err(Error::InvalidInput(why.into()))
 }
 
-fn is_name(key: &str) -> bool {
+pub(super) fn is_name(key: &str) -> bool {
     let mut bytes = key.bytes();
     bytes
         .next()
@@ -211,7 +221,7 @@ fn is_name(key: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn is_reserved(key: &str) -> bool {
+pub(super) fn is_reserved(key: &str) -> bool {
     RESERVED_ENV.iter().any(|reserved| match reserved.strip_suffix('*') {
         Some(prefix) => key.starts_with(prefix),
         None => key == *reserved,
@@ -230,7 +240,7 @@ mod tests {
             ..SpawnRequest::default()
         };
         change(&mut request);
-        request.check(Tier::Persistent, &Limits::default())
+        request.check(Tier::Persistent, Path::new("/w"), &Limits::default())
     }
 
     fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -304,7 +314,10 @@ mod tests {
             idle_timeout: Some(Duration::ZERO),
             ..SpawnRequest::default()
         };
-        assert_eq!(request.check(Tier::Captured, &Limits::default()), Ok(()));
+        assert_eq!(
+            request.check(Tier::Captured, Path::new("/w"), &Limits::default()),
+            Ok(())
+        );
     }
 
     #[test]

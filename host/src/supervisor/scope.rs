@@ -17,7 +17,7 @@ use super::seen::Seen;
 use super::table::{Entry, Table};
 use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal};
 use super::watch::Topics;
-use super::{Error, Overflow, ProcessId};
+use super::{Error, Overflow, ProcessId, injection};
 use crate::sandbox::{Launch, ResourceLimits, Workspace};
 
 /// What one owner may do with its processes; another owner's cannot be named here.
@@ -382,8 +382,15 @@ impl fmt::Debug for Scope {
 
 fn launch_of(request: SpawnRequest, workspace: &Workspace, keep: &Keep) -> Launch {
     let SpawnRequest {
-        cmd, args, env, cwd, ..
+        cmd,
+        args,
+        mut env,
+        cwd,
+        file_injections,
+        ..
     } = request;
+    let (injections, pointers) = injection::placed(file_injections);
+    env.extend(pointers);
     let cwd = cwd.unwrap_or_else(|| ".".into());
     Launch {
         cmd,
@@ -393,5 +400,6 @@ fn launch_of(request: SpawnRequest, workspace: &Workspace, keep: &Keep) -> Launc
         cwd,
         stdin: keep.wants_stdin(),
         limits: keep.limits,
+        injections,
     }
 }

@@ -41,6 +41,7 @@ macro_rules! serve {
                         | E::PermissionDenied(_)
                         | E::ExecFailed(_)
                         | E::LimitUnenforceable(_)
+                        | E::InjectionUnsupported(_)
                         | E::Unimplemented(_)
                         | E::Host(_) => Self::Unknown(error.to_string()),
                     }
@@ -48,9 +49,9 @@ macro_rules! serve {
             }
 
             impl From<SpawnRequest> for supervisor::SpawnRequest {
-                fn from($request: SpawnRequest) -> Self {
+                fn from(mut request: SpawnRequest) -> Self {
+                    let $request = &mut request;
                     let file_injections = $injections;
-                    let request = $request;
                     Self {
                         cmd: request.cmd,
                         args: request.args,
@@ -345,5 +346,21 @@ macro_rules! serve {
     };
 }
 
-serve!(v1_0, process1_0_0, |_request| 0);
-serve!(v1_1, process1_1_0, |request| request.file_injections.len());
+serve!(v1_0, process1_0_0, |_request| Vec::new());
+serve!(v1_1, process1_1_0, |request| std::mem::take(
+    &mut request.file_injections
+)
+.into_iter()
+.map(Into::into)
+.collect());
+
+impl From<astrid::process1_1_0::host::FileInjection> for supervisor::FileInjection {
+    fn from(file: astrid::process1_1_0::host::FileInjection) -> Self {
+        use astrid::process1_1_0::host::InjectionPlacement;
+        let placement = match file.placement {
+            InjectionPlacement::EnvPointer(name) => supervisor::Placement::EnvPointer(name),
+            InjectionPlacement::FixedPath(path) => supervisor::Placement::FixedPath(path),
+        };
+        Self::new(file.content, placement)
+    }
+}

@@ -6,6 +6,7 @@ mod death;
 mod escapes;
 mod harness;
 mod init;
+mod injection;
 mod limits;
 mod status;
 mod who;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use capsule_host::sandbox::Unconfined;
 use capsule_host::supervisor::{
-    Ask, Error, Gate, Limits, LogStream, Overflow, RESERVED_ENV, Registry, ResourceLimits, SpawnRequest,
+    Ask, Error, FileInjection, Gate, Limits, LogStream, Overflow, Placement, RESERVED_ENV, Registry, ResourceLimits,
+    SpawnRequest,
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -977,15 +978,18 @@ async fn s9_spawn_ignores_what_is_for_persistent_processes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn j1_file_injection_is_refused_while_it_is_unimplemented() {
+async fn j1_unconfined_nothing_is_injected() {
     let host = narrow();
     let marker = host.dir().join("ran");
     let request = SpawnRequest {
-        file_injections: 1,
+        file_injections: vec![FileInjection::new(
+            b"x".to_vec(),
+            Placement::EnvPointer("FILE".to_owned()),
+        )],
         ..trace(&marker)
     };
     refused(&host, "an injection", request, |error| {
-        matches!(error, Error::Unimplemented(_))
+        matches!(error, Error::InjectionUnsupported(_)) && error.to_string().starts_with("injection-unsupported: ")
     })
     .await;
     assert!(!marker.exists());

@@ -1,0 +1,22 @@
+//! Files in memory that nobody can change any more: the program that confines, and what is injected.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+/// Puts `parts` into such a file, one after the other. It is gone when its last descriptor is, and is read from its
+/// beginning.
+pub(crate) fn sealed<'a>(name: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<File> {
+    let memfd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = File::from(memfd);
+    for part in parts {
+        file.write_all(part)?;
+    }
+    fcntl_add_seals(
+        &file,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )?;
+    file.rewind()?;
+    Ok(file)
+}
