@@ -347,20 +347,19 @@ macro_rules! serve {
 }
 
 serve!(v1_0, process1_0_0, |_request| Vec::new());
-serve!(v1_1, process1_1_0, |request| std::mem::take(
-    &mut request.file_injections
-)
-.into_iter()
-.map(Into::into)
-.collect());
+serve!(v1_1, process1_1_0, |request| injections(&mut request.file_injections));
 
-impl From<astrid::process1_1_0::host::FileInjection> for supervisor::FileInjection {
-    fn from(file: astrid::process1_1_0::host::FileInjection) -> Self {
-        use astrid::process1_1_0::host::InjectionPlacement;
-        let placement = match file.placement {
-            InjectionPlacement::EnvPointer(name) => supervisor::Placement::EnvPointer(name),
-            InjectionPlacement::FixedPath(path) => supervisor::Placement::FixedPath(path),
-        };
-        Self::new(file.content, placement)
-    }
+/// Takes the files out of a request.
+fn injections(files: &mut Vec<astrid::process1_1_0::host::FileInjection>) -> Vec<supervisor::FileInjection> {
+    use astrid::process1_1_0::host::InjectionPlacement;
+    let files = std::mem::take(files).into_iter();
+    files
+        .map(|file| {
+            let placement = match file.placement {
+                InjectionPlacement::EnvPointer(name) => supervisor::Placement::EnvPointer(name),
+                InjectionPlacement::FixedPath(path) => supervisor::Placement::FixedPath(path),
+            };
+            supervisor::FileInjection::new(file.content, placement)
+        })
+        .collect()
 }
