@@ -94,7 +94,7 @@ fn injections() -> Vec<FileInjection> {
     let pointer = Placement::EnvPointer("ZOO_INJECTED".into());
     let path = Placement::FixedPath("/tmp/.zoo/injected".into());
     [pointer, path]
-        .map(|placement| FileInjection::new(vec![1; 1 << 20], placement))
+        .map(|placement| FileInjection::new(vec![1; 4096], placement))
         .into()
 }
 
