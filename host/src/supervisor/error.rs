@@ -55,9 +55,6 @@ pub enum Error {
     /// This launcher cannot inject a file, or not at this place; the text says why, and what can be done. Nothing ran.
     #[error("injection-unsupported: {0}")]
     InjectionUnsupported(String),
-    /// This host does not have it yet.
-    #[error("unimplemented: {0}")]
-    Unimplemented(&'static str),
     /// The host itself failed; the process was not started, or was ended.
     #[error("host: {0}")]
     Host(String),

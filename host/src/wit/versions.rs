@@ -42,7 +42,6 @@ macro_rules! serve {
                         | E::ExecFailed(_)
                         | E::LimitUnenforceable(_)
                         | E::InjectionUnsupported(_)
-                        | E::Unimplemented(_)
                         | E::Host(_) => Self::Unknown(error.to_string()),
                     }
                 }

@@ -118,6 +118,11 @@ async fn j1_the_child_finds_what_was_injected_and_the_gate_its_hash() {
 async fn j1_every_tier_and_every_place() {
     let host = Host::new();
     assert_eq!(host.printed(with(everywhere(), sh(ALL))).await, CONTENT);
+    let (scope, mut gate) = (host.scope(), AllowAll);
+    let spawn = scope.spawn_background(with(everywhere(), sh(ALL)), &host.workspace, &mut gate);
+    let handle = watchdog(spawn).await.expect("a handle");
+    let output = watchdog(handle.wait_with_output(None)).await.expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), CONTENT);
     let process = host.start(with(everywhere(), sh(ALL))).await;
     assert_eq!(process.exit().await, code(0));
     assert_eq!(process.output(), CONTENT);
