@@ -78,6 +78,7 @@
 
 #![deny(missing_docs)]
 
+pub mod bus;
 #[cfg_attr(
     not(target_os = "linux"),
     expect(dead_code, reason = "where nothing can be started, much of it has no use")

@@ -184,7 +184,7 @@ impl Drop for Inner {
 }
 
 /// One shared value a key, for as long as anybody holds it.
-struct Interned<K, V>(Mutex<HashMap<K, Weak<V>>>);
+pub(crate) struct Interned<K, V>(Mutex<HashMap<K, Weak<V>>>);
 
 impl<K, V> Default for Interned<K, V> {
     fn default() -> Self {
@@ -202,7 +202,7 @@ impl<K: Clone + Eq + Hash, V> Interned<K, V> {
             .collect()
     }
 
-    fn get(&self, key: &K, make: impl FnOnce() -> V) -> Arc<V> {
+    pub(crate) fn get(&self, key: &K, make: impl FnOnce() -> V) -> Arc<V> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = map.get(key).and_then(Weak::upgrade) {
             return value;

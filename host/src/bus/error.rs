@@ -1,0 +1,43 @@
+//! Why messaging did not do what was asked.
+
+use super::BadTopic;
+
+/// Why a message was not taken, or none is to be had. Each variant is one case of the interface's `error-code`, or one
+/// documented prefix of its `unknown`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The topic is the host's: nobody else publishes there.
+    #[error("capability-denied: only the host publishes there")]
+    Reserved,
+    /// A topic, a pattern, a payload or a principal is malformed or too long; the text says which.
+    #[error("invalid-input: {0}")]
+    InvalidInput(String),
+    /// The subscription is over: whoever carried the messages is gone.
+    #[error("closed")]
+    Closed,
+    /// This capsule publishes too fast on behalf of this principal.
+    #[error("rate-limited")]
+    RateLimited,
+    /// The carrier cannot take more at the moment.
+    #[error("backpressure")]
+    Backpressure,
+    /// This principal has as many subscriptions as it may have.
+    #[error("quota: too many subscriptions")]
+    Quota,
+    /// The time given passed without a message.
+    #[error("timeout")]
+    Timeout,
+    /// The message would be the answer to an answer to an answer, and so on, further than is allowed: a loop, most likely.
+    #[error("too-deep: a message caused a message, {0} times over")]
+    TooDeep(u8),
+    /// The carrier failed.
+    #[error("host: {0}")]
+    Host(String),
+}
+
+impl From<BadTopic> for Error {
+    fn from(bad: BadTopic) -> Self {
+        Self::InvalidInput(bad.to_string())
+    }
+}

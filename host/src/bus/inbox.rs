@@ -1,0 +1,147 @@
+//! A queue with its lock and its waiters, and the end of it that a carrier holds.
+//!
+//! No wakeup is lost: a waiter registers before it looks, and whoever changes the queue wakes after the change. The lock
+//! is not held while waking.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::queue::{Delivery, Queue};
+use super::{Error, Message, Pattern, Subscriber};
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(queue: Queue) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State { queue, closed: false }),
+            changed: Notify::new(),
+        })
+    }
+
+    fn push(&self, message: &Arc<Message>) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        state.queue.push(Arc::clone(message));
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes no more. What waits can still be read.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    /// What there is, possibly nothing; `Closed` once there will be nothing more.
+    pub(super) fn take(&self) -> Result<Delivery, Error> {
+        let mut state = self.lock();
+        if state.closed && state.queue.is_silent() {
+            return Err(Error::Closed);
+        }
+        Ok(state.queue.take())
+    }
+
+    /// The oldest message, or none for now; `Closed` once there will be nothing more.
+    pub(super) fn pop(&self) -> Result<Option<Arc<Message>>, Error> {
+        let mut state = self.lock();
+        match state.queue.pop() {
+            None if state.closed => Err(Error::Closed),
+            message => Ok(message),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().queue.is_empty()
+    }
+
+    pub(super) fn counts(&self) -> (u64, u64) {
+        self.lock().queue.counts()
+    }
+
+    /// Waits until [`Self::take`] would tell something.
+    pub(super) async fn ready(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            {
+                let state = self.lock();
+                if state.closed || !state.queue.is_silent() {
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a carrier knows of a subscription: which topics, for whom, and where messages go. Cloning is cheap and means the
+/// same subscription.
+#[derive(Clone)]
+pub struct Interest {
+    pattern: Pattern,
+    subscriber: Arc<Subscriber>,
+    inbox: Arc<Inbox>,
+}
+
+impl Interest {
+    pub(super) fn new(pattern: Pattern, subscriber: Subscriber, inbox: Arc<Inbox>) -> Self {
+        Self {
+            pattern,
+            subscriber: Arc::new(subscriber),
+            inbox,
+        }
+    }
+
+    /// Which topics.
+    #[must_use]
+    pub const fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// For whom.
+    #[must_use]
+    pub fn subscriber(&self) -> &Subscriber {
+        &self.subscriber
+    }
+
+    /// Queues the message if it matches and the subscriber may hear it, otherwise does nothing. Never blocks: what does not
+    /// fit is counted to the subscriber.
+    pub fn deliver(&self, message: &Arc<Message>) {
+        if self.pattern.matches(&message.topic) && self.subscriber.hears(&message.audience) {
+            self.inbox.push(message);
+        }
+    }
+
+    /// No more will come. The subscriber reads what waits and then is told `closed`.
+    pub fn close(&self) {
+        self.inbox.close();
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interest")
+            .field("pattern", &self.pattern)
+            .field("subscriber", &self.subscriber)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,189 @@
+//! What travels, on whose behalf, and for whose ears.
+
+use std::fmt;
+
+use super::Topic;
+use crate::supervisor::{Owner, Principal};
+
+/// What a message takes in a queue besides its texts, in bytes.
+const OVERHEAD: usize = 160;
+
+/// One message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published.
+    pub topic: Topic,
+    /// Its content, by custom JSON.
+    pub payload: String,
+    /// Which capsule sent it, or `"host"`.
+    pub source: String,
+    /// On whose behalf. An interceptor that it starts runs on behalf of the same.
+    pub principal: Principal,
+    /// How much is known about that.
+    pub attribution: Attribution,
+    /// Who may hear it.
+    pub audience: Audience,
+    /// How many messages led to it, each by starting an interceptor that published the next.
+    pub depth: u8,
+}
+
+/// What stands behind the principal of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribution {
+    /// The host knows that it was this principal.
+    Verified,
+    /// The sender says so.
+    Claimed,
+    /// It is the host's own, and no principal's.
+    System,
+}
+
+/// Who may hear a message, whatever they subscribed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// One capsule under one principal: what happened to a process of theirs.
+    Owner(Owner),
+    /// Every capsule that runs on behalf of this principal.
+    Principal(Principal),
+    /// Everybody.
+    Everybody,
+}
+
+/// How far a subscriber hears beyond what is meant for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Not at all: what happens to its own processes, and messages of its principal.
+    #[default]
+    Own,
+    /// Also what happens to the processes of its principal's other capsules.
+    Principal,
+    /// Everything, of every principal.
+    Everyone,
+}
+
+/// Who listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    capsule: String,
+    /// None: on behalf of whoever each message belongs to.
+    principal: Option<Principal>,
+    reach: Reach,
+}
+
+impl Message {
+    /// What it takes in a queue, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let principal = match &self.principal {
+            Principal::Named(name) => name.len(),
+            Principal::Anonymous => 0,
+        };
+        let texts = [
+            self.topic.as_str().len(),
+            self.payload.len(),
+            self.source.len(),
+            principal,
+        ];
+        texts.into_iter().fold(OVERHEAD, usize::saturating_add)
+    }
+}
+
+impl fmt::Debug for Message {
+    /// Leaves out the content, and of a lifecycle topic all but the kind: either may hold an id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("source", &self.source)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Subscriber {
+    /// A capsule that listens on behalf of one principal.
+    #[must_use]
+    pub fn new(owner: Owner, reach: Reach) -> Self {
+        Self {
+            capsule: owner.capsule,
+            principal: Some(owner.principal),
+            reach,
+        }
+    }
+
+    /// A capsule that is started for each message, on behalf of whoever the message belongs to. Its subscription is the
+    /// embedder's own and counts for no principal, and merges a message with an equal one that waits.
+    #[must_use]
+    pub const fn interceptor(capsule: String, reach: Reach) -> Self {
+        Self {
+            capsule,
+            principal: None,
+            reach,
+        }
+    }
+
+    /// The principal that it is counted for.
+    pub(super) const fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// Whether a message for this audience may reach it.
+    #[must_use]
+    pub fn hears(&self, audience: &Audience) -> bool {
+        let acts_for = |principal: &Principal| self.principal.as_ref().is_none_or(|own| own == principal);
+        let meant = match audience {
+            Audience::Everybody => true,
+            Audience::Principal(principal) => acts_for(principal),
+            Audience::Owner(owner) => {
+                acts_for(&owner.principal) && (self.reach >= Reach::Principal || owner.capsule == self.capsule)
+            }
+        };
+        meant || self.reach == Reach::Everyone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(principal: &str, capsule: &str) -> Owner {
+        Owner {
+            principal: Principal::Named(principal.into()),
+            capsule: capsule.into(),
+        }
+    }
+
+    #[test]
+    fn e3_what_happens_to_a_process_is_for_its_owner_and_whom_the_embedder_names() {
+        let event = Audience::Owner(owner("ada", "dev-server"));
+        for (principal, capsule, own, of_principal) in [
+            ("ada", "dev-server", true, true),
+            ("ada", "monitor", false, true),
+            ("bob", "dev-server", false, false),
+            ("bob", "monitor", false, false),
+        ] {
+            let hears = |reach| Subscriber::new(owner(principal, capsule), reach).hears(&event);
+            assert_eq!(hears(Reach::Own), own, "{principal} {capsule}");
+            assert_eq!(hears(Reach::Principal), of_principal, "{principal} {capsule}");
+            assert!(hears(Reach::Everyone));
+        }
+    }
+
+    #[test]
+    fn e3_an_interceptor_hears_for_whoever_it_is_and_only_for_its_capsule() {
+        let own = Subscriber::interceptor("dev-server".into(), Reach::Own);
+        for principal in ["ada", "bob"] {
+            assert!(own.hears(&Audience::Owner(owner(principal, "dev-server"))));
+            assert!(!own.hears(&Audience::Owner(owner(principal, "other"))));
+            assert!(own.hears(&Audience::Principal(Principal::Named(principal.into()))));
+        }
+    }
+
+    #[test]
+    fn e3_messages_stay_with_their_principal() {
+        let message = Audience::Principal(Principal::Named("ada".into()));
+        for reach in [Reach::Own, Reach::Principal] {
+            assert!(Subscriber::new(owner("ada", "any"), reach).hears(&message));
+            assert!(!Subscriber::new(owner("bob", "any"), reach).hears(&message));
+        }
+        assert!(Subscriber::new(owner("bob", "any"), Reach::Own).hears(&Audience::Everybody));
+    }
+}

@@ -1,0 +1,235 @@
+//! The rules of messaging, whatever carries it: sizes, rates, numbers, who may hear what, and the way in for lifecycle
+//! events.
+//!
+//! What a capsule was *granted* is not known here: whoever lets it in asks first. What no grant can give is refused here:
+//! the host's topics.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::time::Instant;
+
+use super::inbox::Inbox;
+use super::queue::Queue;
+use super::rate::Rates;
+use super::{
+    Attribution, Audience, Bus, BusLimits, Error, InProcess, Interest, Lease, Message, Pattern, Subscriber,
+    Subscription, Topic,
+};
+use crate::supervisor::quota::Budget;
+use crate::supervisor::{Event, Events, Interned, Owner, Principal, Registry};
+
+/// Whom the host's own messages come from.
+const HOST: &str = "host";
+/// The longest name that `publish_as` claims, in bytes.
+const MAX_PRINCIPAL: usize = 256;
+
+/// Messages of one host. Cloning is cheap and means the same.
+///
+/// Without a registry it is of little use: what happens to the registry's processes is published through it.
+#[derive(Clone)]
+pub struct Messaging(Arc<Inner>);
+
+struct Inner {
+    bus: Arc<dyn Bus>,
+    limits: BusLimits,
+    principals: Interned<Principal, Purse>,
+    rates: Mutex<Rates>,
+}
+
+/// What a principal may have at once, over all capsules.
+#[derive(Debug)]
+pub(super) struct Purse {
+    subscriptions: Arc<Budget>,
+}
+
+/// What a registry holds: it outlives whoever listens.
+struct Listener(Weak<Inner>);
+
+impl Messaging {
+    /// Messages within this process, with the default limits, and among them from now on what happens to the processes of
+    /// `registry`.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self::over(registry, Arc::new(InProcess::new()), BusLimits::default())
+    }
+
+    /// The same over another carrier, or with other limits.
+    #[must_use]
+    pub fn over(registry: &Registry, bus: Arc<dyn Bus>, limits: BusLimits) -> Self {
+        let rates = Rates::new(limits.publish_per_second, limits.publish_burst);
+        let inner = Arc::new(Inner {
+            bus,
+            limits,
+            principals: Interned::default(),
+            rates: Mutex::new(rates),
+        });
+        registry.publish_to(Arc::new(Listener(Arc::downgrade(&inner))));
+        Self(inner)
+    }
+
+    /// The limits given at the start.
+    #[must_use]
+    pub fn limits(&self) -> &BusLimits {
+        &self.0.limits
+    }
+
+    /// Publishes what a capsule says, for everybody who runs on behalf of the same principal. `depth` is how many
+    /// messages led to it.
+    ///
+    /// Receivers see the principal as verified; where nobody was authenticated, as claimed and named `anonymous`.
+    ///
+    /// # Errors
+    /// [`Error::Reserved`], [`Error::InvalidInput`] for a payload that is too long, [`Error::TooDeep`],
+    /// [`Error::RateLimited`], and what the carrier says.
+    pub fn publish(&self, from: &Owner, depth: u8, topic: Topic, payload: String) -> Result<(), Error> {
+        let attribution = match from.principal {
+            Principal::Named(_) => Attribution::Verified,
+            Principal::Anonymous => Attribution::Claimed,
+        };
+        self.send(from, from.principal.clone(), attribution, depth, topic, payload)
+    }
+
+    /// Publishes what a capsule says on behalf of another principal, and for everybody who runs on behalf of that one.
+    /// Receivers see that it is only claimed.
+    ///
+    /// Interceptors that it starts run on behalf of the claimed principal. So whoever may do this is trusted to have
+    /// authenticated them.
+    ///
+    /// # Errors
+    /// As [`Self::publish`]; [`Error::InvalidInput`] also for a name that is empty, has control characters or more than 256
+    /// bytes.
+    pub fn publish_as(
+        &self,
+        from: &Owner,
+        depth: u8,
+        topic: Topic,
+        payload: String,
+        principal: String,
+    ) -> Result<(), Error> {
+        if principal.is_empty() || principal.len() > MAX_PRINCIPAL || principal.chars().any(char::is_control) {
+            return Err(Error::InvalidInput("the principal is no name".into()));
+        }
+        let principal = Principal::Named(principal);
+        self.send(from, principal, Attribution::Claimed, depth, topic, payload)
+    }
+
+    fn send(
+        &self,
+        from: &Owner,
+        principal: Principal,
+        attribution: Attribution,
+        depth: u8,
+        topic: Topic,
+        payload: String,
+    ) -> Result<(), Error> {
+        if topic.is_reserved() {
+            return Err(Error::Reserved);
+        }
+        let limits = &self.0.limits;
+        if payload.len() > limits.payload_max {
+            return Err(Error::InvalidInput("the payload is too long".into()));
+        }
+        if depth > limits.depth_max {
+            return Err(Error::TooDeep(limits.depth_max));
+        }
+        let admitted = {
+            let mut rates = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            rates.admit(from, Instant::now())
+        };
+        if !admitted {
+            return Err(Error::RateLimited);
+        }
+        self.0.bus.publish(Arc::new(Message {
+            topic,
+            payload,
+            source: from.capsule.clone(),
+            audience: Audience::Principal(principal.clone()),
+            principal,
+            attribution,
+            depth,
+        }))
+    }
+
+    /// Publishes what the embedder says, on any topic, to whom it likes, without a limit. Give [`Attribution::System`] for
+    /// what is no principal's; interceptors then run on behalf of the message's principal all the same.
+    ///
+    /// # Errors
+    /// What the carrier says.
+    pub fn announce(&self, message: Message) -> Result<(), Error> {
+        self.0.bus.publish(Arc::new(message))
+    }
+
+    /// Starts to queue what is published on topics that match and may be heard by `subscriber`.
+    ///
+    /// # Errors
+    /// [`Error::Quota`], and what the carrier says.
+    pub fn subscribe(&self, subscriber: Subscriber, pattern: Pattern) -> Result<Subscription, Error> {
+        let place = match subscriber.principal() {
+            None => None,
+            Some(principal) => {
+                let purse = self.0.principals.get(principal, || Purse {
+                    subscriptions: Budget::new(self.0.limits.subscriptions_per_principal),
+                });
+                Some((purse.subscriptions.take(1).ok_or(Error::Quota)?, purse))
+            }
+        };
+        // Only a queue that starts instances merges: a guest that reads wants to know how often.
+        let merges = place.is_none();
+        let (messages, bytes) = (self.0.limits.queue_messages, self.0.limits.queue_bytes);
+        let inbox = Inbox::new(Queue::new(messages, bytes, merges));
+        let interest = Interest::new(pattern, subscriber, Arc::clone(&inbox));
+        let lease: Lease = self.0.bus.subscribe(interest)?;
+        Ok(Subscription::new(inbox, self.0.limits.recv_max, lease, place))
+    }
+}
+
+impl Inner {
+    fn event(&self, event: Event) {
+        let Event { owner, topic, payload } = event;
+        // The supervisor has checked it when the watch was set.
+        let Ok(topic) = Topic::parse(&topic) else {
+            tracing::error!("a lifecycle event has no topic; this is a fault of the host");
+            return;
+        };
+        let attribution = match owner.principal {
+            Principal::Named(_) => Attribution::Verified,
+            Principal::Anonymous => Attribution::System,
+        };
+        let message = Message {
+            topic,
+            payload,
+            source: HOST.into(),
+            principal: owner.principal.clone(),
+            attribution,
+            audience: Audience::Owner(owner),
+            depth: 0,
+        };
+        if let Err(error) = self.bus.publish(Arc::new(message)) {
+            tracing::error!(%error, "a lifecycle event was lost on the way");
+        }
+    }
+}
+
+impl Events for Listener {
+    fn publish(&self, event: Event) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.event(event);
+        }
+    }
+}
+
+impl Events for Messaging {
+    /// For a supervisor of the embedder's own; the registry that it was made for does so already.
+    fn publish(&self, event: Event) {
+        self.0.event(event);
+    }
+}
+
+impl fmt::Debug for Messaging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messaging")
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
+    }
+}

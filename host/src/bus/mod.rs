@@ -1,0 +1,86 @@
+//! Messages by topic: between capsules, and from the host about their processes. Names no wasm type.
+//!
+//! [`Messaging`] is what a host holds: it keeps the rules that no carrier may be trusted with (sizes, rates, numbers, who
+//! may hear what) and hands the rest to a [`Bus`]. The one in this process is the default; an embedder may put a broker in
+//! its place.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use capsule_host::bus::{Messaging, Pattern, Reach, Subscriber, Topic};
+//! use capsule_host::sandbox::Unconfined;
+//! use capsule_host::supervisor::{Limits, Owner, Principal, Registry};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::new(tokio::runtime::Handle::current(), Arc::new(Unconfined::new()), Limits::default())?;
+//! // Lifecycle events of the registry's processes go through it from here on.
+//! let messaging = Messaging::new(&registry);
+//!
+//! let notes = Owner { principal: Principal::Named("ada".into()), capsule: "notes".into() };
+//! let subscription = messaging.subscribe(Subscriber::new(notes.clone(), Reach::Own), Pattern::parse("notes.v1.*")?)?;
+//! messaging.publish(&notes, 0, Topic::parse("notes.v1.saved")?, "{}".into())?;
+//!
+//! let delivery = subscription.recv(Duration::from_secs(1)).await?;
+//! assert_eq!(delivery.messages[0].payload, "{}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What shapes the code here:
+//! - A slow subscriber slows nobody (contract E4): publishing puts a pointer into queues that are bounded by number and
+//!   bytes, and what does not fit is counted to the message.
+//! - What happened to a process concerns its owner. A message says whom it is for, and every way to a queue asks
+//!   that, so that no pattern is wide enough to hear more (E3).
+//! - No lock is held while a task is woken or anything is awaited.
+//!
+//! Inside, from plain data up: `topic`, `message`, `limits`, `rate`, `queue`; then `inbox` (a queue with its lock and its
+//! waiters), `in_process` (who listens to what), `messaging` (the rules).
+
+mod error;
+mod in_process;
+mod inbox;
+mod limits;
+mod message;
+mod messaging;
+mod queue;
+mod rate;
+mod subscription;
+mod topic;
+
+use std::sync::Arc;
+
+pub use self::error::Error;
+pub use self::in_process::InProcess;
+pub use self::inbox::Interest;
+pub use self::limits::BusLimits;
+pub use self::message::{Attribution, Audience, Message, Reach, Subscriber};
+pub use self::messaging::Messaging;
+pub use self::queue::Delivery;
+pub use self::subscription::{Readiness, Subscription};
+pub use self::topic::{BadTopic, Pattern, Topic};
+
+/// Carries messages to those who are interested in them.
+///
+/// It sees every message of every principal, so it is part of what the host trusts. It need keep no rule of who may hear
+/// what: [`Interest::deliver`] does.
+pub trait Bus: Send + Sync {
+    /// Takes a message, to be handed to every [`Interest`] there is, sooner or later. Called on the path of a process's
+    /// life and of a guest's call, so it must not block.
+    ///
+    /// # Errors
+    /// [`Error::Backpressure`] from a carrier that cannot take more at the moment, [`Error::Host`] from a broken one. A
+    /// guest is told; of a lifecycle event the loss is logged.
+    fn publish(&self, message: Arc<Message>) -> Result<(), Error>;
+
+    /// From now on, hands messages to `interest`, until the returned [`Lease`] is dropped. A carrier that goes away for
+    /// good says so with [`Interest::close`].
+    ///
+    /// # Errors
+    /// [`Error::Host`] from a carrier that cannot.
+    fn subscribe(&self, interest: Interest) -> Result<Lease, Error>;
+}
+
+/// An interest that is being served; dropping it ends that. Must not block when dropped.
+pub type Lease = Box<dyn Send + Sync>;
