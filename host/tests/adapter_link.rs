@@ -48,9 +48,10 @@ fn everything_imported_is_served() {
 fn each_part_is_needed_and_can_be_had_alone() {
     type Add = fn(&mut Linker<Data>) -> wasmtime::Result<()>;
 
-    let parts: [Add; 3] = [
+    let parts: [Add; 4] = [
         capsule_host::add_only_process_to_linker_async,
         capsule_host::add_only_poll_to_linker_async,
+        capsule_host::add_only_ipc_to_linker_async,
         capsule_host::add_only_sys_to_linker_async,
     ];
     let engine = Engine::new(&Config::new()).unwrap();

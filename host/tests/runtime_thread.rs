@@ -2,10 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use capsule_host::runtime::{Grants, LoadOptions, Runtime};
+use capsule_host::runtime::{LoadOptions, Runtime};
 use capsule_host::sandbox::{Unconfined, Workspace};
 use capsule_host::supervisor::{Limits, Registry};
 
@@ -25,12 +24,7 @@ async fn it_ends_with_the_last_that_needs_it() {
     let runtime = Runtime::builder(registry).max_instances(1).build().unwrap();
     let component = wat::parse_str("(component)").unwrap();
     let folder = tempfile::TempDir::new().unwrap();
-    let options = LoadOptions {
-        capsule_id: "guest".into(),
-        workspace: Workspace::open(folder.path()).unwrap(),
-        grants: Grants::default(),
-        config: BTreeMap::new(),
-    };
+    let options = LoadOptions::new("guest", Workspace::open(folder.path()).unwrap());
     let capsule = runtime.load(options, &component).await.unwrap();
     drop(runtime);
     assert_eq!(epoch_threads(), 1, "the capsule still needs it");

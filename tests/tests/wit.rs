@@ -123,7 +123,7 @@ method subscription.subscribe-readiness() -> pollable
 func publish(topic: string, payload: string) -> _ / error-code
 func publish-as(topic: string, payload: string, principal: string) -> _ / error-code
 func subscribe(topic-pattern: string) -> subscription / error-code
-func get-interceptor-bindings() -> [interceptor-binding]
+func get-interceptor-bindings() -> [interceptor-binding] / error-code
 ";
 
 const SYS: &str = "
@@ -155,6 +155,7 @@ import astrid:io/poll@1.0.0
 import astrid:process/host@1.0.0
 import astrid:process/host@1.1.0
 import astrid:io/error@1.0.0
+import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
 world entry
 import astrid:guest/lifecycle@1.0.0

@@ -12,6 +12,7 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, P
 use super::error::{BuildError, describe};
 use super::state::State;
 use super::ticker::Ticker;
+use crate::bus::Messaging;
 use crate::supervisor::Registry;
 use crate::wit;
 
@@ -35,7 +36,12 @@ pub(super) struct Shared {
     pub(super) linker: Linker<State>,
     pub(super) registry: Registry,
     pub(super) limits: CallLimits,
+    pub(super) messaging: Messaging,
     pub(super) slots: Arc<Semaphore>,
+    /// The part of the slots that interceptors may take together, so that calls always find one.
+    pub(super) for_interceptors: Arc<Semaphore>,
+    pub(super) background: Arc<Semaphore>,
+    pub(super) max_background: u32,
     pub(super) ticker: Ticker,
     /// Without symbolic links.
     pub(super) cache_dir: Option<PathBuf>,
@@ -56,6 +62,12 @@ impl Runtime {
     pub fn builder(registry: Registry) -> RuntimeBuilder {
         RuntimeBuilder::new(registry)
     }
+
+    /// What carries messages between the capsules; for an embedder that takes part in it.
+    #[must_use]
+    pub fn messaging(&self) -> &Messaging {
+        &self.0.messaging
+    }
 }
 
 impl fmt::Debug for Runtime {
@@ -72,6 +84,8 @@ pub struct RuntimeBuilder {
     cache_dir: Option<PathBuf>,
     limits: CallLimits,
     max_instances: u32,
+    max_background: u32,
+    messaging: Option<Messaging>,
 }
 
 impl RuntimeBuilder {
@@ -84,6 +98,8 @@ impl RuntimeBuilder {
     /// | [`hostcall_memory`](Self::hostcall_memory) | 64 MiB | the largest legal request carries 16 MiB of files; more is answered `too-large` up to here |
     /// | [`max_resources`](Self::max_resources) | 4,096 | 256 pollables and what they stand for, several times over |
     /// | [`max_instances`](Self::max_instances) | 64 | each reserves 16 GiB of address space, and no memory |
+    /// | [`max_background`](Self::max_background) | 16 | the same; they are few and stay |
+    /// | [`messaging`](Self::messaging) | one of its own | within this process, with the default limits |
     /// | [`cache_dir`](Self::cache_dir) | none | where compiled code may be kept is the embedder's to say |
     #[must_use]
     pub const fn new(registry: Registry) -> Self {
@@ -97,6 +113,8 @@ impl RuntimeBuilder {
                 max_resources: 4096,
             },
             max_instances: 64,
+            max_background: 16,
+            messaging: None,
         }
     }
 
@@ -142,10 +160,25 @@ impl RuntimeBuilder {
     }
 
     /// How many calls may run at once, over all capsules of the runtime; further ones wait for their turn. A guest that
-    /// waits in a host call counts.
+    /// waits in a host call counts, and so do the instances that messages start; those take half of the places at most.
     #[must_use]
     pub const fn max_instances(mut self, count: u32) -> Self {
         self.max_instances = count;
+        self
+    }
+
+    /// How many capsules may have their `run` running. They count apart from
+    /// [`max_instances`](Self::max_instances): they hold their place for as long as they are loaded.
+    #[must_use]
+    pub const fn max_background(mut self, count: u32) -> Self {
+        self.max_background = count;
+        self
+    }
+
+    /// What carries messages between the capsules, and what happened to processes. Several runtimes may share one.
+    #[must_use]
+    pub fn messaging(mut self, messaging: Messaging) -> Self {
+        self.messaging = Some(messaging);
         self
     }
 
@@ -160,6 +193,8 @@ impl RuntimeBuilder {
             cache_dir,
             limits,
             max_instances,
+            max_background,
+            messaging,
         } = self;
         if max_instances == 0 || limits.guest_time.is_zero() || limits.guest_memory == 0 || limits.max_resources == 0 {
             return Err(BuildError::Zero);
@@ -169,19 +204,30 @@ impl RuntimeBuilder {
         config
             .epoch_interruption(true)
             .cache(cache)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
+                max_instances.saturating_add(max_background),
+            )));
         let engine = Engine::new(&config).map_err(|error| BuildError::Engine(describe(&error)))?;
         let linker = linker(&engine).map_err(|error| BuildError::Engine(describe(&error)))?;
         let ticker = Ticker::start(engine.clone()).map_err(BuildError::Thread)?;
-        let slots = Arc::new(Semaphore::new(
-            usize::try_from(max_instances).unwrap_or(Semaphore::MAX_PERMITS),
-        ));
+        let places = |count: u32| {
+            Arc::new(Semaphore::new(
+                usize::try_from(count)
+                    .unwrap_or(Semaphore::MAX_PERMITS)
+                    .min(Semaphore::MAX_PERMITS),
+            ))
+        };
+        let messaging = messaging.unwrap_or_else(|| Messaging::new(&registry));
         Ok(Runtime(Arc::new(Shared {
             engine,
             linker,
             registry,
             limits,
-            slots,
+            messaging,
+            slots: places(max_instances),
+            for_interceptors: places(max_instances.div_ceil(2)),
+            background: places(max_background),
+            max_background,
             ticker,
             cache_dir,
         })))
@@ -195,11 +241,14 @@ impl fmt::Debug for RuntimeBuilder {
             cache_dir,
             limits,
             max_instances,
+            max_background,
+            messaging: _,
         } = self;
         f.debug_struct("RuntimeBuilder")
             .field("cache_dir", cache_dir)
             .field("limits", limits)
             .field("max_instances", max_instances)
+            .field("max_background", max_background)
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,13 @@
 //! One call in one instance, and what its failure was.
 
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::EntryIndices;
 use super::capsule::CapsuleResult;
 use super::error::{CallError, describe};
+use super::load::Code;
 use super::state::{State, TimeUp};
 
 /// Instantiates and calls. Dropping it at any point drops the instance.
@@ -17,18 +18,7 @@ pub(super) async fn run(
     action: &str,
     payload: &[u8],
 ) -> Result<CapsuleResult, CallError> {
-    let instance = component.instantiate_async(&mut store).await.map_err(|error| {
-        // Nothing of the guest has run unless a start function did, and that fails as any guest code does.
-        if error.is::<Trap>()
-            || error.is::<I32Exit>()
-            || error.is::<TimeUp>()
-            || store.data().memory.refused().is_some()
-        {
-            failure(&error, store.data())
-        } else {
-            CallError::Host(describe(&error))
-        }
-    })?;
+    let instance = instantiate(&mut store, component).await?;
     let entry = entry
         .load(&mut store, &instance)
         .map_err(|error| CallError::NoEntryPoint(describe(&error)))?;
@@ -40,6 +30,34 @@ pub(super) async fn run(
         }),
         Err(error) => Err(failure(&error, store.data())),
     }
+}
+
+/// Instantiates and calls `run`, which returns when the guest has nothing more to do. Dropping it at any point drops the
+/// instance.
+pub(super) async fn run_in_background(mut store: Store<State>, code: &Code) -> Result<(), CallError> {
+    let instance = instantiate(&mut store, &code.component).await?;
+    let missing = || CallError::NoEntryPoint("there is no `run`".into());
+    let run = code.run.ok_or_else(missing)?;
+    let run = instance
+        .get_typed_func::<(), ()>(&mut store, run)
+        .map_err(|error| CallError::NoEntryPoint(describe(&error)))?;
+    let result = run.call_async(&mut store, ()).await;
+    result.map_err(|error| failure(&error, store.data()))
+}
+
+async fn instantiate(store: &mut Store<State>, component: &InstancePre<State>) -> Result<Instance, CallError> {
+    component.instantiate_async(&mut *store).await.map_err(|error| {
+        // Nothing of the guest has run unless a start function did, and that fails as any guest code does.
+        if error.is::<Trap>()
+            || error.is::<I32Exit>()
+            || error.is::<TimeUp>()
+            || store.data().memory.refused().is_some()
+        {
+            failure(&error, store.data())
+        } else {
+            CallError::Host(describe(&error))
+        }
+    })
 }
 
 /// What made guest code fail. An engine's error says where it surfaced; the state knows what led to it.

@@ -1,26 +1,31 @@
-//! A loaded capsule: calls, and their end.
+//! A loaded capsule: calls, new code, and the end.
 //!
 //! A call runs as a task of its own, so that a panic of ours stays in it and so that unloading can wait for it no matter
 //! whether the caller still polls.
+//!
+//! What goes on without a caller (interceptors, `run`) holds what was loaded and not the [`Capsule`], whose last drop
+//! ends it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use wasmtime::component::InstancePre;
 
-use super::bindings::EntryIndices;
+use super::background::{Background, Daemon};
 use super::builder::Runtime;
 use super::call;
-use super::error::CallError;
-use super::load::LoadOptions;
-use super::state::State;
+use super::error::{CallError, LoadError};
+use super::interceptor::{Deliveries, Interceptors, serve};
+use super::load::{Code, LoadOptions};
+use super::state::{Cause, State};
+use crate::bus::Subscriber;
 use crate::supervisor::Principal;
 
 /// How long a guest may go on after it was told that its capsule is being unloaded (A4).
-const NOTICE: Duration = Duration::from_secs(1);
+pub(super) const NOTICE: Duration = Duration::from_secs(1);
 
 /// What an action came to, in the capsule's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,49 +36,92 @@ pub struct CapsuleResult {
     pub data: Option<String>,
 }
 
-/// A loaded capsule. Cloning is cheap and shares it; dropping the last clone frees its code once no call is in flight,
-/// and ends nothing.
+/// A loaded capsule. Cloning is cheap and shares it. Dropping the last clone ends its `run` and its interceptors, and frees
+/// its code once no call is in flight; it ends no process and no call.
 #[derive(Clone)]
-pub struct Capsule(Arc<Loaded>);
+pub struct Capsule(Arc<Held>);
 
-struct Loaded {
-    runtime: Runtime,
-    options: LoadOptions,
-    component: InstancePre<State>,
-    /// Where the entry point is, or why there is none.
-    entry: Result<EntryIndices, String>,
-    calls: TaskTracker,
+/// What clones of a capsule share: what is loaded, and the end of what goes on by itself.
+struct Held(Arc<Loaded>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.services.cancel();
+    }
+}
+
+pub(super) struct Loaded {
+    pub(super) runtime: Runtime,
+    pub(super) options: LoadOptions,
+    code: RwLock<Arc<Code>>,
+    pub(super) calls: TaskTracker,
     /// Guests are told to end, and ended if they have not a little later.
-    notice: CancellationToken,
+    pub(super) notice: CancellationToken,
+    pub(super) interceptors: Interceptors,
+    pub(super) background: watch::Sender<Background>,
+    /// The one that runs now. Held while it is replaced, so that there never are two.
+    daemon: Mutex<Option<Daemon>>,
+    _background_place: Option<OwnedSemaphorePermit>,
+    /// Ends what goes on without a caller.
+    pub(super) services: CancellationToken,
+    pub(super) tasks: TaskTracker,
 }
 
 impl Capsule {
-    pub(super) fn new(
-        runtime: Runtime,
-        options: LoadOptions,
-        component: InstancePre<State>,
-        entry: Result<EntryIndices, String>,
-    ) -> Self {
-        Self(Arc::new(Loaded {
+    /// Begins to listen, and starts `run`.
+    pub(super) fn start(runtime: Runtime, options: LoadOptions, code: Code) -> Result<Self, LoadError> {
+        let shared = &*runtime.0;
+        let place = match &options.background {
+            None => None,
+            Some(_) if code.run.is_none() => return Err(LoadError::NoRun),
+            Some(_) => {
+                let place = Arc::clone(&shared.background).try_acquire_owned();
+                Some(place.map_err(|_| LoadError::TooManyInBackground(shared.max_background))?)
+            }
+        };
+        let subscriber = Subscriber::interceptor(options.capsule_id.clone(), options.grants.topics.reach);
+        let interceptors = Interceptors::listen(&shared.messaging, &subscriber, &options.interceptors)?;
+        let code = Arc::new(code);
+        let principal = options.background.clone();
+        let loaded = Arc::new(Loaded {
             runtime,
             options,
-            component,
-            entry,
+            code: RwLock::new(Arc::clone(&code)),
             calls: TaskTracker::new(),
             notice: CancellationToken::new(),
-        }))
+            interceptors,
+            background: watch::Sender::new(Background::NotDeclared),
+            daemon: Mutex::new(None),
+            _background_place: place,
+            services: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        if let (Some(principal), Ok(mut daemon)) = (principal, loaded.daemon.try_lock()) {
+            *daemon = Some(Daemon::start(&loaded, code, principal));
+        }
+        for number in 0..loaded.interceptors.len() {
+            let serving = serve(Arc::clone(&loaded), number);
+            let until_ended = loaded.services.clone().run_until_cancelled_owned(serving);
+            drop(loaded.tasks.spawn(until_ended));
+        }
+        Ok(Self(Arc::new(Held(loaded))))
+    }
+
+    fn loaded(&self) -> &Arc<Loaded> {
+        &self.0.0
     }
 
     /// The name that it was loaded under.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.0.options.capsule_id
+        &self.loaded().options.capsule_id
     }
 
-    /// How many calls are in flight, those that wait for their turn not among them.
+    /// How many calls are in flight, instances that messages started among them; those that wait for their turn and what
+    /// runs in the background not.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
-        self.0.calls.len()
+        self.loaded().calls.len()
     }
 
     /// Performs `action` in a fresh instance, on behalf of `principal`, and hands it `payload`. Waits first while as
@@ -85,18 +133,25 @@ impl Capsule {
     /// # Errors
     /// [`CallError`], which concerns this call only.
     pub async fn call(&self, principal: Principal, action: &str, payload: Vec<u8>) -> Result<CapsuleResult, CallError> {
-        let slot = Arc::clone(&self.0.runtime.0.slots).acquire_owned();
-        let slot = self
-            .0
+        let loaded = Arc::clone(self.loaded());
+        let slot = Arc::clone(&loaded.runtime.0.slots).acquire_owned();
+        let slot = loaded
             .notice
             .run_until_cancelled(slot)
             .await
             .ok_or(CallError::Cancelled)?;
         let slot = slot.map_err(|closed| CallError::Host(closed.to_string()))?;
-        let loaded = Arc::clone(&self.0);
+        let cause = Cause {
+            principal,
+            source: None,
+            depth: 0,
+            unload: loaded.notice.clone(),
+            on_ready: None,
+            regain: None,
+        };
         let action = action.to_owned();
-        let task = self.0.calls.spawn(async move {
-            let result = loaded.call(principal, &action, &payload).await;
+        let task = self.loaded().calls.spawn(async move {
+            let result = loaded.perform(cause, &action, &payload).await;
             drop(slot);
             result
         });
@@ -107,28 +162,122 @@ impl Capsule {
         }
     }
 
-    /// Ends all calls in flight, and refuses new ones with [`CallError::Cancelled`]. Guests that wait
-    /// in one of our calls are told `cancelled` at once, and those that still run a second later are ended. Returns when no call is in flight.
+    /// What became of the messages for its interceptors so far.
+    #[must_use]
+    pub fn deliveries(&self) -> Deliveries {
+        self.loaded().interceptors.deliveries()
+    }
+
+    /// Waits until no message waits for its interceptors and no instance runs for one. More may come at any time.
+    pub async fn interceptors_idle(&self) {
+        let ended = self.loaded().services.cancelled();
+        tokio::select! {
+            () = self.loaded().interceptors.idle() => {}
+            () = ended => {}
+        }
+    }
+
+    /// How its `run` fares now.
+    #[must_use]
+    pub fn background(&self) -> Background {
+        self.loaded().background.borrow().clone()
+    }
+
+    /// Waits until its `run` has called `signal-ready`. A capsule without one, and one whose `run` has returned, has
+    /// nothing to wait for.
     ///
-    /// Persistent processes stay, so that the capsule finds them when it is loaded again; they end with their timers or
-    /// with the registry. Dropping the future takes nothing back and stops nothing of this.
+    /// # Errors
+    /// What made it fail, or [`CallError::Cancelled`] once it was ended.
+    pub async fn ready(&self) -> Result<(), CallError> {
+        let mut background = self.loaded().background.subscribe();
+        let settled = background
+            .wait_for(|background| !matches!(background, Background::Starting))
+            .await;
+        match settled.as_deref() {
+            Ok(Background::Failed(error)) => Err(error.clone()),
+            Ok(Background::Ended) | Err(_) => Err(CallError::Cancelled),
+            Ok(Background::NotDeclared | Background::Starting | Background::Ready | Background::Returned) => Ok(()),
+        }
+    }
+
+    /// Takes other code for every later call and every later message. What was started stays: processes with their ids,
+    /// queued messages, and calls in flight, which finish on the code that they began on. A `run` is ended as by
+    /// [`Self::unload`], and that of the new code is started then.
+    ///
+    /// When it fails, nothing has changed.
+    ///
+    /// # Errors
+    /// As [`Runtime::load`], and [`LoadError::Unloaded`].
+    pub async fn reload(&self, component: &[u8]) -> Result<(), LoadError> {
+        let loaded = self.loaded();
+        let code = loaded.runtime.compile(component).await?;
+        if loaded.options.background.is_some() && code.run.is_none() {
+            return Err(LoadError::NoRun);
+        }
+        let code = Arc::new(code);
+        // A task of its own: dropping the future must not leave the capsule without its `run`.
+        let loaded = Arc::clone(loaded);
+        let swap = tokio::spawn(async move {
+            let mut daemon = loaded.daemon.lock().await;
+            if loaded.services.is_cancelled() {
+                return Err(LoadError::Unloaded);
+            }
+            *loaded.code.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&code);
+            let Some(principal) = loaded.options.background.clone() else {
+                return Ok(());
+            };
+            if let Some(old) = daemon.take() {
+                old.end().await;
+            }
+            if !loaded.services.is_cancelled() {
+                *daemon = Some(Daemon::start(&loaded, code, principal));
+            }
+            Ok(())
+        });
+        swap.await.map_err(|error| LoadError::Host(error.to_string()))?
+    }
+
+    /// Ends everything of it: calls in flight, its `run`, its interceptors, and every process that it started, on behalf of
+    /// whomever. New calls are [`CallError::Cancelled`]. Guests that wait in one of our calls are told `cancelled` at once,
+    /// and those that still run a second later are ended; then its processes end as when the registry shuts down. Returns
+    /// when nothing of it is left.
+    ///
+    /// Processes belong to the capsule's name: what another capsule of the same name has started ends too. To keep them,
+    /// [`Self::reload`] or drop the capsule. Dropping the future takes nothing back and stops nothing of this.
     pub async fn unload(&self) {
-        self.0.notice.cancel();
-        self.0.calls.close();
-        self.0.calls.wait().await;
+        let loaded = Arc::clone(self.loaded());
+        let ended = tokio::spawn(async move {
+            loaded.notice.cancel();
+            loaded.services.cancel();
+            // A reload in progress may be about to start a `run`; later ones see that they come too late.
+            drop(loaded.daemon.lock().await);
+            loaded.tasks.close();
+            loaded.tasks.wait().await;
+            loaded.calls.close();
+            loaded.calls.wait().await;
+            // Last: guests that were told to end start nothing more.
+            loaded.runtime.0.registry.end_capsule(&loaded.options.capsule_id).await;
+        });
+        if let Err(error) = ended.await {
+            tracing::error!(capsule = self.id(), %error, "unloading did not finish; this is a fault of the host");
+        }
     }
 }
 
 impl Loaded {
-    async fn call(&self, principal: Principal, action: &str, payload: &[u8]) -> Result<CapsuleResult, CallError> {
-        let entry = self
+    /// Runs one action, in the place that the caller holds.
+    pub(super) async fn perform(&self, cause: Cause, action: &str, payload: &[u8]) -> Result<CapsuleResult, CallError> {
+        if self.notice.is_cancelled() {
+            return Err(CallError::Cancelled);
+        }
+        let code = Arc::clone(&self.code.read().unwrap_or_else(PoisonError::into_inner));
+        let entry = code
             .entry
             .as_ref()
             .map_err(|reason| CallError::NoEntryPoint(reason.clone()))?;
         let runtime = &*self.runtime.0;
-        let _ticking = runtime.ticker.for_call();
-        let store = State::new(runtime, &self.options, principal, self.notice.clone()).into_store(runtime);
-        let run = call::run(store, &self.component, entry, action, payload);
+        let store = State::new(runtime, &self.options, cause).into_store(runtime);
+        let run = call::run(store, &code.component, entry, action, payload);
         let interrupt = async {
             self.notice.cancelled().await;
             tokio::time::sleep(NOTICE).await;
@@ -148,7 +297,7 @@ impl Loaded {
 impl fmt::Debug for Capsule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Capsule")
-            .field("options", &self.0.options)
+            .field("options", &self.loaded().options)
             .finish_non_exhaustive()
     }
 }

@@ -55,6 +55,18 @@ pub enum LoadError {
     /// It imports what is not served here, or in another shape.
     #[error("this component wants what the host does not serve: {0}")]
     Link(String),
+    /// It is declared to run in the background and has no `run`.
+    #[error("this component is declared to run in the background and does not export `run`")]
+    NoRun,
+    /// As many capsules run in the background as may.
+    #[error("{0} capsules run in the background already; unload one, or let there be more")]
+    TooManyInBackground(u32),
+    /// Its interceptors cannot listen.
+    #[error("its interceptors cannot listen: {0}")]
+    Messages(#[from] crate::bus::Error),
+    /// It was unloaded before it was reloaded.
+    #[error("the capsule was unloaded; load it again")]
+    Unloaded,
     /// Compiling was given up because the program is ending, or failed in a way that is our fault.
     #[error("compiling did not finish: {0}")]
     Host(String),

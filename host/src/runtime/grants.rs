@@ -1,7 +1,8 @@
 //! What a capsule loaded by the runtime may do.
 
+use crate::bus::{Pattern, Reach};
 use crate::supervisor::{Ask, Owner};
-use crate::wit::ProcessHooks;
+use crate::wit::{ProcessHooks, TopicAsk};
 
 /// The grants of one capsule. The default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,20 +14,52 @@ pub struct Grants {
     pub persistent: bool,
     /// Whether its processes may use the network. An unconfined process always can, whatever is said here.
     pub network: bool,
+    /// Which messages it may send and hear.
+    pub topics: Topics,
+}
+
+/// What a capsule may do on the [`bus`](crate::bus). The default is nothing; what happens to its own processes it hears
+/// without a grant here, as long as it was granted a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topics {
+    /// Where it may publish. No pattern is wide enough for the host's own topics, `astrid.process` and below.
+    pub publish: Vec<Pattern>,
+    /// Where it may publish on behalf of whomever it names. Interceptors, of other capsules too, then run on behalf of
+    /// those: grant it only to who authenticates them.
+    pub publish_as: Vec<Pattern>,
+    /// What it may subscribe to: these patterns, and every narrower one.
+    pub subscribe: Vec<Pattern>,
+    /// How far its granted subscriptions, and its interceptors, hear beyond what is meant for it.
+    pub reach: Reach,
 }
 
 impl Grants {
     /// The names under which `astrid:sys` tells the capsule what it was granted: `process`, then `process:cmd:…` for
-    /// each command, `process:persistent`, `process:network`. Nothing without a command, since nothing can be done then.
+    /// each command, `process:persistent`, `process:network`; none of these without a command, since nothing can be done
+    /// then. After them `ipc:publish:…`, `ipc:publish-as:…` and `ipc:subscribe:…` for each pattern.
     #[must_use]
     pub fn capabilities(&self) -> Vec<String> {
-        if self.commands.is_empty() {
-            return Vec::new();
+        let mut names = Vec::new();
+        if !self.commands.is_empty() {
+            names.push("process".to_owned());
+            names.extend(self.commands.iter().map(|command| format!("process:cmd:{command}")));
+            names.extend(self.persistent.then(|| "process:persistent".to_owned()));
+            names.extend(self.network.then(|| "process:network".to_owned()));
         }
-        let mut names = vec!["process".to_owned()];
-        names.extend(self.commands.iter().map(|command| format!("process:cmd:{command}")));
-        names.extend(self.persistent.then(|| "process:persistent".to_owned()));
-        names.extend(self.network.then(|| "process:network".to_owned()));
+        let topics = &self.topics;
+        names.extend(topics.publish.iter().map(|pattern| format!("ipc:publish:{pattern}")));
+        names.extend(
+            topics
+                .publish_as
+                .iter()
+                .map(|pattern| format!("ipc:publish-as:{pattern}")),
+        );
+        names.extend(
+            topics
+                .subscribe
+                .iter()
+                .map(|pattern| format!("ipc:subscribe:{pattern}")),
+        );
         names
     }
 }
@@ -39,11 +72,25 @@ impl ProcessHooks for Grants {
             Ask::Persistent => self.persistent,
         }
     }
+
+    fn authorize_topic(&mut self, _owner: &Owner, ask: TopicAsk<'_>) -> bool {
+        let topics = &self.topics;
+        match ask {
+            TopicAsk::Publish(topic) => topics.publish.iter().any(|granted| granted.matches(topic)),
+            TopicAsk::PublishAs(topic, _) => topics.publish_as.iter().any(|granted| granted.matches(topic)),
+            TopicAsk::Subscribe(pattern) => topics.subscribe.iter().any(|granted| granted.covers(pattern)),
+        }
+    }
+
+    fn reach(&mut self, _owner: &Owner, _pattern: &Pattern) -> Reach {
+        self.topics.reach
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::Topic;
     use crate::supervisor::{CommandView, Principal};
 
     fn allows(grants: &Grants, ask: Ask<'_>) -> bool {
@@ -104,5 +151,41 @@ mod tests {
             grants.capabilities(),
             ["process", "process:cmd:a", "process:persistent", "process:network"]
         );
+    }
+
+    #[test]
+    fn e3_a_topic_is_granted_by_a_pattern_that_covers_it() {
+        let owner = Owner {
+            principal: Principal::Named("p".into()),
+            capsule: "c".into(),
+        };
+        let pattern = |text: &str| Pattern::parse(text).unwrap();
+        let topic = Topic::parse("notes.v1.saved").unwrap();
+        let mut grants = Grants::default();
+        let asks = |grants: &mut Grants| {
+            [
+                TopicAsk::Publish(&topic),
+                TopicAsk::PublishAs(&topic, "q"),
+                TopicAsk::Subscribe(&pattern("notes.v1.*")),
+                TopicAsk::Subscribe(&pattern("notes.*")),
+            ]
+            .map(|ask| grants.authorize_topic(&owner, ask))
+        };
+        assert_eq!(asks(&mut grants), [false; 4]);
+        grants.topics.publish.push(pattern("notes.v1.*"));
+        assert_eq!(asks(&mut grants), [true, false, false, false]);
+        grants.topics.publish_as.push(pattern("notes.v1.saved"));
+        assert_eq!(asks(&mut grants), [true, true, false, false]);
+        grants.topics.subscribe.push(pattern("notes.v1.*"));
+        assert_eq!(asks(&mut grants), [true, true, true, false]);
+        assert_eq!(
+            grants.capabilities(),
+            [
+                "ipc:publish:notes.v1.*",
+                "ipc:publish-as:notes.v1.saved",
+                "ipc:subscribe:notes.v1.*"
+            ]
+        );
+        assert_eq!(grants.reach(&owner, &pattern("notes.v1.*")), Reach::Own);
     }
 }

@@ -1,4 +1,5 @@
-//! A guest's computing time, as plain data: it runs while guest code does and stands still in host calls.
+//! A guest's computing time, as plain data: it runs while guest code does and stands still in host calls, or runs back
+//! then.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,10 @@ pub(super) struct Meter {
     used: Duration,
     /// Since when guest code runs; none while the host does.
     since: Option<Instant>,
+    /// Since when the host has control, where that gives time back.
+    waiting: Option<Instant>,
+    /// How much waiting gives back as much computing; none for a call, which has its time once.
+    regain: Option<u32>,
 }
 
 impl Meter {
@@ -17,11 +22,24 @@ impl Meter {
             limit,
             used: Duration::ZERO,
             since: None,
+            waiting: None,
+            regain: None,
         }
     }
 
+    /// The same for a guest that is to go on for ever: time spent in host calls gives back a part of itself.
+    pub(super) const fn regaining(limit: Duration, part: u32) -> Self {
+        let mut meter = Self::new(limit);
+        meter.regain = Some(part);
+        meter
+    }
+
     /// Guest code begins or goes on.
-    pub(super) const fn run(&mut self, now: Instant) {
+    pub(super) fn run(&mut self, now: Instant) {
+        if let (Some(waiting), Some(part)) = (self.waiting.take(), self.regain) {
+            let waited = now.saturating_duration_since(waiting);
+            self.used = self.used.saturating_sub(waited.checked_div(part).unwrap_or(waited));
+        }
         self.since = Some(now);
     }
 
@@ -30,6 +48,7 @@ impl Meter {
     pub(super) fn pause(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {
             self.used += now.saturating_duration_since(since);
+            self.waiting = Some(now);
         }
     }
 
@@ -80,5 +99,25 @@ mod tests {
         meter.pause(start + SECOND);
         meter.pause(start + 5 * SECOND);
         assert_eq!(meter.exceeded(start + 5 * SECOND), None);
+    }
+
+    #[test]
+    fn waiting_gives_time_back_where_it_should() {
+        let start = Instant::now();
+        let mut meter = Meter::regaining(2 * SECOND, 4);
+        let mut now = start;
+        // A fifth of the time, for ever.
+        for _ in 0..1000 {
+            meter.run(now);
+            now += SECOND;
+            assert_eq!(meter.exceeded(now), None);
+            meter.pause(now);
+            now += 4 * SECOND;
+        }
+        // Waiting saves nothing up.
+        now += 1_000_000 * SECOND;
+        meter.run(now);
+        assert_eq!(meter.exceeded(now + 2 * SECOND), None);
+        assert!(meter.exceeded(now + 3 * SECOND).is_some());
     }
 }

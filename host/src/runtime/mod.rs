@@ -14,7 +14,6 @@
 //! Everything here must be called within a tokio runtime.
 //!
 //! ```no_run
-//! use std::collections::BTreeMap;
 //! use std::sync::Arc;
 //!
 //! use capsule_host::runtime::{Grants, LoadOptions, Runtime};
@@ -27,10 +26,8 @@
 //! let runtime = Runtime::builder(registry.clone()).build()?;
 //!
 //! let options = LoadOptions {
-//!     capsule_id: "dev-server".into(),
-//!     workspace: Workspace::open(".")?,
-//!     grants: Grants { commands: vec!["python3".into()], persistent: true, network: true },
-//!     config: BTreeMap::new(),
+//!     grants: Grants { commands: vec!["python3".into()], persistent: true, ..Grants::default() },
+//!     ..LoadOptions::new("dev-server", Workspace::open(".")?)
 //! };
 //! let capsule = runtime.load(options, &std::fs::read("dev-server.wasm")?).await?;
 //! let started = capsule.call(Principal::Named("alice".into()), "start", Vec::new()).await?;
@@ -42,12 +39,14 @@
 //! # }
 //! ```
 
+mod background;
 mod bindings;
 mod builder;
 mod call;
 mod capsule;
 mod error;
 mod grants;
+mod interceptor;
 mod load;
 mod memory;
 mod meter;
@@ -55,8 +54,10 @@ mod output;
 mod state;
 mod ticker;
 
+pub use self::background::Background;
 pub use self::builder::{Runtime, RuntimeBuilder};
 pub use self::capsule::{Capsule, CapsuleResult};
 pub use self::error::{BuildError, CallError, LoadError};
-pub use self::grants::Grants;
+pub use self::grants::{Grants, Topics};
+pub use self::interceptor::{Deliveries, Interceptor};
 pub use self::load::LoadOptions;

@@ -14,6 +14,7 @@ use super::load::LoadOptions;
 use super::memory::Memory;
 use super::meter::Meter;
 use super::output::{Output, Stream};
+use super::ticker::Ticking;
 use crate::supervisor::{Owner, Principal};
 use crate::wit::{ProcessCtx, ProcessCtxView, ProcessView};
 
@@ -25,7 +26,24 @@ pub(super) struct State {
     grants: Grants,
     pub(super) memory: Memory,
     meter: Meter,
+    ticking: Ticking,
     pub(super) stderr: Output,
+}
+
+/// What an instance is started for.
+pub(super) struct Cause {
+    /// On whose behalf.
+    pub(super) principal: Principal,
+    /// Who caused it, where it was not the embedder.
+    pub(super) source: Option<String>,
+    /// How many messages led to it.
+    pub(super) depth: u8,
+    /// Ends its waits.
+    pub(super) unload: CancellationToken,
+    /// Called when the guest says that it is ready.
+    pub(super) on_ready: Option<Box<dyn FnOnce() + Send + Sync>>,
+    /// Of how much waiting it regains as much computing time; none for what is to end.
+    pub(super) regain: Option<u32>,
 }
 
 /// The guest's time is used up.
@@ -34,21 +52,34 @@ pub(super) struct State {
 pub(super) struct TimeUp(pub(super) std::time::Duration);
 
 impl State {
-    pub(super) fn new(
-        runtime: &Shared,
-        options: &LoadOptions,
-        principal: Principal,
-        unload: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(runtime: &Shared, options: &LoadOptions, cause: Cause) -> Self {
+        let Cause {
+            principal,
+            source,
+            depth,
+            unload,
+            on_ready,
+            regain,
+        } = cause;
         let owner = Owner {
             principal,
             capsule: options.capsule_id.clone(),
         };
-        let process = ProcessCtx::builder(&runtime.registry, owner, options.workspace.clone())
+        let bindings = options.interceptors.iter();
+        let mut process = ProcessCtx::builder(&runtime.registry, owner, options.workspace.clone())
             .unload(unload)
             .capabilities(options.grants.capabilities())
             .config(options.config.clone())
-            .build();
+            .bus(runtime.messaging.clone())
+            .depth(depth)
+            .interceptors(bindings.map(|interceptor| (interceptor.topic.clone(), interceptor.action.clone())));
+        if let Some(source) = source {
+            process = process.source_id(source);
+        }
+        if let Some(tell) = on_ready {
+            process = process.on_ready(tell);
+        }
+        let process = process.build();
         let capsule: Arc<str> = options.capsule_id.as_str().into();
         let stderr = Output::new(Arc::clone(&capsule), Stream::Stderr);
         let wasi = WasiCtx::builder()
@@ -72,7 +103,8 @@ impl State {
             process,
             grants: options.grants.clone(),
             memory: Memory::new(guest_memory),
-            meter: Meter::new(guest_time),
+            meter: regain.map_or_else(|| Meter::new(guest_time), |part| Meter::regaining(guest_time, part)),
+            ticking: runtime.ticker.for_instance(),
             stderr,
         }
     }
@@ -84,10 +116,16 @@ impl State {
         store.set_hostcall_fuel(runtime.limits.hostcall_memory);
         store.set_max_component_handles(runtime.limits.max_resources);
         store.call_hook(|mut store, hook| {
-            let meter = &mut store.data_mut().meter;
+            let Self { meter, ticking, .. } = store.data_mut();
             match hook {
-                CallHook::CallingWasm | CallHook::ReturningFromHost => meter.run(Instant::now()),
-                CallHook::CallingHost | CallHook::ReturningFromWasm => meter.pause(Instant::now()),
+                CallHook::CallingWasm | CallHook::ReturningFromHost => {
+                    meter.run(Instant::now());
+                    ticking.run();
+                }
+                CallHook::CallingHost | CallHook::ReturningFromWasm => {
+                    meter.pause(Instant::now());
+                    ticking.pause();
+                }
             }
             Ok(())
         });

@@ -1,9 +1,14 @@
 //! Advances the engine's epoch, at which running guests are looked at.
 //!
 //! A thread and not a task: on a runtime with one thread a spinning guest would keep the task that is to stop it from
-//! running. It ticks only while calls are in flight, and ends with the runtime.
+//! running. It ticks only while guest code runs, so that guests which wait cost nothing, and ends with the runtime.
+//!
+//! A guest's code begins and ends with every host call, so saying so must be cheap: a number is changed, and the lock is
+//! taken only if the thread had gone to sleep. It says that it does before it looks at the number a last time, and who
+//! changes the number looks for that afterwards, so one of the two sees the other.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,19 +27,20 @@ pub(super) struct Ticker {
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<Wanted>,
+    /// How many instances run guest code.
+    running: AtomicUsize,
+    /// The thread sleeps, or is about to.
+    asleep: AtomicBool,
+    end: Mutex<bool>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Wanted {
-    calls: usize,
-    end: bool,
-}
-
-/// Keeps the ticker ticking until dropped.
+/// Has the ticker tick while one instance runs guest code. Dropping it is the end of that.
 #[derive(Debug)]
-pub(super) struct Ticking(Arc<Shared>);
+pub(super) struct Ticking {
+    shared: Arc<Shared>,
+    running: bool,
+}
 
 impl Ticker {
     pub(super) fn start(engine: Engine) -> io::Result<Self> {
@@ -49,28 +55,53 @@ impl Ticker {
         })
     }
 
-    /// Ticks for one call.
-    pub(super) fn for_call(&self) -> Ticking {
-        self.shared.lock().calls += 1;
-        self.shared.changed.notify_one();
-        Ticking(Arc::clone(&self.shared))
+    /// For an instance that does not run yet.
+    pub(super) fn for_instance(&self) -> Ticking {
+        Ticking {
+            shared: Arc::clone(&self.shared),
+            running: false,
+        }
+    }
+}
+
+impl Ticking {
+    /// Guest code begins or goes on. Saying it twice changes nothing.
+    pub(super) fn run(&mut self) {
+        if std::mem::replace(&mut self.running, true) {
+            return;
+        }
+        let shared = &*self.shared;
+        shared.running.fetch_add(1, Ordering::SeqCst);
+        if shared.asleep.load(Ordering::SeqCst) {
+            drop(shared.lock());
+            shared.changed.notify_one();
+        }
+    }
+
+    /// The host has control. Saying it twice changes nothing.
+    pub(super) fn pause(&mut self) {
+        if std::mem::replace(&mut self.running, false) {
+            self.shared.running.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Wanted> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tick(&self, engine: &Engine) {
-        let mut wanted = self.lock();
-        while !wanted.end {
-            if wanted.calls == 0 {
-                wanted = self.changed.wait(wanted).unwrap_or_else(PoisonError::into_inner);
+        let mut end = self.lock();
+        while !*end {
+            self.asleep.store(true, Ordering::SeqCst);
+            if self.running.load(Ordering::SeqCst) == 0 {
+                end = self.changed.wait(end).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let waited = self.changed.wait_timeout_while(wanted, TICK, |wanted| !wanted.end);
-            wanted = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.asleep.store(false, Ordering::SeqCst);
+            let waited = self.changed.wait_timeout_while(end, TICK, |end| !*end);
+            end = waited.unwrap_or_else(PoisonError::into_inner).0;
             engine.increment_epoch();
         }
     }
@@ -78,13 +109,13 @@ impl Shared {
 
 impl Drop for Ticking {
     fn drop(&mut self) {
-        self.0.lock().calls -= 1;
+        self.pause();
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.lock().end = true;
+        *self.shared.lock() = true;
         self.shared.changed.notify_one();
         if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
             drop(panic);

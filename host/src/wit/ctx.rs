@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 
+use crate::bus::{Messaging, Pattern, Reach, Topic};
 use crate::sandbox::Workspace;
 use crate::supervisor::{Ask, Gate, Owner, Registry, Scope};
 
@@ -22,6 +23,10 @@ pub struct ProcessCtx {
     pub(super) source_id: String,
     pub(super) called_at: SystemTime,
     pub(super) ready: bool,
+    pub(super) on_ready: Option<Box<dyn FnOnce() + Send + Sync>>,
+    pub(super) bus: Option<Messaging>,
+    pub(super) depth: u8,
+    pub(super) interceptors: Vec<(Pattern, String)>,
 }
 
 impl ProcessCtx {
@@ -63,7 +68,8 @@ impl ProcessCtxBuilder {
     /// - nothing unloads it,
     /// - it claims no capabilities,
     /// - its configuration is empty,
-    /// - what caused the call is `"host"`,
+    /// - there is no bus, so `astrid:ipc` answers `unknown("no-bus: …")`,
+    /// - what caused the call is `"host"`, and no message,
     /// - the call was made now.
     ///
     /// What it may do is not said here but by the [`ProcessHooks`] of the view.
@@ -78,6 +84,10 @@ impl ProcessCtxBuilder {
             source_id: "host".into(),
             called_at: SystemTime::now(),
             ready: false,
+            on_ready: None,
+            bus: None,
+            depth: 0,
+            interceptors: Vec::new(),
         })
     }
 
@@ -112,6 +122,35 @@ impl ProcessCtxBuilder {
         self
     }
 
+    /// What `astrid:ipc` works on.
+    #[must_use]
+    pub fn bus(mut self, bus: Messaging) -> Self {
+        self.0.bus = Some(bus);
+        self
+    }
+
+    /// How many messages led to this call, each by starting an interceptor that published the next. What is published
+    /// in it counts as led to by as many; see [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max).
+    #[must_use]
+    pub const fn depth(mut self, depth: u8) -> Self {
+        self.0.depth = depth;
+        self
+    }
+
+    /// What `get-interceptor-bindings` answers: the pattern and the action of each, numbered from 1.
+    #[must_use]
+    pub fn interceptors(mut self, bindings: impl IntoIterator<Item = (Pattern, String)>) -> Self {
+        self.0.interceptors = bindings.into_iter().collect();
+        self
+    }
+
+    /// Called once, when the guest first calls `signal-ready`. Must not block.
+    #[must_use]
+    pub fn on_ready(mut self, tell: impl FnOnce() + Send + Sync + 'static) -> Self {
+        self.0.on_ready = Some(Box::new(tell));
+        self
+    }
+
     /// When the call was made, for `get-caller`.
     #[must_use]
     pub const fn called_at(mut self, time: SystemTime) -> Self {
@@ -132,6 +171,18 @@ impl fmt::Debug for ProcessCtxBuilder {
     }
 }
 
+/// What a capsule wants to do with a topic.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum TopicAsk<'a> {
+    /// Publish there, on behalf of its own principal.
+    Publish(&'a Topic),
+    /// Publish there on behalf of this principal, which it claims.
+    PublishAs(&'a Topic, &'a str),
+    /// Hear what is published on topics that match.
+    Subscribe(&'a Pattern),
+}
+
 /// The embedder's say in what a capsule may do. Every method has a default, and the defaults refuse.
 pub trait ProcessHooks: Send {
     /// Whether `owner` may do what is asked. Called during a spawn, in the order of contract S4, and again for every
@@ -140,6 +191,23 @@ pub trait ProcessHooks: Send {
     /// The default refuses, which the guest sees as `capability-denied`.
     fn authorize(&mut self, _owner: &Owner, _ask: Ask<'_>) -> bool {
         false
+    }
+
+    /// Whether `owner` may do this with a topic. Never asked about publishing below `astrid.process`, which nobody may.
+    /// Subscribing to nothing but lifecycle topics is also allowed where [`Ask::Process`] is, and then tells of the owner's
+    /// own processes only: they are what it may ask `status` about, and it chose to watch them. Must not block.
+    ///
+    /// The default refuses, which the guest sees as `capability-denied`.
+    fn authorize_topic(&mut self, _owner: &Owner, _ask: TopicAsk<'_>) -> bool {
+        false
+    }
+
+    /// How far a subscription of `owner` that [`Self::authorize_topic`] allowed hears beyond what is meant for the owner.
+    /// Must not block.
+    ///
+    /// The default is not at all.
+    fn reach(&mut self, _owner: &Owner, _pattern: &Pattern) -> Reach {
+        Reach::Own
     }
 
     /// Whether the capsule named `capsule` holds `capability`; `None` when this embedder keeps no such knowledge. Asked

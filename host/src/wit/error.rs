@@ -1,13 +1,13 @@
 //! What the adapter's calls fail with, one small enum an interface.
 //!
 //! Each is turned into the `error-code` of its interface by one exhaustive match, so a new reason must pick its answer:
-//! for `astrid:process` in `versions`, for the other two at the end of this file. A `Trap` ends the guest; it is kept
+//! for `astrid:process` in `versions`, for the others at the end of this file. A `Trap` ends the guest; it is kept
 //! for misuse of handles, for which the interfaces have no answer.
 
 use wasmtime::component::ResourceTableError;
 
-use super::bindings::astrid::{io::poll, sys::host as sys};
-use crate::supervisor;
+use super::bindings::astrid::{io::poll, ipc::host as ipc, sys::host as sys};
+use crate::{bus, supervisor};
 
 /// Why a call of `astrid:process` failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,26 @@ pub enum PollError {
     /// The capsule is being unloaded.
     #[error("the capsule is being unloaded")]
     Cancelled,
+    /// The guest is ended.
+    #[error("the guest is ended: {0}")]
+    Trap(wasmtime::Error),
+}
+
+/// Why a call of `astrid:ipc` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum IpcError {
+    /// The embedder did not grant it.
+    #[error("capability-denied: not granted by the embedder")]
+    Denied,
+    /// The guest is told so.
+    #[error(transparent)]
+    Answer(#[from] bus::Error),
+    /// The capsule is being unloaded.
+    #[error("cancelled: the capsule is being unloaded")]
+    Cancelled,
+    /// This host has no bus.
+    #[error("no-bus: this host carries no messages")]
+    NoBus,
     /// The guest is ended.
     #[error("the guest is ended: {0}")]
     Trap(wasmtime::Error),
@@ -66,6 +86,44 @@ impl From<ResourceTableError> for ProcessError {
                 Self::Trap(error.into())
             }
         }
+    }
+}
+
+impl From<bus::BadTopic> for IpcError {
+    fn from(bad: bus::BadTopic) -> Self {
+        Self::Answer(bad.into())
+    }
+}
+
+impl From<ResourceTableError> for IpcError {
+    /// A full table is a matter of how much the guest holds; anything else is a handle that it made up.
+    fn from(error: ResourceTableError) -> Self {
+        match error {
+            ResourceTableError::Full => Self::Answer(bus::Error::Quota),
+            ResourceTableError::NotPresent | ResourceTableError::WrongType | ResourceTableError::HasChildren => {
+                Self::Trap(error.into())
+            }
+        }
+    }
+}
+
+impl IpcError {
+    /// The answer of the interface, or a trap. It has no case for an unloading, so that is told as `unknown`.
+    pub(super) fn into_code(self) -> wasmtime::Result<ipc::ErrorCode> {
+        use bus::Error as E;
+        Ok(match self {
+            Self::Denied | Self::Answer(E::Reserved) => ipc::ErrorCode::CapabilityDenied,
+            Self::Answer(E::InvalidInput(_)) => ipc::ErrorCode::InvalidInput,
+            Self::Answer(E::Closed) => ipc::ErrorCode::Closed,
+            Self::Answer(E::RateLimited) => ipc::ErrorCode::RateLimited,
+            Self::Answer(E::Backpressure) => ipc::ErrorCode::Backpressure,
+            Self::Answer(E::Quota) => ipc::ErrorCode::Quota,
+            Self::Answer(E::Timeout) => ipc::ErrorCode::Timeout,
+            Self::Answer(E::TooDeep(_) | E::Host(_)) | Self::Cancelled | Self::NoBus => {
+                ipc::ErrorCode::Unknown(self.to_string())
+            }
+            Self::Trap(trap) => return Err(trap),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The adapter between components and the [`supervisor`](crate::supervisor): look up, convert, call, convert back.
 //!
 //! Shaped like wasmtime's own host crates. The store's data holds a [`ProcessCtx`] and implements [`ProcessView`];
-//! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io` and `astrid:sys` from it. What a call
+//! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io`, `astrid:ipc` and `astrid:sys` from it. What a call
 //! may do is the embedder's say, through [`ProcessHooks`]; by default nothing.
 //!
 //! What shapes the code here:
@@ -14,6 +14,7 @@ pub mod bindings;
 mod ctx;
 mod error;
 mod io;
+mod ipc;
 mod process;
 mod sys;
 mod versions;
@@ -21,8 +22,8 @@ mod versions;
 use wasmtime::component::{HasData, Linker};
 
 use self::bindings::astrid;
-pub use self::ctx::{ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessHooks, ProcessView};
-pub use self::error::{PollError, ProcessError, SysError};
+pub use self::ctx::{ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessHooks, ProcessView, TopicAsk};
+pub use self::error::{IpcError, PollError, ProcessError, SysError};
 pub use self::io::IoError;
 pub use self::process::ProcessHandle;
 
@@ -34,7 +35,8 @@ impl HasData for AstridProcess {
     type Data<'a> = ProcessCtxView<'a>;
 }
 
-/// Adds everything that this crate serves: both versions of `astrid:process`, `astrid:io` and `astrid:sys`.
+/// Adds everything that this crate serves: both versions of `astrid:process`, `astrid:io`, `astrid:ipc` and
+/// `astrid:sys`.
 ///
 /// WASI is not among it; a component built for `wasm32-wasip2` also wants `wasmtime_wasi::p2::add_to_linker_async`.
 ///
@@ -43,6 +45,7 @@ impl HasData for AstridProcess {
 pub fn add_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     add_only_process_to_linker_async(linker)?;
     add_only_poll_to_linker_async(linker)?;
+    add_only_ipc_to_linker_async(linker)?;
     add_only_sys_to_linker_async(linker)
 }
 
@@ -64,6 +67,15 @@ pub fn add_only_process_to_linker_async<T: ProcessView + 'static>(linker: &mut L
 pub fn add_only_poll_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     astrid::io::error::add_to_linker::<_, AstridProcess>(linker, T::process)?;
     astrid::io::poll::add_to_linker::<_, AstridProcess>(linker, T::process)
+}
+
+/// Adds `astrid:ipc/host`, and nothing else. It works on the [`Messaging`](crate::bus::Messaging) that the context was
+/// given.
+///
+/// # Errors
+/// When the linker already has it.
+pub fn add_only_ipc_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::ipc::host::add_to_linker::<_, AstridProcess>(linker, T::process)
 }
 
 /// Adds `astrid:sys/host`, and nothing else.

@@ -69,6 +69,9 @@ impl Host for ProcessCtxView<'_> {
 
     fn signal_ready(&mut self) -> wasmtime::Result<()> {
         self.ctx.ready = true;
+        if let Some(tell) = self.ctx.on_ready.take() {
+            tell();
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 /// A component with the entry point. `imports` is component-level text that may define instances; `with` hands core
 /// instances to the module, `core_imports` is where the module takes them; `body` is the code of the entry point, with
 /// `$action $action_len $payload $payload_len` as parameters, and must leave the address of a result on the stack.
-fn component(imports: &str, with: &str, core_imports: &str, body: &str) -> Vec<u8> {
+pub(crate) fn component(imports: &str, with: &str, core_imports: &str, body: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
   (import "astrid:guest/lifecycle@1.0.0" (instance $lifecycle
@@ -57,7 +57,7 @@ fn component(imports: &str, with: &str, core_imports: &str, body: &str) -> Vec<u
     encode(&text)
 }
 
-fn encode(text: &str) -> Vec<u8> {
+pub(crate) fn encode(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
 mod guests;
+mod messages;
+mod talkers;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,12 +33,7 @@ fn builder() -> RuntimeBuilder {
 }
 
 fn options(workspace: &TempDir) -> LoadOptions {
-    LoadOptions {
-        capsule_id: "guest".into(),
-        workspace: Workspace::open(workspace.path()).unwrap(),
-        grants: Grants::default(),
-        config: BTreeMap::new(),
-    }
+    LoadOptions::new("guest", Workspace::open(workspace.path()).unwrap())
 }
 
 async fn load(builder: RuntimeBuilder, component: &[u8]) -> Capsule {
@@ -187,10 +183,18 @@ async fn a_bad_guest_hurts_no_process() {
     for (component, kind) in bad {
         let capsule = runtime.load(options(&workspace), &component).await.unwrap();
         assert_eq!(call(&capsule, b"").await.unwrap_err().kind(), kind);
-        capsule.unload().await;
     }
     let waited = scope.wait(id.expose(), Duration::ZERO).await;
     assert_eq!(waited, Err(supervisor::Error::WaitTimeout), "it still runs");
+
+    // New code in place of the old keeps it, an unloading does not.
+    let capsule = runtime.load(options(&workspace), &guests::echo()).await.unwrap();
+    capsule.reload(&guests::counter()).await.unwrap();
+    assert_eq!(call(&capsule, b"").await.unwrap(), answer("1"));
+    let waited = scope.wait(id.expose(), Duration::ZERO).await;
+    assert_eq!(waited, Err(supervisor::Error::WaitTimeout), "it still runs");
+    capsule.unload().await;
+    assert_eq!(scope.status(id.expose()).unwrap_err(), supervisor::Error::NoSuchProcess);
     registry.shutdown().await;
 }
 
@@ -307,7 +311,7 @@ async fn a_guest_is_told_what_it_was_granted() {
         let grants = Grants {
             commands,
             persistent: true,
-            network: false,
+            ..Grants::default()
         };
         let options = LoadOptions {
             grants,

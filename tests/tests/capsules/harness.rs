@@ -1,6 +1,5 @@
 //! A host with one workspace, and calls of capsules as JSON in, JSON out.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,14 +50,13 @@ impl Host {
     /// Loads a component with every command that the tests use, and persistent processes.
     pub(crate) async fn load(&self, capsule_id: &str, component: &[u8]) -> Capsule {
         let options = LoadOptions {
-            capsule_id: capsule_id.into(),
-            workspace: Workspace::open(self.workspace.path()).unwrap(),
             grants: Grants {
                 commands: ["sh", "cat", "env", "python3"].map(String::from).into(),
                 persistent: true,
                 network: true,
+                ..Grants::default()
             },
-            config: BTreeMap::new(),
+            ..LoadOptions::new(capsule_id, Workspace::open(self.workspace.path()).unwrap())
         };
         self.runtime.load(options, component).await.unwrap()
     }

@@ -1,0 +1,205 @@
+//! Messages that start an instance: a capsule with no instance alive still learns of what it asked to be told (E3).
+//!
+//! Each interceptor has a queue on the bus, in which equal messages that wait are merged, and a task that starts an instance
+//! for one message after the other. What bounds a loop of interceptors that cause each other's messages:
+//! - a message says how many led to it, and publishing is refused beyond
+//!   [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max);
+//! - few instances of a capsule run at once for messages ([`AT_ONCE`]), those of all capsules take half of the places of
+//!   calls at most, and places are given in the order in which they were asked for; so a loop through processes, whose
+//!   events no message leads to, goes no faster than its instances do, and keeps no call from its turn;
+//! - publishing has a rate for each owner, and a queue its bounds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::capsule::Loaded;
+use super::error::CallError;
+use super::state::Cause;
+use crate::bus::{Error, Message, Messaging, Pattern, Subscriber, Subscription};
+
+/// How many instances of one capsule run at once for messages.
+const AT_ONCE: usize = 4;
+
+/// An action that is called for every message whose topic matches, each in a fresh instance, on behalf of the message's
+/// principal. The payload is the message's.
+///
+/// It hears what happens to its own capsule's processes and messages of any principal, and beyond that what
+/// [`Topics::reach`](super::Topics) says. Messages equal to one that waits are merged with it. What the action answers goes
+/// nowhere; a failure is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interceptor {
+    /// Which messages.
+    pub topic: Pattern,
+    /// Which action.
+    pub action: String,
+}
+
+/// What became of the messages for a capsule's interceptors. Each that matched is in one of these, or waits, or runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deliveries {
+    /// An instance was started for it and answered.
+    pub succeeded: u64,
+    /// An instance was started for it, or could not be, and failed.
+    pub failed: u64,
+    /// It was equal to one that waited.
+    pub merged: u64,
+    /// It did not fit into the queue.
+    pub dropped: u64,
+}
+
+/// The interceptors of one capsule.
+pub(super) struct Interceptors {
+    served: Vec<(Interceptor, Subscription)>,
+    at_once: Arc<Semaphore>,
+    running: watch::Sender<usize>,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Interceptors {
+    pub(super) fn listen(
+        messaging: &Messaging,
+        subscriber: &Subscriber,
+        interceptors: &[Interceptor],
+    ) -> Result<Self, Error> {
+        let listen = |interceptor: &Interceptor| {
+            let subscription = messaging.subscribe(subscriber.clone(), interceptor.topic.clone())?;
+            Ok((interceptor.clone(), subscription))
+        };
+        Ok(Self {
+            served: interceptors.iter().map(listen).collect::<Result<_, Error>>()?,
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            running: watch::Sender::new(0),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.served.len()
+    }
+
+    pub(super) fn deliveries(&self) -> Deliveries {
+        let mut sum = Deliveries {
+            succeeded: self.succeeded.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            ..Deliveries::default()
+        };
+        for (_, subscription) in &self.served {
+            let (dropped, merged) = subscription.counts();
+            sum.dropped += dropped;
+            sum.merged += merged;
+        }
+        sum
+    }
+
+    /// Waits until no message waits and no instance runs for one.
+    pub(super) async fn idle(&self) {
+        let mut running = self.running.subscribe();
+        loop {
+            running.mark_unchanged();
+            // In this order: a message is counted as running before it is taken out of its queue.
+            let none_waits = self.served.iter().all(|(_, subscription)| subscription.is_empty());
+            if none_waits && *running.borrow() == 0 {
+                return;
+            }
+            if running.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Interceptors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interceptors")
+            .field("len", &self.served.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts a message as running until it is dropped.
+struct Running(Arc<Loaded>);
+
+impl Running {
+    fn begin(loaded: &Arc<Loaded>) -> Self {
+        loaded.interceptors.running.send_modify(|running| *running += 1);
+        Self(Arc::clone(loaded))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.interceptors.running.send_modify(|running| *running -= 1);
+    }
+}
+
+/// Starts an instance for each message of one interceptor, for ever. Dropping it leaves those that were started.
+pub(super) async fn serve(loaded: Arc<Loaded>, number: usize) {
+    let Some((interceptor, subscription)) = loaded.interceptors.served.get(number) else {
+        return;
+    };
+    let readiness = subscription.readiness();
+    loop {
+        readiness.ready().await;
+        let runtime = &*loaded.runtime.0;
+        // Before the message is taken: until then an equal one is merged with it.
+        let Ok(at_once) = Arc::clone(&loaded.interceptors.at_once).acquire_owned().await else {
+            return;
+        };
+        let Ok(share) = Arc::clone(&runtime.for_interceptors).acquire_owned().await else {
+            return;
+        };
+        let Ok(slot) = Arc::clone(&runtime.slots).acquire_owned().await else {
+            return;
+        };
+        let running = Running::begin(&loaded);
+        let message = match subscription.pop() {
+            Ok(Some(message)) => message,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::error!(capsule = loaded.options.capsule_id, action = interceptor.action, %error,
+                    "an interceptor hears nothing more");
+                return;
+            }
+        };
+        let (capsule, action) = (Arc::clone(&loaded), interceptor.action.clone());
+        let places = (at_once, share, slot);
+        drop(loaded.calls.spawn(async move {
+            capsule.deliver(&action, &message).await;
+            drop(places);
+            drop(running);
+        }));
+    }
+}
+
+impl Loaded {
+    async fn deliver(&self, action: &str, message: &Message) {
+        let cause = Cause {
+            principal: message.principal.clone(),
+            source: Some(message.source.clone()),
+            depth: message.depth.saturating_add(1),
+            unload: self.notice.clone(),
+            on_ready: None,
+            regain: None,
+        };
+        // Nothing of the message is logged: its topic may be an id.
+        let capsule = self.options.capsule_id.as_str();
+        let counted = match self.perform(cause, action, message.payload.as_bytes()).await {
+            Ok(answer) => {
+                tracing::debug!(capsule, action, answer = answer.action, "an interceptor was called");
+                &self.interceptors.succeeded
+            }
+            Err(error) => {
+                if !matches!(error, CallError::Cancelled) {
+                    tracing::warn!(capsule, action, %error, "an interceptor failed");
+                }
+                &self.interceptors.failed
+            }
+        };
+        counted.fetch_add(1, Ordering::Relaxed);
+    }
+}
