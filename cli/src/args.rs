@@ -91,6 +91,11 @@ pub(crate) struct RunArgs {
     /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it; the target is added
     /// with rustup where it is missing. RUSTFLAGS is not passed on, as it is meant for programs of this machine: flags
     /// for the capsule go into CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS or the folder's `.cargo/config.toml`.
+    ///
+    /// What its author declares in `[package.metadata.capsule]` of the crate, or in a `Capsule.toml` beside the file, is
+    /// honoured: `interceptors` (messages that call an action), `background` (whether `run` is started, before the first
+    /// call), `publish` and `subscribe` (topics). Messages that wait when the last call has ended are delivered for two
+    /// seconds more.
     #[arg(value_name = "CAPSULE")]
     pub(crate) capsule: PathBuf,
 

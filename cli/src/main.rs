@@ -1,7 +1,7 @@
 //! The `capsule` command: runs capsules from a terminal or a script.
 //!
 //! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
-//! (from CAPSULE to a component), `run` (the calls), `report` (the lines on standard output), `interrupt` (signals),
+//! (from CAPSULE to a component), `manifest` (what its author declares), `run` (the calls), `report` (the lines on standard output), `interrupt` (signals),
 //! `doctor` (what this machine can enforce), `console` (standard error).
 
 mod args;
@@ -12,6 +12,7 @@ mod capsule_file;
 mod console;
 mod doctor;
 mod interrupt;
+mod manifest;
 mod report;
 mod run;
 mod user;

@@ -10,9 +10,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime};
+use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{Confined, LaunchError, Launcher, Policy, Unconfined, Workspace, WorkspaceError};
 use capsule_host::supervisor::{Limits, Principal, Registry, RegistryError};
 use thiserror::Error;
@@ -26,6 +26,7 @@ use crate::call::Call;
 use crate::capsule_file::{BadCapsule, Source, examine, read_component};
 use crate::console::{self, Spinner};
 use crate::interrupt::{Interrupt, Interrupts};
+use crate::manifest::{BadManifest, Manifest};
 use crate::report::{self, Outcome};
 use crate::user::login_name;
 
@@ -35,6 +36,9 @@ pub(crate) const SUCCEEDED: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// The command line cannot be carried out as it stands; nothing ran.
 pub(crate) const BAD_USAGE: u8 = 2;
+
+/// How long messages that wait for the capsule when the last call has ended are still delivered.
+const LAST_MESSAGES: Duration = Duration::from_secs(2);
 
 /// Runs the command and returns its exit code. What went wrong outside of a call is on standard error by then, and
 /// nothing that was started is left.
@@ -59,6 +63,8 @@ enum Failure {
     Workspace(#[from] WorkspaceError),
     #[error(transparent)]
     Capsule(BadCapsule),
+    #[error(transparent)]
+    Manifest(#[from] BadManifest),
     #[error("cannot receive signals: {0}")]
     Signals(io::Error),
     #[error(transparent)]
@@ -82,7 +88,7 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Workspace(_) | Self::Capsule(_) => BAD_USAGE,
+            Self::Workspace(_) | Self::Capsule(_) | Self::Manifest(_) => BAD_USAGE,
             Self::Confinement(_)
             | Self::Signals(_)
             | Self::Build(_)
@@ -106,6 +112,10 @@ impl Failure {
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let workspace = Workspace::open(&args.workspace)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
+    let manifest = match &source {
+        Source::Component { .. } => Manifest::beside(&args.capsule)?,
+        Source::Crate { folder } => Manifest::of_crate(folder)?,
+    };
     let launcher = launcher(&args, &workspace)?;
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let (name, component) = tokio::select! {
@@ -114,19 +124,25 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     };
 
     let registry = Registry::new(Handle::current(), launcher, Limits::default())?;
+    let principal = Principal::Named(args.principal.unwrap_or_else(login_name));
     let session = Session {
         registry: registry.clone(),
-        principal: Principal::Named(args.principal.unwrap_or_else(login_name)),
         options: LoadOptions {
-            capsule_id: args.capsule_id.unwrap_or(name),
-            workspace,
             grants: Grants {
                 commands: args.allow,
                 persistent: args.allow_persistent,
                 network: args.network,
+                topics: Topics {
+                    publish: manifest.publish.clone(),
+                    subscribe: manifest.subscribe.clone(),
+                    ..Topics::default()
+                },
             },
-            config: Default::default(),
+            interceptors: manifest.interceptors(),
+            background: manifest.background.then(|| principal.clone()),
+            ..LoadOptions::new(args.capsule_id.unwrap_or(name), workspace)
         },
+        principal,
         component,
         calls: args.calls,
         interrupts,
@@ -211,7 +227,16 @@ impl Session {
                 return Err(Failure::Interrupted(interrupt));
             }
         }
-        Ok(code)
+        // A process that the last call ended may have news of it under way.
+        tokio::select! {
+            told = tokio::time::timeout(LAST_MESSAGES, capsule.interceptors_idle()) => {
+                if told.is_err() {
+                    tracing::warn!("messages still wait for the capsule; they are not delivered any more");
+                }
+                Ok(code)
+            }
+            interrupt = self.interrupts.next() => Err(Failure::Interrupted(interrupt)),
+        }
     }
 }
 

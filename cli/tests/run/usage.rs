@@ -92,6 +92,18 @@ fn a_folder_without_a_manifest() {
 }
 
 #[test]
+fn a_declaration_with_a_mistake() {
+    let files = Workspace::new();
+    files.write("c.wasm", "\0asm\x0d\0\x01\0");
+    files.write("Capsule.toml", "backgruond = true\n");
+    let path = files.path().join("c.wasm");
+    refuses(
+        &["--unconfined", path.to_str().unwrap(), "start"],
+        &["Capsule.toml", "backgruond", "background"],
+    );
+}
+
+#[test]
 fn help_names_every_option() {
     let ended = command(env!("CARGO_BIN_EXE_capsule"))
         .args(["run", "--help"])

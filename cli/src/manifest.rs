@@ -1,0 +1,172 @@
+//! What a capsule's author declares about it: in a crate's `Cargo.toml` as `[package.metadata.capsule]`, and beside a
+//! `.wasm` in a `Capsule.toml`, with the same keys at its top.
+//!
+//! It says what the capsule is made for, not what it may do to this machine: commands are granted by the command line
+//! alone. Messages it may name itself, because here they reach nobody but this capsule and this principal.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use capsule_host::bus::Pattern;
+use capsule_host::runtime::Interceptor;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use thiserror::Error;
+
+/// What may be declared; all of it may be left out, and nothing else may be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Manifest {
+    /// Messages that start an instance.
+    interceptors: Vec<Declared>,
+    /// Whether `run` is started.
+    pub(crate) background: bool,
+    /// Where it publishes.
+    #[serde(deserialize_with = "patterns")]
+    pub(crate) publish: Vec<Pattern>,
+    /// What it subscribes to.
+    #[serde(deserialize_with = "patterns")]
+    pub(crate) subscribe: Vec<Pattern>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    #[serde(deserialize_with = "pattern")]
+    topic: Pattern,
+    action: String,
+}
+
+/// Why a declaration cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum BadManifest {
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{}: {error}", path.display())]
+    Malformed { path: PathBuf, error: toml::de::Error },
+}
+
+/// The part of a `Cargo.toml` that is ours.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Cargo {
+    package: Package,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Package {
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    capsule: Manifest,
+}
+
+impl Manifest {
+    /// What the `Cargo.toml` in `folder` declares.
+    pub(crate) fn of_crate(folder: &Path) -> Result<Self, BadManifest> {
+        let cargo: Option<Cargo> = read(folder.join("Cargo.toml"))?;
+        Ok(cargo.unwrap_or_default().package.metadata.capsule)
+    }
+
+    /// What a `Capsule.toml` beside `component` declares; nothing where there is none.
+    pub(crate) fn beside(component: &Path) -> Result<Self, BadManifest> {
+        Ok(read(component.with_file_name("Capsule.toml"))?.unwrap_or_default())
+    }
+
+    pub(crate) fn interceptors(&self) -> Vec<Interceptor> {
+        let declared = self.interceptors.iter().cloned();
+        declared
+            .map(|Declared { topic, action }| Interceptor { topic, action })
+            .collect()
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: PathBuf) -> Result<Option<T>, BadManifest> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match toml::from_str(&text) {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => Err(BadManifest::Malformed { path, error }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BadManifest::Unreadable { path, error }),
+    }
+}
+
+fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Pattern::parse(&text).map_err(|bad| D::Error::custom(format!("{text:?}: {bad}")))
+}
+
+fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pattern>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parse = |text: &String| Pattern::parse(text).map_err(|bad| D::Error::custom(format!("{text:?}: {bad}")));
+    texts.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DECLARED: &str = r#"
+        background = true
+        publish = ["notes.v1.*"]
+        subscribe = ["notes.v1.saved"]
+        interceptors = [{ topic = "astrid.process.v1.exited.*", action = "report" }]
+    "#;
+
+    fn declared(folder: &Path) -> Manifest {
+        std::fs::write(folder.join("Capsule.toml"), DECLARED).unwrap();
+        Manifest::beside(&folder.join("x.wasm")).unwrap()
+    }
+
+    #[test]
+    fn both_files_say_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let beside = declared(folder.path());
+        assert!(beside.background);
+        assert_eq!(beside.publish, [Pattern::parse("notes.v1.*").unwrap()]);
+        assert_eq!(beside.interceptors()[0].action, "report");
+
+        let cargo = format!("[package]\nname = \"x\"\n[package.metadata.capsule]{DECLARED}[dependencies]\n");
+        std::fs::write(folder.path().join("Cargo.toml"), cargo).unwrap();
+        assert_eq!(Manifest::of_crate(folder.path()).unwrap(), beside);
+    }
+
+    #[test]
+    fn what_is_not_declared_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            Manifest::beside(&folder.path().join("x.wasm")).unwrap(),
+            Manifest::default()
+        );
+        for cargo in [
+            "",
+            "[package]\nname = \"x\"\n",
+            "[package.metadata.component]\npackage = \"a:b\"\n",
+        ] {
+            std::fs::write(folder.path().join("Cargo.toml"), cargo).unwrap();
+            assert_eq!(Manifest::of_crate(folder.path()).unwrap(), Manifest::default());
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, told) in [
+            ("backgruond = true", "backgruond"),
+            ("background = 1", "background = 1"),
+            ("publish = [\"a.*.b\"]", "\"a.*.b\""),
+            ("interceptors = [{ topic = \"A\", action = \"x\" }]", "\"A\""),
+            ("interceptors = [{ topic = \"a\" }]", "action"),
+            ("=", "line 1"),
+        ] {
+            std::fs::write(folder.path().join("Capsule.toml"), text).unwrap();
+            let error = Manifest::beside(&folder.path().join("x.wasm")).unwrap_err().to_string();
+            assert!(error.contains("Capsule.toml") && error.contains(told), "{error}");
+        }
+    }
+}
