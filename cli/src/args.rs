@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
+use capsule_host::audit::Head;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::audit::parse_head;
 use crate::call::{Call, parse_call};
 
 /// Runs capsules: WebAssembly components that may start native processes and reach them again later.
@@ -27,6 +29,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(RunArgs),
     Doctor(DoctorArgs),
+    Audit(AuditArgs),
 }
 
 /// Say what this machine and this user can enforce: layer by layer what is there, what is missing, and how to get it.
@@ -39,6 +42,42 @@ pub(crate) struct DoctorArgs {
     /// Print the same as one JSON object on one line.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Look at what `capsule run --audit` wrote.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    pub(crate) command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    Verify(VerifyArgs),
+}
+
+/// Find the first line of an audit log that was altered, removed, put in or moved.
+///
+/// Each line holds a hash over its content and the line before. The log has no secret: whoever may write to the whole
+/// file can make a new log of it that is as good as the old one, and can cut lines off its end. Both show only against a
+/// head that was kept elsewhere. This command prints the head; `capsule run -v` does so when it has written its log.
+///
+/// Exit code: 0 if the log is intact, 1 if it is broken, 2 if it cannot be read.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Fail unless the line with this hash is in the log.
+    ///
+    /// It is what an earlier look at the log printed as its head; the log may have grown since.
+    #[arg(long, value_name = "HASH", value_parser = parse_head)]
+    pub(crate) expect_head: Option<Head>,
+
+    /// Print what was found as one JSON object on one line.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The log.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// Run calls of a capsule, in order, and print one JSON line for each.
@@ -86,6 +125,13 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) unconfined: bool,
 
+    /// Record in this file every call that the capsule makes: what it was, for whom, and what came of it.
+    ///
+    /// One JSON object a line, each with a hash over the one before, for `capsule audit verify`. A file that is there is
+    /// continued. It may not lie in the workspace; an unconfined process can write to it anywhere.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
+
     /// A component (`.wasm`), or the folder of a capsule's crate, which is built first.
     ///
     /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it; the target is added
@@ -132,7 +178,7 @@ mod tests {
     fn parse(line: &[&str]) -> Result<RunArgs, clap::Error> {
         match Cli::try_parse_from([&["capsule", "run"], line].concat())?.command {
             Command::Run(args) => Ok(args),
-            other @ Command::Doctor(_) => panic!("{other:?}"),
+            other @ (Command::Doctor(_) | Command::Audit(_)) => panic!("{other:?}"),
         }
     }
 
@@ -171,6 +217,15 @@ mod tests {
     #[test]
     fn a_capsule_without_a_call_is_bad_usage() {
         assert_eq!(parse(&["x.wasm"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn a_head_that_is_none_is_bad_usage() {
+        let verify = |head: &str| Cli::try_parse_from(["capsule", "audit", "verify", "--expect-head", head, "log"]);
+        assert!(verify(&"0a".repeat(32)).is_ok());
+        for head in ["", "0a", &"xy".repeat(32)] {
+            assert_eq!(verify(head).unwrap_err().exit_code(), 2, "{head}");
+        }
     }
 
     #[test]

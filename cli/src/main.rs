@@ -1,10 +1,12 @@
 //! The `capsule` command: runs capsules from a terminal or a script.
 //!
 //! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
-//! (from CAPSULE to a component), `manifest` (what its author declares), `run` (the calls), `report` (the lines on standard output), `interrupt` (signals),
-//! `doctor` (what this machine can enforce), `console` (standard error).
+//! (from CAPSULE to a component), `manifest` (what its author declares), `run` (the calls), `report` (the lines on standard
+//! output), `interrupt` (signals), `doctor` (what this machine can enforce), `audit` (what was recorded), `console`
+//! (standard error).
 
 mod args;
+mod audit;
 mod build_capsule;
 mod cache_dir;
 mod call;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run(args),
         Command::Doctor(args) => ExitCode::from(doctor::doctor(&args)),
+        Command::Audit(args) => ExitCode::from(audit::audit(&args)),
     }
 }
 

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use capsule_host::audit::{AuditSink, ChainSink};
 use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{Confined, LaunchError, Launcher, Policy, Unconfined, Workspace, WorkspaceError};
 use capsule_host::supervisor::{Limits, Principal, Registry, RegistryError};
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::args::RunArgs;
+use crate::audit::{self, NoLog};
 use crate::build_capsule::{BuildError, build};
 use crate::cache_dir::cache_dir;
 use crate::call::Call;
@@ -61,6 +63,8 @@ enum Failure {
     Confinement(LaunchError),
     #[error("--workspace: {0}")]
     Workspace(#[from] WorkspaceError),
+    #[error("--audit: {0}")]
+    Audit(#[from] NoLog),
     #[error(transparent)]
     Capsule(BadCapsule),
     #[error(transparent)]
@@ -88,7 +92,7 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Workspace(_) | Self::Capsule(_) | Self::Manifest(_) => BAD_USAGE,
+            Self::Workspace(_) | Self::Audit(_) | Self::Capsule(_) | Self::Manifest(_) => BAD_USAGE,
             Self::Confinement(_)
             | Self::Signals(_)
             | Self::Build(_)
@@ -116,6 +120,8 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         Source::Component { .. } => Manifest::beside(&args.capsule)?,
         Source::Crate { folder } => Manifest::of_crate(folder)?,
     };
+    let log = args.audit.as_deref();
+    let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
     let launcher = launcher(&args, &workspace)?;
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let (name, component) = tokio::select! {
@@ -127,6 +133,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let principal = Principal::Named(args.principal.unwrap_or_else(login_name));
     let session = Session {
         registry: registry.clone(),
+        log: log.clone(),
         options: LoadOptions {
             grants: Grants {
                 commands: args.allow,
@@ -149,7 +156,12 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     };
     let ended = tokio::spawn(session.run()).await;
     registry.shutdown().await;
-    ended.map_err(Failure::Panic)?
+    let is_recorded = match log {
+        Some(log) => audit::finish(log).await,
+        None => true,
+    };
+    let code = ended.map_err(Failure::Panic)??;
+    Ok(if is_recorded { code } else { FAILED })
 }
 
 /// What starts the capsule's processes. Tried out at once: a machine that cannot confine is told of before anything is
@@ -183,6 +195,7 @@ async fn component(source: Source) -> Result<(String, Vec<u8>), Failure> {
 /// Everything that one command line asks of one capsule.
 struct Session {
     registry: Registry,
+    log: Option<Arc<ChainSink>>,
     principal: Principal,
     options: LoadOptions,
     component: Vec<u8>,
@@ -196,7 +209,7 @@ impl Session {
         let id = self.options.capsule_id.clone();
         let spinner = Spinner::start(format!("loading {id}"));
         let started = Instant::now();
-        let runtime = runtime(&self.registry)?;
+        let runtime = runtime(&self.registry, self.log)?;
         let capsule = tokio::select! {
             loaded = runtime.load(self.options, &self.component) => {
                 loaded.map_err(|error| Failure::Load { id, error })?
@@ -213,6 +226,8 @@ impl Session {
             let (outcome, interrupt) = tokio::select! {
                 outcome = make(&capsule, &self.principal, &action, payload) => (outcome, None),
                 interrupt = self.interrupts.next() => {
+                    // So that the call's record is there before the log ends.
+                    capsule.unload().await;
                     // Before the line: a reader that does not read must not keep processes alive.
                     self.registry.shutdown().await;
                     let message = format!("{} ended the command during this call, and every process; run it again", interrupt.name());
@@ -257,11 +272,13 @@ async fn make(capsule: &Capsule, principal: &Principal, action: &str, payload: V
 }
 
 /// A runtime with a cache of compiled code, or without one where its folder cannot be used.
-fn runtime(registry: &Registry) -> Result<Runtime, runtime::BuildError> {
-    match Runtime::builder(registry.clone()).cache_dir(cache_dir()).build() {
+fn runtime(registry: &Registry, log: Option<Arc<ChainSink>>) -> Result<Runtime, runtime::BuildError> {
+    let log = log.map(|log| log as Arc<dyn AuditSink>);
+    let builder = || Runtime::builder(registry.clone()).audit(log.clone());
+    match builder().cache_dir(cache_dir()).build() {
         Err(error @ runtime::BuildError::Cache { .. }) => {
             tracing::info!("{error}; compiled code is not kept");
-            Runtime::builder(registry.clone()).build()
+            builder().build()
         }
         built => built,
     }

@@ -78,6 +78,7 @@
 
 #![deny(missing_docs)]
 
+pub mod audit;
 pub mod bus;
 #[cfg_attr(
     not(target_os = "linux"),

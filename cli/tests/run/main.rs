@@ -3,6 +3,8 @@
 //! `cfg(test)` always holds here. It is written so that clippy knows these modules, helpers too, for tests.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod build;
 #[cfg(test)]
 mod calls;

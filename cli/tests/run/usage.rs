@@ -119,6 +119,7 @@ fn help_names_every_option() {
         "--allow-persistent",
         "--network",
         "--unconfined",
+        "--audit",
         "-v",
         "Exit code:",
     ] {

@@ -12,6 +12,7 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, P
 use super::error::{BuildError, describe};
 use super::state::State;
 use super::ticker::Ticker;
+use crate::audit::AuditSink;
 use crate::bus::Messaging;
 use crate::supervisor::Registry;
 use crate::wit;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
     pub(super) registry: Registry,
+    pub(super) audit: Option<Arc<dyn AuditSink>>,
     pub(super) limits: CallLimits,
     pub(super) messaging: Messaging,
     pub(super) slots: Arc<Semaphore>,
@@ -81,6 +83,7 @@ impl fmt::Debug for Runtime {
 /// Makes a [`Runtime`].
 pub struct RuntimeBuilder {
     registry: Registry,
+    audit: Option<Arc<dyn AuditSink>>,
     cache_dir: Option<PathBuf>,
     limits: CallLimits,
     max_instances: u32,
@@ -100,11 +103,13 @@ impl RuntimeBuilder {
     /// | [`max_instances`](Self::max_instances) | 64 | each reserves 16 GiB of address space, and no memory |
     /// | [`max_background`](Self::max_background) | 16 | the same; they are few and stay |
     /// | [`messaging`](Self::messaging) | one of its own | within this process, with the default limits |
+    /// | [`audit`](Self::audit) | none | where records may be kept is the embedder's to say |
     /// | [`cache_dir`](Self::cache_dir) | none | where compiled code may be kept is the embedder's to say |
     #[must_use]
     pub const fn new(registry: Registry) -> Self {
         Self {
             registry,
+            audit: None,
             cache_dir: None,
             limits: CallLimits {
                 guest_time: Duration::from_secs(10),
@@ -124,6 +129,15 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.cache_dir = dir;
+        self
+    }
+
+    /// Has every call of a guest recorded (contract U1). `None` records nothing.
+    ///
+    /// The sink is shared by all instances. Finishing it is the embedder's part, once no call is in flight.
+    #[must_use]
+    pub fn audit(mut self, sink: Option<Arc<dyn AuditSink>>) -> Self {
+        self.audit = sink;
         self
     }
 
@@ -190,6 +204,7 @@ impl RuntimeBuilder {
     pub fn build(self) -> Result<Runtime, BuildError> {
         let Self {
             registry,
+            audit,
             cache_dir,
             limits,
             max_instances,
@@ -222,6 +237,7 @@ impl RuntimeBuilder {
             engine,
             linker,
             registry,
+            audit,
             limits,
             messaging,
             slots: places(max_instances),
@@ -238,6 +254,7 @@ impl fmt::Debug for RuntimeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             registry: _,
+            audit: _,
             cache_dir,
             limits,
             max_instances,

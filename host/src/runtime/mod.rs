@@ -46,6 +46,7 @@ mod call;
 mod capsule;
 mod error;
 mod grants;
+mod hooks;
 mod interceptor;
 mod load;
 mod memory;

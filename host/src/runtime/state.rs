@@ -9,7 +9,7 @@ use wasmtime::{CallHook, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::builder::{CallLimits, Shared};
-use super::grants::Grants;
+use super::hooks::Hooks;
 use super::load::LoadOptions;
 use super::memory::Memory;
 use super::meter::Meter;
@@ -23,7 +23,7 @@ pub(super) struct State {
     wasi: WasiCtx,
     table: ResourceTable,
     process: ProcessCtx,
-    grants: Grants,
+    hooks: Hooks,
     pub(super) memory: Memory,
     meter: Meter,
     ticking: Ticking,
@@ -101,7 +101,10 @@ impl State {
             wasi,
             table,
             process,
-            grants: options.grants.clone(),
+            hooks: Hooks {
+                grants: options.grants.clone(),
+                audit: runtime.audit.clone(),
+            },
             memory: Memory::new(guest_memory),
             meter: regain.map_or_else(|| Meter::new(guest_time), |part| Meter::regaining(guest_time, part)),
             ticking: runtime.ticker.for_instance(),
@@ -154,7 +157,7 @@ impl ProcessView for State {
         ProcessCtxView {
             ctx: &mut self.process,
             table: &mut self.table,
-            hooks: &mut self.grants,
+            hooks: &mut self.hooks,
         }
     }
 }

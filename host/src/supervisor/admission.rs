@@ -1,10 +1,12 @@
 //! From a request to a running command: the checks in the order of contract S4, then the quotas, then the launch.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::life::process::{Keep, Process, Tasks, Tenure};
+use super::metrics;
 use super::quota::Permit;
 use super::registry::{Ask, Gate, Inner};
 use super::request::{SpawnRequest, Tier};
@@ -90,6 +92,7 @@ impl Inner {
         if member.closing.is_cancelled() {
             return Err(Error::Cancelled);
         }
+        let begun = Instant::now();
         let launcher = Arc::clone(&self.launcher);
         // Looking for a program and making a process take a millisecond, and more on a busy disk.
         let launching = self.tasks.runtime.spawn_blocking(move || {
@@ -101,7 +104,11 @@ impl Inner {
             })
         });
         match launching.await {
-            Ok(fresh) => Ok(fresh?),
+            Ok(fresh) => {
+                let fresh = fresh?;
+                metrics::launched(begun.elapsed());
+                Ok(fresh)
+            }
             Err(error) if error.is_cancelled() => Err(Error::Cancelled),
             Err(_) => Err(Error::Host("the launcher panicked".into())),
         }

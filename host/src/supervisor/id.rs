@@ -47,6 +47,7 @@ pub(crate) struct IdHash([u8; blake3::OUT_LEN]);
 pub(crate) struct RegistryKey {
     ids: [u8; blake3::KEY_LEN],
     cursors: [u8; blake3::KEY_LEN],
+    names: [u8; blake3::KEY_LEN],
 }
 
 impl RegistryKey {
@@ -54,12 +55,21 @@ impl RegistryKey {
         Ok(Self {
             ids: random_bytes()?,
             cursors: random_bytes()?,
+            names: random_bytes()?,
         })
     }
 
     /// The same work for every string: what is malformed is found out by not being there.
     pub(crate) fn hash(&self, id: &str) -> IdHash {
         IdHash(blake3::keyed_hash(&self.ids, id.as_bytes()).into())
+    }
+
+    /// What `id` is called in an audit. Not the hash that the registry goes by, nor of use to compute that.
+    pub(crate) fn audit_name(&self, id: &str) -> String {
+        let mut name = blake3::keyed_hash(&self.names, id.as_bytes()).to_hex().to_string();
+        // 128 bits tell all ids apart that there will ever be.
+        name.truncate(32);
+        name
     }
 
     /// The key that seals the cursors of the process `id`.
@@ -109,6 +119,19 @@ mod tests {
         let key = RegistryKey::generate().unwrap();
         let shown = format!("{id:?} {:?} {key:?}", key.hash(id.expose()));
         assert!(!shown.contains(id.expose()));
+    }
+
+    #[test]
+    fn i2_a_name_is_no_id_and_no_hash_of_the_registry() {
+        let id = ProcessId::generate().unwrap();
+        let key = RegistryKey::generate().unwrap();
+        let name = key.audit_name(id.expose());
+        assert_eq!(name, key.audit_name(id.expose()));
+        assert_eq!(name.len(), 32);
+        assert_ne!(name, RegistryKey::generate().unwrap().audit_name(id.expose()));
+        let hash = blake3::Hash::from_bytes(key.hash(id.expose()).0);
+        assert!(!hash.to_hex().starts_with(&name));
+        assert_eq!(key.audit_name("").len(), 32, "whatever it is");
     }
 
     #[test]

@@ -46,6 +46,7 @@
 //! ```text
 //! types, request, injection, limits, id, quota
 //!                                       what is asked and counted
+//! metrics                               the counts that can be seen from outside
 //! watch, events                         what is told, and to whom
 //! log/   ring, cursor, text             plain data: no task, lock or clock
 //!        output, reader                 a ring with its pipe and lock; the task that waits for it
@@ -66,6 +67,7 @@ mod injection;
 mod life;
 mod limits;
 pub(crate) mod log;
+pub mod metrics;
 pub(crate) mod quota;
 mod ready;
 mod registry;

@@ -3,13 +3,17 @@
 //! A permit is taken before the thing exists and gives itself back when dropped, so that a count cannot be forgotten, nor
 //! given back twice (contract S5).
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-#[derive(Debug)]
+use metrics::Gauge;
+
 pub(crate) struct Budget {
     used: AtomicUsize,
     limit: usize,
+    /// Goes up and down with what is used (contract U2).
+    gauge: Gauge,
 }
 
 /// A part of a budget.
@@ -21,9 +25,15 @@ pub(crate) struct Permit {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Self::gauged(limit, Gauge::noop())
+    }
+
+    /// A budget whose use can be seen from outside; several may add to one gauge.
+    pub(crate) fn gauged(limit: usize, gauge: Gauge) -> Arc<Self> {
         Arc::new(Self {
             used: AtomicUsize::new(0),
             limit,
+            gauge,
         })
     }
 
@@ -31,6 +41,7 @@ impl Budget {
     pub(crate) fn take(self: &Arc<Self>, amount: usize) -> Option<Permit> {
         let fits = |used: usize| used.checked_add(amount).filter(|used| *used <= self.limit);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
+        self.gauge.increment(as_gauged(amount));
         Some(Permit {
             budget: Arc::clone(self),
             amount,
@@ -45,7 +56,23 @@ impl Budget {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.amount, Ordering::AcqRel);
+        self.budget.gauge.decrement(as_gauged(self.amount));
     }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("used", &self.used)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Exact for every amount that a gauge is used with.
+#[expect(clippy::cast_precision_loss, reason = "things are counted one by one")]
+const fn as_gauged(amount: usize) -> f64 {
+    amount as f64
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::quota::Budget;
 use super::request::CommandView;
 use super::scope::Scope;
 use super::table::Table;
-use super::{Limits, Owner, Principal};
+use super::{Limits, Owner, Principal, metrics};
 use crate::sandbox::Launcher;
 
 /// The processes of one host.
@@ -95,7 +95,8 @@ impl Registry {
             closing: CancellationToken::new(),
             events: Arc::default(),
         };
-        let retained = Budget::new(limits.retained_total);
+        metrics::describe();
+        let retained = Budget::gauged(limits.retained_total, metrics::retained());
         let (principals, tables) = (Interned::default(), Interned::default());
         Ok(Self(Arc::new(Inner {
             limits,
@@ -113,7 +114,7 @@ impl Registry {
     pub fn scope(&self, owner: Owner) -> Scope {
         let inner = &self.0;
         let purse = inner.principals.get(&owner.principal, || Purse {
-            processes: Budget::new(inner.limits.processes_per_principal),
+            processes: Budget::gauged(inner.limits.processes_per_principal, metrics::live()),
             ring_memory: Budget::new(inner.limits.ring_memory_per_principal),
         });
         let table = inner.tables.get(&owner, || {
@@ -153,6 +154,14 @@ impl Registry {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// A name for `id` that can be told to others: a keyed hash, under a random key that this registry uses for nothing
+    /// else, in hexadecimal. The same for the same text as long as the registry lives, and the same work for every text of
+    /// its length, whether it is an id or not (contract I2, I3).
+    #[must_use]
+    pub fn audit_name(&self, id: &str) -> String {
+        self.0.key.audit_name(id)
     }
 
     /// How many ids are retained, of live and of exited processes.

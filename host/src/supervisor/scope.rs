@@ -17,7 +17,7 @@ use super::seen::Seen;
 use super::table::{Entry, Table};
 use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal};
 use super::watch::Topics;
-use super::{Error, Overflow, ProcessId, injection};
+use super::{Error, Overflow, ProcessId, injection, metrics};
 use crate::sandbox::{Launch, ResourceLimits, Workspace};
 
 /// What one owner may do with its processes; another owner's cannot be named here.
@@ -51,6 +51,12 @@ impl Scope {
         &self.owner
     }
 
+    /// Same as [`Registry::audit_name`].
+    #[must_use]
+    pub fn audit_name(&self, id: &str) -> String {
+        self.registry.audit_name(id)
+    }
+
     /// Runs a command to its end and returns all that it printed (S8). Dropped, it ends the command.
     ///
     /// # Errors
@@ -58,10 +64,20 @@ impl Scope {
     /// [`Error::Cancelled`] where the registry shut down meanwhile.
     pub async fn spawn(
         &self,
-        mut request: SpawnRequest,
+        request: SpawnRequest,
         workspace: &Workspace,
         gate: &mut dyn Gate,
     ) -> Result<RunOutput, Error> {
+        let start = self.start_captured(request, workspace, gate);
+        capture::run(metrics::counted(Tier::Captured, start).await?).await
+    }
+
+    async fn start_captured(
+        &self,
+        mut request: SpawnRequest,
+        workspace: &Workspace,
+        gate: &mut dyn Gate,
+    ) -> Result<Owned, Error> {
         let registry = &self.registry.0;
         let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Captured)?;
         let slot = self.table.purse.processes.take(1).ok_or(Error::Quota)?;
@@ -77,7 +93,7 @@ impl Scope {
         let launch = launch_of(request, workspace, &keep);
         let fresh = registry.launch(launch, slot, self.table.join()).await?;
         let process = fresh.supervise(keep, &registry.tasks, |slot| (slot, |_: &_| Box::new(()) as Tenure))?;
-        capture::run(Owned(process)).await
+        Ok(Owned(process))
     }
 
     /// Starts a process that lives as long as the handle (S9). Dropped before it is done, nothing runs.
@@ -86,6 +102,16 @@ impl Scope {
     /// Those of S1 to S7, in the order of S4; [`Error::Quota`] by Q1 and Q3; [`Error::Cancelled`] where the registry has
     /// shut down.
     pub async fn spawn_background(
+        &self,
+        request: SpawnRequest,
+        workspace: &Workspace,
+        gate: &mut dyn Gate,
+    ) -> Result<Handle, Error> {
+        let start = self.start_background(request, workspace, gate);
+        metrics::counted(Tier::Background, start).await
+    }
+
+    async fn start_background(
         &self,
         mut request: SpawnRequest,
         workspace: &Workspace,
@@ -115,6 +141,16 @@ impl Scope {
     /// Those of S1 to S7 and S10, in the order of S4; [`Error::Quota`] and [`Error::RegistryFull`] by Q1 to Q3;
     /// [`Error::Cancelled`] where the registry has shut down.
     pub async fn spawn_persistent(
+        &self,
+        request: SpawnRequest,
+        workspace: &Workspace,
+        gate: &mut dyn Gate,
+    ) -> Result<ProcessId, Error> {
+        let start = self.start_persistent(request, workspace, gate);
+        metrics::counted(Tier::Persistent, start).await
+    }
+
+    async fn start_persistent(
         &self,
         mut request: SpawnRequest,
         workspace: &Workspace,

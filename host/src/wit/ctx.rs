@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 
+use crate::audit::Record;
 use crate::bus::{Messaging, Pattern, Reach, Topic};
 use crate::sandbox::Workspace;
 use crate::supervisor::{Ask, Gate, Owner, Registry, Scope};
@@ -183,7 +184,7 @@ pub enum TopicAsk<'a> {
     Subscribe(&'a Pattern),
 }
 
-/// The embedder's say in what a capsule may do. Every method has a default, and the defaults refuse.
+/// The embedder's say in what a capsule may do, and its ear. Every method has a default, and the defaults refuse.
 pub trait ProcessHooks: Send {
     /// Whether `owner` may do what is asked. Called during a spawn, in the order of contract S4, and again for every
     /// spawn; never told env values or stdin. Must not block.
@@ -217,6 +218,13 @@ pub trait ProcessHooks: Send {
     fn capsule_holds(&mut self, _capsule: &str, _capability: &str) -> Option<bool> {
         None
     }
+
+    /// Takes the record of a call: one for each call of `astrid:process` and its handles, and for those of `astrid:sys` that
+    /// ask for the configuration or about others, or say something (contract U1). Called when the call has its answer, or
+    /// when it is given up with its instance. Must not block; a [`ChainSink`](crate::audit::ChainSink) does not.
+    ///
+    /// The default does nothing.
+    fn audit(&mut self, _record: &Record) {}
 }
 
 /// What our interfaces work on, borrowed from the store's data for one call.

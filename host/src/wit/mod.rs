@@ -8,8 +8,10 @@
 //! - No behaviour of a process lives here, and no decision but the numbers that only this edge sees (the longest
 //!   `sleep-ns`, the most `random-bytes`, the most pollables).
 //! - Every call that waits races with the context's cancellation, so that unloading a capsule frees its guests.
+//! - Every call that matters to somebody else leaves one record, made in `audited`, around the code that answers.
 //! - No id, and no argument that could be one, reaches a log line, a span, or a `Debug` output.
 
+mod audited;
 pub mod bindings;
 mod ctx;
 mod error;
@@ -21,6 +23,7 @@ mod versions;
 
 use wasmtime::component::{HasData, Linker};
 
+use self::audited::{AuditedProcess, audited};
 use self::bindings::astrid;
 pub use self::ctx::{ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessHooks, ProcessView, TopicAsk};
 pub use self::error::{IpcError, PollError, ProcessError, SysError};
@@ -54,8 +57,8 @@ pub fn add_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> 
 /// # Errors
 /// When the linker already has one of them.
 pub fn add_only_process_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    astrid::process1_0_0::host::add_to_linker::<_, AstridProcess>(linker, T::process)?;
-    astrid::process1_1_0::host::add_to_linker::<_, AstridProcess>(linker, T::process)
+    astrid::process1_0_0::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)?;
+    astrid::process1_1_0::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
 }
 
 /// Adds `astrid:io/poll` and `astrid:io/error`, and nothing else.
@@ -83,5 +86,5 @@ pub fn add_only_ipc_to_linker_async<T: ProcessView + 'static>(linker: &mut Linke
 /// # Errors
 /// When the linker already has it.
 pub fn add_only_sys_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    astrid::sys::host::add_to_linker::<_, AstridProcess>(linker, T::process)
+    astrid::sys::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
 }

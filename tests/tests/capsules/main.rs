@@ -6,6 +6,7 @@
     reason = "a failure of a test shows where"
 )]
 
+mod audit;
 mod harness;
 mod main_job;
 mod reach;

@@ -18,7 +18,7 @@ use crate::os::child::Child;
 use crate::supervisor::log::output::Flow;
 use crate::supervisor::quota::Permit;
 use crate::supervisor::table::Member;
-use crate::supervisor::{Error, ExitInfo, Signal};
+use crate::supervisor::{Error, ExitInfo, Signal, metrics};
 
 /// What callers ask of the monitor.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(crate) struct Monitor {
     pub(crate) slot: Option<Permit>,
     pub(crate) tenure: Option<Tenure>,
     pub(crate) process: Arc<Process>,
+    /// When the command ended, until its exit can be seen.
+    pub(crate) ended: Option<Instant>,
 }
 
 pub(crate) async fn run(mut monitor: Monitor) {
@@ -99,6 +101,7 @@ impl Monitor {
                 self.process.stderr.close();
                 let exit = self.lifecycle.exit();
                 self.status.send_modify(|status| *status = Status { exit, gone: true });
+                self.count_exit();
                 self.process.tell_of_exit();
             }
             Action::Publish => {
@@ -106,6 +109,7 @@ impl Monitor {
                 // Before the exit: whoever is told of that looks no further.
                 self.process.tell_news();
                 self.status.send_modify(|status| status.exit = exit);
+                self.count_exit();
                 self.process.tell_of_exit();
             }
         }
@@ -151,7 +155,15 @@ impl Monitor {
             }
         };
         self.process.reaped.store(true, Ordering::Release);
+        self.ended = Some(Instant::now());
         self.on(Event::Exited(exit));
+    }
+
+    /// The exit can be seen from now on.
+    fn count_exit(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            metrics::exited(ended.elapsed());
+        }
     }
 
     fn look_at_outputs(&mut self) {

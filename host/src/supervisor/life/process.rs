@@ -187,6 +187,7 @@ impl Process {
             slot: Some(slot),
             tenure: Some(tenure(&process)),
             process: Arc::clone(&process),
+            ended: None,
         };
         spawn(tasks, monitor::run(monitor));
         Ok(process)

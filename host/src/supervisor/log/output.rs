@@ -21,6 +21,7 @@ use super::ring::{Drained, Overflow, Ring};
 use super::text;
 use crate::os::pipe::{self, Waiting};
 use crate::os::readiness;
+use crate::supervisor::metrics;
 
 /// Most bytes copied out under one hold of the lock.
 const SLICE: usize = 64 * 1024;
@@ -78,6 +79,8 @@ struct State {
     /// Once the tree has ended: how much of what lay in the pipe then is still unread.
     residue: Option<usize>,
     news: News,
+    /// How many of the bytes that went to make room were counted (contract U2).
+    counted: u64,
 }
 
 /// Whether it was said that there is something to read: once for each time that there is, counted from when a reader was
@@ -105,6 +108,7 @@ impl Output {
             flow: Flow::Reading,
             residue: None,
             news: News::default(),
+            counted: 0,
         };
         Ok(Self {
             state: Mutex::new(state),
@@ -225,6 +229,10 @@ impl Output {
         }
         state.read_up_to(at.offset);
         let at_end = state.flow == Flow::Ended && at.offset >= state.ring.end();
+        let dropped = state.uncounted();
+        drop(state);
+        metrics::read(data.len());
+        metrics::dropped(dropped);
         Chunk { data, next: at, at_end }
     }
 
@@ -235,7 +243,10 @@ impl Output {
         let drained = state.ring.drain(keep);
         let start = state.ring.start();
         state.read_up_to(start);
+        let dropped = state.uncounted();
         drop(self.refill(state));
+        metrics::drained(drained.len());
+        metrics::dropped(dropped);
         drained
     }
 
@@ -257,6 +268,7 @@ impl Output {
                 (drained, over)
             };
             let drained = drained.into_bytes();
+            metrics::drained(drained.len());
             let came = !drained.is_empty();
             all.extend(drained);
             if over {
@@ -308,7 +320,20 @@ impl Output {
     }
 }
 
+impl Drop for Output {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        metrics::dropped(state.uncounted());
+    }
+}
+
 impl State {
+    /// How many bytes went to make room since this was last asked.
+    fn uncounted(&mut self) -> u64 {
+        let evicted = self.ring.evicted();
+        evicted - std::mem::replace(&mut self.counted, evicted)
+    }
+
     fn pump(&mut self) -> Pumped {
         let pumped = self.read().unwrap_or(Pumped::Ended);
         match pumped {

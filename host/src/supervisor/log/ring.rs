@@ -198,6 +198,10 @@ pub(crate) struct Drained {
 }
 
 impl Drained {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
         if self.head + self.len > self.storage.len() {
             self.storage.rotate_left(self.head);

@@ -1,0 +1,190 @@
+//! `capsule audit verify`, and the log that `capsule run --audit` writes.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use capsule_host::audit::{ChainSink, Flaw, Head, OpenError, Verified, VerifyError, verify};
+use capsule_host::sandbox::Workspace;
+use serde::Serialize;
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+
+use crate::args::{AuditArgs, AuditCommand, VerifyArgs};
+use crate::run::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::{console, report};
+
+/// How long the end of a command waits for a disk that does not take its log.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the command and returns its exit code.
+pub(crate) fn audit(args: &AuditArgs) -> u8 {
+    match &args.command {
+        AuditCommand::Verify(args) => verify_file(args),
+    }
+}
+
+fn verify_file(args: &VerifyArgs) -> u8 {
+    let path = args.file.display();
+    let looked = match File::open(&args.file) {
+        Ok(file) => verify(BufReader::new(file), args.expect_head.as_ref()),
+        Err(error) => Err(VerifyError::Read(error)),
+    };
+    let (text, code) = match looked {
+        Ok(verified) if args.json => (json(&Finding::intact(&verified)), SUCCEEDED),
+        Ok(verified) => (Ok(words(&verified).into_bytes()), SUCCEEDED),
+        Err(VerifyError::Broken { line, flaw }) => {
+            console::error(&format!("{path}: broken at line {line}: {flaw}"));
+            let text = if args.json {
+                json(&Finding::broken(line, flaw))
+            } else {
+                Ok(Vec::new())
+            };
+            (text, FAILED)
+        }
+        Err(error) => {
+            console::error(&format!("{path}: {error}"));
+            return BAD_USAGE;
+        }
+    };
+    match text.map_err(io::Error::from).and_then(|text| report::write(&text)) {
+        Ok(()) => code,
+        Err(error) => {
+            // A reader that has seen enough is no failure worth a word.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                console::error(&format!("cannot write to standard output: {error}"));
+            }
+            FAILED
+        }
+    }
+}
+
+fn words(verified: &Verified) -> String {
+    let Verified {
+        lines,
+        calls,
+        lost,
+        resumed,
+        finished,
+        head,
+        ..
+    } = verified;
+    let end = if *finished {
+        "ended by its writer"
+    } else {
+        "without an end: its writer runs, was killed, or lines were cut off"
+    };
+    format!(
+        "intact: {lines} lines, {calls} calls, {lost} records lost, opened {} times; {end}\nhead: {head}\n",
+        resumed + 1
+    )
+}
+
+/// As JSON, on one line. Keys are for programs, and stay.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Finding {
+    Intact {
+        intact: bool,
+        lines: u64,
+        calls: u64,
+        lost: u64,
+        resumed: u64,
+        finished: bool,
+        head: String,
+    },
+    Broken {
+        intact: bool,
+        line: u64,
+        flaw: &'static str,
+        reason: String,
+    },
+}
+
+impl Finding {
+    fn intact(verified: &Verified) -> Self {
+        Self::Intact {
+            intact: true,
+            lines: verified.lines,
+            calls: verified.calls,
+            lost: verified.lost,
+            resumed: verified.resumed,
+            finished: verified.finished,
+            head: verified.head.to_string(),
+        }
+    }
+
+    fn broken(line: u64, flaw: Flaw) -> Self {
+        Self::Broken {
+            intact: false,
+            line,
+            flaw: flaw.kind(),
+            reason: flaw.to_string(),
+        }
+    }
+}
+
+fn json(finding: &Finding) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = serde_json::to_vec(finding)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Why there is no log to write.
+#[derive(Debug, Error)]
+pub(crate) enum NoLog {
+    #[error("{}: {error}", path.display())]
+    Open { path: PathBuf, error: OpenError },
+    #[error("{}: this is in the workspace, where the capsule's processes could rewrite it; name a file elsewhere", .0.display())]
+    InWorkspace(PathBuf),
+}
+
+/// Opens the log, unless it is where a confined process could reach it.
+pub(crate) fn open(path: &Path, workspace: &Workspace) -> Result<Arc<ChainSink>, NoLog> {
+    let failed = |error: OpenError| NoLog::Open {
+        path: path.into(),
+        error,
+    };
+    // The file itself where it exists, for it may be a link, and the folder where it will be.
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let real = match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => folder.canonicalize(),
+        real => real,
+    };
+    if real
+        .map_err(|error| failed(error.into()))?
+        .starts_with(workspace.path())
+    {
+        return Err(NoLog::InWorkspace(path.into()));
+    }
+    ChainSink::open(path).map(Arc::new).map_err(failed)
+}
+
+/// Writes what waits; says why not, and then whether that failed is `false`.
+pub(crate) async fn finish(log: Arc<ChainSink>) -> bool {
+    let finished = spawn_blocking(move || log.finish(PATIENCE)).await;
+    match finished {
+        Ok(Ok(head)) => {
+            tracing::info!(%head, "the audit log is written");
+            true
+        }
+        Ok(Err(error)) => {
+            console::error(&error.to_string());
+            false
+        }
+        Err(error) => {
+            console::error(&format!("the audit log is not written to its end: {error}"));
+            false
+        }
+    }
+}
+
+/// A head on the command line.
+pub(crate) fn parse_head(text: &str) -> Result<Head, capsule_host::audit::NotAHead> {
+    text.parse()
+}

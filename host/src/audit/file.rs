@@ -1,0 +1,113 @@
+//! An audit log as a file: opened for one writer, and continued where it ended.
+//!
+//! - A file is never overwritten, and one that is no audit log is not touched at all.
+//! - Only the end is checked: the last line must follow the one before it. The whole is [`verify`](super::verify)'s work.
+//! - A line is written by one call, but a host or a machine that dies in the middle of it leaves a part. Such a part is
+//!   taken off, and the chain says how many bytes that were.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use super::chain::{Chain, LINE_MAX, Line, may_begin_a_line};
+
+/// Why a file cannot be written as an audit log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The system refuses.
+    #[error("the audit log cannot be opened: {0}")]
+    Io(#[from] io::Error),
+    /// It is a folder, a pipe, a device.
+    #[error("this is no regular file")]
+    NotAFile,
+    /// Another writer has it.
+    #[error("another program writes to it")]
+    InUse,
+    /// What is in it does not end as an audit log does.
+    #[error("its end is not that of an audit log; move it away, or see what `capsule audit verify` says of it")]
+    NotALog,
+    /// The operating system has no random bytes.
+    #[error("no random bytes from the operating system: {0}")]
+    Random(getrandom::Error),
+}
+
+/// A file at whose end the next line belongs.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+    pub(super) chain: Chain,
+    /// How many bytes of an unfinished line were taken off.
+    pub(super) torn: u64,
+}
+
+/// Opens or makes the file, readable by its owner alone.
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    // Without waiting, should it be a pipe; to a regular file it means nothing.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = File::options()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(OpenError::NotAFile);
+    }
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let length = file.metadata()?.len();
+    let (chain, torn) = end_of(&mut file, length)?;
+    if torn > 0 {
+        file.set_len(length - torn)?;
+    }
+    Ok(Opened { file, chain, torn })
+}
+
+/// Where the chain in the file is, and how many bytes after its last whole line are only a part of one.
+fn end_of(file: &mut File, length: u64) -> Result<(Chain, u64), OpenError> {
+    // Two whole lines and a part of one fit.
+    let reach = length.min(3 * (LINE_MAX as u64 + 1));
+    file.seek(SeekFrom::Start(length - reach))?;
+    let mut tail = Vec::new();
+    file.take(reach).read_to_end(&mut tail)?;
+
+    let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let (lines, torn) = tail.split_at(whole);
+    if !torn.is_empty() && !may_begin_a_line(torn) {
+        return Err(OpenError::NotALog);
+    }
+    let torn = torn.len() as u64;
+    if lines.is_empty() {
+        return if length == torn {
+            Ok((Chain::NEW, torn))
+        } else {
+            Err(OpenError::NotALog)
+        };
+    }
+    let mut from_last = lines.split(|byte| *byte == b'\n').rev().skip(1);
+    let last = from_last.next().and_then(Line::parse).ok_or(OpenError::NotALog)?;
+    let before = if last.seq == 0 {
+        if lines.len() as u64 + torn != length || from_last.next().is_some() {
+            return Err(OpenError::NotALog);
+        }
+        Chain::NEW
+    } else {
+        // Cut at its front where it is longer than reached; then it has not the shape of a line.
+        let before = from_last.next().and_then(Line::parse).ok_or(OpenError::NotALog)?;
+        Chain {
+            next: before.seq.checked_add(1).ok_or(OpenError::NotALog)?,
+            head: before.head,
+        }
+    };
+    if last.seq != before.next || !last.follows(before) {
+        return Err(OpenError::NotALog);
+    }
+    let next = last.seq.checked_add(1).ok_or(OpenError::NotALog)?;
+    Ok((Chain { next, head: last.head }, torn))
+}

@@ -1,0 +1,355 @@
+//! One call as the audit tells of it.
+
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+
+use super::redact::redacted;
+use crate::supervisor::log::text::cut;
+use crate::supervisor::{Error, Owner, Principal, ResourceLimits, SpawnRequest};
+
+/// What is kept of a principal's or a capsule's name, in bytes.
+const NAME_MAX: usize = 1024;
+/// What is kept of a command, and of its working directory, in bytes.
+const PATH_MAX: usize = 4 * 1024;
+/// What is kept of the arguments, and of the names of variables: bytes together, and how many.
+const LIST_MAX: usize = 8 * 1024;
+const LIST_ITEMS_MAX: usize = 256;
+/// What is kept of the place of an injected file, in bytes.
+const PLACE_MAX: usize = 128;
+/// How many files of one spawn are told of; the interface allows no more.
+const INJECTIONS_MAX: usize = 128;
+/// How many ids of one call are named.
+const IDS_MAX: usize = 32;
+
+/// One call. Serialises to one JSON object, in which what does not apply is left out.
+///
+/// The texts that a guest has a say in are cut: the command and the working directory after 4 KiB; the arguments, and the
+/// names of variables, after 8 KiB or 256 of them. Where in them a text could be a process id (52 or more of
+/// the characters that ids are made of, in a row) stands its name instead.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// When the call began. As JSON in UTC, by RFC 3339, with microseconds.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: SystemTime,
+    /// What was called, by its name in the interface: `spawn-persistent`, `process-handle.kill`, `publish`.
+    pub operation: &'static str,
+    /// On whose behalf; `null` for nobody in particular. Cut after 1 KiB.
+    pub principal: Option<String>,
+    /// Through which capsule. Cut after 1 KiB.
+    pub capsule: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The names of the processes that it was about ([`Registry::audit_name`](crate::supervisor::Registry::audit_name)),
+    /// at most 32. A spawn that gives an id has it here too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// How many more ids were named.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ids_cut: usize,
+    /// What was to be started.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub spawn: Option<Box<SpawnDetails>>,
+}
+
+/// What a spawn asked for. Never the value of a variable, and of stdin only the length.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SpawnDetails {
+    /// The command.
+    pub cmd: String,
+    /// Its arguments, as many as are kept.
+    pub args: Vec<String>,
+    /// How many arguments are shortened or left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub args_cut: usize,
+    /// The working directory, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// The names of the variables, as many as are kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_keys: Vec<String>,
+    /// How many names of variables are shortened or left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub env_keys_cut: usize,
+    /// How many bytes were given to be written to stdin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin_bytes: Option<usize>,
+    /// The limits, as asked for.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "limits")]
+    pub limits: Option<ResourceLimits>,
+    /// The injected files, in the order of the request, at most 128.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub injections: Vec<Injected>,
+    /// How many more files there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub injections_cut: usize,
+}
+
+/// A file that a spawn injects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Injected {
+    /// `env-pointer` or `fixed-path`.
+    pub placement: &'static str,
+    /// The name of the variable, or the path; cut after 128 bytes.
+    pub place: String,
+    /// The size of the content in bytes.
+    pub bytes: usize,
+    /// BLAKE3 of the content, in hexadecimal.
+    pub blake3: String,
+}
+
+/// What came of a call: `ok`, the name of an error in the interface, or why there was no answer.
+///
+/// `unknown` has its documented kind in brackets, `unknown(not-found)`, and not the text, which may hold what a guest
+/// wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Outcome(&'static str);
+
+impl Record {
+    /// A call by `owner`, begun now, of which nothing has come so far: its outcome is [`Outcome::DROPPED`].
+    #[must_use]
+    pub fn new(owner: &Owner, operation: &'static str) -> Self {
+        Self {
+            time: SystemTime::now(),
+            operation,
+            principal: match &owner.principal {
+                Principal::Named(name) => Some(cut(name, NAME_MAX).to_owned()),
+                Principal::Anonymous => None,
+            },
+            capsule: cut(&owner.capsule, NAME_MAX).to_owned(),
+            outcome: Outcome::DROPPED,
+            ids: Vec::new(),
+            ids_cut: 0,
+            spawn: None,
+        }
+    }
+
+    /// Notes the names of processes that the call is about.
+    pub fn about(&mut self, names: impl IntoIterator<Item = String>, more: usize) {
+        self.ids.extend(names);
+        self.ids_cut += self.ids.len().saturating_sub(IDS_MAX) + more;
+        self.ids.truncate(IDS_MAX);
+    }
+}
+
+impl SpawnDetails {
+    /// What is told of `request`. `name` gives names to what could be ids.
+    #[must_use]
+    pub fn of(request: &SpawnRequest, name: &dyn Fn(&str) -> String) -> Self {
+        let (args, args_cut) = list(request.args.iter(), name);
+        let (env_keys, env_keys_cut) = list(request.env.iter().map(|(key, _)| key), name);
+        Self {
+            cmd: redacted(&request.cmd, PATH_MAX, name).0,
+            args,
+            args_cut,
+            cwd: request.cwd.as_deref().map(|cwd| redacted(cwd, PATH_MAX, name).0),
+            env_keys,
+            env_keys_cut,
+            stdin_bytes: request.stdin.as_ref().map(Vec::len),
+            limits: request.limits,
+            injections: Vec::new(),
+            injections_cut: 0,
+        }
+    }
+}
+
+/// As much of `texts` as is kept, and how many of them are not there whole.
+fn list<'a>(texts: impl ExactSizeIterator<Item = &'a String>, name: &dyn Fn(&str) -> String) -> (Vec<String>, usize) {
+    let count = texts.len();
+    let (mut kept, mut room, mut shortened) = (Vec::new(), LIST_MAX, 0);
+    for text in texts.take(LIST_ITEMS_MAX) {
+        let (text, is_shortened) = redacted(text, room, name);
+        room -= text.len();
+        shortened += usize::from(is_shortened);
+        kept.push(text);
+        if is_shortened {
+            break;
+        }
+    }
+    let left_out = count - kept.len();
+    (kept, left_out + shortened)
+}
+
+impl Outcome {
+    /// It did what was asked.
+    pub const OK: Self = Self("ok");
+    /// Nobody waited for it any more: the instance went away in the middle of it.
+    pub const DROPPED: Self = Self("dropped");
+    /// The guest misused a handle and was ended.
+    pub const TRAP: Self = Self("trap");
+
+    /// An error of an interface, by its name there.
+    #[must_use]
+    pub const fn error(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl From<&Error> for Outcome {
+    fn from(error: &Error) -> Self {
+        Self(match error {
+            Error::CapabilityDenied => "capability-denied",
+            Error::InvalidInput(_) => "invalid-input",
+            Error::BoundaryEscape => "boundary-escape",
+            Error::Quota => "quota",
+            Error::TooLarge => "too-large",
+            Error::Closed => "closed",
+            Error::Cancelled => "cancelled",
+            Error::WaitTimeout => "wait-timeout",
+            Error::NoSuchProcess => "no-such-process",
+            Error::RegistryFull => "registry-full",
+            Error::PersistUnsupported => "persist-unsupported",
+            Error::NotFound(_) => "unknown(not-found)",
+            Error::PermissionDenied(_) => "unknown(permission-denied)",
+            Error::ExecFailed(_) => "unknown(exec-failed)",
+            Error::LimitUnenforceable(_) => "unknown(limit-unenforceable)",
+            Error::Unimplemented(_) => "unknown(unimplemented)",
+            Error::Host(_) => "unknown(host)",
+        })
+    }
+}
+
+impl<T> From<&Result<T, Error>> for Outcome {
+    fn from(result: &Result<T, Error>) -> Self {
+        result.as_ref().map_or_else(Self::from, |_| Self::OK)
+    }
+}
+
+pub(super) fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_micros(*time))
+}
+
+fn limits<S: Serializer>(limits: &Option<ResourceLimits>, serializer: S) -> Result<S::Ok, S::Error> {
+    /// Under the names that the interface has for them.
+    #[derive(Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Limits {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_memory_bytes: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_cpu_secs: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_pids: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_open_files: Option<u32>,
+    }
+    let limits = limits.map(|limits| Limits {
+        max_memory_bytes: limits.max_memory_bytes,
+        max_cpu_secs: limits.max_cpu_secs,
+        max_pids: limits.max_pids,
+        max_open_files: limits.max_open_files,
+    });
+    limits.serialize(serializer)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(principal: Principal) -> Owner {
+        Owner {
+            principal,
+            capsule: "editor".into(),
+        }
+    }
+
+    fn json(record: &Record) -> serde_json::Value {
+        serde_json::to_value(record).unwrap()
+    }
+
+    fn spawning(request: &SpawnRequest) -> Record {
+        Record {
+            spawn: Some(Box::new(SpawnDetails::of(request, &|_| "NAME".into()))),
+            ..Record::new(&owner(Principal::Named("alice".into())), "spawn")
+        }
+    }
+
+    #[test]
+    fn u1_a_record_is_one_object_with_all_that_is_asked_for() {
+        let request = SpawnRequest {
+            cmd: "sh".into(),
+            args: vec!["-c".into(), "exit 3".into()],
+            cwd: Some("sub".into()),
+            env: vec![("TOKEN".into(), "s3cret".into())],
+            stdin: Some(b"s3cret".to_vec()),
+            limits: Some(ResourceLimits {
+                max_pids: Some(5),
+                ..ResourceLimits::default()
+            }),
+            ..SpawnRequest::default()
+        };
+        let mut record = spawning(&request);
+        record.time = SystemTime::UNIX_EPOCH;
+        record.outcome = Outcome::OK;
+        assert_eq!(
+            json(&record),
+            serde_json::json!({
+                "time": "1970-01-01T00:00:00.000000Z", "operation": "spawn", "principal": "alice", "capsule": "editor",
+                "outcome": "ok", "cmd": "sh", "args": ["-c", "exit 3"], "cwd": "sub", "env_keys": ["TOKEN"],
+                "stdin_bytes": 6, "limits": {"max-pids": 5},
+            })
+        );
+        let text = format!("{record:?}{}", json(&record));
+        assert!(!text.contains("s3cret"), "{text}");
+        let nobody = Record::new(&owner(Principal::Anonymous), "list-processes");
+        assert_eq!(json(&nobody)["principal"], serde_json::Value::Null);
+        assert_eq!(nobody.outcome, Outcome::DROPPED);
+    }
+
+    #[test]
+    fn u1_a_guest_cannot_make_a_record_large_and_the_cut_is_counted() {
+        let greedy = |args: Vec<String>| SpawnRequest {
+            cmd: "\u{1}".repeat(1 << 20),
+            args,
+            cwd: Some("\u{1}".repeat(1 << 20)),
+            env: (0..10_000).map(|i| (format!("K{i}\u{1}"), String::new())).collect(),
+            ..SpawnRequest::default()
+        };
+        for (args, kept, cut) in [
+            (vec!["\u{1}".repeat(1 << 20)], 1, 1),
+            (vec![String::new(); 1 << 20], 256, (1 << 20) - 256),
+            (vec!["x".repeat(4096); 100], 3, 98),
+            (vec!["x".repeat(4096), "x".repeat(4096)], 2, 0),
+        ] {
+            let mut record = spawning(&greedy(args));
+            record.capsule = "\u{1}".repeat(NAME_MAX);
+            record.about((0..100_000).map(|_| "n".repeat(32)), 0);
+            let spawn = record.spawn.as_ref().unwrap();
+            assert_eq!((spawn.args.len(), spawn.args_cut), (kept, cut));
+            assert_eq!((record.ids.len(), record.ids_cut), (32, 100_000 - 32));
+            let length = serde_json::to_string(&record).unwrap().len();
+            assert!(length + 200 < super::super::LINE_MAX, "{length}");
+        }
+    }
+
+    #[test]
+    fn u1_i2_an_outcome_is_a_name_without_what_the_guest_wrote() {
+        for (error, name) in [
+            (Error::InvalidInput("hush".into()), "invalid-input"),
+            (Error::NotFound("hush".into()), "unknown(not-found)"),
+            (Error::Host("hush".into()), "unknown(host)"),
+            (Error::NoSuchProcess, "no-such-process"),
+        ] {
+            assert_eq!(Outcome::from(&error).as_str(), name);
+            // The prefix is that of what the guest is told.
+            let told = error.to_string();
+            let prefix = told.split(':').next().unwrap();
+            assert!(name == prefix || name == format!("unknown({prefix})"), "{told}");
+        }
+    }
+}

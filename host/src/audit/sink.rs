@@ -1,0 +1,619 @@
+//! A sink that writes a chain, and never holds up whoever records.
+//!
+//! Records wait in a queue that a thread of its own writes out: a disk that is full, or a pipe that nobody reads, stops the
+//! thread and nobody else. What does not fit into the queue meanwhile is counted, and the count is a line of the chain,
+//! in the place of the lines that are missing.
+//!
+//! ```text
+//! record() ──▶ queue, at most QUEUE_MAX bytes ──▶ thread: number, hash, write ──▶ file
+//!                 └─ full: count ─▶ `lost` line, after those that were in the queue
+//! ```
+//!
+//! - From the first record that does not fit until the thread takes the queue, none fits: so the count is exact and stands
+//!   in the right place.
+//! - A write that fails is tried again, from the very byte where it stopped, whenever another record comes and once at the
+//!   end.
+//! - A host that is killed loses what is in the queue, on a disk that keeps up the records of a moment. What was written
+//!   is the system's to keep: a machine that loses its power may lose more.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::chain::{Chain, Entry, Head};
+use super::file::{self, OpenError, Opened};
+use super::record::Record;
+
+/// What waits in the queue, in bytes; as much again may be on its way out.
+const QUEUE_MAX: usize = 4 * 1024 * 1024;
+/// How long a sink that is dropped waits for its thread.
+const DROP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes records.
+pub trait AuditSink: Send + Sync {
+    /// Keeps a record, or drops it and counts it. Called on the path of every call of a guest, so it must not block.
+    fn record(&self, record: &Record);
+}
+
+/// Why not everything was written.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// The time passed, and the writer still waits for the disk or for a reader.
+    #[error("the audit log is not written to its end: whatever it is written to takes nothing")]
+    Blocked,
+    /// It cannot be written.
+    #[error("the audit log is not written to its end: {0}")]
+    Write(Arc<io::Error>),
+}
+
+/// Writes records as JSON lines, each with a hash over the one before.
+///
+/// Dropped, it writes what waits, for a second at most; [`Self::finish`] says whether all of it was.
+pub struct ChainSink(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// For the thread: there is something to do.
+    work: Condvar,
+    /// For [`ChainSink::finish`]: the thread has ended.
+    ended: Condvar,
+}
+
+struct Queue {
+    bodies: Vec<String>,
+    bytes: usize,
+    /// Records that did not fit, after those in `bodies`.
+    lost: u64,
+    /// A record came since the thread last looked.
+    news: bool,
+    finishing: bool,
+    end: Option<Result<Head, FinishError>>,
+    /// Where the chain is, as far as it is written.
+    head: Head,
+}
+
+/// What the thread takes.
+struct Batch {
+    bodies: Vec<String>,
+    lost: u64,
+    last: bool,
+}
+
+impl ChainSink {
+    /// Writes to this file. One that is not there is made, for its owner alone; one that holds a chain is continued. The
+    /// file is this writer's alone until the sink is gone.
+    ///
+    /// # Errors
+    /// [`OpenError`], and then the file is as it was.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let Opened { file, chain, torn } = file::open(path.as_ref())?;
+        let time = SystemTime::now();
+        let mut first = vec![];
+        if chain.next == 0 {
+            first.push(Entry::begin().map_err(OpenError::Random)?);
+        }
+        if chain.next > 0 || torn > 0 {
+            first.push(Entry::Resume { time, torn_bytes: torn });
+        }
+        Ok(Self::start(Target::File(file), chain, &first)?)
+    }
+
+    /// Writes a new chain to whatever this is. It is written to from a thread of its own and may block.
+    ///
+    /// # Errors
+    /// [`OpenError::Random`]; [`OpenError::Io`] where there can be no thread.
+    pub fn to_writer(writer: impl Write + Send + 'static) -> Result<Self, OpenError> {
+        let begin = Entry::begin().map_err(OpenError::Random)?;
+        Ok(Self::start(Target::Other(Box::new(writer)), Chain::NEW, &[begin])?)
+    }
+
+    fn start(target: Target, mut chain: Chain, first: &[Entry<'_>]) -> io::Result<Self> {
+        let mut text = Vec::new();
+        let head = chain.head;
+        for body in first.iter().filter_map(Entry::body) {
+            chain.append(&body, &mut text);
+        }
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue {
+                bodies: Vec::new(),
+                bytes: 0,
+                lost: 0,
+                // The first lines are written at once.
+                news: true,
+                finishing: false,
+                end: None,
+                head,
+            }),
+            work: Condvar::new(),
+            ended: Condvar::new(),
+        });
+        let writer = Writer {
+            target,
+            chain,
+            text,
+            written: 0,
+            failing: false,
+        };
+        let for_thread = Arc::clone(&shared);
+        // Not joined: a thread that hangs in a write must not hang its host.
+        drop(
+            std::thread::Builder::new()
+                .name("audit".into())
+                .spawn(move || writer.run(&for_thread))?,
+        );
+        Ok(Self(shared))
+    }
+
+    /// The hash of the last line that is written.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.0.lock().head
+    }
+
+    /// Writes what waits and an `end` line, and waits for at most `patience` until that is done and on the disk. Records
+    /// that come later are dropped. May be called again, to wait longer.
+    ///
+    /// Blocks its thread. Returns the hash of the last line, to be kept elsewhere.
+    ///
+    /// # Errors
+    /// [`FinishError`], and then records are missing at the end of the file.
+    pub fn finish(&self, patience: Duration) -> Result<Head, FinishError> {
+        let until = Instant::now().checked_add(patience);
+        let mut queue = self.0.lock();
+        queue.finishing = true;
+        self.0.work.notify_one();
+        loop {
+            if let Some(end) = &queue.end {
+                return end.clone();
+            }
+            queue = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return Err(FinishError::Blocked),
+                Some(left) => {
+                    self.0
+                        .ended
+                        .wait_timeout(queue, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+                None => self.0.ended.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+impl AuditSink for ChainSink {
+    fn record(&self, record: &Record) {
+        // Before the lock: who records waits for no one else's text.
+        let body = Entry::Call(record).body();
+        let mut queue = self.0.lock();
+        if queue.finishing {
+            return;
+        }
+        queue.take_in(body);
+        drop(queue);
+        self.0.work.notify_one();
+    }
+}
+
+impl Queue {
+    fn take_in(&mut self, body: Option<String>) {
+        self.news = true;
+        match body {
+            Some(body) if self.lost == 0 && self.bytes + body.len() <= QUEUE_MAX => {
+                self.bytes += body.len();
+                self.bodies.push(body);
+            }
+            _ => self.lost = self.lost.saturating_add(1),
+        }
+    }
+}
+
+impl Drop for ChainSink {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish(DROP_PATIENCE) {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+impl fmt::Debug for ChainSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainSink")
+            .field("head", &self.head())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a record comes or the end does. Takes nothing.
+    fn wait(&self) -> MutexGuard<'_, Queue> {
+        let idle = |queue: &mut Queue| !queue.news && !queue.finishing;
+        let mut queue = self
+            .work
+            .wait_while(self.lock(), idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.news = false;
+        queue
+    }
+}
+
+enum Target {
+    File(File),
+    Other(Box<dyn Write + Send>),
+}
+
+impl Target {
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::File(file) => file,
+            Self::Other(writer) => writer,
+        }
+    }
+}
+
+/// What the thread has.
+struct Writer {
+    target: Target,
+    chain: Chain,
+    /// Lines that are on their way out, and how much of them is written.
+    text: Vec<u8>,
+    written: usize,
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, shared: &Shared) {
+        loop {
+            let mut queue = shared.wait();
+            let mut last = queue.finishing;
+            drop(queue);
+            let mut result = self.write();
+            if result.is_ok() {
+                queue = shared.lock();
+                let batch = Batch {
+                    bodies: std::mem::take(&mut queue.bodies),
+                    lost: std::mem::take(&mut queue.lost),
+                    last: queue.finishing,
+                };
+                queue.bytes = 0;
+                drop(queue);
+                last = batch.last;
+                self.append(batch);
+                result = self.write();
+            }
+            self.report(&result);
+            let mut queue = shared.lock();
+            if result.is_ok() {
+                queue.head = self.chain.head;
+            }
+            if last {
+                queue.end = Some(
+                    result
+                        .and_then(|()| self.sync())
+                        .map(|()| self.chain.head)
+                        .map_err(|error| FinishError::Write(Arc::new(error))),
+                );
+                shared.ended.notify_all();
+                return;
+            }
+        }
+    }
+
+    /// Makes lines of what was taken.
+    fn append(&mut self, batch: Batch) {
+        self.text.clear();
+        self.written = 0;
+        for body in &batch.bodies {
+            self.chain.append(body, &mut self.text);
+        }
+        let time = SystemTime::now();
+        let lost = (batch.lost > 0).then_some(Entry::Lost {
+            time,
+            records: batch.lost,
+        });
+        let end = batch.last.then_some(Entry::End { time });
+        for body in lost.into_iter().chain(end).filter_map(|entry| entry.body()) {
+            self.chain.append(&body, &mut self.text);
+        }
+        if batch.lost > 0 {
+            tracing::warn!(
+                records = batch.lost,
+                "records did not fit into the audit's queue; the audit log says so"
+            );
+        }
+    }
+
+    /// Writes on from where the last attempt stopped.
+    fn write(&mut self) -> io::Result<()> {
+        let writer = self.target.writer();
+        while let Some(rest) = self.text.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match writer.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        writer.flush()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        match &self.target {
+            Target::File(file) => file.sync_data(),
+            Target::Other(_) => Ok(()),
+        }
+    }
+
+    /// Once when it begins to fail, and once when that is over.
+    fn report(&mut self, result: &io::Result<()>) {
+        match result {
+            Ok(()) if self.failing => tracing::warn!("the audit log can be written again"),
+            Err(error) if !self.failing => {
+                tracing::error!(%error, "the audit log cannot be written; records wait, and are lost once too many do");
+            }
+            _ => {}
+        }
+        self.failing = result.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Read as _};
+    use std::sync::mpsc;
+
+    use super::super::verify::{Flaw, Verified, VerifyError, verify};
+    use super::*;
+    use crate::supervisor::{Owner, Principal};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn record() -> Record {
+        let owner = Owner {
+            principal: Principal::Named("alice".into()),
+            capsule: "editor".into(),
+        };
+        Record::new(&owner, "status")
+    }
+
+    fn verified(path: &Path) -> Verified {
+        verify(BufReader::new(File::open(path).unwrap()), None).unwrap()
+    }
+
+    fn write(path: &Path, records: usize) -> Head {
+        let sink = ChainSink::open(path).unwrap();
+        for _ in 0..records {
+            sink.record(&record());
+        }
+        sink.finish(PATIENCE).unwrap()
+    }
+
+    #[test]
+    fn u1_a_file_is_continued_and_each_writer_leaves_a_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let heads = [write(&path, 3), write(&path, 0), write(&path, 2)];
+        let seen = verified(&path);
+        assert_eq!((seen.calls, seen.resumed, seen.lost, seen.finished), (5, 2, 0, true));
+        assert_eq!(seen.head, heads[2]);
+        for head in &heads {
+            verify(BufReader::new(File::open(&path).unwrap()), Some(head)).unwrap();
+        }
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn u1_a_line_torn_by_a_crash_is_taken_off_and_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        write(&path, 2);
+        let whole = std::fs::read(&path).unwrap();
+        let last = whole[..whole.len() - 1]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .unwrap()
+            + 1;
+        for end in (0..whole.len()).filter(|end| *end != last) {
+            std::fs::write(&path, &whole[..end]).unwrap();
+            write(&path, 1);
+            let seen = verified(&path);
+            let lines_left = whole[..end].iter().filter(|byte| **byte == b'\n').count() as u64;
+            let torn = end
+                - whole[..end]
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |at| at + 1);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(
+                text.contains(&format!("\"torn_bytes\":{torn}}}")),
+                end > 0,
+                "{end}: {text}"
+            );
+            // What was whole, then a new beginning or none, what is said of it, the record and the end.
+            let beginning = u64::from(lines_left == 0);
+            let resumed = u64::from(end > 0);
+            assert_eq!(seen.lines, lines_left + beginning + resumed + 2, "{end}: {text}");
+        }
+    }
+
+    #[test]
+    fn u1_what_is_no_audit_log_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        write(&path, 2);
+        let log = std::fs::read(&path).unwrap();
+        let mut altered = log.clone();
+        let at = altered.len() - 10;
+        altered[at] ^= 1;
+        let second = log.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        for content in [
+            &b"my diary\n"[..],
+            b"my diary",
+            b"\n",
+            b"{\"hash\":\"\n",
+            &altered,
+            &[b"a line before\n", &log[..second]].concat(),
+            &log[second..][..log[second..].iter().position(|byte| *byte == b'\n').unwrap() + 1],
+            &[&log[..], b"and more"].concat(),
+            &vec![b'x'; 1 << 20],
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert!(matches!(ChainSink::open(&path), Err(OpenError::NotALog)));
+            assert_eq!(std::fs::read(&path).unwrap(), content);
+        }
+        assert!(matches!(ChainSink::open(dir.path()), Err(OpenError::Io(_))));
+        assert!(matches!(ChainSink::open("/dev/full"), Err(OpenError::NotAFile)));
+    }
+
+    #[test]
+    fn u1_a_file_has_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let sink = ChainSink::open(&path).unwrap();
+        assert!(matches!(ChainSink::open(&path), Err(OpenError::InUse)));
+        sink.finish(PATIENCE).unwrap();
+        drop(sink);
+        assert_eq!(verified(&path).resumed, 0);
+    }
+
+    #[test]
+    fn u1_a_pipe_that_nobody_reads_holds_up_nobody_and_the_loss_is_recorded() {
+        let (reader, writer) = io::pipe().unwrap();
+        let sink = ChainSink::to_writer(writer).unwrap();
+        let body = Entry::Call(&record()).body().unwrap().len();
+        // More than the pipe, what is on its way and the queue hold together.
+        let count = (4 * QUEUE_MAX / body) as u64;
+        for _ in 0..count {
+            sink.record(&record());
+        }
+        let lost = sink.0.lock().lost;
+        assert!(lost > 0, "the queue is bounded");
+        assert!(sink.0.lock().bytes <= QUEUE_MAX);
+        assert!(matches!(sink.finish(Duration::ZERO), Err(FinishError::Blocked)));
+
+        // Somebody reads after all.
+        let (send, receive) = mpsc::channel();
+        let reading = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let mut reader = reader;
+            reader.read_to_end(&mut text).unwrap();
+            send.send(verify(&*text, None).unwrap()).unwrap();
+        });
+        let head = sink.finish(PATIENCE).unwrap();
+        drop(sink);
+        reading.join().unwrap();
+        let seen = receive.recv().unwrap();
+        assert_eq!((seen.lost, seen.calls + seen.lost), (lost, count));
+        assert_eq!(seen.head, head);
+    }
+
+    /// A disk that is full now and then, and takes a part of what it is given at other times.
+    struct Moody {
+        taken: Arc<Mutex<Vec<u8>>>,
+        full: Arc<Mutex<bool>>,
+    }
+
+    impl Write for Moody {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if *self.full.lock().unwrap() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let part = &bytes[..bytes.len().div_ceil(2)];
+            self.taken.lock().unwrap().extend_from_slice(part);
+            // The other half meets a full disk.
+            *self.full.lock().unwrap() = true;
+            Ok(part.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn u1_a_write_that_failed_half_way_goes_on_from_there() {
+        let (taken, full) = (Arc::default(), Arc::default());
+        let sink = ChainSink::to_writer(Moody {
+            taken: Arc::clone(&taken),
+            full: Arc::clone(&full),
+        })
+        .unwrap();
+        for _ in 0..50 {
+            *full.lock().unwrap() = false;
+            sink.record(&record());
+        }
+        // Until everything is through: an attempt is made when a record comes.
+        let mut calls = 50;
+        let seen = loop {
+            *full.lock().unwrap() = false;
+            if let Ok(seen) = verify(&*taken.lock().unwrap().clone(), None)
+                && seen.calls == calls
+            {
+                break seen;
+            }
+            sink.record(&record());
+            calls += 1;
+            std::thread::yield_now();
+        };
+        assert_eq!((seen.lost, seen.calls), (0, calls));
+    }
+
+    #[test]
+    fn u1_a_disk_that_stays_full_is_reported_at_the_end() {
+        let sink = ChainSink::to_writer(File::options().write(true).open("/dev/full").unwrap()).unwrap();
+        for _ in 0..1000 {
+            sink.record(&record());
+        }
+        let error = sink.finish(PATIENCE).unwrap_err();
+        assert!(
+            matches!(&error, FinishError::Write(error) if error.kind() == io::ErrorKind::StorageFull),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn u1_dropping_a_sink_writes_what_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let sink = ChainSink::open(&path).unwrap();
+        for _ in 0..1000 {
+            sink.record(&record());
+        }
+        drop(sink);
+        let seen = verified(&path);
+        assert_eq!((seen.calls, seen.finished), (1000, true));
+    }
+
+    #[test]
+    fn u1_a_killed_host_leaves_a_chain_without_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("log"), dir.path().join("copy"));
+        let sink = ChainSink::open(&path).unwrap();
+        sink.record(&record());
+        // What the file holds at any moment is what a kill at that moment leaves.
+        loop {
+            std::fs::copy(&path, &copy).unwrap();
+            match verify(BufReader::new(File::open(&copy).unwrap()), None) {
+                Ok(seen) if seen.calls == 1 => {
+                    assert!(!seen.finished);
+                    break;
+                }
+                Ok(_) => {}
+                Err(VerifyError::Broken { flaw, .. }) => assert!(matches!(flaw, Flaw::Empty | Flaw::Unfinished)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        write(&copy, 1);
+        let seen = verified(&copy);
+        assert_eq!((seen.calls, seen.resumed, seen.finished), (2, 1, true));
+    }
+}

@@ -1,0 +1,35 @@
+//! What the runtime answers the adapter with: the capsule's grants, and the embedder's audit.
+
+use std::sync::Arc;
+
+use super::grants::Grants;
+use crate::audit::{AuditSink, Record};
+use crate::bus::{Pattern, Reach};
+use crate::supervisor::{Ask, Owner};
+use crate::wit::{ProcessHooks, TopicAsk};
+
+/// The hooks of one instance.
+pub(super) struct Hooks {
+    pub(super) grants: Grants,
+    pub(super) audit: Option<Arc<dyn AuditSink>>,
+}
+
+impl ProcessHooks for Hooks {
+    fn authorize(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
+        self.grants.authorize(owner, ask)
+    }
+
+    fn authorize_topic(&mut self, owner: &Owner, ask: TopicAsk<'_>) -> bool {
+        self.grants.authorize_topic(owner, ask)
+    }
+
+    fn reach(&mut self, owner: &Owner, pattern: &Pattern) -> Reach {
+        self.grants.reach(owner, pattern)
+    }
+
+    fn audit(&mut self, record: &Record) {
+        if let Some(audit) = &self.audit {
+            audit.record(record);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What can be counted of a host, through the facade of the crate `metrics` (contract U2).
+//!
+//! Whoever wants the numbers installs a recorder, such as `metrics-exporter-prometheus`, before the first registry is
+//! made; without one, counting costs next to nothing. The numbers are those of the whole program, over all registries.
+//! No label holds a principal, a capsule, a command or an id.
+//!
+//! | name | kind | unit | labels |
+//! |---|---|---|---|
+//! | [`SPAWNS`] | counter | spawns | `tier`, `outcome` |
+//! | [`LIVE`] | gauge | processes | |
+//! | [`RETAINED`] | gauge | ids | |
+//! | [`DRAINED`] | counter | bytes | |
+//! | [`READ`] | counter | bytes | |
+//! | [`DROPPED`] | counter | bytes | |
+//! | [`SPAWN_TIME`] | histogram | seconds | |
+//! | [`EXIT_TIME`] | histogram | seconds | |
+
+use std::time::Duration;
+
+use ::metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use super::Error;
+use super::request::Tier;
+use crate::audit::Outcome;
+
+/// Spawns by the tier that was asked for (`captured`, `background`, `persistent`) and by what came of the start, as an
+/// [`Outcome`]: `ok` once the command runs, whatever it comes to later.
+pub const SPAWNS: &str = "capsule_spawns_total";
+/// Processes that run or are being started: those that count against the quota of their principal.
+pub const LIVE: &str = "capsule_processes_live";
+/// Ids of persistent processes, live and exited, that are not released.
+pub const RETAINED: &str = "capsule_ids_retained";
+/// Output that was taken out: by `read-logs`, or as the result of a call that waited for the end.
+pub const DRAINED: &str = "capsule_output_drained_bytes_total";
+/// Output that was handed over by cursor. Two readers count twice.
+pub const READ: &str = "capsule_output_read_bytes_total";
+/// Output that went to make room and was never taken out. Counted when the stream is next read, and when it is given up.
+pub const DROPPED: &str = "capsule_output_dropped_bytes_total";
+/// From an admitted request to a running command.
+pub const SPAWN_TIME: &str = "capsule_spawn_seconds";
+/// From the end of a command to the moment when its exit can be seen: what is spent on ending its tree and reading what
+/// is left of its output.
+pub const EXIT_TIME: &str = "capsule_exit_seconds";
+
+/// Tells the recorder what the names mean. A registry does so when it is made.
+pub fn describe() {
+    describe_counter!(SPAWNS, Unit::Count, "Spawns, by tier and outcome");
+    describe_gauge!(LIVE, Unit::Count, "Processes that run or are being started");
+    describe_gauge!(
+        RETAINED,
+        Unit::Count,
+        "Ids of persistent processes that are not released"
+    );
+    describe_counter!(DRAINED, Unit::Bytes, "Output that was taken out");
+    describe_counter!(READ, Unit::Bytes, "Output that was handed over by cursor");
+    describe_counter!(DROPPED, Unit::Bytes, "Output that went to make room");
+    describe_histogram!(
+        SPAWN_TIME,
+        Unit::Seconds,
+        "From an admitted request to a running command"
+    );
+    describe_histogram!(
+        EXIT_TIME,
+        Unit::Seconds,
+        "From the end of a command to its visible exit"
+    );
+}
+
+/// The gauge of processes, for the budgets that count them.
+pub(crate) fn live() -> Gauge {
+    gauge!(LIVE)
+}
+
+/// The gauge of ids, for the budget that counts them.
+pub(crate) fn retained() -> Gauge {
+    gauge!(RETAINED)
+}
+
+/// Starts something, and counts what came of it. Not counted when it is dropped: nobody was told anything.
+pub(crate) async fn counted<T>(tier: Tier, start: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let started = start.await;
+    let tier = match tier {
+        Tier::Captured => "captured",
+        Tier::Background => "background",
+        Tier::Persistent => "persistent",
+    };
+    counter!(SPAWNS, "tier" => tier, "outcome" => Outcome::from(&started).as_str()).increment(1);
+    started
+}
+
+pub(crate) fn launched(took: Duration) {
+    histogram!(SPAWN_TIME).record(took);
+}
+
+pub(crate) fn exited(took: Duration) {
+    histogram!(EXIT_TIME).record(took);
+}
+
+pub(crate) fn drained(bytes: usize) {
+    if bytes > 0 {
+        counter!(DRAINED).increment(bytes as u64);
+    }
+}
+
+pub(crate) fn read(bytes: usize) {
+    if bytes > 0 {
+        counter!(READ).increment(bytes as u64);
+    }
+}
+
+pub(crate) fn dropped(bytes: u64) {
+    if bytes > 0 {
+        counter!(DROPPED).increment(bytes);
+    }
+}

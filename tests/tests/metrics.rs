@@ -1,0 +1,223 @@
+//! What a recorder sees of real processes (contract U2). The numbers are the program's, so there is one test here, which
+//! has them for itself.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a failure of a test shows where")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use capsule_host::sandbox::{Unconfined, Workspace};
+use capsule_host::supervisor::metrics::{DRAINED, DROPPED, EXIT_TIME, LIVE, READ, RETAINED, SPAWN_TIME, SPAWNS};
+use capsule_host::supervisor::{Ask, Error, Gate, Limits, LogStream, Owner, Principal, Registry, SpawnRequest};
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+
+/// Keeps every number, under its name with its labels.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<HashMap<String, Vec<f64>>>>);
+
+/// One of them.
+struct Cell(Seen, String);
+
+impl Cell {
+    fn change(&self, change: impl FnOnce(&mut Vec<f64>)) {
+        change(self.0.0.lock().unwrap().entry(self.1.clone()).or_default());
+    }
+
+    fn add(&self, value: f64) {
+        self.change(|values| match values.first_mut() {
+            Some(sum) => *sum += value,
+            None => values.push(value),
+        });
+    }
+}
+
+impl CounterFn for Cell {
+    fn increment(&self, value: u64) {
+        self.add(u32::try_from(value).unwrap().into());
+    }
+
+    fn absolute(&self, _: u64) {
+        panic!("nothing counts so");
+    }
+}
+
+impl GaugeFn for Cell {
+    fn increment(&self, value: f64) {
+        self.add(value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.add(-value);
+    }
+
+    fn set(&self, _: f64) {
+        panic!("nothing counts so");
+    }
+}
+
+impl HistogramFn for Cell {
+    fn record(&self, value: f64) {
+        self.change(|values| values.push(value));
+    }
+}
+
+impl Seen {
+    fn cell(&self, key: &Key) -> Arc<Cell> {
+        let labels: Vec<_> = key
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
+        Arc::new(Cell(
+            self.clone(),
+            [&[key.name().to_owned()][..], &labels].concat().join(" "),
+        ))
+    }
+
+    fn all(&self, name: &str) -> Vec<f64> {
+        self.0.lock().unwrap().get(name).cloned().unwrap_or_default()
+    }
+
+    fn one(&self, name: &str) -> f64 {
+        self.all(name).first().copied().unwrap_or_default()
+    }
+}
+
+impl Recorder for Seen {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, _: SharedString) {
+        assert!(unit.is_some());
+        Cell(self.clone(), format!("about {}", key.as_str())).add(1.0);
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, text: SharedString) {
+        self.describe_counter(key, unit, text);
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, text: SharedString) {
+        self.describe_counter(key, unit, text);
+    }
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.cell(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.cell(key))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.cell(key))
+    }
+}
+
+struct AllowAll;
+
+impl Gate for AllowAll {
+    fn allows(&mut self, _: Ask<'_>) -> bool {
+        true
+    }
+}
+
+fn sh(script: &str) -> SpawnRequest {
+    SpawnRequest {
+        cmd: "/bin/sh".into(),
+        args: vec!["-c".into(), script.into()],
+        ..SpawnRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
+    let seen = Seen::default();
+    metrics::set_global_recorder(seen.clone()).expect("no other recorder");
+    let limits = Limits {
+        processes_per_principal: 2,
+        ..Limits::default()
+    };
+    let launcher = Arc::new(Unconfined::new().allow_persistent());
+    let registry = Registry::new(tokio::runtime::Handle::current(), launcher, limits).unwrap();
+    for name in [SPAWNS, LIVE, RETAINED, DRAINED, READ, DROPPED, SPAWN_TIME, EXIT_TIME] {
+        assert_eq!(seen.one(&format!("about {name}")), 1.0, "{name}");
+    }
+    let dir = tempfile::TempDir::new().unwrap();
+    let workspace = Workspace::open(dir.path()).unwrap();
+    let scope = registry.scope(Owner {
+        principal: Principal::Named("alice".into()),
+        capsule: "editor".into(),
+    });
+
+    // A command that runs to its end, with three bytes on one stream and two on the other.
+    let ran = scope.spawn(sh("printf abc; printf de >&2; exit 3"), &workspace, &mut AllowAll);
+    assert_eq!(ran.await.unwrap().exit.exit_code, Some(3));
+    assert_eq!(seen.one(DRAINED), 5.0);
+    assert_eq!((seen.one(LIVE), seen.one(RETAINED)), (0.0, 0.0));
+
+    // Two that stay, of which one prints more than its ring holds; there is no room for a third.
+    let chatty = SpawnRequest {
+        log_ring_bytes: Some(4096),
+        ..sh("head -c 10000 /dev/zero")
+    };
+    let chatty = scope.spawn_persistent(chatty, &workspace, &mut AllowAll).await.unwrap();
+    let waiting = scope.spawn_persistent(sh("read x"), &workspace, &mut AllowAll);
+    drop(waiting.await.unwrap());
+    let sleeping = scope.spawn_persistent(sh("exec sleep 1000"), &workspace, &mut AllowAll);
+    let sleeping = match sleeping.await {
+        Ok(id) => id,
+        // The first two may both still be there.
+        Err(error) => {
+            assert_eq!(error, Error::Quota);
+            scope.wait(chatty.expose(), Duration::from_secs(60)).await.unwrap();
+            let again = scope.spawn_persistent(sh("exec sleep 1000"), &workspace, &mut AllowAll);
+            again.await.unwrap()
+        }
+    };
+    scope.wait(chatty.expose(), Duration::from_secs(60)).await.unwrap();
+    assert_eq!(seen.one(RETAINED), 3.0);
+
+    let chunk = scope
+        .read_since(chatty.expose(), LogStream::Stdout, None, u32::MAX)
+        .unwrap();
+    assert_eq!(chunk.data.len(), 4096);
+    assert_eq!((seen.one(READ), seen.one(DROPPED)), (4096.0, 10_000.0 - 4096.0));
+    scope.read_logs(chatty.expose()).unwrap();
+    assert_eq!(seen.one(DRAINED), 5.0 + 4096.0);
+    scope.release(chatty.expose()).await.unwrap();
+    assert_eq!(seen.one(RETAINED), 2.0);
+
+    // Refusals by their name.
+    for (cmd, outcome) in [("", "invalid-input"), ("/no/such", "unknown(not-found)")] {
+        let before = seen.one(&format!("{SPAWNS} tier=captured outcome={outcome}"));
+        let request = SpawnRequest {
+            cmd: cmd.into(),
+            ..SpawnRequest::default()
+        };
+        assert!(scope.spawn(request, &workspace, &mut AllowAll).await.is_err());
+        assert_eq!(
+            seen.one(&format!("{SPAWNS} tier=captured outcome={outcome}")),
+            before + 1.0
+        );
+    }
+    assert_eq!(seen.one(&format!("{SPAWNS} tier=captured outcome=ok")), 1.0);
+    assert_eq!(seen.one(&format!("{SPAWNS} tier=persistent outcome=ok")), 3.0);
+
+    // One is stopped, the other ends with the registry; a spawn that is given up half-way leaves nothing either.
+    assert!(seen.one(LIVE) >= 1.0);
+    scope.stop(sleeping.expose(), Some(Duration::ZERO)).await.unwrap();
+    drop(scope.spawn(sh("exec sleep 1000"), &workspace, &mut AllowAll));
+    registry.shutdown().await;
+    assert_eq!((seen.one(LIVE), seen.one(RETAINED)), (0.0, 0.0));
+    let (spawns, exits) = (seen.all(SPAWN_TIME), seen.all(EXIT_TIME));
+    assert_eq!((spawns.len(), exits.len()), (4, 4), "one for each that ran");
+    assert!(
+        spawns.iter().chain(&exits).all(|time| (0.0..60.0).contains(time)),
+        "{spawns:?} {exits:?}"
+    );
+
+    // No name and no label holds an id, or whose it is.
+    let names: String = seen.0.lock().unwrap().keys().cloned().collect();
+    for word in [chatty.expose(), sleeping.expose(), "alice", "editor"] {
+        assert!(!names.contains(word), "{names}");
+    }
+}
