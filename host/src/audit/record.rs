@@ -96,7 +96,7 @@ pub struct Injected {
     /// The name of the variable, or the path; cut after 128 bytes.
     pub place: String,
     /// The size of the content in bytes.
-    pub bytes: usize,
+    pub bytes: u64,
     /// BLAKE3 of the content, in hexadecimal.
     pub blake3: String,
 }
@@ -157,16 +157,48 @@ impl SpawnDetails {
     }
 }
 
+impl SpawnDetails {
+    /// Notes the files that the spawn injects.
+    pub fn inject(&mut self, files: impl IntoIterator<Item = Injected>) {
+        self.injections.extend(files);
+        self.injections_cut += self.injections.len().saturating_sub(INJECTIONS_MAX);
+        self.injections.truncate(INJECTIONS_MAX);
+    }
+}
+
+impl Injected {
+    /// A file of this size and BLAKE3, in a place of this kind (`env-pointer` or `fixed-path`). `name` gives names to what
+    /// could be ids.
+    #[must_use]
+    pub fn new(
+        placement: &'static str,
+        place: &str,
+        bytes: u64,
+        blake3: [u8; blake3::OUT_LEN],
+        name: &dyn Fn(&str) -> String,
+    ) -> Self {
+        Self {
+            placement,
+            place: redacted(place, PLACE_MAX, name).0,
+            bytes,
+            blake3: data_encoding::HEXLOWER.encode(&blake3),
+        }
+    }
+}
+
 /// As much of `texts` as is kept, and how many of them are not there whole.
 fn list<'a>(texts: impl ExactSizeIterator<Item = &'a String>, name: &dyn Fn(&str) -> String) -> (Vec<String>, usize) {
     let count = texts.len();
     let (mut kept, mut room, mut shortened) = (Vec::new(), LIST_MAX, 0);
     for text in texts.take(LIST_ITEMS_MAX) {
         let (text, is_shortened) = redacted(text, room, name);
+        if is_shortened && text.is_empty() {
+            break;
+        }
         room -= text.len();
-        shortened += usize::from(is_shortened);
         kept.push(text);
         if is_shortened {
+            shortened = 1;
             break;
         }
     }
@@ -323,14 +355,17 @@ mod tests {
         for (args, kept, cut) in [
             (vec!["\u{1}".repeat(1 << 20)], 1, 1),
             (vec![String::new(); 1 << 20], 256, (1 << 20) - 256),
-            (vec!["x".repeat(4096); 100], 3, 98),
-            (vec!["x".repeat(4096), "x".repeat(4096)], 2, 0),
+            (vec!["X".repeat(4096); 100], 2, 98),
+            (vec!["X".repeat(4096), "X".repeat(4096)], 2, 0),
         ] {
             let mut record = spawning(&greedy(args));
             record.capsule = "\u{1}".repeat(NAME_MAX);
+            let file = |_| Injected::new("fixed-path", &"\u{1}".repeat(5000), 1, [0; 32], &|_| String::new());
+            record.spawn.as_mut().unwrap().inject((0..1000).map(file));
             record.about((0..100_000).map(|_| "n".repeat(32)), 0);
             let spawn = record.spawn.as_ref().unwrap();
             assert_eq!((spawn.args.len(), spawn.args_cut), (kept, cut));
+            assert_eq!((spawn.injections.len(), spawn.injections_cut), (128, 872));
             assert_eq!((record.ids.len(), record.ids_cut), (32, 100_000 - 32));
             let length = serde_json::to_string(&record).unwrap().len();
             assert!(length + 200 < super::super::LINE_MAX, "{length}");

@@ -290,20 +290,24 @@ impl Writer {
                 result = self.write();
             }
             self.report(&result);
+            let head = self.chain.head;
+            if !last {
+                if result.is_ok() {
+                    shared.lock().head = head;
+                }
+                continue;
+            }
+            let end = result.and_then(|()| self.sync());
+            // Before anybody hears of the end: whoever does may open the file again.
+            drop(self);
             let mut queue = shared.lock();
-            if result.is_ok() {
-                queue.head = self.chain.head;
+            if end.is_ok() {
+                queue.head = head;
             }
-            if last {
-                queue.end = Some(
-                    result
-                        .and_then(|()| self.sync())
-                        .map(|()| self.chain.head)
-                        .map_err(|error| FinishError::Write(Arc::new(error))),
-                );
-                shared.ended.notify_all();
-                return;
-            }
+            queue.end = Some(end.map(|()| head).map_err(|error| FinishError::Write(Arc::new(error))));
+            drop(queue);
+            shared.ended.notify_all();
+            return;
         }
     }
 
@@ -417,12 +421,7 @@ mod tests {
         let path = dir.path().join("log");
         write(&path, 2);
         let whole = std::fs::read(&path).unwrap();
-        let last = whole[..whole.len() - 1]
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .unwrap()
-            + 1;
-        for end in (0..whole.len()).filter(|end| *end != last) {
+        for end in 0..whole.len() {
             std::fs::write(&path, &whole[..end]).unwrap();
             write(&path, 1);
             let seen = verified(&path);
@@ -516,22 +515,33 @@ mod tests {
         assert_eq!(seen.head, head);
     }
 
-    /// A disk that is full now and then, and takes a part of what it is given at other times.
-    struct Moody {
-        taken: Arc<Mutex<Vec<u8>>>,
-        full: Arc<Mutex<bool>>,
+    /// A disk that takes a half of what it is given and then is full, until it is cleaned up.
+    #[derive(Clone, Default)]
+    struct Moody(Arc<Mutex<Disk>>);
+
+    #[derive(Default)]
+    struct Disk {
+        taken: Vec<u8>,
+        is_full: bool,
+        refused: usize,
+        cleaned_up: bool,
     }
 
     impl Write for Moody {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if *self.full.lock().unwrap() {
-                return Err(io::ErrorKind::StorageFull.into());
+            let mut disk = self.0.lock().unwrap();
+            if disk.cleaned_up {
+                disk.taken.extend_from_slice(bytes);
+                return Ok(bytes.len());
             }
-            let part = &bytes[..bytes.len().div_ceil(2)];
-            self.taken.lock().unwrap().extend_from_slice(part);
-            // The other half meets a full disk.
-            *self.full.lock().unwrap() = true;
-            Ok(part.len())
+            disk.is_full = !disk.is_full;
+            if disk.is_full {
+                let half = &bytes[..bytes.len().div_ceil(2)];
+                disk.taken.extend_from_slice(half);
+                return Ok(half.len());
+            }
+            disk.refused += 1;
+            Err(io::ErrorKind::StorageFull.into())
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -541,30 +551,19 @@ mod tests {
 
     #[test]
     fn u1_a_write_that_failed_half_way_goes_on_from_there() {
-        let (taken, full) = (Arc::default(), Arc::default());
-        let sink = ChainSink::to_writer(Moody {
-            taken: Arc::clone(&taken),
-            full: Arc::clone(&full),
-        })
-        .unwrap();
-        for _ in 0..50 {
-            *full.lock().unwrap() = false;
+        let disk = Moody::default();
+        let sink = ChainSink::to_writer(disk.clone()).unwrap();
+        for round in 1..=5 {
             sink.record(&record());
-        }
-        // Until everything is through: an attempt is made when a record comes.
-        let mut calls = 50;
-        let seen = loop {
-            *full.lock().unwrap() = false;
-            if let Ok(seen) = verify(&*taken.lock().unwrap().clone(), None)
-                && seen.calls == calls
-            {
-                break seen;
+            // Each record is an attempt, and each attempt meets a full disk.
+            while disk.0.lock().unwrap().refused < round {
+                std::thread::yield_now();
             }
-            sink.record(&record());
-            calls += 1;
-            std::thread::yield_now();
-        };
-        assert_eq!((seen.lost, seen.calls), (0, calls));
+        }
+        disk.0.lock().unwrap().cleaned_up = true;
+        let head = sink.finish(PATIENCE).unwrap();
+        let seen = verify(&*disk.0.lock().unwrap().taken, Some(&head)).unwrap();
+        assert_eq!((seen.lost, seen.calls, seen.finished), (0, 5, true));
     }
 
     #[test]
