@@ -233,15 +233,26 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a record comes or the end does. Takes nothing.
-    fn wait(&self) -> MutexGuard<'_, Queue> {
+    /// Waits until a record comes or the end does, and says whether it is the end. Takes nothing.
+    fn wait(&self) -> bool {
         let idle = |queue: &mut Queue| !queue.news && !queue.finishing;
         let mut queue = self
             .work
             .wait_while(self.lock(), idle)
             .unwrap_or_else(PoisonError::into_inner);
         queue.news = false;
-        queue
+        queue.finishing
+    }
+
+    /// Everything that is there by now.
+    fn take(&self) -> Batch {
+        let mut queue = self.lock();
+        queue.bytes = 0;
+        Batch {
+            bodies: std::mem::take(&mut queue.bodies),
+            lost: std::mem::take(&mut queue.lost),
+            last: queue.finishing,
+        }
     }
 }
 
@@ -272,19 +283,10 @@ struct Writer {
 impl Writer {
     fn run(mut self, shared: &Shared) {
         loop {
-            let mut queue = shared.wait();
-            let mut last = queue.finishing;
-            drop(queue);
+            let mut last = shared.wait();
             let mut result = self.write();
             if result.is_ok() {
-                queue = shared.lock();
-                let batch = Batch {
-                    bodies: std::mem::take(&mut queue.bodies),
-                    lost: std::mem::take(&mut queue.lost),
-                    last: queue.finishing,
-                };
-                queue.bytes = 0;
-                drop(queue);
+                let batch = shared.take();
                 last = batch.last;
                 self.append(batch);
                 result = self.write();

@@ -614,6 +614,68 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn u1_every_method_of_a_handle_leaves_one_record() {
+        use new::HostProcessHandle as Methods;
+
+        let mut guest = Guest::new();
+        let handle = new::Host::spawn_background(&mut guest.calls(), request("cat", &["-"]))
+            .await
+            .unwrap();
+        let record = guest.told();
+        assert_eq!((record.operation, record.outcome.as_str()), ("spawn-background", "ok"));
+        assert_eq!(record.spawn.unwrap().args, ["-"]);
+        let own = |handle: &Resource<ProcessHandle>| Resource::<ProcessHandle>::new_borrow(handle.rep());
+        Methods::write_stdin(&mut guest.calls(), own(&handle), b"hush".into())
+            .await
+            .unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.write-stdin", "ok", vec![]));
+        Methods::os_pid(&mut guest.calls(), own(&handle)).unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.os-pid", "ok", vec![]));
+        Methods::signal(&mut guest.calls(), own(&handle), new::ProcessSignal::Cont)
+            .await
+            .unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.signal", "ok", vec![]));
+        assert!(Methods::wait(&mut guest.calls(), own(&handle), Some(0)).await.is_err());
+        assert_eq!(guest.told_shortly(), ("process-handle.wait", "wait-timeout", vec![]));
+        Methods::close_stdin(&mut guest.calls(), own(&handle)).unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.close-stdin", "ok", vec![]));
+        let ran = Methods::wait_with_output(&mut guest.calls(), own(&handle), None)
+            .await
+            .unwrap();
+        assert_eq!(ran.stdout, "hush");
+        assert_eq!(guest.told_shortly(), ("process-handle.wait-with-output", "ok", vec![]));
+        Methods::read_logs(&mut guest.calls(), own(&handle)).unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.read-logs", "ok", vec![]));
+        Methods::kill(&mut guest.calls(), own(&handle)).await.unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.kill", "ok", vec![]));
+        Methods::subscribe_exit(&mut guest.calls(), own(&handle)).unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.subscribe-exit", "ok", vec![]));
+        Methods::subscribe_logs(&mut guest.calls(), own(&handle)).unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.subscribe-logs", "ok", vec![]));
+        let number = own(&handle);
+        Methods::drop(&mut guest.calls(), handle).await.unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.drop", "ok", vec![]));
+        assert!(Methods::os_pid(&mut guest.calls(), number).is_err());
+        assert_eq!(guest.told_shortly(), ("process-handle.os-pid", "trap", vec![]));
+
+        // One that was attached to is known by the name of its id.
+        let id = new::Host::spawn_persistent(&mut guest.calls(), request("cat", &[]))
+            .await
+            .unwrap();
+        let name = guest.registry.audit_name(&id);
+        guest.ear.0.clear();
+        let handle = old::Host::attach(&mut guest.calls(), id.clone()).unwrap();
+        assert_eq!(guest.told_shortly(), ("attach", "ok", vec![name.clone()]));
+        Methods::kill(&mut guest.calls(), own(&handle)).await.unwrap();
+        assert_eq!(guest.told_shortly(), ("process-handle.kill", "ok", vec![name.clone()]));
+        new::Host::watch(&mut guest.calls(), id.clone(), None).unwrap();
+        assert_eq!(guest.told_shortly(), ("watch", "ok", vec![name.clone()]));
+        new::Host::unwatch(&mut guest.calls(), id).unwrap();
+        assert_eq!(guest.told_shortly(), ("unwatch", "ok", vec![name]));
+        guest.registry.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn u1_a_call_that_is_cut_short_leaves_one_record_too() {
         let mut guest = Guest::new();
         let id = new::Host::spawn_persistent(&mut guest.calls(), request("cat", &[]))
