@@ -215,7 +215,7 @@ fn verdict(action: &str, message: &str) -> CapsuleResult {
     }
 }
 
-fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

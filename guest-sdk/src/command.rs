@@ -1,9 +1,9 @@
 //! Describing what to run, and running it.
 
 use crate::{
-    ExitStatus, Output, Process, ProcessId, Result,
+    Child, ExitStatus, Output, Process, ProcessId, Result,
     millis::{millis, seconds},
-    wit::process::{self as wit, EnvVar, SpawnRequest},
+    wit::process::{self as wit, EnvVar, FileInjection, InjectionPlacement, SpawnRequest},
 };
 use std::time::Duration;
 
@@ -13,9 +13,8 @@ use std::time::Duration;
 /// here, and of the host's environment only `PATH`, `LANG`, `LC_*` and `TZ`.
 ///
 /// * [`output`](Self::output) and [`status`](Self::status) run to the end and wait for it.
+/// * [`spawn`](Self::spawn) starts a process that belongs to the instance and ends with its handle.
 /// * [`spawn_persistent`](Self::spawn_persistent) starts a process that outlives the instance.
-/// * A `spawn` whose handle ends the process when dropped, as its name means in `std` (but for the
-///   ending), comes with a later version. It is not another name for `output`.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
@@ -92,6 +91,8 @@ impl Command {
         let (key, value) = (key.into(), value.into());
         // The host refuses a key that is given twice, where std takes the last.
         self.request.env.retain(|var| var.key != key);
+        let files = &mut self.request.file_injections;
+        files.retain(|file| !matches!(&file.placement, InjectionPlacement::EnvPointer(variable) if *variable == key));
         self.request.env.push(EnvVar { key, value });
         self
     }
@@ -141,6 +142,40 @@ impl Command {
         self
     }
 
+    /// Lets it find bytes as a read-only file at a place of the host's choosing; the variable
+    /// holds the path. The file is gone with the process. Giving the variable again replaces it.
+    ///
+    /// 8 MiB each, 16 MiB and 128 files together at most. A host that cannot keep a file
+    /// read-only refuses the start with `unknown("injection-unsupported: …")`.
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("curl").file_env("CURL_HOME_CONFIG", "silent\n");
+    /// ```
+    pub fn file_env(&mut self, variable: impl Into<String>, content: impl Into<Vec<u8>>) -> &mut Self {
+        let variable = variable.into();
+        self.request.env.retain(|var| var.key != variable);
+        self.inject(InjectionPlacement::EnvPointer(variable), content.into())
+    }
+
+    /// Lets it find bytes as a read-only file at this absolute path, outside of the workspace and
+    /// without `..`. Otherwise as [`file_env`](Self::file_env).
+    ///
+    /// ```
+    /// # use capsule_sdk::Command;
+    /// Command::new("psql").file_at("/etc/postgresql-common/psqlrc", "\\timing on\n");
+    /// ```
+    pub fn file_at(&mut self, path: impl Into<String>, content: impl Into<Vec<u8>>) -> &mut Self {
+        self.inject(InjectionPlacement::FixedPath(path.into()), content.into())
+    }
+
+    fn inject(&mut self, placement: InjectionPlacement, content: Vec<u8>) -> &mut Self {
+        // As with variables: the host refuses a place that is given twice.
+        self.request.file_injections.retain(|file| !same(&file.placement, &placement));
+        self.request.file_injections.push(FileInjection { content, placement });
+        self
+    }
+
     /// Sets ceilings on what it may use. One that the host cannot enforce refuses the start.
     ///
     /// ```
@@ -164,7 +199,8 @@ impl Command {
         self
     }
 
-    /// Persistent processes: keeps standard input open for [`Process::write`].
+    /// Keeps standard input open for writing while it runs: [`Child::stdin`], [`Process::write`].
+    /// [`output`](Self::output) takes no notice.
     ///
     /// ```
     /// # use capsule_sdk::Command;
@@ -237,6 +273,26 @@ impl Command {
         self
     }
 
+    /// Starts a process that belongs to this instance: dropping what is returned ends it. The
+    /// options for persistent processes have no effect.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output), except for the cap; further [`Error::Quota`] when there are
+    /// too many. Whatever the error, nothing runs.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut build = capsule_sdk::Command::new("cargo").arg("build").spawn()?;
+    /// let status = build.wait()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// [`Error::Quota`]: crate::Error::Quota
+    pub fn spawn(&self) -> Result<Child> {
+        let handle = wit::spawn_background(&self.request)?;
+        Ok(Child::new(handle, self.request.keep_stdin_open == Some(true)))
+    }
+
     /// Runs it to its end and returns everything that it wrote. The options for persistent
     /// processes have no effect.
     ///
@@ -294,6 +350,14 @@ impl Command {
     /// [`Error::RegistryFull`]: crate::Error::RegistryFull
     pub fn spawn_persistent(&self) -> Result<Process> {
         Ok(Process::new(ProcessId::new(wit::spawn_persistent(&self.request)?)))
+    }
+}
+
+fn same(one: &InjectionPlacement, other: &InjectionPlacement) -> bool {
+    match (one, other) {
+        (InjectionPlacement::EnvPointer(one), InjectionPlacement::EnvPointer(other))
+        | (InjectionPlacement::FixedPath(one), InjectionPlacement::FixedPath(other)) => one == other,
+        (InjectionPlacement::EnvPointer(_) | InjectionPlacement::FixedPath(_), _) => false,
     }
 }
 
@@ -358,6 +422,17 @@ mod tests {
             .map(|v| (v.key.as_str(), v.value.as_str()))
             .collect();
         assert_eq!(env, [("B", "2"), ("A", "3")]);
+    }
+
+    #[test]
+    fn the_last_content_of_a_file_holds_and_a_variable_is_one_or_the_other() {
+        let mut command = Command::new("x");
+        command.env("A", "1").file_env("A", "2").file_env("A", "3").file_at("/etc/x", "4").file_at("/etc/x", "5");
+        assert!(command.request.env.is_empty());
+        let contents: Vec<_> = command.request.file_injections.iter().map(|file| &*file.content).collect();
+        assert_eq!(contents, [b"3", b"5"]);
+        command.env("A", "6");
+        assert_eq!((command.request.env.len(), command.request.file_injections.len()), (1, 1));
     }
 
     #[test]

@@ -39,28 +39,44 @@
 //!
 //! # What to know
 //!
-//! * **Dropping.** Dropping a [`Process`] merely lets go of it. What ends it is
-//!   [`stop`](Process::stop), its own exit, or one of its timers.
+//! * **Three ways to run.** [`Command::output`] waits for the end. [`Command::spawn`] gives a
+//!   [`Child`], which ends when it is dropped, and with the instance at the latest.
+//!   [`Command::spawn_persistent`] gives a [`Process`], which outlives both; what ends it is
+//!   [`stop`](Process::stop) or [`kill`](Process::kill), its own exit, or one of its timers.
+//! * **Waiting.** One exit or one stretch of output is waited for by a method of what it belongs
+//!   to. For the first of several there is [`select`], and for `async` code [`block_on`]. A
+//!   capsule need not wait at all: have a process [`watch`](Process::watch)ed, and the host
+//!   [publishes](Event) its end, to a [subscription](ipc) or to an action that the embedder binds.
 //! * **Grants.** What a capsule may run is the embedder's say; without a grant everything here
 //!   answers [`Error::CapabilityDenied`].
-//! * **Not here yet.** `Command::spawn`, a handle that ends its process when dropped, comes with
-//!   the handles of a later version; so do waiting for several processes at once and lifecycle
-//!   events. Until then what waits for output asks again and again, as [`Follow`] explains.
-//! * **Outside a component** the crate compiles, so that the pure parts of a capsule can be tested
-//!   as usual, but any call that needs the host panics.
+//! * **Text.** Output by [`Log`] is byte for byte; what comes from a [`Child`] or from `output` is
+//!   text. [`TextDecoder`] makes text of bytes that come in pieces.
+//! * **Testing.** With feature `mock` a capsule's functions run in plain `cargo test`, against a
+//!   host in memory whose commands and clock the test decides: see `mock`. Without it, and outside
+//!   of a component, whatever needs the host panics.
 
 mod action;
+mod background;
+mod child;
 mod command;
 mod cursor;
 mod error;
+mod event;
 mod id;
+pub mod ipc;
 mod log;
 mod millis;
+#[cfg(all(feature = "mock", not(target_family = "wasm")))]
+pub mod mock;
 mod output;
 mod pending;
+mod pollable;
 mod process;
 mod stdin;
 pub mod sys;
+mod tail;
+mod task;
+mod text;
 mod waiting;
 #[doc(hidden)]
 pub mod wit;
@@ -68,11 +84,21 @@ pub mod wit;
 pub use action::Payload;
 #[doc(hidden)]
 pub use action::{Handler, dispatch};
+#[doc(hidden)]
+pub use background::finish_run;
+pub use child::{Child, ChildOutput};
 pub use command::{Command, Overflow, ResourceLimits};
 pub use cursor::{Cursor, ParseCursorError};
 pub use error::{Error, Result};
+pub use event::{Event, Exited, Reason};
 pub use id::ProcessId;
 pub use log::{Follow, Lines, Log, LogStream};
-pub use output::{ExitStatus, Output};
+pub use output::{ExitStatus, Killed, Output};
+#[doc(hidden)]
+pub use pollable::Kind;
+pub use pollable::{Pollable, Source, Timer, select};
 pub use process::{Logs, Phase, Process, ProcessInfo, Signal, list, status_many};
-pub use stdin::Stdin;
+pub use stdin::{ChildStdin, Stdin};
+pub use tail::Tail;
+pub use task::{Ready, block_on};
+pub use text::TextDecoder;

@@ -3,6 +3,8 @@
 use crate::{
     Cursor, Error, ProcessId, Result,
     pending::Pending,
+    tail::{Reader, Tail},
+    text::lossy,
     waiting::Waiting,
     wit::process::{self, LogCursor},
 };
@@ -168,11 +170,7 @@ impl Log {
     /// ```
     #[must_use]
     pub const fn lines(self) -> Lines {
-        Lines {
-            log: self,
-            waiting: None,
-            failed: false,
-        }
+        Lines::of(self, None)
     }
 
     /// The stream from here to its end, waiting for what is still to be written.
@@ -187,11 +185,7 @@ impl Log {
     /// ```
     #[must_use]
     pub const fn follow(self) -> Follow {
-        Follow {
-            log: self,
-            waiting: Waiting::forever(),
-            failed: false,
-        }
+        Follow::of(self)
     }
 
     /// Waits until `pattern` appears, and returns the line it is in, from that line's beginning
@@ -220,32 +214,7 @@ impl Log {
     /// # Ok(()) }
     /// ```
     pub fn wait_for_output(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
-        let mut waiting = Waiting::at_most(timeout);
-        loop {
-            if let Some(text) = self.take_through(pattern) {
-                return Ok(text);
-            }
-            if !self.fill_waiting(&mut waiting)? {
-                return Err(Error::Closed);
-            }
-        }
-    }
-
-    pub(crate) fn take_through(&mut self, pattern: &str) -> Option<String> {
-        self.pending.take_through(pattern.as_bytes()).map(into_text)
-    }
-
-    /// One read. Whether it brought anything.
-    pub(crate) fn fill(&mut self) -> Result<bool> {
-        if self.pending.token().is_none() {
-            // A place to come back to: without a token the oldest byte is another one each time.
-            let start = self.read_since(0)?;
-            self.pending.begin(start.next.token);
-        }
-        let chunk = self.read_since(CHUNK)?;
-        self.over = chunk.drained_eof;
-        self.pending.accept(&chunk.data, chunk.next.token, chunk.bytes_dropped);
-        Ok(!chunk.data.is_empty())
+        wait_for(self, pattern, timeout)
     }
 
     fn read_since(&self, max_bytes: u32) -> Result<process::LogChunk> {
@@ -258,24 +227,39 @@ impl Log {
         };
         Ok(process::read_since(self.id.expose(), stream, &cursor, max_bytes)?)
     }
+}
 
-    /// Reads until something came. False if the stream is over.
-    fn fill_waiting(&mut self, waiting: &mut Waiting) -> Result<bool> {
-        while !self.over {
-            if self.fill()? {
-                waiting.reset();
-                return Ok(true);
-            }
-            if !self.over {
-                waiting.pause(&self.id)?;
-            }
+impl Tail for Log {}
+
+impl Reader for Log {
+    fn pending<R>(&mut self, use_it: impl FnOnce(&mut Pending) -> R) -> R {
+        use_it(&mut self.pending)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn fill(&mut self) -> Result<bool> {
+        if self.pending.token().is_none() {
+            // A place to come back to: without a token the oldest byte is another one each time.
+            let start = self.read_since(0)?;
+            self.pending.begin(start.next.token);
         }
-        Ok(false)
+        let chunk = self.read_since(CHUNK)?;
+        self.over = chunk.drained_eof;
+        self.pending.accept(&chunk.data, chunk.next.token, chunk.bytes_dropped);
+        Ok(!chunk.data.is_empty())
+    }
+
+    fn pause(&mut self, waiting: &mut Waiting) -> Result<()> {
+        waiting.pause(|ms| process::wait(self.id.expose(), ms))
     }
 }
 
 /// Lines as text, without their ends (`\n` or `\r\n`), from [`Log::lines`] (what is there) or
-/// [`Follow::lines`] (what is still to come as well).
+/// [`Follow::lines`] (what is still to come as well). Dropping it stops reading; a line that was
+/// begun stays where its cursor, or the [`ChildOutput`](crate::ChildOutput) it reads, has it.
 ///
 /// Bytes that are not UTF-8 become U+FFFD; a character is never cut by a chunk's border. A line of
 /// more than 1 MiB comes in pieces. After an error there are no more lines.
@@ -288,10 +272,39 @@ impl Log {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Lines {
-    log: Log,
+pub struct Lines<T = Log> {
+    log: T,
     waiting: Option<Waiting>,
     failed: bool,
+}
+
+impl<T: Tail> Lines<T> {
+    pub(crate) const fn of(log: T, waiting: Option<Waiting>) -> Self {
+        Self {
+            log,
+            waiting,
+            failed: false,
+        }
+    }
+
+    fn next_line(&mut self) -> Result<Option<String>> {
+        loop {
+            let over = self.log.is_over();
+            if let Some(line) = self.log.pending(|pending| pending.take_line(over)) {
+                return Ok(Some(lossy(line)));
+            }
+            if over {
+                return Ok(None);
+            }
+            let more = match &mut self.waiting {
+                Some(waiting) => self.log.fill_waiting(waiting)?,
+                None => self.log.fill()?,
+            };
+            if !more && !self.log.is_over() {
+                return Ok(None);
+            }
+        }
+    }
 }
 
 impl Lines {
@@ -324,27 +337,9 @@ impl Lines {
     pub const fn dropped(&self) -> u64 {
         self.log.dropped()
     }
-
-    fn next_line(&mut self) -> Result<Option<String>> {
-        loop {
-            if let Some(line) = self.log.pending.take_line(self.log.over) {
-                return Ok(Some(into_text(line)));
-            }
-            if self.log.over {
-                return Ok(None);
-            }
-            let more = match &mut self.waiting {
-                Some(waiting) => self.log.fill_waiting(waiting)?,
-                None => self.log.fill()?,
-            };
-            if !more && !self.log.over {
-                return Ok(None);
-            }
-        }
-    }
 }
 
-impl Iterator for Lines {
+impl<T: Tail> Iterator for Lines<T> {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -381,13 +376,21 @@ impl Iterator for Lines {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Follow {
-    log: Log,
+pub struct Follow<T = Log> {
+    log: T,
     waiting: Waiting,
     failed: bool,
 }
 
-impl Follow {
+impl<T: Tail> Follow<T> {
+    pub(crate) const fn of(log: T) -> Self {
+        Self {
+            log,
+            waiting: Waiting::forever(),
+            failed: false,
+        }
+    }
+
     /// Gives up with [`Error::WaitTimeout`] once this time has passed from now on and nothing more
     /// is there. The cursor stays good.
     ///
@@ -420,13 +423,28 @@ impl Follow {
     /// # Ok(()) }
     /// ```
     #[must_use]
-    pub fn lines(self) -> Lines {
+    pub fn lines(self) -> Lines<T> {
         Lines {
             log: self.log,
             waiting: Some(self.waiting),
             failed: self.failed,
         }
     }
+
+    fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
+        loop {
+            let here = self.log.pending(Pending::take_all);
+            if !here.is_empty() {
+                return Ok(Some(here));
+            }
+            if !self.log.fill_waiting(&mut self.waiting)? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Follow {
 
     /// The place behind everything that was handed out so far.
     ///
@@ -457,21 +475,9 @@ impl Follow {
     pub const fn dropped(&self) -> u64 {
         self.log.dropped()
     }
-
-    fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
-        loop {
-            let here = self.log.pending.take_all();
-            if !here.is_empty() {
-                return Ok(Some(here));
-            }
-            if !self.log.fill_waiting(&mut self.waiting)? {
-                return Ok(None);
-            }
-        }
-    }
 }
 
-impl Iterator for Follow {
+impl<T: Tail> Iterator for Follow<T> {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -485,10 +491,10 @@ impl Iterator for Follow {
 }
 
 /// Waits for at least one byte; 0 is the end of the stream.
-impl io::Read for Follow {
+impl<T: Tail> io::Read for Follow<T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let n = self.log.pending.take_into(buffer);
+            let n = self.log.pending(|pending| pending.take_into(buffer));
             if n > 0 || buffer.is_empty() || !self.log.fill_waiting(&mut self.waiting)? {
                 return Ok(n);
             }
@@ -496,6 +502,14 @@ impl io::Read for Follow {
     }
 }
 
-fn into_text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+pub(crate) fn wait_for(log: &mut impl Reader, pattern: &str, timeout: Duration) -> Result<String> {
+    let mut waiting = Waiting::at_most(timeout);
+    loop {
+        if let Some(text) = log.take_through(pattern) {
+            return Ok(text);
+        }
+        if !log.fill_waiting(&mut waiting)? {
+            return Err(Error::Closed);
+        }
+    }
 }

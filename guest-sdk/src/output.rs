@@ -1,6 +1,6 @@
 //! What a finished process leaves behind.
 
-use crate::wit::process::{ExitInfo, ProcessResult};
+use crate::wit::process::{ExitInfo, KillResult, ProcessResult};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt};
 
@@ -23,6 +23,10 @@ pub struct ExitStatus {
 }
 
 impl ExitStatus {
+    pub(crate) const fn new(code: Option<i32>, signal: Option<i32>) -> Self {
+        Self { code, signal }
+    }
+
     /// Whether it exited by itself with code 0.
     ///
     /// ```
@@ -130,6 +134,64 @@ impl From<ProcessResult> for Output {
     fn from(result: ProcessResult) -> Self {
         Self {
             status: result.exit.into(),
+            stdout: result.stdout.into_bytes(),
+            stderr: result.stderr.into_bytes(),
+        }
+    }
+}
+
+/// What [`Child::kill`](crate::Child::kill) or [`Process::kill`](crate::Process::kill) found.
+///
+/// ```no_run
+/// # fn main() -> capsule_sdk::Result<()> {
+/// let killed = capsule_sdk::Command::new("make").spawn()?.kill()?;
+/// println!("{} bytes of output were left", killed.stdout.len() + killed.stderr.len());
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Killed {
+    /// Whether it was running; if not, it had exited by itself before.
+    pub killed: bool,
+    /// How it ended.
+    pub exit: Option<ExitStatus>,
+    /// What was left of its standard output.
+    pub stdout: Vec<u8>,
+    /// What was left of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Killed {
+    /// What was left of standard output, as text.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// print!("{}", capsule_sdk::Command::new("make").spawn()?.kill()?.stdout_lossy());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn stdout_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stdout)
+    }
+
+    /// What was left of standard error, as text.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// print!("{}", capsule_sdk::Command::new("make").spawn()?.kill()?.stderr_lossy());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn stderr_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.stderr)
+    }
+}
+
+impl From<KillResult> for Killed {
+    fn from(result: KillResult) -> Self {
+        Self {
+            killed: result.killed,
+            exit: result.exit.map(ExitStatus::from),
             stdout: result.stdout.into_bytes(),
             stderr: result.stderr.into_bytes(),
         }

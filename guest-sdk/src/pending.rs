@@ -10,7 +10,7 @@ use crate::cursor::Cursor;
 /// the instance's memory.
 pub(crate) const LONGEST_LINE: usize = 1024 * 1024;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pending {
     /// Unfinished business from before the current chunk, then what is left of the chunk.
     held: Vec<u8>,
@@ -82,9 +82,28 @@ impl Pending {
         });
     }
 
+    /// Takes in the next bytes of a stream that has no places.
+    pub(crate) fn accept_plain(&mut self, data: &[u8]) {
+        self.held.drain(..self.head);
+        self.head = 0;
+        self.held.extend_from_slice(data);
+        self.carried = self.held.len();
+    }
+
+    /// Lets go of the oldest bytes so that `keep` are left, and counts them as dropped.
+    pub(crate) fn keep_newest(&mut self, keep: usize) {
+        let spare = self.rest().len().saturating_sub(keep);
+        self.head += spare;
+        self.dropped += spare as u64;
+    }
+
     /// Bytes that the reader could never get.
     pub(crate) const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rest().len()
     }
 
     fn rest(&self) -> &[u8] {

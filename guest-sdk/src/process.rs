@@ -1,13 +1,14 @@
 //! Processes that outlive the instance.
 
 use crate::{
-    Error, ExitStatus, ProcessId, Result, Stdin,
+    Error, ExitStatus, Killed, Output, Pollable, ProcessId, Result, Stdin,
     log::{Log, LogStream},
     millis::millis,
+    tail::Reader as _,
     waiting::Waiting,
-    wit::process as wit,
+    wit::process::{self as wit, ProcessHandle},
 };
-use std::{io::Write as _, time::Duration};
+use std::{cell::OnceCell, fmt, io::Write as _, rc::Rc, time::Duration};
 
 /// A process that outlives the instance. Dropping it only lets go: the process runs on, and
 /// [`attach`](Self::attach) or [`find`](Self::find) reach it again from any later instance of the
@@ -25,14 +26,28 @@ use std::{io::Write as _, time::Duration};
 /// Process::attach(&id)?.stop(None)?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 pub struct Process {
     id: ProcessId,
+    /// For what the id alone cannot do; most capsules never need it.
+    handle: OnceCell<Rc<ProcessHandle>>,
 }
 
 impl Process {
     pub(crate) const fn new(id: ProcessId) -> Self {
-        Self { id }
+        Self {
+            id,
+            handle: OnceCell::new(),
+        }
+    }
+
+    fn handle(&self) -> Result<&Rc<ProcessHandle>> {
+        match self.handle.get() {
+            Some(handle) => Ok(handle),
+            None => {
+                let handle = Rc::new(wit::attach(self.id.expose())?);
+                Ok(self.handle.get_or_init(|| handle))
+            }
+        }
     }
 
     /// Reaches a process by its id.
@@ -52,7 +67,7 @@ impl Process {
     /// ```
     pub fn attach(id: &ProcessId) -> Result<Self> {
         wit::status(id.expose())?;
-        Ok(Self { id: id.clone() })
+        Ok(Self::new(id.clone()))
     }
 
     /// Reaches the most recently started process with exactly this label. A running one is
@@ -73,7 +88,7 @@ impl Process {
         same.retain(|info| info.label == label);
         let at = same.iter().rposition(|info| info.phase != Phase::Exited);
         let found = at.map_or_else(|| same.last(), |at| same.get(at));
-        Ok(found.map(|info| Self { id: info.id.clone() }))
+        Ok(found.map(|info| Self::new(info.id.clone())))
     }
 
     /// Its id, for a later instance.
@@ -143,6 +158,132 @@ impl Process {
             Err(error) if error.is_timeout() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Waits for its exit and takes all output that is buffered, in one step; a timeout takes
+    /// nothing. The output is then gone for every other reader, as with
+    /// [`read_logs`](Self::read_logs). It is text: what is not UTF-8 arrives as U+FFFD. Of the time
+    /// the same holds as for [`wait`](Self::wait).
+    ///
+    /// # Errors
+    /// [`Error::WaitTimeout`] if it runs on; [`Error::NoSuchProcess`] if it is gone.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let build = capsule_sdk::Process::find("build")?.unwrap();
+    /// let output = build.wait_with_output(std::time::Duration::from_secs(60))?;
+    /// println!("{}: {}", output.status, output.stdout_lossy());
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_with_output(&self, timeout: Duration) -> Result<Output> {
+        let output = self.handle()?.wait_with_output(Some(millis(timeout)));
+        Ok(output.map_err(gone)?.into())
+    }
+
+    /// Ends it and everything that it started, at once, and returns what was left of its output.
+    /// Unlike after [`stop`](Self::stop) it stays, as one that has exited, until it is released or
+    /// its retention ends.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if it is gone. One that has exited is simply not killed.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let killed = server.kill()?;
+    /// println!("{:?}, {} bytes left", killed.exit, killed.stdout.len());
+    /// # Ok(()) }
+    /// ```
+    pub fn kill(&self) -> Result<Killed> {
+        Ok(self.handle()?.kill().map_err(gone)?.into())
+    }
+
+    /// The number of its command on the host; none once it has exited. Not a touch.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if it is gone.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// println!("{:?}", server.os_pid()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn os_pid(&self) -> Result<Option<u32>> {
+        Ok(self.status()?.os_pid)
+    }
+
+    /// Becomes ready with its exit, and stays so; also when it is gone.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if it is gone already.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let build = capsule_sdk::Process::find("build")?.unwrap();
+    /// # let tests = capsule_sdk::Process::find("tests")?.unwrap();
+    /// let ended = capsule_sdk::select(&[&build.exit_ready()?, &tests.exit_ready()?])?;
+    /// # Ok(()) }
+    /// ```
+    pub fn exit_ready(&self) -> Result<Pollable> {
+        Ok(Pollable::exit(self.handle()?))
+    }
+
+    /// Is ready while there is output of either stream that this instance has not seen, through a
+    /// [`Log`] or [`read_logs`](Self::read_logs), and once it has exited. So whoever waits for it
+    /// should read both streams.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if it is gone already.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let (mut stdout, mut stderr, news) = (server.stdout(), server.stderr(), server.logs_ready()?);
+    /// while !(stdout.is_over() && stderr.is_over()) {
+    ///     news.block()?;
+    ///     println!("{} and {} bytes", stdout.read_chunk()?.len(), stderr.read_chunk()?.len());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn logs_ready(&self) -> Result<Pollable> {
+        Ok(Pollable::logs(self.handle()?))
+    }
+
+    /// Has the host publish what happens to it, on topics that end in `suffix`, or in its id if
+    /// none; [`Event`](crate::Event) says what that is. It arrives at every
+    /// [`Subscription`](crate::ipc::Subscription) of this capsule and principal, and at the actions
+    /// that the embedder binds to such topics: the way to learn of an exit with no instance alive.
+    /// May be repeated; the latest suffix holds. An exit that was before is published too.
+    ///
+    /// The suffix is segments of `[a-z0-9_-]+` joined by dots, four of them at most.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for another suffix; [`Error::NoSuchProcess`] if it is gone.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let build = capsule_sdk::Command::new("make").spawn_persistent()?;
+    /// build.watch("build")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn watch<'a>(&self, suffix: impl Into<Option<&'a str>>) -> Result<()> {
+        Ok(wit::watch(self.id.expose(), suffix.into())?)
+    }
+
+    /// Ends that; the process runs on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if it is gone.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let build = capsule_sdk::Process::find("build")?.unwrap();
+    /// build.unwatch()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn unwatch(&self) -> Result<()> {
+        Ok(wit::unwatch(self.id.expose())?)
     }
 
     /// Ends it and everything that it started: SIGTERM, `grace` for an orderly end (5 s if none,
@@ -336,9 +477,23 @@ impl Process {
             if news {
                 waiting.reset();
             } else {
-                waiting.pause(&self.id)?;
+                waiting.pause(|ms| wit::wait(self.id.expose(), ms))?;
             }
         }
+    }
+}
+
+/// For the methods of a handle, which say so in another way (A1).
+fn gone(code: wit::ErrorCode) -> Error {
+    match Error::from(code) {
+        Error::Closed => Error::NoSuchProcess,
+        error => error,
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -499,7 +654,8 @@ pub struct Logs {
     pub exit: Option<ExitStatus>,
 }
 
-/// A signal that a capsule may send. SIGKILL is not among them: [`Process::stop`] ends in it.
+/// A signal that a capsule may send. SIGKILL is not among them: [`Process::stop`] ends in it, and
+/// `kill` is it.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {

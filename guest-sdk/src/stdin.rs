@@ -1,7 +1,10 @@
 //! Writing to a process.
 
-use crate::{Error, ProcessId, Result, wit::process};
-use std::io;
+use crate::{
+    Error, ProcessId, Result,
+    wit::process::{self, ProcessHandle},
+};
+use std::{fmt, io, rc::Weak};
 
 /// What the interface takes in one call.
 const MOST: usize = 1024 * 1024;
@@ -59,5 +62,62 @@ impl io::Write for Stdin {
     /// Nothing is kept back, so there is nothing to do.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The standard input of a [`Child`](crate::Child). Dropping it ends the input once everything
+/// written before has been read, as in `std`.
+///
+/// As [`io::Write`] it takes up to 1 MiB at a time, and waits while the child does not read. Once
+/// the child has exited, closed its end or been dropped, writing is [`Error::Closed`].
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::io::Write;
+///
+/// let mut sort = capsule_sdk::Command::new("sort").keep_stdin_open(true).spawn()?;
+/// let mut stdin = sort.stdin.take().expect("it was kept open");
+/// writeln!(stdin, "b\na")?;
+/// drop(stdin);
+/// println!("{}", sort.wait_with_output()?.stdout_lossy());
+/// # Ok(()) }
+/// ```
+pub struct ChildStdin {
+    /// Weak: a child that was dropped must end, whoever could still write to it.
+    handle: Weak<ProcessHandle>,
+}
+
+impl ChildStdin {
+    pub(crate) const fn new(handle: Weak<ProcessHandle>) -> Self {
+        Self { handle }
+    }
+}
+
+impl io::Write for ChildStdin {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let data = data.get(..MOST).unwrap_or(data);
+        let handle = self.handle.upgrade().ok_or(Error::Closed)?;
+        handle.write_stdin(data).map_err(Error::from)?;
+        Ok(data.len())
+    }
+
+    /// Nothing is kept back, so there is nothing to do.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for ChildStdin {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.upgrade() {
+            // It can fail only because the capsule is being unloaded, which ends the child.
+            drop(handle.close_stdin());
+        }
+    }
+}
+
+impl fmt::Debug for ChildStdin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildStdin").finish_non_exhaustive()
     }
 }

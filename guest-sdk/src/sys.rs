@@ -59,6 +59,18 @@ impl From<wit::ErrorCode> for Error {
     }
 }
 
+/// For the calls that wait for time as well as for a process.
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Cancelled => Self::Cancelled,
+            Error::CapabilityDenied => Self::CapabilityDenied,
+            Error::TooLarge => Self::TooLarge,
+            Error::ConfigKeyReserved | Error::RegistryUnavailable | Error::Unknown(_) => Self::Unknown(error.to_string()),
+        }
+    }
+}
+
 /// How much a log line matters.
 ///
 /// ```no_run

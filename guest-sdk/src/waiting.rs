@@ -1,15 +1,30 @@
-//! How to wait for output while the host offers nothing to wait on: ask for the exit with a small
-//! time, and look again.
+//! How to wait for output with a deadline, which the host's `poll` has no word for: wait for the
+//! exit with a small time, and look again.
 //!
-//! Asking for the exit has one merit over sleeping: it returns at once when the process ends,
+//! Waiting for the exit has one merit over sleeping: it returns at once when the process ends,
 //! which is when its last output can be read. The time doubles while nothing comes, so a quiet
 //! process costs few calls and a busy one is followed closely.
 
-use crate::{Error, ProcessId, Result, millis::millis, sys, wit::process};
+use crate::{
+    Error, Result,
+    millis::millis,
+    sys,
+    wit::process::{ErrorCode, ExitInfo},
+};
 use std::time::Duration;
 
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_millis(100);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const LONGEST: Duration = Duration::from_millis(100);
+
+/// Waits for an exit, at most `slice`. If there can be none any more, that time passes all the
+/// same: whoever looks again must not do so without a pause.
+pub(crate) fn pass(slice: Duration, wait: impl FnOnce(u64) -> std::result::Result<ExitInfo, ErrorCode>) -> Result<()> {
+    match wait(millis(slice)).map_err(Error::from) {
+        Ok(_) | Err(Error::WaitTimeout) => Ok(()),
+        Err(Error::Closed) => Ok(sys::sleep(slice.min(LONGEST))?),
+        Err(error) => Err(error),
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -40,8 +55,17 @@ impl Waiting {
         self.pause = SHORTEST;
     }
 
-    /// Nothing came: lets some time pass. [`Error::WaitTimeout`] if none is left.
-    pub(crate) fn pause(&mut self, id: &ProcessId) -> Result<()> {
+    /// Whether there is no deadline.
+    pub(crate) const fn is_forever(&self) -> bool {
+        self.deadline.is_none()
+    }
+
+    /// Nothing came: lets some time pass, in which an exit is noticed by `wait`.
+    /// [`Error::WaitTimeout`] if no time is left.
+    pub(crate) fn pause(
+        &mut self,
+        wait: impl FnOnce(u64) -> std::result::Result<ExitInfo, ErrorCode>,
+    ) -> Result<()> {
         let left = match self.deadline {
             Some(deadline) => deadline.saturating_sub(sys::monotonic()),
             None => Duration::MAX,
@@ -54,15 +78,9 @@ impl Waiting {
         if self.exited {
             // The host is still emptying the pipe into a ring that was full. Waiting for the exit
             // would return at once, so it is no pause any more.
-            return sys::sleep(pause).map_err(|error| {
-                if error == sys::Error::Cancelled {
-                    Error::Cancelled
-                } else {
-                    Error::Unknown(error.to_string())
-                }
-            });
+            return Ok(sys::sleep(pause)?);
         }
-        match process::wait(id.expose(), millis(pause)).map_err(Error::from) {
+        match wait(millis(pause)).map_err(Error::from) {
             Err(Error::WaitTimeout) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => {

@@ -1,0 +1,60 @@
+//! The entry point of a capsule that has something to do for as long as it is loaded.
+
+use crate::{action::with_causes, sys};
+use std::error::Error;
+
+/// Exports a function that the host starts once and lets run: `run` of a long-running capsule.
+/// Once per capsule, beside [`actions!`](crate::actions), which a capsule has to have.
+///
+/// Whether it is started is the embedder's say. It gets no arguments and returns a `Result` of
+/// nothing and any error; an error goes to the capsule's log. It is to call
+/// [`sys::signal_ready`] once it can be relied on, and every blocking call answers `cancelled`
+/// when it is to end. The instance is its own: what the actions' instances know goes through the
+/// host, as ever.
+///
+/// ```
+/// use capsule_sdk::{Event, ipc, sys};
+/// use std::{error::Error, time::Duration};
+///
+/// fn watch_over() -> Result<(), Box<dyn Error>> {
+///     let events = ipc::subscribe(ipc::LIFECYCLE)?;
+///     sys::signal_ready();
+///     loop {
+///         match events.recv(Duration::from_secs(60)) {
+///             Ok(news) => news.events().for_each(|event| sys::info(&format!("{event:?}"))),
+///             Err(error) if error.is_timeout() => {}
+///             Err(error) => return Err(error.into()),
+///         }
+///     }
+/// }
+///
+/// capsule_sdk::background!(watch_over);
+/// capsule_sdk::actions! {
+///     "ping" => || Ok::<_, String>("pong"),
+/// }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! background {
+    ($run:expr $(,)?) => {
+        const _: () = {
+            struct Background;
+
+            impl $crate::wit::background::Guest for Background {
+                fn run() {
+                    $crate::finish_run($run());
+                }
+            }
+
+            $crate::wit::background::__export_background!(Background with_types_in $crate::wit::background);
+        };
+    };
+}
+
+/// Says how it ended, if that was not well. For the macro.
+#[doc(hidden)]
+pub fn finish_run<E: Into<Box<dyn Error>>>(result: Result<(), E>) {
+    if let Err(error) = result {
+        sys::error(&format!("the background run ended: {}", with_causes(&*error.into())));
+    }
+}

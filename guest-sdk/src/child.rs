@@ -1,0 +1,562 @@
+//! Processes that belong to the instance.
+//!
+//! The host hands out both streams at once, as text, and forgets what it handed out. `std` has two
+//! readers that know nothing of each other. So what a read brought for the other stream is kept
+//! here, in buffers that both readers share with the child.
+
+use crate::{
+    ChildStdin, Error, ExitStatus, Follow, Killed, Lines, LogStream, Logs, Output, Pollable, Result, Signal,
+    log::wait_for,
+    millis::millis,
+    pending::Pending,
+    tail::{Reader, Tail},
+    waiting::Waiting,
+    wit::process::{ProcessHandle, ReadLogsResult},
+};
+use std::{
+    cell::RefCell,
+    fmt, io,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+/// What is kept for a reader that does not read, while another does: as much as the host itself
+/// would keep at most.
+const MOST: usize = 8 * 1024 * 1024;
+
+/// A process that belongs to this instance. Dropping it ends the process and everything that it
+/// started, at once; the end of the instance does the same. (In `std` a dropped child runs on.)
+///
+/// It comes from [`Command::spawn`](crate::Command::spawn). What is to outlive the instance is
+/// started with [`spawn_persistent`](crate::Command::spawn_persistent) instead.
+///
+/// Of output that nobody reads the host keeps the newest, 1 MiB a stream unless the embedder says
+/// otherwise, and drops the rest without a word; the process is never held up by it.
+///
+/// Every method may answer [`Error::Cancelled`].
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::io::Write;
+///
+/// let mut sort = capsule_sdk::Command::new("sort").keep_stdin_open(true).spawn()?;
+/// if let Some(stdin) = &mut sort.stdin {
+///     stdin.write_all(b"b\na\n")?;
+/// }
+/// println!("{}", sort.wait_with_output()?.stdout_lossy());
+/// # Ok(()) }
+/// ```
+pub struct Child {
+    /// Its standard input, if the command said [`keep_stdin_open`](crate::Command::keep_stdin_open).
+    /// Take it to write from elsewhere; dropping it ends the input.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output. Take it to read from elsewhere; dropping it throws away what is still
+    /// to come.
+    pub stdout: Option<ChildOutput>,
+    /// Its standard error, likewise.
+    pub stderr: Option<ChildOutput>,
+    buffers: Rc<Buffers>,
+    /// The only one that counts: all others are weak, and the process ends with it.
+    handle: Rc<ProcessHandle>,
+}
+
+impl Child {
+    pub(crate) fn new(handle: ProcessHandle, stdin_open: bool) -> Self {
+        let handle = Rc::new(handle);
+        let buffers = Rc::new(Buffers::default());
+        let output = |stream| {
+            Some(ChildOutput {
+                stream,
+                buffers: Rc::clone(&buffers),
+                handle: Rc::downgrade(&handle),
+                blocked_at: None,
+            })
+        };
+        Self {
+            stdin: stdin_open.then(|| ChildStdin::new(Rc::downgrade(&handle))),
+            stdout: output(LogStream::Stdout),
+            stderr: output(LogStream::Stderr),
+            buffers,
+            handle,
+        }
+    }
+
+    /// Its number on the host; none once it has exited.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let child = capsule_sdk::Command::new("make").spawn()?;
+    /// println!("{:?}", child.id());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.handle.os_pid().ok()
+    }
+
+    /// Ends its standard input, unless that was taken, and waits for its exit, for as long as that
+    /// takes. Its output can be read afterwards.
+    ///
+    /// # Errors
+    /// None but those that every method has.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let status = capsule_sdk::Command::new("make").spawn()?.wait()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.stdin = None;
+        Ok(self.handle.wait(None)?.into())
+    }
+
+    /// The same, at most for this time.
+    ///
+    /// # Errors
+    /// [`Error::WaitTimeout`] if it runs on.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut make = capsule_sdk::Command::new("make").spawn()?;
+    /// match make.wait_timeout(std::time::Duration::from_secs(60)) {
+    ///     Err(error) if error.is_timeout() => println!("gave up: {:?}", make.kill()?.exit),
+    ///     other => println!("{}", other?),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        self.stdin = None;
+        Ok(self.handle.wait(Some(millis(timeout)))?.into())
+    }
+
+    /// How it ended, or none if it runs on. Neither waits nor ends its input.
+    ///
+    /// # Errors
+    /// None but those that every method has.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut make = capsule_sdk::Command::new("make").spawn()?;
+    /// let done = make.try_wait()?.is_some();
+    /// # Ok(()) }
+    /// ```
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        match self.handle.wait(Some(0)).map_err(Error::from) {
+            Ok(exit) => Ok(Some(exit.into())),
+            Err(error) if error.is_timeout() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends it and everything that it started, at once, and returns what was left of its output.
+    /// Of a stream whose reader was taken that reader gets the rest.
+    ///
+    /// # Errors
+    /// None but those that every method has: one that has exited is simply not killed.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut server = capsule_sdk::Command::new("python3").args(["-m", "http.server"]).spawn()?;
+    /// print!("{}", server.kill()?.stderr_lossy());
+    /// # Ok(()) }
+    /// ```
+    pub fn kill(&mut self) -> Result<Killed> {
+        let left = Killed::from(self.handle.kill()?);
+        self.buffers.accept(&left.stdout, &left.stderr, true);
+        Ok(Killed {
+            stdout: take_rest(&mut self.stdout),
+            stderr: take_rest(&mut self.stderr),
+            ..left
+        })
+    }
+
+    /// Ends its standard input, waits for its exit, and returns what it wrote, as far as that was
+    /// not read before. Of a stream whose reader was taken that reader gets the rest.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if the host does not collect that much.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let output = capsule_sdk::Command::new("make").spawn()?.wait_with_output()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_with_output(mut self) -> Result<Output> {
+        self.collect(None)
+    }
+
+    /// The same, at most for this time. After [`Error::WaitTimeout`] nothing is lost.
+    ///
+    /// # Errors
+    /// [`Error::WaitTimeout`] if it runs on; as [`wait_with_output`](Self::wait_with_output).
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let mut make = capsule_sdk::Command::new("make").spawn()?;
+    /// match make.wait_with_output_timeout(Duration::from_secs(60)) {
+    ///     Err(error) if error.is_timeout() => println!("{}", make.kill()?.stdout_lossy()),
+    ///     other => println!("{}", other?.status),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_with_output_timeout(&mut self, timeout: Duration) -> Result<Output> {
+        self.collect(Some(millis(timeout)))
+    }
+
+    fn collect(&mut self, timeout_ms: Option<u64>) -> Result<Output> {
+        self.stdin = None;
+        let all = Output::from(self.handle.wait_with_output(timeout_ms)?);
+        self.buffers.accept(&all.stdout, &all.stderr, true);
+        Ok(Output {
+            stdout: take_rest(&mut self.stdout),
+            stderr: take_rest(&mut self.stderr),
+            ..all
+        })
+    }
+
+    /// Takes what both streams hold now, as far as it was not read before. Does not wait. Of a
+    /// stream whose reader was taken that reader gets it.
+    ///
+    /// # Errors
+    /// None but those that every method has.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let make = capsule_sdk::Command::new("make").spawn()?;
+    /// make.logs_ready().block()?;
+    /// print!("{}", make.read_logs()?.stdout);
+    /// # Ok(()) }
+    /// ```
+    pub fn read_logs(&self) -> Result<Logs> {
+        let read = self.handle.read_logs()?;
+        self.buffers.take_in(&read);
+        let rest = |output: &Option<ChildOutput>| {
+            let bytes = output.as_ref().map(|output| self.buffers.with(output.stream, Pending::take_all));
+            crate::text::lossy(bytes.unwrap_or_default())
+        };
+        Ok(Logs {
+            stdout: rest(&self.stdout),
+            stderr: rest(&self.stderr),
+            running: read.running,
+            exit: read.exit.map(ExitStatus::from),
+        })
+    }
+
+    /// Sends a signal to the command's process group. After its exit this does nothing.
+    ///
+    /// # Errors
+    /// None but those that every method has.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let make = capsule_sdk::Command::new("make").spawn()?;
+    /// make.signal(capsule_sdk::Signal::Int)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(self.handle.signal(signal.into())?)
+    }
+
+    /// Becomes ready with its exit, and stays so.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let make = capsule_sdk::Command::new("make").spawn()?;
+    /// capsule_sdk::select(&[&make.exit_ready(), &make.logs_ready()])?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn exit_ready(&self) -> Pollable {
+        Pollable::exit(&self.handle)
+    }
+
+    /// Is ready while the host holds output of either stream that was not read, and once it has
+    /// exited. A read takes both streams, and what it took for the other one is not seen here; so
+    /// with two readers, read both before waiting, or use [`read_logs`](Self::read_logs).
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let make = capsule_sdk::Command::new("make").spawn()?;
+    /// loop {
+    ///     make.logs_ready().block()?;
+    ///     let news = make.read_logs()?;
+    ///     print!("{}{}", news.stdout, news.stderr);
+    ///     if !news.running {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn logs_ready(&self) -> Pollable {
+        Pollable::logs(&self.handle)
+    }
+}
+
+fn take_rest(output: &mut Option<ChildOutput>) -> Vec<u8> {
+    output.as_mut().map(|output| output.pending(Pending::take_all)).unwrap_or_default()
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("stdin", &self.stdin)
+            .field("stdout", &self.stdout)
+            .field("stderr", &self.stderr)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    streams: RefCell<[Buffer; 2]>,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    pending: Pending,
+    /// Its reader was dropped: whatever comes is of no use.
+    unwanted: bool,
+    over: bool,
+    /// All bytes that ever came for both streams, so that a reader sees whether a wait brought any.
+    received: u64,
+}
+
+impl Buffers {
+    fn with<R>(&self, stream: LogStream, use_it: impl FnOnce(&mut Pending) -> R) -> R {
+        self.buffer(stream, |buffer| use_it(&mut buffer.pending))
+    }
+
+    fn buffer<R>(&self, stream: LogStream, use_it: impl FnOnce(&mut Buffer) -> R) -> R {
+        let [stdout, stderr] = &mut *self.streams.borrow_mut();
+        use_it(match stream {
+            LogStream::Stdout => stdout,
+            LogStream::Stderr => stderr,
+        })
+    }
+
+    fn take_in(&self, read: &ReadLogsResult) {
+        self.accept(read.stdout.as_bytes(), read.stderr.as_bytes(), !read.running);
+    }
+
+    fn accept(&self, stdout: &[u8], stderr: &[u8], over: bool) {
+        for (stream, bytes) in [(LogStream::Stdout, stdout), (LogStream::Stderr, stderr)] {
+            self.buffer(stream, |buffer| {
+                buffer.over |= over;
+                buffer.received += (stdout.len() + stderr.len()) as u64;
+                if !buffer.unwanted {
+                    buffer.pending.accept_plain(bytes);
+                    buffer.pending.keep_newest(MOST.max(bytes.len()));
+                }
+            });
+        }
+    }
+}
+
+/// One of the two output streams of a [`Child`]. Dropping it throws away what is still to come of
+/// this stream; the child runs on.
+///
+/// It comes as text: the host replaces what is not UTF-8 by U+FFFD, and never cuts a character.
+/// [`io::Read`], [`follow`](Self::follow) and [`wait_for_output`](Self::wait_for_output) wait,
+/// the others hand over what is there.
+///
+/// Each read takes both streams from the host. What came for the other one waits for its reader,
+/// at most 8 MiB; beyond that the oldest is [`dropped`](Self::dropped).
+///
+/// ```no_run
+/// # fn main() -> capsule_sdk::Result<()> {
+/// use std::time::Duration;
+///
+/// let mut server = capsule_sdk::Command::new("python3").args(["-um", "http.server"]).spawn()?;
+/// let stdout = server.stdout.as_mut().expect("nobody took it");
+/// stdout.wait_for_output("Serving HTTP", Duration::from_secs(10))?;
+/// # Ok(()) }
+/// ```
+pub struct ChildOutput {
+    stream: LogStream,
+    buffers: Rc<Buffers>,
+    handle: Weak<ProcessHandle>,
+    /// How much had been received when it last waited without a deadline.
+    blocked_at: Option<u64>,
+}
+
+impl ChildOutput {
+    /// What is there now, as text; empty if nothing is. Does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when the capsule is being unloaded.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut make = capsule_sdk::Command::new("make").spawn()?;
+    /// if let Some(stderr) = &mut make.stderr {
+    ///     print!("{}", stderr.read_text()?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn read_text(&mut self) -> Result<String> {
+        if !self.is_over() {
+            self.fill()?;
+        }
+        Ok(crate::text::lossy(self.pending(Pending::take_all)))
+    }
+
+    /// Whether the stream is over and the last of it was read (though lines of it may not have
+    /// been handed out yet). Known after a read.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut make = capsule_sdk::Command::new("make").spawn()?;
+    /// if let Some(stdout) = &mut make.stdout {
+    ///     let text = stdout.read_text()?;
+    ///     println!("{} bytes, {}", text.len(), if stdout.is_over() { "all" } else { "so far" });
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.buffers.buffer(self.stream, |buffer| buffer.over)
+    }
+
+    /// Bytes that came for this reader while it did not read, and were dropped here for newer
+    /// ones. What the host dropped before it was asked is not known.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let make = capsule_sdk::Command::new("make").spawn()?;
+    /// assert_eq!(make.stderr.as_ref().map(capsule_sdk::ChildOutput::dropped), Some(0));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.buffers.with(self.stream, |pending| pending.dropped())
+    }
+
+    /// The lines that are there now. Ends when it has caught up, and before a line that the
+    /// process has not finished; that line is there for the next reader.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut make = capsule_sdk::Command::new("make").spawn()?;
+    /// if let Some(stdout) = &mut make.stdout {
+    ///     let lines: Vec<String> = stdout.lines().collect::<capsule_sdk::Result<_>>()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub const fn lines(&mut self) -> Lines<&mut Self> {
+        Lines::of(self, None)
+    }
+
+    /// The stream from here to its end, waiting for what is still to be written. While there is
+    /// no deadline the capsule is woken by output and by the exit only.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut make = capsule_sdk::Command::new("make").spawn()?;
+    /// if let Some(stdout) = &mut make.stdout {
+    ///     for line in stdout.follow().lines() {
+    ///         println!("{}", line?);
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub const fn follow(&mut self) -> Follow<&mut Self> {
+        Follow::of(self)
+    }
+
+    /// As [`Log::wait_for_output`](crate::Log::wait_for_output).
+    ///
+    /// # Errors
+    /// [`Error::WaitTimeout`] if the text did not appear in time, [`Error::Closed`] if the stream
+    /// ended without it.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut server = capsule_sdk::Command::new("server").spawn()?;
+    /// if let Some(stdout) = &mut server.stdout {
+    ///     stdout.wait_for_output("ready", std::time::Duration::from_secs(10))?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_for_output(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
+        wait_for(self, pattern, timeout)
+    }
+}
+
+impl Tail for ChildOutput {}
+impl Tail for &mut ChildOutput {}
+
+impl Reader for ChildOutput {
+    fn pending<R>(&mut self, use_it: impl FnOnce(&mut Pending) -> R) -> R {
+        self.buffers.with(self.stream, use_it)
+    }
+
+    fn is_over(&self) -> bool {
+        Self::is_over(self)
+    }
+
+    fn fill(&mut self) -> Result<bool> {
+        let before = self.buffers.with(self.stream, |pending| pending.len());
+        match self.handle.upgrade() {
+            Some(handle) => self.buffers.take_in(&handle.read_logs()?),
+            // The child was dropped, and so ended.
+            None => self.buffers.accept(b"", b"", true),
+        }
+        Ok(self.buffers.with(self.stream, |pending| pending.len()) > before)
+    }
+
+    fn pause(&mut self, waiting: &mut Waiting) -> Result<()> {
+        let Some(handle) = self.handle.upgrade() else {
+            return Ok(());
+        };
+        let received = self.buffers.buffer(self.stream, |buffer| buffer.received);
+        // A host whose pollables are ready without cause must not make this a busy loop.
+        if waiting.is_forever() && self.blocked_at != Some(received) {
+            self.blocked_at = Some(received);
+            return Pollable::logs(&handle).block();
+        }
+        waiting.pause(|ms| handle.wait(Some(ms)))
+    }
+}
+
+impl Reader for &mut ChildOutput {
+    fn pending<R>(&mut self, use_it: impl FnOnce(&mut Pending) -> R) -> R {
+        (**self).pending(use_it)
+    }
+
+    fn is_over(&self) -> bool {
+        ChildOutput::is_over(self)
+    }
+
+    fn fill(&mut self) -> Result<bool> {
+        (**self).fill()
+    }
+
+    fn pause(&mut self, waiting: &mut Waiting) -> Result<()> {
+        (**self).pause(waiting)
+    }
+}
+
+/// Waits for at least one byte; 0 is the end of the stream.
+impl io::Read for ChildOutput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.follow().read(buffer)
+    }
+}
+
+impl Drop for ChildOutput {
+    fn drop(&mut self) {
+        self.buffers.buffer(self.stream, |buffer| {
+            buffer.unwanted = true;
+            buffer.pending = Pending::default();
+        });
+    }
+}
+
+impl fmt::Debug for ChildOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildOutput").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}

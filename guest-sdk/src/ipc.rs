@@ -1,0 +1,379 @@
+//! Messages between capsules and from the host, by topic.
+//!
+//! A topic is up to eight segments of `[a-z0-9._-]+` joined by dots. Publishing and subscribing
+//! need the embedder's grant for the topic. What [`Process::watch`] asks for arrives here as well:
+//! [`Message::event`] reads it.
+//!
+//! ```no_run
+//! use capsule_sdk::{Command, Event, ipc};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let events = ipc::subscribe(ipc::LIFECYCLE)?;
+//! let build = Command::new("make").spawn_persistent()?;
+//! build.watch("build")?;
+//! for message in events.recv(Duration::from_secs(60))?.messages {
+//!     if let Some(Event::Exited(exited)) = message.event() {
+//!         println!("{}", exited.status);
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! [`Process::watch`]: crate::Process::watch
+
+use crate::{Event, Pollable, millis::millis, wit::ipc as wit};
+use std::{fmt, time::Duration};
+
+/// The pattern of all lifecycle events of this capsule's processes.
+///
+/// ```no_run
+/// let events = capsule_sdk::ipc::subscribe(capsule_sdk::ipc::LIFECYCLE)?;
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+pub const LIFECYCLE: &str = "astrid.process.v1.*";
+
+/// Why the host did not pass a message on, or hand one over.
+///
+/// ```no_run
+/// use capsule_sdk::ipc;
+///
+/// match ipc::publish("builds.done", "{}") {
+///     Ok(()) => {}
+///     Err(ipc::Error::CapabilityDenied) => println!("ask the embedder for the topic"),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The capsule may not use this topic, or not in this way.
+    #[error("capability-denied: the capsule has no grant for this topic; the embedder can give it")]
+    CapabilityDenied,
+    /// The topic or the pattern is malformed.
+    #[error("invalid-input: this is not a topic, or not a pattern")]
+    InvalidInput,
+    /// The subscription is over.
+    #[error("closed: the subscription is over")]
+    Closed,
+    /// Too many messages in too short a time.
+    #[error("rate-limited: too many messages in too short a time")]
+    RateLimited,
+    /// A receiver cannot take more at the moment.
+    #[error("backpressure: a receiver cannot take more at the moment")]
+    Backpressure,
+    /// As many subscriptions as may be.
+    #[error("quota: no more subscriptions; drop one first")]
+    Quota,
+    /// The time given passed without a message.
+    #[error("timeout: the time given passed without a message")]
+    Timeout,
+    /// Anything else, in the host's words.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl Error {
+    /// Whether the time given passed without a message; asking again is fine.
+    ///
+    /// ```
+    /// assert!(capsule_sdk::ipc::Error::Timeout.is_timeout());
+    /// ```
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout)
+    }
+}
+
+impl From<wit::ErrorCode> for Error {
+    fn from(code: wit::ErrorCode) -> Self {
+        match code {
+            wit::ErrorCode::CapabilityDenied => Self::CapabilityDenied,
+            wit::ErrorCode::InvalidInput => Self::InvalidInput,
+            wit::ErrorCode::Closed => Self::Closed,
+            wit::ErrorCode::RateLimited => Self::RateLimited,
+            wit::ErrorCode::Backpressure => Self::Backpressure,
+            wit::ErrorCode::Quota => Self::Quota,
+            wit::ErrorCode::Timeout => Self::Timeout,
+            wit::ErrorCode::Unknown(text) => Self::Unknown(text),
+        }
+    }
+}
+
+/// Publishes under the calling principal. The payload is text, by custom JSON.
+///
+/// # Errors
+/// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] for what is no topic,
+/// [`Error::RateLimited`] and [`Error::Backpressure`] when it is too much.
+///
+/// ```no_run
+/// capsule_sdk::ipc::publish("builds.done", r#"{"ok":true}"#)?;
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+pub fn publish(topic: &str, payload: &str) -> Result<(), Error> {
+    Ok(wit::publish(topic, payload)?)
+}
+
+/// Publishes on behalf of another principal. Receivers see that as a claim, and it needs a grant
+/// of its own.
+///
+/// # Errors
+/// As [`publish`].
+///
+/// ```no_run
+/// capsule_sdk::ipc::publish_as("chat.said", r#"{"text":"hello"}"#, "ada")?;
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+pub fn publish_as(topic: &str, payload: &str, principal: &str) -> Result<(), Error> {
+    Ok(wit::publish_as(topic, payload, principal)?)
+}
+
+/// Starts to queue what is published on a topic, or on all topics below one: `builds.*`.
+///
+/// # Errors
+/// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] for what is no pattern,
+/// [`Error::Quota`] when there are too many.
+///
+/// ```no_run
+/// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+pub fn subscribe(topic_pattern: &str) -> Result<Subscription, Error> {
+    Ok(Subscription {
+        raw: wit::subscribe(topic_pattern)?,
+    })
+}
+
+/// An interest in topics. Dropping it ends the interest; what is queued is lost.
+///
+/// The queue is the host's, and bounded. A subscriber that is too slow loses messages and is told
+/// how many; it holds nobody up.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
+/// let news = builds.recv(Duration::from_secs(10))?;
+/// println!("{} messages, {} lost", news.messages.len(), news.dropped + news.lagged);
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+pub struct Subscription {
+    raw: wit::Subscription,
+}
+
+impl Subscription {
+    /// Waits for the first message, and takes all that are queued. The host has a longest wait; a
+    /// longer time is treated as that.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if none came.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
+    /// match builds.recv(Duration::from_secs(10)) {
+    ///     Ok(news) => println!("{:?}", news.messages),
+    ///     Err(error) if error.is_timeout() => println!("no build in ten seconds"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), capsule_sdk::ipc::Error>(())
+    /// ```
+    pub fn recv(&self, timeout: Duration) -> Result<Envelope, Error> {
+        let envelope = Envelope::from(self.raw.recv(millis(timeout))?);
+        if envelope.is_empty() { Err(Error::Timeout) } else { Ok(envelope) }
+    }
+
+    /// Takes all that are queued, possibly none. Does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the subscription is over.
+    ///
+    /// ```no_run
+    /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
+    /// let news = builds.poll()?;
+    /// # Ok::<(), capsule_sdk::ipc::Error>(())
+    /// ```
+    pub fn poll(&self) -> Result<Envelope, Error> {
+        Ok(self.raw.poll()?.into())
+    }
+
+    /// Is ready while something is queued.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
+    /// let child = capsule_sdk::Command::new("make").spawn()?;
+    /// capsule_sdk::select(&[&builds.ready(), &child.exit_ready()])?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn ready(&self) -> Pollable {
+        Pollable::other(self.raw.subscribe_readiness())
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}
+
+/// What was queued.
+///
+/// ```no_run
+/// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
+/// let news = builds.poll()?;
+/// if news.dropped + news.lagged > 0 {
+///     println!("some were lost: ask for the whole state instead");
+/// }
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Envelope {
+    /// The messages, oldest first.
+    pub messages: Vec<Message>,
+    /// Messages that did not fit into the queue since it was last read.
+    pub dropped: u64,
+    /// Messages that this subscriber was too slow for.
+    pub lagged: u64,
+}
+
+impl Envelope {
+    /// The lifecycle events among the messages.
+    ///
+    /// ```no_run
+    /// # let events = capsule_sdk::ipc::subscribe(capsule_sdk::ipc::LIFECYCLE)?;
+    /// for event in events.poll()?.events() {
+    ///     println!("{event:?}");
+    /// }
+    /// # Ok::<(), capsule_sdk::ipc::Error>(())
+    /// ```
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        self.messages.iter().filter_map(Message::event)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.dropped == 0
+    }
+}
+
+impl From<wit::IpcEnvelope> for Envelope {
+    fn from(envelope: wit::IpcEnvelope) -> Self {
+        Self {
+            messages: envelope.messages.into_iter().map(Message::from).collect(),
+            dropped: envelope.dropped,
+            lagged: envelope.lagged,
+        }
+    }
+}
+
+/// One message.
+///
+/// ```no_run
+/// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
+/// for message in builds.poll()?.messages {
+///     println!("{}: {}", message.topic, message.payload);
+/// }
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// Where it was published.
+    pub topic: String,
+    /// Its content, by custom JSON.
+    pub payload: String,
+    /// Which capsule or part of the host sent it.
+    pub source_id: String,
+    /// On whose behalf.
+    pub sender: Sender,
+}
+
+impl Message {
+    /// The lifecycle event that it is; none if it is something else. Anyone with the grant for
+    /// such a topic could publish there: where that matters, look at the [`sender`](Self::sender).
+    ///
+    /// ```no_run
+    /// # let events = capsule_sdk::ipc::subscribe(capsule_sdk::ipc::LIFECYCLE)?;
+    /// let known = events.poll()?.messages.iter().filter(|message| message.event().is_some()).count();
+    /// # Ok::<(), capsule_sdk::ipc::Error>(())
+    /// ```
+    #[must_use]
+    pub fn event(&self) -> Option<Event> {
+        Event::of_topic(&self.topic, self.payload.as_bytes())
+    }
+}
+
+impl From<wit::IpcMessage> for Message {
+    fn from(message: wit::IpcMessage) -> Self {
+        Self {
+            topic: message.topic,
+            payload: message.payload,
+            source_id: message.source_id,
+            sender: match message.principal {
+                wit::PrincipalAttribution::Verified(principal) => Sender::Verified(principal),
+                wit::PrincipalAttribution::Claimed(principal) => Sender::Claimed(principal),
+                wit::PrincipalAttribution::System => Sender::System,
+            },
+        }
+    }
+}
+
+/// Who stands behind a message.
+///
+/// ```no_run
+/// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
+/// use capsule_sdk::ipc::Sender;
+///
+/// let mine = builds.poll()?.messages.into_iter().filter(|m| m.sender == Sender::Verified("ada".into()));
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// The host knows that it was this principal.
+    Verified(String),
+    /// The sender says that it was this principal; nobody checked.
+    Claimed(String),
+    /// The host itself.
+    System,
+}
+
+/// An action of this capsule that is called for messages of a topic.
+///
+/// ```no_run
+/// for binding in capsule_sdk::ipc::interceptor_bindings()? {
+///     println!("{} calls {}", binding.topic, binding.action);
+/// }
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Binding {
+    /// Tells bindings apart.
+    pub handle_id: u64,
+    /// The action called.
+    pub action: String,
+    /// The topic, or pattern of topics, that calls it.
+    pub topic: String,
+}
+
+/// The bindings that the embedder declared for this capsule. Such an action gets the message's
+/// payload as its own; for a lifecycle event a handler's argument is simply an [`Event`].
+///
+/// # Errors
+/// [`Error::CapabilityDenied`] if the capsule may not ask.
+///
+/// ```no_run
+/// let bound = !capsule_sdk::ipc::interceptor_bindings()?.is_empty();
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+pub fn interceptor_bindings() -> Result<Vec<Binding>, Error> {
+    let bindings = wit::get_interceptor_bindings()?;
+    Ok(bindings
+        .into_iter()
+        .map(|binding| Binding {
+            handle_id: binding.handle_id,
+            action: binding.action,
+            topic: binding.topic,
+        })
+        .collect())
+}
