@@ -46,7 +46,7 @@ macro_rules! background {
                 }
             }
 
-            $crate::wit::background::__export_background!(Background with_types_in $crate::wit::background);
+    $crate::wit::background::__export_background!(Background with_types_in $crate::wit::background);
         };
     };
 }

@@ -233,7 +233,9 @@ impl Child {
         let read = self.handle.read_logs()?;
         self.buffers.take_in(&read);
         let rest = |output: &Option<ChildOutput>| {
-            let bytes = output.as_ref().map(|output| self.buffers.with(output.stream, Pending::take_all));
+            let bytes = output
+                .as_ref()
+                .map(|output| self.buffers.with(output.stream, Pending::take_all));
             crate::text::lossy(bytes.unwrap_or_default())
         };
         Ok(Logs {
@@ -296,7 +298,10 @@ impl Child {
 }
 
 fn take_rest(output: &mut Option<ChildOutput>) -> Vec<u8> {
-    output.as_mut().map(|output| output.pending(Pending::take_all)).unwrap_or_default()
+    output
+        .as_mut()
+        .map(|output| output.pending(Pending::take_all))
+        .unwrap_or_default()
 }
 
 impl fmt::Debug for Child {
@@ -557,6 +562,8 @@ impl Drop for ChildOutput {
 
 impl fmt::Debug for ChildOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChildOutput").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("ChildOutput")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }

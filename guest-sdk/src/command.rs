@@ -171,7 +171,9 @@ impl Command {
 
     fn inject(&mut self, placement: InjectionPlacement, content: Vec<u8>) -> &mut Self {
         // As with variables: the host refuses a place that is given twice.
-        self.request.file_injections.retain(|file| !same(&file.placement, &placement));
+        self.request
+            .file_injections
+            .retain(|file| !same(&file.placement, &placement));
         self.request.file_injections.push(FileInjection { content, placement });
         self
     }
@@ -427,12 +429,25 @@ mod tests {
     #[test]
     fn the_last_content_of_a_file_holds_and_a_variable_is_one_or_the_other() {
         let mut command = Command::new("x");
-        command.env("A", "1").file_env("A", "2").file_env("A", "3").file_at("/etc/x", "4").file_at("/etc/x", "5");
+        command
+            .env("A", "1")
+            .file_env("A", "2")
+            .file_env("A", "3")
+            .file_at("/etc/x", "4")
+            .file_at("/etc/x", "5");
         assert!(command.request.env.is_empty());
-        let contents: Vec<_> = command.request.file_injections.iter().map(|file| &*file.content).collect();
+        let contents: Vec<_> = command
+            .request
+            .file_injections
+            .iter()
+            .map(|file| &*file.content)
+            .collect();
         assert_eq!(contents, [b"3", b"5"]);
         command.env("A", "6");
-        assert_eq!((command.request.env.len(), command.request.file_injections.len()), (1, 1));
+        assert_eq!(
+            (command.request.env.len(), command.request.file_injections.len()),
+            (1, 1)
+        );
     }
 
     #[test]

@@ -254,7 +254,11 @@ mod tests {
                 exit,
             ),
             ("log-ready", r#"{"id":"abc","stream":"stderr","new":{}}"#, log),
-            ("stdin-drained", r#"{"id":"abc","new":null}"#, Event::StdinDrained { id }),
+            (
+                "stdin-drained",
+                r#"{"id":"abc","new":null}"#,
+                Event::StdinDrained { id },
+            ),
         ] {
             let topic = format!("astrid.process.v1.{kind}.my.suffix");
             assert_eq!(Event::of_topic(&topic, payload.as_bytes()), Some(event.clone()));

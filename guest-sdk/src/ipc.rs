@@ -178,7 +178,11 @@ impl Subscription {
     /// ```
     pub fn recv(&self, timeout: Duration) -> Result<Envelope, Error> {
         let envelope = Envelope::from(self.raw.recv(millis(timeout))?);
-        if envelope.is_empty() { Err(Error::Timeout) } else { Ok(envelope) }
+        if envelope.is_empty() {
+            Err(Error::Timeout)
+        } else {
+            Ok(envelope)
+        }
     }
 
     /// Takes all that are queued, possibly none. Does not wait.

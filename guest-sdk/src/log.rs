@@ -445,7 +445,6 @@ impl<T: Tail> Follow<T> {
 }
 
 impl Follow {
-
     /// The place behind everything that was handed out so far.
     ///
     /// ```no_run

@@ -6,8 +6,7 @@
 //! its documentation says at what cost.
 
 use crate::{
-    Error, Result,
-    sys,
+    Error, Result, sys,
     task::Ready,
     waiting::{LONGEST, SHORTEST, pass},
     wit::{
@@ -290,12 +289,22 @@ pub(crate) fn first_of<N: Copy + Ord>(pollables: &[(N, &Pollable)], timers: &[(N
     // A time that never comes is no reason to look again and again.
     let Some(timer) = timer.filter(|timer| timer.comes() || pollables.is_empty()) else {
         let ready = poll(&bare)?;
-        return Ok(ready.iter().filter_map(|at| pollables.get(*at)).map(|(name, _)| *name).collect());
+        return Ok(ready
+            .iter()
+            .filter_map(|at| pollables.get(*at))
+            .map(|(name, _)| *name)
+            .collect());
     };
     let mut pause = Pause::new();
     loop {
-        let over = timers.iter().filter(|(_, timer)| timer.is_over()).map(|(name, _)| *name);
-        let ready = pollables.iter().filter(|(_, pollable)| pollable.is_ready()).map(|(name, _)| *name);
+        let over = timers
+            .iter()
+            .filter(|(_, timer)| timer.is_over())
+            .map(|(name, _)| *name);
+        let ready = pollables
+            .iter()
+            .filter(|(_, pollable)| pollable.is_ready())
+            .map(|(name, _)| *name);
         let mut ready: Vec<_> = over.chain(ready).collect();
         if !ready.is_empty() {
             ready.sort_unstable();

@@ -66,7 +66,9 @@ impl From<Error> for crate::Error {
             Error::Cancelled => Self::Cancelled,
             Error::CapabilityDenied => Self::CapabilityDenied,
             Error::TooLarge => Self::TooLarge,
-            Error::ConfigKeyReserved | Error::RegistryUnavailable | Error::Unknown(_) => Self::Unknown(error.to_string()),
+            Error::ConfigKeyReserved | Error::RegistryUnavailable | Error::Unknown(_) => {
+                Self::Unknown(error.to_string())
+            }
         }
     }
 }

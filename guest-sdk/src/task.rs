@@ -4,10 +4,7 @@
 //! first of all of them and wakes whom it concerns. So futures that others put together
 //! (`join`, `select`, a set of tasks) each cost one entry, and one wait serves all.
 
-use crate::{
-    Error, Pollable, Result, Timer,
-    pollable::first_of,
-};
+use crate::{Error, Pollable, Result, Timer, pollable::first_of};
 use std::{
     cell::RefCell,
     fmt,

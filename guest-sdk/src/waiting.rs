@@ -62,10 +62,7 @@ impl Waiting {
 
     /// Nothing came: lets some time pass, in which an exit is noticed by `wait`.
     /// [`Error::WaitTimeout`] if no time is left.
-    pub(crate) fn pause(
-        &mut self,
-        wait: impl FnOnce(u64) -> std::result::Result<ExitInfo, ErrorCode>,
-    ) -> Result<()> {
+    pub(crate) fn pause(&mut self, wait: impl FnOnce(u64) -> std::result::Result<ExitInfo, ErrorCode>) -> Result<()> {
         let left = match self.deadline {
             Some(deadline) => deadline.saturating_sub(sys::monotonic()),
             None => Duration::MAX,

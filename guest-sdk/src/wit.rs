@@ -30,6 +30,4 @@ pub mod background {
 #[cfg(all(feature = "mock", not(target_family = "wasm")))]
 pub(crate) use crate::mock::seam::{ipc, poll, process, sys};
 #[cfg(not(all(feature = "mock", not(target_family = "wasm"))))]
-pub(crate) use generated::astrid::{
-    io::poll, ipc::host as ipc, process1_1_0::host as process, sys::host as sys,
-};
+pub(crate) use generated::astrid::{io::poll, ipc::host as ipc, process1_1_0::host as process, sys::host as sys};

@@ -1,0 +1,353 @@
+//! The mock host as a test sees it.
+
+use super::{
+    Script,
+    world::{self, Answer, World},
+};
+use crate::{Error, ExitStatus, ProcessId, Signal, ipc, sys::Level};
+use std::{fmt, marker::PhantomData, time::Duration};
+
+/// The host of this thread, which every function of the SDK then asks. Dropping it ends all of its
+/// processes and leaves the thread without a host.
+///
+/// Each test has its own, since each runs on a thread of its own. It begins with no command, no
+/// configuration, the principal `test`, and at time zero.
+///
+/// ```
+/// use capsule_sdk::{Command, mock::{Host, Script}};
+///
+/// let host = Host::new();
+/// host.command("git", |run| Script::new().stdout(run.args.join(" ")).exit(0));
+/// assert_eq!(Command::new("git").args(["log", "-1"]).output().unwrap().stdout, b"log -1");
+/// ```
+pub struct Host {
+    /// It is of the thread that made it.
+    thread: PhantomData<*const ()>,
+}
+
+impl Host {
+    /// Makes the host of this thread.
+    ///
+    /// # Panics
+    /// If it has one already.
+    ///
+    /// ```
+    /// let host = capsule_sdk::mock::Host::new();
+    /// ```
+    #[must_use = "without it there is no host any more"]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it takes hold of the thread; nobody may expect that of a default"
+    )]
+    pub fn new() -> Self {
+        world::install(World::default());
+        Self { thread: PhantomData }
+    }
+
+    /// Says what a program does whenever it is started. The latest word on a program holds.
+    ///
+    /// A program that nothing is said about is not found.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, mock::{Host, Script}};
+    /// let host = Host::new();
+    /// let mut runs = 0;
+    /// host.command("flaky", move |_| {
+    ///     runs += 1;
+    ///     Script::new().exit(if runs < 3 { 1 } else { 0 })
+    /// });
+    /// while !Command::new("flaky").status().unwrap().success() {}
+    /// assert_eq!(host.runs().len(), 3);
+    /// ```
+    pub fn command(&self, program: &str, script: impl FnMut(&Run) -> Script + 'static) {
+        self.answer(program, Answer::Script(Box::new(script)));
+    }
+
+    /// Has every start of a program fail.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, Error, mock::Host};
+    /// let host = Host::new();
+    /// host.refuse("git", Error::CapabilityDenied);
+    /// assert_eq!(Command::new("git").output(), Err(Error::CapabilityDenied));
+    /// ```
+    pub fn refuse(&self, program: &str, error: Error) {
+        self.answer(program, Answer::Refusal(error));
+    }
+
+    fn answer(&self, program: &str, answer: Answer) {
+        world::with(|world| world.answers.insert(program.to_owned(), Some(answer)));
+    }
+
+    /// All that was started, in the order of the starts, as it is now.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, mock::{Host, Script}};
+    /// let host = Host::new();
+    /// host.command("psql", |_| Script::new().exit(0));
+    /// Command::new("psql").env("PGUSER", "ada").stdin("select 1").status().unwrap();
+    /// let run = &host.runs()[0];
+    /// assert_eq!((run.env("PGUSER"), &*run.input), (Some("ada"), &b"select 1"[..]));
+    /// ```
+    #[must_use]
+    pub fn runs(&self) -> Vec<Run> {
+        world::with(|world| world.processes.iter().map(|process| process.run.clone()).collect())
+    }
+
+    /// The mock's clock, from zero.
+    ///
+    /// ```
+    /// # use capsule_sdk::{mock::Host, sys};
+    /// # use std::time::Duration;
+    /// let host = Host::new();
+    /// sys::sleep(Duration::from_secs(60)).unwrap();
+    /// assert_eq!(host.now(), Duration::from_secs(60));
+    /// ```
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        world::with(|world| world.now)
+    }
+
+    /// Lets time pass, between two calls of the capsule for instance.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, mock::{Host, Script}};
+    /// # use std::time::Duration;
+    /// let host = Host::new();
+    /// host.command("make", |_| Script::new().after(Duration::from_secs(60)).exit(0));
+    /// let make = Command::new("make").spawn_persistent().unwrap();
+    /// assert_eq!(make.try_wait(), Ok(None));
+    /// host.advance(Duration::from_secs(60));
+    /// assert!(make.try_wait().unwrap().is_some());
+    /// ```
+    pub fn advance(&self, duration: Duration) {
+        world::with(|world| {
+            let until = world.now + duration;
+            world.advance_to(until);
+        });
+    }
+
+    /// Ends a persistent process and forgets it, as one of its timers would.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, mock::{Host, Script}};
+    /// let host = Host::new();
+    /// host.command("server", |_| Script::new());
+    /// let server = Command::new("server").spawn_persistent().unwrap();
+    /// host.forget(server.id());
+    /// assert!(server.status().unwrap_err().is_gone());
+    /// ```
+    pub fn forget(&self, id: &ProcessId) {
+        world::with(|world| {
+            if let Ok(index) = world.find(id.expose()) {
+                world.end(index, world::signalled(9), "reaped-ttl", Some("idle"));
+                world.forget(index);
+            }
+        });
+    }
+
+    /// Begins to unload the capsule: every call that would wait answers `cancelled` from now on.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, Error, mock::{Host, Script}};
+    /// let host = Host::new();
+    /// host.command("server", |_| Script::new());
+    /// let mut server = Command::new("server").spawn().unwrap();
+    /// host.unload();
+    /// assert_eq!(server.wait(), Err(Error::Cancelled));
+    /// ```
+    pub fn unload(&self) {
+        world::with(|world| world.unloading = true);
+    }
+
+    /// Sets a value of the capsule's configuration.
+    ///
+    /// ```
+    /// # use capsule_sdk::{mock::Host, sys};
+    /// let host = Host::new();
+    /// host.config("root", "site");
+    /// assert_eq!(sys::config("root").unwrap().as_deref(), Some("site"));
+    /// ```
+    pub fn config(&self, key: &str, value: &str) {
+        world::with(|world| world.config.insert(key.to_owned(), value.to_owned()));
+    }
+
+    /// Sets who calls; none for a caller that is not authenticated, for whom there are no
+    /// persistent processes.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, Error, mock::{Host, Script}};
+    /// let host = Host::new();
+    /// host.command("server", |_| Script::new());
+    /// host.caller(None);
+    /// assert_eq!(Command::new("server").spawn_persistent().unwrap_err(), Error::PersistUnsupported);
+    /// ```
+    pub fn caller(&self, principal: Option<&str>) {
+        world::with(|world| world.principal = principal.map(str::to_owned));
+    }
+
+    /// What the capsule wrote to its log.
+    ///
+    /// ```
+    /// # use capsule_sdk::{mock::Host, sys};
+    /// let host = Host::new();
+    /// sys::warn("nearly full");
+    /// assert_eq!(host.log(), [(sys::Level::Warn, "nearly full".to_owned())]);
+    /// ```
+    #[must_use]
+    pub fn log(&self) -> Vec<(Level, String)> {
+        world::with(|world| world.log.clone())
+    }
+
+    /// Delivers a message of the host's, or of another capsule, to those who subscribed.
+    ///
+    /// ```
+    /// # use capsule_sdk::{ipc, mock::Host};
+    /// let host = Host::new();
+    /// let builds = ipc::subscribe("builds.*").unwrap();
+    /// host.deliver("builds.done", "{}", ipc::Sender::System);
+    /// assert_eq!(builds.poll().unwrap().messages.len(), 1);
+    /// ```
+    pub fn deliver(&self, topic: &str, payload: &str, sender: ipc::Sender) {
+        world::with(|world| world.deliver(topic, payload, "mock", sender));
+    }
+
+    /// Has the next read of every subscription tell of messages that were lost.
+    ///
+    /// ```
+    /// # use capsule_sdk::{ipc, mock::Host};
+    /// let host = Host::new();
+    /// let builds = ipc::subscribe("builds.*").unwrap();
+    /// host.lose_messages(3);
+    /// assert_eq!(builds.poll().unwrap().dropped, 3);
+    /// ```
+    pub fn lose_messages(&self, count: u64) {
+        world::with(|world| {
+            for queue in world.queues.iter_mut().flatten() {
+                queue.dropped += count;
+            }
+        });
+    }
+
+    /// What the capsule published, and what was published of its processes, in order.
+    ///
+    /// ```
+    /// # use capsule_sdk::{ipc, mock::Host};
+    /// let host = Host::new();
+    /// ipc::publish("builds.done", "{}").unwrap();
+    /// assert_eq!(host.published()[0].topic, "builds.done");
+    /// ```
+    #[must_use]
+    pub fn published(&self) -> Vec<ipc::Message> {
+        world::with(|world| world.published.iter().cloned().map(ipc::Message::from).collect())
+    }
+
+    /// Declares that an action is called for a topic. It is told, not called: call the function.
+    ///
+    /// ```
+    /// # use capsule_sdk::{ipc, mock::Host};
+    /// let host = Host::new();
+    /// host.bind("builds.*", "on-build");
+    /// assert_eq!(ipc::interceptor_bindings().unwrap()[0].action, "on-build");
+    /// ```
+    pub fn bind(&self, topic: &str, action: &str) {
+        world::with(|world| world.bindings.push((topic.to_owned(), action.to_owned())));
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        world::uninstall();
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+/// Something that was started, and what became of it.
+///
+/// ```
+/// # use capsule_sdk::{Command, mock::{Host, Script}};
+/// let host = Host::new();
+/// host.command("make", |run| Script::new().exit(if run.args.is_empty() { 0 } else { 2 }));
+/// Command::new("make").arg("all").status().unwrap();
+/// assert_eq!(host.runs()[0].exit.unwrap().code(), Some(2));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Run {
+    /// The program.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The variables that the capsule set, and those that hold the paths of injected files.
+    pub env: Vec<(String, String)>,
+    /// Its working directory.
+    pub current_dir: Option<String>,
+    /// The files injected.
+    pub files: Vec<File>,
+    /// Its label, if one was given.
+    pub label: Option<String>,
+    /// Its id, if it is persistent.
+    pub id: Option<ProcessId>,
+    /// All that it got on its standard input so far.
+    pub input: Vec<u8>,
+    /// Whether that can still grow.
+    pub input_open: bool,
+    /// The signals that the capsule sent.
+    pub signals: Vec<Signal>,
+    /// How it ended, if it did.
+    pub exit: Option<ExitStatus>,
+}
+
+impl Run {
+    /// A variable of its environment.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, mock::{Host, Script}};
+    /// let host = Host::new();
+    /// host.command("make", |run| Script::new().stdout(run.env("CC").unwrap_or("cc")).exit(0));
+    /// assert_eq!(Command::new("make").env("CC", "clang").output().unwrap().stdout, b"clang");
+    /// ```
+    #[must_use]
+    pub fn env(&self, key: &str) -> Option<&str> {
+        let var = self.env.iter().find(|(name, _)| name == key);
+        var.map(|(_, value)| value.as_str())
+    }
+
+    /// The content of an injected file, by the path where the process finds it.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, mock::{Host, Script}};
+    /// let host = Host::new();
+    /// host.command("show", |run| Script::new().stdout(run.file(run.env("CONFIG").unwrap()).unwrap()).exit(0));
+    /// assert_eq!(Command::new("show").file_env("CONFIG", "x = 1").output().unwrap().stdout, b"x = 1");
+    /// ```
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        let file = self.files.iter().find(|file| file.path == path);
+        file.map(|file| file.content.as_slice())
+    }
+}
+
+/// A file that was injected.
+///
+/// ```
+/// # use capsule_sdk::{Command, mock::{Host, Script}};
+/// let host = Host::new();
+/// host.command("true", |_| Script::new().exit(0));
+/// Command::new("true").file_at("/etc/x", "y").status().unwrap();
+/// let file = &host.runs()[0].files[0];
+/// assert_eq!((&*file.path, &*file.content), ("/etc/x", &b"y"[..]));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct File {
+    /// Where the process finds it.
+    pub path: String,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
