@@ -483,11 +483,13 @@ impl Process {
     }
 }
 
-/// For the methods of a handle, which say so in another way (A1).
+/// What the methods of a handle call `closed` is `no-such-process` by id (A1).
 fn gone(code: wit::ErrorCode) -> Error {
-    match Error::from(code) {
-        Error::Closed => Error::NoSuchProcess,
-        error => error,
+    let error = Error::from(code);
+    if error == Error::Closed {
+        Error::NoSuchProcess
+    } else {
+        error
     }
 }
 

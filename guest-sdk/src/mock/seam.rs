@@ -408,7 +408,7 @@ pub(crate) mod process {
 
     pub(crate) fn watch(id: &str, suffix: Option<&str>) -> Answer<()> {
         by_id(id, |world, index| {
-            world.watch(index, Some(suffix.unwrap_or(id).to_owned()))
+            world.watch(index, Some(suffix.unwrap_or(id).to_owned()));
         })
     }
 

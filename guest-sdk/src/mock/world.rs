@@ -308,7 +308,9 @@ impl World {
         let process = self.process(index);
         if let (Some(suffix), Some(id)) = (&process.suffix, &process.run.id) {
             let topic = format!("astrid.process.v1.{kind}.{suffix}");
-            payload["id"] = json!(id.expose());
+            if let Some(fields) = payload.as_object_mut() {
+                fields.insert("id".to_owned(), json!(id.expose()));
+            }
             self.deliver(&topic, &payload.to_string(), "host", ipc::Sender::System);
         }
     }
