@@ -14,7 +14,7 @@ use crate::{
     wit::process::{ProcessHandle, ReadLogsResult},
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt, io,
     rc::{Rc, Weak},
     time::Duration,
@@ -69,7 +69,7 @@ impl Child {
                 stream,
                 buffers: Rc::clone(&buffers),
                 handle: Rc::downgrade(&handle),
-                blocked_at: None,
+                patience: Patience::default(),
             })
         };
         Self {
@@ -170,11 +170,11 @@ impl Child {
         })
     }
 
-    /// Ends its standard input, waits for its exit, and returns what it wrote, as far as that was
-    /// not read before. Of a stream whose reader was taken that reader gets the rest.
+    /// Ends its standard input, reads along until it exits, and returns what it wrote, as far as
+    /// that was not read before. Of a stream whose reader was taken that reader gets the rest.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if the host does not collect that much.
+    /// None but those that every method has.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -182,7 +182,7 @@ impl Child {
     /// # Ok(()) }
     /// ```
     pub fn wait_with_output(mut self) -> Result<Output> {
-        self.collect(None)
+        self.collect(Waiting::forever())
     }
 
     /// The same, at most for this time. After [`Error::WaitTimeout`] nothing is lost.
@@ -202,18 +202,27 @@ impl Child {
     /// # Ok(()) }
     /// ```
     pub fn wait_with_output_timeout(&mut self, timeout: Duration) -> Result<Output> {
-        self.collect(Some(millis(timeout)))
+        self.collect(Waiting::at_most(timeout))
     }
 
-    fn collect(&mut self, timeout_ms: Option<u64>) -> Result<Output> {
+    fn collect(&mut self, mut waiting: Waiting) -> Result<Output> {
         self.stdin = None;
-        let all = Output::from(self.handle.wait_with_output(timeout_ms)?);
-        self.buffers.accept(&all.stdout, &all.stderr, true);
-        Ok(Output {
-            stdout: take_rest(&mut self.stdout),
-            stderr: take_rest(&mut self.stderr),
-            ..all
-        })
+        // The host keeps the newest of a stream only, and its own `wait-with-output` no more than
+        // that. What is read before a timeout stays in the buffers.
+        self.buffers.collecting.set(true);
+        let mut patience = Patience::default();
+        loop {
+            let read = self.handle.read_logs()?;
+            self.buffers.take_in(&read);
+            if let Some(exit) = read.exit {
+                return Ok(Output {
+                    status: exit.into(),
+                    stdout: take_rest(&mut self.stdout),
+                    stderr: take_rest(&mut self.stderr),
+                });
+            }
+            patience.pause(&self.handle, &self.buffers, &mut waiting)?;
+        }
     }
 
     /// Takes what both streams hold now, as far as it was not read before. Does not wait. Of a
@@ -271,7 +280,7 @@ impl Child {
     /// ```
     #[must_use]
     pub fn exit_ready(&self) -> Pollable {
-        Pollable::exit(&self.handle)
+        Pollable::exit_of_child(&self.handle)
     }
 
     /// Is ready while the host holds output of either stream that was not read, and once it has
@@ -293,7 +302,7 @@ impl Child {
     /// ```
     #[must_use]
     pub fn logs_ready(&self) -> Pollable {
-        Pollable::logs(&self.handle)
+        Pollable::logs_of_child(&self.handle)
     }
 }
 
@@ -317,6 +326,10 @@ impl fmt::Debug for Child {
 #[derive(Debug, Default)]
 struct Buffers {
     streams: RefCell<[Buffer; 2]>,
+    /// All bytes that ever came, so that whoever waits sees whether that brought any.
+    received: Cell<u64>,
+    /// Somebody wants all of it, however much that is.
+    collecting: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -325,8 +338,6 @@ struct Buffer {
     /// Its reader was dropped: whatever comes is of no use.
     unwanted: bool,
     over: bool,
-    /// All bytes that ever came for both streams, so that a reader sees whether a wait brought any.
-    received: u64,
 }
 
 impl Buffers {
@@ -347,16 +358,38 @@ impl Buffers {
     }
 
     fn accept(&self, stdout: &[u8], stderr: &[u8], over: bool) {
+        let received = self.received.get() + (stdout.len() + stderr.len()) as u64;
+        self.received.set(received);
         for (stream, bytes) in [(LogStream::Stdout, stdout), (LogStream::Stderr, stderr)] {
             self.buffer(stream, |buffer| {
                 buffer.over |= over;
-                buffer.received += (stdout.len() + stderr.len()) as u64;
                 if !buffer.unwanted {
                     buffer.pending.accept_plain(bytes);
-                    buffer.pending.keep_newest(MOST.max(bytes.len()));
+                    if !self.collecting.get() {
+                        buffer.pending.keep_newest(MOST.max(bytes.len()));
+                    }
                 }
             });
         }
+    }
+}
+
+/// How to wait for output of a child.
+#[derive(Debug, Default)]
+struct Patience {
+    /// How much had been received when it last waited without a deadline.
+    blocked_at: Option<u64>,
+}
+
+impl Patience {
+    fn pause(&mut self, handle: &Rc<ProcessHandle>, buffers: &Buffers, waiting: &mut Waiting) -> Result<()> {
+        // A host whose pollables are ready without cause must not make this a busy loop.
+        let received = Some(buffers.received.get());
+        if waiting.is_forever() && self.blocked_at != received {
+            self.blocked_at = received;
+            return Pollable::logs_of_child(handle).block();
+        }
+        waiting.pause(|ms| handle.wait(Some(ms)))
     }
 }
 
@@ -383,8 +416,7 @@ pub struct ChildOutput {
     stream: LogStream,
     buffers: Rc<Buffers>,
     handle: Weak<ProcessHandle>,
-    /// How much had been received when it last waited without a deadline.
-    blocked_at: Option<u64>,
+    patience: Patience,
 }
 
 impl ChildOutput {
@@ -516,13 +548,7 @@ impl Reader for ChildOutput {
         let Some(handle) = self.handle.upgrade() else {
             return Ok(());
         };
-        let received = self.buffers.buffer(self.stream, |buffer| buffer.received);
-        // A host whose pollables are ready without cause must not make this a busy loop.
-        if waiting.is_forever() && self.blocked_at != Some(received) {
-            self.blocked_at = Some(received);
-            return Pollable::logs(&handle).block();
-        }
-        waiting.pause(|ms| handle.wait(Some(ms)))
+        self.patience.pause(&handle, &self.buffers, waiting)
     }
 }
 

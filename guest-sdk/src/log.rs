@@ -1,14 +1,14 @@
 //! Reading what a process writes: byte for byte, from any place, by any number of instances.
 
 use crate::{
-    Cursor, Error, ProcessId, Result,
+    Cursor, Error, Pollable, ProcessId, Result,
     pending::Pending,
     tail::{Reader, Tail},
     text::lossy,
     waiting::Waiting,
     wit::process::{self, LogCursor},
 };
-use std::{io, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 /// Much less than the host would give, because it passes through the instance's memory twice.
 const CHUNK: u32 = 64 * 1024;
@@ -56,6 +56,8 @@ pub struct Log {
     stream: LogStream,
     pending: Pending,
     over: bool,
+    /// What to wait for without a deadline, once that was asked for; none where there is nothing.
+    news: Option<Option<Pollable>>,
 }
 
 impl Log {
@@ -65,6 +67,7 @@ impl Log {
             stream,
             pending: Pending::at(Cursor::default()),
             over: false,
+            news: None,
         }
     }
 
@@ -253,6 +256,19 @@ impl Reader for Log {
     }
 
     fn pause(&mut self, waiting: &mut Waiting) -> Result<()> {
+        if waiting.is_forever() {
+            let attach = || {
+                let handle = Rc::new(process::attach(self.id.expose()).ok()?);
+                Some(Pollable::logs_of_process(&handle))
+            };
+            if let Some(news) = self.news.get_or_insert_with(attach)
+                // It is of both streams. While the other one holds what nobody reads here, it is
+                // ready and would be no wait at all.
+                && !news.is_ready()
+            {
+                return news.block();
+            }
+        }
         waiting.pause(|ms| process::wait(self.id.expose(), ms))
     }
 }
@@ -355,9 +371,12 @@ impl<T: Tail> Iterator for Lines<T> {
 /// A stream to its end, as chunks of bytes, as [`lines`](Self::lines) or through [`io::Read`].
 /// Dropping it stops reading and nothing else.
 ///
-/// While nothing comes it waits for the exit, between 1 and 100 ms at a time, and looks again: an
-/// exit is noticed at once, output within that time. Each look counts as a touch, so a process
-/// that is followed does not run into its idle timeout. Waiting costs the capsule no guest time.
+/// While nothing comes, the capsule waits at the host, and is woken by output and by the exit. With
+/// a deadline ([`at_most`](Self::at_most)), and while the process's other stream holds output that
+/// this instance has not read, it waits for the exit instead, between 1 and 100 ms at a time, and
+/// looks again: an exit is then noticed at once, output within that time. Either way waiting counts
+/// as touching, so a process that is followed does not run into its idle timeout, and it costs no
+/// guest time.
 ///
 /// An instance need not stay for the whole stream: take the [`cursor`](Self::cursor), and let a
 /// later one [`resume`](Log::resume) and follow on.

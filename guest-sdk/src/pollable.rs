@@ -25,7 +25,8 @@ use std::{
 /// nothing else.
 ///
 /// It comes from [`Child::exit_ready`], [`Child::logs_ready`], their namesakes on [`Process`], and
-/// [`Subscription::ready`]. It may outlive what it came from, and is then ready.
+/// [`Subscription::ready`]. It may outlive the child or the subscription that it came from, and is
+/// then ready.
 ///
 /// Wait for one with [`block`](Self::block), for the first of several with [`select`], and in an
 /// `async` function with `.await`, under [`block_on`](crate::block_on).
@@ -47,33 +48,55 @@ use std::{
 pub struct Pollable {
     /// Shared with a future that waits for it.
     raw: Rc<wit::Pollable>,
-    /// What can be waited for with a time as well. Weak: to look at a process is not to keep it.
-    process: Weak<ProcessHandle>,
+    /// Stands below what came from it, so that it is dropped later.
+    parent: Parent,
     exit: bool,
 }
 
+/// What can be waited for with a time as well.
+#[derive(Clone)]
+enum Parent {
+    /// Not kept: to look at a child is not to keep it from ending.
+    Child(Weak<ProcessHandle>),
+    /// Kept: without the handle the pollable would be ready although the process is not.
+    Process(Rc<ProcessHandle>),
+    Other,
+}
+
 impl Pollable {
-    pub(crate) fn exit(handle: &Rc<ProcessHandle>) -> Self {
-        Self {
-            raw: Rc::new(handle.subscribe_exit()),
-            process: Rc::downgrade(handle),
-            exit: true,
-        }
+    pub(crate) fn exit_of_child(handle: &Rc<ProcessHandle>) -> Self {
+        Self::new(handle.subscribe_exit(), Parent::Child(Rc::downgrade(handle)), true)
     }
 
-    pub(crate) fn logs(handle: &Rc<ProcessHandle>) -> Self {
-        Self {
-            raw: Rc::new(handle.subscribe_logs()),
-            process: Rc::downgrade(handle),
-            exit: false,
-        }
+    pub(crate) fn logs_of_child(handle: &Rc<ProcessHandle>) -> Self {
+        Self::new(handle.subscribe_logs(), Parent::Child(Rc::downgrade(handle)), false)
+    }
+
+    pub(crate) fn exit_of_process(handle: &Rc<ProcessHandle>) -> Self {
+        Self::new(handle.subscribe_exit(), Parent::Process(Rc::clone(handle)), true)
+    }
+
+    pub(crate) fn logs_of_process(handle: &Rc<ProcessHandle>) -> Self {
+        Self::new(handle.subscribe_logs(), Parent::Process(Rc::clone(handle)), false)
     }
 
     pub(crate) fn other(raw: wit::Pollable) -> Self {
+        Self::new(raw, Parent::Other, false)
+    }
+
+    fn new(raw: wit::Pollable, parent: Parent, exit: bool) -> Self {
         Self {
             raw: Rc::new(raw),
-            process: Weak::new(),
-            exit: false,
+            parent,
+            exit,
+        }
+    }
+
+    fn handle(&self) -> Option<Rc<ProcessHandle>> {
+        match &self.parent {
+            Parent::Child(handle) => handle.upgrade(),
+            Parent::Process(handle) => Some(Rc::clone(handle)),
+            Parent::Other => None,
         }
     }
 
@@ -342,7 +365,7 @@ impl Pause {
             .iter()
             .filter(|pollable| pollable.exit)
             .chain(pollables)
-            .find_map(|pollable| pollable.process.upgrade());
+            .find_map(|pollable| pollable.handle());
         if let Some(handle) = anchor {
             return pass(slice, |ms| handle.wait(Some(ms)));
         }

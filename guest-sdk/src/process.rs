@@ -163,7 +163,9 @@ impl Process {
     /// Waits for its exit and takes all output that is buffered, in one step; a timeout takes
     /// nothing. The output is then gone for every other reader, as with
     /// [`read_logs`](Self::read_logs). It is text: what is not UTF-8 arrives as U+FFFD. Of the time
-    /// the same holds as for [`wait`](Self::wait).
+    /// the same holds as for [`wait`](Self::wait). Nothing is read before the exit, so a process
+    /// under [`Overflow::Backpressure`](crate::Overflow::Backpressure) whose output does not fit
+    /// into its rings does not get there.
     ///
     /// # Errors
     /// [`Error::WaitTimeout`] if it runs on; [`Error::NoSuchProcess`] if it is gone.
@@ -226,7 +228,7 @@ impl Process {
     /// # Ok(()) }
     /// ```
     pub fn exit_ready(&self) -> Result<Pollable> {
-        Ok(Pollable::exit(self.handle()?))
+        Ok(Pollable::exit_of_process(self.handle()?))
     }
 
     /// Is ready while there is output of either stream that this instance has not seen, through a
@@ -247,7 +249,7 @@ impl Process {
     /// # Ok(()) }
     /// ```
     pub fn logs_ready(&self) -> Result<Pollable> {
-        Ok(Pollable::logs(self.handle()?))
+        Ok(Pollable::logs_of_process(self.handle()?))
     }
 
     /// Has the host publish what happens to it, on topics that end in `suffix`, or in its id if

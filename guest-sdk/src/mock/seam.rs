@@ -8,9 +8,14 @@ pub(crate) mod poll {
     use super::world::{self, World};
     pub(crate) use crate::wit::generated::astrid::io::poll::ErrorCode;
     use crate::wit::generated::astrid::process1_1_0::host::ErrorCode as ProcessError;
+    use std::rc::Weak;
 
     #[derive(Debug)]
-    pub(crate) struct Pollable(pub(super) What);
+    pub(crate) struct Pollable {
+        pub(super) what: What,
+        /// Gone with its parent, a handle or a subscription: then it is ready.
+        pub(super) parent: Weak<()>,
+    }
 
     /// By their places in the world.
     #[derive(Clone, Copy, Debug)]
@@ -22,8 +27,11 @@ pub(crate) mod poll {
 
     impl Pollable {
         fn is_ready(&self, world: &World) -> bool {
+            if self.parent.strong_count() == 0 {
+                return true;
+            }
             let process = |index: usize| world.processes.get(index);
-            match self.0 {
+            match self.what {
                 What::Exit(index) => process(index).is_none_or(|process| process.exit_ready()),
                 What::Logs(index) => process(index).is_none_or(|process| process.logs_ready()),
                 What::Messages(index) => match world.queues.get(index) {
@@ -75,7 +83,7 @@ pub(crate) mod process {
         world::{self, World},
     };
     use crate::{LogStream as Which, ProcessId, Signal};
-    use std::time::Duration;
+    use std::{rc::Rc, time::Duration};
 
     // What is defined below hides the generated functions and the handle.
     pub(crate) use crate::wit::generated::astrid::process1_1_0::host::*;
@@ -156,9 +164,25 @@ pub(crate) mod process {
     pub(crate) struct ProcessHandle {
         index: usize,
         attached: bool,
+        alive: Rc<()>,
     }
 
     impl ProcessHandle {
+        fn new(index: usize, attached: bool) -> Self {
+            Self {
+                index,
+                attached,
+                alive: Rc::new(()),
+            }
+        }
+
+        fn pollable(&self, what: What) -> Pollable {
+            Pollable {
+                what,
+                parent: Rc::downgrade(&self.alive),
+            }
+        }
+
         fn here<R>(&self, use_it: impl FnOnce(&mut World, usize) -> R) -> Answer<R> {
             touched(self.index, |world| {
                 if world.process(self.index).gone {
@@ -227,11 +251,11 @@ pub(crate) mod process {
         }
 
         pub(crate) fn subscribe_exit(&self) -> Pollable {
-            Pollable(What::Exit(self.index))
+            self.pollable(What::Exit(self.index))
         }
 
         pub(crate) fn subscribe_logs(&self) -> Pollable {
-            Pollable(What::Logs(self.index))
+            self.pollable(What::Logs(self.index))
         }
     }
 
@@ -253,12 +277,12 @@ pub(crate) mod process {
     pub(crate) fn spawn(request: &SpawnRequest) -> Answer<ProcessResult> {
         // Dropping the handle forgets it, as on a host that hands everything over at once.
         let index = world::start(request, false, false)?;
-        ProcessHandle { index, attached: false }.wait_with_output(None)
+        ProcessHandle::new(index, false).wait_with_output(None)
     }
 
     pub(crate) fn spawn_background(request: &SpawnRequest) -> Answer<ProcessHandle> {
         let index = world::start(request, false, request.keep_stdin_open == Some(true))?;
-        Ok(ProcessHandle { index, attached: false })
+        Ok(ProcessHandle::new(index, false))
     }
 
     pub(crate) fn spawn_persistent(request: &SpawnRequest) -> Answer<String> {
@@ -268,7 +292,7 @@ pub(crate) mod process {
     }
 
     pub(crate) fn attach(id: &str) -> Answer<ProcessHandle> {
-        by_id(id, |_, index| ProcessHandle { index, attached: true })
+        by_id(id, |_, index| ProcessHandle::new(index, true))
     }
 
     fn info(world: &World, process: &world::Process, index: usize, id: &ProcessId) -> ProcessInfo {
@@ -424,12 +448,15 @@ pub(crate) mod ipc {
         world,
     };
     use crate::{ipc::Sender, wit::generated::astrid::process1_1_0::host::ErrorCode as ProcessError};
-    use std::time::Duration;
+    use std::{rc::Rc, time::Duration};
 
     pub(crate) use crate::wit::generated::astrid::ipc::host::*;
 
     #[derive(Debug)]
-    pub(crate) struct Subscription(usize);
+    pub(crate) struct Subscription {
+        index: usize,
+        alive: Rc<()>,
+    }
 
     impl Subscription {
         pub(crate) fn poll(&self) -> Result<IpcEnvelope, ErrorCode> {
@@ -437,7 +464,7 @@ pub(crate) mod ipc {
                 world.advance_to(world.now);
                 let queue = world
                     .queues
-                    .get_mut(self.0)
+                    .get_mut(self.index)
                     .and_then(Option::as_mut)
                     .ok_or(ErrorCode::Closed)?;
                 Ok(IpcEnvelope {
@@ -450,7 +477,7 @@ pub(crate) mod ipc {
 
         pub(crate) fn recv(&self, timeout_ms: u64) -> Result<IpcEnvelope, ErrorCode> {
             let timeout = Some(Duration::from_millis(timeout_ms));
-            let came = world::wait(timeout, "a message", |world| match world.queues.get(self.0) {
+            let came = world::wait(timeout, "a message", |world| match world.queues.get(self.index) {
                 Some(Some(queue)) => !queue.messages.is_empty() || queue.dropped > 0,
                 Some(None) | None => true,
             });
@@ -463,14 +490,17 @@ pub(crate) mod ipc {
         }
 
         pub(crate) fn subscribe_readiness(&self) -> Pollable {
-            Pollable(What::Messages(self.0))
+            Pollable {
+                what: What::Messages(self.index),
+                parent: Rc::downgrade(&self.alive),
+            }
         }
     }
 
     impl Drop for Subscription {
         fn drop(&mut self) {
             world::with_if_any(|world| {
-                if let Some(queue) = world.queues.get_mut(self.0) {
+                if let Some(queue) = world.queues.get_mut(self.index) {
                     *queue = None;
                 }
             });
@@ -498,7 +528,10 @@ pub(crate) mod ipc {
                 messages: Vec::new(),
                 dropped: 0,
             }));
-            Ok(Subscription(world.queues.len() - 1))
+            Ok(Subscription {
+                index: world.queues.len() - 1,
+                alive: Rc::new(()),
+            })
         })
     }
 

@@ -248,3 +248,24 @@ fn j1_injected_files_are_where_the_command_is_told() {
         .file_at("/etc/x.conf", b"\xc3\xa9");
     assert_eq!(command.output().unwrap().stdout_lossy(), "secret é");
 }
+
+/// The host keeps the newest mebibyte of a stream: who wants all of it has to read along.
+#[test]
+fn all_output_is_collected_also_where_the_host_keeps_only_the_end() {
+    let host = Host::new();
+    host.command("x", |_| {
+        let chunk = vec![b'x'; 1024 * 1024];
+        (0..20)
+            .fold(Script::new(), |script, _| script.after(SECOND).stdout(chunk.clone()))
+            .exit(0)
+    });
+    let output = Command::new("x").spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.stdout.len(), 20 * 1024 * 1024);
+    let mut child = Command::new("x").spawn().unwrap();
+    assert_eq!(
+        child.wait_with_output_timeout(SECOND * 10 + SECOND / 2),
+        Err(Error::WaitTimeout)
+    );
+    let output = child.wait_with_output_timeout(SECOND * 60).unwrap();
+    assert_eq!(output.stdout.len(), 20 * 1024 * 1024);
+}

@@ -177,3 +177,14 @@ fn a_wait_that_could_never_end_fails_the_test_instead_of_hanging_it() {
     let missing = Command::new("y").spawn().unwrap_err();
     assert!(missing.is_not_found(), "{missing}");
 }
+
+/// Its pollable needs its handle, which is dropped with it otherwise.
+#[test]
+fn a_pollable_outlives_the_process_value_without_being_ready_before_its_time() {
+    let host = Host::new();
+    host.command("x", |_| Script::new().after(SECOND).exit(0));
+    let exit = Command::new("x").spawn_persistent().unwrap().exit_ready().unwrap();
+    assert!(!exit.is_ready());
+    exit.block().unwrap();
+    assert_eq!(host.now(), SECOND);
+}

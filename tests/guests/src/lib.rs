@@ -3,6 +3,8 @@
 //!
 //! It is also built for `wasm32-unknown-unknown`, so it must not need WASI.
 
+mod handles;
+
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -26,6 +28,15 @@ capsule_sdk::actions! {
     "release" => release,
     "start-then-trap" => start_then_trap,
     "spin" => spin,
+    "talk" => handles::talk,
+    "child-lines" => handles::child_lines,
+    "drop-child" => handles::drop_child,
+    "leave-child" => handles::leave_child,
+    "kill-child" => handles::kill_child,
+    "kill" => handles::kill,
+    "wait-with-output" => handles::wait_with_output,
+    "race" => handles::race,
+    "inject" => handles::inject,
 }
 
 /// An error as its kind and its text.

@@ -102,3 +102,14 @@ pub(crate) async fn try_call(
 pub(crate) fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
+
+/// Completes once there is no process of this number, also no zombie; fails where one stays.
+pub(crate) async fn gone(pid: u32) {
+    let looking = async {
+        while exists(pid) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(30);
+    assert!(tokio::time::timeout(limit, looking).await.is_ok(), "{pid} runs on");
+}

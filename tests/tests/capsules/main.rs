@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod handles;
 mod harness;
 mod main_job;
 mod reach;
