@@ -1,6 +1,6 @@
 //! Messages between capsules and from the host, by topic.
 //!
-//! A topic is up to eight segments of `[a-z0-9._-]+` joined by dots. Publishing and subscribing
+//! A topic is up to eight segments of `[a-z0-9_-]+` joined by dots, 256 bytes at most. Publishing and subscribing
 //! need the embedder's grant for the topic. What [`Process::watch`] asks for arrives here as well:
 //! [`Message::event`] reads it.
 //!
@@ -82,6 +82,17 @@ impl Error {
     pub const fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout)
     }
+
+    /// Whether the capsule is being unloaded, which this interface has no case of its own for.
+    ///
+    /// ```
+    /// let error = capsule_sdk::ipc::Error::Unknown("cancelled: the capsule is being unloaded".into());
+    /// assert!(error.is_cancelled());
+    /// ```
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Unknown(text) if text.starts_with("cancelled: "))
+    }
 }
 
 impl From<wit::ErrorCode> for Error {
@@ -127,7 +138,8 @@ pub fn publish_as(topic: &str, payload: &str, principal: &str) -> Result<(), Err
     Ok(wit::publish_as(topic, payload, principal)?)
 }
 
-/// Starts to queue what is published on a topic, or on all topics below one: `builds.*`.
+/// Starts to queue what is published on a topic, or on all topics below one: in `builds.*` the last
+/// segment stands for one or more.
 ///
 /// # Errors
 /// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] for what is no pattern,
@@ -152,7 +164,7 @@ pub fn subscribe(topic_pattern: &str) -> Result<Subscription, Error> {
 /// # use std::time::Duration;
 /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
 /// let news = builds.recv(Duration::from_secs(10))?;
-/// println!("{} messages, {} lost", news.messages.len(), news.dropped + news.lagged);
+/// println!("{} messages, {} lost", news.messages.len(), news.dropped);
 /// # Ok::<(), capsule_sdk::ipc::Error>(())
 /// ```
 pub struct Subscription {
@@ -160,8 +172,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Waits for the first message, and takes all that are queued. The host has a longest wait; a
-    /// longer time is treated as that.
+    /// Waits for the first message, or the first loss of one, and takes all that are queued. The
+    /// host has a longest wait (a minute); a longer time is treated as that.
     ///
     /// # Errors
     /// [`Error::Timeout`] if none came.
@@ -199,7 +211,7 @@ impl Subscription {
         Ok(self.raw.poll()?.into())
     }
 
-    /// Is ready while something is queued.
+    /// Is ready while something is queued, or was lost since the last read.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -225,7 +237,7 @@ impl fmt::Debug for Subscription {
 /// ```no_run
 /// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
 /// let news = builds.poll()?;
-/// if news.dropped + news.lagged > 0 {
+/// if news.dropped > 0 {
 ///     println!("some were lost: ask for the whole state instead");
 /// }
 /// # Ok::<(), capsule_sdk::ipc::Error>(())
@@ -237,7 +249,7 @@ pub struct Envelope {
     pub messages: Vec<Message>,
     /// Messages that did not fit into the queue since it was last read.
     pub dropped: u64,
-    /// Messages that this subscriber was too slow for.
+    /// The same since the subscription began.
     pub lagged: u64,
 }
 

@@ -11,6 +11,9 @@ use capsule_sdk::{Command, Cursor, ExitStatus, LogStream, Process, ProcessId};
 use serde::{Deserialize, Serialize};
 use std::{error::Error, time::Duration};
 
+#[cfg(test)]
+mod tests;
+
 const LABEL: &str = "dev-server";
 
 /// Python has to be loaded from disk, which takes a while on a busy machine.

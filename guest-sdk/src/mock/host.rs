@@ -225,6 +225,7 @@ impl Host {
         world::with(|world| {
             for queue in world.queues.iter_mut().flatten() {
                 queue.dropped += count;
+                queue.lagged += count;
             }
         });
     }

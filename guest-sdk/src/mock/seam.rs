@@ -470,7 +470,7 @@ pub(crate) mod ipc {
                 Ok(IpcEnvelope {
                     messages: std::mem::take(&mut queue.messages),
                     dropped: std::mem::take(&mut queue.dropped),
-                    lagged: 0,
+                    lagged: queue.lagged,
                 })
             })
         }
@@ -484,7 +484,10 @@ pub(crate) mod ipc {
             match came {
                 Ok(true) => self.poll(),
                 Ok(false) => Err(ErrorCode::Timeout),
-                Err(ProcessError::Cancelled) => Err(ErrorCode::Closed),
+                Err(ProcessError::Cancelled) => {
+                    let text = "cancelled: the capsule is being unloaded";
+                    Err(ErrorCode::Unknown(text.to_owned()))
+                }
                 Err(other) => Err(ErrorCode::Unknown(other.to_string())),
             }
         }
@@ -527,6 +530,7 @@ pub(crate) mod ipc {
                 pattern: pattern.to_owned(),
                 messages: Vec::new(),
                 dropped: 0,
+                lagged: 0,
             }));
             Ok(Subscription {
                 index: world.queues.len() - 1,

@@ -100,6 +100,8 @@ pub(super) struct Queue {
     pub(super) pattern: String,
     pub(super) messages: Vec<IpcMessage>,
     pub(super) dropped: u64,
+    /// The same since it began.
+    pub(super) lagged: u64,
 }
 
 pub(super) struct Process {

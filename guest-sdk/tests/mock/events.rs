@@ -95,6 +95,8 @@ fn e4_what_was_lost_is_told_even_when_nothing_else_is_there() {
     let news = builds.recv(SECOND).unwrap();
     assert_eq!((news.messages.len(), news.dropped), (0, 7));
     assert!(builds.recv(SECOND).unwrap_err().is_timeout());
+    host.unload();
+    assert!(builds.recv(SECOND).unwrap_err().is_cancelled());
 }
 
 #[test]

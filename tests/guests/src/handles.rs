@@ -1,9 +1,12 @@
 //! What a capsule does with processes that belong to the instance, and with handles on others.
 
+use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use capsule_sdk::{Child, Command, Error, Source, Timer, block_on, select, sys};
+use capsule_sdk::{Child, Command, Error, Ready, Source, Timer, block_on, select, sys};
 use serde::{Deserialize, Serialize};
 
 use crate::{Answer, Ran, Spawn, Target, answer};
@@ -130,8 +133,10 @@ pub(crate) fn wait_with_output(target: Target) -> Answer<Ran> {
 pub(crate) struct Race {
     /// Scripts for `sh`.
     scripts: Vec<String>,
-    /// No timer if none.
+    /// No timer if none; otherwise the first is enough.
     ms: Option<u64>,
+    #[serde(default)]
+    first: bool,
     #[serde(default)]
     futures: bool,
 }
@@ -157,14 +162,19 @@ pub(crate) fn race(race: Race) -> Answer<Raced> {
         let timer = race.ms.map(|ms| Timer::after(Duration::from_millis(ms)));
         let mut waiting: Vec<usize> = (0..exits.len()).chain(timer.map(|_| exits.len())).collect();
         let (mut ready, mut ms) = (Vec::new(), None);
-        while !waiting.is_empty() && (timer.is_none() || ready.is_empty()) {
-            let sources = waiting.iter().filter_map(|at| match exits.get(*at) {
-                Some(exit) => Some(exit as &dyn Source),
-                None => timer.as_ref().map(|timer| timer as &dyn Source),
-            });
-            let now: Vec<usize> = if race.futures {
-                vec![block_on(first(sources.collect()))?]
+        let enough = race.first || timer.is_some();
+        while !(waiting.is_empty() || enough && !ready.is_empty()) {
+            let now = if race.futures {
+                let futures = waiting.iter().filter_map(|at| match exits.get(*at) {
+                    Some(exit) => Some(exit.into_future()),
+                    None => timer.map(Timer::into_future),
+                });
+                vec![block_on(first(futures.collect()))?]
             } else {
+                let sources = waiting.iter().filter_map(|at| match exits.get(*at) {
+                    Some(exit) => Some(exit as &dyn Source),
+                    None => timer.as_ref().map(|timer| timer as &dyn Source),
+                });
                 select(&sources.collect::<Vec<_>>())?
             };
             ms.get_or_insert((sys::monotonic() - begin).as_millis());
@@ -179,22 +189,12 @@ pub(crate) fn race(race: Race) -> Answer<Raced> {
     })())
 }
 
-/// The index of the first that is ready, as a future.
-async fn first(sources: Vec<&dyn Source>) -> usize {
-    let mut futures: Vec<_> = sources
-        .into_iter()
-        .map(|source| match source.kind() {
-            capsule_sdk::Kind::Pollable(pollable) => pollable.into_future(),
-            capsule_sdk::Kind::Timer(timer) => timer.into_future(),
-        })
-        .collect();
-    std::future::poll_fn(|context| {
-        for (index, future) in futures.iter_mut().enumerate() {
-            if std::pin::Pin::new(future).poll(context).is_ready() {
-                return std::task::Poll::Ready(index);
-            }
-        }
-        std::task::Poll::Pending
+/// The index of the first that is ready.
+async fn first(mut futures: Vec<Ready>) -> usize {
+    poll_fn(|context| {
+        let mut futures = futures.iter_mut().map(Pin::new).enumerate();
+        let done = futures.find_map(|(index, future)| future.poll(context).is_ready().then_some(index));
+        done.map_or(Poll::Pending, Poll::Ready)
     })
     .await
 }

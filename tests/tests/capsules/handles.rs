@@ -115,6 +115,9 @@ async fn a3_select_and_futures_tell_which_of_several_ended() {
             .clone();
         ready.sort_by_key(Value::as_u64);
         assert_eq!(ready, [0, 1, 2]);
+        let race = json!({ "scripts": ["exec sleep 600", ":", "exec sleep 600"], "first": true, "futures": futures });
+        let raced = call(&capsule, "race", race).await;
+        assert_eq!(raced["ok"]["ready"], json!([1]), "{raced}");
     }
     host.registry.shutdown().await;
 }

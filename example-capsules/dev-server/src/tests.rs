@@ -1,0 +1,71 @@
+//! The actions as plain functions, over the SDK's mock: no host, no python, no time.
+
+use super::*;
+use capsule_sdk::mock::{Host, Script};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A server that comes up after a while and logs a request later.
+fn server() -> Script {
+    Script::new()
+        .after(SECOND * 3)
+        .stdout("Serving HTTP on 127.0.0.1 port 4711 (http://127.0.0.1:4711/) ...\n")
+        .after(SECOND)
+        .stderr("\"GET / HTTP/1.1\" 200 -\n")
+}
+
+#[test]
+fn a_server_is_started_found_read_and_stopped() {
+    let host = Host::new();
+    host.command("python3", |_| server());
+    let started = start().unwrap();
+    assert_eq!(started.port, 4711);
+    assert_eq!(host.now(), SECOND * 3, "it is there as soon as it says so");
+    assert_eq!(host.runs()[0].label.as_deref(), Some(LABEL));
+
+    let logged = |cursor| {
+        logs(Since {
+            id: None,
+            cursor,
+            stream: Stream::Stderr,
+            wait_ms: 5000,
+        })
+    };
+    let first = logged(Cursor::default()).unwrap();
+    assert_eq!(first.lines, ["\"GET / HTTP/1.1\" 200 -"]);
+    assert!(logged(first.cursor).unwrap().lines.is_empty(), "nothing is told twice");
+
+    let stopped = stop(Which { id: Some(started.id) }).unwrap();
+    assert_eq!(stopped.exit.signal(), Some(15));
+    let again = stop(Which { id: None });
+    assert!(again.is_err_and(|error| error.to_string().contains("no server is running")));
+}
+
+#[test]
+fn a_server_that_does_not_come_up_is_told_about_and_not_left_running() {
+    let host = Host::new();
+    host.command("python3", |_| Script::new().stderr("no module named http\n"));
+    let error = start().map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("wait-timeout") && error.contains("no module named http"),
+        "{error}"
+    );
+    assert_eq!(host.now(), START);
+    assert!(host.runs()[0].exit.is_some());
+}
+
+#[test]
+fn a_page_is_fetched_from_the_port_that_the_server_told() {
+    let host = Host::new();
+    host.command("python3", |run| match run.args.first().map(String::as_str) {
+        Some("-c") => Script::new().stdout(format!("200\ngot {}", run.args[2])).exit(0),
+        _ => server(),
+    });
+    start().unwrap();
+    let page = get(Get {
+        id: None,
+        path: "/a?b".to_owned(),
+    });
+    let page = page.unwrap();
+    assert_eq!((page.status, &*page.body), (200, "got http://127.0.0.1:4711/a?b"));
+}
