@@ -148,8 +148,9 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
         capsule: "editor".into(),
     });
 
+    let mut gate = AllowAll;
     // A command that runs to its end, with three bytes on one stream and two on the other.
-    let ran = scope.spawn(sh("printf abc; printf de >&2; exit 3"), &workspace, &mut AllowAll);
+    let ran = scope.spawn(sh("printf abc; printf de >&2; exit 3"), &workspace, &mut gate);
     assert_eq!(ran.await.unwrap().exit.exit_code, Some(3));
     assert_eq!(seen.one(DRAINED), 5.0);
     assert_eq!((seen.one(LIVE), seen.one(RETAINED)), (0.0, 0.0));
@@ -159,17 +160,17 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
         log_ring_bytes: Some(4096),
         ..sh("head -c 10000 /dev/zero")
     };
-    let chatty = scope.spawn_persistent(chatty, &workspace, &mut AllowAll).await.unwrap();
-    let waiting = scope.spawn_persistent(sh("read x"), &workspace, &mut AllowAll);
+    let chatty = scope.spawn_persistent(chatty, &workspace, &mut gate).await.unwrap();
+    let waiting = scope.spawn_persistent(sh("read x"), &workspace, &mut gate);
     drop(waiting.await.unwrap());
-    let sleeping = scope.spawn_persistent(sh("exec sleep 1000"), &workspace, &mut AllowAll);
+    let sleeping = scope.spawn_persistent(sh("exec sleep 1000"), &workspace, &mut gate);
     let sleeping = match sleeping.await {
         Ok(id) => id,
         // The first two may both still be there.
         Err(error) => {
             assert_eq!(error, Error::Quota);
             scope.wait(chatty.expose(), Duration::from_secs(60)).await.unwrap();
-            let again = scope.spawn_persistent(sh("exec sleep 1000"), &workspace, &mut AllowAll);
+            let again = scope.spawn_persistent(sh("exec sleep 1000"), &workspace, &mut gate);
             again.await.unwrap()
         }
     };
@@ -193,7 +194,7 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
             cmd: cmd.into(),
             ..SpawnRequest::default()
         };
-        assert!(scope.spawn(request, &workspace, &mut AllowAll).await.is_err());
+        assert!(scope.spawn(request, &workspace, &mut gate).await.is_err());
         assert_eq!(
             seen.one(&format!("{SPAWNS} tier=captured outcome={outcome}")),
             before + 1.0
@@ -205,7 +206,7 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
     // One is stopped, the other ends with the registry; a spawn that is given up half-way leaves nothing either.
     assert!(seen.one(LIVE) >= 1.0);
     scope.stop(sleeping.expose(), Some(Duration::ZERO)).await.unwrap();
-    drop(scope.spawn(sh("exec sleep 1000"), &workspace, &mut AllowAll));
+    drop(scope.spawn(sh("exec sleep 1000"), &workspace, &mut gate));
     registry.shutdown().await;
     assert_eq!((seen.one(LIVE), seen.one(RETAINED)), (0.0, 0.0));
     let (spawns, exits) = (seen.all(SPAWN_TIME), seen.all(EXIT_TIME));

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::redact::redacted;
 use crate::supervisor::log::text::cut;
-use crate::supervisor::{Error, Owner, Principal, ResourceLimits, SpawnRequest};
+use crate::supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
 
 /// What is kept of a principal's or a capsule's name, in bytes.
 const NAME_MAX: usize = 1024;
@@ -19,6 +19,8 @@ const LIST_ITEMS_MAX: usize = 256;
 const PLACE_MAX: usize = 128;
 /// How many files of one spawn are told of; the interface allows no more.
 const INJECTIONS_MAX: usize = 128;
+/// How many bytes of them are hashed; the interface allows no more.
+const INJECTED_BYTES_MAX: usize = 16 << 20;
 /// How many ids of one call are named.
 const IDS_MAX: usize = 32;
 
@@ -142,7 +144,7 @@ impl SpawnDetails {
     pub fn of(request: &SpawnRequest, name: &dyn Fn(&str) -> String) -> Self {
         let (args, args_cut) = list(request.args.iter(), name);
         let (env_keys, env_keys_cut) = list(request.env.iter().map(|(key, _)| key), name);
-        Self {
+        let mut details = Self {
             cmd: redacted(&request.cmd, PATH_MAX, name).0,
             args,
             args_cut,
@@ -153,35 +155,34 @@ impl SpawnDetails {
             limits: request.limits,
             injections: Vec::new(),
             injections_cut: 0,
-        }
+        };
+        details.inject(&request.file_injections, name);
+        details
     }
-}
 
-impl SpawnDetails {
-    /// Notes the files that the spawn injects.
-    pub fn inject(&mut self, files: impl IntoIterator<Item = Injected>) {
-        self.injections.extend(files);
-        self.injections_cut += self.injections.len().saturating_sub(INJECTIONS_MAX);
-        self.injections.truncate(INJECTIONS_MAX);
+    /// Notes the files that the spawn injects; of more than it may, only how many there are, and nothing of them is hashed.
+    fn inject(&mut self, files: &[FileInjection], name: &dyn Fn(&str) -> String) {
+        let bytes = files.iter().map(FileInjection::len).fold(0, usize::saturating_add);
+        if files.len() > INJECTIONS_MAX || bytes > INJECTED_BYTES_MAX {
+            self.injections_cut = files.len();
+            return;
+        }
+        self.injections = files.iter().map(|file| Injected::of(file, name)).collect();
     }
 }
 
 impl Injected {
-    /// A file of this size and BLAKE3, in a place of this kind (`env-pointer` or `fixed-path`). `name` gives names to what
-    /// could be ids.
-    #[must_use]
-    pub fn new(
-        placement: &'static str,
-        place: &str,
-        bytes: u64,
-        blake3: [u8; blake3::OUT_LEN],
-        name: &dyn Fn(&str) -> String,
-    ) -> Self {
+    fn of(file: &FileInjection, name: &dyn Fn(&str) -> String) -> Self {
+        let view = file.view();
+        let (placement, place) = match view.placement {
+            Placement::EnvPointer(variable) => ("env-pointer", variable),
+            Placement::FixedPath(path) => ("fixed-path", path),
+        };
         Self {
             placement,
             place: redacted(place, PLACE_MAX, name).0,
-            bytes,
-            blake3: data_encoding::HEXLOWER.encode(&blake3),
+            bytes: view.bytes,
+            blake3: data_encoding::HEXLOWER.encode(&view.hash),
         }
     }
 }
@@ -245,7 +246,7 @@ impl From<&Error> for Outcome {
             Error::PermissionDenied(_) => "unknown(permission-denied)",
             Error::ExecFailed(_) => "unknown(exec-failed)",
             Error::LimitUnenforceable(_) => "unknown(limit-unenforceable)",
-            Error::Unimplemented(_) => "unknown(unimplemented)",
+            Error::InjectionUnsupported(_) => "unknown(injection-unsupported)",
             Error::Host(_) => "unknown(host)",
         })
     }
@@ -350,6 +351,10 @@ mod tests {
             args,
             cwd: Some("\u{1}".repeat(1 << 20)),
             env: (0..10_000).map(|i| (format!("K{i}\u{1}"), String::new())).collect(),
+            file_injections: vec![
+                FileInjection::new(b"x".to_vec(), Placement::FixedPath("\u{1}".repeat(5000)));
+                INJECTIONS_MAX
+            ],
             ..SpawnRequest::default()
         };
         for (args, kept, cut) in [
@@ -360,15 +365,38 @@ mod tests {
         ] {
             let mut record = spawning(&greedy(args));
             record.capsule = "\u{1}".repeat(NAME_MAX);
-            let file = |_| Injected::new("fixed-path", &"\u{1}".repeat(5000), 1, [0; 32], &|_| String::new());
-            record.spawn.as_mut().unwrap().inject((0..1000).map(file));
             record.about((0..100_000).map(|_| "n".repeat(32)), 0);
             let spawn = record.spawn.as_ref().unwrap();
             assert_eq!((spawn.args.len(), spawn.args_cut), (kept, cut));
-            assert_eq!((spawn.injections.len(), spawn.injections_cut), (128, 872));
+            assert_eq!((spawn.injections.len(), spawn.injections_cut), (INJECTIONS_MAX, 0));
             assert_eq!((record.ids.len(), record.ids_cut), (32, 100_000 - 32));
             let length = serde_json::to_string(&record).unwrap().len();
             assert!(length + 200 < super::super::LINE_MAX, "{length}");
+        }
+    }
+
+    #[test]
+    fn u1_j1_injected_files_are_told_by_their_hash_and_too_many_only_counted() {
+        let file = |content: Vec<u8>| FileInjection::new(content, Placement::EnvPointer("FILE".into()));
+        let request = |files| SpawnRequest {
+            file_injections: files,
+            ..SpawnRequest::default()
+        };
+        let record = spawning(&request(vec![file(b"hush".to_vec())]));
+        let told = json(&record);
+        let expected = serde_json::json!([{
+            "placement": "env-pointer", "place": "FILE", "bytes": 4, "blake3": blake3::hash(b"hush").to_hex().as_str(),
+        }]);
+        assert_eq!(told["injections"], expected);
+        assert!(!format!("{record:?}{told}").contains("hush"));
+        for files in [
+            vec![file(Vec::new()); INJECTIONS_MAX + 1],
+            vec![file(vec![0; INJECTED_BYTES_MAX + 1])],
+        ] {
+            let count = files.len();
+            let record = spawning(&request(files));
+            let spawn = record.spawn.as_ref().unwrap();
+            assert_eq!((spawn.injections.len(), spawn.injections_cut), (0, count));
         }
     }
 

@@ -68,6 +68,18 @@ impl FileInjection {
         }
     }
 
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.content.len()
+    }
+
+    /// Whether it has no content.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.content.is_empty()
+    }
+
     /// What may be said of it. The first call computes the hash: some milliseconds for the largest file.
     #[must_use]
     pub fn view(&self) -> InjectionView<'_> {
