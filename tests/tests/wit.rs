@@ -147,8 +147,7 @@ func check-capsule-capability(request: capability-check-request)
 func enumerate-capabilities() -> [string]
 ";
 
-/// Our own package: worlds only, so that it adds nothing which a component could name. `host`
-/// need not be complete here; a package served later joins it.
+/// Our own package: worlds only, so that it adds nothing which a component could name.
 const WORLDS: &str = "
 world host
 import astrid:io/poll@1.0.0
@@ -164,10 +163,13 @@ export astrid-hook-trigger(action: string, payload: [u8]) -> capsule-result
 world guest
 import astrid:io/poll@1.0.0
 import astrid:process/host@1.1.0
+import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
 export astrid-hook-trigger(action: string, payload: [u8]) -> capsule-result
+world guest-background
+export run()
 ";
 
 #[test]

@@ -1,9 +1,8 @@
 //! However the command ends, nothing that it started is left.
 //!
 //! The example capsule's server serves the workspace, so a page that is a named pipe holds a `get` (and its synchronous
-//! child) in flight for as long as a test likes, and tells the test when it is.
+//! child) in flight until somebody opens the pipe to write: before that the server has nothing to answer.
 
-use std::io::Write as _;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -13,16 +12,15 @@ use crate::support::{GRANTED, Running, Workspace, command, dev_server_file, is_f
 const HELD_GET: &str = "get={\"path\":\"/pipe\"}";
 
 /// Starts the server, and returns when a `get` is in flight.
-fn in_flight(workspace: &Workspace, run: &mut Command) -> (Running, std::fs::File, u16) {
+fn in_flight(workspace: &Workspace, run: &mut Command) -> (Running, u16) {
     workspace.pipe("pipe");
     let mut running = Running::start(run);
     let start = running.line();
     let port = start["result"]["data"]["port"]
         .as_u64()
         .unwrap_or_else(|| panic!("{start}"));
-    let pipe = workspace.when_read("pipe");
-    assert!(workspace.processes().len() >= 2, "{:?}", workspace.processes());
-    (running, pipe, u16::try_from(port).unwrap())
+    workspace.when_running("urllib.request");
+    (running, u16::try_from(port).unwrap())
 }
 
 /// `capsule run … start get status` under `env` with an option about signals: what starts a test may ignore some.
@@ -39,7 +37,7 @@ fn run_with(workspace: &Workspace, signals: &str) -> Command {
 fn a_signal_in_the_middle_of_a_call() {
     for (signal, number) in [(Signal::HUP, 1), (Signal::INT, 2), (Signal::TERM, 15)] {
         let workspace = Workspace::new();
-        let (running, _pipe, port) = in_flight(&workspace, &mut run_with(&workspace, "--default-signal"));
+        let (running, port) = in_flight(&workspace, &mut run_with(&workspace, "--default-signal"));
         running.signal(signal);
         let ended = running.finish();
         assert_eq!(ended.code, Some(128 + number), "{ended:?}");
@@ -55,10 +53,9 @@ fn a_signal_in_the_middle_of_a_call() {
 #[test]
 fn a_signal_that_was_ignored_from_the_start_stays_ignored() {
     let workspace = Workspace::new();
-    let (running, mut pipe, port) = in_flight(&workspace, &mut run_with(&workspace, "--ignore-signal=HUP"));
+    let (running, port) = in_flight(&workspace, &mut run_with(&workspace, "--ignore-signal=HUP"));
     running.signal(Signal::HUP);
-    pipe.write_all(b"the page").unwrap();
-    drop(pipe);
+    drop(workspace.when_read("pipe"));
     let ended = running.finish();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.lines.len(), 2, "{ended:?}");
@@ -70,10 +67,10 @@ fn a_signal_that_was_ignored_from_the_start_stays_ignored() {
 fn a_reader_that_goes_away() {
     let workspace = Workspace::new();
     let mut run = workspace.run(GRANTED);
-    let (mut running, pipe, port) = in_flight(&workspace, run.arg(dev_server_file()).args(["start", HELD_GET, "stop"]));
+    let (mut running, port) = in_flight(&workspace, run.arg(dev_server_file()).args(["start", HELD_GET, "stop"]));
     running.close_output();
     // Lets the call end, so that its line meets the closed output.
-    drop(pipe);
+    drop(workspace.when_read("pipe"));
     let ended = running.finish();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(!ended.stderr.contains("panic"), "{ended:?}");

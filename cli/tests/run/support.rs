@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -58,6 +58,15 @@ impl Workspace {
         receive.recv_timeout(PATIENCE).expect("nobody opened the pipe").unwrap()
     }
 
+    /// Waits until a process runs in this folder whose command line holds `text`.
+    pub(crate) fn when_running(&self, text: &str) {
+        let start = Instant::now();
+        while !self.processes().iter().any(|process| process.command.contains(text)) {
+            assert!(start.elapsed() < PATIENCE, "nothing runs {text}: {:?}", self.processes());
+            std::thread::yield_now();
+        }
+    }
+
     /// The processes that run in this folder.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let folder = self.path();
@@ -94,7 +103,6 @@ impl Workspace {
 #[derive(Debug)]
 pub(crate) struct Process {
     handle: OwnedFd,
-    #[expect(dead_code, reason = "read by Debug, when a test fails")]
     command: String,
 }
 

@@ -13,13 +13,12 @@ fn sleeper() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i4_an_id_works_after_the_component_was_loaded_anew() {
+async fn i4_an_id_works_after_the_component_was_reloaded_in_place() {
     let host = Host::new();
     let before = host.load_file("c", TEST_GUEST).await;
     let id = call(&before, "start", sleeper()).await["ok"].clone();
-    before.unload().await;
-    drop(before);
-    let after = host.load_file("c", TEST_GUEST).await;
+    before.reload(&std::fs::read(TEST_GUEST).unwrap()).await.unwrap();
+    let after = before;
     let said = call(
         &after,
         "wait-for-output",
