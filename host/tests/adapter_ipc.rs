@@ -296,7 +296,7 @@ async fn e4_a_slow_subscriber_costs_its_own_messages_and_nobodys_time() {
     let mut guest = host.guest("ada", "c");
     let (slow, fast) = (guest.subscribe("t.*"), guest.subscribe("t.*"));
     let (mut delivered, mut dropped) = (0, 0);
-    for n in 0..100_000_u32 {
+    for n in 0..20_000_u32 {
         guest.publish("t.x", "{}").unwrap();
         if n % 7 == 0 {
             let envelope = guest.poll(&fast);
@@ -305,16 +305,16 @@ async fn e4_a_slow_subscriber_costs_its_own_messages_and_nobodys_time() {
         }
     }
     delivered += guest.poll(&fast).messages.len();
-    assert_eq!((delivered, dropped), (100_000, 0));
+    assert_eq!((delivered, dropped), (20_000, 0));
     let envelope = guest.poll(&slow);
     assert_eq!(
         (envelope.messages.len(), envelope.dropped, envelope.lagged),
-        (10, 99_990, 99_990)
+        (10, 19_990, 19_990)
     );
     let envelope = guest.poll(&slow);
     assert_eq!(
         (envelope.messages.len(), envelope.dropped, envelope.lagged),
-        (0, 0, 99_990)
+        (0, 0, 19_990)
     );
 }
 
