@@ -93,15 +93,19 @@ impl Shared {
 
     fn tick(&self, engine: &Engine) {
         let mut end = self.lock();
+        let mut idle = true;
         while !*end {
-            self.asleep.store(true, Ordering::SeqCst);
-            if self.running.load(Ordering::SeqCst) == 0 {
-                end = self.changed.wait(end).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            if idle {
+                self.asleep.store(true, Ordering::SeqCst);
+                if self.running.load(Ordering::SeqCst) == 0 {
+                    end = self.changed.wait(end).unwrap_or_else(PoisonError::into_inner);
+                }
+                self.asleep.store(false, Ordering::SeqCst);
             }
-            self.asleep.store(false, Ordering::SeqCst);
             let waited = self.changed.wait_timeout_while(end, TICK, |end| !*end);
             end = waited.unwrap_or_else(PoisonError::into_inner).0;
+            // Before the tick: a guest that gives way over it is not one that waits.
+            idle = self.running.load(Ordering::SeqCst) == 0;
             engine.increment_epoch();
         }
     }
