@@ -423,7 +423,9 @@ mod tests {
         let path = dir.path().join("log");
         write(&path, 2);
         let whole = std::fs::read(&path).unwrap();
-        for end in 0..whole.len() {
+        // Around each end of a line, and here and there within.
+        let near = |end: usize| (end.saturating_sub(2)..=end).any(|at| whole.get(at) == Some(&b'\n'));
+        for end in (0..whole.len()).filter(|end| end % 61 == 0 || near(*end)) {
             std::fs::write(&path, &whole[..end]).unwrap();
             write(&path, 1);
             let seen = verified(&path);
