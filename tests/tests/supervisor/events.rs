@@ -158,6 +158,7 @@ async fn e2_exited_comes_exactly_once_and_says_why() {
     let scope = host.scope();
     let _busy = Busy::cores();
     let mut expected = HashMap::new();
+    let mut timed_ids = Vec::new();
     for round in 0..EACH {
         let timed = |lifetime, idle| SpawnRequest {
             max_lifetime: lifetime,
@@ -200,9 +201,17 @@ async fn e2_exited_comes_exactly_once_and_says_why() {
                 assert_eq!(scope.watch(&id, None), Ok(()));
                 assert_eq!(scope.watch(&id, None), Ok(()));
             }
+            if cause != Value::Null {
+                timed_ids.push(id.clone());
+            }
             expected.insert(id, (reason, cause));
         }
     }
+    // Otherwise the shutdown would be what ended the last of them.
+    until("their times are up", || {
+        scope.status_many(timed_ids.iter().map(String::as_str)).is_empty()
+    })
+    .await;
     watchdog(host.registry.shutdown()).await;
     assert!(expected.len() > 6 * EACH, "{}", expected.len());
     let events = told.0.lock().expect("no panic under it");
