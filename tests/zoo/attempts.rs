@@ -236,7 +236,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
         "poke" => {
             let address = map(argument, libc::PROT_READ, libc::MAP_SHARED)?;
             let memory = open("/proc/self/mem", libc::O_RDWR)?;
-            call(libc::SYS_pwrite64, &[memory, at(&[b'x']), 1, address])
+            call(libc::SYS_pwrite64, &[memory, at(b"x"), 1, address])
         }
         "truncate" => call(libc::SYS_truncate, &[path, 0]),
         "mkdir" => answer(std::fs::create_dir(argument)),
