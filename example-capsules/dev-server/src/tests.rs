@@ -20,7 +20,11 @@ fn a_server_is_started_found_read_and_stopped() {
     host.command("python3", |_| server());
     let started = start().unwrap();
     assert_eq!(started.port, 4711);
-    assert_eq!(host.now(), SECOND * 3, "it is there as soon as it says so");
+    let late = host.now() - SECOND * 3;
+    assert!(
+        late <= SECOND / 10,
+        "a wait with a deadline notices output a tenth of a second late at most"
+    );
     assert_eq!(host.runs()[0].label.as_deref(), Some(LABEL));
 
     let logged = |cursor| {
