@@ -5,17 +5,20 @@
 //! answer, because its instance goes away, gives the record away when it is dropped, so there is exactly one in any case.
 //! A function that an interface gets and this file has not does not compile.
 //!
+//! Of a message neither the topic nor the content is recorded: a topic may hold an id, which is what it ends in where a
+//! process is watched without another wish.
+//!
 //! Not recorded is what only looks or waits and concerns nobody else: all of `astrid:io`, and of `astrid:sys` the clocks,
 //! `sleep-ns`, `random-bytes`, `log` (a log of its own), `get-caller` and `enumerate-capabilities` (what the caller is).
 
 use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi_io::poll::DynPollable;
 
-use super::bindings::astrid::{self, sys::host as sys};
-use super::error::{ProcessError, SysError};
+use super::bindings::astrid::{self, ipc::host as ipc, sys::host as sys};
+use super::error::{IpcError, ProcessError, SysError};
 use super::{ProcessCtxView, ProcessHandle, ProcessView};
 use crate::audit::{Outcome, Record, SpawnDetails};
-use crate::supervisor;
+use crate::{bus, supervisor};
 
 /// What the linker's functions work on.
 pub(super) struct Audited<'a>(ProcessCtxView<'a>);
@@ -113,6 +116,26 @@ impl From<&ProcessError> for Outcome {
             ProcessError::Answer(error) => error.into(),
             ProcessError::Trap(_) => Self::TRAP,
         }
+    }
+}
+
+impl From<&IpcError> for Outcome {
+    fn from(error: &IpcError) -> Self {
+        use bus::Error as E;
+        Self::error(match error {
+            IpcError::Denied | IpcError::Answer(E::Reserved) => "capability-denied",
+            IpcError::Answer(E::InvalidInput(_)) => "invalid-input",
+            IpcError::Answer(E::Closed) => "closed",
+            IpcError::Answer(E::RateLimited) => "rate-limited",
+            IpcError::Answer(E::Backpressure) => "backpressure",
+            IpcError::Answer(E::Quota) => "quota",
+            IpcError::Answer(E::Timeout) => "timeout",
+            IpcError::Answer(E::TooDeep(_)) => "unknown(too-deep)",
+            IpcError::Answer(E::Host(_)) => "unknown(host)",
+            IpcError::Cancelled => "cancelled",
+            IpcError::NoBus => "unknown(no-bus)",
+            IpcError::Trap(_) => return Self::TRAP,
+        })
     }
 }
 
@@ -341,6 +364,69 @@ macro_rules! record {
 
 record!(v1_0, process1_0_0);
 record!(v1_1, process1_1_0);
+
+impl ipc::Host for Audited<'_> {
+    fn convert_error_code(&mut self, error: IpcError) -> wasmtime::Result<ipc::ErrorCode> {
+        ipc::Host::convert_error_code(&mut self.0, error)
+    }
+
+    fn publish(&mut self, topic: String, payload: String) -> Result<(), IpcError> {
+        let call = self.call("publish");
+        let answer = ipc::Host::publish(&mut *call.view, topic, payload);
+        call.end(answer)
+    }
+
+    fn publish_as(&mut self, topic: String, payload: String, principal: String) -> Result<(), IpcError> {
+        let call = self.call("publish-as");
+        let answer = ipc::Host::publish_as(&mut *call.view, topic, payload, principal);
+        call.end(answer)
+    }
+
+    fn subscribe(&mut self, topic_pattern: String) -> Result<Resource<bus::Subscription>, IpcError> {
+        let call = self.call("subscribe");
+        let answer = ipc::Host::subscribe(&mut *call.view, topic_pattern);
+        call.end(answer)
+    }
+
+    fn get_interceptor_bindings(&mut self) -> Result<Vec<ipc::InterceptorBinding>, IpcError> {
+        let call = self.call("get-interceptor-bindings");
+        let answer = ipc::Host::get_interceptor_bindings(&mut *call.view);
+        call.end(answer)
+    }
+}
+
+impl ipc::HostSubscription for Audited<'_> {
+    fn poll(&mut self, subscription: Resource<bus::Subscription>) -> Result<ipc::IpcEnvelope, IpcError> {
+        let call = self.call("subscription.poll");
+        let answer = ipc::HostSubscription::poll(&mut *call.view, subscription);
+        call.end(answer)
+    }
+
+    async fn recv(
+        &mut self,
+        subscription: Resource<bus::Subscription>,
+        timeout_ms: u64,
+    ) -> Result<ipc::IpcEnvelope, IpcError> {
+        let call = self.call("subscription.recv");
+        let answer = ipc::HostSubscription::recv(&mut *call.view, subscription, timeout_ms).await;
+        call.end(answer)
+    }
+
+    fn subscribe_readiness(
+        &mut self,
+        subscription: Resource<bus::Subscription>,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
+        let call = self.call("subscription.subscribe-readiness");
+        let answer = ipc::HostSubscription::subscribe_readiness(&mut *call.view, subscription);
+        call.end_or_trap(answer)
+    }
+
+    fn drop(&mut self, subscription: Resource<bus::Subscription>) -> wasmtime::Result<()> {
+        let call = self.call("subscription.drop");
+        let answer = ipc::HostSubscription::drop(&mut *call.view, subscription);
+        call.end_or_trap(answer)
+    }
+}
 
 impl sys::Host for Audited<'_> {
     fn convert_error_code(&mut self, error: SysError) -> wasmtime::Result<sys::ErrorCode> {
@@ -704,6 +790,36 @@ mod tests {
         let record = guest.told();
         assert_eq!((record.operation, record.outcome.as_str()), ("spawn", "cancelled"));
         guest.registry.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn u1_every_call_of_ipc_leaves_one_record() {
+        let mut guest = Guest::new();
+        // Nothing is granted here, and what is refused is told of all the same.
+        assert!(ipc::Host::publish(&mut guest.calls(), "a.b".into(), "hush".into()).is_err());
+        let record = guest.told();
+        assert_eq!(
+            (record.operation, record.outcome.as_str()),
+            ("publish", "capability-denied")
+        );
+        assert!(ipc::Host::subscribe(&mut guest.calls(), "a.*".into()).is_err());
+        assert_eq!(guest.told().operation, "subscribe");
+        assert!(ipc::Host::publish_as(&mut guest.calls(), "a.b".into(), "hush".into(), "bob".into()).is_err());
+        assert_eq!(guest.told().operation, "publish-as");
+        let no_such = || Resource::<bus::Subscription>::new_borrow(7);
+        assert!(ipc::HostSubscription::poll(&mut guest.calls(), no_such()).is_err());
+        assert_eq!(guest.told_shortly(), ("subscription.poll", "trap", vec![]));
+        assert!(
+            ipc::HostSubscription::recv(&mut guest.calls(), no_such(), 0)
+                .await
+                .is_err()
+        );
+        assert_eq!(guest.told_shortly(), ("subscription.recv", "trap", vec![]));
+        assert!(ipc::HostSubscription::subscribe_readiness(&mut guest.calls(), no_such()).is_err());
+        assert_eq!(
+            guest.told_shortly(),
+            ("subscription.subscribe-readiness", "trap", vec![])
+        );
     }
 
     #[tokio::test]

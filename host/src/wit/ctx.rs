@@ -219,7 +219,7 @@ pub trait ProcessHooks: Send {
         None
     }
 
-    /// Takes the record of a call: one for each call of `astrid:process` and its handles, and for those of `astrid:sys` that
+    /// Takes the record of a call: one for each call of `astrid:process`, `astrid:ipc` and their resources, and for those of `astrid:sys` that
     /// ask for the configuration or about others, or say something (contract U1). Called when the call has its answer, or
     /// when it is given up with its instance. Must not block; a [`ChainSink`](crate::audit::ChainSink) does not.
     ///

@@ -78,7 +78,7 @@ pub fn add_only_poll_to_linker_async<T: ProcessView + 'static>(linker: &mut Link
 /// # Errors
 /// When the linker already has it.
 pub fn add_only_ipc_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    astrid::ipc::host::add_to_linker::<_, AstridProcess>(linker, T::process)
+    astrid::ipc::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
 }
 
 /// Adds `astrid:sys/host`, and nothing else.
