@@ -62,7 +62,11 @@ impl Workspace {
     pub(crate) fn when_running(&self, text: &str) {
         let start = Instant::now();
         while !self.processes().iter().any(|process| process.command.contains(text)) {
-            assert!(start.elapsed() < PATIENCE, "nothing runs {text}: {:?}", self.processes());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "nothing runs {text}: {:?}",
+                self.processes()
+            );
             std::thread::yield_now();
         }
     }

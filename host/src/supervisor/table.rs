@@ -59,6 +59,8 @@ pub(crate) struct Member {
     /// The whole generation is to end.
     pub(crate) closing: CancellationToken,
     _counted: TaskTrackerToken,
+    /// The table can be found for as long as something in it runs, though its owner's last instance be gone.
+    _table: Arc<Table>,
 }
 
 impl Table {
@@ -98,11 +100,12 @@ impl Table {
     }
 
     /// Whoever asks for it before a command is started is waited for by [`Self::end_all`], or sees the end.
-    pub(crate) fn join(&self) -> Member {
+    pub(crate) fn join(self: &Arc<Self>) -> Member {
         let generation = self.generation();
         Member {
             closing: generation.closing.clone(),
             _counted: generation.members.token(),
+            _table: Arc::clone(self),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Limits and accounts of trees that do their best to be miscounted (R1, X6).
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use capsule_host::sandbox::{Policy, ResourceLimits};
-use capsule_host::supervisor::{Error, SpawnRequest};
+use capsule_host::supervisor::{Error, Event, Events, SpawnRequest};
 
 use crate::harness::{
     AT_ONCE, Host, PATIENCE, command, limited, living, marker, nothing_left, sh, signalled, soon, watchdog, zoo,
@@ -289,7 +290,47 @@ async fn r1_a_limit_of_nothing_is_refused() {
     assert!(matches!(refused, Err(Error::InvalidInput(_))), "{refused:?}");
 }
 
+/// What was told of exits, with the reasons.
+#[derive(Default)]
+struct Reasons(Mutex<Vec<(String, String)>>);
+
+impl Events for Reasons {
+    fn publish(&self, event: Event) {
+        let told: serde_json::Value = serde_json::from_str(&event.payload).expect("JSON");
+        let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+        self.0
+            .lock()
+            .expect("no panic under it")
+            .push((text("reason"), text("cause")));
+    }
+}
+
+async fn r2_e2_an_exit_over_a_limit_is_told_from_other_deaths() {
+    let host = Host::new();
+    let reasons = Arc::new(Reasons::default());
+    host.registry.publish_to(Arc::<Reasons>::clone(&reasons));
+    for (behaviour, limits, reason) in [
+        ("touch", memory(MAY), "limit-memory"),
+        ("spin", cpu(1), "limit-cpu"),
+        ("spin", ResourceLimits::default(), "self-exit"),
+    ] {
+        let want = if behaviour == "touch" { WANT } else { "1500" };
+        let process = host.start(limited(zoo(&[behaviour, want, "200"]), limits)).await;
+        process.exit().await;
+        // As late as may be: it is told all the same.
+        process.scope.watch(&process.id, Some("x")).expect("it is there");
+        let (told, cause) = reasons.0.lock().expect("no panic under it").pop().expect("an event");
+        assert_eq!(
+            (told.as_str(), cause.is_empty()),
+            (reason, reason == "self-exit"),
+            "{cause}"
+        );
+        process.stop(Duration::ZERO).await;
+    }
+}
+
 crate::who::everybody!(
+    r2_e2_an_exit_over_a_limit_is_told_from_other_deaths,
     r1_memory_of_its_own_is_bounded,
     r1_memory_of_eight_is_bounded,
     r1_memory_in_files_is_bounded,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use capsule_host::supervisor::{Error, Event, Events, LogStream, Owner, Principal, SpawnRequest};
 use serde_json::{Value, json};
 
-use crate::harness::{AllowAll, Busy, Host, cat, chunk, exit, forever, sh, until, watchdog};
+use crate::harness::{Busy, Host, cat, chunk, exit, forever, sh, until, watchdog};
 
 /// Keeps what it is told.
 #[derive(Default)]
@@ -247,44 +247,4 @@ async fn i3_what_is_not_ones_own_cannot_be_watched() {
     }
     exit(&host.scope(), &id).await;
     assert!(told.0.lock().expect("no panic under it").is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ended_capsule_has_nothing_left_and_may_start_anew() {
-    let host = Host::with(|limits| limits.processes_per_principal = 20);
-    let told = Told::by(&host);
-    let (scope, other) = (host.scope(), host.scope_of("alice", "other"));
-    let bob = host.scope_of("bob", "editor");
-    let mine = host.start(forever()).await;
-    let his = host
-        .start_in(&bob, forever())
-        .await
-        .expect("a process")
-        .expose()
-        .to_owned();
-    let others = host
-        .start_in(&other, forever())
-        .await
-        .expect("a process")
-        .expose()
-        .to_owned();
-    let handle = watchdog(scope.spawn_background(forever(), &host.workspace, &mut AllowAll))
-        .await
-        .expect("a process");
-    scope.watch(&mine, Some("x")).expect("it is there");
-    let captured = {
-        let (scope, workspace) = (scope.clone(), host.workspace.clone());
-        tokio::spawn(async move { scope.spawn(forever(), &workspace, &mut AllowAll).await })
-    };
-    until("all of them", || host.registry.tasks() >= 5 * 3).await;
-    watchdog(host.registry.end_capsule("editor")).await;
-    assert_eq!(scope.status(&mine).err(), Some(Error::NoSuchProcess));
-    assert_eq!(bob.status(&his).err(), Some(Error::NoSuchProcess));
-    assert_eq!(handle.read_logs(), Err(Error::Closed));
-    assert_eq!(watchdog(captured).await.expect("no panic"), Err(Error::Cancelled));
-    assert!(other.status(&others).expect("it is another's").exit.is_none());
-    assert_eq!(told.of("astrid.process.v1.exited.x")[0]["reason"], "reaped-shutdown");
-    // What comes later is not concerned.
-    let again = host.start(forever()).await;
-    assert!(scope.status(&again).expect("it runs").exit.is_none());
 }

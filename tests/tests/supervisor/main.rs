@@ -13,3 +13,4 @@ mod spawn;
 mod stdin;
 mod tail;
 mod timers;
+mod unload;
