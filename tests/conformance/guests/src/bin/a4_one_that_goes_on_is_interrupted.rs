@@ -1,0 +1,30 @@
+//! A guest that goes on although its capsule is being unloaded is interrupted, whether it computes or keeps calling.
+
+use conformance_guest::*;
+
+case!(r#"{"steps": [{"parallel": [[{"call": "spin", "ends": "interrupted"}], [{"call": "nag", "ends": "interrupted"}], [{"call": "see", "capsule": "b"}, {"do": "unload"}, {"call": "last", "capsule": "b"}]]}]}"#: spin, nag, see, last);
+
+fn spin() -> Outcome {
+    output("echo > one")?;
+    let mut n = 0u64;
+    loop {
+        n = std::hint::black_box(n.wrapping_add(1));
+    }
+}
+
+fn nag() -> Outcome {
+    output("echo > two")?;
+    loop {
+        // Neither waits nor ever succeeds.
+        std::hint::black_box(status("none")).ok();
+    }
+}
+
+fn see() -> Outcome {
+    until("both", || Ok(holds("test -e one && test -e two")?.then_some(())))?;
+    Ok(String::new())
+}
+
+fn last() -> Outcome {
+    Ok("both were ended".into())
+}

@@ -1,0 +1,27 @@
+//! An exit starts a fresh instance of a declared interceptor, also where no instance of the capsule is alive.
+
+use conformance_guest::*;
+
+case!(r#"{"grants": {"interceptors": {"astrid.process.v1.exited.*": "exited"}}, "steps": ["make", "look"]}"#: make, exited, look);
+
+fn make() -> Outcome {
+    output("mkfifo gate")?;
+    // Held open, so that the gate can be left to itself.
+    let id = start("exit 17")?;
+    watch(&id, Some("intercepted"))?;
+    Ok(id)
+}
+
+/// Called by the host, with the message as it is handed to interceptors.
+fn exited(payload: &str) -> Outcome {
+    spawn(&SpawnRequest { stdin: Some(payload.as_bytes().to_vec()), ..sh("cat > told.new; echo >> told.new; cat told.new >> told; rm told.new") })?;
+    Ok(String::new())
+}
+
+fn look(id: &str) -> Outcome {
+    until("the interceptor", || Ok(holds("test -s told")?.then_some(())))?;
+    let told = output("cat told")?;
+    check!(told.contains(id) && told.contains("17"), "it was told {told:?}");
+    check!(told.matches(id).count() <= 2, "it was told more than once: {told:?}");
+    Ok("told of exit 17".into())
+}

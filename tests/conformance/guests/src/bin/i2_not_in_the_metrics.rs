@@ -1,0 +1,18 @@
+//! No metric holds a raw id.
+
+use conformance_guest::*;
+
+case!(r#"{"steps": ["make", {"do": "metrics"}, "look"]}"#: make, look);
+
+fn make() -> Outcome {
+    let id = start("exit 0")?;
+    exit_of(&id)?;
+    status(&id)?;
+    Ok(id)
+}
+
+fn look(payload: &str) -> Outcome {
+    let (id, metrics) = payload.split_once("\n\n").unwrap_or_default();
+    check!(!metrics.contains(&id[..16]), "an id stands in the metrics");
+    Ok(format!("{} bytes of metrics", metrics.len()))
+}

@@ -1,0 +1,24 @@
+//! What Alice started through one capsule is not there for another capsule, also on her behalf.
+
+use conformance_guest::*;
+
+case!(r#"{"steps": ["make", {"call": "look", "capsule": "b"}, "still"]}"#: make, look, still);
+
+fn make() -> Outcome {
+    start("sleep 1000")
+}
+
+fn look(id: &str) -> Outcome {
+    let none = &ErrorCode::NoSuchProcess;
+    refused("status", status(id), none)?;
+    refused("signal", signal(id, ProcessSignal::Int), none)?;
+    refused("stop", stop(id, Some(0)), none)?;
+    release_process(id)?;
+    check!(list_processes(None)?.is_empty() && status_many(&[id.to_owned()])?.is_empty(), "it is listed");
+    Ok(id.into())
+}
+
+fn still(id: &str) -> Outcome {
+    check!(status(id)?.phase == ProcessPhase::Running, "the other capsule ended it");
+    Ok("not there for another capsule".into())
+}

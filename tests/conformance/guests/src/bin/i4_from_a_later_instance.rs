@@ -1,0 +1,25 @@
+//! An id works from any later instance of the capsule, and through either version of the interface.
+
+use conformance_guest::*;
+
+case!(r#"{"steps": ["make", "use_it", "end"]}"#: make, use_it, end);
+
+fn make() -> Outcome {
+    let id = start("echo first; read x < gate; echo second; sleep 1000");
+    output("mkfifo gate")?;
+    id
+}
+
+fn use_it(id: &str) -> Outcome {
+    printed(id, "first")?;
+    check!(v1_0::status(id).is_ok_and(|info| info.id == id), "version 1.0.0 does not know it");
+    until("the gate", || Ok(holds("test -p gate")?.then_some(())))?;
+    Ok(id.into())
+}
+
+fn end(id: &str) -> Outcome {
+    let exit = v1_0::stop(id, Some(0));
+    check!(exit.is_ok(), "version 1.0.0 cannot stop it: {exit:?}");
+    refused("after the stop", status(id), &ErrorCode::NoSuchProcess)?;
+    Ok("three instances, two versions".into())
+}

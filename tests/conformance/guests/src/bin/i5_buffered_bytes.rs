@@ -1,0 +1,20 @@
+//! `buffered-bytes` is what `read-logs` would hand over, of both streams, and nothing after it was read.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    let id = start("printf 12345; printf 123 >&2")?;
+    exit_of(&id)?;
+    let before = status(&id)?.buffered_bytes;
+    check!(before == 8, "{before} of 8 bytes");
+    read_since(&id, LogStream::Stdout, &oldest(), 100)?;
+    let looked = status(&id)?.buffered_bytes;
+    check!(looked == 8, "{looked} after a read that does not drain");
+    let logs = read_logs(&id)?;
+    check!(logs.stdout == "12345" && logs.stderr == "123", "{logs:?}");
+    let after = status(&id)?.buffered_bytes;
+    check!(after == 0, "{after} after the drain");
+    Ok("8, then none".into())
+}

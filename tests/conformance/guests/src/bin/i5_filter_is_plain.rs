@@ -1,0 +1,26 @@
+//! The filter of `list-processes` is a plain substring of the label: no pattern, no case folding.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    for label in ["web.server", "webXserver", "Web", "100%", "a*b"] {
+        spawn_persistent(&SpawnRequest { label: Some(label.into()), ..sh("exit 0") })?;
+    }
+    for (filter, expected) in [
+        ("web", &["web.server", "webXserver"][..]),
+        ("web.", &["web.server"]),
+        (".*", &[]),
+        ("%", &["100%"]),
+        ("a*", &["a*b"]),
+        ("^W", &[]),
+        ("W", &["Web"]),
+        ("", &["web.server", "webXserver", "Web", "100%", "a*b"]),
+        ("sh", &[]),
+    ] {
+        let labels: Vec<_> = list_processes(Some(filter))?.into_iter().map(|info| info.label).collect();
+        check!(labels == expected, "{filter:?} finds {labels:?}");
+    }
+    Ok("nine filters".into())
+}

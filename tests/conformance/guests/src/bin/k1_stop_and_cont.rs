@@ -1,0 +1,24 @@
+//! `stop` holds the group still and `cont` lets it go on.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    let id = start("i=0; while :; do i=$((i+1)); echo $i > count.new; mv count.new count; done")?;
+    until("counting", || Ok(holds("test -s count")?.then_some(())))?;
+    signal(&id, ProcessSignal::Stop)?;
+    // Still is what does not change while others get to run; the first look may be too early.
+    let still = until("it to be still", || {
+        let before = output("cat count")?;
+        for _ in 0..8 {
+            output("true")?;
+        }
+        let after = output("cat count")?;
+        Ok((before == after).then_some(after))
+    })?;
+    signal(&id, ProcessSignal::Cont)?;
+    until("it to go on", || Ok((output("cat count")? != still).then_some(())))?;
+    check!(status(&id)?.phase == ProcessPhase::Running, "it ended");
+    Ok(format!("still at {}", still.trim()))
+}

@@ -1,0 +1,14 @@
+//! A child that was stopped (SIGSTOP) is continued by `stop` and heeds TERM.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    let id = start("trap 'exit 22' TERM; echo up; while :; do sleep 0.01; done")?;
+    printed(&id, "up")?;
+    signal(&id, ProcessSignal::Stop)?;
+    let exit = stop(&id, Some(30_000))?;
+    check!(exit == code(22), "{exit:?}");
+    Ok("22".into())
+}

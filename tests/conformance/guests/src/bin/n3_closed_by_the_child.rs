@@ -1,0 +1,18 @@
+//! A child that closes its end fails a blocked write with `closed`, while it runs on.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    output("mkfifo gate")?;
+    let id = spawn_persistent(&SpawnRequest { keep_stdin_open: Some(true), ..sh("exec 0</dev/null; echo gone; sleep 1000") })?;
+    printed(&id, "gone")?;
+    let outcome = write_stdin(&id, &vec![b'x'; 1 << 20]);
+    refused("nobody can read it", outcome, &ErrorCode::Closed)?;
+    refused("the next", write_stdin(&id, b"x"), &ErrorCode::Closed)?;
+    let info = status(&id)?;
+    check!(info.phase == ProcessPhase::Running && !info.stdin_open, "{info:?}");
+    close_stdin(&id)?;
+    Ok("closed, and it runs on".into())
+}

@@ -1,0 +1,30 @@
+//! `max-memory-bytes` holds the whole tree, or the spawn is refused as `limit-unenforceable`.
+//!
+//! Eight processes together want ten times what is allowed, each of them less than that.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    let limits = ResourceLimits { max_memory_bytes: Some(64 << 20), max_cpu_secs: None, max_pids: None, max_open_files: None };
+    let hog = "x=$(head -c 40000000 /dev/zero | tr '\\0' a); echo ${#x} >> had; sleep 1000";
+    let script = format!("for i in 1 2 3 4 5 6 7 8; do (x=; {hog}) & done; wait");
+    let request = SpawnRequest { limits: Some(limits), ..sh(&script) };
+    let id = match spawn_persistent(&request) {
+        Ok(id) => id,
+        Err(error) => {
+            refused_as("spawn-persistent", Err::<(), _>(error), "limit-unenforceable:")?;
+            return Ok("refused".into());
+        }
+    };
+    // Restrained, its members fail on their own; ended, all of it does.
+    let exit = until("an end", || {
+        let ended = wait(&id, 100).ok();
+        check!(!holds("test $(cat had 2>/dev/null | wc -l) -ge 8")?, "eight times 40 MB were had");
+        Ok(ended)
+    });
+    let seen = exit?;
+    check!(holds("true")?, "the host is not well");
+    Ok(format!("{seen:?}"))
+}

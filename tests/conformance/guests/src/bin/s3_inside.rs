@@ -1,0 +1,28 @@
+//! A directory of the workspace, also by relative links, is where the child starts; one that is not there is
+//! `invalid-input`.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    output("mkdir -p in/deep; ln -s in/deep fine; ln -s ../in in/again; echo > file")?;
+    let top = output("pwd -P")?.trim_end().to_owned();
+    for (cwd, place) in [("in", "in"), ("in/deep", "in/deep"), ("fine", "in/deep"), ("in/again/deep", "in/deep"), ("./in", "in")] {
+        let request = SpawnRequest {
+            cwd: Some(cwd.to_owned()),
+            ..sh("pwd -P")
+        };
+        let seen = spawn(&request)?.stdout;
+        check!(seen.trim_end() == format!("{top}/{place}"), "{cwd}: {seen:?}");
+    }
+    for cwd in ["missing", "in/missing", "file/x"] {
+        let request = SpawnRequest {
+            cwd: Some(cwd.to_owned()),
+            ..sh("pwd -P")
+        };
+        refused(cwd, spawn(&request), &ErrorCode::InvalidInput)?;
+        refused(cwd, spawn_persistent(&request), &ErrorCode::InvalidInput)?;
+    }
+    Ok("inside, or refused".into())
+}

@@ -1,0 +1,30 @@
+//! A directory that is exchanged for a link out of the workspace, again and again, never gets a child started outside.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    let top = output("pwd -P; mkdir d; ln -s / l")?.trim_end().to_owned();
+    let swapper = start("while :; do mv -T d x; mv -T l d; echo >> swaps; mv -T d l; mv -T x d; done")?;
+    until("the first exchange", || Ok(holds("test -s swaps")?.then_some(())))?;
+    let (mut inside, mut refused) = (0, 0);
+    for _ in 0..150 {
+        let request = SpawnRequest {
+            cwd: Some("d".to_owned()),
+            ..sh("pwd -P")
+        };
+        match spawn(&request) {
+            Ok(done) => {
+                // While it is being moved it has another name, or none.
+                let place = done.stdout.trim_end();
+                check!(place.starts_with(&top), "a child was started in {place:?}");
+                inside += 1;
+            }
+            Err(ErrorCode::BoundaryEscape | ErrorCode::InvalidInput) => refused += 1,
+            Err(other) => return fail(format!("{other:?}")),
+        }
+    }
+    stop(&swapper, Some(0))?;
+    Ok(format!("{inside} started inside, {refused} refused, none outside"))
+}

@@ -1,0 +1,12 @@
+//! `spawn-background` too fails itself where the program is not there or cannot be executed.
+
+use conformance_guest::*;
+
+case!(r#"{"grants": {"commands": ["sh", "absent", "./plain"]}}"#: run);
+
+fn run() -> Outcome {
+    output("echo > plain")?;
+    refused_as("absent", spawn_background(&command("absent", &[])), "not-found:")?;
+    refused_as("plain", spawn_background(&command("./plain", &[])), "permission-denied:")?;
+    Ok("not-found, permission-denied".into())
+}

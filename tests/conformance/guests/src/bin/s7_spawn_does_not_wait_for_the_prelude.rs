@@ -1,0 +1,26 @@
+//! `spawn-persistent` returns although nobody reads the prelude, and a write comes after all of it.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    output("mkfifo gate")?;
+    let prelude = vec![b'a'; 4 << 20];
+    let request = SpawnRequest {
+        stdin: Some(prelude.clone()),
+        keep_stdin_open: Some(true),
+        ..sh("read go < gate; cat > copy")
+    };
+    let id = spawn_persistent(&request)?;
+    check!(status(&id)?.phase == ProcessPhase::Running, "it does not run");
+    // Opening the gate returns when the child has come to it, which it can without having read anything.
+    output("echo > gate")?;
+    let written = write_stdin(&id, b"the end")?;
+    check!(written == 7, "{written} of 7 bytes were written");
+    close_stdin(&id)?;
+    check!(exit_of(&id)? == code(0), "cat failed");
+    let seen = output("wc -c < copy; tail -c 8 copy; head -c 4194304 copy | tr -d a | wc -c")?;
+    check!(seen.split_whitespace().collect::<Vec<_>>() == ["4194311", "athe", "end0"] || seen.split_whitespace().collect::<String>() == "4194311atheend0", "{seen:?}");
+    Ok("4 MiB waited, and came first".into())
+}

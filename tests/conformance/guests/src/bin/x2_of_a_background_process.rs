@@ -1,0 +1,14 @@
+//! A handle's `wait` too has the code or the signal.
+
+use conformance_guest::*;
+
+case!(run);
+
+fn run() -> Outcome {
+    for (script, expected) in [("exit 7", code(7)), ("kill -9 $$", by_signal(9)), ("exit 137", code(137))] {
+        let handle = spawn_background(&sh(script))?;
+        let exit = handle.wait(None)?;
+        check!(exit == expected, "`{script}`: {exit:?}");
+    }
+    Ok("three ends".into())
+}

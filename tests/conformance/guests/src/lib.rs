@@ -1,0 +1,496 @@
+//! What the cases share: the raw bindings, the macro that makes a case, and words for what they all do.
+//!
+//! A case is a program of this crate that uses [`case!`]. Its header's first paragraph is its title; the first part of
+//! its name is the clause. Nothing here knows a host: what is not in the interface is seen through what processes leave
+//! in the workspace, most of all through [`held`] locks, which the kernel drops when their holder has died.
+//!
+//! Waiting is for facts, by blocking calls of the host where there is one and by looking again where there is none
+//! ([`until`]); the time that bounds it is only there to fail a case that would never end.
+
+use std::fmt::Debug;
+use std::panic::Location;
+
+/// The interfaces as they are generated.
+pub mod bindings {
+    wit_bindgen::generate!({
+        inline: r"
+            package conformance:guest;
+            world case {
+                import astrid:process/host@1.0.0;
+                import astrid:process/host@1.1.0;
+                import astrid:io/poll@1.0.0;
+                import astrid:ipc/host@1.0.0;
+                import astrid:sys/host@1.0.0;
+                include astrid:guest/interceptor@1.0.0;
+            }
+        ",
+        path: "../../../wit",
+        generate_all,
+        pub_export_macro: true,
+        additional_derives: [PartialEq],
+    });
+}
+
+pub use bindings::astrid::io::poll::{self, Pollable};
+pub use bindings::astrid::ipc::host as ipc;
+pub use bindings::astrid::process1_0_0::host as v1_0;
+pub use bindings::astrid::process1_1_0::host::*;
+pub use bindings::astrid::sys::host as sys;
+pub use bindings::{CapsuleResult, Guest};
+pub use serde_json::{self, Value};
+
+/// After this long, in milliseconds, something that has to happen does not.
+pub const GIVE_UP: u64 = 60_000;
+
+/// A step's end: what was seen, or what is handed to the next step.
+pub type Outcome = Result<String, Stop>;
+
+/// Why a step did not end well.
+#[derive(Debug)]
+pub enum Stop {
+    /// The host does what it must not, or does not do what it must.
+    Failed(String),
+    /// The case cannot be tried here.
+    NotApplicable(String),
+}
+
+impl From<ErrorCode> for Stop {
+    #[track_caller]
+    fn from(error: ErrorCode) -> Self {
+        unexpected(&error, Location::caller())
+    }
+}
+
+impl From<ipc::ErrorCode> for Stop {
+    #[track_caller]
+    fn from(error: ipc::ErrorCode) -> Self {
+        unexpected(&error, Location::caller())
+    }
+}
+
+impl From<poll::ErrorCode> for Stop {
+    #[track_caller]
+    fn from(error: poll::ErrorCode) -> Self {
+        unexpected(&error, Location::caller())
+    }
+}
+
+fn unexpected(error: &dyn Debug, place: &Location<'_>) -> Stop {
+    Stop::Failed(format!("unexpected {error:?} at line {}", place.line()))
+}
+
+/// What a step may look like: with or without the payload.
+pub trait Step<Kind> {
+    /// Performs it.
+    fn go(self, payload: &str) -> Outcome;
+}
+
+impl<F: FnOnce() -> Outcome> Step<()> for F {
+    fn go(self, _: &str) -> Outcome {
+        self()
+    }
+}
+
+impl<F: FnOnce(&str) -> Outcome> Step<&str> for F {
+    fn go(self, payload: &str) -> Outcome {
+        self(payload)
+    }
+}
+
+/// Makes the program a case: `case!(run)`, or `case!(r#"{…the plan…}"#: first, second)`.
+#[macro_export]
+macro_rules! case {
+    ($step:ident) => { $crate::case!("{}": $step); };
+    ($plan:literal: $($step:ident),+ $(,)?) => {
+        struct Case;
+
+        impl $crate::Guest for Case {
+            fn astrid_hook_trigger(action: String, payload: Vec<u8>) -> $crate::CapsuleResult {
+                let payload = String::from_utf8_lossy(&payload);
+                $crate::answer(match action.as_str() {
+                    "plan" => Ok($plan.to_owned()),
+                    $(stringify!($step) => $crate::Step::go($step, &payload),)+
+                    other => Err($crate::Stop::Failed(format!("this case has no step {other}"))),
+                })
+            }
+        }
+
+        $crate::bindings::export!(Case with_types_in $crate::bindings);
+
+        fn main() {}
+    };
+}
+
+/// What the host gets for a step's end.
+pub fn answer(outcome: Outcome) -> CapsuleResult {
+    let (action, data) = match outcome {
+        Ok(data) => ("continue", data),
+        Err(Stop::Failed(why)) => ("abort", why),
+        Err(Stop::NotApplicable(reason)) => ("not-applicable", reason),
+    };
+    CapsuleResult {
+        action: action.to_owned(),
+        data: Some(data),
+    }
+}
+
+/// Fails the step with a message unless the condition holds.
+#[macro_export]
+macro_rules! check {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::Stop::Failed(format!($($message)+)));
+        }
+    };
+}
+
+/// `result` must be this error.
+pub fn refused<T: Debug>(what: &str, result: Result<T, ErrorCode>, error: &ErrorCode) -> Result<(), Stop> {
+    match result {
+        Err(got) if got == *error => Ok(()),
+        other => fail(format!("{what}: {other:?}, and not {error:?}")),
+    }
+}
+
+/// `result` must be an `unknown` that begins so.
+pub fn refused_as<T: Debug>(what: &str, result: Result<T, ErrorCode>, kind: &str) -> Result<(), Stop> {
+    match result {
+        Err(ErrorCode::Unknown(text)) if text.starts_with(kind) => Ok(()),
+        other => fail(format!("{what}: {other:?}, and not {kind}")),
+    }
+}
+
+/// Ends the step.
+pub fn fail<T>(why: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Failed(why.into()))
+}
+
+/// A command and its arguments.
+pub fn command(cmd: &str, args: &[&str]) -> SpawnRequest {
+    SpawnRequest {
+        cmd: cmd.to_owned(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        stdin: None,
+        env: Vec::new(),
+        cwd: None,
+        limits: None,
+        file_injections: Vec::new(),
+        label: None,
+        keep_stdin_open: None,
+        overflow: None,
+        log_ring_bytes: None,
+        max_lifetime_ms: None,
+        idle_timeout_ms: None,
+        exit_retention_ms: None,
+    }
+}
+
+/// A script.
+pub fn sh(script: &str) -> SpawnRequest {
+    command("sh", &["-c", script])
+}
+
+/// A variable of the environment.
+pub fn var(key: &str, value: &str) -> EnvVar {
+    EnvVar {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+/// What a script prints; it must succeed.
+#[track_caller]
+pub fn output(script: &str) -> Outcome {
+    let place = Location::caller();
+    match spawn(&sh(script)) {
+        Ok(done) if done.exit.exit_code == Some(0) => Ok(done.stdout),
+        other => fail(format!("line {}: `{script}`: {other:?}", place.line())),
+    }
+}
+
+/// Whether a script succeeds.
+#[track_caller]
+pub fn holds(script: &str) -> Result<bool, Stop> {
+    let place = Location::caller();
+    match spawn(&sh(script)) {
+        Ok(done) if done.exit.exit_code.is_some() => Ok(done.exit.exit_code == Some(0)),
+        other => fail(format!("line {}: `{script}`: {other:?}", place.line())),
+    }
+}
+
+/// Starts a script as a persistent process.
+#[track_caller]
+pub fn start(script: &str) -> Result<String, Stop> {
+    let place = Location::caller();
+    spawn_persistent(&sh(script)).map_err(|error| unexpected(&error, place))
+}
+
+/// Waits for the exit.
+#[track_caller]
+pub fn exit_of(id: &str) -> Result<ExitInfo, Stop> {
+    let place = Location::caller();
+    wait(id, GIVE_UP).map_err(|error| unexpected(&error, place))
+}
+
+/// A normal exit.
+pub fn code(code: i32) -> ExitInfo {
+    ExitInfo {
+        exit_code: Some(code),
+        signal: None,
+    }
+}
+
+/// An end by a signal.
+pub fn by_signal(signal: i32) -> ExitInfo {
+    ExitInfo {
+        exit_code: None,
+        signal: Some(signal),
+    }
+}
+
+/// The cursor that a chain begins with.
+pub fn oldest() -> LogCursor {
+    LogCursor { token: None }
+}
+
+/// A cursor with this token.
+pub fn at(token: &str) -> LogCursor {
+    LogCursor {
+        token: Some(token.to_owned()),
+    }
+}
+
+/// Everything of a stream from a cursor to its end, as it comes; also what was lost on the way.
+pub fn rest(id: &str, stream: LogStream, mut cursor: LogCursor) -> Result<(Vec<u8>, u64), Stop> {
+    let mut all = Vec::new();
+    let mut lost = 0;
+    let started = sys::clock_monotonic_ns();
+    loop {
+        let chunk = read_since(id, stream, &cursor, u32::MAX)?;
+        let idle = chunk.data.is_empty();
+        all.extend(chunk.data);
+        lost = chunk.bytes_dropped;
+        cursor = chunk.next;
+        if chunk.drained_eof {
+            return Ok((all, lost));
+        }
+        if idle {
+            check!(ms_since(started) < GIVE_UP, "a stream did not end; {} bytes came", all.len());
+            pause(2);
+        }
+    }
+}
+
+/// Everything of standard output; nothing of it may be lost.
+pub fn all(id: &str) -> Result<Vec<u8>, Stop> {
+    let (all, lost) = rest(id, LogStream::Stdout, oldest())?;
+    check!(lost == 0, "{lost} bytes of the output were lost");
+    Ok(all)
+}
+
+/// Waits until standard output holds this.
+pub fn printed(id: &str, text: &str) -> Result<(), Stop> {
+    until(&format!("output {text:?}"), || {
+        let chunk = read_since(id, LogStream::Stdout, &oldest(), u32::MAX)?;
+        Ok(find(&chunk.data, text.as_bytes()).map(|_| ()))
+    })
+}
+
+/// Where one is in the other.
+pub fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
+    whole.windows(part.len()).position(|window| window == part)
+}
+
+/// Looks until there is something.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, Stop>) -> Result<T, Stop> {
+    let started = sys::clock_monotonic_ns();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        check!(ms_since(started) < GIVE_UP, "{what}: it did not come to that");
+        pause(3);
+    }
+}
+
+/// The milliseconds since `clock_monotonic_ns` said this.
+pub fn ms_since(started: u64) -> u64 {
+    (sys::clock_monotonic_ns() - started) / 1_000_000
+}
+
+/// Lets others do something. Nothing may depend on how long.
+pub fn pause(ms: u64) {
+    if sys::sleep_ns(ms * 1_000_000).is_err() {
+        // The capsule is being unloaded, and the next call says so.
+    }
+}
+
+/// Whether a process holds the lock on a file of the workspace; see [`daemon`].
+pub fn held(file: &str) -> Result<bool, Stop> {
+    Ok(!holds(&format!("flock -n {file} true"))?)
+}
+
+/// Waits until a process holds the lock.
+pub fn until_held(file: &str) -> Result<(), Stop> {
+    until(&format!("{file} held"), || Ok(held(file)?.then_some(())))
+}
+
+/// Waits until nobody holds the lock.
+pub fn until_free(file: &str) -> Result<(), Stop> {
+    until(&format!("{file} free"), || Ok((!held(file)?).then_some(())))
+}
+
+/// Script text that leaves a daemon: forked twice, in a session of its own, deaf to all signals that can be ignored, with
+/// no descriptor of its parent's, and holding a lock on a file. The script goes on when the lock is held.
+pub fn daemon(file: &str) -> String {
+    format!(
+        "rm -f {file}.up; mkfifo {file}.up; \
+         (setsid sh -c 'trap \"\" TERM HUP INT USR1 USR2 QUIT; exec 9>{file}; flock 9; exec 0</dev/null 1>/dev/null \
+         2>&1; (sh -c \"echo up > {file}.up; while :; do sleep 100; done\" &) ' &); \
+         read x < {file}.up"
+    )
+}
+
+/// The case cannot be tried without this program.
+pub fn need(program: &str) -> Result<(), Stop> {
+    if holds(&format!("command -v {program} >/dev/null"))? {
+        Ok(())
+    } else {
+        Err(Stop::NotApplicable(format!("commands find no {program} here")))
+    }
+}
+
+/// Lines without ends.
+pub fn lines(payload: &str) -> Vec<&str> {
+    payload.lines().collect()
+}
+
+/// The part of the interface on which every case about ids is tried: what each id-keyed call says to this id, in words
+/// that hold nothing of the id.
+pub fn every_answer(id: &str, cursor: &LogCursor) -> Vec<(&'static str, String)> {
+    let mut answers = vec![
+        ("status", format!("{:?}", status(id))),
+        ("status-many", format!("{:?}", status_many(&[id.to_owned()]))),
+        ("read-logs", format!("{:?}", read_logs(id))),
+        ("read-since", format!("{:?}", read_since(id, LogStream::Stdout, &oldest(), 100))),
+        ("read-since a cursor", format!("{:?}", read_since(id, LogStream::Stdout, cursor, 100))),
+        ("read-since nothing", format!("{:?}", read_since(id, LogStream::Stderr, cursor, 0))),
+        ("write-stdin", format!("{:?}", write_stdin(id, b"x"))),
+        ("write-stdin nothing", format!("{:?}", write_stdin(id, b""))),
+        ("write-stdin too much", format!("{:?}", write_stdin(id, &vec![0; (1 << 20) + 1]))),
+        ("close-stdin", format!("{:?}", close_stdin(id))),
+        ("signal", format!("{:?}", signal(id, ProcessSignal::Term))),
+        ("wait", format!("{:?}", wait(id, 0))),
+        ("wait long", format!("{:?}", wait(id, GIVE_UP))),
+        ("stop", format!("{:?}", stop(id, Some(0)))),
+        ("release-process", format!("{:?}", release_process(id))),
+    ];
+    for (_, text) in &mut answers {
+        if !id.is_empty() {
+            *text = text.replace(id, "<id>");
+        }
+    }
+    answers
+}
+
+/// The same for the functions that came later to most hosts: kept apart, so that what is wrong there is seen there.
+pub fn every_other_answer(id: &str) -> Vec<(&'static str, String)> {
+    let attached = attach(id).map(|_| ());
+    vec![
+        ("attach", format!("{attached:?}")),
+        ("watch", format!("{:?}", watch(id, None))),
+        ("watch as", format!("{:?}", watch(id, Some("known")))),
+        ("watch badly", format!("{:?}", watch(id, Some("Not A Suffix")))),
+        ("unwatch", format!("{:?}", unwatch(id))),
+    ]
+    .into_iter()
+    .map(|(name, text)| (name, if id.is_empty() { text } else { text.replace(id, "<id>") }))
+    .collect()
+}
+
+/// A lifecycle event as it came.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// `exited`, `log-ready` or `stdin-drained`.
+    pub kind: String,
+    /// What the process was watched as.
+    pub suffix: String,
+    /// The payload.
+    pub payload: Value,
+}
+
+/// A subscription to the lifecycle events that this capsule gets.
+pub struct Events {
+    subscription: ipc::Subscription,
+    came: Vec<Event>,
+}
+
+impl Events {
+    /// All kinds, under any suffix.
+    pub fn subscribe() -> Result<Self, Stop> {
+        Ok(Self {
+            subscription: ipc::subscribe("astrid.process.v1.*")?,
+            came: Vec::new(),
+        })
+    }
+
+    fn take(&mut self, envelope: ipc::IpcEnvelope) -> Result<(), Stop> {
+        check!(envelope.dropped == 0 && envelope.lagged == 0, "events were lost: {envelope:?}");
+        for message in envelope.messages {
+            let topic = message.topic.strip_prefix("astrid.process.v1.").unwrap_or_default();
+            let (kind, suffix) = topic.split_once('.').unwrap_or_default();
+            let payload = serde_json::from_str(&message.payload);
+            self.came.push(Event {
+                kind: kind.to_owned(),
+                suffix: suffix.to_owned(),
+                payload: payload.map_err(|error| Stop::Failed(format!("{}: {error}", message.payload)))?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until so many of a kind have come in all, and returns those.
+    pub fn until(&mut self, kind: &str, count: usize) -> Result<Vec<Event>, Stop> {
+        let started = sys::clock_monotonic_ns();
+        loop {
+            let have = self.of(kind)?;
+            if have.len() >= count {
+                return Ok(have);
+            }
+            check!(ms_since(started) < GIVE_UP, "of {count} events `{kind}` came {have:?}");
+            match self.subscription.recv(1000) {
+                Ok(envelope) => self.take(envelope)?,
+                Err(ipc::ErrorCode::Timeout) => {}
+                Err(other) => return fail(format!("recv: {other:?}")),
+            }
+        }
+    }
+
+    /// All of a kind that have come by now.
+    pub fn of(&mut self, kind: &str) -> Result<Vec<Event>, Stop> {
+        let envelope = self.subscription.poll()?;
+        self.take(envelope)?;
+        Ok(self.came.iter().filter(|event| event.kind == kind).cloned().collect())
+    }
+
+    /// All that has come by the time a fresh process, watched last, has exited: what had to come before has come.
+    pub fn settled(&mut self) -> Result<Vec<Event>, Stop> {
+        let id = start("exit 0")?;
+        watch(&id, Some("settled"))?;
+        exit_of(&id)?;
+        let started = sys::clock_monotonic_ns();
+        while !self.of("exited")?.iter().any(|event| event.payload["id"] == id.as_str()) {
+            check!(ms_since(started) < GIVE_UP, "the last event does not come");
+            match self.subscription.recv(1000) {
+                Ok(envelope) => self.take(envelope)?,
+                Err(ipc::ErrorCode::Timeout) => {}
+                Err(other) => return fail(format!("recv: {other:?}")),
+            }
+        }
+        let (last, others): (Vec<_>, Vec<_>) = self.came.iter().cloned().partition(|event| event.payload["id"] == id.as_str());
+        check!(last.iter().filter(|event| event.kind == "exited").count() == 1, "the last exit came {last:?}");
+        release_process(&id)?;
+        self.came.clone_from(&others);
+        Ok(others)
+    }
+}

@@ -1,0 +1,40 @@
+//! The cases, as the build script found and compiled them.
+
+/// One behaviour of the contract, and the component that tries it.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// `<clause>_<behaviour>`.
+    pub name: &'static str,
+    /// What is to hold, in a sentence.
+    pub title: &'static str,
+    /// The component.
+    pub component: &'static [u8],
+}
+
+impl Case {
+    /// The clause of the contract that it proves: `S1` for `s1_bad_env_keys`.
+    #[must_use]
+    pub fn clause(&self) -> String {
+        self.name
+            .split_once('_')
+            .map_or(self.name, |(clause, _)| clause)
+            .to_ascii_uppercase()
+    }
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Every case, by name.
+pub const CASES: &[Case] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
+
+/// Every clause of the contract. One without a case is not done.
+pub const CLAUSES: &[&str] = &[
+    "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "I1", "I2", "I3", "I4", "I5", "L1", "L2", "L3", "L4",
+    "L5", "L6", "L7", "L8", "N1", "N2", "N3", "N4", "X1", "X2", "X3", "X4", "X5", "X6", "X7", "K1", "K2", "K3", "K4",
+    "T1", "T2", "T3", "T4", "Q1", "Q2", "Q3", "Q4", "A1", "A2", "A3", "A4", "E1", "E2", "E3", "E4", "R1", "R2", "B1",
+    "B2", "B3", "B4", "J1", "U1", "U2",
+];

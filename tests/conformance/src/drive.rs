@@ -1,0 +1,304 @@
+//! One case against one host of its own.
+//!
+//! The driver only carries out the plan and carries data from step to step; what is right is decided in the guest. It
+//! decides itself what no guest can see: that a call was ended, and that a file of the workspace is not locked any more.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::task::JoinSet;
+
+use crate::case::Case;
+use crate::host::{Answer, CallFailure, Description, Host, Load, Refusal, Running};
+use crate::plan::{Call, Do, Ends, Need, Plan, Step, What};
+use crate::report::Verdict;
+
+/// After this long a case has failed: a host that hangs must not hang the suite.
+const GIVE_UP: Duration = Duration::from_secs(150);
+
+/// Runs `case` against a host of its own, in a workspace of its own.
+pub(crate) async fn drive<H: Host>(host: &H, case: Case) -> Verdict {
+    match tokio::time::timeout(GIVE_UP, try_drive(host, case)).await {
+        Ok(Ok(seen)) => Verdict::Passed(seen),
+        Ok(Err(Stop::Failed(why))) => Verdict::Failed(why),
+        Ok(Err(Stop::NotApplicable(reason))) => Verdict::NotApplicable(reason),
+        Err(_) => Verdict::Failed(format!("did not end within {} s", GIVE_UP.as_secs())),
+    }
+}
+
+/// Why a case did not pass.
+enum Stop {
+    Failed(String),
+    NotApplicable(String),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotOffered(reason) => Self::NotApplicable(reason),
+            Refusal::Failed(why) => Self::Failed(why),
+        }
+    }
+}
+
+async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
+    let failed = |error: std::io::Error| Stop::Failed(format!("no workspace: {error}"));
+    let folder = tempfile::Builder::new()
+        .prefix("conformance-")
+        .tempdir()
+        .map_err(failed)?;
+    let workspace = folder.path().canonicalize().map_err(failed)?;
+    let plan = plan(host, case, &workspace).await?;
+    applies(&plan, &host.describe())?;
+    let mut settings = plan.settings.clone();
+    settings.workspace.clone_from(&workspace);
+    let session = Arc::new(Session {
+        host: host.start(settings).await?,
+        case,
+        plan,
+        workspace,
+        loaded: Mutex::default(),
+    });
+    let result = Arc::clone(&session).steps(None, String::new()).await;
+    session.host.shutdown().await;
+    // Never before: what still runs may be writing there.
+    drop(folder);
+    result
+}
+
+/// The plan is asked of the component itself, on a host with nothing set that is not used for anything else.
+async fn plan<H: Host>(host: &H, case: Case, workspace: &Path) -> Result<Plan, Stop> {
+    let running = host
+        .start(crate::host::Settings {
+            workspace: workspace.to_owned(),
+            ..Default::default()
+        })
+        .await?;
+    let answer = async {
+        running
+            .load(Load {
+                capsule: case.name.into(),
+                component: case.component,
+                grants: crate::host::Grants {
+                    commands: Vec::new(),
+                    persistent: false,
+                    ..Default::default()
+                },
+            })
+            .await?;
+        let answer = running.call(case.name, None, "plan", Vec::new()).await;
+        answer.map_err(|failure| Stop::Failed(format!("does not say its plan: {failure}")))
+    };
+    let answer = answer.await;
+    running.shutdown().await;
+    serde_json::from_str(&answer?.data.unwrap_or_default())
+        .map_err(|error| Stop::Failed(format!("its plan cannot be read: {error}")))
+}
+
+fn applies(plan: &Plan, host: &Description) -> Result<(), Stop> {
+    for need in &plan.needs {
+        match need {
+            Need::Confined if !host.confined => {
+                return Err(Stop::NotApplicable("the host runs processes unconfined".into()));
+            }
+            Need::Unconfined if host.confined => {
+                return Err(Stop::NotApplicable("about hosts that run processes unconfined".into()));
+            }
+            Need::Confined | Need::Unconfined => {}
+        }
+    }
+    Ok(())
+}
+
+struct Session<R> {
+    host: R,
+    case: Case,
+    plan: Plan,
+    workspace: std::path::PathBuf,
+    loaded: Mutex<BTreeSet<String>>,
+}
+
+/// A list of steps in the plan: all of it, or a branch (the second) of a parallel step (the first).
+type Branch = Option<(usize, usize)>;
+
+impl<R: Running> Session<R> {
+    /// Boxed, because a step may hold further steps.
+    fn steps(
+        self: Arc<Self>,
+        branch: Branch,
+        mut payload: String,
+    ) -> Pin<Box<dyn Future<Output = Result<String, Stop>> + Send>> {
+        Box::pin(async move {
+            let steps = match branch {
+                None => self.plan.steps.len(),
+                Some(at) => self.branch(at).len(),
+            };
+            for index in 0..steps {
+                let step = match branch {
+                    None => self.plan.steps.get(index),
+                    Some(at) => self.branch(at).get(index),
+                };
+                let Some(step) = step else { break };
+                payload = match step {
+                    Step::Run(action) => {
+                        let call = Call::of(action);
+                        self.call(&call, payload).await?
+                    }
+                    Step::Call(call) => self.call(call, payload).await?,
+                    Step::Do(what) => self.tell(what, payload).await?,
+                    Step::Unlocked { unlocked } => self.lock(unlocked, false).map(|()| payload)?,
+                    Step::Locked { locked } => self.lock(locked, true).map(|()| payload)?,
+                    Step::Parallel { .. } if branch.is_some() => {
+                        return Err(Stop::Failed("its plan has branches within branches".into()));
+                    }
+                    Step::Parallel { parallel } => {
+                        Arc::clone(&self).parallel(index, parallel.len(), payload).await?
+                    }
+                };
+            }
+            Ok(payload)
+        })
+    }
+
+    fn branch(&self, (step, branch): (usize, usize)) -> &[Step] {
+        match self.plan.steps.get(step) {
+            Some(Step::Parallel { parallel }) => parallel.get(branch).map_or(&[], Vec::as_slice),
+            _ => &[],
+        }
+    }
+
+    async fn parallel(self: Arc<Self>, step: usize, branches: usize, payload: String) -> Result<String, Stop> {
+        let mut tasks = JoinSet::new();
+        for branch in 0..branches {
+            let steps = Arc::clone(&self).steps(Some((step, branch)), payload.clone());
+            tasks.spawn(async move { (branch, steps.await) });
+        }
+        let mut data = vec![String::new(); branches];
+        while let Some(ended) = tasks.join_next().await {
+            let (branch, result) = ended.map_err(|error| Stop::Failed(error.to_string()))?;
+            if let Some(place) = data.get_mut(branch) {
+                *place = result?;
+            }
+        }
+        Ok(data.join("\n"))
+    }
+
+    async fn call(&self, call: &Call, payload: String) -> Result<String, Stop> {
+        let Call {
+            call: action,
+            principal,
+            capsule,
+            ends,
+        } = call;
+        let id = self.capsule(capsule).await?;
+        let principal = (!principal.is_empty()).then_some(principal.as_str());
+        let result = self.host.call(&id, principal, action, payload.clone().into_bytes()).await;
+        match (ends, result) {
+            (Ends::Answered | Ends::Cancelled, Ok(Answer { action: verdict, data })) => {
+                let data = data.unwrap_or_default();
+                match verdict.as_str() {
+                    "continue" => Ok(data),
+                    "not-applicable" => Err(Stop::NotApplicable(data)),
+                    _ => Err(Stop::Failed(format!("{action}: {data}"))),
+                }
+            }
+            (Ends::Cancelled | Ends::Interrupted, Err(CallFailure::Cancelled))
+            | (Ends::Interrupted | Ends::Trapped, Err(CallFailure::Trapped(_))) => Ok(payload),
+            (Ends::Interrupted | Ends::Trapped, Ok(answer)) => Err(Stop::Failed(format!(
+                "{action}: was to be ended, and answered {answer:?}"
+            ))),
+            (_, Err(failure)) => Err(Stop::Failed(format!("{action}: {failure}"))),
+        }
+    }
+
+    /// The capsule's name, once it is loaded.
+    async fn capsule(&self, capsule: &str) -> Result<String, Stop> {
+        let name = self.name(capsule);
+        let first = self
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone());
+        if first {
+            self.load(capsule).await?;
+        }
+        Ok(name)
+    }
+
+    fn name(&self, capsule: &str) -> String {
+        format!("{}-{capsule}", self.case.name)
+    }
+
+    async fn load(&self, capsule: &str) -> Result<(), Stop> {
+        let grants = self.plan.capsules.get(capsule).unwrap_or(&self.plan.grants);
+        let load = Load {
+            capsule: self.name(capsule),
+            component: self.case.component,
+            grants: grants.clone(),
+        };
+        Ok(self.host.load(load).await?)
+    }
+
+    async fn tell(&self, step: &Do, mut payload: String) -> Result<String, Stop> {
+        let name = self.name(&step.capsule);
+        match step.what {
+            What::Reload => self.host.reload(&name).await?,
+            What::Unload => self.host.unload(&name).await?,
+            What::Load => {
+                self.loaded
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(name);
+                self.load(&step.capsule).await?;
+            }
+            What::Shutdown => self.host.shutdown().await,
+            What::Audit => {
+                payload.push('\n');
+                for record in self.host.audit().await? {
+                    payload.push('\n');
+                    payload.push_str(&json(&record)?);
+                }
+            }
+            What::Metrics => {
+                payload.push_str("\n\n");
+                payload.push_str(&json(&self.host.metrics().await?)?);
+            }
+        }
+        Ok(payload)
+    }
+
+    fn lock(&self, file: &str, expected: bool) -> Result<(), Stop> {
+        let path = self.workspace.join(file);
+        let opened = File::open(&path).map_err(|error| Stop::Failed(format!("{file} cannot be opened: {error}")))?;
+        let locked = match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => false,
+            Err(rustix::io::Errno::WOULDBLOCK) => true,
+            Err(error) => return Err(Stop::Failed(format!("{file} cannot be locked: {error}"))),
+        };
+        match (locked, expected) {
+            (true, false) => Err(Stop::Failed(format!("a process still holds {file}"))),
+            (false, true) => Err(Stop::Failed(format!("no process holds {file}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Call {
+    fn of(action: &str) -> Self {
+        Self {
+            call: action.to_owned(),
+            principal: "alice".into(),
+            capsule: crate::plan::first(),
+            ends: Ends::Answered,
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Stop> {
+    serde_json::to_string(value).map_err(|error| Stop::Failed(error.to_string()))
+}

@@ -1,0 +1,46 @@
+//! The conformance suite of `astrid:process`: small components, each of which tries one behaviour of the contract, and
+//! a driver that runs them against any host.
+//!
+//! A case is a component named `<clause>_<behaviour>`. Asked for its `plan` it says what it needs; then the driver
+//! starts a [`Host`] as the plan wants it, carries out the steps, each call in a fresh instance, and hands the data of
+//! one to the next. The last call's data is what was seen. A case that something keeps from being tried is not
+//! applicable, with the reason.
+//!
+//! To judge a host, implement [`Host`] and [`Running`] for it; to judge this project's, `capsule conformance`, or the
+//! feature `capsule-host`:
+//!
+//! ```
+//! # #[cfg(feature = "capsule-host")]
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use capsule_conformance::{CapsuleHost, Selection, run};
+//!
+//! let host = CapsuleHost::confined()?;
+//! let selection = Selection { filter: Some("s6_".into()), jobs: 2 };
+//! let report = run(host, selection, |outcome| println!("{outcome}")).await;
+//! println!("{}", report.summary());
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "capsule-host"))]
+//! # fn main() {}
+//! ```
+//!
+//! A failed case says what was seen. That the suite can fail is tested with a host that answers wrongly on purpose.
+
+#[cfg(feature = "capsule-host")]
+mod capsule_host;
+mod case;
+mod drive;
+mod host;
+mod plan;
+mod report;
+mod suite;
+
+#[cfg(feature = "capsule-host")]
+pub use self::capsule_host::{CapsuleHost, CapsuleRunning};
+pub use self::case::{CASES, CLAUSES, Case};
+pub use self::host::{
+    Answer, AuditRecord, CallFailure, Description, Grants, Host, Load, Metrics, Refusal, Running, Settings,
+};
+pub use self::report::{Outcome, Report, Verdict};
+pub use self::suite::{Selection, run, run_one};

@@ -1,0 +1,82 @@
+//! The suite, confined, against this project's host: a test for each case; that every clause has one; and that the suite
+//! can fail.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use capsule_conformance::{CASES, CLAUSES, CapsuleHost, Verdict, run_one};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+#[path = "suite/broken.rs"]
+mod broken;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // A case waits for processes more than it computes, and a few at once are part of the trial.
+    arguments.test_threads.get_or_insert(4);
+    let runtime = Arc::new(Runtime::new().expect("threads can be started"));
+    let mut trials: Vec<Trial> = CASES
+        .iter()
+        .map(|case| {
+            let runtime = Arc::clone(&runtime);
+            Trial::test(case.name, move || {
+                let host = runtime.block_on(async { CapsuleHost::confined() })?;
+                let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+                let outcome = runtime.block_on(run_one(&host.cache_dir(Some(cache)), *case));
+                match outcome.verdict {
+                    Verdict::Passed(_) => Ok(()),
+                    Verdict::Failed(why) => Err(Failed::from(why)),
+                    // On this host and confined, only what is about unconfined hosts may not apply.
+                    Verdict::NotApplicable(reason) if reason.contains("unconfined") => Ok(()),
+                    Verdict::NotApplicable(reason) => Err(Failed::from(format!("not applicable: {reason}"))),
+                }
+            })
+        })
+        .collect();
+    trials.push(Trial::test("every_clause_has_a_case", every_clause_has_a_case));
+    trials.push(Trial::test("no_case_without_a_clause", no_case_without_a_clause));
+    trials.push(Trial::test("the_list_of_clauses_is_the_contracts", the_list_is_the_contracts));
+    trials.extend(broken::trials(&runtime));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn every_clause_has_a_case() -> Result<(), Failed> {
+    let without: Vec<_> = CLAUSES
+        .iter()
+        .filter(|clause| !CASES.iter().any(|case| case.clause() == **clause))
+        .collect();
+    if without.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("clauses without a case: {without:?}").into())
+    }
+}
+
+fn no_case_without_a_clause() -> Result<(), Failed> {
+    for case in CASES {
+        if !CLAUSES.contains(&case.clause().as_str()) {
+            return Err(format!("{} is named after no clause", case.name).into());
+        }
+    }
+    Ok(())
+}
+
+/// Where the contract lies beside the checkout, its clauses are compared with the list.
+fn the_list_is_the_contracts() -> Result<(), Failed> {
+    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/contract.md");
+    let Ok(contract) = std::fs::read_to_string(contract) else {
+        return Ok(());
+    };
+    let clauses: Vec<_> = contract
+        .lines()
+        .filter_map(|line| line.strip_prefix("- **")?.split_once("**"))
+        .map(|(clause, _)| clause)
+        .collect();
+    if clauses == CLAUSES {
+        Ok(())
+    } else {
+        Err(format!("the contract has {clauses:?}").into())
+    }
+}
