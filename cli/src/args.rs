@@ -30,6 +30,39 @@ pub(crate) enum Command {
     Run(RunArgs),
     Doctor(DoctorArgs),
     Audit(AuditArgs),
+    #[cfg(feature = "conformance")]
+    Conformance(ConformanceArgs),
+}
+
+/// Judge this host by the conformance suite: one small capsule for each behaviour of the contract.
+///
+/// Prints one line a case: `ok`, `FAIL` or `n/a`, the clause, the case and what was seen. What cannot be tried on this
+/// machine or with these options is `n/a`, with the reason, and never counted as passed. Every case runs against a host
+/// of its own, in a folder of its own that is removed again.
+///
+/// Exit code: 0 if no case failed, 1 if one did or the host could not be started, 2 for bad usage.
+#[cfg(feature = "conformance")]
+#[derive(Debug, Args)]
+pub(crate) struct ConformanceArgs {
+    /// Run only the cases whose name holds this: `s1_`, `i3_no_oracle`.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+
+    /// Write a report of all cases into this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Run the cases' processes without confinement: with all your rights, on all your files.
+    #[arg(long)]
+    pub(crate) unconfined: bool,
+
+    /// Let unconfined processes outlive the instance that starts them, which most cases need.
+    #[arg(long, requires = "unconfined")]
+    pub(crate) allow_persistent: bool,
+
+    /// How many cases run at once.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: u16,
 }
 
 /// Say what this machine and this user can enforce: layer by layer what is there, what is missing, and how to get it.
@@ -178,6 +211,8 @@ mod tests {
     fn parse(line: &[&str]) -> Result<RunArgs, clap::Error> {
         match Cli::try_parse_from([&["capsule", "run"], line].concat())?.command {
             Command::Run(args) => Ok(args),
+            #[cfg(feature = "conformance")]
+            other @ Command::Conformance(_) => panic!("{other:?}"),
             other @ (Command::Doctor(_) | Command::Audit(_)) => panic!("{other:?}"),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
 //! (from CAPSULE to a component), `manifest` (what its author declares), `run` (the calls), `report` (the lines on standard
-//! output), `interrupt` (signals), `doctor` (what this machine can enforce), `audit` (what was recorded), `console`
-//! (standard error).
+//! output), `interrupt` (signals), `doctor` (what this machine can enforce), `audit` (what was recorded),
+//! `conformance` (the suite), `console` (standard error).
 
 mod args;
 mod audit;
@@ -11,6 +11,8 @@ mod build_capsule;
 mod cache_dir;
 mod call;
 mod capsule_file;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod console;
 mod doctor;
 mod interrupt;
@@ -21,20 +23,22 @@ mod user;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command, RunArgs};
+use args::{Cli, Command};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     console::init_logging(cli.verbose);
     match cli.command {
-        Command::Run(args) => run(args),
+        Command::Run(args) => with_runtime(run::run(args)),
+        #[cfg(feature = "conformance")]
+        Command::Conformance(args) => with_runtime(conformance::conformance(args)),
         Command::Doctor(args) => ExitCode::from(doctor::doctor(&args)),
         Command::Audit(args) => ExitCode::from(audit::audit(&args)),
     }
 }
 
-fn run(args: RunArgs) -> ExitCode {
+fn with_runtime(work: impl Future<Output = u8>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -42,9 +46,9 @@ fn run(args: RunArgs) -> ExitCode {
             return ExitCode::from(run::FAILED);
         }
     };
-    let code = runtime.block_on(run::run(args));
+    let code = runtime.block_on(work);
     // Not waited for: a guest that is still computing, or a write to a reader that does not read, would hold the exit
-    // up. Processes do not depend on it: `run` has ended them before it returns.
+    // up. Processes do not depend on it: the work has ended them before it returns.
     runtime.shutdown_background();
     ExitCode::from(code)
 }

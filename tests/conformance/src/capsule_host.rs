@@ -17,6 +17,7 @@ use crate::host::{Answer, CallFailure, Description, Host, Load, Refusal, Running
 pub struct CapsuleHost {
     launcher: Arc<dyn Launcher>,
     confined: bool,
+    persistent_unconfined: bool,
     cache_dir: Option<PathBuf>,
 }
 
@@ -29,16 +30,19 @@ impl CapsuleHost {
         Ok(Self {
             launcher: Arc::new(Confined::new(Policy::new())?),
             confined: true,
+            persistent_unconfined: false,
             cache_dir: None,
         })
     }
 
-    /// Processes have all rights of the host; persistent ones are allowed.
+    /// Processes have all rights of the host; persistent ones have to be allowed apart.
     #[must_use]
-    pub fn unconfined() -> Self {
+    pub fn unconfined(allow_persistent: bool) -> Self {
+        let launcher = Unconfined::new();
         Self {
-            launcher: Arc::new(Unconfined::new().allow_persistent()),
+            launcher: Arc::new(if allow_persistent { launcher.allow_persistent() } else { launcher }),
             confined: false,
+            persistent_unconfined: allow_persistent,
             cache_dir: None,
         }
     }
@@ -67,6 +71,7 @@ impl Host for CapsuleHost {
             name: "capsule-host".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             confined: self.confined,
+            persistent_unconfined: self.persistent_unconfined,
             notes: Vec::new(),
         }
     }

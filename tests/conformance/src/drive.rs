@@ -59,6 +59,7 @@ async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
     settings.workspace.clone_from(&workspace);
     let session = Arc::new(Session {
         host: host.start(settings).await?,
+        description: host.describe(),
         case,
         plan,
         workspace,
@@ -117,6 +118,7 @@ fn applies(plan: &Plan, host: &Description) -> Result<(), Stop> {
 
 struct Session<R> {
     host: R,
+    description: Description,
     case: Case,
     plan: Plan,
     workspace: std::path::PathBuf,
@@ -153,6 +155,8 @@ impl<R: Running> Session<R> {
                     Step::Do(what) => self.tell(what, payload).await?,
                     Step::Unlocked { unlocked } => self.lock(unlocked, false).map(|()| payload)?,
                     Step::Locked { locked } => self.lock(locked, true).map(|()| payload)?,
+                    Step::Runs { runs } => says(&payload, runs).map(|()| payload)?,
+                    Step::NoZombies { .. } => no_zombies(&payload).map(|()| payload)?,
                     Step::Parallel { .. } if branch.is_some() => {
                         return Err(Stop::Failed("its plan has branches within branches".into()));
                     }
@@ -257,6 +261,10 @@ impl<R: Running> Session<R> {
                 self.load(&step.capsule).await?;
             }
             What::Shutdown => self.host.shutdown().await,
+            What::Describe => {
+                payload.push_str("\n\n");
+                payload.push_str(&json(&self.description)?);
+            }
             What::Audit => {
                 payload.push('\n');
                 for record in self.host.audit().await? {
@@ -286,6 +294,28 @@ impl<R: Running> Session<R> {
             _ => Ok(()),
         }
     }
+}
+
+fn says(payload: &str, marker: &str) -> Result<(), Stop> {
+    let pid = payload.split_whitespace().next().unwrap_or_default();
+    let line = std::fs::read(format!("/proc/{pid}/cmdline"))
+        .map_err(|error| Stop::Failed(format!("process {pid}, by its os-pid: {error}")))?;
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    if line.contains(marker) {
+        Ok(())
+    } else {
+        Err(Stop::Failed(format!("process {pid}, by its os-pid, is `{line}`")))
+    }
+}
+
+fn no_zombies(pids: &str) -> Result<(), Stop> {
+    for pid in pids.lines() {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')) {
+            return Err(Stop::Failed(format!("process {pid} is a zombie")));
+        }
+    }
+    Ok(())
 }
 
 impl Call {

@@ -86,6 +86,8 @@ pub struct Description {
     pub version: String,
     /// Whether its processes are confined (contract B1). Cases about confinement ask.
     pub confined: bool,
+    /// Whether an unconfined host allows persistent processes, which has to be said apart (contract B2).
+    pub persistent_unconfined: bool,
     /// Anything else worth standing in a report.
     pub notes: Vec<String>,
 }

@@ -61,6 +61,15 @@ pub(crate) enum Step {
     Locked {
         locked: String,
     },
+    /// The payload's first word is the pid of a process whose command line holds this.
+    Runs {
+        runs: String,
+    },
+    /// The payload's lines are pids, none of which is a zombie.
+    NoZombies {
+        #[serde(rename = "no-zombies")]
+        _mark: (),
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,6 +127,8 @@ pub(crate) enum What {
     /// The same capsule again, after it was unloaded.
     Load,
     Shutdown,
+    /// Adds an empty line and what the host says of itself, as one JSON object, to the payload.
+    Describe,
     /// Adds an empty line and the records, one JSON object a line, to the payload.
     Audit,
     /// Adds an empty line and the figures as one JSON object to the payload.

@@ -75,6 +75,12 @@ impl Report {
         (count("ok"), count("FAIL"), count("n/a"))
     }
 
+    /// How many failed.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.counts().1
+    }
+
     /// `97 passed, 0 failed, 3 not applicable`.
     #[must_use]
     pub fn summary(&self) -> String {

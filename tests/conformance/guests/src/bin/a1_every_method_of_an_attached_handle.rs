@@ -5,7 +5,7 @@ use conformance_guest::*;
 case!(r#"{"steps": ["make", "use_it"]}"#: make, use_it);
 
 fn make() -> Outcome {
-    let request = SpawnRequest { keep_stdin_open: Some(true), ..sh("trap 'echo usr1' USR1; echo up; while read line; do echo got $line; done; printf err >&2; exit 13") };
+    let request = SpawnRequest { keep_stdin_open: Some(true), ..sh("echo up; while read line; do echo got $line; done; printf err >&2; exit 13") };
     let id = spawn_persistent(&request)?;
     try_methods(&id)?;
     Ok(id)
@@ -20,7 +20,7 @@ fn try_methods(id: &str) -> Result<(), Stop> {
         seen.push_str(&handle.read_logs()?.stdout);
         Ok(seen.contains("got line\n").then_some(()))
     })?;
-    handle.signal(ProcessSignal::Usr1)?;
+    handle.signal(ProcessSignal::Cont)?;
     let exit = handle.subscribe_exit();
     check!(!exit.ready(), "an exit that has not been");
     drop(handle);

@@ -11,15 +11,15 @@ fn run() -> Outcome {
         watch(&id, Some(name))?;
         Ok(id)
     };
-    output("mkfifo gate")?;
+    output("mkfifo gate gate2")?;
     let own = watched(sh("read x < gate; exit 31"), "own")?;
     let signalled = watched(sh("sleep 1000"), "signalled")?;
-    let killed = watched(sh("read x < gate; kill -9 $$"), "self-killed")?;
+    let killed = watched(sh("read x < gate2; kill -9 $$"), "self-killed")?;
     let stopped = watched(sh("sleep 1000"), "stopped")?;
     let handle = watched(sh("trap '' TERM; while :; do sleep 0.01; done"), "handle")?;
     let lifetime = watched(SpawnRequest { max_lifetime_ms: Some(1500), ..sh("sleep 1000") }, "lifetime")?;
     let idle = watched(SpawnRequest { idle_timeout_ms: Some(1500), ..sh("sleep 1000") }, "idle")?;
-    output("echo > gate; echo > gate")?;
+    output("echo > gate; echo > gate2")?;
     signal(&signalled, ProcessSignal::Term)?;
     stop(&stopped, Some(0))?;
     attach(&handle)?.kill()?;

@@ -23,7 +23,8 @@ fn table(victims: &str) -> Outcome {
     }
     let expected = every_other_answer(&"b".repeat(52));
     for (call, answer) in &expected {
-        check!(answer.contains("NoSuchProcess"), "{call} of one never issued says {answer}");
+        // Its shape may be judged before anything is looked up.
+        check!(*call == "watch badly" || answer.contains("NoSuchProcess"), "{call} of one never issued says {answer}");
     }
     for id in &rows {
         for ((call, got), (_, want)) in every_other_answer(id).iter().zip(&expected) {

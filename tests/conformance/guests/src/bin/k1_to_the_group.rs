@@ -6,7 +6,7 @@ case!(run);
 
 fn run() -> Outcome {
     let member = "for s in TERM HUP USR1 USR2 INT; do trap \"echo $s >> $f\" $s; done; echo up >> $f; while :; do sleep 0.01; done";
-    let id = start(&format!("set -m; set +m; for f in one two; do (f=$f; {member}) & done; f=own; {member}"))?;
+    let id = start(&format!("for f in one two; do (f=$f; {member}) & done; f=own; {member}"))?;
     until("all three", || Ok(holds("test -s one && test -s two && test -s own")?.then_some(())))?;
     for (sent, name) in [
         (ProcessSignal::Hup, "HUP"), (ProcessSignal::Usr1, "USR1"), (ProcessSignal::Usr2, "USR2"), (ProcessSignal::Term, "TERM"),

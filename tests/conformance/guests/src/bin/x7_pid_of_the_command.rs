@@ -5,6 +5,7 @@ use conformance_guest::*;
 case!(r#"{"steps": ["make", {"runs": "conformance-marker-x7"}, "end"]}"#: make, end);
 
 fn make() -> Outcome {
+    output("mkfifo gate")?;
     let id = spawn_persistent(&command("sh", &["-c", "echo up; read x < gate; exit 0", "conformance-marker-x7"]))?;
     printed(&id, "up")?;
     let info = status(&id)?;

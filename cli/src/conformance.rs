@@ -1,0 +1,65 @@
+//! `capsule conformance`: the suite against this host, a line a case as they end, and a report for a machine.
+
+use std::io;
+use std::path::Path;
+
+use capsule_conformance::{CASES, CapsuleHost, Outcome, Report, Selection, run};
+
+use crate::args::ConformanceArgs;
+use crate::cache_dir::cache_dir;
+use crate::run::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::{console, report};
+
+/// Runs the cases, prints, and returns the exit code.
+pub(crate) async fn conformance(args: ConformanceArgs) -> u8 {
+    if let Some(filter) = &args.filter
+        && !CASES.iter().any(|case| case.name.contains(filter.as_str()))
+    {
+        console::error(&format!("--filter: no case has a name that holds {filter:?}"));
+        return BAD_USAGE;
+    }
+    // Before the cases run, which takes a while, and not after.
+    if let Some(path) = &args.report
+        && let Err(error) = std::fs::write(path, "")
+    {
+        console::error(&format!("--report: cannot write {}: {error}", path.display()));
+        return BAD_USAGE;
+    }
+    let host = if args.unconfined {
+        CapsuleHost::unconfined(args.allow_persistent)
+    } else {
+        match CapsuleHost::confined() {
+            Ok(host) => host,
+            Err(error) => {
+                console::error(&format!("{error}; `capsule doctor` says what this machine lacks"));
+                return FAILED;
+            }
+        }
+    };
+    let selection = Selection {
+        filter: args.filter,
+        jobs: args.jobs.into(),
+    };
+    let mut printed = Ok(());
+    let done = run(host.cache_dir(cache_dir()), selection, |outcome| {
+        if printed.is_ok() {
+            printed = print(outcome);
+        }
+    })
+    .await;
+    let written = printed.and_then(|()| report::write(format!("\n{}\n", done.summary()).as_bytes()));
+    let written = written.and_then(|()| args.report.map_or(Ok(()), |path| save(&done, &path)));
+    if let Err(error) = written {
+        console::error(&format!("cannot write: {error}"));
+        return FAILED;
+    }
+    if done.failed() == 0 { SUCCEEDED } else { FAILED }
+}
+
+fn print(outcome: &Outcome) -> io::Result<()> {
+    report::write(format!("{outcome}\n").as_bytes())
+}
+
+fn save(report: &Report, path: &Path) -> io::Result<()> {
+    std::fs::write(path, report.to_json() + "\n")
+}

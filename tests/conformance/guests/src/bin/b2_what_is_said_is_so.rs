@@ -1,0 +1,28 @@
+//! Whether processes are confined is said truly; unconfined, persistent ones are refused unless that was said twice.
+
+use conformance_guest::*;
+
+case!(r#"{"steps": ["look", {"do": "describe"}, "judge"]}"#: look, judge);
+
+fn look() -> Outcome {
+    // In a pid namespace of its own a first command has a small number, and only its tree is there.
+    let alone = holds("test $(ls /proc | grep -c '^[0-9]*$') -lt 8")?;
+    let secret = holds("test -r /proc/sys/kernel/core_pattern && (: >> /proc/sys/kernel/core_pattern) 2>/dev/null")?;
+    let started = match start("sleep 1000") {
+        Ok(_) => "started",
+        Err(Stop::Failed(why)) if why.contains("PersistUnsupported") => "unsupported",
+        Err(other) => return Err(other),
+    };
+    Ok(format!("{} {started}", if alone && !secret { "confined" } else { "open" }))
+}
+
+fn judge(payload: &str) -> Outcome {
+    let (seen, said) = payload.split_once("\n\n").unwrap_or_default();
+    let said: Value = serde_json::from_str(said).map_err(|error| Stop::Failed(error.to_string()))?;
+    let (place, started) = seen.split_once(' ').unwrap_or_default();
+    let confined = said["confined"] == true;
+    check!(!confined || place == "confined", "it says that it confines, and does not");
+    let allowed = confined || said["persistent_unconfined"] == true;
+    check!(allowed == (started == "started"), "persistent processes: {started}, and it says {said}");
+    Ok(format!("{place}, {started}"))
+}

@@ -1,0 +1,17 @@
+//! A child starts with default signal dispositions, an empty mask, no capability, and no way to gain privileges.
+
+use conformance_guest::*;
+
+case!(r#"{"grants": {"commands": ["cat"]}}"#: run);
+
+fn run() -> Outcome {
+    let status_of_self = spawn(&command("cat", &["/proc/self/status"]))?.stdout;
+    let field = |name: &str| {
+        status_of_self.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|value| value.trim().to_owned()).unwrap_or_default()
+    };
+    for name in ["SigBlk", "SigIgn", "SigCgt", "SigPnd"] {
+        check!(field(name) == "0000000000000000", "{name} is {}", field(name));
+    }
+    check!(field("NoNewPrivs") == "1", "NoNewPrivs is {}", field("NoNewPrivs"));
+    Ok("default, empty, none".into())
+}
