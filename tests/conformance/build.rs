@@ -13,7 +13,13 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let guests = here.join("guests");
-    for input in ["build.rs", "guests/src", "guests/Cargo.toml", "guests/Cargo.lock", "../../wit"] {
+    for input in [
+        "build.rs",
+        "guests/src",
+        "guests/Cargo.toml",
+        "guests/Cargo.lock",
+        "../../wit",
+    ] {
         println!("cargo::rerun-if-changed={}", here.join(input).display());
     }
     let target_dir = out.join("guests");
@@ -51,7 +57,11 @@ fn title(path: &Path) -> String {
     let source = fs::read_to_string(path).expect("a case can be read");
     let lines = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
     let title = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    assert!(!title.is_empty(), "{} says in no header what is to hold", path.display());
+    assert!(
+        !title.is_empty(),
+        "{} says in no header what is to hold",
+        path.display()
+    );
     title
 }
 

@@ -40,7 +40,11 @@ impl CapsuleHost {
     pub fn unconfined(allow_persistent: bool) -> Self {
         let launcher = Unconfined::new();
         Self {
-            launcher: Arc::new(if allow_persistent { launcher.allow_persistent() } else { launcher }),
+            launcher: Arc::new(if allow_persistent {
+                launcher.allow_persistent()
+            } else {
+                launcher
+            }),
             confined: false,
             persistent_unconfined: allow_persistent,
             cache_dir: None,
@@ -187,7 +191,10 @@ fn limits(settings: &Settings) -> Limits {
     set_count(&mut limits.processes_per_principal, settings.processes_per_principal);
     set_count(&mut limits.retained_per_owner, settings.retained_per_owner);
     set_count(&mut limits.retained_total, settings.retained_total);
-    set_bytes(&mut limits.ring_memory_per_principal, settings.ring_memory_per_principal);
+    set_bytes(
+        &mut limits.ring_memory_per_principal,
+        settings.ring_memory_per_principal,
+    );
     set_bytes(&mut limits.capture_max, settings.capture_max);
     set_ms(&mut limits.wait_max, settings.wait_max_ms);
     set_ms(&mut limits.grace_default, settings.grace_default_ms);

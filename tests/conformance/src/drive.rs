@@ -160,9 +160,7 @@ impl<R: Running> Session<R> {
                     Step::Parallel { .. } if branch.is_some() => {
                         return Err(Stop::Failed("its plan has branches within branches".into()));
                     }
-                    Step::Parallel { parallel } => {
-                        Arc::clone(&self).parallel(index, parallel.len(), payload).await?
-                    }
+                    Step::Parallel { parallel } => Arc::clone(&self).parallel(index, parallel.len(), payload).await?,
                 };
             }
             Ok(payload)
@@ -201,7 +199,10 @@ impl<R: Running> Session<R> {
         } = call;
         let id = self.capsule(capsule).await?;
         let principal = (!principal.is_empty()).then_some(principal.as_str());
-        let result = self.host.call(&id, principal, action, payload.clone().into_bytes()).await;
+        let result = self
+            .host
+            .call(&id, principal, action, payload.clone().into_bytes())
+            .await;
         match (ends, result) {
             (Ends::Answered | Ends::Cancelled, Ok(Answer { action: verdict, data })) => {
                 let data = data.unwrap_or_default();
@@ -254,10 +255,7 @@ impl<R: Running> Session<R> {
             What::Reload => self.host.reload(&name).await?,
             What::Unload => self.host.unload(&name).await?,
             What::Load => {
-                self.loaded
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(name);
+                self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
                 self.load(&step.capsule).await?;
             }
             What::Shutdown => self.host.shutdown().await,

@@ -163,7 +163,13 @@ mod tests {
         assert!(plan.grants.commands.is_empty() && plan.capsules["b"].persistent);
         assert!(matches!(
             &plan.steps[..],
-            [Step::Run(_), Step::Call(_), Step::Do(_), Step::Parallel { .. }, Step::Unlocked { .. }]
+            [
+                Step::Run(_),
+                Step::Call(_),
+                Step::Do(_),
+                Step::Parallel { .. },
+                Step::Unlocked { .. }
+            ]
         ));
     }
 

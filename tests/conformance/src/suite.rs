@@ -25,7 +25,12 @@ pub async fn run<H: Host>(host: H, selection: Selection, mut seen: impl FnMut(&O
     let host = Arc::new(host);
     let slots = Arc::new(Semaphore::new(selection.jobs.max(1)));
     let mut tasks = JoinSet::new();
-    let wanted = |case: &&Case| selection.filter.as_ref().is_none_or(|text| case.name.contains(text.as_str()));
+    let wanted = |case: &&Case| {
+        selection
+            .filter
+            .as_ref()
+            .is_none_or(|text| case.name.contains(text.as_str()))
+    };
     for case in CASES.iter().copied().filter(|case| wanted(&case)) {
         let (host, slots) = (Arc::clone(&host), Arc::clone(&slots));
         tasks.spawn(async move {

@@ -37,7 +37,10 @@ fn main() -> ExitCode {
         .collect();
     trials.push(Trial::test("every_clause_has_a_case", every_clause_has_a_case));
     trials.push(Trial::test("no_case_without_a_clause", no_case_without_a_clause));
-    trials.push(Trial::test("the_list_of_clauses_is_the_contracts", the_list_is_the_contracts));
+    trials.push(Trial::test(
+        "the_list_of_clauses_is_the_contracts",
+        the_list_is_the_contracts,
+    ));
     trials.extend(broken::trials(&runtime));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -275,7 +275,11 @@ pub fn rest(id: &str, stream: LogStream, mut cursor: LogCursor) -> Result<(Vec<u
             return Ok((all, lost));
         }
         if idle {
-            check!(ms_since(started) < GIVE_UP, "a stream did not end; {} bytes came", all.len());
+            check!(
+                ms_since(started) < GIVE_UP,
+                "a stream did not end; {} bytes came",
+                all.len()
+            );
             pause(2);
         }
     }
@@ -372,12 +376,24 @@ pub fn every_answer(id: &str, cursor: &LogCursor) -> Vec<(&'static str, String)>
         ("status", format!("{:?}", status(id))),
         ("status-many", format!("{:?}", status_many(&[id.to_owned()]))),
         ("read-logs", format!("{:?}", read_logs(id))),
-        ("read-since", format!("{:?}", read_since(id, LogStream::Stdout, &oldest(), 100))),
-        ("read-since a cursor", format!("{:?}", read_since(id, LogStream::Stdout, cursor, 100))),
-        ("read-since nothing", format!("{:?}", read_since(id, LogStream::Stderr, cursor, 0))),
+        (
+            "read-since",
+            format!("{:?}", read_since(id, LogStream::Stdout, &oldest(), 100)),
+        ),
+        (
+            "read-since a cursor",
+            format!("{:?}", read_since(id, LogStream::Stdout, cursor, 100)),
+        ),
+        (
+            "read-since nothing",
+            format!("{:?}", read_since(id, LogStream::Stderr, cursor, 0)),
+        ),
         ("write-stdin", format!("{:?}", write_stdin(id, b"x"))),
         ("write-stdin nothing", format!("{:?}", write_stdin(id, b""))),
-        ("write-stdin too much", format!("{:?}", write_stdin(id, &vec![0; (1 << 20) + 1]))),
+        (
+            "write-stdin too much",
+            format!("{:?}", write_stdin(id, &vec![0; (1 << 20) + 1])),
+        ),
         ("close-stdin", format!("{:?}", close_stdin(id))),
         ("signal", format!("{:?}", signal(id, ProcessSignal::Term))),
         ("wait", format!("{:?}", wait(id, 0))),
@@ -435,7 +451,10 @@ impl Events {
     }
 
     fn take(&mut self, envelope: ipc::IpcEnvelope) -> Result<(), Stop> {
-        check!(envelope.dropped == 0 && envelope.lagged == 0, "events were lost: {envelope:?}");
+        check!(
+            envelope.dropped == 0 && envelope.lagged == 0,
+            "events were lost: {envelope:?}"
+        );
         for message in envelope.messages {
             let topic = message.topic.strip_prefix("astrid.process.v1.").unwrap_or_default();
             let (kind, suffix) = topic.split_once('.').unwrap_or_default();
@@ -479,7 +498,11 @@ impl Events {
         watch(&id, Some("settled"))?;
         exit_of(&id)?;
         let started = sys::clock_monotonic_ns();
-        while !self.of("exited")?.iter().any(|event| event.payload["id"] == id.as_str()) {
+        while !self
+            .of("exited")?
+            .iter()
+            .any(|event| event.payload["id"] == id.as_str())
+        {
             check!(ms_since(started) < GIVE_UP, "the last event does not come");
             match self.subscription.recv(1000) {
                 Ok(envelope) => self.take(envelope)?,
@@ -487,8 +510,15 @@ impl Events {
                 Err(other) => return fail(format!("recv: {other:?}")),
             }
         }
-        let (last, others): (Vec<_>, Vec<_>) = self.came.iter().cloned().partition(|event| event.payload["id"] == id.as_str());
-        check!(last.iter().filter(|event| event.kind == "exited").count() == 1, "the last exit came {last:?}");
+        let (last, others): (Vec<_>, Vec<_>) = self
+            .came
+            .iter()
+            .cloned()
+            .partition(|event| event.payload["id"] == id.as_str());
+        check!(
+            last.iter().filter(|event| event.kind == "exited").count() == 1,
+            "the last exit came {last:?}"
+        );
         release_process(&id)?;
         self.came.clone_from(&others);
         Ok(others)

@@ -33,13 +33,48 @@ enum Fault {
 pub(crate) fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     let expectations: [(&str, Fault, &str, &str); 8] = [
         ("a_sound_host_passes", Fault::None, "s10_needs_the_grant", "ok"),
-        ("too_many_grants_are_seen", Fault::GrantsAll, "s10_needs_the_grant", "FAIL"),
-        ("mixed_up_principals_are_seen", Fault::OnePrincipal, "i3_of_another_principal", "FAIL"),
-        ("a_forgotten_quota_is_seen", Fault::ForgetsSettings, "q1_shared_by_all_tiers", "FAIL"),
-        ("a_reload_that_ends_processes_is_seen", Fault::ReloadEnds, "i4_after_a_reload", "FAIL"),
-        ("a_shutdown_that_leaves_processes_is_seen", Fault::ShutdownForgets, "b3_after_shutdown", "FAIL"),
-        ("a_guest_that_cannot_say_its_plan_is_seen", Fault::AlwaysWell, "s1_bad_env_keys", "FAIL"),
-        ("what_is_not_offered_is_not_passed", Fault::OffersNothing, "i4_after_a_reload", "n/a"),
+        (
+            "too_many_grants_are_seen",
+            Fault::GrantsAll,
+            "s10_needs_the_grant",
+            "FAIL",
+        ),
+        (
+            "mixed_up_principals_are_seen",
+            Fault::OnePrincipal,
+            "i3_of_another_principal",
+            "FAIL",
+        ),
+        (
+            "a_forgotten_quota_is_seen",
+            Fault::ForgetsSettings,
+            "q1_shared_by_all_tiers",
+            "FAIL",
+        ),
+        (
+            "a_reload_that_ends_processes_is_seen",
+            Fault::ReloadEnds,
+            "i4_after_a_reload",
+            "FAIL",
+        ),
+        (
+            "a_shutdown_that_leaves_processes_is_seen",
+            Fault::ShutdownForgets,
+            "b3_after_shutdown",
+            "FAIL",
+        ),
+        (
+            "a_guest_that_cannot_say_its_plan_is_seen",
+            Fault::AlwaysWell,
+            "s1_bad_env_keys",
+            "FAIL",
+        ),
+        (
+            "what_is_not_offered_is_not_passed",
+            Fault::OffersNothing,
+            "i4_after_a_reload",
+            "n/a",
+        ),
     ];
     expectations
         .into_iter()
@@ -51,7 +86,10 @@ pub(crate) fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
 }
 
 async fn expect(fault: Fault, case: &str, word: &str) -> Result<(), Failed> {
-    let case = CASES.iter().find(|one| one.name == case).ok_or("there is no such case")?;
+    let case = CASES
+        .iter()
+        .find(|one| one.name == case)
+        .ok_or("there is no such case")?;
     let host = Broken {
         inner: CapsuleHost::confined()?,
         fault,

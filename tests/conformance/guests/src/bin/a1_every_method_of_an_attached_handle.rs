@@ -5,7 +5,10 @@ use conformance_guest::*;
 case!(r#"{"steps": ["make", "use_it"]}"#: make, use_it);
 
 fn make() -> Outcome {
-    let request = SpawnRequest { keep_stdin_open: Some(true), ..sh("echo up; while read line; do echo got $line; done; printf err >&2; exit 13") };
+    let request = SpawnRequest {
+        keep_stdin_open: Some(true),
+        ..sh("echo up; while read line; do echo got $line; done; printf err >&2; exit 13")
+    };
     let id = spawn_persistent(&request)?;
     try_methods(&id)?;
     Ok(id)

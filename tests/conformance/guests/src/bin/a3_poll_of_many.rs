@@ -15,9 +15,17 @@ fn run() -> Outcome {
     for n in 0..256u32 {
         if n % 37 == 5 {
             expected.push(n);
-            pollables.push(if n % 2 == 0 { ended.subscribe_exit() } else { ended.subscribe_logs() });
+            pollables.push(if n % 2 == 0 {
+                ended.subscribe_exit()
+            } else {
+                ended.subscribe_logs()
+            });
         } else {
-            pollables.push(if n % 2 == 0 { quiet.subscribe_exit() } else { quiet.subscribe_logs() });
+            pollables.push(if n % 2 == 0 {
+                quiet.subscribe_exit()
+            } else {
+                quiet.subscribe_logs()
+            });
         }
     }
     let mut borrowed: Vec<&Pollable> = pollables.iter().collect();

@@ -7,7 +7,9 @@ case!(run);
 
 fn run() -> Outcome {
     output("mkfifo gate")?;
-    let id = start("read x < gate; printf one; read x < gate; printf '\\303'; echo > half; read x < gate; printf '\\251'; read x < gate; exit 0")?;
+    let id = start(
+        "read x < gate; printf one; read x < gate; printf '\\303'; echo > half; read x < gate; printf '\\251'; read x < gate; exit 0",
+    )?;
     let handle = attach(&id)?;
     let (exit, logs) = (handle.subscribe_exit(), handle.subscribe_logs());
     let never = |when: &str| -> Result<(), Stop> {

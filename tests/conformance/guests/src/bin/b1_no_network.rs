@@ -5,16 +5,24 @@ use conformance_guest::*;
 case!(r#"{"needs": ["confined"]}"#: run);
 
 /// What an empty network of Linux may have by itself; the tunnels lead nowhere.
-const KERNELS: [&str; 8] = ["lo", "sit0", "tunl0", "gre0", "gretap0", "erspan0", "ip6tnl0", "ip6gre0"];
+const KERNELS: [&str; 8] = [
+    "lo", "sit0", "tunl0", "gre0", "gretap0", "erspan0", "ip6tnl0", "ip6gre0",
+];
 
 fn run() -> Outcome {
     let interfaces = output("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; true")?;
-    check!(interfaces.split_whitespace().all(|name| KERNELS.contains(&name)), "interfaces: {interfaces:?}");
+    check!(
+        interfaces.split_whitespace().all(|name| KERNELS.contains(&name)),
+        "interfaces: {interfaces:?}"
+    );
     let routes = output("tail -n +2 /proc/net/route 2>/dev/null; true")?;
     check!(routes.trim().is_empty(), "routes: {routes:?}");
     let listeners = output("cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp 2>/dev/null | grep -v local_address; true")?;
     check!(listeners.trim().is_empty(), "sockets: {listeners:?}");
     let abstract_ones = output("cat /proc/net/unix 2>/dev/null | grep -c @; true")?;
-    check!(abstract_ones.trim() == "0" || abstract_ones.trim().is_empty(), "abstract sockets of others: {abstract_ones:?}");
+    check!(
+        abstract_ones.trim() == "0" || abstract_ones.trim().is_empty(),
+        "abstract sockets of others: {abstract_ones:?}"
+    );
     Ok("an empty network".into())
 }

@@ -14,6 +14,10 @@ fn run() -> Outcome {
     let seen: Vec<_> = seen.lines().filter(|line| !line.is_empty()).collect();
     check!(seen.is_empty(), "visible: {seen:?}");
     let beside = output("ls -A \"$(dirname \"$(pwd -P)\")\" | wc -l")?;
-    check!(beside.trim() == "1", "beside the workspace {} things are visible", beside.trim());
+    check!(
+        beside.trim() == "1",
+        "beside the workspace {} things are visible",
+        beside.trim()
+    );
     Ok("nothing is visible".into())
 }

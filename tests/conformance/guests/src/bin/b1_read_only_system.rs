@@ -13,6 +13,9 @@ fn run() -> Outcome {
     let writable = output(script)?;
     check!(writable.is_empty(), "writable: {writable:?}");
     let place = output("pwd -P; touch mine && rm mine && echo yes")?;
-    check!(place.starts_with('/') && place.trim_end().ends_with("yes"), "the workspace: {place:?}");
+    check!(
+        place.starts_with('/') && place.trim_end().ends_with("yes"),
+        "the workspace: {place:?}"
+    );
     Ok("read-only but for the workspace".into())
 }

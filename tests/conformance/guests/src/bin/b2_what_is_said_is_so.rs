@@ -13,7 +13,10 @@ fn look() -> Outcome {
         Err(Stop::Failed(why)) if why.contains("PersistUnsupported") => "unsupported",
         Err(other) => return Err(other),
     };
-    Ok(format!("{} {started}", if alone && !secret { "confined" } else { "open" }))
+    Ok(format!(
+        "{} {started}",
+        if alone && !secret { "confined" } else { "open" }
+    ))
 }
 
 fn judge(payload: &str) -> Outcome {
@@ -21,8 +24,14 @@ fn judge(payload: &str) -> Outcome {
     let said: Value = serde_json::from_str(said).map_err(|error| Stop::Failed(error.to_string()))?;
     let (place, started) = seen.split_once(' ').unwrap_or_default();
     let confined = said["confined"] == true;
-    check!(!confined || place == "confined", "it says that it confines, and does not");
+    check!(
+        !confined || place == "confined",
+        "it says that it confines, and does not"
+    );
     let allowed = confined || said["persistent_unconfined"] == true;
-    check!(allowed == (started == "started"), "persistent processes: {started}, and it says {said}");
+    check!(
+        allowed == (started == "started"),
+        "persistent processes: {started}, and it says {said}"
+    );
     Ok(format!("{place}, {started}"))
 }

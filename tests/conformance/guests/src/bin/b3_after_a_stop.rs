@@ -29,7 +29,10 @@ fn run() -> Outcome {
     signal(&id, ProcessSignal::Hup)?;
     stop(&id, Some(20))?;
     gone("a second stop")?;
-    let id = spawn_persistent(&SpawnRequest { max_lifetime_ms: Some(1000), ..sh(&script) })?;
+    let id = spawn_persistent(&SpawnRequest {
+        max_lifetime_ms: Some(1000),
+        ..sh(&script)
+    })?;
     until("its end", || Ok(status(&id).is_err().then_some(())))?;
     gone("its lifetime")?;
     Ok("nothing of four hideouts".into())

@@ -6,7 +6,10 @@ case!(r#"{"steps": ["make", {"locked": "lock"}, {"locked": "other"}, {"do": "shu
 
 fn make() -> Outcome {
     for lock in ["lock", "other"] {
-        let id = start(&format!("trap '' TERM; {}; echo up; while :; do sleep 0.01; done", daemon(lock)))?;
+        let id = start(&format!(
+            "trap '' TERM; {}; echo up; while :; do sleep 0.01; done",
+            daemon(lock)
+        ))?;
         printed(&id, "up")?;
     }
     Ok("two daemons gone".into())

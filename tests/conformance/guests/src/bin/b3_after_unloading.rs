@@ -6,7 +6,10 @@ case!(r#"{"steps": [{"call": "one"}, {"call": "two", "as": "bob"}, {"call": "thr
                     {"do": "unload"}, {"unlocked": "one"}, {"unlocked": "two"}, {"locked": "three"}, {"call": "last", "capsule": "b"}]}"#: one, two, three, last);
 
 fn leave(lock: &str, ids: &str) -> Outcome {
-    let id = start(&format!("trap '' TERM; {}; echo up; while :; do sleep 0.01; done", daemon(lock)))?;
+    let id = start(&format!(
+        "trap '' TERM; {}; echo up; while :; do sleep 0.01; done",
+        daemon(lock)
+    ))?;
     printed(&id, "up")?;
     Ok(format!("{ids}{id}\n"))
 }
@@ -24,6 +27,9 @@ fn three(ids: &str) -> Outcome {
 }
 
 fn last(ids: &str) -> Outcome {
-    check!(status(lines(ids)[2])?.phase == ProcessPhase::Running, "another capsule's process was ended");
+    check!(
+        status(lines(ids)[2])?.phase == ProcessPhase::Running,
+        "another capsule's process was ended"
+    );
     Ok("two gone, one there".into())
 }

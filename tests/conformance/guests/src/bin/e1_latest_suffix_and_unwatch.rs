@@ -21,6 +21,12 @@ fn run() -> Outcome {
     stop(&quiet, Some(0))?;
     stop(&moved, Some(0))?;
     let all = events.settled()?;
-    check!(all.len() == 1 && all[0].kind == "exited" && all[0].suffix == "two.three" && all[0].payload["id"] == moved.as_str(), "{all:?}");
+    check!(
+        all.len() == 1
+            && all[0].kind == "exited"
+            && all[0].suffix == "two.three"
+            && all[0].payload["id"] == moved.as_str(),
+        "{all:?}"
+    );
     Ok("one event, under the latest suffix".into())
 }

@@ -15,7 +15,21 @@ fn run() -> Outcome {
     }
     let long = "a".repeat(256);
     for bad in [
-        "", ".", "a.", ".a", "a..b", "A", "a b", "a/b", "*", "a.*", "a\0", "\u{e9}", "a.b.c.d.e", "a\n", &long,
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "A",
+        "a b",
+        "a/b",
+        "*",
+        "a.*",
+        "a\0",
+        "\u{e9}",
+        "a.b.c.d.e",
+        "a\n",
+        &long,
     ] {
         refused(&format!("{bad:?}"), watch(&id, Some(bad)), &ErrorCode::InvalidInput)?;
     }

@@ -28,7 +28,10 @@ fn run() -> Outcome {
     events.until("exited", 40)?;
     let all = events.settled()?;
     for id in &ids {
-        let of = all.iter().filter(|event| event.kind == "exited" && event.payload["id"] == id.as_str()).count();
+        let of = all
+            .iter()
+            .filter(|event| event.kind == "exited" && event.payload["id"] == id.as_str())
+            .count();
         check!(of == 1, "{of} events for one exit");
     }
     Ok("40 processes, 40 events".into())

@@ -7,17 +7,23 @@ case!(run);
 fn run() -> Outcome {
     output("mkfifo gate")?;
     let mut events = Events::subscribe()?;
-    let id = start("while read x < gate; do i=0; while [ $i -lt 50 ]; do echo line $x; i=$((i+1)); done; echo end; done")?;
+    let id =
+        start("while read x < gate; do i=0; while [ $i -lt 50 ]; do echo line $x; i=$((i+1)); done; echo end; done")?;
     watch(&id, Some("logs"))?;
     let ready = |events: &mut Events| -> Result<usize, Stop> {
         let all = events.settled()?;
-        Ok(all.iter().filter(|event| event.kind == "log-ready" && event.suffix == "logs").count())
+        Ok(all
+            .iter()
+            .filter(|event| event.kind == "log-ready" && event.suffix == "logs")
+            .count())
     };
     check!(ready(&mut events)? == 0, "an event before any output");
-    let ended = |id: &str, rounds: usize| until("the lines", || {
-        let all = read_since(id, LogStream::Stdout, &oldest(), u32::MAX)?.data;
-        Ok((String::from_utf8_lossy(&all).matches("end").count() == rounds).then_some(()))
-    });
+    let ended = |id: &str, rounds: usize| {
+        until("the lines", || {
+            let all = read_since(id, LogStream::Stdout, &oldest(), u32::MAX)?.data;
+            Ok((String::from_utf8_lossy(&all).matches("end").count() == rounds).then_some(()))
+        })
+    };
     output("echo a > gate")?;
     // Not by reading: that would make further edges.
     until("the lines", || Ok((status(&id)?.buffered_bytes == 354).then_some(())))?;

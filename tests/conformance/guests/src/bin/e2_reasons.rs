@@ -17,8 +17,20 @@ fn run() -> Outcome {
     let killed = watched(sh("read x < gate2; kill -9 $$"), "self-killed")?;
     let stopped = watched(sh("sleep 1000"), "stopped")?;
     let handle = watched(sh("trap '' TERM; while :; do sleep 0.01; done"), "handle")?;
-    let lifetime = watched(SpawnRequest { max_lifetime_ms: Some(1500), ..sh("sleep 1000") }, "lifetime")?;
-    let idle = watched(SpawnRequest { idle_timeout_ms: Some(1500), ..sh("sleep 1000") }, "idle")?;
+    let lifetime = watched(
+        SpawnRequest {
+            max_lifetime_ms: Some(1500),
+            ..sh("sleep 1000")
+        },
+        "lifetime",
+    )?;
+    let idle = watched(
+        SpawnRequest {
+            idle_timeout_ms: Some(1500),
+            ..sh("sleep 1000")
+        },
+        "idle",
+    )?;
     output("echo > gate; echo > gate2")?;
     signal(&signalled, ProcessSignal::Term)?;
     stop(&stopped, Some(0))?;
@@ -42,13 +54,24 @@ fn run() -> Outcome {
         // TERM that a stop follows with KILL at once may be overtaken by it.
         let ended_by = got_signal == signal || (signal == Some(15) && name != "signalled" && got_signal == Some(9));
         check!(got_code == code && ended_by, "{name}: {payload}");
-        check!(payload["reason"].as_str().is_some_and(|reason| reasons.contains(&reason)), "{name}: {payload}");
-        check!(cause.is_none() || payload["cause"].as_str() == cause, "{name}: {payload}");
+        check!(
+            payload["reason"]
+                .as_str()
+                .is_some_and(|reason| reasons.contains(&reason)),
+            "{name}: {payload}"
+        );
+        check!(
+            cause.is_none() || payload["cause"].as_str() == cause,
+            "{name}: {payload}"
+        );
         for key in ["exit_code", "signal", "reason", "cause"] {
             check!(payload.get(key).is_some(), "{name}: {key} is missing in {payload}");
         }
     }
     let settled = events.settled()?;
-    check!(settled.iter().filter(|event| event.kind == "exited").count() == 7, "more than one for a process");
+    check!(
+        settled.iter().filter(|event| event.kind == "exited").count() == 7,
+        "more than one for a process"
+    );
     Ok("seven ends, each with its reason, once".into())
 }

@@ -6,7 +6,9 @@ case!(r#"{"steps": [{"parallel": [["own"], [{"call": "foreign", "as": "bob"}], [
 
 fn own() -> Outcome {
     let mut events = Events::subscribe()?;
-    until("the others", || Ok(holds("test $(cat ready 2>/dev/null | wc -l) -ge 2")?.then_some(())))?;
+    until("the others", || {
+        Ok(holds("test $(cat ready 2>/dev/null | wc -l) -ge 2")?.then_some(()))
+    })?;
     let id = start("echo out; exit 0")?;
     watch(&id, Some("private"))?;
     exit_of(&id)?;

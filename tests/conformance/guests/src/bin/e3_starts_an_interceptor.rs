@@ -14,7 +14,10 @@ fn make() -> Outcome {
 
 /// Called by the host, with the message as it is handed to interceptors.
 fn exited(payload: &str) -> Outcome {
-    spawn(&SpawnRequest { stdin: Some(payload.as_bytes().to_vec()), ..sh("cat > told.new; echo >> told.new; cat told.new >> told; rm told.new") })?;
+    spawn(&SpawnRequest {
+        stdin: Some(payload.as_bytes().to_vec()),
+        ..sh("cat > told.new; echo >> told.new; cat told.new >> told; rm told.new")
+    })?;
     Ok(String::new())
 }
 

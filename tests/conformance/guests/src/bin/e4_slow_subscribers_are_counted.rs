@@ -30,8 +30,14 @@ fn run() -> Outcome {
         }
     }
     check!(came < SENT, "a queue without bound");
-    check!(lost > 0 || accepted == came, "{came} of {accepted} came, and no loss was counted");
+    check!(
+        lost > 0 || accepted == came,
+        "{came} of {accepted} came, and no loss was counted"
+    );
     let again = slow.poll()?;
-    check!(again.dropped == 0 && again.messages.is_empty(), "counted twice: {again:?}");
+    check!(
+        again.dropped == 0 && again.messages.is_empty(),
+        "counted twice: {again:?}"
+    );
     Ok(format!("{came} came, {lost} counted as lost, of {accepted}"))
 }

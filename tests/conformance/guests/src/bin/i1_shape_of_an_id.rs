@@ -9,9 +9,15 @@ fn run() -> Outcome {
     for _ in 0..24 {
         let id = start("true")?;
         check!(id.len() == 52, "{} characters", id.len());
-        check!(id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')), "not base32: {id}");
+        check!(
+            id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')),
+            "not base32: {id}"
+        );
         // 255 bits are in the first 51 characters; the last holds one bit and four zeros.
-        check!(id.ends_with(['a', 'q']), "the last character holds more than a bit: {id}");
+        check!(
+            id.ends_with(['a', 'q']),
+            "the last character holds more than a bit: {id}"
+        );
         ids.push(id);
     }
     for column in 0..51 {
@@ -19,7 +25,11 @@ fn run() -> Outcome {
         seen.sort_unstable();
         seen.dedup();
         // 24 random ones of 32 agree in all places once in 10^34.
-        check!(seen.len() > 4, "character {column} takes {} values in 24 ids", seen.len());
+        check!(
+            seen.len() > 4,
+            "character {column} takes {} values in 24 ids",
+            seen.len()
+        );
     }
     Ok("24 ids".into())
 }

@@ -20,11 +20,16 @@ fn look(payload: &str) -> Outcome {
     check!(!records.is_empty(), "there are no records");
     check!(!records.contains(id), "an id stands in the audit");
     // No part that would give it away either.
-    check!(!records.contains(&id[..16]), "the beginning of an id stands in the audit");
+    check!(
+        !records.contains(&id[..16]),
+        "the beginning of an id stands in the audit"
+    );
     let mut hashes = Vec::new();
     for record in records.lines() {
         let record: Value = serde_json::from_str(record).map_err(|error| Stop::Failed(error.to_string()))?;
-        if record["outcome"] == "ok" && ["status", "read-logs", "release-process"].contains(&record["operation"].as_str().unwrap_or_default()) {
+        if record["outcome"] == "ok"
+            && ["status", "read-logs", "release-process"].contains(&record["operation"].as_str().unwrap_or_default())
+        {
             hashes.push(record["id_hash"].to_string());
         }
     }

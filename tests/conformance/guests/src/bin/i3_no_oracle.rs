@@ -20,7 +20,10 @@ fn victim(others: &str) -> Outcome {
     };
     let id = spawn_persistent(&request)?;
     printed(&id, "output")?;
-    let cursor = read_since(&id, LogStream::Stdout, &oldest(), 4)?.next.token.unwrap_or_default();
+    let cursor = read_since(&id, LogStream::Stdout, &oldest(), 4)?
+        .next
+        .token
+        .unwrap_or_default();
     Ok(format!("{others}{id} {cursor}\n"))
 }
 
@@ -36,13 +39,22 @@ fn table(victims: &str) -> Outcome {
     let stopped_cursor = read_since(&stopped, LogStream::Stdout, &oldest(), 4)?.next;
     stop(&stopped, Some(0))?;
     rows.push(("stopped", stopped, stopped_cursor));
-    let reaped = spawn_persistent(&SpawnRequest { max_lifetime_ms: Some(100), ..sh("echo some output; sleep 1000") })?;
+    let reaped = spawn_persistent(&SpawnRequest {
+        max_lifetime_ms: Some(100),
+        ..sh("echo some output; sleep 1000")
+    })?;
     until("the lifetime's end", || Ok(status(&reaped).is_err().then_some(())))?;
     rows.push(("reaped", reaped, cursor.clone()));
-    let retained = spawn_persistent(&SpawnRequest { exit_retention_ms: Some(0), ..sh("exit 0") })?;
+    let retained = spawn_persistent(&SpawnRequest {
+        exit_retention_ms: Some(0),
+        ..sh("exit 0")
+    })?;
     until("the retention's end", || Ok(status(&retained).is_err().then_some(())))?;
     rows.push(("gone after its exit", retained, cursor.clone()));
-    for (name, line) in ["another principal's", "another capsule's"].into_iter().zip(victims.lines()) {
+    for (name, line) in ["another principal's", "another capsule's"]
+        .into_iter()
+        .zip(victims.lines())
+    {
         let (id, token) = line.split_once(' ').unwrap_or_default();
         rows.push((name, id.to_owned(), at(token)));
         rows.push((name, id.to_owned(), cursor.clone()));
@@ -51,14 +63,27 @@ fn table(victims: &str) -> Outcome {
         rows.push(("cut", id[..51].to_owned(), at(token)));
         rows.push(("longer", format!("{id}a"), at(token)));
     }
-    for malformed in ["", "a", "../../etc", "\0", "1", &"x".repeat(100_000), "=", &"0".repeat(52), &"\u{e9}".repeat(26)] {
+    for malformed in [
+        "",
+        "a",
+        "../../etc",
+        "\0",
+        "1",
+        &"x".repeat(100_000),
+        "=",
+        &"0".repeat(52),
+        &"\u{e9}".repeat(26),
+    ] {
         rows.push(("malformed", malformed.to_owned(), oldest()));
     }
     let never = format!("{}a", "never7issued".repeat(5).get(..51).unwrap_or_default());
     let expected = every_answer(&never, &at("0badc0de"));
     for (name, id, cursor) in &rows {
         for ((call, got), (_, want)) in every_answer(id, cursor).iter().zip(&expected) {
-            check!(got == want, "{call} of one that is {name} says {got}, of one never issued {want}");
+            check!(
+                got == want,
+                "{call} of one that is {name} says {got}, of one never issued {want}"
+            );
         }
     }
     for (call, want) in &expected {
@@ -82,9 +107,15 @@ fn untouched(victims: &str) -> Outcome {
     check!(mine.len() == 1, "{} are listed", mine.len());
     let info = &mine[0];
     check!(victims.contains(&info.id), "another id is listed");
-    check!(info.phase == ProcessPhase::Running && info.stdin_open && info.bytes_dropped == 0, "changed: {info:?}");
+    check!(
+        info.phase == ProcessPhase::Running && info.stdin_open && info.bytes_dropped == 0,
+        "changed: {info:?}"
+    );
     let logs = read_logs(&info.id)?;
-    check!(logs.stdout == "some output\n", "its output was drained or it was signalled: {logs:?}");
+    check!(
+        logs.stdout == "some output\n",
+        "its output was drained or it was signalled: {logs:?}"
+    );
     check!(write_stdin(&info.id, b"line\n")? == 5, "stdin is not as it was");
     check!(exit_of(&info.id)? == code(0), "it did not get the line");
     let logs = read_logs(&info.id)?;

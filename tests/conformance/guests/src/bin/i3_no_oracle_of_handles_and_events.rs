@@ -17,14 +17,24 @@ fn table(victims: &str) -> Outcome {
     release_process(&released)?;
     let stopped = start("sleep 1000")?;
     stop(&stopped, Some(0))?;
-    let mut rows = vec![released, stopped, String::new(), "x".repeat(100_000), "\0".into(), "0".repeat(52)];
+    let mut rows = vec![
+        released,
+        stopped,
+        String::new(),
+        "x".repeat(100_000),
+        "\0".into(),
+        "0".repeat(52),
+    ];
     for id in victims.lines() {
         rows.extend([id.to_owned(), id.to_uppercase(), format!("{id} ")]);
     }
     let expected = every_other_answer(&"b".repeat(52));
     for (call, answer) in &expected {
         // Its shape may be judged before anything is looked up.
-        check!(*call == "watch badly" || answer.contains("NoSuchProcess"), "{call} of one never issued says {answer}");
+        check!(
+            *call == "watch badly" || answer.contains("NoSuchProcess"),
+            "{call} of one never issued says {answer}"
+        );
     }
     for id in &rows {
         for ((call, got), (_, want)) in every_other_answer(id).iter().zip(&expected) {
@@ -36,7 +46,10 @@ fn table(victims: &str) -> Outcome {
 
 fn untouched(victims: &str) -> Outcome {
     let mine = list_processes(None)?;
-    check!(mine.len() == 1 && mine[0].phase == ProcessPhase::Running, "changed: {mine:?}");
+    check!(
+        mine.len() == 1 && mine[0].phase == ProcessPhase::Running,
+        "changed: {mine:?}"
+    );
     Ok(victims.to_owned())
 }
 

@@ -14,7 +14,10 @@ fn look(id: &str) -> Outcome {
     refused("signal", signal(id, ProcessSignal::Int), none)?;
     refused("stop", stop(id, Some(0)), none)?;
     release_process(id)?;
-    check!(list_processes(None)?.is_empty() && status_many(&[id.to_owned()])?.is_empty(), "it is listed");
+    check!(
+        list_processes(None)?.is_empty() && status_many(&[id.to_owned()])?.is_empty(),
+        "it is listed"
+    );
     Ok(id.into())
 }
 

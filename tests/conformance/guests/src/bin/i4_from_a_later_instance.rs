@@ -10,7 +10,10 @@ fn make() -> Outcome {
 
 fn use_it(id: &str) -> Outcome {
     printed(id, "first")?;
-    check!(v1_0::status(id).is_ok_and(|info| info.id == id), "version 1.0.0 does not know it");
+    check!(
+        v1_0::status(id).is_ok_and(|info| info.id == id),
+        "version 1.0.0 does not know it"
+    );
     Ok(id.into())
 }
 

@@ -11,7 +11,10 @@ fn info(request: SpawnRequest) -> Result<ProcessInfo, Stop> {
     let mut listed = list_processes(None)?;
     listed.retain(|one| one.id == id);
     check!(listed.len() == 1, "listed {} times", listed.len());
-    check!(listed[0].label == info.label && listed[0].command == info.command, "the list says something else");
+    check!(
+        listed[0].label == info.label && listed[0].command == info.command,
+        "the list says something else"
+    );
     exit_of(&id)?;
     release_process(&id)?;
     Ok(info)
@@ -22,14 +25,29 @@ fn run() -> Outcome {
     check!(plain.command == "sh -c true a b ", "command: {:?}", plain.command);
     check!(plain.label.contains("sh"), "a label made of sh is {:?}", plain.label);
     let long = info(command("sh", &["-c", "true", &"\u{e9}".repeat(3000)]))?;
-    check!((4093..=4096).contains(&long.command.len()), "a long command: {} bytes", long.command.len());
-    check!(long.command.starts_with("sh -c true \u{e9}") && !long.command.contains('\u{fffd}'), "a long command was not cut between characters");
-    let labelled = |label: &str| info(SpawnRequest { label: Some(label.to_owned()), ..sh("true") });
+    check!(
+        (4093..=4096).contains(&long.command.len()),
+        "a long command: {} bytes",
+        long.command.len()
+    );
+    check!(
+        long.command.starts_with("sh -c true \u{e9}") && !long.command.contains('\u{fffd}'),
+        "a long command was not cut between characters"
+    );
+    let labelled = |label: &str| {
+        info(SpawnRequest {
+            label: Some(label.to_owned()),
+            ..sh("true")
+        })
+    };
     for (label, expected) in [
         ("plain name", "plain name".to_owned()),
         ("a\nb\u{1b}[31m\0c\u{7f}\u{85}d", "ab[31mcd".to_owned()),
         (&"x".repeat(500), "x".repeat(128)),
-        (&format!("x{}", "\u{20ac}".repeat(100)), format!("x{}", "\u{20ac}".repeat(42))),
+        (
+            &format!("x{}", "\u{20ac}".repeat(100)),
+            format!("x{}", "\u{20ac}".repeat(42)),
+        ),
     ] {
         let got = labelled(label)?.label;
         check!(got == expected, "the label {label:?} became {got:?}");

@@ -6,7 +6,10 @@ case!(run);
 
 fn run() -> Outcome {
     for label in ["web.server", "webXserver", "Web", "100%", "a*b"] {
-        spawn_persistent(&SpawnRequest { label: Some(label.into()), ..sh("exit 0") })?;
+        spawn_persistent(&SpawnRequest {
+            label: Some(label.into()),
+            ..sh("exit 0")
+        })?;
     }
     for (filter, expected) in [
         ("web", &["web.server", "webXserver"][..]),
@@ -19,7 +22,10 @@ fn run() -> Outcome {
         ("", &["web.server", "webXserver", "Web", "100%", "a*b"]),
         ("sh", &[]),
     ] {
-        let labels: Vec<_> = list_processes(Some(filter))?.into_iter().map(|info| info.label).collect();
+        let labels: Vec<_> = list_processes(Some(filter))?
+            .into_iter()
+            .map(|info| info.label)
+            .collect();
         check!(labels == expected, "{filter:?} finds {labels:?}");
     }
     Ok("nine filters".into())

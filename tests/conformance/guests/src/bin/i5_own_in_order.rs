@@ -18,6 +18,11 @@ fn run() -> Outcome {
     exit_of(&ids[0])?;
     release_process(&ids.remove(0))?;
     let listed: Vec<_> = list_processes(None)?.into_iter().map(|info| info.id).collect();
-    check!(listed == ids, "another order, or others: {} listed, {} expected", listed.len(), ids.len());
+    check!(
+        listed == ids,
+        "another order, or others: {} listed, {} expected",
+        listed.len(),
+        ids.len()
+    );
     Ok(format!("{} in order", listed.len()))
 }

@@ -8,14 +8,22 @@ fn run() -> Outcome {
     let content: Vec<u8> = (0..70_000u32).map(|n| u8::try_from(n * 7 % 256).unwrap_or(0)).collect();
     let request = |script: &str| SpawnRequest {
         file_injections: vec![
-            FileInjection { content: content.clone(), placement: InjectionPlacement::EnvPointer("BYTES".into()) },
-            FileInjection { content: b"second".to_vec(), placement: InjectionPlacement::EnvPointer("SECOND".into()) },
+            FileInjection {
+                content: content.clone(),
+                placement: InjectionPlacement::EnvPointer("BYTES".into()),
+            },
+            FileInjection {
+                content: b"second".to_vec(),
+                placement: InjectionPlacement::EnvPointer("SECOND".into()),
+            },
         ],
         overflow: Some(OverflowPolicy::Backpressure),
         ..sh(script)
     };
     let id = match spawn_persistent(&request("cat \"$BYTES\"")) {
-        Err(ErrorCode::Unknown(reason)) if reason.starts_with("injection-unsupported:") => return Err(Stop::NotApplicable(reason)),
+        Err(ErrorCode::Unknown(reason)) if reason.starts_with("injection-unsupported:") => {
+            return Err(Stop::NotApplicable(reason));
+        }
         other => other?,
     };
     let got = all(&id)?;
@@ -25,6 +33,10 @@ fn run() -> Outcome {
          chmod 777 \"$BYTES\" 2>/dev/null && (echo x >> \"$BYTES\") 2>/dev/null && echo changed; mv \"$SECOND\" \"$SECOND.x\" 2>/dev/null && echo moved; \
          case \"$BYTES\" in \"$PWD\"/*) echo inside;; esac; cat \"$SECOND\"; wc -c < \"$BYTES\"",
     ))?;
-    check!(tried.stdout.split_whitespace().collect::<Vec<_>>() == ["second70000"] || tried.stdout.split_whitespace().collect::<Vec<_>>() == ["second", "70000"], "{tried:?}");
+    check!(
+        tried.stdout.split_whitespace().collect::<Vec<_>>() == ["second70000"]
+            || tried.stdout.split_whitespace().collect::<Vec<_>>() == ["second", "70000"],
+        "{tried:?}"
+    );
     Ok("arrived, and read-only".into())
 }

@@ -6,12 +6,20 @@ case!(run);
 
 fn run() -> Outcome {
     let request = |path: &str, script: &str| SpawnRequest {
-        file_injections: vec![FileInjection { content: b"the content".to_vec(), placement: InjectionPlacement::FixedPath(path.into()) }],
+        file_injections: vec![FileInjection {
+            content: b"the content".to_vec(),
+            placement: InjectionPlacement::FixedPath(path.into()),
+        }],
         ..sh(script)
     };
     for path in ["/tmp/given/config.json", "/tmp/given2"] {
-        let done = match spawn(&request(path, &format!("cat {path}; (echo x >> {path}) 2>/dev/null && echo wrote"))) {
-            Err(ErrorCode::Unknown(reason)) if reason.starts_with("injection-unsupported:") => return Err(Stop::NotApplicable(reason)),
+        let done = match spawn(&request(
+            path,
+            &format!("cat {path}; (echo x >> {path}) 2>/dev/null && echo wrote"),
+        )) {
+            Err(ErrorCode::Unknown(reason)) if reason.starts_with("injection-unsupported:") => {
+                return Err(Stop::NotApplicable(reason));
+            }
             other => other?,
         };
         check!(done.stdout == "the content", "{path}: {done:?}");

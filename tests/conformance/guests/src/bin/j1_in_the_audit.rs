@@ -6,11 +6,16 @@ case!(r#"{"steps": ["make", {"do": "audit"}, "look"]}"#: make, look);
 
 fn make() -> Outcome {
     let request = SpawnRequest {
-        file_injections: vec![FileInjection { content: b"abc".to_vec(), placement: InjectionPlacement::EnvPointer("FILE".into()) }],
+        file_injections: vec![FileInjection {
+            content: b"abc".to_vec(),
+            placement: InjectionPlacement::EnvPointer("FILE".into()),
+        }],
         ..sh("cat \"$FILE\"")
     };
     match spawn(&request) {
-        Err(ErrorCode::Unknown(reason)) if reason.starts_with("injection-unsupported:") => Err(Stop::NotApplicable(reason)),
+        Err(ErrorCode::Unknown(reason)) if reason.starts_with("injection-unsupported:") => {
+            Err(Stop::NotApplicable(reason))
+        }
         other => Ok(other?.stdout),
     }
 }

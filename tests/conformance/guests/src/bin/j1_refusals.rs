@@ -7,10 +7,22 @@ case!(run);
 
 fn run() -> Outcome {
     let here = output("pwd -P")?.trim_end().to_owned();
-    let to_env = |name: &str| FileInjection { content: vec![b'x'; 10], placement: InjectionPlacement::EnvPointer(name.into()) };
-    let to_path = |path: &str| FileInjection { content: vec![b'x'; 10], placement: InjectionPlacement::FixedPath(path.into()) };
-    let sized = |name: &str, bytes: usize| FileInjection { content: vec![b'x'; bytes], placement: InjectionPlacement::EnvPointer(name.into()) };
-    let request = |files: Vec<FileInjection>| SpawnRequest { file_injections: files, ..sh("echo >> ran") };
+    let to_env = |name: &str| FileInjection {
+        content: vec![b'x'; 10],
+        placement: InjectionPlacement::EnvPointer(name.into()),
+    };
+    let to_path = |path: &str| FileInjection {
+        content: vec![b'x'; 10],
+        placement: InjectionPlacement::FixedPath(path.into()),
+    };
+    let sized = |name: &str, bytes: usize| FileInjection {
+        content: vec![b'x'; bytes],
+        placement: InjectionPlacement::EnvPointer(name.into()),
+    };
+    let request = |files: Vec<FileInjection>| SpawnRequest {
+        file_injections: files,
+        ..sh("echo >> ran")
+    };
     if let Err(ErrorCode::Unknown(reason)) = spawn(&request(vec![to_env("GOOD")])) {
         check!(reason.starts_with("injection-unsupported:"), "{reason}");
         return Err(Stop::NotApplicable(reason));
@@ -22,7 +34,19 @@ fn run() -> Outcome {
     }
     let inside = format!("{here}/file");
     let climbs = format!("/tmp/x/../..{here}/file");
-    for path in ["", "relative", "./x", "/tmp/../etc/passwd", "/tmp/x/..", "..", "/", "/tmp/\0", &here, &inside, &climbs] {
+    for path in [
+        "",
+        "relative",
+        "./x",
+        "/tmp/../etc/passwd",
+        "/tmp/x/..",
+        "..",
+        "/",
+        "/tmp/\0",
+        &here,
+        &inside,
+        &climbs,
+    ] {
         invalid.push((format!("the path {path:?}"), vec![to_path(path)]));
     }
     // One that holds the workspace would hide it.
@@ -34,13 +58,27 @@ fn run() -> Outcome {
     invalid.push(("a path twice".into(), vec![to_path("/tmp/a"), to_path("/tmp/a")]));
     for (what, files) in &invalid {
         refused(what, spawn(&request(files.clone())), &ErrorCode::InvalidInput)?;
-        refused(what, spawn_persistent(&request(files.clone())), &ErrorCode::InvalidInput)?;
+        refused(
+            what,
+            spawn_persistent(&request(files.clone())),
+            &ErrorCode::InvalidInput,
+        )?;
     }
-    let clash = SpawnRequest { env: vec![var("A", "given")], ..request(vec![to_env("A")]) };
-    refused("a name that the environment has", spawn(&clash), &ErrorCode::InvalidInput)?;
+    let clash = SpawnRequest {
+        env: vec![var("A", "given")],
+        ..request(vec![to_env("A")])
+    };
+    refused(
+        "a name that the environment has",
+        spawn(&clash),
+        &ErrorCode::InvalidInput,
+    )?;
     let large = [
         ("8 MiB and a byte", vec![sized("A", (8 << 20) + 1)]),
-        ("three of 6 MiB", vec![sized("A", 6 << 20), sized("B", 6 << 20), sized("C", 6 << 20)]),
+        (
+            "three of 6 MiB",
+            vec![sized("A", 6 << 20), sized("B", 6 << 20), sized("C", 6 << 20)],
+        ),
         ("129 files", (0..129).map(|n| sized(&format!("F{n}"), 1)).collect()),
     ];
     for (what, files) in large {

@@ -7,7 +7,15 @@ case!(run);
 fn run() -> Outcome {
     let id = start("exit 9")?;
     exit_of(&id)?;
-    for sent in [ProcessSignal::Term, ProcessSignal::Hup, ProcessSignal::Usr1, ProcessSignal::Usr2, ProcessSignal::Int, ProcessSignal::Stop, ProcessSignal::Cont] {
+    for sent in [
+        ProcessSignal::Term,
+        ProcessSignal::Hup,
+        ProcessSignal::Usr1,
+        ProcessSignal::Usr2,
+        ProcessSignal::Int,
+        ProcessSignal::Stop,
+        ProcessSignal::Cont,
+    ] {
         signal(&id, sent)?;
     }
     check!(status(&id)?.exit == Some(code(9)), "the exit changed");

@@ -9,7 +9,10 @@ fn run() -> Outcome {
     printed(&polite, "up")?;
     let exit = stop(&polite, Some(30_000))?;
     check!(exit == code(21), "one that heeds TERM: {exit:?}");
-    let deaf = start(&format!("trap '' TERM; {}; echo up; while :; do sleep 0.01; done", daemon("lock")))?;
+    let deaf = start(&format!(
+        "trap '' TERM; {}; echo up; while :; do sleep 0.01; done",
+        daemon("lock")
+    ))?;
     printed(&deaf, "up")?;
     let started = sys::clock_monotonic_ns();
     let exit = stop(&deaf, Some(200))?;

@@ -32,7 +32,12 @@ fn end(ids: &str) -> Outcome {
 
 fn last(seen: &str) -> Outcome {
     for column in 0..6 {
-        check!(lines(seen).iter().any(|line| line.as_bytes().get(column) == Some(&b'x')), "nobody got the exit of {column}: {seen:?}");
+        check!(
+            lines(seen)
+                .iter()
+                .any(|line| line.as_bytes().get(column) == Some(&b'x')),
+            "nobody got the exit of {column}: {seen:?}"
+        );
     }
     Ok(seen.replace('\n', " "))
 }

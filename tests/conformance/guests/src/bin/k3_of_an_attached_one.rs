@@ -9,10 +9,16 @@ fn run() -> Outcome {
     until("the process", || Ok(holds("test -e up")?.then_some(())))?;
     let handle = attach(&id)?;
     let result = handle.kill()?;
-    check!(result.killed && result.exit == Some(by_signal(9)) && result.stdout == "out", "{result:?}");
+    check!(
+        result.killed && result.exit == Some(by_signal(9)) && result.stdout == "out",
+        "{result:?}"
+    );
     drop(handle);
     let info = status(&id)?;
-    check!(info.phase == ProcessPhase::Exited && info.exit == Some(by_signal(9)), "{info:?}");
+    check!(
+        info.phase == ProcessPhase::Exited && info.exit == Some(by_signal(9)),
+        "{info:?}"
+    );
     release_process(&id)?;
     Ok("exited, and still known".into())
 }

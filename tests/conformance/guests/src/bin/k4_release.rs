@@ -8,10 +8,17 @@ fn run() -> Outcome {
     output("mkfifo gate")?;
     let id = start("echo out; read x < gate; exit 2")?;
     refused("live", release_process(&id), &ErrorCode::InvalidInput)?;
-    check!(status(&id)?.phase == ProcessPhase::Running, "it was released all the same");
+    check!(
+        status(&id)?.phase == ProcessPhase::Running,
+        "it was released all the same"
+    );
     output("echo > gate")?;
     exit_of(&id)?;
-    refused("before it is released", spawn_persistent(&sh("true")), &ErrorCode::RegistryFull)?;
+    refused(
+        "before it is released",
+        spawn_persistent(&sh("true")),
+        &ErrorCode::RegistryFull,
+    )?;
     release_process(&id)?;
     release_process(&id)?;
     refused("its output", read_logs(&id), &ErrorCode::NoSuchProcess)?;

@@ -7,7 +7,8 @@ case!(run);
 
 fn run() -> Outcome {
     output("mkfifo gate")?;
-    let id = start("printf 'a\\342\\202'; echo > up; read x < gate; printf '\\254b\\377c'; printf '\\360\\237'; exit 0")?;
+    let id =
+        start("printf 'a\\342\\202'; echo > up; read x < gate; printf '\\254b\\377c'; printf '\\360\\237'; exit 0")?;
     until("the first part", || Ok(holds("test -e up")?.then_some(())))?;
     // All that was written before is in the pipe; it may take a moment to come through.
     let mut seen = String::new();

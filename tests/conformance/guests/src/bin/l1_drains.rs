@@ -13,14 +13,26 @@ fn run() -> Outcome {
     });
     first?;
     let logs = read_logs(&id)?;
-    check!(logs.stdout == "one" && logs.stderr == "err" && logs.running && logs.exit.is_none(), "first: {logs:?}");
+    check!(
+        logs.stdout == "one" && logs.stderr == "err" && logs.running && logs.exit.is_none(),
+        "first: {logs:?}"
+    );
     let again = read_logs(&id)?;
-    check!(again.stdout.is_empty() && again.stderr.is_empty(), "it was not consumed: {again:?}");
+    check!(
+        again.stdout.is_empty() && again.stderr.is_empty(),
+        "it was not consumed: {again:?}"
+    );
     output("echo > gate")?;
     exit_of(&id)?;
     let last = read_logs(&id)?;
-    check!(last.stdout == "two" && last.stderr.is_empty() && !last.running && last.exit == Some(code(2)), "last: {last:?}");
+    check!(
+        last.stdout == "two" && last.stderr.is_empty() && !last.running && last.exit == Some(code(2)),
+        "last: {last:?}"
+    );
     let empty = read_logs(&id)?;
-    check!(empty.stdout.is_empty() && empty.exit == Some(code(2)), "after the last: {empty:?}");
+    check!(
+        empty.stdout.is_empty() && empty.exit == Some(code(2)),
+        "after the last: {empty:?}"
+    );
     Ok("each byte once".into())
 }

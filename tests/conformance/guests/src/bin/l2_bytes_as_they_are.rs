@@ -5,15 +5,24 @@ use conformance_guest::*;
 case!(run);
 
 fn run() -> Outcome {
-    let bytes: Vec<u8> = (0..=255u8).flat_map(|byte| [byte, byte.wrapping_mul(7), 0, b'\n']).collect();
-    let request = SpawnRequest { stdin: Some(bytes.clone()), ..sh("cat; cat /dev/null >&2") };
+    let bytes: Vec<u8> = (0..=255u8)
+        .flat_map(|byte| [byte, byte.wrapping_mul(7), 0, b'\n'])
+        .collect();
+    let request = SpawnRequest {
+        stdin: Some(bytes.clone()),
+        ..sh("cat; cat /dev/null >&2")
+    };
     let id = spawn_persistent(&request)?;
     exit_of(&id)?;
     for size in [1, 3, 100, 4096] {
         let (mut cursor, mut got) = (oldest(), Vec::new());
         loop {
             let chunk = read_since(&id, LogStream::Stdout, &cursor, size)?;
-            check!(chunk.data.len() <= size as usize, "{} bytes for at most {size}", chunk.data.len());
+            check!(
+                chunk.data.len() <= size as usize,
+                "{} bytes for at most {size}",
+                chunk.data.len()
+            );
             got.extend(chunk.data);
             cursor = chunk.next;
             if chunk.drained_eof {

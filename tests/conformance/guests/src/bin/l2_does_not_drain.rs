@@ -8,7 +8,10 @@ fn run() -> Outcome {
     let id = start("printf 0123456789; printf abc >&2")?;
     exit_of(&id)?;
     let first = read_since(&id, LogStream::Stdout, &oldest(), 4)?;
-    check!(first.data == b"0123" && !first.drained_eof && first.bytes_dropped == 0, "first: {first:?}");
+    check!(
+        first.data == b"0123" && !first.drained_eof && first.bytes_dropped == 0,
+        "first: {first:?}"
+    );
     for _ in 0..3 {
         let again = read_since(&id, LogStream::Stdout, &oldest(), 4)?;
         check!(again.data == first.data, "the same read says something else: {again:?}");
@@ -18,6 +21,9 @@ fn run() -> Outcome {
         check!(at_end.data.is_empty() && at_end.drained_eof, "at the end: {at_end:?}");
     }
     let logs = read_logs(&id)?;
-    check!(logs.stdout == "0123456789" && logs.stderr == "abc", "read-logs: {logs:?}");
+    check!(
+        logs.stdout == "0123456789" && logs.stderr == "abc",
+        "read-logs: {logs:?}"
+    );
     Ok("read five times, and still there".into())
 }

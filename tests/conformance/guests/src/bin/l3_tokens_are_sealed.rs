@@ -7,12 +7,30 @@ case!(run);
 fn run() -> Outcome {
     let id = start("echo some output")?;
     exit_of(&id)?;
-    let token = read_since(&id, LogStream::Stdout, &oldest(), 4)?.next.token.unwrap_or_default();
+    let token = read_since(&id, LogStream::Stdout, &oldest(), 4)?
+        .next
+        .token
+        .unwrap_or_default();
     check!(!token.is_empty(), "the cursor has no token");
     let mut forged: Vec<String> = vec![
-        String::new(), "0".into(), "x".repeat(100_000), token.to_uppercase(), format!("{token}0"), format!(" {token}"),
-        format!("{token}\n"), token[1..].to_owned(), token[..token.len() - 1].to_owned(), token[..2].to_owned(),
-        format!("{token}{token}"), token.chars().rev().collect(), "0".repeat(token.len()), "f".repeat(token.len()), id.clone(), "\0".into(), "-1".into(), "\u{e9}".into(),
+        String::new(),
+        "0".into(),
+        "x".repeat(100_000),
+        token.to_uppercase(),
+        format!("{token}0"),
+        format!(" {token}"),
+        format!("{token}\n"),
+        token[1..].to_owned(),
+        token[..token.len() - 1].to_owned(),
+        token[..2].to_owned(),
+        format!("{token}{token}"),
+        token.chars().rev().collect(),
+        "0".repeat(token.len()),
+        "f".repeat(token.len()),
+        id.clone(),
+        "\0".into(),
+        "-1".into(),
+        "\u{e9}".into(),
     ];
     for place in 0..token.len() {
         for other in *b"0189afAz" {
@@ -23,8 +41,16 @@ fn run() -> Outcome {
     }
     forged.retain(|one| *one != token);
     for one in &forged {
-        let what = format!("a token of {} bytes, {:?}", one.len(), one.chars().take(12).collect::<String>());
-        refused(&what, read_since(&id, LogStream::Stdout, &at(one), 100), &ErrorCode::NoSuchProcess)?;
+        let what = format!(
+            "a token of {} bytes, {:?}",
+            one.len(),
+            one.chars().take(12).collect::<String>()
+        );
+        refused(
+            &what,
+            read_since(&id, LogStream::Stdout, &at(one), 100),
+            &ErrorCode::NoSuchProcess,
+        )?;
     }
     let true_one = read_since(&id, LogStream::Stdout, &at(&token), 100)?;
     check!(true_one.data == b" output\n", "the true one: {true_one:?}");

@@ -38,7 +38,10 @@ fn run() -> Outcome {
         if chunk.drained_eof {
             let all = start.unwrap_or_default() + delivered + chunk.bytes_dropped;
             check!(all == ALL, "{all} of {ALL} bytes are accounted for");
-            return Ok(format!("{chunks} chunks, {} bytes lost, all accounted for", chunk.bytes_dropped));
+            return Ok(format!(
+                "{chunks} chunks, {} bytes lost, all accounted for",
+                chunk.bytes_dropped
+            ));
         }
     }
 }

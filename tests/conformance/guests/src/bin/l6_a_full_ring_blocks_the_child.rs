@@ -11,7 +11,10 @@ fn run() -> Outcome {
         ..sh("head -c 400000 /dev/zero | tr '\\0' a; echo > done")
     };
     let id = spawn_persistent(&request)?;
-    until("a full ring", || Ok((status(&id)?.buffered_bytes >= 4096).then_some(())))?;
+    until(
+        "a full ring",
+        || Ok((status(&id)?.buffered_bytes >= 4096).then_some(())),
+    )?;
     // More than any pipe and the ring hold is still to come, so it cannot be done, however long this takes.
     check!(holds("test ! -e done")?, "the child wrote what nobody has room for");
     let buffered = status(&id)?.buffered_bytes;
@@ -21,7 +24,10 @@ fn run() -> Outcome {
         got += read_logs(&id)?.stdout.len();
         Ok((got == 400_000).then_some(()))
     })?;
-    check!(exit_of(&id)? == code(0) && holds("test -e done")?, "the child did not go on");
+    check!(
+        exit_of(&id)? == code(0) && holds("test -e done")?,
+        "the child did not go on"
+    );
     check!(status(&id)?.bytes_dropped == 0, "bytes were lost");
     Ok("blocked, then 400000 bytes".into())
 }

@@ -17,11 +17,18 @@ fn run() -> Outcome {
     let mut cursor = oldest();
     for at in 0..10 {
         let chunk = read_since(&id, LogStream::Stdout, &cursor, 1)?;
-        check!(chunk.drained_eof == (at == 9), "byte {at}: drained-eof {}", chunk.drained_eof);
+        check!(
+            chunk.drained_eof == (at == 9),
+            "byte {at}: drained-eof {}",
+            chunk.drained_eof
+        );
         cursor = chunk.next;
     }
     let beyond = read_since(&id, LogStream::Stdout, &cursor, 1)?;
-    check!(beyond.drained_eof && beyond.data.is_empty(), "after the last: {beyond:?}");
+    check!(
+        beyond.drained_eof && beyond.data.is_empty(),
+        "after the last: {beyond:?}"
+    );
     let zero = read_since(&id, LogStream::Stderr, &oldest(), 0)?;
     check!(!zero.drained_eof, "eof before three bytes that are left");
     Ok("with the tenth byte".into())

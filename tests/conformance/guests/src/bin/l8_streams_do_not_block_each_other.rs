@@ -9,7 +9,9 @@ fn run() -> Outcome {
         let request = SpawnRequest {
             log_ring_bytes: Some(4096),
             overflow: Some(OverflowPolicy::Backpressure),
-            ..sh(&format!("head -c 500000 /dev/zero >&{full} & i=0; while [ $i -lt 3000 ]; do echo 1234567 >&{other}; i=$((i+1)); done; echo last >&{other}; wait"))
+            ..sh(&format!(
+                "head -c 500000 /dev/zero >&{full} & i=0; while [ $i -lt 3000 ]; do echo 1234567 >&{other}; i=$((i+1)); done; echo last >&{other}; wait"
+            ))
         };
         let id = spawn_persistent(&request)?;
         let mut cursor = oldest();
@@ -20,7 +22,10 @@ fn run() -> Outcome {
             cursor = chunk.next;
             Ok((got == 24_005).then_some(()))
         })?;
-        check!(status(&id)?.phase == ProcessPhase::Running, "it ended with a stream that nobody read");
+        check!(
+            status(&id)?.phase == ProcessPhase::Running,
+            "it ended with a stream that nobody read"
+        );
         stop(&id, Some(0))?;
     }
     Ok("24005 bytes past a full ring".into())

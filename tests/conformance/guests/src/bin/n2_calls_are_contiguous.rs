@@ -8,7 +8,10 @@ const PART: usize = 150_000;
 const ROUNDS: usize = 8;
 
 fn make() -> Outcome {
-    let id = spawn_persistent(&SpawnRequest { keep_stdin_open: Some(true), ..sh("cat > copy") })?;
+    let id = spawn_persistent(&SpawnRequest {
+        keep_stdin_open: Some(true),
+        ..sh("cat > copy")
+    })?;
     Ok(id)
 }
 
@@ -43,13 +46,19 @@ fn look(ids: &str) -> Outcome {
     let id = lines(ids)[0];
     close_stdin(id)?;
     check!(exit_of(id)? == code(0), "cat failed");
-    let reader = spawn_persistent(&SpawnRequest { overflow: Some(OverflowPolicy::Backpressure), ..sh("cat copy") })?;
+    let reader = spawn_persistent(&SpawnRequest {
+        overflow: Some(OverflowPolicy::Backpressure),
+        ..sh("cat copy")
+    })?;
     let copy = all(&reader)?;
     check!(copy.len() == 4 * ROUNDS * PART, "{} bytes arrived", copy.len());
     let mut next = [b'0'; 4];
     for part in copy.chunks(PART) {
         let letter = part[1];
-        check!(part[1..].iter().all(|byte| *byte == letter), "a call's bytes are not together");
+        check!(
+            part[1..].iter().all(|byte| *byte == letter),
+            "a call's bytes are not together"
+        );
         let writer = usize::from(letter - b'a');
         check!(part[0] == next[writer], "the calls of a writer came in another order");
         next[writer] += 1;

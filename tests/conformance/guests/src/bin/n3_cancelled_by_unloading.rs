@@ -5,7 +5,10 @@ use conformance_guest::*;
 case!(r#"{"steps": [{"parallel": [[{"call": "block", "ends": "cancelled"}], [{"call": "see", "capsule": "b"}, {"do": "unload"}]]}]}"#: block, see);
 
 fn block() -> Outcome {
-    let id = spawn_persistent(&SpawnRequest { keep_stdin_open: Some(true), ..sh("echo > up; sleep 1000") })?;
+    let id = spawn_persistent(&SpawnRequest {
+        keep_stdin_open: Some(true),
+        ..sh("echo > up; sleep 1000")
+    })?;
     for _ in 0..4 {
         match write_stdin(&id, &vec![b'x'; 1 << 20]) {
             Ok(_) => {}

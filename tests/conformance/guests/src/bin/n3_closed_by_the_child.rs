@@ -6,7 +6,10 @@ case!(run);
 
 fn run() -> Outcome {
     output("mkfifo gate")?;
-    let id = spawn_persistent(&SpawnRequest { keep_stdin_open: Some(true), ..sh("exec 0</dev/null; echo gone; sleep 1000") })?;
+    let id = spawn_persistent(&SpawnRequest {
+        keep_stdin_open: Some(true),
+        ..sh("exec 0</dev/null; echo gone; sleep 1000")
+    })?;
     printed(&id, "gone")?;
     let outcome = write_stdin(&id, &vec![b'x'; 1 << 20]);
     refused("nobody can read it", outcome, &ErrorCode::Closed)?;

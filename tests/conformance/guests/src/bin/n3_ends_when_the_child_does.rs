@@ -5,7 +5,10 @@ use conformance_guest::*;
 case!(r#"{"steps": ["make", {"parallel": [["block"], ["end"]]}]}"#: make, block, end);
 
 fn make() -> Outcome {
-    Ok(spawn_persistent(&SpawnRequest { keep_stdin_open: Some(true), ..sh("echo up; sleep 1000") })?)
+    Ok(spawn_persistent(&SpawnRequest {
+        keep_stdin_open: Some(true),
+        ..sh("echo up; sleep 1000")
+    })?)
 }
 
 fn block(id: &str) -> Outcome {

@@ -22,7 +22,10 @@ fn run() -> Outcome {
     output("echo > gate")?;
     check!(exit_of(&id)? == code(0), "the child failed");
     let got = String::from_utf8_lossy(&all(&id)?).into_owned();
-    check!(got.split_whitespace().collect::<Vec<_>>() == ["0", "0"], "other than the prelude arrived: {got:?}");
+    check!(
+        got.split_whitespace().collect::<Vec<_>>() == ["0", "0"],
+        "other than the prelude arrived: {got:?}"
+    );
     close_stdin(&id)?;
     Ok("end of file came last".into())
 }

@@ -6,7 +6,10 @@ case!(run);
 
 fn run() -> Outcome {
     for stdin in [None, Some(Vec::new()), Some(b"prelude".to_vec())] {
-        let id = spawn_persistent(&SpawnRequest { stdin, ..sh("sleep 1000") })?;
+        let id = spawn_persistent(&SpawnRequest {
+            stdin,
+            ..sh("sleep 1000")
+        })?;
         refused("a write", write_stdin(&id, b"x"), &ErrorCode::Closed)?;
         check!(!status(&id)?.stdin_open, "stdin-open is true");
         close_stdin(&id)?;

@@ -13,7 +13,10 @@ fn run() -> Outcome {
     stop(&second, Some(0))?;
     let third = spawn_background(&sh("exit 0"))?;
     third.wait(None)?;
-    check!(spawn(&sh("true")).is_ok(), "an exited one whose handle is held still counts");
+    check!(
+        spawn(&sh("true")).is_ok(),
+        "an exited one whose handle is held still counts"
+    );
     drop(first);
     Ok("two of all tiers".into())
 }

@@ -11,7 +11,11 @@ fn one(ids: &str) -> Outcome {
 
 fn full(ids: &str) -> Outcome {
     refused("spawn", spawn(&sh("echo >> ran")), &ErrorCode::Quota)?;
-    refused("spawn-persistent", spawn_persistent(&sh("echo >> ran")), &ErrorCode::Quota)?;
+    refused(
+        "spawn-persistent",
+        spawn_persistent(&sh("echo >> ran")),
+        &ErrorCode::Quota,
+    )?;
     Ok(ids.into())
 }
 

@@ -10,7 +10,11 @@ fn fill() -> Outcome {
     exit_of(&first)?;
     exit_of(&start("exit 0")?)?;
     start("sleep 1000")?;
-    refused("a fourth", spawn_persistent(&sh("echo >> ran")), &ErrorCode::RegistryFull)?;
+    refused(
+        "a fourth",
+        spawn_persistent(&sh("echo >> ran")),
+        &ErrorCode::RegistryFull,
+    )?;
     check!(spawn(&sh("test ! -e ran"))?.exit == code(0), "a refused command ran");
     Ok(first)
 }
@@ -24,7 +28,11 @@ fn room(id: &str) -> Outcome {
 fn release(id: &str) -> Outcome {
     release_process(id)?;
     let started = start("sleep 1000")?;
-    refused("a fourth again", spawn_persistent(&sh("true")), &ErrorCode::RegistryFull)?;
+    refused(
+        "a fourth again",
+        spawn_persistent(&sh("true")),
+        &ErrorCode::RegistryFull,
+    )?;
     stop(&started, Some(0))?;
     start("exit 0")?;
     Ok("three".into())

@@ -5,7 +5,10 @@ use conformance_guest::*;
 case!(run);
 
 fn run() -> Outcome {
-    let rings = SpawnRequest { log_ring_bytes: Some(8 << 20), ..sh("exit 0") };
+    let rings = SpawnRequest {
+        log_ring_bytes: Some(8 << 20),
+        ..sh("exit 0")
+    };
     let mut made = 0;
     while made < 20 {
         match spawn_persistent(&rings) {

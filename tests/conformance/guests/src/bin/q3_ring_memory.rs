@@ -5,8 +5,15 @@ use conformance_guest::*;
 case!(r#"{"settings": {"ring-memory-per-principal": 100000, "processes-per-principal": 30}}"#: run);
 
 fn run() -> Outcome {
-    let rings = |bytes: u32| SpawnRequest { log_ring_bytes: Some(bytes), ..sh("exit 0") };
-    refused("one that is larger than all", spawn_persistent(&rings(60_000)), &ErrorCode::Quota)?;
+    let rings = |bytes: u32| SpawnRequest {
+        log_ring_bytes: Some(bytes),
+        ..sh("exit 0")
+    };
+    refused(
+        "one that is larger than all",
+        spawn_persistent(&rings(60_000)),
+        &ErrorCode::Quota,
+    )?;
     // Both streams count: 40000 bytes each time.
     let first = spawn_persistent(&rings(20_000))?;
     spawn_persistent(&rings(20_000))?;

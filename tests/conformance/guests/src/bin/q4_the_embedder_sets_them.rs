@@ -6,8 +6,16 @@ case!(r#"{"settings": {"processes-per-principal": 3, "retained-per-owner": 5, "c
                         "grace-default-ms": 50, "lifetime-max-ms": 3600000, "retention-default-ms": 3600000}}"#: run);
 
 fn run() -> Outcome {
-    refused("capture-max", spawn(&sh("head -c 1001 /dev/zero")), &ErrorCode::TooLarge)?;
-    let ids = [start("trap '' TERM; echo up; while :; do sleep 0.01; done")?, start("sleep 1000")?, start("sleep 1000")?];
+    refused(
+        "capture-max",
+        spawn(&sh("head -c 1001 /dev/zero")),
+        &ErrorCode::TooLarge,
+    )?;
+    let ids = [
+        start("trap '' TERM; echo up; while :; do sleep 0.01; done")?,
+        start("sleep 1000")?,
+        start("sleep 1000")?,
+    ];
     refused("processes-per-principal", spawn(&sh("true")), &ErrorCode::Quota)?;
     refused("wait-max-ms", wait(&ids[1], u64::MAX), &ErrorCode::WaitTimeout)?;
     printed(&ids[0], "up")?;
@@ -16,7 +24,11 @@ fn run() -> Outcome {
     for _ in 0..3 {
         exit_of_long(&start("exit 0")?)?;
     }
-    refused("retained-per-owner", spawn_persistent(&sh("true")), &ErrorCode::RegistryFull)?;
+    refused(
+        "retained-per-owner",
+        spawn_persistent(&sh("true")),
+        &ErrorCode::RegistryFull,
+    )?;
     Ok("five settings".into())
 }
 

@@ -6,11 +6,19 @@ use conformance_guest::*;
 case!(run);
 
 fn run() -> Outcome {
-    let limits = ResourceLimits { max_memory_bytes: None, max_cpu_secs: Some(1), max_pids: None, max_open_files: None };
+    let limits = ResourceLimits {
+        max_memory_bytes: None,
+        max_cpu_secs: Some(1),
+        max_pids: None,
+        max_open_files: None,
+    };
     // Each relay runs for less than the limit.
     let relay = "while :; do sh -c 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done'; done";
     for script in ["while :; do :; done", relay] {
-        let request = SpawnRequest { limits: Some(limits), ..sh(script) };
+        let request = SpawnRequest {
+            limits: Some(limits),
+            ..sh(script)
+        };
         let id = match spawn_persistent(&request) {
             Ok(id) => id,
             Err(error) => {
@@ -21,7 +29,10 @@ fn run() -> Outcome {
         let exit = until("its end", || Ok(wait(&id, 1000).ok()))?;
         check!(exit.signal.is_some(), "`{script}`: {exit:?}");
         let cpu = status(&id)?.cpu_ms;
-        check!(cpu.is_none_or(|ms| (900..6000).contains(&ms)), "`{script}` had {cpu:?} ms");
+        check!(
+            cpu.is_none_or(|ms| (900..6000).contains(&ms)),
+            "`{script}` had {cpu:?} ms"
+        );
     }
     Ok("both ended".into())
 }

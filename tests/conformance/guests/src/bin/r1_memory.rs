@@ -7,10 +7,18 @@ use conformance_guest::*;
 case!(run);
 
 fn run() -> Outcome {
-    let limits = ResourceLimits { max_memory_bytes: Some(64 << 20), max_cpu_secs: None, max_pids: None, max_open_files: None };
+    let limits = ResourceLimits {
+        max_memory_bytes: Some(64 << 20),
+        max_cpu_secs: None,
+        max_pids: None,
+        max_open_files: None,
+    };
     let hog = "x=$(head -c 40000000 /dev/zero | tr '\\0' a); echo ${#x} >> had; sleep 1000";
     let script = format!("for i in 1 2 3 4 5 6 7 8; do (x=; {hog}) & done; wait");
-    let request = SpawnRequest { limits: Some(limits), ..sh(&script) };
+    let request = SpawnRequest {
+        limits: Some(limits),
+        ..sh(&script)
+    };
     let id = match spawn_persistent(&request) {
         Ok(id) => id,
         Err(error) => {
@@ -21,7 +29,10 @@ fn run() -> Outcome {
     // Restrained, its members fail on their own; ended, all of it does.
     let exit = until("an end", || {
         let ended = wait(&id, 100).ok();
-        check!(!holds("test $(cat had 2>/dev/null | wc -l) -ge 8")?, "eight times 40 MB were had");
+        check!(
+            !holds("test $(cat had 2>/dev/null | wc -l) -ge 8")?,
+            "eight times 40 MB were had"
+        );
         Ok(ended)
     });
     let seen = exit?;

@@ -5,8 +5,16 @@ use conformance_guest::*;
 case!(run);
 
 fn limited(script: &str) -> SpawnRequest {
-    let limits = ResourceLimits { max_memory_bytes: None, max_cpu_secs: None, max_pids: None, max_open_files: Some(32) };
-    SpawnRequest { limits: Some(limits), ..sh(script) }
+    let limits = ResourceLimits {
+        max_memory_bytes: None,
+        max_cpu_secs: None,
+        max_pids: None,
+        max_open_files: Some(32),
+    };
+    SpawnRequest {
+        limits: Some(limits),
+        ..sh(script)
+    }
 }
 
 fn run() -> Outcome {
@@ -15,7 +23,11 @@ fn run() -> Outcome {
         Ok(done) => done.stdout,
         Err(error) => {
             refused_as("spawn", Err::<(), _>(error), "limit-unenforceable:")?;
-            refused_as("spawn-persistent", spawn_persistent(&limited(script)), "limit-unenforceable:")?;
+            refused_as(
+                "spawn-persistent",
+                spawn_persistent(&limited(script)),
+                "limit-unenforceable:",
+            )?;
             return Ok("refused".into());
         }
     };

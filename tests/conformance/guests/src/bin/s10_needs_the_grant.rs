@@ -5,7 +5,11 @@ use conformance_guest::*;
 case!(r#"{"grants": {"commands": ["sh"], "persistent": false}}"#: run);
 
 fn run() -> Outcome {
-    refused("spawn-persistent", spawn_persistent(&sh("echo >> ran")), &ErrorCode::CapabilityDenied)?;
+    refused(
+        "spawn-persistent",
+        spawn_persistent(&sh("echo >> ran")),
+        &ErrorCode::CapabilityDenied,
+    )?;
     check!(holds("test ! -e ran")?, "a refused command ran");
     Ok("denied".into())
 }

@@ -15,7 +15,11 @@ fn run() -> Outcome {
     for (args, values) in [(17, 0), (0, 17), (9, 8)] {
         let what = format!("{args} arguments and {values} values of 64 KiB");
         refused(&what, spawn(&request(args, values)), &ErrorCode::InvalidInput)?;
-        refused(&what, spawn_persistent(&request(args, values)), &ErrorCode::InvalidInput)?;
+        refused(
+            &what,
+            spawn_persistent(&request(args, values)),
+            &ErrorCode::InvalidInput,
+        )?;
     }
     check!(holds("test ! -e ran")?, "a refused command ran");
     let ran = spawn(&request(7, 8))?;

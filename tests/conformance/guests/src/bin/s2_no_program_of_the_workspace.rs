@@ -14,7 +14,15 @@ fn run() -> Outcome {
         refused_as("planted", spawn(&request), "not-found:")?;
     }
     let denied = &ErrorCode::CapabilityDenied;
-    for cmd in ["cat", "/bin/../bin/cat", "//bin/cat", "/usr/bin/cat", "/bin/cat/", "./planted", "bin//planted"] {
+    for cmd in [
+        "cat",
+        "/bin/../bin/cat",
+        "//bin/cat",
+        "/usr/bin/cat",
+        "/bin/cat/",
+        "./planted",
+        "bin//planted",
+    ] {
         refused(cmd, spawn(&command(cmd, &[])), denied)?;
     }
     let cat = spawn(&command("/bin/cat", &["bin/planted"]))?;

@@ -15,7 +15,10 @@ fn run() -> Outcome {
         let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
         let allowed = ["GIVEN", "HOME", "PATH", "LANG", "TZ"].contains(&key) || key.starts_with("LC_");
         check!(allowed, "the child sees {key}");
-        check!(key != "GIVEN" || value == "as is = \"quoted\" $HOME", "GIVEN became {value:?}");
+        check!(
+            key != "GIVEN" || value == "as is = \"quoted\" $HOME",
+            "GIVEN became {value:?}"
+        );
         check!(!keys.contains(&key), "{key} stands twice");
         keys.push(key);
     }

@@ -8,7 +8,13 @@ case!(run);
 fn run() -> Outcome {
     output("mkdir -p in/deep; ln -s in/deep fine; ln -s ../in in/again; echo > file")?;
     let top = output("pwd -P")?.trim_end().to_owned();
-    for (cwd, place) in [("in", "in"), ("in/deep", "in/deep"), ("fine", "in/deep"), ("in/again/deep", "in/deep"), ("./in", "in")] {
+    for (cwd, place) in [
+        ("in", "in"),
+        ("in/deep", "in/deep"),
+        ("fine", "in/deep"),
+        ("in/again/deep", "in/deep"),
+        ("./in", "in"),
+    ] {
         let request = SpawnRequest {
             cwd: Some(cwd.to_owned()),
             ..sh("pwd -P")

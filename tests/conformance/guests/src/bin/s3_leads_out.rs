@@ -14,8 +14,23 @@ fn run() -> Outcome {
     let inside = output("pwd -P")?;
     let absolute = inside.trim_end();
     let bad = [
-        "/", "/tmp", absolute, "..", "../x", "in/../..", "root", "root/tmp", "back", "back/deep", "up", "up/up",
-        "in/deep/far", "fine/far", "chain", "fine/../../..", "dangling",
+        "/",
+        "/tmp",
+        absolute,
+        "..",
+        "../x",
+        "in/../..",
+        "root",
+        "root/tmp",
+        "back",
+        "back/deep",
+        "up",
+        "up/up",
+        "in/deep/far",
+        "fine/far",
+        "chain",
+        "fine/../../..",
+        "dangling",
     ];
     for cwd in bad {
         let request = SpawnRequest {

@@ -9,10 +9,22 @@ fn run() -> Outcome {
     let requests = [
         sh("true"),
         command("", &[]),
-        SpawnRequest { env: vec![var("PATH", "/")], ..sh("true") },
-        SpawnRequest { cwd: Some("/".into()), ..sh("true") },
-        SpawnRequest { stdin: Some(vec![0; (4 << 20) + 1]), ..sh("true") },
-        SpawnRequest { max_lifetime_ms: Some(0), ..sh("true") },
+        SpawnRequest {
+            env: vec![var("PATH", "/")],
+            ..sh("true")
+        },
+        SpawnRequest {
+            cwd: Some("/".into()),
+            ..sh("true")
+        },
+        SpawnRequest {
+            stdin: Some(vec![0; (4 << 20) + 1]),
+            ..sh("true")
+        },
+        SpawnRequest {
+            max_lifetime_ms: Some(0),
+            ..sh("true")
+        },
     ];
     for request in &requests {
         refused("spawn", spawn(request), denied)?;

@@ -14,9 +14,16 @@ fn fill() -> Outcome {
 }
 
 fn plain(id: &str) -> Outcome {
-    let escape = SpawnRequest { cwd: Some("..".into()), ..sh("true") };
+    let escape = SpawnRequest {
+        cwd: Some("..".into()),
+        ..sh("true")
+    };
     refused("S3 before S10", spawn_persistent(&escape), &ErrorCode::BoundaryEscape)?;
-    refused("S10 before quotas", spawn_persistent(&sh("true")), &ErrorCode::CapabilityDenied)?;
+    refused(
+        "S10 before quotas",
+        spawn_persistent(&sh("true")),
+        &ErrorCode::CapabilityDenied,
+    )?;
     Ok(id.into())
 }
 
@@ -27,19 +34,44 @@ fn full(id: &str) -> Outcome {
         ..command(cmd, &[])
     };
     type Try = fn(&SpawnRequest) -> Result<(), ErrorCode>;
-    let tiers: [(&str, Try); 2] =
-        [("spawn", |request| spawn(request).map(drop)), ("spawn-persistent", |request| spawn_persistent(request).map(drop))];
+    let tiers: [(&str, Try); 2] = [
+        ("spawn", |request| spawn(request).map(drop)),
+        ("spawn-persistent", |request| spawn_persistent(request).map(drop)),
+    ];
     for (tier, attempt) in tiers {
-        let large = SpawnRequest { stdin: Some(vec![0; (4 << 20) + 1]), ..command("ungranted", &[]) };
-        refused(&format!("{tier}: S7 before the gate"), attempt(&large), &ErrorCode::TooLarge)?;
+        let large = SpawnRequest {
+            stdin: Some(vec![0; (4 << 20) + 1]),
+            ..command("ungranted", &[])
+        };
+        refused(
+            &format!("{tier}: S7 before the gate"),
+            attempt(&large),
+            &ErrorCode::TooLarge,
+        )?;
         let shape = bad("ungranted", "PATH", "");
-        refused(&format!("{tier}: S1 before the gate"), attempt(&shape), &ErrorCode::InvalidInput)?;
+        refused(
+            &format!("{tier}: S1 before the gate"),
+            attempt(&shape),
+            &ErrorCode::InvalidInput,
+        )?;
         let gate = bad("ungranted", "", "..");
-        refused(&format!("{tier}: the gate before S3"), attempt(&gate), &ErrorCode::CapabilityDenied)?;
+        refused(
+            &format!("{tier}: the gate before S3"),
+            attempt(&gate),
+            &ErrorCode::CapabilityDenied,
+        )?;
         let cwd = bad("sh", "", "..");
-        refused(&format!("{tier}: S3 before quotas"), attempt(&cwd), &ErrorCode::BoundaryEscape)?;
+        refused(
+            &format!("{tier}: S3 before quotas"),
+            attempt(&cwd),
+            &ErrorCode::BoundaryEscape,
+        )?;
         let program = bad("absent-program", "", "");
-        refused(&format!("{tier}: quotas before exec"), attempt(&program), &ErrorCode::Quota)?;
+        refused(
+            &format!("{tier}: quotas before exec"),
+            attempt(&program),
+            &ErrorCode::Quota,
+        )?;
     }
     stop(id, Some(0))?;
     refused_as("exec last", spawn(&bad("absent-program", "", "")), "not-found:")?;

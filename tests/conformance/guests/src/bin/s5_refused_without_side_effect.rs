@@ -8,9 +8,16 @@ fn run() -> Outcome {
     for _ in 0..10 {
         refused_as("absent", spawn(&command("absent", &[])), "not-found:")?;
         refused_as("absent", spawn_persistent(&command("absent", &[])), "not-found:")?;
-        let escape = SpawnRequest { cwd: Some("..".into()), ..sh("true") };
+        let escape = SpawnRequest {
+            cwd: Some("..".into()),
+            ..sh("true")
+        };
         refused("out", spawn_persistent(&escape), &ErrorCode::BoundaryEscape)?;
-        refused("not granted", spawn_persistent(&command("cat", &[])), &ErrorCode::CapabilityDenied)?;
+        refused(
+            "not granted",
+            spawn_persistent(&command("cat", &[])),
+            &ErrorCode::CapabilityDenied,
+        )?;
     }
     let listed = list_processes(None)?;
     check!(listed.is_empty(), "refused spawns are listed: {listed:?}");

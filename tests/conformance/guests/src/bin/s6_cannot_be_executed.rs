@@ -5,7 +5,9 @@ use conformance_guest::*;
 case!(r#"{"grants": {"commands": ["sh", "./plain", "./garbage", "./folder"]}}"#: run);
 
 fn run() -> Outcome {
-    output("printf '#!/bin/sh\\n' > plain; printf '\\001\\002\\003\\004garbage' > garbage; chmod +x garbage; mkdir folder")?;
+    output(
+        "printf '#!/bin/sh\\n' > plain; printf '\\001\\002\\003\\004garbage' > garbage; chmod +x garbage; mkdir folder",
+    )?;
     for (cmd, kind) in [
         ("./plain", "permission-denied:"),
         ("./folder", "permission-denied:"),

@@ -7,14 +7,20 @@ case!(run);
 fn run() -> Outcome {
     let script = "readlink /proc/$$/fd/0; wc -c";
     let seen = output(script)?;
-    check!(seen.split_whitespace().collect::<Vec<_>>() == ["/dev/null", "0"], "without: {seen:?}");
+    check!(
+        seen.split_whitespace().collect::<Vec<_>>() == ["/dev/null", "0"],
+        "without: {seen:?}"
+    );
     let id = start(script)?;
     let info = status(&id)?;
     check!(!info.stdin_open, "stdin-open is true without a pipe");
     exit_of(&id)?;
     let seen = String::from_utf8_lossy(&all(&id)?).into_owned();
     check!(seen.starts_with("/dev/null"), "persistent: {seen:?}");
-    let request = SpawnRequest { stdin: Some(Vec::new()), ..sh("wc -c") };
+    let request = SpawnRequest {
+        stdin: Some(Vec::new()),
+        ..sh("wc -c")
+    };
     let empty = spawn(&request)?;
     check!(empty.stdout.trim() == "0", "an empty prelude: {empty:?}");
     Ok(seen.trim().to_owned())

@@ -10,7 +10,11 @@ fn run() -> Outcome {
         ..sh("echo >> ran; wc -c")
     };
     refused("one byte more", spawn(&request((4 << 20) + 1)), &ErrorCode::TooLarge)?;
-    refused("one byte more", spawn_persistent(&request((4 << 20) + 1)), &ErrorCode::TooLarge)?;
+    refused(
+        "one byte more",
+        spawn_persistent(&request((4 << 20) + 1)),
+        &ErrorCode::TooLarge,
+    )?;
     check!(holds("test ! -e ran")?, "a refused command ran");
     let counted = spawn(&request(4 << 20))?.stdout;
     check!(counted.trim() == "4194304", "of 4 MiB arrived {counted:?}");

@@ -7,7 +7,12 @@ case!(r#"{"settings": {"capture-max": 65536}}"#: run);
 fn run() -> Outcome {
     for stream in ["", ">&2"] {
         let exact = spawn(&sh(&format!("head -c 65536 /dev/zero {stream}")))?;
-        check!(exact.stdout.len() + exact.stderr.len() == 65536, "exactly the cap: {} and {}", exact.stdout.len(), exact.stderr.len());
+        check!(
+            exact.stdout.len() + exact.stderr.len() == 65536,
+            "exactly the cap: {} and {}",
+            exact.stdout.len(),
+            exact.stderr.len()
+        );
         let endless = sh(&format!("{}; while :; do echo yes {stream}; done", daemon("lock")));
         refused("endless output", spawn(&endless), &ErrorCode::TooLarge)?;
         until_free("lock")?;

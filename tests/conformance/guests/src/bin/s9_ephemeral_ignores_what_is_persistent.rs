@@ -19,13 +19,21 @@ fn request(script: &str) -> SpawnRequest {
 
 fn run() -> Outcome {
     let done = spawn(&request("cat; head -c 100000 /dev/zero"))?;
-    check!(done.exit == code(0) && done.stdout.len() == 100_000, "spawn: {} bytes, {:?}", done.stdout.len(), done.exit);
+    check!(
+        done.exit == code(0) && done.stdout.len() == 100_000,
+        "spawn: {} bytes, {:?}",
+        done.stdout.len(),
+        done.exit
+    );
     let handle = spawn_background(&request("read line; echo got $line; cat >&2; exit 4"))?;
     check!(list_processes(None)?.is_empty(), "an ephemeral process is listed");
     check!(handle.write_stdin(b"one\n")? == 4, "the write was cut");
     handle.close_stdin()?;
     let ended = handle.wait_with_output(Some(GIVE_UP))?;
-    check!(ended.exit == code(4) && ended.stdout == "got one\n", "spawn-background: {ended:?}");
+    check!(
+        ended.exit == code(4) && ended.stdout == "got one\n",
+        "spawn-background: {ended:?}"
+    );
     let closed = spawn_background(&sh("cat; sleep 1000"))?;
     refused("without keep-stdin-open", closed.write_stdin(b"x"), &ErrorCode::Closed)?;
     Ok("ignored, and stdin kept".into())

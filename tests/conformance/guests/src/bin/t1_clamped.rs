@@ -7,7 +7,10 @@ case!(r#"{"settings": {"lifetime-max-ms": 300, "grace-default-ms": 100}}"#: run)
 fn run() -> Outcome {
     for asked in [None, Some(3_600_000), Some(u64::MAX)] {
         let started = sys::clock_monotonic_ns();
-        let id = spawn_persistent(&SpawnRequest { max_lifetime_ms: asked, ..sh("sleep 1000") })?;
+        let id = spawn_persistent(&SpawnRequest {
+            max_lifetime_ms: asked,
+            ..sh("sleep 1000")
+        })?;
         until("its end", || Ok(status(&id).is_err().then_some(())))?;
         check!(ms_since(started) >= 300, "{asked:?}: it ended early");
     }

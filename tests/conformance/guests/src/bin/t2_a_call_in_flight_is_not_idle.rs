@@ -13,7 +13,9 @@ fn run() -> Outcome {
         })?;
         let waited = wait(&id, 2000);
         if waited == Err(ErrorCode::WaitTimeout) {
-            until("its end", || Ok((status(&id) == Err(ErrorCode::NoSuchProcess)).then_some(())))?;
+            until("its end", || {
+                Ok((status(&id) == Err(ErrorCode::NoSuchProcess)).then_some(()))
+            })?;
             break;
         }
         check!(attempt < 3, "in the middle of a wait: {waited:?}");

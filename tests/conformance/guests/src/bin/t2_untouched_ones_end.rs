@@ -6,9 +6,19 @@ use conformance_guest::*;
 case!(r#"{"settings": {"grace-default-ms": 100}}"#: run);
 
 fn run() -> Outcome {
-    refused("some(0)", spawn_persistent(&SpawnRequest { idle_timeout_ms: Some(0), ..sh("true") }), &ErrorCode::InvalidInput)?;
+    refused(
+        "some(0)",
+        spawn_persistent(&SpawnRequest {
+            idle_timeout_ms: Some(0),
+            ..sh("true")
+        }),
+        &ErrorCode::InvalidInput,
+    )?;
     let started = sys::clock_monotonic_ns();
-    let id = spawn_persistent(&SpawnRequest { idle_timeout_ms: Some(500), ..sh("sleep 1000") })?;
+    let id = spawn_persistent(&SpawnRequest {
+        idle_timeout_ms: Some(500),
+        ..sh("sleep 1000")
+    })?;
     until("its end", || {
         status_many(std::slice::from_ref(&id))?;
         list_processes(None)?;

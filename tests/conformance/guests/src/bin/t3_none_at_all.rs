@@ -37,12 +37,16 @@ fn wait_for(ids: &str) -> Outcome {
     }
     check!(got > 0, "no waiter got the exit");
     check!(list_processes(None)?.is_empty(), "some are still listed");
-    Ok(format!("{got} of {ROUNDS} waiters were there in time, and got the exit"))
+    Ok(format!(
+        "{got} of {ROUNDS} waiters were there in time, and got the exit"
+    ))
 }
 
 fn end() -> Outcome {
     for round in 0..ROUNDS {
-        until("the waiter", || Ok(holds(&format!("test -e waiting{round}"))?.then_some(())))?;
+        until("the waiter", || {
+            Ok(holds(&format!("test -e waiting{round}"))?.then_some(()))
+        })?;
         output(&format!("echo > gate{round}"))?;
     }
     Ok(String::new())

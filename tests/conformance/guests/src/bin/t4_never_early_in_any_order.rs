@@ -9,7 +9,10 @@ fn run() -> Outcome {
     for n in 0..24u64 {
         let lifetime = 300 + (n * 7 % 24) * 40;
         let started = sys::clock_monotonic_ns();
-        let id = spawn_persistent(&SpawnRequest { max_lifetime_ms: Some(lifetime), ..sh("sleep 1000") })?;
+        let id = spawn_persistent(&SpawnRequest {
+            max_lifetime_ms: Some(lifetime),
+            ..sh("sleep 1000")
+        })?;
         ends.push((id, started, lifetime));
     }
     let mut latest = 0;
@@ -28,5 +31,7 @@ fn run() -> Outcome {
         Ok((ends.is_empty() || latest == u64::MAX).then_some(()))
     })?;
     check!(latest != u64::MAX, "one ended before its time");
-    Ok(format!("24 timers, none early, the last one seen {latest} ms after its time"))
+    Ok(format!(
+        "24 timers, none early, the last one seen {latest} ms after its time"
+    ))
 }

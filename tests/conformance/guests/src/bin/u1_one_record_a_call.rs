@@ -27,14 +27,41 @@ fn look(payload: &str) -> Outcome {
     let mut seen = Vec::new();
     for line in records.lines() {
         let record: Value = serde_json::from_str(line).map_err(|error| Stop::Failed(error.to_string()))?;
-        check!(record["time_ms"].as_u64().is_some_and(|ms| ms > 1_600_000_000_000), "its time: {line}");
-        check!(record["principal"].as_str().is_some_and(|name| name.contains("alice")), "its principal: {line}");
-        check!(record["capsule"].as_str().is_some_and(|name| name.contains("u1_one_record")), "its capsule: {line}");
-        seen.push(format!("{} {}", record["operation"].as_str().unwrap_or("?"), record["outcome"].as_str().unwrap_or("?")));
+        check!(
+            record["time_ms"].as_u64().is_some_and(|ms| ms > 1_600_000_000_000),
+            "its time: {line}"
+        );
+        check!(
+            record["principal"].as_str().is_some_and(|name| name.contains("alice")),
+            "its principal: {line}"
+        );
+        check!(
+            record["capsule"]
+                .as_str()
+                .is_some_and(|name| name.contains("u1_one_record")),
+            "its capsule: {line}"
+        );
+        seen.push(format!(
+            "{} {}",
+            record["operation"].as_str().unwrap_or("?"),
+            record["outcome"].as_str().unwrap_or("?")
+        ));
     }
     let expected = [
-        "spawn ok", "spawn capability-denied", "spawn-persistent ok", "wait ok", "status ok", "status-many ok", "list-processes ok",
-        "read-logs ok", "read-since ok", "write-stdin closed", "close-stdin ok", "signal ok", "release-process ok", "stop no-such-process",
+        "spawn ok",
+        "spawn capability-denied",
+        "spawn-persistent ok",
+        "wait ok",
+        "status ok",
+        "status-many ok",
+        "list-processes ok",
+        "read-logs ok",
+        "read-since ok",
+        "write-stdin closed",
+        "close-stdin ok",
+        "signal ok",
+        "release-process ok",
+        "stop no-such-process",
     ];
     check!(seen == expected, "{seen:?}");
     Ok(format!("{} records", seen.len()))

@@ -12,7 +12,12 @@ fn make() -> Outcome {
         cwd: Some("sub".into()),
         stdin: Some(b"prelude-unseen".to_vec()),
         keep_stdin_open: Some(true),
-        limits: Some(ResourceLimits { max_memory_bytes: None, max_cpu_secs: Some(4321), max_pids: None, max_open_files: None }),
+        limits: Some(ResourceLimits {
+            max_memory_bytes: None,
+            max_cpu_secs: Some(4321),
+            max_pids: None,
+            max_open_files: None,
+        }),
         ..command("sh", &["-c", "echo $((40+2))-output; cat > /dev/null", "arg-seen"])
     };
     let id = spawn_persistent(&request)?;
@@ -28,7 +33,14 @@ fn look(payload: &str) -> Outcome {
     for seen in ["arg-seen", "sub", "4321", "sh"] {
         check!(records.contains(seen), "{seen} is not in the audit");
     }
-    for unseen in ["value-unseen", "prelude-unseen", "write-unseen", "42-output", id, &id[..16]] {
+    for unseen in [
+        "value-unseen",
+        "prelude-unseen",
+        "write-unseen",
+        "42-output",
+        id,
+        &id[..16],
+    ] {
         check!(!records.contains(unseen), "{unseen} is in the audit");
     }
     Ok("as it should be".into())

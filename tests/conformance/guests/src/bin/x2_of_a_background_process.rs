@@ -5,7 +5,11 @@ use conformance_guest::*;
 case!(run);
 
 fn run() -> Outcome {
-    for (script, expected) in [("exit 7", code(7)), ("kill -9 $$", by_signal(9)), ("exit 137", code(137))] {
+    for (script, expected) in [
+        ("exit 7", code(7)),
+        ("kill -9 $$", by_signal(9)),
+        ("exit 137", code(137)),
+    ] {
         let handle = spawn_background(&sh(script))?;
         let exit = handle.wait(None)?;
         check!(exit == expected, "`{script}`: {exit:?}");

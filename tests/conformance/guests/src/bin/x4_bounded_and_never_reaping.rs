@@ -17,7 +17,10 @@ fn run() -> Outcome {
     output("echo > gate")?;
     check!(exit_of(&id)? == code(11), "another exit");
     for _ in 0..20 {
-        check!(wait(&id, 0)? == code(11) && wait(&id, u64::MAX)? == code(11), "a later wait says something else");
+        check!(
+            wait(&id, 0)? == code(11) && wait(&id, u64::MAX)? == code(11),
+            "a later wait says something else"
+        );
     }
     check!(status(&id)?.phase == ProcessPhase::Exited, "waiting reaped it");
     Ok("polled, elapsed, ended".into())

@@ -14,13 +14,25 @@ fn run() -> Outcome {
     let (cpu, peak) = (live.cpu_ms.unwrap_or(0), live.mem_bytes_peak.unwrap_or(0));
     // A shell counts to 400000 in a tenth of a second on the fastest machines there are.
     check!(cpu >= 30, "cpu-ms is {:?} while it runs", live.cpu_ms);
-    check!(peak >= 30_000_000, "mem-bytes-peak is {:?} while it runs", live.mem_bytes_peak);
+    check!(
+        peak >= 30_000_000,
+        "mem-bytes-peak is {:?} while it runs",
+        live.mem_bytes_peak
+    );
     let other = status(&idle)?;
-    check!(other.cpu_ms.is_some_and(|ms| ms < cpu) && other.mem_bytes_peak.is_some_and(|bytes| bytes < 30_000_000), "a process that did nothing: {other:?}");
+    check!(
+        other.cpu_ms.is_some_and(|ms| ms < cpu) && other.mem_bytes_peak.is_some_and(|bytes| bytes < 30_000_000),
+        "a process that did nothing: {other:?}"
+    );
     output("echo > gate")?;
     exit_of(&id)?;
     let last = status(&id)?;
-    check!(last.cpu_ms.is_some_and(|ms| ms >= cpu) && last.mem_bytes_peak.is_some_and(|bytes| bytes >= 30_000_000), "after the exit: {:?}, {:?}", last.cpu_ms, last.mem_bytes_peak);
+    check!(
+        last.cpu_ms.is_some_and(|ms| ms >= cpu) && last.mem_bytes_peak.is_some_and(|bytes| bytes >= 30_000_000),
+        "after the exit: {:?}, {:?}",
+        last.cpu_ms,
+        last.mem_bytes_peak
+    );
     check!(status(&id)?.cpu_ms == last.cpu_ms, "it still grows after the exit");
     Ok(format!("{:?} ms, {:?} bytes", last.cpu_ms, last.mem_bytes_peak))
 }

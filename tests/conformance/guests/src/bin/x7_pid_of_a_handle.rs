@@ -8,7 +8,10 @@ fn run() -> Outcome {
     output("mkfifo gate")?;
     let id = start("read x < gate")?;
     let attached = attach(&id)?;
-    check!(status(&id)?.os_pid == Some(attached.os_pid()?), "the handle says another");
+    check!(
+        status(&id)?.os_pid == Some(attached.os_pid()?),
+        "the handle says another"
+    );
     let handle = spawn_background(&sh("sleep 1000"))?;
     check!(handle.os_pid()? > 1, "no pid");
     handle.kill()?;

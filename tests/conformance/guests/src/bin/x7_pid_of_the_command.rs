@@ -6,7 +6,10 @@ case!(r#"{"steps": ["make", {"runs": "conformance-marker-x7"}, "end"]}"#: make, 
 
 fn make() -> Outcome {
     output("mkfifo gate")?;
-    let id = spawn_persistent(&command("sh", &["-c", "echo up; read x < gate; exit 0", "conformance-marker-x7"]))?;
+    let id = spawn_persistent(&command(
+        "sh",
+        &["-c", "echo up; read x < gate; exit 0", "conformance-marker-x7"],
+    ))?;
     printed(&id, "up")?;
     let info = status(&id)?;
     let Some(pid) = info.os_pid else {
