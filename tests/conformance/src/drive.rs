@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use tokio::sync::{Mutex, RwLock};
 use tokio::task::JoinSet;
 
 use crate::case::Case;
@@ -20,6 +21,9 @@ use crate::report::Verdict;
 
 /// After this long a case has failed: a host that hangs must not hang the suite.
 const GIVE_UP: Duration = Duration::from_secs(150);
+
+/// Whether a case runs that is to be alone.
+static ALONE: RwLock<()> = RwLock::const_new(());
 
 /// Runs `case` against a host of its own, in a workspace of its own.
 pub(crate) async fn drive<H: Host>(host: &H, case: Case) -> Verdict {
@@ -55,6 +59,13 @@ async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
     let workspace = folder.path().canonicalize().map_err(failed)?;
     let plan = plan(host, case, &workspace).await?;
     applies(&plan, &host.describe())?;
+    // Held to the end: one that is to be alone waits for all others, and they for it.
+    let (_alone, _among_others);
+    if plan.needs.contains(&Need::Alone) {
+        _alone = ALONE.write().await;
+    } else {
+        _among_others = ALONE.read().await;
+    }
     let mut settings = plan.settings.clone();
     settings.workspace.clone_from(&workspace);
     let session = Arc::new(Session {
@@ -110,7 +121,7 @@ fn applies(plan: &Plan, host: &Description) -> Result<(), Stop> {
             Need::Unconfined if host.confined => {
                 return Err(Stop::NotApplicable("about hosts that run processes unconfined".into()));
             }
-            Need::Confined | Need::Unconfined => {}
+            Need::Confined | Need::Unconfined | Need::Alone => {}
         }
     }
     Ok(())
@@ -221,16 +232,13 @@ impl<R: Running> Session<R> {
         }
     }
 
-    /// The capsule's name, once it is loaded.
+    /// The capsule's name, once it is loaded: whoever comes while that happens waits.
     async fn capsule(&self, capsule: &str) -> Result<String, Stop> {
         let name = self.name(capsule);
-        let first = self
-            .loaded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.clone());
-        if first {
+        let mut loaded = self.loaded.lock().await;
+        if !loaded.contains(&name) {
             self.load(capsule).await?;
+            loaded.insert(name.clone());
         }
         Ok(name)
     }
@@ -255,8 +263,9 @@ impl<R: Running> Session<R> {
             What::Reload => self.host.reload(&name).await?,
             What::Unload => self.host.unload(&name).await?,
             What::Load => {
-                self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+                let mut loaded = self.loaded.lock().await;
                 self.load(&step.capsule).await?;
+                loaded.insert(name);
             }
             What::Shutdown => self.host.shutdown().await,
             What::Describe => {

@@ -39,6 +39,8 @@ impl Default for Plan {
 pub(crate) enum Need {
     Confined,
     Unconfined,
+    /// No other case may run meanwhile.
+    Alone,
 }
 
 /// One step. Its data is the payload of the next.

@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"steps": ["make", {"do": "metrics"}, "look"]}"#: make, look);
+case!(r#"{"needs": ["alone"], "steps": ["make", {"do": "metrics"}, "look"]}"#: make, look);
 
 fn make() -> Outcome {
     let rings = SpawnRequest {

@@ -1,16 +1,21 @@
 //! This project's host, as one to be judged: the runtime over a registry of its own for each case.
 
+mod figures;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use capsule_host::runtime::{self, CallError, Capsule, LoadOptions, Runtime};
+use capsule_host::audit::{AuditSink, Record};
+use capsule_host::bus::{Pattern, Reach};
+use capsule_host::runtime::{self, CallError, Capsule, Interceptor, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{Confined, LaunchError, Launcher, Policy, Unconfined, Workspace};
 use capsule_host::supervisor::{Limits, Principal, Registry};
 use tokio::runtime::Handle;
 
-use crate::host::{Answer, CallFailure, Description, Host, Load, Refusal, Running, Settings};
+use self::figures::Since;
+use crate::host::{Answer, AuditRecord, CallFailure, Description, Host, Load, Metrics, Refusal, Running, Settings};
 
 /// The runtime of the crate `capsule-host`. Needs a tokio runtime with all drivers.
 #[derive(Clone)]
@@ -81,14 +86,21 @@ impl Host for CapsuleHost {
     }
 
     async fn start(&self, settings: Settings) -> Result<CapsuleRunning, Refusal> {
+        figures::install();
+        let since = Since::now();
+        let records = Arc::new(Records::default());
         let workspace = Workspace::open(&settings.workspace).map_err(failed)?;
         let registry = Registry::new(Handle::current(), Arc::clone(&self.launcher), limits(&settings));
         let registry = registry.map_err(failed)?;
-        let runtime = Runtime::builder(registry.clone()).cache_dir(self.cache_dir.clone());
+        let runtime = Runtime::builder(registry.clone())
+            .cache_dir(self.cache_dir.clone())
+            .audit(Some(Arc::clone(&records) as Arc<dyn AuditSink>));
         Ok(CapsuleRunning {
             runtime: runtime.build().map_err(failed)?,
             registry,
             workspace,
+            records,
+            since,
             capsules: Mutex::default(),
         })
     }
@@ -100,6 +112,8 @@ pub struct CapsuleRunning {
     runtime: Runtime,
     registry: Registry,
     workspace: Workspace,
+    records: Arc<Records>,
+    since: Since,
     capsules: Mutex<HashMap<String, (Load, Capsule)>>,
 }
 
@@ -111,25 +125,40 @@ impl CapsuleRunning {
     fn capsule(&self, name: &str) -> Option<(Load, Capsule)> {
         self.capsules().get(name).cloned()
     }
-
-    async fn make(&self, load: &Load) -> Result<Capsule, Refusal> {
-        let options = LoadOptions {
-            capsule_id: load.capsule.clone(),
-            workspace: self.workspace.clone(),
-            grants: runtime::Grants {
-                commands: load.grants.commands.clone(),
-                persistent: load.grants.persistent,
-                network: false,
-            },
-            config: Default::default(),
-        };
-        self.runtime.load(options, load.component).await.map_err(failed)
-    }
 }
 
 impl Running for CapsuleRunning {
     async fn load(&self, load: Load) -> Result<(), Refusal> {
-        let capsule = self.make(&load).await?;
+        let grants = &load.grants;
+        let options = LoadOptions {
+            grants: runtime::Grants {
+                commands: grants.commands.clone(),
+                persistent: grants.persistent,
+                network: false,
+                topics: Topics {
+                    publish: patterns(&grants.publish)?,
+                    publish_as: Vec::new(),
+                    subscribe: patterns(&grants.subscribe)?,
+                    reach: if grants.foreign_events {
+                        Reach::Everyone
+                    } else {
+                        Reach::Own
+                    },
+                },
+            },
+            interceptors: grants
+                .interceptors
+                .iter()
+                .map(|(topic, action)| {
+                    Ok(Interceptor {
+                        topic: topic.parse().map_err(failed)?,
+                        action: action.clone(),
+                    })
+                })
+                .collect::<Result<_, Refusal>>()?,
+            ..LoadOptions::new(load.capsule.clone(), self.workspace.clone())
+        };
+        let capsule = self.runtime.load(options, load.component).await.map_err(failed)?;
         self.capsules().insert(load.capsule.clone(), (load, capsule));
         Ok(())
     }
@@ -159,17 +188,23 @@ impl Running for CapsuleRunning {
     }
 
     async fn reload(&self, capsule: &str) -> Result<(), Refusal> {
-        let (load, old) = self.capsule(capsule).ok_or_else(|| failed("not loaded"))?;
-        let new = self.make(&load).await?;
-        self.capsules().insert(load.capsule.clone(), (load, new));
-        old.unload().await;
-        Ok(())
+        let (load, capsule) = self.capsule(capsule).ok_or_else(|| failed("not loaded"))?;
+        capsule.reload(load.component).await.map_err(failed)
     }
 
     async fn unload(&self, capsule: &str) -> Result<(), Refusal> {
         let (_, capsule) = self.capsule(capsule).ok_or_else(|| failed("not loaded"))?;
         capsule.unload().await;
         Ok(())
+    }
+
+    async fn audit(&self) -> Result<Vec<AuditRecord>, Refusal> {
+        Ok(self.records.all().clone())
+    }
+
+    async fn metrics(&self) -> Result<Metrics, Refusal> {
+        let other = "another part of the program records the metrics";
+        self.since.until_now().ok_or_else(|| Refusal::NotOffered(other.into()))
     }
 
     async fn shutdown(&self) {
@@ -179,6 +214,35 @@ impl Running for CapsuleRunning {
         }
         self.registry.shutdown().await;
     }
+}
+
+/// The audit's records, translated as they come.
+#[derive(Debug, Default)]
+struct Records(Mutex<Vec<AuditRecord>>);
+
+impl Records {
+    fn all(&self) -> MutexGuard<'_, Vec<AuditRecord>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AuditSink for Records {
+    fn record(&self, record: &Record) {
+        let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.all().push(AuditRecord {
+            time_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            operation: record.operation.to_owned(),
+            principal: record.principal.clone().unwrap_or_default(),
+            capsule: record.capsule.clone(),
+            outcome: record.outcome.as_str().to_owned(),
+            id_hash: record.ids.first().cloned(),
+            raw: serde_json::to_string(record).unwrap_or_default(),
+        });
+    }
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<Pattern>, Refusal> {
+    texts.iter().map(|text| text.parse().map_err(failed)).collect()
 }
 
 fn limits(settings: &Settings) -> Limits {
