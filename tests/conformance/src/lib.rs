@@ -6,8 +6,70 @@
 //! one to the next. The last call's data is what was seen. A case that something keeps from being tried is not
 //! applicable, with the reason.
 //!
-//! To judge a host, implement [`Host`] and [`Running`] for it; to judge this project's, `capsule conformance`, or the
-//! feature `capsule-host`:
+//! To judge a host of your own, implement two traits. What it cannot be asked answers [`Refusal::NotOffered`], and the
+//! cases that need it are not applicable:
+//!
+//! ```
+//! use capsule_conformance::{Answer, CallFailure, Description, Host, Load, Refusal, Running, Settings};
+//!
+//! struct MyHost;
+//! struct MyRunningHost { /* an engine, what is loaded, … */ }
+//!
+//! impl Host for MyHost {
+//!     type Running = MyRunningHost;
+//!
+//!     fn describe(&self) -> Description {
+//!         Description {
+//!             name: "mine".into(),
+//!             version: "0.1".into(),
+//!             confined: true,
+//!             persistent_unconfined: false,
+//!             notes: Vec::new(),
+//!         }
+//!     }
+//!
+//!     async fn start(&self, settings: Settings) -> Result<MyRunningHost, Refusal> {
+//!         if settings.drain_time_ms.is_some() {
+//!             return Err(Refusal::NotOffered("the drain time is fixed".into()));
+//!         }
+//!         // Processes run in `settings.workspace`.
+//!         Ok(MyRunningHost {})
+//!     }
+//! }
+//!
+//! impl Running for MyRunningHost {
+//!     async fn load(&self, _load: Load) -> Result<(), Refusal> {
+//!         // Compile `load.component`, and keep it under the name `load.capsule` with `load.grants`.
+//!         Ok(())
+//!     }
+//!
+//!     async fn call(
+//!         &self,
+//!         _capsule: &str,
+//!         _principal: Option<&str>,
+//!         action: &str,
+//!         _payload: Vec<u8>,
+//!     ) -> Result<Answer, CallFailure> {
+//!         // Call `astrid-hook-trigger` in a fresh instance.
+//!         Ok(Answer { action: action.into(), data: None })
+//!     }
+//!
+//!     async fn reload(&self, _capsule: &str) -> Result<(), Refusal> {
+//!         Err(Refusal::NotOffered("capsules cannot be reloaded".into()))
+//!     }
+//!
+//!     async fn unload(&self, _capsule: &str) -> Result<(), Refusal> {
+//!         // End its calls and its processes, and return when they have ended.
+//!         Ok(())
+//!     }
+//!
+//!     async fn shutdown(&self) {
+//!         // End everything, and return when it has ended.
+//!     }
+//! }
+//! ```
+//!
+//! To judge this project's host, `capsule conformance`, or the feature `capsule-host`:
 //!
 //! ```
 //! # #[cfg(feature = "capsule-host")]

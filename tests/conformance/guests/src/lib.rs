@@ -263,16 +263,14 @@ pub fn at(token: &str) -> LogCursor {
 /// Everything of a stream from a cursor to its end, as it comes; also what was lost on the way.
 pub fn rest(id: &str, stream: LogStream, mut cursor: LogCursor) -> Result<(Vec<u8>, u64), Stop> {
     let mut all = Vec::new();
-    let mut lost = 0;
     let started = sys::clock_monotonic_ns();
     loop {
         let chunk = read_since(id, stream, &cursor, u32::MAX)?;
         let idle = chunk.data.is_empty();
         all.extend(chunk.data);
-        lost = chunk.bytes_dropped;
         cursor = chunk.next;
         if chunk.drained_eof {
-            return Ok((all, lost));
+            return Ok((all, chunk.bytes_dropped));
         }
         if idle {
             check!(

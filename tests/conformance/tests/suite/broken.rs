@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use capsule_conformance::{
     Answer, CASES, CallFailure, CapsuleHost, CapsuleRunning, Description, Host, Load, Refusal, Running, Settings,
-    Verdict, run_one,
+    run_one,
 };
 use libtest_mimic::{Failed, Trial};
 use tokio::runtime::Runtime;

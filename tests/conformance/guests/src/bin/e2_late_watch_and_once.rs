@@ -8,7 +8,10 @@ fn run() -> Outcome {
     let mut events = Events::subscribe()?;
     let mut ids = Vec::new();
     for n in 0..40 {
-        let id = start("exit 0")?;
+        let id = spawn_persistent(&SpawnRequest {
+            log_ring_bytes: Some(4096),
+            ..sh("exit 0")
+        })?;
         if n % 2 == 0 {
             exit_of(&id)?;
         }
