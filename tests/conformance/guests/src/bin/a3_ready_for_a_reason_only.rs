@@ -8,7 +8,7 @@ case!(run);
 fn run() -> Outcome {
     output("mkfifo gate")?;
     let id = start(
-        "read x < gate; printf one; read x < gate; printf '\\303'; echo > half; read x < gate; printf '\\251'; read x < gate; exit 0",
+        "exec 3<>gate; read x <&3; printf one; read x <&3; printf '\\303'; echo > half; read x <&3; printf '\\251'; read x <&3; exit 0",
     )?;
     let handle = attach(&id)?;
     let (exit, logs) = (handle.subscribe_exit(), handle.subscribe_logs());

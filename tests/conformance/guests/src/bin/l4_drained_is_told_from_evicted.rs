@@ -8,7 +8,7 @@ fn run() -> Outcome {
     output("mkfifo gate")?;
     let request = SpawnRequest {
         log_ring_bytes: Some(4096),
-        ..sh("printf 0123456789; read x < gate; printf abcde; read x < gate; head -c 5000 /dev/zero")
+        ..sh("exec 3<>gate; printf 0123456789; read x <&3; printf abcde; read x <&3; head -c 5000 /dev/zero")
     };
     let id = spawn_persistent(&request)?;
     printed(&id, "9")?;
