@@ -17,6 +17,11 @@ fn main() {
         "wit",
         "guest-sdk",
         "tests/guests",
+        "tests/hostile",
+        "tests/foreign/.cargo",
+        "tests/foreign/src",
+        "tests/foreign/Cargo.lock",
+        "tests/foreign/Cargo.toml",
         "example-capsules",
         "Cargo.lock",
         "Cargo.toml",
@@ -28,16 +33,25 @@ fn main() {
         &root,
         &target_dir,
         "wasm32-wasip2",
-        &["dev-server", "capsule-test-guest"],
+        &["dev-server", "capsule-test-guest", "capsule-hostile-guest"],
     );
     build(&root, &target_dir, "wasm32-unknown-unknown", &["capsule-test-guest"]);
+    // A workspace of its own, with its own lock and configuration.
+    build(
+        &tests.join("foreign"),
+        &target_dir,
+        "wasm32-unknown-unknown",
+        &["foreign-capsule"],
+    );
     for (name, file) in [
         ("DEV_SERVER", "wasm32-wasip2/release/dev_server.wasm"),
         ("TEST_GUEST", "wasm32-wasip2/release/capsule_test_guest.wasm"),
+        ("HOSTILE_GUEST", "wasm32-wasip2/release/capsule_hostile_guest.wasm"),
         (
             "TEST_GUEST_CORE",
             "wasm32-unknown-unknown/release/capsule_test_guest.wasm",
         ),
+        ("FOREIGN_CORE", "wasm32-unknown-unknown/release/foreign_capsule.wasm"),
     ] {
         let path = target_dir.join(file);
         assert!(path.exists(), "cargo built no {}", path.display());
@@ -45,12 +59,12 @@ fn main() {
     }
 }
 
-fn build(root: &Path, target_dir: &Path, target: &str, packages: &[&str]) {
+fn build(workspace: &Path, target_dir: &Path, target: &str, packages: &[&str]) {
     add_target(target);
     let mut command = tool("CARGO", "cargo");
     command
-        .current_dir(root)
-        .args(["build", "--release", "--target", target])
+        .current_dir(workspace)
+        .args(["build", "--locked", "--release", "--target", target])
         .arg("--target-dir")
         .arg(target_dir);
     for package in packages {

@@ -80,6 +80,9 @@
 
 pub mod audit;
 pub mod bus;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg_attr(
     not(target_os = "linux"),
     expect(dead_code, reason = "where nothing can be started, much of it has no use")
@@ -89,6 +92,7 @@ mod os;
 pub mod runtime;
 pub mod sandbox;
 pub mod supervisor;
+mod sync;
 #[cfg(feature = "component")]
 mod wit;
 

@@ -8,6 +8,8 @@
     reason = "the harness of all tests of the supervisor; this one needs a part of it"
 )]
 mod harness;
+#[path = "common/holdings.rs"]
+mod holdings;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,59 +19,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use harness::{AllowAll, Host, chunk, command, exit, forever, runs, sh, signalled, until, watchdog};
+use holdings::{Holdings, children, descriptors};
 
 const CROWD: usize = 10;
 
-/// What this process holds, as the system counts it.
-#[derive(Debug, PartialEq, Eq)]
-struct Holdings {
-    descriptors: Vec<String>,
-    children: Vec<u32>,
-    tasks: usize,
-}
-
-impl Holdings {
-    fn now(runtime: &tokio::runtime::Handle) -> Self {
-        Self {
-            descriptors: descriptors(),
-            children: children(),
-            tasks: runtime.metrics().num_alive_tasks(),
-        }
-    }
-}
-
-/// What the open descriptors are: the kind, without the number that tells one pipe from another.
-fn descriptors() -> Vec<String> {
-    let mut all: Vec<_> = std::fs::read_dir("/proc/self/fd")
-        .expect("proc")
-        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-        .map(|target| {
-            let target = target.display().to_string();
-            let kind = target.split_once(":[").map(|(kind, _)| kind.to_owned());
-            kind.unwrap_or(target)
-        })
-        .collect();
-    all.sort();
-    all
-}
-
 const NONE: [u32; 0] = [];
-
-/// Every child of this process, dead or alive.
-fn children() -> Vec<u32> {
-    let own = std::process::id().to_string();
-    let mut all: Vec<u32> = std::fs::read_dir("/proc")
-        .expect("proc")
-        .filter_map(|entry| {
-            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned();
-            (parent == own).then_some(pid)
-        })
-        .collect();
-    all.sort_unstable();
-    all
-}
 
 /// Processes whose rings are full, whose pipes are full, and whose writers are stuck.
 struct Crowd {

@@ -89,6 +89,8 @@ pub use log::ring::Overflow;
 pub use ready::{ExitReady, LogsReady};
 pub(crate) use registry::Interned;
 pub use registry::{Ask, Gate, Registry, RegistryError};
+#[cfg(feature = "fuzzing")]
+pub(crate) use request::Tier;
 pub use request::{CommandView, RESERVED_ENV, SpawnRequest};
 pub use scope::Scope;
 pub use types::{ExitInfo, Killed, LogChunk, LogStream, Logs, Owner, Phase, Principal, ProcessInfo, RunOutput, Signal};

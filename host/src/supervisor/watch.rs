@@ -3,7 +3,7 @@
 //! Plain data but for the lock: an exit is told once, whichever is first, the exit or the wish to be told.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::events::Event;
 use super::life::lifecycle::{End, Reason};
 use super::{Error, ExitInfo, LogStream, Owner, ProcessId, ResourceLimits};
+use crate::sync::{Mutex, MutexGuard};
 
 const PREFIX: &str = "astrid.process.v1.";
 const SEGMENTS_MAX: usize = 8;

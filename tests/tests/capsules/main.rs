@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod foreign;
 mod handles;
 mod harness;
 mod main_job;

@@ -1,7 +1,7 @@
 //! A process that the host supervises: what its tasks and its callers share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -24,6 +24,7 @@ use crate::supervisor::quota::Permit;
 use crate::supervisor::table::Member;
 use crate::supervisor::watch::{Topics, Watch};
 use crate::supervisor::{Error, ExitInfo, LogStream, Logs, Overflow, Owner, ProcessId, Signal};
+use crate::sync::Mutex;
 
 /// What everybody may see of a process.
 #[derive(Clone, Copy, Debug, Default)]

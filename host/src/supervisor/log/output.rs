@@ -9,7 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,6 +22,7 @@ use super::text;
 use crate::os::pipe::{self, Waiting};
 use crate::os::readiness;
 use crate::supervisor::metrics;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Most bytes copied out under one hold of the lock.
 const SLICE: usize = 64 * 1024;

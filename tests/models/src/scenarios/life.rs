@@ -1,0 +1,285 @@
+//! The monitor, and those who ask something of it while a process ends (contract K1, K2, K4, S5, X3, E2).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
+use tokio::runtime::Handle;
+
+use super::{ChildEnd, begin, pipe};
+use crate::os::child::{Child, RawExit, Tree};
+use crate::sandbox::{Launched, ResourceLimits};
+use crate::supervisor::events::{Carriers, Event, Events};
+use crate::supervisor::life::lifecycle::{End, Retention};
+use crate::supervisor::life::process::{Keep, Process, Tasks};
+use crate::supervisor::life::timers::Timers;
+use crate::supervisor::quota::Budget;
+use crate::supervisor::table::Member;
+use crate::supervisor::watch::Topics;
+use crate::supervisor::{Error, ExitInfo, Overflow, Owner, Principal, ProcessId, Signal};
+use crate::sync::CancellationToken;
+use crate::task::TaskTracker;
+
+const GRACE: Duration = Duration::from_secs(5);
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Scene {
+    process: Arc<Process>,
+    tree: Arc<Tree>,
+    slots: Arc<Budget>,
+    /// How many tenures there are.
+    tenures: Arc<AtomicUsize>,
+    heard: Arc<Heard>,
+    closing: CancellationToken,
+    /// Sees the exit as soon as it is to be seen, and that the slot was free by then.
+    observer: JoinHandle<()>,
+}
+
+/// Every event, as its topic.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Events for Heard {
+    fn publish(&self, event: Event) {
+        self.0.lock().expect("no panic").push(event.topic);
+    }
+}
+
+impl Heard {
+    fn exits(&self) -> usize {
+        let heard = self.0.lock().expect("no panic");
+        heard
+            .iter()
+            .filter(|topic| topic.starts_with("astrid.process.v1.exited."))
+            .count()
+    }
+}
+
+/// Lasts as long as the id.
+struct Tenure(Arc<AtomicUsize>);
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        assert_eq!(self.0.fetch_sub(1, Ordering::SeqCst), 1, "given up twice");
+    }
+}
+
+fn scene(retention: Retention, deaf: bool) -> Scene {
+    begin();
+    let ((stdout, out), (stderr, err), (input, stdin)) = (pipe(), pipe(), pipe());
+    let tree = Tree::new([out, err, input].map(ChildEnd::new).into(), deaf);
+    let slots = Budget::new(1);
+    let tenures = Arc::new(AtomicUsize::new(0));
+    let heard = Arc::new(Heard::default());
+    let closing = CancellationToken::new();
+    let tasks = Tasks {
+        runtime: Handle,
+        tracker: TaskTracker,
+        timers: Timers,
+        closing: closing.clone(),
+        events: Arc::default(),
+    };
+    let carriers: &Carriers = &tasks.events;
+    carriers.add(Arc::clone(&heard) as Arc<dyn Events>);
+    let launched = Launched {
+        child: Child::new(Arc::clone(&tree)),
+        stdin: Some(stdin),
+        stdout,
+        stderr,
+    };
+    let keep = Keep {
+        ring: 64,
+        overflow: Overflow::DropOldest,
+        stdin: None,
+        keep_stdin_open: true,
+        abandoned_writes_max: 0,
+        ends_when_full: false,
+        limits: ResourceLimits::default(),
+        lifetime: None,
+        idle: None,
+        retention,
+        grace: GRACE,
+        grace_shutdown: GRACE,
+        drain_time: Duration::from_secs(1),
+        owner: Owner {
+            principal: Principal::Anonymous,
+            capsule: "c".into(),
+        },
+    };
+    let slot = slots.take(1).expect("free");
+    let member = Member {
+        closing: closing.clone(),
+    };
+    let process = Process::supervise(launched, keep, slot, member, &tasks, |_| {
+        tenures.fetch_add(1, Ordering::SeqCst);
+        Box::new(Tenure(Arc::clone(&tenures)))
+    })
+    .expect("supervised");
+    let observer = spawn({
+        let (process, slots) = (Arc::clone(&process), Arc::clone(&slots));
+        async move {
+            process.exited().await.expect("the monitor sees it through");
+            assert_eq!(slots.used(), 0, "S5: a slot is free before the exit is visible");
+        }
+    });
+    Scene {
+        process,
+        tree,
+        slots,
+        tenures,
+        heard,
+        closing,
+        observer,
+    }
+}
+
+impl Scene {
+    fn task<F>(&self, task: impl FnOnce(Arc<Process>) -> F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        spawn(task(Arc::clone(&self.process)))
+    }
+
+    /// It ends by itself, whenever.
+    fn exits(&self) -> JoinHandle<()> {
+        let tree = Arc::clone(&self.tree);
+        spawn(async move { tree.end(OWN_RAW) })
+    }
+
+    fn stops(&self) -> JoinHandle<Result<ExitInfo, Error>> {
+        self.task(|process| async move {
+            process.end(End::Stop, GRACE);
+            process.gone().await
+        })
+    }
+
+    /// Time goes on until the id is gone.
+    fn clock(&self) -> JoinHandle<()> {
+        self.task(|process| async move {
+            while !process.is_gone() {
+                tokio::time::advance(GRACE);
+                yield_now().await;
+            }
+        })
+    }
+
+    /// Nothing of it is left.
+    async fn see_gone(self) {
+        self.observer.await.expect("no panic");
+        assert!(self.process.is_gone() && self.process.exit().is_some());
+        assert_eq!((self.slots.used(), self.tenures.load(Ordering::SeqCst)), (0, 0));
+    }
+}
+
+const OWN_RAW: RawExit = RawExit {
+    code: Some(3),
+    signal: None,
+};
+const OWN: ExitInfo = ExitInfo {
+    exit_code: Some(3),
+    signal: None,
+};
+
+fn by(signal: i32) -> ExitInfo {
+    ExitInfo {
+        exit_code: None,
+        signal: Some(signal),
+    }
+}
+
+/// Two stops, a signal, a release and the process's own end, in any order: everybody is answered, and it is gone.
+pub fn k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered() {
+    let scene = scene(Retention::For(MINUTE), true);
+    let stops = [scene.stops(), scene.stops()];
+    let signal = scene.task(|process| async move { process.signal(Signal::Usr1).await });
+    let release = scene.task(|process| async move { process.release().await });
+    let own = scene.exits();
+    let clock = scene.clock();
+    block_on(async {
+        for stop in stops {
+            let exit = stop.await.expect("no panic").expect("it ended");
+            assert!([OWN, by(9)].contains(&exit), "{exit:?}");
+        }
+        assert_eq!(signal.await.expect("no panic"), Ok(()));
+        // Of a live one it is refused, of an exited one done; either way it is answered.
+        let _: bool = release.await.expect("no panic");
+        own.await.expect("no panic");
+        clock.await.expect("no panic");
+        scene.see_gone().await;
+    });
+}
+
+/// The wish to be told comes at any moment, and the exit too: it is told once.
+pub fn e2_an_exit_is_told_once_however_late_the_wish() {
+    let scene = scene(Retention::For(MINUTE), false);
+    let heard = Arc::clone(&scene.heard);
+    let wish = || Some((ProcessId("id".into()), Topics::new("a").expect("a suffix")));
+    let watches = [wish(), wish()].map(|wish| scene.task(|process| async move { process.watch(wish) }));
+    let own = scene.exits();
+    block_on(async {
+        own.await.expect("no panic");
+        for watch in watches {
+            watch.await.expect("no panic");
+        }
+        let exit = scene.process.exited().await.expect("it ended").0;
+        assert_eq!(exit, OWN);
+        assert_eq!(scene.stops().await.expect("no panic"), Ok(OWN));
+        scene.see_gone().await;
+    });
+    assert_eq!(heard.exits(), 1);
+}
+
+/// Whoever waited when it ended sees the exit, though it is kept for no time at all.
+pub fn x4_t3_who_waited_sees_an_exit_that_is_not_kept() {
+    let scene = scene(Retention::For(Duration::ZERO), false);
+    let waits = [None, Some(MINUTE)].map(|time| scene.task(|process| async move { process.wait(time, &Handle).await }));
+    let own = scene.exits();
+    block_on(async {
+        own.await.expect("no panic");
+        for wait in waits {
+            assert_eq!(wait.await.expect("no panic"), Ok(OWN));
+        }
+        assert_eq!(scene.process.gone().await, Ok(OWN));
+        scene.see_gone().await;
+    });
+}
+
+/// Writers into a process that ends are told, and what waits for the end of its output gets it.
+pub fn n3_a2_an_end_ends_everything_that_waits() {
+    let scene = scene(Retention::Held, false);
+    let writers =
+        [1, 2].map(|byte| scene.task(move |process| async move { process.write_stdin(vec![byte; 5000], 5000).await }));
+    let output = scene.task(|process| async move {
+        let exit = process.wait(None, &Handle).await;
+        (exit, process.drain_to_end().await)
+    });
+    let own = scene.exits();
+    block_on(async {
+        for writer in writers {
+            assert_eq!(writer.await.expect("no panic"), Err(Error::Closed), "nobody reads");
+        }
+        let (exit, output) = output.await.expect("no panic");
+        assert_eq!((exit, output), (Ok(OWN), (Vec::new(), Vec::new())));
+        own.await.expect("no panic");
+        scene.process.end(End::Abandoned, Duration::ZERO);
+        assert_eq!(scene.process.gone().await, Ok(OWN));
+        scene.see_gone().await;
+    });
+}
+
+/// The host shuts down while a process that is deaf to TERM is stopped, or ends by itself: it is gone within the grace.
+pub fn b3_k2_a_shutdown_ends_what_is_deaf() {
+    let scene = scene(Retention::For(MINUTE), true);
+    let closing = scene.closing.clone();
+    let shutdown = spawn(async move { closing.cancel() });
+    let stop = scene.stops();
+    let clock = scene.clock();
+    block_on(async {
+        shutdown.await.expect("no panic");
+        assert_eq!(stop.await.expect("no panic"), Ok(by(9)));
+        clock.await.expect("no panic");
+        scene.see_gone().await;
+    });
+}

@@ -1,0 +1,171 @@
+//! Readiness of descriptors, as an edge-triggered epoll and tokio's memory of what it said show it.
+//!
+//! The descriptors are real pipes, which never block and so never wait for anything that the checker does not see. Whoever
+//! plays the other end reports each thing that it did ([`event`]): an edge that nobody reported does not come, and one
+//! that came while nobody looked is kept until it is cleared, as tokio keeps it.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Timespec, fstat};
+
+pub mod unix {
+    //! Watched descriptors.
+    pub use super::{AsyncFd, AsyncFdReadyGuard};
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest(PollFlags);
+
+#[expect(missing_docs, reason = "tokio's own")]
+impl Interest {
+    pub const READABLE: Self = Self(PollFlags::IN);
+    pub const WRITABLE: Self = Self(PollFlags::OUT);
+}
+
+/// A watched end of a pipe.
+#[derive(Debug)]
+pub struct AsyncFd<T>(Arc<Watched<T>>);
+
+#[derive(Debug)]
+struct Watched<T> {
+    fd: T,
+    interest: Interest,
+    /// Never contended: all tasks are on one thread, and nothing under this lock lets another run.
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    ready: bool,
+    /// Goes up with every edge, so that a clear does not take away one that it has not seen.
+    edges: u64,
+    wakers: Vec<Waker>,
+}
+
+thread_local! {
+    static WATCHED: RefCell<Vec<Weak<Watched<OwnedFd>>>> = RefCell::default();
+}
+
+impl AsyncFd<OwnedFd> {
+    /// Watches `fd`.
+    #[must_use]
+    pub fn watch(fd: OwnedFd, interest: Interest) -> Self {
+        let watched = Arc::new(Watched {
+            fd,
+            interest,
+            seen: Mutex::default(),
+        });
+        WATCHED.with_borrow_mut(|all| all.push(Arc::downgrade(&watched)));
+        // What is ready when it is registered is reported.
+        watched.look();
+        Self(watched)
+    }
+
+    /// The descriptor.
+    #[must_use]
+    pub fn get_ref(&self) -> &OwnedFd {
+        &self.0.fd
+    }
+
+    /// Completes when there is something to read.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn readable(&self) -> std::io::Result<AsyncFdReadyGuard<'_>> {
+        self.ready().await
+    }
+
+    /// Completes when there is room to write.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn writable(&self) -> std::io::Result<AsyncFdReadyGuard<'_>> {
+        self.ready().await
+    }
+
+    async fn ready(&self) -> std::io::Result<AsyncFdReadyGuard<'_>> {
+        super::let_others_run();
+        let edges = std::future::poll_fn(|context| {
+            let mut seen = self.0.seen();
+            if seen.ready {
+                return std::task::Poll::Ready(seen.edges);
+            }
+            seen.wakers.push(context.waker().clone());
+            std::task::Poll::Pending
+        })
+        .await;
+        Ok(AsyncFdReadyGuard { fd: self, edges })
+    }
+}
+
+impl Watched<OwnedFd> {
+    /// An edge, if there is anything to see.
+    fn look(&self) {
+        let mut fds = [PollFd::new(&self.fd, self.interest.0)];
+        let ready = poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
+        if !ready {
+            return;
+        }
+        let mut seen = self.seen();
+        seen.ready = true;
+        seen.edges += 1;
+        let wakers = std::mem::take(&mut seen.wakers);
+        drop(seen);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That it was ready when it was asked.
+#[derive(Debug)]
+pub struct AsyncFdReadyGuard<'a> {
+    fd: &'a AsyncFd<OwnedFd>,
+    edges: u64,
+}
+
+impl AsyncFdReadyGuard<'_> {
+    /// Waits for another edge than those seen.
+    pub fn clear_ready(&mut self) {
+        super::let_others_run();
+        let mut seen = self.fd.0.seen();
+        if seen.edges == self.edges {
+            seen.ready = false;
+        }
+    }
+}
+
+/// Which pipe an end belongs to; the same for both ends.
+///
+/// # Panics
+/// If it is no descriptor.
+#[must_use]
+pub fn pipe_of(fd: BorrowedFd<'_>) -> u64 {
+    fstat(fd).expect("a descriptor").st_ino
+}
+
+/// Something was done to this pipe, from its other end. Others may run between the deed and its being reported.
+pub fn event(pipe: u64) {
+    super::let_others_run();
+    let watched: Vec<_> = WATCHED.with_borrow_mut(|all| {
+        all.retain(|watched| watched.strong_count() > 0);
+        all.iter().filter_map(Weak::upgrade).collect()
+    });
+    for watched in watched {
+        if pipe_of(watched.fd.as_fd()) == pipe {
+            watched.look();
+        }
+    }
+}
+
+/// The beginning of an execution.
+pub fn reset() {
+    WATCHED.take();
+}

@@ -1,0 +1,214 @@
+//! A store that is dropped at any moment of any call leaves nothing behind: no process, no descriptor, no task, and no
+//! slot that is not given back.
+//!
+//! What is held is counted for the whole test process, so this is one test in a binary of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failure of a test shows where"
+)]
+
+#[path = "common/holdings.rs"]
+mod holdings;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use capsule_host::runtime::{Capsule, Grants, LoadOptions, Runtime, Topics};
+use capsule_host::sandbox::{Unconfined, Workspace};
+use capsule_host::supervisor::{Ask, Gate, Limits, Owner, Principal, Registry, Scope, SpawnRequest};
+use serde_json::json;
+use tokio::runtime::Handle;
+
+use holdings::Holdings;
+
+/// No call is polled so often before it comes to its end, or to a wait that does not end.
+const POLLS_MAX: usize = 400;
+
+/// Every function that can wait, to its end or into a wait that nothing ends. `ms` is for those that take a time.
+const CALLS: [(&str, u64); 32] = [
+    ("spawn", 0),
+    ("spawn-short", 0),
+    ("spawn-background", 0),
+    ("spawn-persistent", 0),
+    ("write-stdin", 0),
+    ("signal", 0),
+    ("wait", 60_000),
+    ("wait", 1),
+    ("stop", 0),
+    ("stop", 20),
+    ("stop", 30_000),
+    ("release", 0),
+    ("sleep", 60_000),
+    ("sleep", 1),
+    ("handle-write", 0),
+    ("handle-signal", 0),
+    ("handle-wait", 0),
+    ("handle-wait-short", 0),
+    ("handle-output", 0),
+    ("handle-output-short", 0),
+    ("handle-kill", 0),
+    ("handle-drop", 0),
+    ("attached-wait", 60_000),
+    ("attached-wait", 1),
+    ("attached-write", 0),
+    ("attached-kill", 0),
+    ("attached-drop", 0),
+    ("poll", 0),
+    ("block", 0),
+    ("recv", 60_000),
+    ("recv", 1),
+    ("block-readiness", 0),
+];
+
+struct AllowAll;
+
+impl Gate for AllowAll {
+    fn allows(&mut self, _: Ask<'_>) -> bool {
+        true
+    }
+}
+
+fn ada() -> Principal {
+    Principal::Named("ada".into())
+}
+
+/// Polls a call at most `polls` times, as its wakers ask for it, and drops it. Whether it had come to its end, and whether
+/// it would have been polled again.
+async fn polled(capsule: &Capsule, action: &str, payload: &[u8], polls: usize) -> (bool, bool) {
+    let mut call = pin!(capsule.call(ada(), action, payload.to_vec()));
+    let mut polled = 0;
+    let several = poll_fn(|context| {
+        if polled == polls {
+            return Poll::Ready(false);
+        }
+        polled += 1;
+        match call.as_mut().poll(context) {
+            Poll::Ready(result) => {
+                // Whatever it came to: a refusal is an end too.
+                drop(result);
+                Poll::Ready(true)
+            }
+            Poll::Pending => {
+                if polled == polls {
+                    return Poll::Ready(false);
+                }
+                Poll::Pending
+            }
+        }
+    });
+    // What waits for good is not polled again, and that is all the moments that there are of it.
+    match tokio::time::timeout(Duration::from_millis(300), several).await {
+        Ok(ended) => (ended, true),
+        Err(_) => (false, false),
+    }
+}
+
+/// Ends what the call may have started to be kept, and waits until all is as it was.
+async fn settle(registry: &Registry, scope: &Scope, baseline: &Holdings, what: &str) {
+    let began = Instant::now();
+    loop {
+        for info in scope.list(None) {
+            // It may be gone by itself.
+            drop(scope.stop(info.id.expose(), Some(Duration::ZERO)).await);
+        }
+        let now = Holdings::now(&Handle::current());
+        if now == *baseline && registry.retained() == 0 && registry.tasks() == 0 {
+            return;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{what}: {now:?} in place of {baseline:?}"
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_dropped_at_any_moment_of_any_call_leaves_nothing_behind() {
+    let limits = Limits {
+        // Whatever is not given back is missed at once.
+        processes_per_principal: 3,
+        retained_per_owner: 2,
+        ..Limits::default()
+    };
+    let launcher = Arc::new(Unconfined::new().allow_persistent());
+    let registry = Registry::new(Handle::current(), launcher, limits).unwrap();
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let runtime = Runtime::builder(registry.clone())
+        .cache_dir(Some(cache))
+        .build()
+        .unwrap();
+    let dir = tempfile::TempDir::new().unwrap();
+    let workspace = Workspace::open(dir.path()).unwrap();
+    let options = LoadOptions {
+        grants: Grants {
+            commands: vec!["sh".into()],
+            persistent: true,
+            topics: Topics {
+                subscribe: vec!["hostile.v1.*".parse().unwrap()],
+                ..Topics::default()
+            },
+            ..Grants::default()
+        },
+        ..LoadOptions::new("hostile", workspace.clone())
+    };
+    let component = std::fs::read(env!("CAPSULE_HOSTILE_GUEST")).unwrap();
+    let capsule = runtime.load(options, &component).await.unwrap();
+    let scope = registry.scope(Owner {
+        principal: ada(),
+        capsule: "hostile".into(),
+    });
+
+    let persistent = async || {
+        let request = SpawnRequest {
+            cmd: "sh".into(),
+            args: vec!["-c".into(), "trap '' TERM; echo out; sleep 1000".into()],
+            keep_stdin_open: true,
+            ..SpawnRequest::default()
+        };
+        let id = scope
+            .spawn_persistent(request, &workspace, &mut AllowAll)
+            .await
+            .unwrap();
+        id.expose().to_owned()
+    };
+    // Once, for what stays open.
+    for action in ["spawn-short", "handle-wait-short", "recv"] {
+        let payload = json!({ "ms": 1 }).to_string().into_bytes();
+        drop(capsule.call(ada(), action, payload).await.unwrap());
+    }
+    let began = Instant::now();
+    let mut baseline = Holdings::now(&Handle::current());
+    while !baseline.children.is_empty() || registry.tasks() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{baseline:?}");
+        tokio::task::yield_now().await;
+        baseline = Holdings::now(&Handle::current());
+    }
+
+    let (mut moments, mut ends) = (0, 0);
+    for (action, ms) in CALLS {
+        for polls in 0.. {
+            assert!(
+                polls < POLLS_MAX,
+                "{action} was polled {polls} times and is not at its end"
+            );
+            let id = persistent().await;
+            let payload = json!({ "id": id, "ms": ms }).to_string().into_bytes();
+            let (ended, more) = polled(&capsule, action, &payload, polls).await;
+            settle(&registry, &scope, &baseline, &format!("{action} after {polls} polls")).await;
+            moments += 1;
+            ends += usize::from(ended);
+            if ended || !more {
+                break;
+            }
+        }
+    }
+    println!("{moments} moments of {} calls, {ends} of which ended", CALLS.len());
+    assert!(moments > 2 * CALLS.len() && ends > 5, "{moments} and {ends}");
+    registry.shutdown().await;
+}
