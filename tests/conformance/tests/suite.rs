@@ -1,7 +1,7 @@
 //! The suite, confined, against this project's host: a test for each case; that every clause has one; and that the suite
 //! can fail.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,8 +23,7 @@ fn main() -> ExitCode {
             let runtime = Arc::clone(&runtime);
             Trial::test(case.name, move || {
                 let host = runtime.block_on(async { CapsuleHost::confined() })?;
-                let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-                let outcome = runtime.block_on(run_one(&host.cache_dir(Some(cache)), *case));
+                let outcome = runtime.block_on(run_one(&host.cache_dir(Some(cache())), *case));
                 match outcome.verdict {
                     Verdict::Passed(_) => Ok(()),
                     Verdict::Failed(why) => Err(Failed::from(why)),
@@ -43,6 +42,11 @@ fn main() -> ExitCode {
     ));
     trials.extend(broken::trials(&runtime));
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Compiling a case takes longer than running it, and each is loaded at least twice.
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
 
 fn every_clause_has_a_case() -> Result<(), Failed> {

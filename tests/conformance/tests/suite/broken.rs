@@ -91,7 +91,7 @@ async fn expect(fault: Fault, case: &str, word: &str) -> Result<(), Failed> {
         .find(|one| one.name == case)
         .ok_or("there is no such case")?;
     let host = Broken {
-        inner: CapsuleHost::confined()?,
+        inner: CapsuleHost::confined()?.cache_dir(Some(super::cache())),
         fault,
     };
     let verdict = run_one(&host, *case).await.verdict;
