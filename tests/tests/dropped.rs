@@ -3,12 +3,6 @@
 //!
 //! What is held is counted for the whole test process, so this is one test in a binary of its own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failure of a test shows where"
-)]
-
 #[path = "common/holdings.rs"]
 mod holdings;
 

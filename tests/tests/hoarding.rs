@@ -1,13 +1,8 @@
-//! A capsule that keeps everything it can get meets a quota, or its own end, and not the host's memory (issue: hostile
-//! guests).
+//! A capsule that keeps everything it can get meets a quota, or its own end, and not the host's memory.
 //!
 //! Memory is measured for the whole test process, so this is one test in a binary of its own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failure of a test shows where"
-)]
+#![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
 use std::sync::Arc;
 

@@ -5,7 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 
-#[expect(missing_docs, reason = "generated")]
 mod generated {
     wit_bindgen::generate!({
         inline: "

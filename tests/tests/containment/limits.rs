@@ -297,7 +297,12 @@ struct Reasons(Mutex<Vec<(String, String)>>);
 impl Events for Reasons {
     fn publish(&self, event: Event) {
         let told: serde_json::Value = serde_json::from_str(&event.payload).expect("JSON");
-        let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| {
+            told.get(key)
+                .and_then(|text| text.as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
         self.0
             .lock()
             .expect("no panic under it")

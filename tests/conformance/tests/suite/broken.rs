@@ -171,7 +171,12 @@ impl Running for BrokenRunning {
                 self.inner.shutdown().await;
                 self.inner.reload(capsule).await
             }
-            _ => self.inner.reload(capsule).await,
+            Fault::None
+            | Fault::GrantsAll
+            | Fault::OnePrincipal
+            | Fault::ForgetsSettings
+            | Fault::ShutdownForgets
+            | Fault::AlwaysWell => self.inner.reload(capsule).await,
         }
     }
 
