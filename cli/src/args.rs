@@ -53,10 +53,12 @@ pub(crate) struct ConformanceArgs {
     pub(crate) report: Option<PathBuf>,
 
     /// Run the cases' processes without confinement: with all your rights, on all your files.
-    #[arg(long)]
+    ///
+    /// What cannot be shown then is `n/a`, and the refusals that are promised are looked for.
+    #[arg(long, requires = "allow_persistent")]
     pub(crate) unconfined: bool,
 
-    /// Let unconfined processes outlive the instance that starts them, which most cases need.
+    /// Let unconfined processes outlive the instance that starts them, which most cases need; so --unconfined needs it.
     #[arg(long, requires = "unconfined")]
     pub(crate) allow_persistent: bool,
 
