@@ -401,10 +401,9 @@ async fn e3_new_code_hears_what_the_old_would_have() {
     capsule.reload(&talkers::repeats()).await.unwrap();
     host.say("notes.v1.saved", "to the talkative");
     assert_eq!(hear(&seen).await.messages[0].payload, "to the talkative");
-    assert_eq!(capsule.deliveries().succeeded + capsule.deliveries().failed, {
-        capsule.interceptors_idle().await;
-        2
-    });
+    capsule.interceptors_idle().await;
+    let deliveries = capsule.deliveries();
+    assert_eq!(deliveries.succeeded + deliveries.failed, 2);
     capsule.unload().await;
     assert!(matches!(
         capsule.reload(&guests::echo()).await,
