@@ -7,8 +7,9 @@ case!(run);
 fn run() -> Outcome {
     output("mkfifo gate")?;
     let mut events = Events::subscribe()?;
-    let id =
-        start("exec 3<>gate; while read x <&3; do i=0; while [ $i -lt 50 ]; do echo line $x; i=$((i+1)); done; echo end; done")?;
+    let id = start(
+        "exec 3<>gate; while read x <&3; do i=0; while [ $i -lt 50 ]; do echo line $x; i=$((i+1)); done; echo end; done",
+    )?;
     watch(&id, Some("logs"))?;
     let ready = |events: &mut Events| -> Result<usize, Stop> {
         let all = events.settled()?;
