@@ -7,17 +7,19 @@ use conformance_guest::*;
 
 case!(run);
 
+type Call = fn(&str) -> Result<(), Stop>;
+
 fn run() -> Outcome {
     let id = spawn_persistent(&SpawnRequest {
         keep_stdin_open: Some(true),
         ..sh("sleep 1000")
     })?;
-    let looks: [(&str, fn(&str) -> Result<(), Stop>); 3] = [
+    let looks: [(&str, Call); 3] = [
         ("status", |id| Ok(status(id).map(drop)?)),
         ("status-many", |id| Ok(status_many(&[id.to_owned()]).map(drop)?)),
         ("list-processes", |_| Ok(list_processes(None).map(drop)?)),
     ];
-    let touches: [(&str, fn(&str) -> Result<(), Stop>); 7] = [
+    let touches: [(&str, Call); 7] = [
         ("read-logs", |id| Ok(read_logs(id).map(drop)?)),
         ("read-since", |id| {
             Ok(read_since(id, LogStream::Stdout, &oldest(), 1).map(drop)?)

@@ -10,7 +10,7 @@ fn make() -> Outcome {
     let id = start("exit 0")?;
     exit_of(&id)?;
     status(&id)?;
-    status_many(&[id.clone()])?;
+    status_many(std::slice::from_ref(&id))?;
     list_processes(None)?;
     read_logs(&id)?;
     read_since(&id, LogStream::Stdout, &oldest(), 1)?;
