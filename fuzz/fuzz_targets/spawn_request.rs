@@ -182,7 +182,7 @@ fuzz_target!(|input: Input| {
     let too_large = request.stdin.as_ref().is_some_and(|stdin| stdin.len() > 4 << 20);
     let open = request.env.iter().any(|(key, _)| is_reserved(key).is_none());
 
-    match check(&request, input.persistent, Path::new("/srv/work/space")) {
+    match check(&request, input.persistent, Path::new("/srv/mine/space")) {
         Ok(()) => assert!(!broken && !zero_time && !too_large, "accepted: {request:?}"),
         Err(Error::TooLarge) => assert!(!broken && too_large, "too large: {request:?}"),
         Err(Error::InvalidInput(why)) => {

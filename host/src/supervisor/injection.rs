@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WORKSPACE: &str = "/srv/work/space";
+    const WORKSPACE: &str = "/srv/mine/space";
 
     fn at(path: &str) -> FileInjection {
         FileInjection::new(b"x".to_vec(), Placement::FixedPath(path.into()))
@@ -257,9 +257,9 @@ mod tests {
             "/etc/x\n",
             "/etc/x\u{85}",
             "/srv",
-            "/srv/work",
+            "/srv/mine",
             WORKSPACE,
-            "/srv/work/space/x",
+            "/srv/mine/space/x",
             "/proc",
             "/proc/self/x",
             "/dev/null",
@@ -282,8 +282,8 @@ mod tests {
             "/etc/x",
             "/tmp/x",
             "/tmp/.config/x",
-            "/srv/work/other",
-            "/srv/work/space2",
+            "/srv/mine/other",
+            "/srv/mine/space2",
             "/run/secrets/with space and ü",
             "/etc/..x",
             &"/x".repeat(32),
