@@ -208,6 +208,12 @@ pub fn output(script: &str) -> Outcome {
     }
 }
 
+/// Makes the file that another branch waits for before it unloads this guest's capsule. The file is there before the answer is,
+/// so the answer can be `cancelled`: what the caller does next is then refused in the same way.
+pub fn announce(file: &str) {
+    output(&format!("echo > {file}")).ok();
+}
+
 /// Whether a script succeeds.
 #[track_caller]
 pub fn holds(script: &str) -> Result<bool, Stop> {

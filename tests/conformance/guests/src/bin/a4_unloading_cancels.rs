@@ -5,8 +5,9 @@ use conformance_guest::*;
 case!(r#"{"steps": [{"parallel": [[{"call": "block_on_poll", "ends": "cancelled"}], [{"call": "block", "ends": "cancelled"}], [{"call": "see", "capsule": "b"}, {"do": "unload"}]]}]}"#: block_on_poll, block, see);
 
 fn block_on_poll() -> Outcome {
-    let handle = attach(&start("echo > one; sleep 1000")?)?;
+    let handle = attach(&start("sleep 1000")?)?;
     let exit = handle.subscribe_exit();
+    announce("one");
     let ended = poll::poll(&[&exit]);
     check!(ended == Err(poll::ErrorCode::Cancelled), "poll: {ended:?}");
     let later = exit.block();
@@ -15,8 +16,10 @@ fn block_on_poll() -> Outcome {
 }
 
 fn block() -> Outcome {
-    let handle = attach(&start("echo > two; sleep 1000")?)?;
-    let ended = handle.subscribe_exit().block();
+    let handle = attach(&start("sleep 1000")?)?;
+    let exit = handle.subscribe_exit();
+    announce("two");
+    let ended = exit.block();
     check!(ended == Err(poll::ErrorCode::Cancelled), "block: {ended:?}");
     refused("a later wait", handle.wait(Some(GIVE_UP)), &ErrorCode::Cancelled)?;
     Ok("block".into())

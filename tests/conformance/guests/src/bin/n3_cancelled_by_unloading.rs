@@ -7,8 +7,9 @@ case!(r#"{"steps": [{"parallel": [[{"call": "block", "ends": "cancelled"}], [{"c
 fn block() -> Outcome {
     let id = spawn_persistent(&SpawnRequest {
         keep_stdin_open: Some(true),
-        ..sh("echo > up; sleep 1000")
+        ..sh("sleep 1000")
     })?;
+    announce("up");
     for _ in 0..4 {
         match write_stdin(&id, &vec![b'x'; 1 << 20]) {
             Ok(_) => {}
