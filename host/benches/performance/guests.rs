@@ -1,0 +1,280 @@
+//! What it costs to be a guest: a call of the host, an instance, a stream read from inside, and a thousand that wait.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use capsule_host::runtime::{Capsule, LoadOptions, Runtime};
+use capsule_host::supervisor::{Ask, Owner, Principal, Scope};
+use capsule_host::{ProcessCtx, ProcessCtxView, ProcessHooks, ProcessView};
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+use crate::host::{Host, idle};
+use crate::report::{Report, Target, Unit, median, micros, quantile};
+use crate::{lossless, waiting};
+
+const OWNER: &str = "guests";
+const WAITING: u32 = 1000;
+
+pub(crate) fn run(report: &mut Report) {
+    crate::scale::allow_descriptors(64 * 1024);
+    let component = build(&[]);
+    let host = Host::unconfined();
+    let runtime = Runtime::builder(host.registry.clone())
+        .max_instances(WAITING + 8)
+        .guest_time(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    let options = LoadOptions::new("bench", host.workspace.clone());
+    let capsule = host.runtime.block_on(runtime.load(options, &component)).unwrap();
+    call(&host, &build(&["--features", "nothing"]), report);
+    instance(&host, &capsule, &component, report);
+    stream(&host, &capsule, report);
+    wait(&host, &capsule, report);
+}
+
+/// What an embedder with its own engine holds.
+struct Guest {
+    process: ProcessCtx,
+    table: ResourceTable,
+    hooks: AllowAll,
+}
+
+struct AllowAll;
+
+impl ProcessHooks for AllowAll {
+    fn authorize(&mut self, _: &Owner, _: Ask<'_>) -> bool {
+        true
+    }
+}
+
+impl ProcessView for Guest {
+    fn process(&mut self) -> ProcessCtxView<'_> {
+        ProcessCtxView {
+            ctx: &mut self.process,
+            table: &mut self.table,
+            hooks: &mut self.hooks,
+        }
+    }
+}
+
+/// guest → `status` → guest, beside an async host function that does nothing.
+fn call(host: &Host, component: &[u8], report: &mut Report) {
+    const CALLS: u64 = 20_000;
+    let scope = host.scope(OWNER);
+    let id = host.runtime.block_on(host.start(&scope, idle()));
+    let engine = Engine::default();
+    let component = Component::new(&engine, component).unwrap();
+    let mut linker = Linker::<Guest>::new(&engine);
+    capsule_host::add_to_linker_async(&mut linker).unwrap();
+    linker
+        .instance("bench:guest/empty")
+        .unwrap()
+        .func_wrap_async("nothing", |_, (): ()| Box::new(async { Ok(()) }))
+        .unwrap();
+    linker.define_unknown_imports_as_traps(&component).unwrap();
+    let mut ours = Vec::new();
+    let mut limits = Vec::new();
+    host.runtime.block_on(async {
+        let mut store = Store::new(&engine, guest(host));
+        let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+        let entry = instance
+            .get_typed_func::<(String, Vec<u8>), (Answer,)>(&mut store, "astrid-hook-trigger")
+            .unwrap();
+        for _ in 0..20 {
+            for (action, times) in [("status", &mut ours), ("nothing", &mut limits)] {
+                let payload = format!("{CALLS} {id}").into_bytes();
+                let begun = Instant::now();
+                entry.call_async(&mut store, (action.into(), payload)).await.unwrap();
+                times.push(micros(begun.elapsed()) / CALLS as f64);
+            }
+        }
+        scope.stop(&id, Some(Duration::ZERO)).await.unwrap();
+    });
+    let (ours, limit) = (median(&mut ours), median(&mut limits));
+    report.line(
+        "call",
+        "guest → `status` → guest",
+        &format!("{ours:.3} µs"),
+        &format!("{limit:.3} µs (an empty async host function)"),
+        ours / limit,
+        Unit::Times,
+        Target::AtMost(2.0),
+    );
+}
+
+/// Instantiate, call an action that does nothing, drop; beside the engine alone.
+fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Report) {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
+    let engine = Engine::new(&config).unwrap();
+    let component = Component::new(&engine, component).unwrap();
+    let mut linker = Linker::<()>::new(&engine);
+    linker.define_unknown_imports_as_traps(&component).unwrap();
+    let pre = linker.instantiate_pre(&component).unwrap();
+    let (mut ours, mut limits) = (Vec::new(), Vec::new());
+    host.runtime.block_on(async {
+        for _ in 0..3000 {
+            let begun = Instant::now();
+            capsule.call(principal(), "none", Vec::new()).await.unwrap();
+            ours.push(micros(begun.elapsed()));
+            let begun = Instant::now();
+            let mut store = Store::new(&engine, ());
+            store.set_epoch_deadline(u64::MAX / 2);
+            let instance = pre.instantiate_async(&mut store).await.unwrap();
+            let entry = instance
+                .get_typed_func::<(&str, &[u8]), (Answer,)>(&mut store, "astrid-hook-trigger")
+                .unwrap();
+            entry.call_async(&mut store, ("none", &[])).await.unwrap();
+            drop(store);
+            limits.push(micros(begun.elapsed()));
+        }
+    });
+    let (ours, limit) = (median(&mut ours), median(&mut limits));
+    let (figure, against) = (
+        format!("{ours:.1} µs"),
+        format!("{limit:.1} µs (wasmtime's bare pre-instantiated call)"),
+    );
+    let workload = "instantiate, call an empty action, drop";
+    report.line(
+        "instance",
+        workload,
+        &figure,
+        &against,
+        ours / limit,
+        Unit::Times,
+        Target::AtMost(1.3),
+    );
+    report.line(
+        "instance",
+        workload,
+        &figure,
+        &against,
+        ours,
+        Unit::Micros,
+        Target::AtMost(50.0),
+    );
+}
+
+/// What a child writes, read by a guest.
+fn stream(host: &Host, capsule: &Capsule, report: &mut Report) {
+    let scope = host.scope(OWNER);
+    let (mut ours, mut limits) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        limits.push(lossless::rate(lossless::through_host(host)));
+        let begun = Instant::now();
+        let read = host.runtime.block_on(async {
+            let id = host.start(&scope, lossless::writer()).await;
+            let answer = capsule
+                .call(principal(), "follow", format!("0 {id}").into_bytes())
+                .await
+                .unwrap();
+            scope.release(&id).await.unwrap();
+            answer.data.unwrap()
+        });
+        ours.push(lossless::rate(begun.elapsed()));
+        assert_eq!(read, lossless::SIZE.to_string());
+    }
+    let (ours, limit) = (median(&mut ours), median(&mut limits));
+    report.line(
+        "lossless to a guest",
+        "1 GiB, read by a component in chunks of 64 KiB",
+        &format!("{ours:.2} GB/s"),
+        &format!("{limit:.2} GB/s (in the core)"),
+        ours / limit,
+        Unit::Times,
+        Target::AtLeast(0.5),
+    );
+}
+
+/// A thousand guests in `wait`.
+fn wait(host: &Host, capsule: &Capsule, report: &mut Report) {
+    let scope: Scope = host.scope(OWNER);
+    let idle_host = waiting::percent_of_a_core(host);
+    let id = host.runtime.block_on(host.start(&scope, idle()));
+    let capsule = Arc::new(capsule.clone());
+    let calls: Vec<_> = (0..WAITING)
+        .map(|_| {
+            let (capsule, payload) = (Arc::clone(&capsule), format!("300000 {id}").into_bytes());
+            host.runtime
+                .spawn(async move { capsule.call(principal(), "wait", payload).await.unwrap() })
+        })
+        .collect();
+    host.runtime.block_on(async {
+        while capsule.calls_in_flight() < WAITING as usize {
+            tokio::task::yield_now().await;
+        }
+        // All are there; what they do before they wait is over when nothing is done any more.
+        let mut before = crate::drain::cpu_time();
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = crate::drain::cpu_time();
+            if now - before < Duration::from_millis(20) {
+                break;
+            }
+            before = now;
+        }
+    });
+    let used = waiting::percent_of_a_core(host);
+    waiting::line(report, &format!("{WAITING} guests in `wait` for 5 s"), used, idle_host);
+    host.runtime.block_on(async {
+        scope.stop(&id, Some(Duration::ZERO)).await.unwrap();
+        for call in calls {
+            call.await.unwrap();
+        }
+    });
+}
+
+fn principal() -> Principal {
+    Principal::Named(OWNER.into())
+}
+
+fn guest(host: &Host) -> Guest {
+    let owner = Owner {
+        principal: principal(),
+        capsule: "bench".into(),
+    };
+    Guest {
+        process: ProcessCtx::builder(&host.registry, owner, host.workspace.clone()).build(),
+        table: ResourceTable::new(),
+        hooks: AllowAll,
+    }
+}
+
+/// The guest's answer, as its interface has it.
+#[derive(wasmtime::component::ComponentType, wasmtime::component::Lift)]
+#[component(record)]
+struct Answer {
+    #[component(name = "action")]
+    _action: String,
+    #[component(name = "data")]
+    _data: Option<String>,
+}
+
+/// Builds the guest, in a target folder of its own, and reads it.
+fn build(features: &[&str]) -> Vec<u8> {
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/guest");
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-guest{}", features.len()));
+    #[expect(clippy::disallowed_methods, reason = "a build, of what is measured")]
+    let status = Command::new(env!("CARGO"))
+        .current_dir(guest)
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--target",
+            "wasm32-wasip2",
+            "--target-dir",
+        ])
+        .arg(&target)
+        .args(features)
+        .status()
+        .unwrap();
+    assert!(status.success(), "the guest of the bench does not build");
+    std::fs::read(target.join("wasm32-wasip2/release/bench_guest.wasm")).unwrap()
+}

@@ -1,0 +1,119 @@
+//! reads: what a full ring costs to read, by cursor and as text, beside memcpy and the standard library's decoding.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use capsule_host::supervisor::{LogStream, Scope, SpawnRequest};
+
+use crate::child;
+use crate::host::{Host, buffered, request};
+use crate::report::{Report, Target, Unit, gigabytes_per_second, median, micros};
+
+const MIB: usize = 1 << 20;
+
+pub(crate) fn run(report: &mut Report) {
+    let host = Host::unconfined();
+    let scope = host.scope("reads");
+    by_cursor(&host, &scope, report);
+    for (kind, name) in [
+        ("ascii", "ASCII"),
+        ("text", "several scripts"),
+        ("noise", "random bytes"),
+    ] {
+        as_text(&host, &scope, kind, name, report);
+    }
+}
+
+fn serving(kind: &str) -> SpawnRequest {
+    SpawnRequest {
+        keep_stdin_open: true,
+        ..request(&["serve", &MIB.to_string(), kind])
+    }
+}
+
+fn by_cursor(host: &Host, scope: &Scope, report: &mut Report) {
+    let (id, start) = host.runtime.block_on(async {
+        let id = host.start(scope, serving("ascii")).await;
+        let start = scope.read_since(&id, LogStream::Stdout, None, 0).unwrap().next;
+        scope.write_stdin(&id, vec![1]).await.unwrap();
+        buffered(scope, &id, MIB as u64).await;
+        (id, start)
+    });
+    let source = child::content("ascii", MIB);
+    let mut into = vec![0; MIB];
+    for (size, rounds, name) in [
+        (MIB, 500, "1 MiB from a full ring"),
+        (4096, 20_000, "4 KiB from a full ring"),
+    ] {
+        let max = u32::try_from(size).unwrap();
+        let (mut ours, mut limits) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let begun = Instant::now();
+            let chunk = scope.read_since(&id, LogStream::Stdout, Some(&start), max).unwrap();
+            ours.push(micros(begun.elapsed()));
+            assert_eq!(chunk.data.len(), size);
+            let begun = Instant::now();
+            let (from, to) = (source.get(..size).unwrap(), into.get_mut(..size).unwrap());
+            black_box(to).copy_from_slice(black_box(from));
+            limits.push(micros(begun.elapsed()));
+        }
+        let (ours, limit) = (median(&mut ours), median(&mut limits));
+        let (value, unit, target) = if size == MIB {
+            (limit / ours, Unit::Times, Target::AtLeast(0.4))
+        } else {
+            (ours, Unit::Micros, Target::AtMost(0.35))
+        };
+        report.line(
+            "cursor read",
+            name,
+            &format!("{ours:.2} µs, {:.1} GB/s", gigabytes_per_second(size as f64, ours)),
+            &format!(
+                "{limit:.2} µs, {:.1} GB/s (memcpy)",
+                gigabytes_per_second(size as f64, limit)
+            ),
+            value,
+            unit,
+            target,
+        );
+    }
+}
+
+fn as_text(host: &Host, scope: &Scope, kind: &str, name: &str, report: &mut Report) {
+    let source = child::content(kind, MIB);
+    let id = host.runtime.block_on(host.start(scope, serving(kind)));
+    let (mut ours, mut stds, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+    let mut into = vec![0; MIB];
+    for _ in 0..200 {
+        host.runtime.block_on(async {
+            scope.write_stdin(&id, vec![1]).await.unwrap();
+            // The end of noise may be held back as the beginning of a character.
+            buffered(scope, &id, MIB as u64 - 3).await;
+        });
+        let begun = Instant::now();
+        let logs = scope.read_logs(&id).unwrap();
+        ours.push(micros(begun.elapsed()));
+        assert!(logs.stdout.len() >= MIB - 6);
+        let begun = Instant::now();
+        black_box(String::from_utf8_lossy(black_box(&source)).into_owned());
+        stds.push(micros(begun.elapsed()));
+        let begun = Instant::now();
+        black_box(&mut into).copy_from_slice(black_box(&source));
+        copies.push(micros(begun.elapsed()));
+    }
+    let rate = |times: &mut Vec<f64>| gigabytes_per_second(MIB as f64, median(times));
+    let (ours, std, copy) = (rate(&mut ours), rate(&mut stds), rate(&mut copies));
+    let (value, unit, target) = if kind == "noise" {
+        (ours / std, Unit::Times, Target::AtLeast(1.0))
+    } else {
+        (ours, Unit::GigabytesPerSecond, Target::AtLeast(5.0))
+    };
+    report.line(
+        "text read",
+        &format!("1 MiB, {name}"),
+        &format!("{ours:.2} GB/s"),
+        &format!("{std:.2} GB/s (std, lossy), {copy:.2} GB/s (memcpy)"),
+        value,
+        unit,
+        target,
+    );
+}

@@ -1,0 +1,139 @@
+//! scale: what calls cost as the processes of a host grow in number, beside themselves at one process.
+
+use std::time::{Duration, Instant};
+
+use capsule_host::supervisor::{LogStream, Scope, SpawnRequest};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::host::{Host, idle};
+use crate::report::{Growth, Report, Target, Unit, median, micros};
+
+/// Live processes at each step, as far as there are descriptors for them.
+const STEPS: [usize; 6] = [1, 10, 100, 1000, 2500, 5000];
+/// What a process holds open in the host: two pipes, the channel to its init, two pidfds, and the counter of its time.
+const DESCRIPTORS: usize = 6;
+/// Entries that the last step retains in all, live and exited, and over how many principals they are spread.
+const RETAINED: usize = 10_000;
+const PRINCIPALS: usize = 1000;
+const LIFETIME: Duration = Duration::from_millis(100);
+
+/// What is measured at each step, in microseconds.
+const CALLS: [&str; 5] = ["status", "read-since", "spawn", "stop", "timer lateness"];
+
+pub(crate) fn run(report: &mut Report) {
+    let most = (allow_descriptors(64 * 1024) - 500) / DESCRIPTORS;
+    let steps = STEPS.map(|step| step.min(most));
+    let largest = *steps.last().unwrap();
+    let host = Host::unconfined();
+    let scopes: Vec<Scope> = (0..PRINCIPALS)
+        .map(|number| host.scope(&format!("principal {number}")))
+        .collect();
+    let mut at = scopes.iter().cycle();
+    let mut seen: Option<(Scope, String)> = None;
+    let mut live = 0;
+    let mut costs: Vec<[f64; CALLS.len()]> = Vec::new();
+    for step in steps {
+        host.runtime.block_on(async {
+            while live < step {
+                let scope = at.next().unwrap();
+                let id = host.start(scope, idle()).await;
+                seen.get_or_insert_with(|| (scope.clone(), id));
+                live += 1;
+            }
+            if step == largest {
+                while host.registry.retained() < RETAINED {
+                    let scope = at.next().unwrap();
+                    let id = host.start(scope, short()).await;
+                    scope.wait(&id, Duration::from_secs(60)).await.unwrap();
+                }
+            }
+        });
+        let (scope, id) = seen.as_ref().unwrap();
+        costs.push(measure(&host, scope, id));
+    }
+    let (first, last) = (*costs.first().unwrap(), *costs.last().unwrap());
+    for (index, name) in CALLS.into_iter().enumerate() {
+        let of = |costs: &[f64; CALLS.len()]| *costs.get(index).unwrap();
+        let target = if name == "status" { 1.1 } else { 1.5 };
+        report.line(
+            "scale",
+            &format!("`{name}` at {largest} live, {RETAINED} retained, {PRINCIPALS} principals"),
+            &format!("{:.2} µs", of(&last)),
+            &format!("{:.2} µs (at 1)", of(&first)),
+            of(&last) / of(&first),
+            Unit::Times,
+            Target::AtMost(target),
+        );
+        report.grows(Growth {
+            name,
+            points: STEPS
+                .into_iter()
+                .zip(costs.iter().map(|costs| of(costs) / of(&first)))
+                .collect(),
+        });
+    }
+}
+
+fn short() -> SpawnRequest {
+    SpawnRequest {
+        cmd: "/bin/true".into(),
+        exit_retention: Some(Duration::from_secs(24 * 60 * 60)),
+        ..SpawnRequest::default()
+    }
+}
+
+fn measure(host: &Host, scope: &Scope, id: &str) -> [f64; CALLS.len()] {
+    let status = repeated(20_000, || drop(scope.status(id).unwrap()));
+    let cursor = scope.read_since(id, LogStream::Stdout, None, 0).unwrap().next;
+    let read = repeated(20_000, || {
+        drop(scope.read_since(id, LogStream::Stdout, Some(&cursor), 4096).unwrap());
+    });
+    let (mut spawn, mut stop, mut timer) = (Vec::new(), Vec::new(), Vec::new());
+    host.runtime.block_on(async {
+        for _ in 0..100 {
+            let begun = Instant::now();
+            let id = host.start(scope, idle()).await;
+            spawn.push(micros(begun.elapsed()));
+            let begun = Instant::now();
+            scope.stop(&id, Some(Duration::ZERO)).await.unwrap();
+            stop.push(micros(begun.elapsed()));
+        }
+        for _ in 0..20 {
+            let request = SpawnRequest {
+                max_lifetime: Some(LIFETIME),
+                ..idle()
+            };
+            let begun = Instant::now();
+            let id = host.start(scope, request).await;
+            let started = Instant::now();
+            // Ended by the timer, its id goes with it: a wait gets the exit, or comes after it.
+            drop(scope.wait(&id, Duration::from_secs(60)).await);
+            // The life began somewhere between the two; half of what starting takes is no lateness.
+            let half = (started - begun) / 2;
+            timer.push(micros(begun.elapsed().saturating_sub(half + LIFETIME)));
+        }
+    });
+    [status, read, median(&mut spawn), median(&mut stop), median(&mut timer)]
+}
+
+fn repeated(rounds: usize, mut call: impl FnMut()) -> f64 {
+    let time = |_| {
+        let begun = Instant::now();
+        call();
+        micros(begun.elapsed())
+    };
+    median(&mut (0..rounds).map(time).collect::<Vec<_>>())
+}
+
+/// Descriptors are what a process costs most of; a host with thousands is given them by its service manager.
+/// Returns how many there are.
+pub(crate) fn allow_descriptors(wanted: u64) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let current = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    let raised = Rlimit {
+        current: Some(current),
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    usize::try_from(current).unwrap()
+}

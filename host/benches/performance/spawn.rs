@@ -1,0 +1,189 @@
+//! spawn: `/bin/true` from the call to its exit, beside a bare posix_spawn; and what a host's own memory adds to that.
+//!
+//! Bubblewrap with equal isolation takes part where it is installed.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use capsule_host::supervisor::SpawnRequest;
+
+use crate::host::{AllowAll, Host};
+use crate::report::{Report, Target, Unit, median, micros};
+
+const ROUNDS: usize = 300;
+
+/// Median times in microseconds of each way; the last is none where bubblewrap is not there.
+struct Times {
+    bare: f64,
+    unconfined: f64,
+    confined: f64,
+    bubblewrap: Option<f64>,
+}
+
+pub(crate) fn run(report: &mut Report) {
+    let (unconfined, confined) = (Host::unconfined(), Host::confined());
+    let small = with_memory(16 << 20, || times(&unconfined, &confined));
+    let against = format!("{:.0} µs (posix_spawn and waitpid)", small.bare);
+    for (name, time, target) in [("unconfined", small.unconfined, 1.1), ("confined", small.confined, 4.0)] {
+        report.line(
+            "spawn",
+            &format!("`/bin/true` to its exit, {name}"),
+            &format!("{time:.0} µs"),
+            &against,
+            time / small.bare,
+            Unit::Times,
+            Target::AtMost(target),
+        );
+    }
+    match small.bubblewrap {
+        Some(bubblewrap) => report.line(
+            "spawn",
+            "`/bin/true` to its exit, confined",
+            &format!("{:.0} µs", small.confined),
+            &format!("{bubblewrap:.0} µs (bubblewrap, equal isolation)"),
+            small.confined / bubblewrap,
+            Unit::Times,
+            Target::AtMost(0.7),
+        ),
+        None => println!("| spawn | beside bubblewrap | skipped: /usr/bin/bwrap is not installed | | | | |"),
+    }
+    let large = with_memory(4 << 30, || times(&unconfined, &confined));
+    for (name, small, large) in [
+        ("unconfined", small.unconfined, large.unconfined),
+        ("confined", small.confined, large.confined),
+    ] {
+        report.line(
+            "spawn, big host",
+            &format!("the same with 4 GiB of touched memory, {name}"),
+            &format!("{large:.0} µs"),
+            &format!("{small:.0} µs (with 16 MiB)"),
+            large / small,
+            Unit::Times,
+            Target::AtMost(1.2),
+        );
+    }
+}
+
+/// Runs `work` while the host has `bytes` that it has written to, or the kernel would not have them.
+fn with_memory<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let touched: Vec<u8> = vec![1; bytes];
+    let result = work();
+    drop(std::hint::black_box(touched));
+    result
+}
+
+fn times(unconfined: &Host, confined: &Host) -> Times {
+    let folder = confined.workspace.path().to_str().unwrap().to_owned();
+    let bubblewrap = bubblewrap(&folder);
+    let mut ways: Vec<Box<dyn FnMut() -> Duration + '_>> = vec![
+        Box::new(|| bare("/bin/true", &[])),
+        Box::new(|| through_host(unconfined)),
+        Box::new(|| through_host(confined)),
+    ];
+    if Path::new("/usr/bin/bwrap").exists() {
+        ways.push(Box::new(|| bare("/usr/bin/bwrap", &bubblewrap)));
+    }
+    let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(ROUNDS); ways.len()];
+    for round in 0..ROUNDS + 10 {
+        for (way, times) in ways.iter_mut().zip(&mut times) {
+            let time = way();
+            // The first ones load what all later ones find there.
+            if round >= 10 {
+                times.push(micros(time));
+            }
+        }
+    }
+    let mut medians = times.iter_mut().map(|times| median(times));
+    Times {
+        bare: medians.next().unwrap(),
+        unconfined: medians.next().unwrap(),
+        confined: medians.next().unwrap(),
+        bubblewrap: medians.next(),
+    }
+}
+
+/// As near to our default confinement as bubblewrap comes, which makes no user namespace and sets no filters here.
+fn bubblewrap(workspace: &str) -> Vec<&str> {
+    let mut args = vec![
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+    ];
+    args.extend([
+        "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--bind", workspace, workspace,
+    ]);
+    args.extend([
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        "--symlink",
+        "usr/bin",
+        "/bin",
+        "--symlink",
+        "usr/sbin",
+        "/sbin",
+    ]);
+    args.extend(["--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]);
+    for path in ["/opt"].iter().chain(ETC) {
+        args.extend(["--ro-bind-try", path, path]);
+    }
+    args.push("/bin/true");
+    args
+}
+
+/// The parts of `/etc` that the default policy shows, so that both make the same mounts.
+const ETC: &[&str] = &[
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/debian_version",
+    "/etc/gai.conf",
+    "/etc/group",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/timezone",
+];
+
+fn bare(program: &str, args: &[&str]) -> Duration {
+    let begun = Instant::now();
+    #[expect(clippy::disallowed_methods, reason = "what is compared with")]
+    let status = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    begun.elapsed()
+}
+
+fn through_host(host: &Host) -> Duration {
+    let scope = host.scope("spawn");
+    let request = SpawnRequest {
+        cmd: "/bin/true".into(),
+        ..SpawnRequest::default()
+    };
+    let begun = Instant::now();
+    let output = host
+        .runtime
+        .block_on(scope.spawn(request, &host.workspace, &mut AllowAll))
+        .unwrap();
+    assert_eq!(output.exit.exit_code, Some(0));
+    begun.elapsed()
+}
