@@ -3,10 +3,13 @@
 //! Processor time is a counter of the kernel that every descendant adds to, waited for or not; where the kernel lets this
 //! user have none, what the command's own clock says. Memory is the command's peak resident size while it runs, and at
 //! the end the largest of any process of the tree.
+//!
+//! Asking the kernel costs some 20 µs, most of it the text of `/proc/PID/status`. Whoever asks again within [`FRESH`] gets
+//! the answer of before, so that a guest which lists its processes in a loop does not make the kernel write it out each time.
 
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -19,6 +22,9 @@ pub(crate) struct Usage {
     pub(crate) peak_bytes: Option<u64>,
 }
 
+/// How old an answer may be while the tree runs.
+const FRESH: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(crate) struct Meter {
     /// In the host's namespace; none for a command that ended before anybody could ask.
@@ -28,6 +34,7 @@ pub(crate) struct Meter {
     private_tmp: bool,
     command: OwnedFd,
     counter: Option<OwnedFd>,
+    asked: Mutex<Option<(Instant, Usage)>>,
     last: OnceLock<Usage>,
 }
 
@@ -45,6 +52,7 @@ impl Meter {
             private_tmp,
             command,
             counter,
+            asked: Mutex::new(None),
             last: OnceLock::new(),
         }
     }
@@ -58,11 +66,28 @@ impl Meter {
         self.counter.is_some()
     }
 
-    /// What the tree has used.
+    /// What the tree has used, [`FRESH`] while it runs and final afterwards.
     pub(crate) fn usage(&self) -> Usage {
         if let Some(last) = self.last.get() {
             return *last;
         }
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match *asked {
+            Some((at, usage)) if now.saturating_duration_since(at) < FRESH => usage,
+            _ => asked.insert((now, self.ask())).1,
+        }
+    }
+
+    /// The processor time at this moment, where there is a counter of it.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        match self.last.get() {
+            Some(last) => last.cpu,
+            None => self.counted(),
+        }
+    }
+
+    fn ask(&self) -> Usage {
         let read = |file| read(self.os_pid?, file);
         let (status, stat) = (read("status"), if self.counter.is_none() { read("stat") } else { None });
         let cpu = self.counted();

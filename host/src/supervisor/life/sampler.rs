@@ -46,7 +46,7 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
         }
         // The kernel's counter sees also what is gone before anybody looks, but the kernel takes it away from a program
         // that may not be read.
-        let used = cpu.map(|cpu| cpu.max(process.meter.usage().cpu.unwrap_or_default()));
+        let used = cpu.map(|cpu| cpu.max(process.meter.cpu().unwrap_or_default()));
         if limits
             .max_cpu_secs
             .is_some_and(|max| used >= Some(Duration::from_secs(max)))
