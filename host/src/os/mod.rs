@@ -20,6 +20,7 @@ pub(crate) mod pipe;
 pub(crate) mod readiness;
 pub(crate) mod tree;
 pub(crate) mod usage;
+pub(crate) mod utf8;
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) use elsewhere::{child, directory, init, memfd};

@@ -30,6 +30,19 @@ pub(crate) fn bytes_waiting(fd: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(rustix::io::ioctl_fionread(fd)?).unwrap_or(usize::MAX))
 }
 
+/// Has the pipe hold `size` bytes.
+#[cfg(target_os = "linux")]
+pub(crate) fn enlarge(fd: BorrowedFd<'_>, size: usize) -> io::Result<()> {
+    rustix::pipe::fcntl_setpipe_size(fd, size)?;
+    Ok(())
+}
+
+/// Elsewhere a pipe has the size that it has.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn enlarge(_: BorrowedFd<'_>, _: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Tells end of file from "nothing yet" without reading.
 pub(crate) fn peek(fd: BorrowedFd<'_>) -> io::Result<Waiting> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];

@@ -2,6 +2,8 @@
 
 #[path = "../../../host/src/os/pipe.rs"]
 pub(crate) mod pipe;
+#[path = "../../../host/src/os/utf8.rs"]
+pub(crate) mod utf8;
 
 pub(crate) mod readiness {
     use std::io;

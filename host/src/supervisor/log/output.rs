@@ -5,10 +5,14 @@
 //! held for one read of what waits in the pipe, or for one slice of a copy, never across an await.
 //!
 //! The reader task waits for the pipe; consumers never wait. A ring that is full under backpressure is *parked*: the task
-//! sleeps and the consumers do the reading, until one of them finds the pipe empty and hands it back.
+//! sleeps, and a consumer that makes room reads once. Where that left room, or found the pipe empty, the task reads on: a
+//! consumer is never kept by a child that writes as fast as it is read.
+//!
+//! The pipe of a child that floods it is made larger, because what a read costs besides its bytes is the same for many.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use tokio::io::Interest;
@@ -24,8 +28,18 @@ use crate::os::readiness;
 use crate::supervisor::metrics;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Most bytes copied out under one hold of the lock.
+/// Most bytes copied, in or out, under one hold of the lock on behalf of a caller.
 const SLICE: usize = 64 * 1024;
+
+/// How many slices of what an ended tree leaves in its pipe are read at once: all of it, unless the pipe is a large one.
+const LEFTOVERS: usize = 2;
+
+/// What a pipe holds unless it is told otherwise (pipe(7)).
+const PIPE: usize = 64 * 1024;
+/// What one of a child that floods it holds.
+const LARGE_PIPE: usize = 4 * PIPE;
+/// How many times in a row a pipe has to be found full for that.
+const FLOOD: u8 = 16;
 
 /// Where the bytes of the stream are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +79,7 @@ pub(crate) struct Output {
     state: Mutex<State>,
     /// Wakes the reader task: the pipe is its again, or the tree has ended, or the stream was closed.
     pub(crate) reader: Notify,
-    /// Wakes the monitor: the flow is another, or there is news to announce.
+    /// Wakes the monitor: see [`State::concerns_monitor`].
     flow_changed: Arc<Notify>,
     /// Wakes whoever waits for output: bytes came, or the stream ended.
     changed: Notify,
@@ -82,6 +96,11 @@ struct State {
     news: News,
     /// How many of the bytes that went to make room were counted (contract U2).
     counted: u64,
+    /// How many times in a row the pipe was found full.
+    flood: u8,
+    /// Whether it was said that the ring is full.
+    was_full: bool,
+    enlarged: Option<Enlarged>,
 }
 
 /// Whether it was said that there is something to read: once for each time that there is, counted from when a reader was
@@ -110,6 +129,9 @@ impl Output {
             residue: None,
             news: News::default(),
             counted: 0,
+            flood: 0,
+            was_full: false,
+            enlarged: None,
         };
         Ok(Self {
             state: Mutex::new(state),
@@ -130,10 +152,14 @@ impl Output {
 
     /// Reads once, as much as waits and fits.
     pub(crate) fn pump(&self) -> Pumped {
+        self.pump_up_to(usize::MAX)
+    }
+
+    fn pump_up_to(&self, max: usize) -> Pumped {
         let mut state = self.lock();
         let before = state.flow;
-        let pumped = state.pump();
-        if state.flow != before || state.news.due {
+        let pumped = state.pump(max);
+        if state.concerns_monitor(before) {
             self.flow_changed.notify_one();
         }
         drop(state);
@@ -177,6 +203,13 @@ impl Output {
             pipe::bytes_waiting(pipe.get_ref().as_fd()).unwrap_or(0)
         }));
         drop(state);
+        // Most often little or nothing is left but the end. Read here, it does not have to wait for the task's turn, nor
+        // whoever waits for the exit.
+        for _ in 0..LEFTOVERS {
+            if self.flow() != Flow::Reading || self.pump_up_to(SLICE) != Pumped::More {
+                break;
+            }
+        }
         self.reader.notify_one();
     }
 
@@ -205,8 +238,9 @@ impl Output {
             dropped: 0,
         });
         if position.is_some() {
+            let was_full = !state.ring.has_room();
             state.ring.acknowledge(at.offset);
-            state = self.refill(state);
+            self.refill(&mut state, was_full);
         }
         // What is gone by now, this reader can never get.
         let gone = state.ring.start().saturating_sub(at.offset);
@@ -240,12 +274,14 @@ impl Output {
     /// Takes out what is buffered, but for an unfinished character at the end of a stream that goes on.
     pub(crate) fn drain(&self) -> Drained {
         let mut state = self.lock();
+        let was_full = !state.ring.has_room();
         let keep = state.held_back();
         let drained = state.ring.drain(keep);
         let start = state.ring.start();
         state.read_up_to(start);
         let dropped = state.uncounted();
-        drop(self.refill(state));
+        self.refill(&mut state, was_full);
+        drop(state);
         metrics::drained(drained.len());
         metrics::dropped(dropped);
         drained
@@ -260,10 +296,11 @@ impl Output {
             changed.as_mut().enable();
             let (drained, over) = {
                 let mut state = self.lock();
+                let was_full = !state.ring.has_room();
                 let drained = state.ring.drain(0);
                 let end = state.ring.end();
                 state.read_up_to(end);
-                let state = self.refill(state);
+                self.refill(&mut state, was_full);
                 // What somebody outside of the tree writes meanwhile is not waited for.
                 let over = state.ring.len() == 0 && (state.flow == Flow::Ended || state.residue == Some(0));
                 (drained, over)
@@ -292,27 +329,26 @@ impl Output {
         self.lock().ring.evicted()
     }
 
-    /// Reads on where a parked stream may have got room.
-    fn refill<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        while state.flow == Flow::Parked {
-            match state.pump() {
-                Pumped::Full => break,
-                Pumped::More => {
-                    self.changed.notify_waiters();
-                    drop(state);
-                    state = self.lock();
-                }
-                Pumped::Empty | Pumped::Ended => {
-                    self.flow_changed.notify_one();
-                    self.reader.notify_one();
-                    self.changed.notify_waiters();
-                }
+    /// Reads once where a ring that was full has got room: bytes may wait for it, whether the task has found it full yet or
+    /// not. So a parked stream is one whose ring has no room, whenever the lock is free.
+    fn refill(&self, state: &mut State, was_full: bool) {
+        let before = state.flow;
+        if was_full && state.ring.has_room() {
+            let pumped = state.pump(SLICE);
+            if pumped == Pumped::More && state.ring.has_room() {
+                state.flow = Flow::Reading;
+            }
+            // It also sees to it that an ended tree's stream ends, once all is read.
+            if state.flow != Flow::Parked && (before == Flow::Parked || state.residue.is_some()) {
+                self.reader.notify_one();
+            }
+            if pumped != Pumped::Full {
+                self.changed.notify_waiters();
             }
         }
-        if state.news.due {
+        if state.concerns_monitor(before) {
             self.flow_changed.notify_one();
         }
-        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -335,10 +371,9 @@ impl State {
         evicted - std::mem::replace(&mut self.counted, evicted)
     }
 
-    fn pump(&mut self) -> Pumped {
-        let pumped = self.read().unwrap_or(Pumped::Ended);
+    fn pump(&mut self, max: usize) -> Pumped {
+        let pumped = self.read(max).unwrap_or(Pumped::Ended);
         match pumped {
-            // A parked stream stays parked while a consumer refills it: the task must not read beside it.
             Pumped::More => {}
             Pumped::Empty => self.flow = Flow::Reading,
             Pumped::Full => self.flow = Flow::Parked,
@@ -346,6 +381,18 @@ impl State {
         }
         self.look_for_news();
         pumped
+    }
+
+    /// Whether there is news to announce, or the flow is another than `before` in a way that decides something: a ring is
+    /// full for the first time, or the tree has ended. A child that is read as fast as it writes parks and goes on
+    /// thousands of times a second.
+    fn concerns_monitor(&mut self, before: Flow) -> bool {
+        let decides = match self.flow {
+            Flow::Ended => true,
+            Flow::Parked => self.residue.is_some() || !std::mem::replace(&mut self.was_full, true),
+            Flow::Reading => self.residue.is_some(),
+        };
+        self.news.due || (decides && self.flow != before)
     }
 
     fn look_for_news(&mut self) {
@@ -364,13 +411,13 @@ impl State {
     }
 
     fn has_beyond(&self, seen: u64) -> bool {
-        let from = self.ring.start().max(seen);
-        // Most often there is nothing at all, and then no need to look at the last character.
-        self.ring.end() > from && self.ring.end() - self.held_back() as u64 > from
+        let beyond = self.ring.end().saturating_sub(self.ring.start().max(seen));
+        // Most often there is nothing or a lot, and then no need to look at the last character.
+        beyond >= text::LONGEST as u64 || (beyond > 0 && beyond > self.held_back() as u64)
     }
 
     /// An error of a pipe is its end: there is nothing else to be had from it.
-    fn read(&mut self) -> io::Result<Pumped> {
+    fn read(&mut self, max: usize) -> io::Result<Pumped> {
         let Some(pipe) = &self.pipe else {
             return Ok(Pumped::Ended);
         };
@@ -388,9 +435,17 @@ impl State {
             });
         }
         // Exactly what waits is made room for, so that a ring never gives up a byte that could have stayed.
-        let room = self.ring.make_room(waiting);
+        let room = self.ring.make_room(waiting.min(max));
         if room == 0 {
             return Ok(Pumped::Full);
+        }
+        self.flood = if waiting >= PIPE {
+            self.flood.saturating_add(1)
+        } else {
+            0
+        };
+        if self.flood == FLOOD {
+            self.enlarged = Enlarged::pipe(fd);
         }
         let (first, second) = self.ring.spare(room);
         match pipe::read_vectored(fd, first, second) {
@@ -408,12 +463,44 @@ impl State {
     fn end(&mut self) {
         self.flow = Flow::Ended;
         self.pipe = None;
+        self.enlarged = None;
     }
 
     fn held_back(&self) -> usize {
         match self.flow {
             Flow::Ended => 0,
-            Flow::Reading | Flow::Parked => text::unfinished(&self.ring.tail::<4>()),
+            Flow::Reading | Flow::Parked => {
+                let (tail, count) = self.ring.tail::<{ text::LONGEST }>();
+                text::unfinished(tail.split_at(tail.len() - count).1)
+            }
         }
     }
 }
+
+/// A pipe that was made larger, counted.
+///
+/// The kernel gives a user so many pages for pipes (64 MiB by default), and where they are used up it makes every new pipe
+/// of theirs a tiny one, ours and others'. So the large ones of this program take a quarter of that at most.
+#[derive(Debug)]
+struct Enlarged;
+
+impl Enlarged {
+    const MAX: usize = 64;
+
+    /// Nothing where there are too many, or the kernel does not give it: the pipe goes on as it is.
+    fn pipe(fd: BorrowedFd<'_>) -> Option<Self> {
+        let free = |count| (count < Self::MAX).then_some(count + 1);
+        ENLARGED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        let enlarged = Self;
+        pipe::enlarge(fd, LARGE_PIPE).ok()?;
+        Some(enlarged)
+    }
+}
+
+impl Drop for Enlarged {
+    fn drop(&mut self) {
+        ENLARGED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+static ENLARGED: AtomicUsize = AtomicUsize::new(0);

@@ -1,5 +1,10 @@
 //! Bytes of a stream as text, and text for people cut to size.
 
+use crate::os::utf8;
+
+/// Bytes of the longest character.
+pub(crate) const LONGEST: usize = 4;
+
 /// How many bytes at the end of `tail` are the beginning of a character whose rest is still to come (contract L1).
 ///
 /// `tail` is the end of the stream so far; four bytes of it are enough.
@@ -18,7 +23,7 @@ pub(crate) fn unfinished(tail: &[u8]) -> usize {
 
 /// `bytes` as text, anything that is none of it as U+FFFD. Does not copy valid text.
 pub(crate) fn lossy(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    utf8::text(bytes).unwrap_or_else(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `text` cut to at most `max` bytes, on a character boundary.
