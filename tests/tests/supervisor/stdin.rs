@@ -248,7 +248,8 @@ async fn n3_a_child_that_closes_its_end_closes_the_stream() {
     let scope = host.scope();
     // Before any write, and in the midst of one.
     for blocked in [false, true] {
-        let script = "trap 'exec 0<&-; echo closed' USR1; echo ready; while :; do sleep 1000 & wait; done";
+        // Background commands of a script read from the null device, and this one has come to that when it says so.
+        let script = "trap 'exec 0<&-; echo closed' USR1; { trap '' USR1; echo ready; exec sleep 1000; } & while :; do wait; done";
         let id = host
             .start(SpawnRequest {
                 keep_stdin_open: true,
@@ -262,7 +263,7 @@ async fn n3_a_child_that_closes_its_end_closes_the_stream() {
         } else {
             None
         };
-        // The shell has given its stdin to nobody: background commands of a script read from the null device.
+        // Nobody but the shell has its stdin.
         scope.signal(&id, Signal::Usr1).await.expect("it is there");
         lines(&scope, &id, 2).await;
         if let Some(write) = write {
