@@ -27,6 +27,10 @@ impl ProcessHooks for Hooks {
         self.grants.reach(owner, pattern)
     }
 
+    fn wants_audit(&self) -> bool {
+        self.audit.is_some()
+    }
+
     fn audit(&mut self, record: &Record) {
         if let Some(audit) = &self.audit {
             audit.record(record);

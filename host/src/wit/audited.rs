@@ -34,16 +34,17 @@ pub(super) fn audited<T: ProcessView>(data: &mut T) -> Audited<'_> {
     Audited(data.process())
 }
 
-/// A call in flight, and its record. Dropped, it hands the record over.
+/// A call in flight, and its record, if anybody wants one. Dropped, it hands the record over.
 struct Call<'v, 'a> {
     view: &'v mut ProcessCtxView<'a>,
-    record: Record,
+    record: Option<Record>,
 }
 
 impl<'a> Audited<'a> {
     fn call(&mut self, operation: &'static str) -> Call<'_, 'a> {
+        let wanted = self.0.hooks.wants_audit();
         Call {
-            record: Record::new(self.0.ctx.scope.owner(), operation),
+            record: wanted.then(|| Record::new(self.0.ctx.scope.owner(), operation)),
             view: &mut self.0,
         }
     }
@@ -60,31 +61,37 @@ impl Call<'_, '_> {
     fn about_all(mut self, ids: &[String]) -> Self {
         /// As many as the record keeps need a name.
         const NAMED: usize = 32;
-        let scope = &self.view.ctx.scope;
-        let names: Vec<_> = ids.iter().take(NAMED).map(|id| scope.audit_name(id)).collect();
-        self.record.about(names, ids.len().saturating_sub(NAMED));
+        if let Some(record) = &mut self.record {
+            let scope = &self.view.ctx.scope;
+            let names: Vec<_> = ids.iter().take(NAMED).map(|id| scope.audit_name(id)).collect();
+            record.about(names, ids.len().saturating_sub(NAMED));
+        }
         self
     }
 
     /// It is about the process of this handle, which has an id where it was attached to by one.
     fn on(mut self, handle: &Resource<ProcessHandle>) -> Self {
         let id = self.view.table.get(handle).ok().and_then(|handle| handle.id());
-        if let Some(id) = id {
+        if let (Some(id), Some(record)) = (id, &mut self.record) {
             let name = self.view.ctx.scope.audit_name(id.expose());
-            self.record.about([name], 0);
+            record.about([name], 0);
         }
         self
     }
 
     fn note(&mut self, id: &str) {
-        let name = self.view.ctx.scope.audit_name(id);
-        self.record.about([name], 0);
+        if let Some(record) = &mut self.record {
+            let name = self.view.ctx.scope.audit_name(id);
+            record.about([name], 0);
+        }
     }
 
     fn spawning(mut self, request: &supervisor::SpawnRequest) -> Self {
-        let scope = &self.view.ctx.scope;
-        let details = SpawnDetails::of(request, &|text| scope.audit_name(text));
-        self.record.spawn = Some(Box::new(details));
+        if let Some(record) = &mut self.record {
+            let scope = &self.view.ctx.scope;
+            let details = SpawnDetails::of(request, &|text| scope.audit_name(text));
+            record.spawn = Some(Box::new(details));
+        }
         self
     }
 
@@ -93,20 +100,26 @@ impl Call<'_, '_> {
     where
         for<'e> Outcome: From<&'e E>,
     {
-        self.record.outcome = answer.as_ref().map_or_else(Outcome::from, |_| Outcome::OK);
+        if let Some(record) = &mut self.record {
+            record.outcome = answer.as_ref().map_or_else(Outcome::from, |_| Outcome::OK);
+        }
         answer
     }
 
     /// The end of one that has no error to answer with.
     fn end_or_trap<T>(mut self, answer: wasmtime::Result<T>) -> wasmtime::Result<T> {
-        self.record.outcome = if answer.is_ok() { Outcome::OK } else { Outcome::TRAP };
+        if let Some(record) = &mut self.record {
+            record.outcome = if answer.is_ok() { Outcome::OK } else { Outcome::TRAP };
+        }
         answer
     }
 }
 
 impl Drop for Call<'_, '_> {
     fn drop(&mut self) {
-        self.view.hooks.audit(&self.record);
+        if let Some(record) = &self.record {
+            self.view.hooks.audit(record);
+        }
     }
 }
 
@@ -502,11 +515,16 @@ mod tests {
 
     /// Allows everything but `rm`, and keeps what it is told.
     #[derive(Default)]
-    struct Ear(Vec<Record>);
+    struct Ear(Vec<Record>, /* deaf */ bool);
 
     impl ProcessHooks for Ear {
         fn authorize(&mut self, _: &Owner, ask: Ask<'_>) -> bool {
             !matches!(ask, Ask::Command(command) if command.cmd == "rm")
+        }
+
+        fn wants_audit(&self) -> bool {
+            let deaf = self.1;
+            !deaf
         }
 
         fn audit(&mut self, record: &Record) {
@@ -599,6 +617,16 @@ mod tests {
 
     fn start() -> new::LogCursor {
         new::LogCursor { token: None }
+    }
+
+    #[tokio::test]
+    async fn u1_who_wants_no_records_is_handed_none() {
+        let mut guest = Guest::new();
+        for deaf in [true, false] {
+            guest.ear.1 = deaf;
+            drop(new::Host::status(&mut guest.calls(), "none".into()));
+            assert_eq!(guest.ear.0.is_empty(), deaf);
+        }
     }
 
     #[tokio::test]

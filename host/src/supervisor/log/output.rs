@@ -37,7 +37,7 @@ const LEFTOVERS: usize = 2;
 /// What a pipe holds unless it is told otherwise (pipe(7)).
 const PIPE: usize = 64 * 1024;
 /// What one of a child that floods it holds.
-const LARGE_PIPE: usize = 4 * PIPE;
+const LARGE_PIPE: usize = 8 * PIPE;
 /// How many times in a row a pipe has to be found full for that.
 const FLOOD: u8 = 16;
 
@@ -485,7 +485,7 @@ impl State {
 struct Enlarged;
 
 impl Enlarged {
-    const MAX: usize = 64;
+    const MAX: usize = 32;
 
     /// Nothing where there are too many, or the kernel does not give it: the pipe goes on as it is.
     fn pipe(fd: BorrowedFd<'_>) -> Option<Self> {
