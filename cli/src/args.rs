@@ -77,6 +77,10 @@ pub(crate) struct DoctorArgs {
     /// Print the same as one JSON object on one line.
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// The control group to be used, as for `capsule run`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 /// Look at what `capsule run --audit` wrote.
@@ -166,6 +170,13 @@ pub(crate) struct RunArgs {
     /// continued. It may not lie in the workspace; an unconfined process can write to it anywhere.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+
+    /// The control group (version 2) in which one is made for each process, with all that it starts [default: looked for].
+    ///
+    /// With one the kernel limits the memory of all together. It must be yours to write to, such as one that systemd
+    /// delegates, and hold no process itself. `capsule doctor` says which one is found.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cgroup: Option<PathBuf>,
 
     /// A component (`.wasm`), or the folder of a capsule's crate, which is built first.
     ///

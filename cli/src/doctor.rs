@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, RunsAs, State};
+use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, Policy, RunsAs, State};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
@@ -15,7 +15,11 @@ use crate::{console, report};
 
 /// Looks, prints, and returns the exit code.
 pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
-    let facts = Confinement::probe();
+    let policy = match &args.cgroup {
+        Some(group) => Policy::new().cgroup(group),
+        None => Policy::new(),
+    };
+    let facts = Confinement::probe_for(policy);
     let printed = if args.json {
         json(&facts).map_err(io::Error::from)
     } else {
@@ -31,7 +35,9 @@ pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
     if facts.is_sufficient() {
         return SUCCEEDED;
     }
-    for missing in facts.layers.iter().filter(|layer| layer.needed).filter_map(missing) {
+    let named_group = args.cgroup.as_ref().and(facts.groups.as_ref().err());
+    let layers = facts.layers.iter().filter(|layer| layer.needed).filter_map(missing);
+    for missing in layers.chain(named_group) {
         console::error(&format!("commands cannot be confined here: {missing}"));
     }
     FAILED
@@ -104,6 +110,15 @@ fn table(facts: &Confinement) -> String {
         "",
         &facts.cgroup.as_ref().map_or_else(|| "no version 2".into(), groups),
     );
+    match &facts.groups {
+        Ok(given) => rows.row("", "", &format!("used: one for each command, in {}", given.display())),
+        Err(missing) => {
+            rows.row("", "", &format!("not used: {}", missing.reason()));
+            if let Some(remedy) = missing.remedy() {
+                rows.row("", "", &format!("remedy: {remedy}"));
+            }
+        }
+    }
     rows.0
 }
 
@@ -160,7 +175,7 @@ fn groups(cgroup: &Cgroup) -> String {
     };
     let group = cgroup.group.as_deref().unwrap_or(&cgroup.mount).display();
     let writable = if cgroup.writable { "writable" } else { "not writable" };
-    format!("version 2 at {group}: {controllers}; {writable}; not used yet")
+    format!("version 2 at {group}: {controllers}; {writable}")
 }
 
 /// As JSON, with a newline. Keys are for programs, and stay.
@@ -185,6 +200,11 @@ fn json(facts: &Confinement) -> Result<Vec<u8>, serde_json::Error> {
             controllers: &cgroup.controllers,
             writable: cgroup.writable,
         }),
+        groups: GroupsFacts {
+            given: facts.groups.as_deref().ok(),
+            reason: facts.groups.as_ref().err().map(Missing::reason),
+            remedy: facts.groups.as_ref().err().and_then(Missing::remedy),
+        },
     })?;
     text.push(b'\n');
     Ok(text)
@@ -198,6 +218,7 @@ struct Facts<'a> {
     live_cpu: Option<bool>,
     runs_as: Identity,
     cgroup: Option<CgroupFacts<'a>>,
+    groups: GroupsFacts<'a>,
 }
 
 #[derive(Serialize)]
@@ -248,4 +269,12 @@ struct CgroupFacts<'a> {
     group: Option<&'a Path>,
     controllers: &'a [String],
     writable: bool,
+}
+
+/// Where a group is made for each command; null, with the reason, where there is none.
+#[derive(Serialize)]
+struct GroupsFacts<'a> {
+    given: Option<&'a Path>,
+    reason: Option<&'a str>,
+    remedy: Option<&'a str>,
 }

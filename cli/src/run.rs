@@ -169,14 +169,21 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
 fn launcher(args: &RunArgs, workspace: &Workspace) -> Result<Arc<dyn Launcher>, Failure> {
     if args.unconfined {
         tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
-        let launcher = Unconfined::new();
+        let launcher = match &args.cgroup {
+            Some(group) => Unconfined::new().cgroup(group).map_err(Failure::Confinement)?,
+            None => Unconfined::new(),
+        };
         return Ok(Arc::new(if args.allow_persistent {
             launcher.allow_persistent()
         } else {
             launcher
         }));
     }
-    let launcher = Confined::new(Policy::new().network(args.network)).map_err(Failure::Confinement)?;
+    let mut policy = Policy::new().network(args.network);
+    if let Some(group) = &args.cgroup {
+        policy = policy.cgroup(group);
+    }
+    let launcher = Confined::new(policy).map_err(Failure::Confinement)?;
     launcher.verify(workspace).map_err(Failure::Confinement)?;
     Ok(Arc::new(launcher))
 }

@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 /// The most descriptors that travel in either direction.
-const DESCRIPTORS: usize = 6;
+const DESCRIPTORS: usize = 7;
 
 /// What comes with a configuration.
 pub(crate) struct Descriptors {
@@ -23,6 +23,8 @@ pub(crate) struct Descriptors {
     pub(crate) landlock: Option<OwnedFd>,
     /// The content of what is injected.
     pub(crate) injected: Option<OwnedFd>,
+    /// The directory of a control group.
+    pub(crate) group: Option<OwnedFd>,
 }
 
 /// Why there is no configuration.
@@ -156,6 +158,10 @@ fn sort(descriptors: Vec<OwnedFd>, config: &Config) -> Option<Descriptors> {
         injected: match &config.confinement {
             Some(confinement) if !confinement.injections.is_empty() => Some(descriptors.next()?),
             Some(_) | None => None,
+        },
+        group: match config.group {
+            true => Some(descriptors.next()?),
+            false => None,
         },
     };
     descriptors.next().is_none().then_some(sorted)

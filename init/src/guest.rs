@@ -72,15 +72,16 @@ pub(crate) fn enter_directory(workspace: &OwnedFd, cwd: &[u8]) -> Result<(), Rep
     Err(refused(Errno::AGAIN))
 }
 
-/// Starts the command.
+/// Starts the command, in a control group of its own or in this process's.
 pub(crate) fn start(
     config: &Config,
     image: &Image,
     stdio: &[OwnedFd; 3],
     landlock: Option<&OwnedFd>,
+    group: Option<&OwnedFd>,
 ) -> Result<Guest, Report> {
     let (verdict, ours) = pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "pipe")?;
-    if let Some((pid, pidfd)) = sys::clone(0).at(Layer::Process, "clone")? {
+    if let Some((pid, pidfd)) = sys::clone(0, group.map(AsFd::as_fd)).at(Layer::Process, "clone")? {
         return Ok(Guest { pid, pidfd, verdict });
     }
     let report = become_program(config, image, stdio, landlock);

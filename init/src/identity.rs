@@ -56,7 +56,7 @@ pub(crate) fn map(outside: Identity, inside: Identity) -> Result<(), Report> {
 pub(crate) fn mapping(inside: Identity, outside: Identity) -> Result<OwnedFd, Report> {
     let (told, tells) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
     let (waits, held) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
-    let Some((pid, _)) = sys::clone(0).at(Layer::Process, "clone")? else {
+    let Some((pid, _)) = sys::clone(0, None).at(Layer::Process, "clone")? else {
         drop((told, held));
         // Its own number as /proc has it, which is still the host's.
         let number = become_user(outside, inside).and_then(|()| {

@@ -36,7 +36,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
 /// policy beside it.
@@ -51,7 +51,8 @@ pub type Bytes = Vec<u8>;
 /// Everything that init has to know.
 ///
 /// Descriptors that travel with it, in this order: the command's stdin, stdout and stderr, the workspace directory, the
-/// Landlock ruleset if [`Config::landlock`] says so, and the content of [`Confinement::injections`] if there are any.
+/// Landlock ruleset if [`Config::landlock`] says so, the content of [`Confinement::injections`] if there are any, and the
+/// control group's directory if [`Config::group`] says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// [`PROTOCOL`].
@@ -72,6 +73,9 @@ pub struct Config {
     pub seccomp: Vec<Vec<Instruction>>,
     /// Whether to open a counter of the CPU time of the tree and send it with [`Report::Started`].
     pub count_cpu: bool,
+    /// Whether the tree is to be in a control group (version 2) from its birth on: pid 1 and all that it starts, or,
+    /// unconfined, the command and all that it starts.
+    pub group: bool,
     /// The confinement, or none: then the command sees what the host sees.
     pub confinement: Option<Confinement>,
 }
@@ -383,6 +387,7 @@ mod tests {
                 k: 0x7fff_0000,
             }]],
             count_cpu: true,
+            group: true,
             confinement: Some(Confinement {
                 identity: Some(Identity { uid: 7, gid: 8 }),
                 network: false,

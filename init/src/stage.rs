@@ -4,7 +4,7 @@
 //! pid 1 and is gone. Pid 1 is its sibling (`CLONE_PARENT`), hence the host's own child: killing it and waiting for it
 //! is free of races, and the kernel ends the whole namespace before that wait returns.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use capsule_init::{Config, Confinement, Identity, Layer, Report};
 use libc::c_int;
@@ -37,13 +37,18 @@ pub(crate) fn run(channel: &mut Channel, config: Config, descriptors: Descriptor
         mut workspace,
         landlock,
         injected,
+        mut group,
     } = descriptors;
     let image = Image::of(&config)?;
     let tree = if let Some(confinement) = &config.confinement {
         // Asked here: in a new user namespace nobody has an id until it is mapped.
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-        if !enter_namespaces(confinement, uid == 0)? {
+        if !enter_namespaces(confinement, uid == 0, group.as_ref())? {
             return Ok(());
+        }
+        if group.take().is_some() {
+            // Not with the others: the root of the view is the group that a process is in, which here is the right one.
+            sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
         }
         workspace = confine(confinement, Identity { uid, gid }, &workspace, injected)?;
         Tree::Namespace
@@ -60,15 +65,17 @@ pub(crate) fn run(channel: &mut Channel, config: Config, descriptors: Descriptor
     } else {
         None
     };
-    let guest = guest::start(&config, &image, &stdio, landlock.as_ref())?;
+    // Opened before anything can get in its way.
+    let killer = group.as_ref().and_then(|group| sys::group_killer(group).ok());
+    let guest = guest::start(&config, &image, &stdio, landlock.as_ref(), group.as_ref())?;
     // What the command has must be its own alone: the host waits for the end of its streams.
-    drop((stdio, workspace, landlock, image, config));
-    supervise::run(channel, tree, guest, counter);
+    drop((stdio, workspace, landlock, group, image, config));
+    supervise::run(channel, tree, guest, counter, killer);
     Ok(())
 }
 
 /// `true` in pid 1, `false` in the process that made it.
-fn enter_namespaces(confinement: &Confinement, root: bool) -> Result<bool, Report> {
+fn enter_namespaces(confinement: &Confinement, root: bool, group: Option<&OwnedFd>) -> Result<bool, Report> {
     let refused = match confinement.identity {
         // A guest that is root to the kernel is not confined, whatever namespaces it is in.
         None => root,
@@ -81,11 +88,12 @@ fn enter_namespaces(confinement: &Confinement, root: bool) -> Result<bool, Repor
         // Root makes its mounts as root, and gets its user namespace once it is an ordinary user.
         libc::CLONE_NEWUSER => !root,
         libc::CLONE_NEWNET => !confinement.network,
+        libc::CLONE_NEWCGROUP => group.is_none(),
         _ => true,
     };
     let namespaces = NAMESPACES.iter().filter(|(flag, _)| wanted(*flag));
     let flags = namespaces.clone().fold(0, |flags, (flag, _)| flags | flag);
-    match sys::clone(flags | libc::CLONE_PARENT) {
+    match sys::clone(flags | libc::CLONE_PARENT, group.map(AsFd::as_fd)) {
         Ok(Some(_)) => Ok(false),
         Ok(None) => Ok(true),
         Err(errno) => {
@@ -93,7 +101,12 @@ fn enter_namespaces(confinement: &Confinement, root: bool) -> Result<bool, Repor
             for &(flag, layer) in namespaces {
                 sys::unshare(flag).at(layer, "unshare")?;
             }
-            Err(failure(Layer::Process, errno, "clone"))
+            let call = if group.is_some() {
+                "clone into a control group"
+            } else {
+                "clone"
+            };
+            Err(failure(Layer::Process, errno, call))
         }
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use capsule_init::{Command, Exit, Layer, Report, Target};
 use libc::{SIGKILL, c_int};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{Errno, read};
+use rustix::io::{Errno, read, write};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
 
 use crate::channel::Channel;
@@ -33,6 +33,8 @@ struct Supervisor<'a> {
     pid: Pid,
     /// How the command ended, once it was reaped; its number may then belong to somebody else.
     status: Option<c_int>,
+    /// Where the tree has a control group that this process is not in: what ends all of that.
+    killer: Option<OwnedFd>,
 }
 
 /// The command's start, while it is not known how it went.
@@ -43,12 +45,13 @@ struct Starting {
 }
 
 /// Stays until the tree has ended, and reports.
-pub(crate) fn run(channel: &mut Channel, tree: Tree, guest: Guest, counter: Option<OwnedFd>) {
+pub(crate) fn run(channel: &mut Channel, tree: Tree, guest: Guest, counter: Option<OwnedFd>, killer: Option<OwnedFd>) {
     let mut supervisor = Supervisor {
         channel,
         tree,
         pid: guest.pid,
         status: None,
+        killer,
     };
     let starting = Starting {
         pidfd: guest.pidfd,
@@ -159,6 +162,10 @@ impl Supervisor<'_> {
                         options = WaitOptions::empty();
                     }
                     Tree::Descendants => {
+                        if let Some(killer) = &self.killer {
+                            // At once, and those too that are just being made. The sweep is for who left the group.
+                            let _: Result<usize, Errno> = write(killer, b"1");
+                        }
                         sweep::end();
                         // One of those will die. What it leaves to this process is for the next sweep to find.
                         if self.reap(WaitOptions::empty()) == Reaped::NoChild {

@@ -2,7 +2,8 @@
 //!
 //! `zoo-host MARKER WORKSPACE MODE CMD ARG…`, in a session of its own. MODE is `run` (to its end, then what it printed and
 //! how it ended) or `hold` (says `spawning` and `spawned`, shuts down when it is told `shutdown`, and stays otherwise).
-//! From the environment: `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to inherit, `ZOO_BALLAST` holds so many MiB.
+//! From the environment: `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to inherit, `ZOO_BALLAST` holds so many MiB,
+//! `ZOO_CGROUP` names the control group to make groups in.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
@@ -48,7 +49,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let launcher = Confined::new(Policy::new())?;
+    let policy = match std::env::var_os("ZOO_CGROUP") {
+        Some(group) => Policy::new().cgroup(group),
+        None => Policy::new(),
+    };
+    let launcher = Confined::new(policy)?;
     let limits = Limits::default();
     let registry = Registry::new(runtime.handle().clone(), Arc::new(launcher), limits)?;
     let scope = registry.scope(Owner {

@@ -117,6 +117,7 @@ fn usage(exit: &Exit) -> Usage {
             exit.user_micros.saturating_add(exit.system_micros),
         )),
         peak_bytes: Some(exit.peak_bytes),
+        ran_out_of_memory: false,
     }
 }
 

@@ -96,6 +96,7 @@ pub(crate) mod init {
     use capsule_init::{Config, Report};
 
     use super::child::Child;
+    use crate::os::cgroup::Group;
 
     /// See the one for Linux.
     #[derive(Debug)]
@@ -135,7 +136,7 @@ pub(crate) mod init {
         }
 
         /// Refuses.
-        pub(crate) fn start(&self, _: &Config, _: &Handover<'_>) -> Result<Started, StartError> {
+        pub(crate) fn start(&self, _: &Config, _: &Handover<'_>, _: Option<Group>) -> Result<Started, StartError> {
             Err(StartError::Host(super::refusal()))
         }
     }

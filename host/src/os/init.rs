@@ -17,6 +17,7 @@ use capsule_init::{Config, Report, encode};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::cgroup::Group;
 use super::channel::Channel;
 use super::child::Child;
 use super::usage::Meter;
@@ -74,9 +75,14 @@ impl Init {
         Self::Embedded(OnceLock::new())
     }
 
-    /// Starts the command that `config` speaks of. Needs a tokio runtime with its I/O driver; blocks until the command
-    /// runs or is refused.
-    pub(crate) fn start(&self, config: &Config, handover: &Handover<'_>) -> Result<Started, StartError> {
+    /// Starts the command that `config` speaks of, in `group` if that says so. Needs a tokio runtime with its I/O driver;
+    /// blocks until the command runs or is refused.
+    pub(crate) fn start(
+        &self,
+        config: &Config,
+        handover: &Handover<'_>,
+        group: Option<Group>,
+    ) -> Result<Started, StartError> {
         let (stdout, child_stdout) = io::pipe()?;
         let (stderr, child_stderr) = io::pipe()?;
         let (stdout, stderr) = (OwnedFd::from(stdout), OwnedFd::from(stderr));
@@ -100,12 +106,13 @@ impl Init {
         ];
         descriptors.extend(handover.landlock);
         descriptors.extend(handover.injected);
+        descriptors.extend(group.as_ref().map(AsFd::as_fd));
         let answer = channel.send(&frame, &descriptors).and_then(|()| channel.receive());
         // Init has its own now. While the host held these, end of file would never come.
         drop((child_stdin, child_stdout, child_stderr));
         let refusal = match answer {
             Ok(Some((Report::Started { counter }, descriptors))) => {
-                match child(channel, descriptors, counter, config) {
+                match child(channel, descriptors, counter, config, group) {
                     Ok(child) => {
                         if config.confinement.is_some() {
                             stage.reap_first();
@@ -124,6 +131,12 @@ impl Init {
                 drop(channel);
                 match other {
                     Ok(Some((report, _))) => StartError::Refused(report),
+                    Ok(None) if group.as_ref().is_some_and(Group::ran_out_of_memory) => {
+                        StartError::Host(io::Error::new(
+                            io::ErrorKind::OutOfMemory,
+                            "the memory that the tree may have is too little to start it",
+                        ))
+                    }
                     Ok(None) => StartError::Host(io::Error::other("init ended without a word")),
                     Err(error) => StartError::Host(error),
                 }
@@ -169,7 +182,13 @@ impl Init {
     }
 }
 
-fn child(channel: Channel, descriptors: Vec<OwnedFd>, counter: bool, config: &Config) -> io::Result<Child> {
+fn child(
+    channel: Channel,
+    descriptors: Vec<OwnedFd>,
+    counter: bool,
+    config: &Config,
+    group: Option<Group>,
+) -> io::Result<Child> {
     let mut descriptors = descriptors.into_iter();
     let (Some(init), Some(command)) = (descriptors.next(), descriptors.next()) else {
         return Err(io::Error::other("init sent too few descriptors"));
@@ -179,7 +198,7 @@ fn child(channel: Channel, descriptors: Vec<OwnedFd>, counter: bool, config: &Co
     Child::new(
         channel,
         init,
-        Meter::new(init_pid, os_pid, command, counter, config.confinement.is_some()),
+        Meter::new(init_pid, os_pid, command, counter, group, config.confinement.is_some()),
     )
 }
 

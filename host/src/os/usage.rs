@@ -1,8 +1,9 @@
 //! What a tree of processes uses: processor time and memory (contract X6).
 //!
-//! Processor time is a counter of the kernel that every descendant adds to, waited for or not; where the kernel lets this
-//! user have none, what the command's own clock says. Memory is the command's peak resident size while it runs, and at
-//! the end the largest of any process of the tree.
+//! Where the tree has a control group, all of it is that group's: of everyone that ever was in there, init too where that
+//! is pid 1. Otherwise processor time is a counter of the kernel that every descendant adds to, waited for or not; where
+//! the kernel lets this user have none, what the command's own clock says. And memory is the command's peak resident size
+//! while it runs, and at the end the largest of any process of the tree.
 //!
 //! Asking the kernel costs some 20 µs, most of it the text of `/proc/PID/status`. Whoever asks again within [`FRESH`] gets
 //! the answer of before, so that a guest which lists its processes in a loop does not make the kernel write it out each time.
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::cgroup::Group;
 use super::tree::{Look, bytes, clock};
 
 /// What was used so far, as far as the kernel says.
@@ -20,6 +22,8 @@ use super::tree::{Look, bytes, clock};
 pub(crate) struct Usage {
     pub(crate) cpu: Option<Duration>,
     pub(crate) peak_bytes: Option<u64>,
+    /// The kernel ended the tree because it had come to its limit. Known at the end.
+    pub(crate) ran_out_of_memory: bool,
 }
 
 /// How old an answer may be while the tree runs.
@@ -34,6 +38,7 @@ pub(crate) struct Meter {
     private_tmp: bool,
     command: OwnedFd,
     counter: Option<OwnedFd>,
+    group: Option<Group>,
     asked: Mutex<Option<(Instant, Usage)>>,
     last: OnceLock<Usage>,
 }
@@ -44,6 +49,7 @@ impl Meter {
         os_pid: Option<u32>,
         command: OwnedFd,
         counter: Option<OwnedFd>,
+        group: Option<Group>,
         private_tmp: bool,
     ) -> Self {
         Self {
@@ -52,6 +58,7 @@ impl Meter {
             private_tmp,
             command,
             counter,
+            group,
             asked: Mutex::new(None),
             last: OnceLock::new(),
         }
@@ -63,7 +70,17 @@ impl Meter {
 
     /// Whether CPU time is counted for the whole tree, from its start on.
     pub(crate) fn is_live(&self) -> bool {
-        self.counter.is_some()
+        self.counter.is_some() || self.group.is_some()
+    }
+
+    /// Whether processor time is counted of programs too that may not be read, which lose the counter.
+    pub(crate) fn misses_nothing(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// Whether the kernel counts the memory of the tree, and limits it where a limit was asked for.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::has_memory)
     }
 
     /// What the tree has used, [`FRESH`] while it runs and final afterwards.
@@ -88,16 +105,22 @@ impl Meter {
     }
 
     fn ask(&self) -> Usage {
-        let read = |file| read(self.os_pid?, file);
-        let (status, stat) = (read("status"), if self.counter.is_none() { read("stat") } else { None });
-        let cpu = self.counted();
+        let (cpu, peak_of_all) = (self.counted(), self.group.as_ref().and_then(Group::peak));
+        let read = |wanted: bool, file| if wanted { read(self.os_pid?, file) } else { None };
+        let (status, stat) = (read(peak_of_all.is_none(), "status"), read(!self.is_live(), "stat"));
         if self.has_ended() {
             // The number may have been another process's when it was read.
-            return self.last.get().copied().unwrap_or(Usage { cpu, peak_bytes: None });
+            let usage = Usage {
+                cpu,
+                peak_bytes: peak_of_all,
+                ran_out_of_memory: false,
+            };
+            return self.last.get().copied().unwrap_or(usage);
         }
         Usage {
             cpu: cpu.or_else(|| clock(&stat?).map(|(_, time)| time)),
-            peak_bytes: status.and_then(|status| peak(&status)),
+            peak_bytes: peak_of_all.or_else(|| peak(&status?)),
+            ran_out_of_memory: false,
         }
     }
 
@@ -110,18 +133,26 @@ impl Meter {
         Some(Look::at(self.init_pid?, tmp))
     }
 
-    /// Fixes what is said from now on. The counter is exact; `at_end` knows only what was waited for.
+    /// Fixes what is said from now on, and removes the group. The counter is exact; `at_end` knows only what was waited
+    /// for.
     pub(crate) fn finish(&self, at_end: Option<Usage>) {
         let at_end = at_end.unwrap_or_default();
         let usage = Usage {
             cpu: self.counted().max(at_end.cpu),
-            ..at_end
+            peak_bytes: self.group.as_ref().and_then(Group::peak).or(at_end.peak_bytes),
+            ran_out_of_memory: self.group.as_ref().is_some_and(Group::ran_out_of_memory),
         };
         // A second end is none.
         let _ = self.last.set(usage);
+        if let Some(group) = &self.group {
+            group.remove();
+        }
     }
 
     fn counted(&self) -> Option<Duration> {
+        if let Some(group) = &self.group {
+            return group.cpu();
+        }
         let mut value = [0; 8];
         let read = rustix::io::read(self.counter.as_ref()?, &mut value).ok()?;
         (read == value.len()).then(|| Duration::from_nanos(u64::from_ne_bytes(value)))

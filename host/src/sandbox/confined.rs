@@ -1,11 +1,14 @@
 //! The launcher that confines, and what it can say about this machine.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use capsule_init::Layer;
 
 use super::Workspace;
+use super::cgroup;
 use super::environment::Environment;
 use super::filter::{self, Filters};
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
@@ -13,6 +16,7 @@ use super::limits::{Enforcement, Enforcements, ResourceLimits};
 use super::missing::Missing;
 use super::policy::Policy;
 use super::start::{self, Hold};
+use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
 
 /// Starts commands in a confinement of their own: namespaces, a file system of what the [`Policy`] names, no
@@ -24,6 +28,7 @@ pub struct Confined {
     policy: Policy,
     filters: Filters,
     landlock: Option<OwnedFd>,
+    groups: Option<Arc<Groups>>,
     /// What no workspace may hold (contract B1).
     home: Option<PathBuf>,
 }
@@ -79,15 +84,39 @@ impl Confined {
         Ok(launched.child.meter().is_live())
     }
 
+    fn controllers(&self) -> Controllers {
+        self.groups
+            .as_ref()
+            .map(|groups| groups.controllers())
+            .unwrap_or_default()
+    }
+
+    /// The group of one tree, which init is in.
+    fn group(&self, limits: &ResourceLimits) -> io::Result<Option<Group>> {
+        let Some(groups) = &self.groups else { return Ok(None) };
+        let controllers = groups.controllers();
+        let memory = limits.max_memory_bytes.filter(|_| controllers.memory);
+        // Pid 1 is not the guest's to pay for.
+        let pids = limits.max_pids.map(|pids| u64::from(pids).saturating_add(1));
+        groups.group(memory, pids.filter(|_| controllers.pids)).map(Some)
+    }
+
     fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
         let filters = Filters::new(policy.has_network())
             .map_err(|error| LaunchError::Confinement(Missing::new(Layer::Seccomp, error.to_string(), None)))?;
+        let groups = match (cgroup::groups(policy.named_cgroup()), policy.named_cgroup()) {
+            (Ok(groups), _) => Some(Arc::new(groups)),
+            (Err(missing), Some(_)) => return Err(LaunchError::Confinement(missing)),
+            // Looked for, and not asked for.
+            (Err(_), None) => None,
+        };
         Ok(Self {
             environment: Environment::of_host(),
             init,
             policy,
             filters,
             landlock: filter::scopes(),
+            groups,
             home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
         })
     }
@@ -116,8 +145,9 @@ impl Launcher for Confined {
         let hold = Hold {
             confinement: Some(self.policy.confinement(launch.workspace.path(), host_is_root, memory)),
             landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
-            seccomp: self.filters.of(memory.is_some()).to_vec(),
-            limits: launch.limits.for_each_process(),
+            seccomp: self.filters.of(memory.is_some() && !self.controllers().memory).to_vec(),
+            limits: launch.limits.for_each_process(true),
+            group: self.group(&launch.limits).map_err(LaunchError::Host)?,
         };
         start::start(&self.init, &self.environment, launch, hold)
     }
@@ -132,7 +162,11 @@ impl Launcher for Confined {
 
     fn enforcements(&self) -> Enforcements {
         Enforcements {
-            memory: Some(Enforcement::Sampled),
+            memory: Some(if self.controllers().memory {
+                Enforcement::Kernel
+            } else {
+                Enforcement::Sampled
+            }),
             cpu: Some(Enforcement::Sampled),
             pids: Some(Enforcement::Kernel),
             open_files: Some(Enforcement::PerProcess),

@@ -16,7 +16,8 @@ pub struct ResourceLimits {
 /// How a limit is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
-    /// By the kernel, for the whole tree: it cannot be exceeded.
+    /// By the kernel, for the whole tree: it cannot be exceeded. Of memory, what counts is all that the tree's control group
+    /// holds: what init needs, and files that were read, which make room, included.
     Kernel,
     /// By looking at the whole tree every 20 ms, and killing it once it is over. So it may have as much more memory as it
     /// can fill in this time (some 2 GiB a second), and as much more processor time as it can use (that of every
@@ -42,12 +43,14 @@ pub struct Enforcements {
 
 impl ResourceLimits {
     /// What init sets, for every process of the tree. The rest is seen to from outside.
-    pub(crate) fn for_each_process(&self) -> capsule_init::Limits {
+    ///
+    /// `alone`: the tree's user has no other processes in its namespace, so that the kernel counts the tree.
+    pub(crate) fn for_each_process(&self, alone: bool) -> capsule_init::Limits {
         capsule_init::Limits {
             address_space: None,
             // For a host that is held up: one process alone is then ended by the kernel, a second late.
             cpu_seconds: self.max_cpu_secs.map(|seconds| seconds.saturating_add(1)),
-            processes: self.max_pids.map(u64::from),
+            processes: self.max_pids.filter(|_| alone).map(u64::from),
             open_files: self.max_open_files.map(u64::from),
         }
     }

@@ -3,6 +3,7 @@
 //! [`Launcher`] is the one interface behind which confinement lives; [`Unconfined`] is the launcher for hosts that say
 //! explicitly that their children need none.
 
+mod cgroup;
 mod confined;
 mod environment;
 #[cfg_attr(not(target_os = "linux"), path = "filter_elsewhere.rs")]
@@ -18,13 +19,14 @@ mod start;
 mod unconfined;
 mod workspace;
 
+pub use cgroup::Cgroup;
 pub use confined::Confined;
 pub(crate) use injection::{FOLDER, Injection, UNCONFINED};
 pub use launcher::{Launch, LaunchError, Launched, Launcher};
 pub use limits::{Enforcement, Enforcements, ResourceLimits};
 pub use missing::Missing;
 pub use policy::Policy;
-pub use probe::{Cgroup, Confinement, Layer, RunsAs, State};
+pub use probe::{Confinement, Layer, RunsAs, State};
 pub use unconfined::Unconfined;
 pub(crate) use workspace::CwdError;
 pub use workspace::{Workspace, WorkspaceError};

@@ -67,6 +67,7 @@ pub struct Policy {
     tmp_bytes: u64,
     identity: Option<Identity>,
     extra: Vec<(PathBuf, bool)>,
+    cgroup: Option<PathBuf>,
 }
 
 impl Default for Policy {
@@ -84,6 +85,7 @@ impl Policy {
             tmp_bytes: 256 << 20,
             identity: None,
             extra: Vec::new(),
+            cgroup: None,
         }
     }
 
@@ -122,6 +124,28 @@ impl Policy {
     pub const fn identity(mut self, uid: u32, gid: u32) -> Self {
         self.identity = Some(Identity { uid, gid });
         self
+    }
+
+    /// Names a control group (version 2) for groups to be made in, one for each command and all that it starts: the kernel
+    /// then limits their memory and their number together, as far as it has the controllers for that. This user must be
+    /// allowed to write there, and it must hold no process itself, for its controllers are handed on to the groups in there;
+    /// nothing else of it is changed.
+    ///
+    /// Without it, one is looked for: the group above the host's own, where systemd has given it to the host (`Delegate=yes`
+    /// with `DelegateSubgroup=`). Where none is found, memory is held by looking at it again and again.
+    #[must_use]
+    pub fn cgroup(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cgroup = Some(path.into());
+        self
+    }
+
+    pub(crate) fn without_cgroup(mut self) -> Self {
+        self.cgroup = None;
+        self
+    }
+
+    pub(crate) fn named_cgroup(&self) -> Option<&Path> {
+        self.cgroup.as_deref()
     }
 
     /// What init is told for a command in `workspace`.

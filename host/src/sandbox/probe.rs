@@ -7,12 +7,12 @@
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use capsule_init as init;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
+use super::cgroup::{self, Cgroup};
 use super::confined::Confined;
 use super::filter;
 use super::launcher::{LaunchError, Launcher};
@@ -107,6 +107,9 @@ pub struct Confinement {
     pub runs_as: RunsAs,
     /// Control groups, version 2; `None` where none are mounted.
     pub cgroup: Option<Cgroup>,
+    /// The control group in which one is made for each command, or why there is none. The kernel limits their memory only
+    /// with one, and only if it has the controller for that.
+    pub groups: Result<PathBuf, Missing>,
     sufficient: bool,
 }
 
@@ -152,20 +155,6 @@ pub enum RunsAs {
     },
 }
 
-/// The control group of this process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cgroup {
-    /// Where version 2 is mounted.
-    pub mount: PathBuf,
-    /// The folder of this process's own group; `None` where it lies outside of what is mounted.
-    pub group: Option<PathBuf>,
-    /// What can be limited for groups in there, as the kernel names it (`memory`, `pids`, …).
-    pub controllers: Vec<String>,
-    /// Whether this user may make groups in there.
-    pub writable: bool,
-}
-
 impl Confinement {
     /// Looks, by confining a command that does nothing in a folder made for it.
     ///
@@ -173,14 +162,29 @@ impl Confinement {
     /// runtime or without one; a thread of a runtime is better spared by `spawn_blocking`.
     #[must_use]
     pub fn probe() -> Self {
+        Self::probe_for(Policy::new())
+    }
+
+    /// The same for a policy of the embedder's, such as one that names a control group. One that cannot be used makes
+    /// [`Confinement::is_sufficient`] false.
+    #[must_use]
+    pub fn probe_for(policy: Policy) -> Self {
         let uid = rustix::process::geteuid();
-        let (limits, attempt) = match Confined::new(Policy::new()) {
+        let groups = cgroup::groups(policy.named_cgroup()).map(|groups| groups.given().to_owned());
+        let named_and_missing = policy.named_cgroup().is_some() && groups.is_err();
+        // What it says of the rest holds without the group too.
+        let policy = if named_and_missing {
+            policy.without_cgroup()
+        } else {
+            policy
+        };
+        let (limits, attempt) = match Confined::new(policy) {
             Ok(launcher) => (launcher.enforcements(), attempt(&launcher)),
             Err(error) => (Enforcements::default(), Err(missing(error))),
         };
         let live_cpu = attempt.as_ref().ok().copied();
         Self {
-            sufficient: attempt.is_ok(),
+            sufficient: attempt.is_ok() && !named_and_missing,
             layers: layers(attempt.err().as_ref(), &landlock(), uid.is_root()),
             limits,
             live_cpu,
@@ -191,7 +195,8 @@ impl Confinement {
             } else {
                 RunsAs::Host { uid: uid.as_raw() }
             },
-            cgroup: cgroup(),
+            cgroup: Cgroup::of_this_process(),
+            groups,
         }
     }
 
@@ -203,10 +208,11 @@ impl Confinement {
 
     /// What is missing, whether it is needed or not: each with its reason and remedy.
     pub fn missing(&self) -> impl Iterator<Item = &Missing> {
-        self.layers.iter().filter_map(|layer| match &layer.state {
+        let layers = self.layers.iter().filter_map(|layer| match &layer.state {
             State::Missing(missing) => Some(missing),
             State::Available | State::Unknown => None,
-        })
+        });
+        layers.chain(self.groups.as_ref().err())
     }
 }
 
@@ -326,47 +332,6 @@ impl Drop for Place {
     }
 }
 
-/// The control group of this process, from what the kernel says of its mounts and of this process.
-fn cgroup() -> Option<Cgroup> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let (root, mount) = mounts.lines().find_map(cgroup_mount)?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"));
-    let group = path.and_then(|path| {
-        Some(
-            mount
-                .join(Path::new(path).strip_prefix(root).ok()?)
-                .components()
-                .collect(),
-        )
-    });
-    let group = group.filter(|group: &PathBuf| group.is_dir());
-    let controllers = group
-        .as_ref()
-        .and_then(|group| fs::read_to_string(group.join("cgroup.controllers")).ok())
-        .unwrap_or_default();
-    let may_write = |path: &Path| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
-    Some(Cgroup {
-        writable: group
-            .as_ref()
-            .is_some_and(|group| may_write(group) && may_write(&group.join("cgroup.procs"))),
-        controllers: controllers.split_ascii_whitespace().map(Into::into).collect(),
-        mount,
-        group,
-    })
-}
-
-/// From a line of mountinfo: which folder of the cgroup file system is mounted, and where.
-fn cgroup_mount(line: &str) -> Option<(PathBuf, PathBuf)> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    if !file_system.starts_with("cgroup2 ") {
-        return None;
-    }
-    let mut fields = mount.split(' ').skip(3);
-    // Octal escapes stand for blanks, which nobody has in these paths; one that has is taken for absent further on.
-    Some((fields.next()?.into(), fields.next()?.into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,13 +425,5 @@ mod tests {
             layers.iter().any(|layer| layer.name == "landlock" && layer.needed),
             "{layers:?}"
         );
-    }
-
-    #[test]
-    fn b2_the_mount_of_control_groups_is_found_among_others() {
-        let line = "35 25 0:30 /a /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";
-        assert_eq!(cgroup_mount(line), Some(("/a".into(), "/sys/fs/cgroup".into())));
-        let version_1 = "36 25 0:31 / /sys/fs/cgroup/pids rw shared:10 - cgroup cgroup rw,pids";
-        assert_eq!(cgroup_mount(version_1), None);
     }
 }

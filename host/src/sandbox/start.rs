@@ -11,6 +11,7 @@ use super::injection::{self, Injection, UNCONFINED};
 use super::launcher::{Launch, LaunchError, Launched};
 use super::missing::Missing;
 use super::program;
+use crate::os::cgroup::Group;
 use crate::os::init::{Handover, Init, StartError};
 
 /// How a tree is held.
@@ -19,6 +20,7 @@ pub(crate) struct Hold<'a> {
     pub(crate) landlock: Option<BorrowedFd<'a>>,
     pub(crate) seccomp: Vec<Vec<Instruction>>,
     pub(crate) limits: Limits,
+    pub(crate) group: Option<Group>,
 }
 
 pub(crate) fn start(
@@ -64,7 +66,9 @@ pub(crate) fn start(
         limits: hold.limits,
         landlock: hold.landlock.is_some(),
         seccomp: hold.seccomp,
-        count_cpu: true,
+        // A group counts.
+        count_cpu: hold.group.is_none(),
+        group: hold.group.is_some(),
         confinement: hold.confinement,
     };
     let handover = Handover {
@@ -73,7 +77,7 @@ pub(crate) fn start(
         injected: injected.as_ref().map(AsFd::as_fd),
         stdin,
     };
-    match init.start(&config, &handover) {
+    match init.start(&config, &handover, hold.group) {
         Ok(started) => Ok(started.into()),
         Err(StartError::Host(error)) => Err(LaunchError::Host(error)),
         Err(StartError::Refused(report)) => Err(refusal(&cmd, report)),

@@ -35,6 +35,8 @@ pub(crate) struct Topics {
 pub(crate) struct Watch {
     owner: Owner,
     limits: ResourceLimits,
+    /// Memory is held by the kernel, and not by looking at it.
+    memory_is_held: bool,
     state: Mutex<State>,
 }
 
@@ -79,10 +81,11 @@ impl Topics {
 }
 
 impl Watch {
-    pub(crate) fn new(owner: Owner, limits: ResourceLimits) -> Self {
+    pub(crate) fn new(owner: Owner, limits: ResourceLimits, memory_is_held: bool) -> Self {
         Self {
             owner,
             limits,
+            memory_is_held,
             state: Mutex::default(),
         }
     }
@@ -142,6 +145,9 @@ impl Watch {
                 End::Lifetime => ("reaped-ttl", Some("lifetime")),
                 End::Idle => ("reaped-ttl", Some("idle")),
                 End::Shutdown => ("reaped-shutdown", None),
+                End::LimitMemory if self.memory_is_held => {
+                    ("limit-memory", Some("the kernel ended the tree at its limit"))
+                }
                 End::LimitMemory => ("limit-memory", Some("the tree held more when it was looked at")),
                 End::LimitCpu => ("limit-cpu", Some("the tree had used as much when it was looked at")),
             },
@@ -183,7 +189,7 @@ mod tests {
             principal: Principal::Named("p".into()),
             capsule: "c".into(),
         };
-        Watch::new(owner, ResourceLimits::default())
+        Watch::new(owner, ResourceLimits::default(), false)
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub(crate) mod readiness {
 }
 
 pub(crate) mod usage {
+    pub(crate) struct Usage {
+        pub(crate) ran_out_of_memory: bool,
+    }
+
     #[derive(Debug)]
     pub(crate) struct Meter;
 
@@ -26,6 +30,18 @@ pub(crate) mod usage {
         #[expect(clippy::unused_self, reason = "a real one knows its command")]
         pub(crate) fn os_pid(&self) -> Option<u32> {
             Some(7)
+        }
+
+        #[expect(clippy::unused_self, reason = "a real one knows its group")]
+        pub(crate) fn has_memory(&self) -> bool {
+            false
+        }
+
+        #[expect(clippy::unused_self, reason = "a real one asks the kernel")]
+        pub(crate) fn usage(&self) -> Usage {
+            Usage {
+                ran_out_of_memory: false,
+            }
         }
     }
 }

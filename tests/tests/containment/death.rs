@@ -23,7 +23,16 @@ pub(crate) struct Doomed {
 
 impl Doomed {
     pub(crate) fn start(marker: &str, workspace: &Path, args: &[&str]) -> Self {
-        let mut child = program(crate::who::binary("zoo-host"))
+        Self::start_in(None, marker, workspace, args)
+    }
+
+    /// With groups of its own in a control group.
+    pub(crate) fn start_in(group: Option<&Path>, marker: &str, workspace: &Path, args: &[&str]) -> Self {
+        let mut host = program(crate::who::binary("zoo-host"));
+        if let Some(group) = group {
+            host.env("ZOO_CGROUP", group);
+        }
+        let mut child = host
             .arg(marker)
             .arg(workspace)
             .args(["hold", "./zoo"])

@@ -71,8 +71,12 @@ impl Host {
         Self::launching(Arc::new(Unconfined::new().allow_persistent()))
     }
 
-    fn launching(launcher: Arc<dyn Launcher>) -> Self {
-        let registry = Registry::new(Handle::current(), launcher, Limits::default()).expect("a registry");
+    pub(crate) fn launching(launcher: Arc<dyn Launcher>) -> Self {
+        Self::launching_within(launcher, Limits::default())
+    }
+
+    pub(crate) fn launching_within(launcher: Arc<dyn Launcher>, limits: Limits) -> Self {
+        let registry = Registry::new(Handle::current(), launcher, limits).expect("a registry");
         let dir = workspace();
         let workspace = Workspace::open(dir.path()).expect("a workspace");
         Self {

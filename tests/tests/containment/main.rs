@@ -4,6 +4,7 @@
 
 mod death;
 mod escapes;
+mod groups;
 mod harness;
 mod init;
 mod injection;

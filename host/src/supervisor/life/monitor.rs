@@ -20,6 +20,9 @@ use crate::supervisor::quota::Permit;
 use crate::supervisor::table::Member;
 use crate::supervisor::{Error, ExitInfo, Signal, metrics};
 
+/// What the kernel ends a tree with that is out of memory.
+const KILL: i32 = rustix::process::Signal::KILL.as_raw();
+
 /// What callers ask of the monitor.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -156,6 +159,13 @@ impl Monitor {
         };
         self.process.reaped.store(true, Ordering::Release);
         self.ended = Some(Instant::now());
+        // A command that had ended before, in whatever way, did not end of it.
+        if exit.signal == Some(KILL) && self.process.meter.usage().ran_out_of_memory {
+            self.on(Event::End {
+                end: End::LimitMemory,
+                grace: Duration::ZERO,
+            });
+        }
         self.on(Event::Exited(exit));
     }
 

@@ -153,7 +153,7 @@ impl Process {
             stderr,
             stdin,
             status,
-            watch: Watch::new(keep.owner, keep.limits),
+            watch: Watch::new(keep.owner, keep.limits, child.meter().has_memory()),
             reaped: AtomicBool::new(false),
             carriers: Arc::clone(&tasks.events),
             requests,
@@ -166,8 +166,8 @@ impl Process {
         if let Some(pipe) = stdin_pipe {
             spawn(tasks, stdin::run(Arc::clone(&process.stdin), pipe));
         }
-        if sampler::is_wanted(&keep.limits) {
-            spawn(tasks, sampler::run(Arc::clone(&process), keep.limits));
+        if let Some(limits) = sampler::wanted(&keep.limits, &process.meter) {
+            spawn(tasks, sampler::run(Arc::clone(&process), limits));
         }
         let times = Times {
             lifetime_end: keep.lifetime.map(|lifetime| started + lifetime),

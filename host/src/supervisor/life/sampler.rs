@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use super::lifecycle::End;
 use super::process::Process;
+use crate::os::usage::Meter;
 use crate::sandbox::ResourceLimits;
 
 /// How often. A tree can fill some 40 MiB in this time, and what runs shorter may be missed in part.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Whether there is anything to look at.
-pub(crate) fn is_wanted(limits: &ResourceLimits) -> bool {
-    limits.max_memory_bytes.is_some() || limits.max_cpu_secs.is_some()
+/// What there is to look at, if anything: what the kernel does not hold.
+pub(crate) fn wanted(limits: &ResourceLimits, meter: &Meter) -> Option<ResourceLimits> {
+    let limits = ResourceLimits {
+        max_memory_bytes: limits.max_memory_bytes.filter(|_| !meter.has_memory()),
+        ..*limits
+    };
+    (limits.max_memory_bytes.is_some() || limits.max_cpu_secs.is_some()).then_some(limits)
 }
 
 /// Ends with the process.
@@ -29,11 +34,14 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
     };
     loop {
         let limits = *limits;
+        let misses = !process.meter.misses_nothing();
         // Off the threads that everybody else's calls run on: how long a look takes is the guest's to choose, by how many
         // processes it has.
         let looking = tokio::task::spawn_blocking(move || {
             let memory = limits.max_memory_bytes.map(|_| look.memory());
-            let cpu = limits.max_cpu_secs.map(|_| look.cpu());
+            let cpu = limits
+                .max_cpu_secs
+                .map(|_| if misses { look.cpu() } else { Duration::ZERO });
             (look, memory, cpu)
         });
         // The runtime is going down, and the process with it.

@@ -15,10 +15,11 @@ pub(crate) mod sampler {
     use std::sync::Arc;
 
     use super::process::Process;
+    use crate::os::usage::Meter;
     use crate::sandbox::ResourceLimits;
 
-    pub(crate) fn is_wanted(_: &ResourceLimits) -> bool {
-        false
+    pub(crate) fn wanted(_: &ResourceLimits, _: &Meter) -> Option<ResourceLimits> {
+        None
     }
 
     pub(crate) async fn run(_: Arc<Process>, _: ResourceLimits) {}

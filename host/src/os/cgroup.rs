@@ -1,0 +1,346 @@
+//! Control groups of version 2: one for each tree, in a directory that this host was given.
+//!
+//! ```text
+//! GIVEN/                    somebody else's; of it only `cgroup.subtree_control` is ever written
+//!   capsule-host-4f2a…/     this host's, and locked by it for as long as it lives
+//!     0/ 1/ 2/ …            a tree's, for as long as that lives
+//! ```
+//!
+//! No process is ever moved: a tree is born in its group. The lock is how hosts that share a directory tell what one of
+//! them left behind when it was killed: what nobody has locked is nobody's, and goes at the next start.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
+use rustix::io::Errno;
+
+/// What the directory of every host is called, but for a number of its own.
+const HOST: &str = "capsule-host-";
+
+/// How long a group whose processes were all killed may take to be empty.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The controllers of use here, as the kernel names them.
+pub(crate) const CONTROLLERS: [&str; 2] = ["memory", "pids"];
+
+/// What the kernel limits and counts for a group, besides processor time, which it counts for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Controllers {
+    pub(crate) memory: bool,
+    pub(crate) pids: bool,
+}
+
+/// The groups of this host.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    given: OwnedFd,
+    given_path: PathBuf,
+    name: String,
+    directory: OwnedFd,
+    controllers: Controllers,
+    next: AtomicU64,
+}
+
+/// Why no groups can be made in a directory.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It is not there, or not of a file system of control groups, version 2.
+    NoGroup(Errno),
+    /// This user may make nothing in there.
+    Closed(Errno),
+    /// It holds processes itself, and so cannot have its groups limited.
+    Occupied,
+}
+
+impl Groups {
+    /// Makes ready to make groups in the directory at `path`. With `enable`, controllers that it has and that its groups
+    /// would not get are enabled there; without, what it hands on is all there is.
+    pub(crate) fn within(path: &Path, enable: bool) -> Result<Self, Unusable> {
+        let given = open_directory(CWD, path).map_err(Unusable::NoGroup)?;
+        let available = read(&given, "cgroup.controllers").map_err(Unusable::NoGroup)?;
+        if enable {
+            hand_on(&given, &available).map_err(|errno| match errno {
+                Errno::BUSY => Unusable::Occupied,
+                errno => Unusable::Closed(errno),
+            })?;
+        }
+        sweep(&given);
+        let (name, directory) = locked(&given).map_err(Unusable::Closed)?;
+        let mut groups = Self {
+            given,
+            given_path: path.into(),
+            name,
+            controllers: Controllers::default(),
+            directory,
+            next: AtomicU64::new(0),
+        };
+        let available = read(&groups.directory, "cgroup.controllers").map_err(Unusable::Closed)?;
+        hand_on(&groups.directory, &available).map_err(Unusable::Closed)?;
+        let has = |name| available.split_ascii_whitespace().any(|it| it == name);
+        groups.controllers = Controllers {
+            memory: has("memory"),
+            pids: has("pids"),
+        };
+        Ok(groups)
+    }
+
+    /// The directory that the host was given.
+    pub(crate) fn given(&self) -> &Path {
+        &self.given_path
+    }
+
+    pub(crate) fn controllers(&self) -> Controllers {
+        self.controllers
+    }
+
+    /// Makes the group of one tree, with its limits, of which it must have the controllers.
+    pub(crate) fn group(self: &Arc<Self>, memory: Option<u64>, pids: Option<u64>) -> io::Result<Group> {
+        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        mkdirat(&self.directory, name.as_str(), Mode::from_raw_mode(0o755))?;
+        let made = Made(self, &name);
+        let directory = open_directory(&self.directory, name.as_str())?;
+        if let Some(bytes) = memory {
+            // All of it: a tree without one of its processes is no use, and who stays could fill it again.
+            write(&directory, "memory.oom.group", "1")?;
+            match write(&directory, "memory.swap.max", "0") {
+                // A kernel without swap.
+                Err(Errno::NOENT) => {}
+                other => other?,
+            }
+            write(&directory, "memory.max", &bytes.to_string())?;
+        }
+        if let Some(pids) = pids {
+            write(&directory, "pids.max", &pids.to_string())?;
+        }
+        std::mem::forget(made);
+        Ok(Group {
+            groups: Arc::clone(self),
+            name,
+            directory,
+        })
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        // Where a group in there could not be removed, this cannot, and is left for the next start.
+        let _ = unlinkat(&self.given, self.name.as_str(), AtFlags::REMOVEDIR);
+    }
+}
+
+/// A group that is removed unless it is completed.
+struct Made<'a>(&'a Groups, &'a str);
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        let _ = unlinkat(&self.0.directory, self.1, AtFlags::REMOVEDIR);
+    }
+}
+
+/// The group of one tree. Dropping it ends what is in there, and removes it.
+#[derive(Debug)]
+pub(crate) struct Group {
+    groups: Arc<Groups>,
+    name: String,
+    directory: OwnedFd,
+}
+
+impl Group {
+    pub(crate) fn has_memory(&self) -> bool {
+        self.groups.controllers.memory
+    }
+
+    /// User and system time of all that was ever in there.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        number(&self.read("cpu.stat")?, "usage_usec").map(Duration::from_micros)
+    }
+
+    /// The most memory that was held at once, in bytes: of processes, of files that were first read or written in there,
+    /// and of what the kernel keeps for them.
+    pub(crate) fn peak(&self) -> Option<u64> {
+        self.read("memory.peak")?.trim().parse().ok()
+    }
+
+    /// Whether the kernel ended processes because all together had come to their limit; because the machine or a group
+    /// further up had come to its own does not count.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        self.read("memory.events").is_some_and(|events| {
+            let happened = |name| number(&events, name).is_some_and(|times| times > 0);
+            happened("oom") && happened("oom_kill")
+        })
+    }
+
+    /// Kills everyone in there, also those that are just being made. Nothing on a kernel before 5.14.
+    pub(crate) fn kill(&self) {
+        let _ = write(&self.directory, "cgroup.kill", "1");
+    }
+
+    /// Ends what is in there, and removes the group. After it there is nothing to be read.
+    pub(crate) fn remove(&self) {
+        let remove = || unlinkat(&self.groups.directory, self.name.as_str(), AtFlags::REMOVEDIR);
+        if remove() == Err(Errno::BUSY) {
+            self.kill();
+            self.wait_until_empty();
+            // What is in there all the same holds the group, which then stays for the next start to remove.
+            let _ = remove();
+        }
+    }
+
+    fn wait_until_empty(&self) {
+        let Ok(events) = openat(&self.directory, "cgroup.events", READ, Mode::empty()) else {
+            return;
+        };
+        let begun = Instant::now();
+        // A change is told between two reads, or at the next poll: none can be missed.
+        while contents(&events).is_ok_and(|events| number(&events, "populated") == Some(1)) {
+            let rest = PATIENCE.saturating_sub(begun.elapsed());
+            let Ok(timeout) = Timespec::try_from(rest) else { return };
+            let mut changed = [PollFd::new(&events, PollFlags::PRI)];
+            match poll(&mut changed, Some(&timeout)) {
+                Ok(0) => return,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        read(&self.directory, file).ok()
+    }
+}
+
+impl AsFd for Group {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Makes a directory of this host's own, and locks it. Whoever sweeps locks what it removes: so either this is first, or
+/// it finds its directory gone, and makes another.
+fn locked(given: &OwnedFd) -> rustix::io::Result<(String, OwnedFd)> {
+    loop {
+        let number = getrandom::u64().map_err(|_| Errno::AGAIN)?;
+        let name = format!("{HOST}{number:016x}");
+        mkdirat(given, name.as_str(), Mode::from_raw_mode(0o755))?;
+        let gone = |errno| match errno {
+            Errno::NOENT | Errno::NODEV => Ok(()),
+            errno => Err(errno),
+        };
+        let directory = match open_directory(given, name.as_str()) {
+            Ok(directory) => directory,
+            Err(errno) => {
+                gone(errno)?;
+                continue;
+            }
+        };
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
+        match statat(given, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) if found.st_ino == fstat(&directory)?.st_ino => return Ok((name, directory)),
+            Ok(_) => {}
+            Err(errno) => gone(errno)?,
+        }
+    }
+}
+
+/// Removes what dead hosts have left, as far as nothing is in there.
+fn sweep(given: &OwnedFd) {
+    for name in directories(given).filter(|name| name.starts_with(HOST)) {
+        let Ok(left) = open_directory(given, name.as_str()) else {
+            continue;
+        };
+        if rustix::fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        for group in directories(&left) {
+            let _ = unlinkat(&left, group.as_str(), AtFlags::REMOVEDIR);
+        }
+        let _ = unlinkat(given, name.as_str(), AtFlags::REMOVEDIR);
+    }
+}
+
+/// What directories are in a directory; it has nothing else but the kernel's own files.
+fn directories(directory: &OwnedFd) -> impl Iterator<Item = String> {
+    let entries = Dir::read_from(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type() == rustix::fs::FileType::Directory)
+        .filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned))
+        .filter(|name| name != "." && name != "..")
+}
+
+/// Lets the groups of a directory have those of `available` that are of use, as far as they do not have them.
+fn hand_on(directory: &OwnedFd, available: &str) -> rustix::io::Result<()> {
+    let handed = read(directory, "cgroup.subtree_control")?;
+    let has = |list: &str, name| list.split_ascii_whitespace().any(|it| it == name);
+    for name in CONTROLLERS {
+        if has(available, name) && !has(&handed, name) {
+            write(directory, "cgroup.subtree_control", &format!("+{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+
+fn open_directory(at: impl AsFd, path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+    openat(at, path, READ.union(OFlags::DIRECTORY), Mode::empty())
+}
+
+fn read(directory: &OwnedFd, file: &str) -> rustix::io::Result<String> {
+    contents(&openat(directory, file, READ, Mode::empty())?)
+}
+
+/// A file's contents, as they are now.
+fn contents(file: &OwnedFd) -> rustix::io::Result<String> {
+    // The longest of those that are read has some fifteen lines.
+    let mut buffer = [0; 4096];
+    let read = rustix::io::pread(file, &mut buffer, 0)?;
+    Ok(String::from_utf8_lossy(buffer.get(..read).unwrap_or_default()).into_owned())
+}
+
+fn write(directory: &OwnedFd, file: &str, value: &str) -> rustix::io::Result<()> {
+    let file = openat(directory, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, value.as_bytes()).map(drop)
+}
+
+/// The number in the line that begins with `name`.
+fn number(lines: &str, name: &str) -> Option<u64> {
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+    lines.lines().find_map(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x6_a_number_is_read_behind_its_whole_name() {
+        let events = "low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\noom_group_kill 1\n";
+        assert_eq!(number(events, "oom"), Some(1));
+        assert_eq!(number(events, "oom_kill"), Some(2));
+        assert_eq!(number(events, "oo"), None);
+    }
+
+    #[test]
+    fn b2_a_folder_that_is_no_control_group_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = Groups::within(folder.path(), true);
+        assert!(matches!(refused, Err(Unusable::NoGroup(Errno::NOENT))), "{refused:?}");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "nothing is made there"
+        );
+    }
+}

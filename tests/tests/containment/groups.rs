@@ -1,0 +1,514 @@
+//! Trees in control groups of version 2: where they are made, what they hold, and that nothing of them is left (R1, R2,
+//! X6, E2, B2, B3).
+//!
+//! The groups are made in one of this test's own, beneath `CAPSULE_CGROUP` or else where version 2 is mounted. Whoever may
+//! write there can run the first part; the second needs the controllers `memory` and `pids`, which a machine that still
+//! has version 1 does not give. `tests/vm/run` brings a machine that does, and sets `CAPSULE_REQUIRE_CGROUP`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use capsule_host::sandbox::{Confined, Enforcement, LaunchError, Launcher, Policy, ResourceLimits, Unconfined};
+use capsule_host::supervisor::{Event, Events, ExitInfo, Limits};
+use serde_json::Value;
+
+use crate::death::Doomed;
+use crate::harness::{
+    AT_ONCE, Host, Process, code, command, limited, living, marker, nothing_left, sh, signalled, soon, workspace, zoo,
+};
+use crate::who::{is_root, program, remark, skip};
+
+const MIB: u64 = 1 << 20;
+const MAY: u64 = 64;
+const WANT: &str = "640";
+
+/// A control group to be given to hosts. Removed when dropped, by then empty.
+struct Given(PathBuf);
+
+impl Given {
+    /// None where this machine has no place for one; which is then said.
+    fn new() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let Some(base) = std::env::var_os("CAPSULE_CGROUP").map(PathBuf::from).or_else(mounted) else {
+            lacking("control groups of version 2", is_root());
+            return None;
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = base.join(format!("capsule-test-{}-{number}", std::process::id()));
+        match fs::create_dir(&path) {
+            Ok(()) => Some(Self(path)),
+            Err(error) => {
+                lacking(&format!("a control group that may be written to ({error})"), is_root());
+                None
+            }
+        }
+    }
+
+    /// None also where memory and processes cannot be limited in there.
+    fn with_controllers() -> Option<Self> {
+        let given = Self::new()?;
+        let controllers = given.read("cgroup.controllers");
+        let has = |name| controllers.split_ascii_whitespace().any(|it| it == name);
+        if has("memory") && has("pids") {
+            return Some(given);
+        }
+        lacking("the controllers memory and pids of version 2", false);
+        None
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::new().cgroup(&self.0)
+    }
+
+    fn unconfined(&self) -> Host {
+        Host::launching(Arc::new(
+            Unconfined::new().allow_persistent().cgroup(&self.0).expect("a group"),
+        ))
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.join(file)).expect("a file of the kernel's")
+    }
+
+    /// The groups of all hosts' trees.
+    fn groups(&self) -> Vec<PathBuf> {
+        self.hosts().iter().flat_map(|host| directories(host)).collect()
+    }
+
+    fn hosts(&self) -> Vec<PathBuf> {
+        directories(&self.0)
+    }
+
+    #[track_caller]
+    fn is_empty(&self) {
+        assert_eq!((self.hosts(), self.groups()), (vec![], vec![]));
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        for group in self.groups().iter().chain(&self.hosts()).chain([&self.0]) {
+            // What a failed test left in use is said by that.
+            drop(fs::remove_dir(group));
+        }
+    }
+}
+
+/// Without controllers, or as an ordinary user, there is hardly a machine that has what is asked for, so only a machine
+/// that was made for it must.
+fn lacking(what: &str, is_usual: bool) {
+    assert!(
+        std::env::var_os("CAPSULE_REQUIRE_CGROUP").is_none(),
+        "there have to be {what}"
+    );
+    if is_usual {
+        skip(what);
+    } else {
+        remark(&format!("skipped, for want of {what}"));
+    }
+}
+
+fn mounted() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    mounts.find_map(|fields| match fields.as_slice() {
+        [_, path, "cgroup2", ..] => Some(path.into()),
+        _ => None,
+    })
+}
+
+fn directories(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+fn memory(mib: u64) -> ResourceLimits {
+    ResourceLimits {
+        max_memory_bytes: Some(mib * MIB),
+        ..ResourceLimits::default()
+    }
+}
+
+fn pids(pids: u32) -> ResourceLimits {
+    ResourceLimits {
+        max_pids: Some(pids),
+        ..ResourceLimits::default()
+    }
+}
+
+fn cpu_of(process: &Process) -> Duration {
+    let info = process.scope.status(&process.id).expect("it is there");
+    info.cpu.expect("it is counted")
+}
+
+/// Both launchers, in groups of the given one.
+fn hosts(given: &Given) -> [Host; 2] {
+    [Host::with(given.policy()), given.unconfined()]
+}
+
+async fn b3_a_group_goes_with_its_tree() {
+    let Some(given) = Given::new() else { return };
+    for host in hosts(&given) {
+        assert_eq!(
+            host.run(command("/bin/true", &[])).await.expect("it runs").exit,
+            code(0)
+        );
+        assert_eq!(given.groups(), [] as [PathBuf; 0], "after its end");
+        host.run(command("./missing", &[]))
+            .await
+            .expect_err("there is no such program");
+        assert_eq!(given.groups(), [] as [PathBuf; 0], "after a refusal");
+
+        let marker = marker();
+        let process = host.start(zoo(&["deaf-tree", &marker])).await;
+        process.prints("daemon").await;
+        process.prints("up").await;
+        let groups = given.groups();
+        assert_eq!(groups.len(), 1);
+        let members = fs::read_to_string(groups[0].join("cgroup.procs")).expect("a group");
+        for (pid, what) in living(&marker, &[]) {
+            assert!(
+                members.lines().any(|member| member == pid.to_string()),
+                "{what}: {members}"
+            );
+        }
+        process.stop(Duration::ZERO).await;
+        assert_eq!(given.groups(), [] as [PathBuf; 0], "after its stop");
+        nothing_left(&marker, &[], Duration::ZERO).await;
+        host.registry.shutdown().await;
+        drop(host);
+    }
+    assert!(soon(AT_ONCE, || given.hosts().is_empty()).await, "{:?}", given.hosts());
+    given.is_empty();
+}
+
+async fn b1_a_tree_sees_nothing_of_its_group() {
+    let Some(given) = Given::new() else { return };
+    let host = Host::with(given.policy());
+    let seen = host.printed(command("/bin/cat", &["/proc/self/cgroup"])).await;
+    assert!(seen.lines().any(|line| line == "0::/"), "{seen}");
+    let mounts = host.printed(command("/bin/cat", &["/proc/self/mounts"])).await;
+    assert!(!mounts.contains("cgroup"), "{mounts}");
+}
+
+async fn x6_a_group_counts_what_nobody_waits_for() {
+    let Some(given) = Given::new() else { return };
+    for host in hosts(&given) {
+        let process = host.start(zoo(&["spin-apart", "500"])).await;
+        process.exit().await;
+        let used = cpu_of(&process);
+        assert!(
+            used >= Duration::from_millis(500) && used < Duration::from_millis(900),
+            "{used:?}"
+        );
+    }
+    let host = Host::with(given.policy());
+    let process = host.start(zoo(&["spin", "60000"])).await;
+    assert!(
+        soon(AT_ONCE, || cpu_of(&process) > Duration::from_millis(100)).await,
+        "it is live"
+    );
+    process.stop(Duration::ZERO).await;
+}
+
+async fn r1_cpu_of_unreadable_programs_is_bounded_by_a_group() {
+    let Some(given) = Given::new() else { return };
+    let host = Host::with(given.policy());
+    let limits = ResourceLimits {
+        max_cpu_secs: Some(1),
+        ..ResourceLimits::default()
+    };
+    let process = host
+        .start(limited(zoo(&["relay-unreadable", "5000", "20"]), limits))
+        .await;
+    assert_eq!(process.exit().await, signalled(libc::SIGKILL), "{}", process.output());
+    assert!(cpu_of(&process) < Duration::from_millis(1600), "{:?}", cpu_of(&process));
+}
+
+async fn b3_what_outlives_an_unconfined_init_is_ended_by_its_group() {
+    let Some(given) = Given::new() else { return };
+    let host = given.unconfined();
+    let marker = marker();
+    // A daemon in a session of its own; then the command kills the one that would have ended it.
+    let script =
+        format!("setsid ./zoo stay {marker} & until [ -e go ]; do :; done; kill -9 $PPID; exec ./zoo stay {marker}");
+    let process = host.start(sh(&script)).await;
+    process.prints("up").await;
+    fs::write(host.dir().join("go"), "").expect("a file");
+    assert_eq!(process.exit().await, signalled(libc::SIGKILL));
+    nothing_left(&marker, &[], Duration::ZERO).await;
+    assert_eq!(given.groups(), [] as [PathBuf; 0]);
+}
+
+async fn b3_what_a_killed_host_left_goes_at_the_next_start_and_nothing_else() {
+    let Some(given) = Given::new() else { return };
+    let (dir, marker) = (workspace(), marker());
+    let living_host = Host::with(given.policy());
+    let process = living_host.start(zoo(&["stay", &marker])).await;
+    process.prints("up").await;
+    let kept = given.groups();
+    let mut host = Doomed::start_in(Some(&given.0), &marker, dir.path(), &["deaf-tree"]);
+    host.says("spawning");
+    host.says("spawned");
+    assert_eq!(given.groups().len(), 2);
+    let session = host.killed();
+    let tree = || living(&marker, &[session]).len() == 1;
+    assert!(soon(AT_ONCE, tree).await, "{:?}", living(&marker, &[session]));
+    assert_eq!(given.hosts().len(), 2, "nobody is there to remove it");
+
+    let next = Confined::new(given.policy()).expect("a confinement");
+    assert_eq!(given.hosts().len(), 2, "the living one's and the next one's");
+    assert_eq!(given.groups(), kept);
+    drop(next);
+    assert_eq!(given.hosts().len(), 1);
+    living_host.run(command("/bin/true", &[])).await.expect("it works on");
+    process.stop(Duration::ZERO).await;
+}
+
+async fn b2_a_group_that_cannot_be_used_is_refused_with_the_remedy() {
+    for path in ["/nowhere", "/proc", "/etc/passwd"] {
+        for refused in [
+            Confined::new(Policy::new().cgroup(path)).map(drop),
+            Unconfined::new().cgroup(path).map(drop),
+        ] {
+            let Err(LaunchError::Confinement(missing)) = refused else {
+                panic!("{refused:?}")
+            };
+            assert!(
+                missing.reason().contains(path) && missing.remedy().is_some(),
+                "{missing}"
+            );
+        }
+    }
+}
+
+/// Keeps the events of exits.
+#[derive(Default)]
+struct Exits(Mutex<Vec<Value>>);
+
+impl Events for Exits {
+    fn publish(&self, event: Event) {
+        let payload = serde_json::from_str(&event.payload).expect("JSON");
+        self.0.lock().expect("no panic under it").push(payload);
+    }
+}
+
+/// How a process ended, as is told to whoever watches it.
+async fn told(exits: &Exits, process: &Process) -> (ExitInfo, String, String) {
+    process.scope.watch(&process.id, Some("x")).expect("it is there");
+    let exit = process.exit().await;
+    let event = || exits.0.lock().expect("no panic under it").pop();
+    let mut last = None;
+    assert!(
+        soon(AT_ONCE, || {
+            last = event();
+            last.as_ref().is_some_and(|event| event.get("reason").is_some())
+        })
+        .await
+    );
+    let word = |key: &str| {
+        last.as_ref()
+            .and_then(|event| event[key].as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    (exit, word("reason"), word("cause"))
+}
+
+/// A host that accepts no limit which the kernel does not hold.
+fn strict(launcher: impl Launcher) -> (Host, Arc<Exits>) {
+    assert_eq!(launcher.enforcements().memory, Some(Enforcement::Kernel));
+    assert_eq!(launcher.enforcements().pids, Some(Enforcement::Kernel));
+    let limits = Limits {
+        strict_resource_limits: true,
+        ..Limits::default()
+    };
+    let host = Host::launching_within(Arc::new(launcher), limits);
+    let exits = Arc::new(Exits::default());
+    host.registry.publish_to(Arc::<Exits>::clone(&exits));
+    (host, exits)
+}
+
+fn strict_hosts(given: &Given) -> [(Host, Arc<Exits>); 2] {
+    let confined = Confined::new(given.policy().tmp_bytes(1024 * MIB)).expect("a confinement");
+    let unconfined = Unconfined::new().allow_persistent().cgroup(&given.0).expect("a group");
+    [strict(confined), strict(unconfined)]
+}
+
+async fn r1_e2_memory_is_held_by_the_kernel_wherever_it_is_kept() {
+    let Some(given) = Given::with_controllers() else { return };
+    for (host, exits) in strict_hosts(&given) {
+        for behaviour in [
+            "touch", "eight", "memfd", "unmapped", "headless", "pipes", "spliced", "sockets",
+        ] {
+            let process = host.start(limited(zoo(&[behaviour, WANT]), memory(MAY))).await;
+            let (exit, reason, cause) = told(&exits, &process).await;
+            let output = process.output();
+            let held = output
+                .lines()
+                .filter_map(|line| line.strip_prefix("held ")?.parse::<u64>().ok());
+            assert!(held.max().unwrap_or_default() <= MAY, "{behaviour}: {output}");
+            if output.contains("refused") {
+                continue;
+            }
+            assert_eq!(exit, signalled(libc::SIGKILL), "{behaviour}: {output}");
+            assert_eq!(
+                (reason.as_str(), cause.as_str()),
+                ("limit-memory", "the kernel ended the tree at its limit"),
+                "{behaviour}"
+            );
+            let peak = process.scope.status(&process.id).expect("it is there").mem_bytes_peak;
+            assert!(peak.is_some_and(|peak| peak <= MAY * MIB), "{behaviour}: {peak:?}");
+            process.scope.release(&process.id).await.expect("it has ended");
+        }
+        assert_eq!(given.groups(), [] as [PathBuf; 0]);
+    }
+}
+
+async fn r1_memory_in_files_is_held_by_the_kernel() {
+    let Some(given) = Given::with_controllers() else { return };
+    let (host, _) = strict(Confined::new(given.policy().tmp_bytes(1024 * MIB)).expect("a confinement"));
+    for behaviour in ["tmpfs", "shm"] {
+        let process = host.start(limited(zoo(&[behaviour, WANT]), memory(MAY))).await;
+        let exit = process.exit().await;
+        let output = process.output();
+        assert!(
+            exit == signalled(libc::SIGKILL) || output.contains("refused"),
+            "{behaviour}: {output}"
+        );
+        assert!(!output.contains("all"), "{behaviour}: {output}");
+    }
+}
+
+async fn r2_a_kill_that_the_limit_had_no_part_in_is_no_limit() {
+    let Some(given) = Given::with_controllers() else { return };
+    for (host, exits) in strict_hosts(&given) {
+        let process = host
+            .start(limited(sh("until [ -e go ]; do :; done; kill -9 $$"), memory(MAY)))
+            .await;
+        fs::write(host.dir().join("go"), "").expect("a file");
+        let (exit, reason, _) = told(&exits, &process).await;
+        assert_eq!((exit, reason.as_str()), (signalled(libc::SIGKILL), "self-exit"));
+    }
+}
+
+async fn r1_memory_too_little_for_a_start_is_a_refusal_that_says_so() {
+    let Some(given) = Given::with_controllers() else { return };
+    let host = Host::with(given.policy());
+    let request = limited(
+        command("/bin/true", &[]),
+        ResourceLimits {
+            max_memory_bytes: Some(4096),
+            ..ResourceLimits::default()
+        },
+    );
+    let refused = host.run(request).await.expect_err("it cannot be");
+    assert!(format!("{refused:?}").contains("too little"), "{refused:?}");
+    assert_eq!(given.groups(), [] as [PathBuf; 0]);
+}
+
+async fn r1_processes_of_a_group_are_limited() {
+    let Some(given) = Given::with_controllers() else { return };
+    for (host, _) in strict_hosts(&given) {
+        let forks = host.printed(limited(zoo(&["forks"]), pids(20))).await;
+        let threads = host.printed(limited(zoo(&["threads"]), pids(20))).await;
+        assert_eq!((forks.trim(), threads.trim()), ("forks 19 11", "threads 19 11"));
+    }
+}
+
+async fn b3_an_unconfined_bomb_is_over_at_once() {
+    let Some(given) = Given::with_controllers() else { return };
+    let host = given.unconfined();
+    for behaviour in ["bomb", "comets"] {
+        let marker = marker();
+        let process = host.start(limited(zoo(&[behaviour, &marker]), pids(100))).await;
+        process.prints("up").await;
+        assert!(soon(AT_ONCE, || living(&marker, &[]).len() > 1).await);
+        process.stop(Duration::ZERO).await;
+        nothing_left(&marker, &[], Duration::ZERO).await;
+        assert_eq!(given.groups(), [] as [PathBuf; 0]);
+    }
+}
+
+async fn x6_the_peak_is_of_all_together() {
+    let Some(given) = Given::with_controllers() else { return };
+    let host = Host::with(given.policy());
+    let process = host.start(zoo(&["eight", "128"])).await;
+    let peak = || process.scope.status(&process.id).expect("it is there").mem_bytes_peak;
+    assert!(
+        soon(AT_ONCE, || peak().is_some_and(|peak| peak >= 128 * MIB)).await,
+        "{:?}",
+        peak()
+    );
+    process.stop(Duration::ZERO).await;
+    let output = host.start(command("/bin/true", &[])).await;
+    output.exit().await;
+    let small = output.scope.status(&output.id).expect("it is there").mem_bytes_peak;
+    assert!(small.is_some_and(|peak| peak > 0 && peak < 10 * MIB), "{small:?}");
+}
+
+async fn b2_a_group_that_was_delegated_is_found() {
+    const MARK: &str = "user.delegate";
+    let Some(given) = Given::with_controllers() else { return };
+    let base = given.0.parent().expect("it is in one").to_owned();
+    let own = fs::read_to_string("/proc/self/cgroup").expect("a file of the kernel's");
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    if own.map(|own| mounted().expect("it is").join(own)) != Some(base.join("host")) {
+        lacking("to be in a group beside those that are given", false);
+        return;
+    }
+    assert_eq!(enforced(), Some(Enforcement::Sampled), "nobody said that it is ours");
+    // As a service manager does.
+    rustix::fs::setxattr(&base, MARK, b"1", rustix::fs::XattrFlags::empty()).expect("a mark");
+    let found = std::panic::catch_unwind(enforced);
+    rustix::fs::removexattr(&base, MARK).expect("it was there");
+    assert_eq!(found.expect("a confinement"), Some(Enforcement::Kernel));
+}
+
+fn enforced() -> Option<Enforcement> {
+    let launcher = Confined::new(Policy::new()).expect("a confinement");
+    launcher.enforcements().memory
+}
+
+async fn b2_a_group_with_processes_is_refused() {
+    let Some(given) = Given::with_controllers() else { return };
+    struct Guard(Child);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+    let sleeper = Guard(program("/bin/sleep").arg("1000").spawn().expect("a process"));
+    fs::write(given.0.join("cgroup.procs"), sleeper.0.id().to_string()).expect("it moves");
+    let refused = Confined::new(given.policy()).map(drop);
+    let Err(LaunchError::Confinement(missing)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(missing.reason().contains("holds processes itself"), "{missing}");
+    drop(sleeper);
+    given.is_empty();
+}
+
+crate::who::everybody!(
+    b3_a_group_goes_with_its_tree,
+    b1_a_tree_sees_nothing_of_its_group,
+    x6_a_group_counts_what_nobody_waits_for,
+    r1_cpu_of_unreadable_programs_is_bounded_by_a_group,
+    b3_what_outlives_an_unconfined_init_is_ended_by_its_group,
+    b3_what_a_killed_host_left_goes_at_the_next_start_and_nothing_else,
+    b2_a_group_that_cannot_be_used_is_refused_with_the_remedy,
+    r1_e2_memory_is_held_by_the_kernel_wherever_it_is_kept,
+    r1_memory_in_files_is_held_by_the_kernel,
+    r2_a_kill_that_the_limit_had_no_part_in_is_no_limit,
+    r1_memory_too_little_for_a_start_is_a_refusal_that_says_so,
+    r1_processes_of_a_group_are_limited,
+    b3_an_unconfined_bomb_is_over_at_once,
+    x6_the_peak_is_of_all_together,
+    b2_a_group_that_was_delegated_is_found,
+    b2_a_group_with_processes_is_refused,
+);
