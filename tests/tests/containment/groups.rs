@@ -425,7 +425,7 @@ async fn b3_an_unconfined_bomb_is_over_at_once() {
     let host = given.unconfined();
     for behaviour in ["bomb", "comets"] {
         let marker = marker();
-        let process = host.start(limited(zoo(&[behaviour, &marker]), pids(100))).await;
+        let process = host.start(limited(zoo(&[behaviour, &marker]), pids(20))).await;
         process.prints("up").await;
         assert!(soon(AT_ONCE, || living(&marker, &[]).len() > 1).await);
         process.stop(Duration::ZERO).await;
