@@ -62,6 +62,8 @@ pub(crate) enum StartError {
     Host(io::Error),
     /// Init said why.
     Refused(Report),
+    /// The memory that the tree may have did not suffice to start it.
+    OutOfMemory,
 }
 
 impl From<io::Error> for StartError {
@@ -130,13 +132,9 @@ impl Init {
             other => {
                 drop(channel);
                 match other {
+                    // Whatever else came of it.
+                    _ if group.as_ref().is_some_and(Group::ran_out_of_memory) => StartError::OutOfMemory,
                     Ok(Some((report, _))) => StartError::Refused(report),
-                    Ok(None) if group.as_ref().is_some_and(Group::ran_out_of_memory) => {
-                        StartError::Host(io::Error::new(
-                            io::ErrorKind::OutOfMemory,
-                            "the memory that the tree may have is too little to start it",
-                        ))
-                    }
                     Ok(None) => StartError::Host(io::Error::other("init ended without a word")),
                     Err(error) => StartError::Host(error),
                 }

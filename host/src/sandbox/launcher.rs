@@ -98,6 +98,9 @@ pub enum LaunchError {
     /// A file cannot be injected, by this launcher or at this place; the text says why, and what can be done (contract J1).
     #[error("a file cannot be injected: {0}")]
     Injection(String),
+    /// With so little as a resource limit allows, nothing can be started; the text names the limit (contract R1).
+    #[error("a limit is too low: {0}")]
+    Limit(String),
     /// The confinement could not be made; names the layer, the reason and the remedy.
     #[error("the command could not be confined: {0}")]
     Confinement(Missing),

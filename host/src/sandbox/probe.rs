@@ -253,7 +253,8 @@ fn missing(error: LaunchError) -> Missing {
         | LaunchError::PermissionDenied(_)
         | LaunchError::ExecFailed(_)
         | LaunchError::WorkingDirectory { .. }
-        | LaunchError::Injection(_)) => Missing::new(init::Layer::Process, error.to_string(), None),
+        | LaunchError::Injection(_)
+        | LaunchError::Limit(_)) => Missing::new(init::Layer::Process, error.to_string(), None),
     }
 }
 

@@ -80,6 +80,9 @@ pub(crate) fn start(
     match init.start(&config, &handover, hold.group) {
         Ok(started) => Ok(started.into()),
         Err(StartError::Host(error)) => Err(LaunchError::Host(error)),
+        Err(StartError::OutOfMemory) => Err(LaunchError::Limit(
+            "max-memory-bytes: too little for the command to be started".into(),
+        )),
         Err(StartError::Refused(report)) => Err(refusal(&cmd, report)),
     }
 }

@@ -49,7 +49,8 @@ pub enum Error {
     /// The program cannot be executed.
     #[error("exec-failed: {0}")]
     ExecFailed(String),
-    /// A resource limit was asked for that this host cannot hold; it is never accepted and ignored.
+    /// A resource limit was asked for that this host cannot hold, or so low that nothing can be started; it is never
+    /// accepted and ignored.
     #[error("limit-unenforceable: {0}")]
     LimitUnenforceable(String),
     /// This launcher cannot inject a file, or not at this place; the text says why, and what can be done. Nothing ran.
@@ -71,6 +72,7 @@ impl From<LaunchError> for Error {
                 Self::InvalidInput("cwd is no directory in the workspace".into())
             }
             LaunchError::Injection(why) => Self::InjectionUnsupported(why),
+            LaunchError::Limit(what) => Self::LimitUnenforceable(what),
             LaunchError::Confinement(what) => Self::Host(format!("confinement: {what}")),
             LaunchError::Host(error) => Self::Host(format!("could not start a process: {error}")),
         }
