@@ -48,6 +48,35 @@ pub(crate) fn int(value: i32) -> usize {
     isize::try_from(value).expect("32 bits fit").cast_unsigned()
 }
 
+/// From here on, and in every program that comes of it, a call is answered as by a kernel that does not have it.
+pub(crate) fn hide(number: c_long) -> Answer {
+    let step = |code: u32, jt, jf, k| libc::sock_filter {
+        code: u16::try_from(code).expect("a code of 16 bits"),
+        jt,
+        jf,
+        k,
+    };
+    let number = u32::try_from(number).expect("a number of 32 bits");
+    let mut steps = [
+        // The number comes first in what a filter is shown.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
+        step(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(),
+        ),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: 4,
+        filter: steps.as_mut_ptr(),
+    };
+    call(libc::SYS_prctl, &[int(libc::PR_SET_NO_NEW_PRIVS), 1])?;
+    call(libc::SYS_seccomp, &[1, 0, at(&program)])
+}
+
 /// The pid of the child, and none in the child. This program has one thread whenever it forks.
 pub(crate) fn fork() -> Result<Option<i32>, i32> {
     // SAFETY: with one thread no lock is held by anybody else, and the child may go on as it likes.

@@ -37,6 +37,14 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             sys::exit(0)
         }
         "crippled-init" => crippled_init(args),
+        // As a host that a service manager or a container engine has put under a filter.
+        "without-clone3" => {
+            sys::hide(libc::SYS_clone3).expect("a filter");
+            let (program, args) = args.split_first().expect("a program");
+            #[expect(clippy::disallowed_methods, reason = "nothing here is confined yet")]
+            let mut program = std::process::Command::new(program);
+            panic!("{}", std::os::unix::process::CommandExt::exec(program.args(args)))
+        }
         "bomb" => bomb(),
         "comets" => comets(),
         "forks" => count("forks", || match sys::fork() {

@@ -56,6 +56,8 @@ pub(crate) enum Unusable {
     Closed(Errno),
     /// It holds processes itself, and so cannot have its groups limited.
     Occupied,
+    /// Processes cannot be born in groups.
+    Barren(Errno),
 }
 
 impl Groups {
@@ -64,6 +66,8 @@ impl Groups {
     pub(crate) fn within(path: &Path, enable: bool) -> Result<Self, Unusable> {
         let given = open_directory(CWD, path).map_err(Unusable::NoGroup)?;
         let available = read(&given, "cgroup.controllers").map_err(Unusable::NoGroup)?;
+        #[cfg(target_os = "linux")]
+        super::birth::is_possible().map_err(Unusable::Barren)?;
         if enable {
             hand_on(&given, &available).map_err(|errno| match errno {
                 Errno::BUSY => Unusable::Occupied,

@@ -4,6 +4,8 @@
 //! and directories instead of descriptors and numbers. The calls come from `rustix`, which has all of them in safe form
 //! (pidfds, and a `waitid` that keeps real-time signal numbers).
 
+#[cfg(target_os = "linux")]
+pub(crate) mod birth;
 pub(crate) mod cgroup;
 #[cfg(target_os = "linux")]
 pub(crate) mod channel;

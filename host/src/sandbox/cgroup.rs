@@ -16,8 +16,8 @@ use crate::os::cgroup::{CONTROLLERS, Groups, Unusable};
 
 /// How to come by a group of one's own.
 const REMEDY: &str = "run the host as a service of systemd with Delegate=yes and DelegateSubgroup=host (systemd 254 or \
-                      later), or name a group that this user may write to and that holds no process itself \
-                      (Policy::cgroup, --cgroup)";
+                      later), or name a group that this user may write to, that holds no process itself and that \
+                      lies beside the host's own in one that is this user's too (Policy::cgroup, --cgroup)";
 
 /// The control group of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,6 @@ impl Cgroup {
         });
         let group = group.filter(|group: &PathBuf| group.is_dir());
         let controllers = group.as_deref().map(|group| list(group, "cgroup.controllers"));
-        let may_write = |path: &Path| accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
         Some(Self {
             writable: group
                 .as_ref()
@@ -67,7 +66,10 @@ impl Cgroup {
 /// One that was named is used for what it has, were it only that it ends and counts; one that is found must have all.
 pub(crate) fn groups(named: Option<&Path>) -> Result<Groups, Missing> {
     match named {
-        Some(path) => Groups::within(path, true).map_err(|error| missing(path, &error)),
+        Some(path) => {
+            may_be_born_in(path)?;
+            Groups::within(path, true).map_err(|error| missing(path, &error))
+        }
         None => find(),
     }
 }
@@ -99,7 +101,36 @@ fn find() -> Result<Groups, Missing> {
         // Where nobody is in the way that is for the embedder to change, by naming it.
         return refused("does not hand its controllers on, and holds this process itself");
     }
+    may_be_born_in(path)?;
     Groups::within(path, delegated).map_err(|error| missing(path, &error))
+}
+
+/// Whether this user may have processes born in groups in there. The kernel asks for that for a right to write to what the
+/// new group and the host's have above them both, and asks only then, which would be at each start.
+fn may_be_born_in(path: &Path) -> Result<(), Missing> {
+    let Some(this) = Cgroup::of_this_process() else {
+        return Ok(());
+    };
+    let (Some(own), Ok(path)) = (this.group, path.canonicalize()) else {
+        return Ok(());
+    };
+    let Some(common) = path.ancestors().find(|above| own.starts_with(above)) else {
+        return Ok(());
+    };
+    if !common.starts_with(&this.mount) || may_write(&common.join("cgroup.procs")) {
+        return Ok(());
+    }
+    let why = format!(
+        "{}: no process of this host may be in there, for this user may not write to {}, which the host's own group is in \
+         too",
+        path.display(),
+        common.display()
+    );
+    Err(Missing::new(Layer::Limits, why, Some(REMEDY)))
+}
+
+fn may_write(path: &Path) -> bool {
+    accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
 fn missing(path: &Path, error: &Unusable) -> Missing {
@@ -107,6 +138,7 @@ fn missing(path: &Path, error: &Unusable) -> Missing {
         Unusable::NoGroup(Errno::NOENT) => "is no control group of version 2".into(),
         Unusable::NoGroup(errno) => format!("cannot be opened: {errno}"),
         Unusable::Closed(errno) => format!("no groups can be made in there: {errno}"),
+        Unusable::Barren(errno) => format!("the host may not start processes in there (clone3): {errno}"),
         Unusable::Occupied => "holds processes itself, so the groups in there cannot be limited".into(),
     };
     Missing::new(Layer::Limits, format!("{}: {why}", path.display()), Some(REMEDY))

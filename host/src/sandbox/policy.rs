@@ -128,8 +128,8 @@ impl Policy {
 
     /// Names a control group (version 2) for groups to be made in, one for each command and all that it starts: the kernel
     /// then limits their memory and their number together, as far as it has the controllers for that. This user must be
-    /// allowed to write there, and it must hold no process itself, for its controllers are handed on to the groups in there;
-    /// nothing else of it is changed.
+    /// allowed to write there, and to the nearest group that both it and the host's own are in; and it must hold no process
+    /// itself, for its controllers are handed on to the groups in there. Nothing else of it is changed.
     ///
     /// Without it, one is looked for: the group above the host's own, where systemd has given it to the host (`Delegate=yes`
     /// with `DelegateSubgroup=`). Where none is found, memory is held by looking at it again and again.

@@ -506,6 +506,46 @@ fn enforced() -> Option<Enforcement> {
     launcher.enforcements().memory
 }
 
+async fn b2_a_host_that_cannot_have_processes_born_in_groups_says_so_at_its_start() {
+    let Some(given) = Given::new() else { return };
+    let (dir, binary) = (workspace(), crate::who::binary);
+    let host = |hidden: bool| {
+        let mut host = program(if hidden { binary("zoo") } else { binary("zoo-host") });
+        if hidden {
+            host.arg("without-clone3").arg(binary("zoo-host"));
+        }
+        host.arg(marker()).arg(dir.path()).args(["run", "/bin/true"]);
+        let output = host.env("ZOO_CGROUP", &given.0).output().expect("a host");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), said)
+    };
+    let (succeeded, said) = host(true);
+    assert!(!succeeded && said.contains("(clone3)"), "{said}");
+    let (succeeded, said) = host(false);
+    assert!(succeeded && said.contains("exit Some(0)"), "{said}");
+    given.is_empty();
+}
+
+async fn b2_a_group_that_no_process_can_get_into_is_refused() {
+    let Some(apart) = std::env::var_os("CAPSULE_CGROUP_APART") else {
+        lacking(
+            "a group of an ordinary user's that lies apart from this test's own",
+            false,
+        );
+        return;
+    };
+    let refused = Confined::new(Policy::new().cgroup(&apart)).map(drop);
+    if is_root() {
+        refused.expect("root may be everywhere");
+        return;
+    }
+    let Err(LaunchError::Confinement(missing)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(missing.reason().contains("may not write to"), "{missing}");
+    assert_eq!(directories(Path::new(&apart)), [] as [PathBuf; 0]);
+}
+
 async fn b2_a_group_with_processes_is_refused() {
     let Some(given) = Given::with_controllers() else { return };
     struct Guard(Child);
@@ -544,4 +584,6 @@ crate::who::everybody!(
     x6_the_peak_is_of_all_together,
     b2_a_group_that_was_delegated_is_found,
     b2_a_group_with_processes_is_refused,
+    b2_a_group_that_no_process_can_get_into_is_refused,
+    b2_a_host_that_cannot_have_processes_born_in_groups_says_so_at_its_start,
 );

@@ -1,0 +1,40 @@
+//! Whether processes can be born in a control group.
+//!
+//! The call for it is one that filters of system calls hide, for they cannot see its arguments: systemd's
+//! `RestrictNamespaces=` and most container engines do. Init would learn of it at each start; a host asks once.
+#![expect(unsafe_code, reason = "no library has the call, for what it makes is no safe thing")]
+
+use rustix::io::Errno;
+
+/// # Errors
+/// What the kernel answers, or whoever answers for it.
+pub(crate) fn is_possible() -> rustix::io::Result<()> {
+    /// The C library's has a type that does not hold it.
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    /// The kernel gives out no descriptor so high.
+    const NOBODYS: u64 = i32::MAX as u64;
+    // SAFETY: plain integers, for which zero is valid.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = CLONE_INTO_CGROUP;
+    arguments.exit_signal = libc::SIGCHLD.unsigned_abs().into();
+    arguments.cgroup = NOBODYS;
+    // SAFETY: the arguments are read only, and as long as is said. No process comes of it, whose memory would be a copy of
+    // this one's: the kernel lets none run before it has its group, and there is none.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
+    let errno = std::io::Error::last_os_error().raw_os_error();
+    match Errno::from_raw_os_error(errno.unwrap_or_default()) {
+        Errno::BADF => Ok(()),
+        errno => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn b2_no_process_comes_of_the_question() {
+        // Whether it can be is for the machine to say.
+        let _answer = super::is_possible();
+        let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        assert_eq!(children, "");
+    }
+}
