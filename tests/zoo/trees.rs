@@ -144,14 +144,17 @@ fn bomb() -> ! {
     }
 }
 
-/// Processes that are gone before anybody looks, each leaving another; the command itself stays.
+/// Processes that are gone before anybody looks, each leaving another; the command itself stays, and says so once there
+/// have been a hundred.
 fn comets() -> ! {
     sys::deaf();
+    sys::ignore_children();
+    let flown = sys::call(libc::SYS_eventfd2, &[0, 0]).expect("a counter");
     for _ in 0..4 {
         if let Ok(None) = sys::fork() {
             loop {
                 match sys::fork() {
-                    Ok(None) => {}
+                    Ok(None) => just(libc::SYS_write, &[flown, sys::at(&1_u64), 8]),
                     Ok(Some(_)) => sys::exit(0),
                     Err(_) => just(libc::SYS_sched_yield, &[]),
                 }
@@ -159,10 +162,13 @@ fn comets() -> ! {
         }
     }
     say("up");
-    loop {
-        sys::wait(-1);
-        just(libc::SYS_sched_yield, &[]);
+    let (mut all, mut more) = (0, 0_u64);
+    while all < 100 {
+        just(libc::SYS_read, &[flown, sys::at_mut(&mut more), 8]);
+        all += more;
     }
+    say("a hundred");
+    sys::pause()
 }
 
 /// Says how often something can be done, up to far more than anybody should.
