@@ -19,6 +19,9 @@ const WANT: &str = "640";
 /// be less than what the greedy want.
 const OVERRUN: u64 = 400;
 
+/// How long a tree that multiplies may take to be gone. It takes some milliseconds.
+pub(crate) const OVER: Duration = Duration::from_secs(1);
+
 const fn memory(mib: u64) -> ResourceLimits {
     ResourceLimits {
         max_memory_bytes: Some(mib * MIB),
@@ -192,8 +195,7 @@ async fn multiplies_within_bounds(behaviour: &str, said: Option<&str>) {
     assert!(said.is_some() || most > 1, "{behaviour}: {most}");
     let begun = Instant::now();
     assert_eq!(process.stop(Duration::ZERO).await, signalled(libc::SIGKILL));
-    crate::who::remark(&format!("{behaviour} over in {:?}", begun.elapsed()));
-    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < OVER, "{:?}", begun.elapsed());
     nothing_left(&marker, &[], Duration::ZERO).await;
 }
 
