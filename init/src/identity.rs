@@ -10,7 +10,7 @@ use capsule_init::{HEADER, Identity, Layer, Report, decode, encode};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{DumpableBehavior, Gid, Uid, WaitOptions, set_dumpable_behavior, waitpid};
+use rustix::process::{DumpableBehavior, Gid, Pid, Uid, WaitOptions, set_dumpable_behavior, waitpid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -49,46 +49,60 @@ pub(crate) fn map(outside: Identity, inside: Identity) -> Result<(), Report> {
     Ok(())
 }
 
-/// A user namespace in which `inside` stands for `outside`: what turns one owner of files into another in a mount.
+/// A user namespace in the making, in which one stands for another: what turns one owner of files into another in a mount.
 ///
-/// A namespace needs a process that makes it, and this one must stay where it is; so a child does, and waits until its
-/// namespace is taken hold of. It may map only itself, hence it becomes `outside` first.
-pub(crate) fn mapping(inside: Identity, outside: Identity) -> Result<OwnedFd, Report> {
-    let (told, tells) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
-    let (waits, held) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
-    let Some((pid, _)) = sys::clone(0, None).at(Layer::Process, "clone")? else {
-        drop((told, held));
-        // Its own number as /proc has it, which is still the host's.
-        let number = become_user(outside, inside).and_then(|()| {
-            let link = fs::read_link("/proc/self")
-                .map_err(|_| Errno::NOENT)
-                .at(LAYER, "/proc/self")?;
-            Ok(link.to_string_lossy().into_owned())
-        });
-        if let Ok(frame) = encode::<Result<String, Report>>(&number) {
-            let _ = write(&tells, &frame);
-        }
-        // Whatever was written, or not: nobody must wait for more of it.
-        drop(tells);
-        let _ = read(&waits, &mut [0_u8; 1]);
-        sys::exit(0)
-    };
-    drop((tells, waits));
-    let mut frame = [0_u8; 512];
-    let length = read(&told, &mut frame).at(LAYER, "a mapping")?;
-    let number = frame
-        .get(HEADER..length)
-        .and_then(|frame| decode::<Result<String, Report>>(frame).ok());
-    let number = number.unwrap_or(Err(failure(LAYER, Errno::PIPE, "a mapping")))?;
-    let namespace = open(
-        format!("/proc/{number}/ns/user"),
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
-    drop(held);
-    // Or it would be taken for a child of the tree later.
-    let _ = waitpid(Some(pid), WaitOptions::empty());
-    namespace.at(Layer::UserNamespace, "a mapping")
+/// A namespace needs a process that makes it, and this one must stay where it is; so a child does, while this one goes on,
+/// and waits until its namespace is taken hold of.
+pub(crate) struct Mapping {
+    child: Pid,
+    told: OwnedFd,
+    held: OwnedFd,
+}
+
+impl Mapping {
+    /// Begins to make `inside` stand for `outside`. The child may map only itself, hence it becomes `outside` first.
+    pub(crate) fn begin(inside: Identity, outside: Identity) -> Result<Self, Report> {
+        let (told, tells) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
+        let (waits, held) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
+        let Some((child, _)) = sys::clone(0, None).at(Layer::Process, "clone")? else {
+            drop((told, held));
+            // Its own number as /proc has it, which is still the host's.
+            let number = become_user(outside, inside).and_then(|()| {
+                let link = fs::read_link("/proc/self")
+                    .map_err(|_| Errno::NOENT)
+                    .at(LAYER, "/proc/self")?;
+                Ok(link.to_string_lossy().into_owned())
+            });
+            if let Ok(frame) = encode::<Result<String, Report>>(&number) {
+                let _ = write(&tells, &frame);
+            }
+            // Whatever was written, or not: nobody must wait for more of it.
+            drop(tells);
+            let _ = read(&waits, &mut [0_u8; 1]);
+            sys::exit(0)
+        };
+        Ok(Self { child, told, held })
+    }
+
+    /// The namespace. The host's `/proc` must still be there.
+    pub(crate) fn finish(self) -> Result<OwnedFd, Report> {
+        let Self { child, told, held } = self;
+        let mut frame = [0_u8; 512];
+        let length = read(&told, &mut frame).at(LAYER, "a mapping")?;
+        let number = frame
+            .get(HEADER..length)
+            .and_then(|frame| decode::<Result<String, Report>>(frame).ok());
+        let number = number.unwrap_or(Err(failure(LAYER, Errno::PIPE, "a mapping")))?;
+        let namespace = open(
+            format!("/proc/{number}/ns/user"),
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        drop(held);
+        // Or it would be taken for a child of the tree later.
+        let _ = waitpid(Some(child), WaitOptions::empty());
+        namespace.at(Layer::UserNamespace, "a mapping")
+    }
 }
 
 /// Whether the tree can work in its workspace. Asked only of a host that is root: an ordinary user's rights are its own

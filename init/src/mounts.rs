@@ -15,7 +15,8 @@ use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mou
 use rustix::process::{chdir, pivot_root};
 
 use crate::failure::At;
-use crate::{identity, injection, sys};
+use crate::identity::Mapping;
+use crate::{injection, sys};
 
 const LAYER: Layer = Layer::Mounts;
 
@@ -54,11 +55,10 @@ pub(crate) fn build(
     sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
 
     let workspace = take_workspace(path(&confinement.workspace), host_workspace)?;
-    if let (Some(owner), Some(identity)) = (confinement.workspace_owner, confinement.identity) {
-        let namespace = identity::mapping(owner, identity)?;
-        let subject = workspace.at.to_string_lossy();
-        sys::map_mount(workspace.fd.as_fd(), namespace.as_fd()).at(Layer::Workspace, &subject)?;
-    }
+    let mapping = match (confinement.workspace_owner, confinement.identity) {
+        (Some(owner), Some(identity)) => Some(Mapping::begin(owner, identity)?),
+        _ => None,
+    };
     let (mut before, mut beneath) = (Vec::new(), Vec::new());
     for view in &confinement.view {
         if let View::Bind {
@@ -86,6 +86,10 @@ pub(crate) fn build(
         )
         .at(LAYER, device)
     });
+    if let Some(mapping) = mapping {
+        let subject = workspace.at.to_string_lossy();
+        sys::map_mount(workspace.fd.as_fd(), mapping.finish()?.as_fd()).at(Layer::Workspace, &subject)?;
+    }
 
     replace_root()?;
 

@@ -5,16 +5,19 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use capsule_init::{Command, HEADER, Malformed, Report, decode, payload_length};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, send, sendmsg, shutdown, socketpair,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, shutdown,
+    socketpair,
 };
 use rustix::{cmsg_space, io::Errno};
+
+use super::readiness::Steady;
 
 /// The most descriptors that go one way at once.
 const DESCRIPTORS: usize = 8;
@@ -24,6 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
+
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+#[expect(unsafe_code, reason = "it says something of the type")]
+// SAFETY: it has one descriptor, for as long as it lives.
+unsafe impl Steady for Channel {}
 
 impl Channel {
     /// A channel, and the end that becomes init's stdin.
@@ -69,6 +82,12 @@ impl Channel {
             return Ok(None);
         }
         Ok(Some((decode(&payload).map_err(malformed)?, descriptors)))
+    }
+
+    /// Whether a report is there, or a part of it.
+    pub(crate) fn has_report(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(&self.0, &mut [0; 1], flags).is_ok_and(|(_, count)| count > 0)
     }
 
     /// Has init signal its tree. Does not block: an init that takes nothing any more is about to be gone.

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use capsule_init::{Command, Exit, Report, Target};
@@ -24,28 +25,38 @@ pub(crate) struct RawExit {
     pub(crate) signal: Option<i32>,
 }
 
-/// A command and everything that it started. Dropping it unreaped kills the tree and reaps its init.
+/// A command and everything that it started. Dropping it kills what is there and reaps init.
 #[derive(Debug)]
 pub(crate) struct Child {
-    channel: Channel,
+    channel: AsyncFd<Channel>,
     init: AsyncFd<OwnedFd>,
     meter: Arc<Meter>,
-    reaped: bool,
+    life: AtomicU8,
 }
+
+/// The tree runs, or nobody has looked since.
+const RUNS: u8 = 0;
+/// Init has said that nothing is left but itself. What it still has to do, its namespaces to take down, can take longer than
+/// all else of an exit, and concerns nobody.
+const LEAVING: u8 = 1;
+/// Init was reaped.
+const REAPED: u8 = 2;
 
 impl Child {
     /// Needs a tokio runtime with its I/O driver. Where that is full the tree is ended.
     pub(crate) fn new(channel: Channel, init: OwnedFd, meter: Meter) -> io::Result<Self> {
         let held = init.try_clone()?;
-        match readiness::watch(init, Interest::READABLE) {
-            Ok(init) => Ok(Self {
+        let watched = readiness::watch(channel, Interest::READABLE)
+            .and_then(|channel| Ok((channel, readiness::watch(init, Interest::READABLE)?)));
+        match watched {
+            Ok((channel, init)) => Ok(Self {
                 channel,
                 init,
                 meter: Arc::new(meter),
-                reaped: false,
+                life: AtomicU8::new(RUNS),
             }),
             Err(error) => {
-                channel.cut();
+                // The channel is closed by now, and the tree about to end.
                 reap(&held)?;
                 Err(error)
             }
@@ -57,10 +68,31 @@ impl Child {
         &self.meter
     }
 
-    /// Completes once every process of the tree has ended. Reaps nothing, and may be dropped and called again.
+    /// Completes once every process of the tree has ended, but perhaps init. Reaps nothing, and may be dropped and called
+    /// again.
     pub(crate) async fn exited(&self) -> io::Result<()> {
-        // The pidfd stays readable for good: the readiness is not cleared.
+        // Both stay readable for good: neither readiness is cleared.
+        tokio::select! {
+            said = self.channel.readable() => drop(said?),
+            gone = self.init.readable() => return gone.map(drop),
+        }
+        if self.channel.get_ref().has_report() {
+            return Ok(());
+        }
+        // It goes without a word: somebody killed it, and what it held ends with it.
         self.init.readable().await.map(drop)
+    }
+
+    /// Whether init has still to be waited for, though its tree has ended.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.life.load(Ordering::Relaxed) == LEAVING
+    }
+
+    /// Completes once init is gone, and reaps it. May be dropped and called again.
+    pub(crate) async fn left(&self) {
+        // Where the runtime is going down, the wait is a short one.
+        drop(self.init.readable().await);
+        self.bury();
     }
 
     /// Has the command's process group, or the whole tree, signalled. Does nothing to a tree that has ended.
@@ -68,7 +100,7 @@ impl Child {
         let Ok(signal) = u8::try_from(signal.as_raw()) else {
             return Ok(());
         };
-        match self.channel.command(Command { target, signal }) {
+        match self.channel.get_ref().command(Command { target, signal }) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
@@ -76,20 +108,21 @@ impl Child {
 
     /// Kills the tree.
     pub(crate) fn kill(&self) {
-        self.channel.cut();
+        self.channel.get_ref().cut();
     }
 
     /// Waits for the end of the tree on this thread, and says how the command ended.
     pub(crate) fn finish(&mut self) -> io::Result<RawExit> {
-        let report = self.channel.receive()?;
+        let report = self.channel.get_ref().receive()?;
         self.conclude(report)
     }
 
-    /// Kills what is left of the tree, waits for its end, and says how the command ended.
+    /// Kills what is left of the tree, waits for its end, and says how the command ended. Init may still be leaving then.
     pub(crate) fn reap(&mut self) -> io::Result<RawExit> {
-        self.channel.cut();
+        let channel = self.channel.get_ref();
+        channel.cut();
         // Init's last word, or its silence: in both cases it is about to be gone.
-        let report = self.channel.receive().unwrap_or(None);
+        let report = channel.receive().unwrap_or(None);
         self.conclude(report)
     }
 
@@ -98,10 +131,23 @@ impl Child {
             Some((Report::Exited(exit), _)) => Some(exit),
             _ => None,
         };
-        reap(self.init.get_ref())?;
-        self.reaped = true;
+        // A group can be removed only when init is out of it, too.
+        if exit.is_some() && !self.meter.has_group() {
+            self.life.store(LEAVING, Ordering::Relaxed);
+        } else {
+            reap(self.init.get_ref())?;
+            self.life.store(REAPED, Ordering::Relaxed);
+        }
         self.meter.finish(exit.as_ref().map(usage));
         Ok(exit.map_or(KILLED_WITH_INIT, |exit| raw_exit(exit.status)))
+    }
+
+    /// Reaps init, which has gone or is about to.
+    fn bury(&self) {
+        if let Err(error) = reap(self.init.get_ref()) {
+            tracing::error!(%error, "a child was reaped by somebody else");
+        }
+        self.life.store(REAPED, Ordering::Relaxed);
     }
 }
 
@@ -149,10 +195,17 @@ fn reap(init: &OwnedFd) -> io::Result<()> {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if !self.reaped {
-            // Only where a task was torn down with its runtime, or a launch was given up. The wait is short: the tree
-            // was just killed.
-            drop(self.reap());
+        // Only where a task was torn down with its runtime, or a launch was given up. The waits are short: what runs was
+        // just killed.
+        match self.life.load(Ordering::Relaxed) {
+            REAPED => {}
+            LEAVING => self.bury(),
+            _ => {
+                drop(self.reap());
+                if self.is_leaving() {
+                    self.bury();
+                }
+            }
         }
     }
 }

@@ -39,6 +39,14 @@ pub(crate) mod child {
             match self.0 {}
         }
 
+        pub(crate) fn is_leaving(&self) -> bool {
+            match self.0 {}
+        }
+
+        pub(crate) async fn left(&self) {
+            match self.0 {}
+        }
+
         pub(crate) fn signal(&self, _: Target, _: Signal) -> io::Result<()> {
             match self.0 {}
         }

@@ -73,6 +73,11 @@ impl Meter {
         self.counter.is_some() || self.group.is_some()
     }
 
+    /// Whether the tree has a control group.
+    pub(crate) fn has_group(&self) -> bool {
+        self.group.is_some()
+    }
+
     /// Whether processor time is counted of programs too that may not be read, which lose the counter.
     pub(crate) fn misses_nothing(&self) -> bool {
         self.group.is_some()

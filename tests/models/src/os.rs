@@ -127,6 +127,14 @@ pub(crate) mod child {
             Ok(())
         }
 
+        #[expect(clippy::unused_self, reason = "a real one can have an init that is not gone yet")]
+        pub(crate) fn is_leaving(&self) -> bool {
+            false
+        }
+
+        #[expect(clippy::unused_async, clippy::unused_self, reason = "as above")]
+        pub(crate) async fn left(&self) {}
+
         #[expect(clippy::unnecessary_wraps, reason = "a real one can fail")]
         pub(crate) fn signal(&self, _: Target, signal: Signal) -> io::Result<()> {
             assert!(

@@ -62,6 +62,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
         monitor.timer.set(monitor.lifecycle.deadline(monitor.process.touched()));
         tokio::select! {
             exited = monitor.child.exited(), if monitor.lifecycle.is_alive() => monitor.reap(exited),
+            () = monitor.child.left(), if monitor.child.is_leaving() => {}
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
             () = monitor.flow_changed.notified() => {}
             () = monitor.timer.due() => monitor.on(Event::Deadline),
@@ -71,6 +72,9 @@ pub(crate) async fn run(mut monitor: Monitor) {
             }
         }
         monitor.look_at_outputs();
+    }
+    if monitor.child.is_leaving() {
+        monitor.child.left().await;
     }
 }
 
