@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use capsule_host::supervisor::{Error, LogStream, Overflow, Scope, SpawnRequest};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use harness::{AllowAll, Host, chunk, command, exit, forever, runs, sh, signalled, until, watchdog};
@@ -232,6 +232,30 @@ async fn after_dropped_and_refused_spawns(host: &Host) {
 }
 
 /// Also those that came to be although their spawner had gone.
+/// Exited processes that are kept for their output hold no descriptor for that, and are no zombies.
+async fn while_kept(host: &Host, handle: &Handle) {
+    let scope = host.scope();
+    // Once, to let the host open what it keeps.
+    host.run(command("/bin/true", &[])).await.expect("it runs");
+    let mut before = Holdings::now(handle);
+    until("nothing is left of the first", || {
+        before = Holdings::now(handle);
+        before.children.is_empty() && before.tasks == 1
+    })
+    .await;
+    for _ in 0..20 {
+        let id = host.start(command("/bin/true", &[])).await;
+        exit(&scope, &id).await;
+    }
+    until("nothing is held for what has exited", || {
+        let now = Holdings::now(handle);
+        now.descriptors == before.descriptors && now.children == before.children
+    })
+    .await;
+    assert_eq!(scope.list(None).len(), 20, "they are kept");
+    end_all(&scope).await;
+}
+
 async fn end_all(scope: &Scope) {
     for info in scope.list(None) {
         let result = scope.stop(info.id.expose(), Some(Duration::ZERO)).await;
@@ -290,6 +314,11 @@ fn b3_k2_k4_s8_nothing_is_left_of_processes_however_they_end() {
             after_exits(&host).await;
             drop(host);
             same("as before, after exits").await;
+
+            let host = roomy();
+            while_kept(&host, &handle).await;
+            drop(host);
+            same("as before, after exits that were kept").await;
 
             let host = roomy();
             after_timers(&host).await;

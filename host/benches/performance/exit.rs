@@ -1,9 +1,14 @@
 //! exit seen: from the kill of a process to the return of whoever waits for it.
 
+use std::future::poll_fn;
 use std::process::{Command, Stdio};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::gettid;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::host::{Host, idle};
 use crate::report::{Report, Target, Unit, median, micros};
@@ -65,11 +70,14 @@ fn sleeper() -> Command {
 fn by_thread() -> Duration {
     let mut child = sleeper().spawn().unwrap();
     let pid = child.id();
+    let (tells, told) = std::sync::mpsc::channel();
     let waiter = std::thread::spawn(move || {
+        tells.send(gettid()).unwrap();
         child.wait().unwrap();
         Instant::now()
     });
-    settle();
+    let stat = format!("/proc/self/task/{}/stat", told.recv().unwrap());
+    while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {}
     let begun = kill(pid);
     waiter.join().unwrap() - begun
 }
@@ -78,13 +86,12 @@ fn by_tokio(host: &Host) -> Duration {
     let waiter = host.runtime.block_on(async {
         let mut child = tokio::process::Command::from(sleeper()).spawn().unwrap();
         let pid = child.id().unwrap();
-        let waiter = tokio::spawn(async move {
+        let waiter = waiting(async move {
             child.wait().await.unwrap();
             Instant::now()
         });
-        (pid, waiter)
+        (pid, waiter.await)
     });
-    settle();
     let begun = kill(waiter.0);
     host.runtime.block_on(waiter.1).unwrap() - begun
 }
@@ -94,21 +101,31 @@ fn through_host(host: &Host) -> Duration {
     let (id, pid, waiter) = host.runtime.block_on(async {
         let id = host.start(&scope, idle()).await;
         let pid = scope.status(&id).unwrap().os_pid.unwrap();
-        let (waiting, name) = (scope.clone(), id.clone());
-        let waiter = tokio::spawn(async move {
-            waiting.wait(&name, Duration::from_secs(60)).await.unwrap();
+        let (waits, name) = (scope.clone(), id.clone());
+        let waiter = waiting(async move {
+            waits.wait(&name, Duration::from_secs(60)).await.unwrap();
             Instant::now()
         });
-        (id, pid, waiter)
+        (id, pid, waiter.await)
     });
-    settle();
     let begun = kill(pid);
     let seen = host.runtime.block_on(waiter).unwrap();
     host.runtime.block_on(scope.release(&id)).unwrap();
     seen - begun
 }
 
-/// Lets the one that waits get to it; how long that takes is not measured.
-fn settle() {
-    std::thread::sleep(Duration::from_millis(2));
+/// A task that does `work`, once that has come to where it waits.
+async fn waiting<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    let (tells, told) = oneshot::channel();
+    let mut tells = Some(tells);
+    let mut work = Box::pin(work);
+    let task = tokio::spawn(poll_fn(move |context| {
+        let polled = work.as_mut().poll(context);
+        if let (Poll::Pending, Some(tells)) = (&polled, tells.take()) {
+            tells.send(()).unwrap();
+        }
+        polled
+    }));
+    told.await.unwrap();
+    task
 }

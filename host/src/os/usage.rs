@@ -9,7 +9,7 @@
 //! the answer of before, so that a guest which lists its processes in a loop does not make the kernel write it out each time.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -36,11 +36,22 @@ pub(crate) struct Meter {
     init_pid: Option<u32>,
     /// Whether `/tmp` is the tree's own.
     private_tmp: bool,
+    is_live: bool,
+    has_group: bool,
+    has_memory: bool,
+    /// Gone at the end: an exited process is kept for its output, and holds nothing open for that.
+    sources: Mutex<Option<Sources>>,
+    last: OnceLock<Usage>,
+}
+
+/// Whom to ask while the tree runs.
+#[derive(Debug)]
+struct Sources {
+    os_pid: Option<u32>,
     command: OwnedFd,
     counter: Option<OwnedFd>,
     group: Option<Group>,
-    asked: Mutex<Option<(Instant, Usage)>>,
-    last: OnceLock<Usage>,
+    answer: Option<(Instant, Usage)>,
 }
 
 impl Meter {
@@ -56,10 +67,16 @@ impl Meter {
             os_pid,
             init_pid,
             private_tmp,
-            command,
-            counter,
-            group,
-            asked: Mutex::new(None),
+            is_live: counter.is_some() || group.is_some(),
+            has_group: group.is_some(),
+            has_memory: group.as_ref().is_some_and(Group::has_memory),
+            sources: Mutex::new(Some(Sources {
+                os_pid,
+                command,
+                counter,
+                group,
+                answer: None,
+            })),
             last: OnceLock::new(),
         }
     }
@@ -70,22 +87,22 @@ impl Meter {
 
     /// Whether CPU time is counted for the whole tree, from its start on.
     pub(crate) fn is_live(&self) -> bool {
-        self.counter.is_some() || self.group.is_some()
+        self.is_live
     }
 
-    /// Whether the tree has a control group.
+    /// Whether the tree has, or had, a control group.
     pub(crate) fn has_group(&self) -> bool {
-        self.group.is_some()
+        self.has_group
     }
 
     /// Whether processor time is counted of programs too that may not be read, which lose the counter.
     pub(crate) fn misses_nothing(&self) -> bool {
-        self.group.is_some()
+        self.has_group
     }
 
     /// Whether the kernel counts the memory of the tree, and limits it where a limit was asked for.
     pub(crate) fn has_memory(&self) -> bool {
-        self.group.as_ref().is_some_and(Group::has_memory)
+        self.has_memory
     }
 
     /// What the tree has used, [`FRESH`] while it runs and final afterwards.
@@ -93,39 +110,26 @@ impl Meter {
         if let Some(last) = self.last.get() {
             return *last;
         }
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.lock();
+        let Some(sources) = &mut *sources else {
+            return self.last.get().copied().unwrap_or_default();
+        };
         let now = Instant::now();
-        match *asked {
+        match sources.answer {
             Some((at, usage)) if now.saturating_duration_since(at) < FRESH => usage,
-            _ => asked.insert((now, self.ask())).1,
+            _ => {
+                let usage = sources.ask();
+                sources.answer = Some((now, usage));
+                usage
+            }
         }
     }
 
     /// The processor time at this moment, where there is a counter of it.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        match self.last.get() {
-            Some(last) => last.cpu,
-            None => self.counted(),
-        }
-    }
-
-    fn ask(&self) -> Usage {
-        let (cpu, peak_of_all) = (self.counted(), self.group.as_ref().and_then(Group::peak));
-        let read = |wanted: bool, file| if wanted { read(self.os_pid?, file) } else { None };
-        let (status, stat) = (read(peak_of_all.is_none(), "status"), read(!self.is_live(), "stat"));
-        if self.has_ended() {
-            // The number may have been another process's when it was read.
-            let usage = Usage {
-                cpu,
-                peak_bytes: peak_of_all,
-                ran_out_of_memory: false,
-            };
-            return self.last.get().copied().unwrap_or(usage);
-        }
-        Usage {
-            cpu: cpu.or_else(|| clock(&stat?).map(|(_, time)| time)),
-            peak_bytes: peak_of_all.or_else(|| peak(&status?)),
-            ran_out_of_memory: false,
+        match &*self.lock() {
+            Some(sources) => sources.counted(),
+            None => self.last.get()?.cpu,
         }
     }
 
@@ -138,19 +142,42 @@ impl Meter {
         Some(Look::at(self.init_pid?, tmp))
     }
 
-    /// Fixes what is said from now on, and removes the group. The counter is exact; `at_end` knows only what was waited
-    /// for.
+    /// Fixes what is said from now on, lets go of all that was asked, and removes the group. The counter is exact;
+    /// `at_end` knows only what was waited for.
     pub(crate) fn finish(&self, at_end: Option<Usage>) {
         let at_end = at_end.unwrap_or_default();
-        let usage = Usage {
-            cpu: self.counted().max(at_end.cpu),
-            peak_bytes: self.group.as_ref().and_then(Group::peak).or(at_end.peak_bytes),
-            ran_out_of_memory: self.group.as_ref().is_some_and(Group::ran_out_of_memory),
-        };
+        let mut held = self.lock();
         // A second end is none.
+        let Some(sources) = held.take() else { return };
+        let group = sources.group.as_ref();
+        let usage = Usage {
+            cpu: sources.counted().max(at_end.cpu),
+            peak_bytes: group.and_then(Group::peak).or(at_end.peak_bytes),
+            ran_out_of_memory: group.is_some_and(Group::ran_out_of_memory),
+        };
         let _ = self.last.set(usage);
-        if let Some(group) = &self.group {
-            group.remove();
+        // Outside of the lock: a group's removal can take a moment.
+        drop(held);
+        drop(sources);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Sources>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sources {
+    fn ask(&self) -> Usage {
+        let (cpu, peak_of_all) = (self.counted(), self.group.as_ref().and_then(Group::peak));
+        let is_live = self.counter.is_some() || self.group.is_some();
+        let read = |wanted: bool, file| if wanted { read(self.os_pid?, file) } else { None };
+        let (status, stat) = (read(peak_of_all.is_none(), "status"), read(!is_live, "stat"));
+        // The number may have been another process's when it was read.
+        let (status, stat) = if self.has_ended() { (None, None) } else { (status, stat) };
+        Usage {
+            cpu: cpu.or_else(|| clock(&stat?).map(|(_, time)| time)),
+            peak_bytes: peak_of_all.or_else(|| peak(&status?)),
+            ran_out_of_memory: false,
         }
     }
 

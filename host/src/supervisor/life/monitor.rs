@@ -40,7 +40,8 @@ pub(crate) enum Request {
 }
 
 pub(crate) struct Monitor {
-    pub(crate) child: Child,
+    /// None once nothing of it is left: an exited process that is kept for its output holds nothing open for that.
+    pub(crate) child: Option<Child>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) inbox: mpsc::UnboundedReceiver<Request>,
@@ -61,8 +62,8 @@ pub(crate) async fn run(mut monitor: Monitor) {
     while !monitor.lifecycle.is_gone() {
         monitor.timer.set(monitor.lifecycle.deadline(monitor.process.touched()));
         tokio::select! {
-            exited = monitor.child.exited(), if monitor.lifecycle.is_alive() => monitor.reap(exited),
-            () = monitor.child.left(), if monitor.child.is_leaving() => {}
+            exited = exited(monitor.child.as_ref()), if monitor.lifecycle.is_alive() => monitor.reap(exited),
+            () = left(monitor.child.as_ref()), if !monitor.lifecycle.is_alive() => monitor.child = None,
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
             () = monitor.flow_changed.notified() => {}
             () = monitor.timer.due() => monitor.on(Event::Deadline),
@@ -73,8 +74,26 @@ pub(crate) async fn run(mut monitor: Monitor) {
         }
         monitor.look_at_outputs();
     }
-    if monitor.child.is_leaving() {
-        monitor.child.left().await;
+    if let Some(child) = &monitor.child
+        && child.is_leaving()
+    {
+        child.left().await;
+    }
+}
+
+async fn exited(child: Option<&Child>) -> std::io::Result<()> {
+    match child {
+        Some(child) => child.exited().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes once nothing is left of a child that was reaped.
+async fn left(child: Option<&Child>) {
+    match child {
+        Some(child) if child.is_leaving() => child.left().await,
+        Some(_) => {}
+        None => std::future::pending().await,
     }
 }
 
@@ -90,10 +109,14 @@ impl Monitor {
             Action::Terminate => {
                 for signal in [Signal::Term, Signal::Cont] {
                     // A signal that cannot be sent is followed by KILL.
-                    drop(self.child.signal(Target::Tree, signal.into()));
+                    drop(self.signal(Target::Tree, signal));
                 }
             }
-            Action::Kill => self.child.kill(),
+            Action::Kill => {
+                if let Some(child) = &self.child {
+                    child.kill();
+                }
+            }
             Action::Drain => {
                 self.process.stdout.tree_ended();
                 self.process.stderr.tree_ended();
@@ -126,7 +149,7 @@ impl Monitor {
         match request {
             Request::Signal { signal, reply } => {
                 let sent = if self.lifecycle.is_alive() {
-                    self.child.signal(Target::Group, signal.into())
+                    self.signal(Target::Group, signal)
                 } else {
                     Ok(())
                 };
@@ -141,12 +164,20 @@ impl Monitor {
         }
     }
 
+    fn signal(&self, target: Target, signal: Signal) -> std::io::Result<()> {
+        match &self.child {
+            Some(child) => child.signal(target, signal.into()),
+            None => Ok(()),
+        }
+    }
+
     fn reap(&mut self, exited: std::io::Result<()>) {
+        let Some(child) = &mut self.child else { return };
         if exited.is_err() {
             // The runtime is going down. Reaping kills first, so the wait is short.
-            self.child.kill();
+            child.kill();
         }
-        let exit = match self.child.reap() {
+        let exit = match child.reap() {
             Ok(raw) => ExitInfo {
                 exit_code: raw.code,
                 signal: raw.signal,

@@ -176,7 +176,7 @@ impl Process {
             grace: keep.grace,
         };
         let monitor = Monitor {
-            child,
+            child: Some(child),
             lifecycle: Lifecycle::new(times),
             status: status_sender,
             inbox,
