@@ -35,6 +35,8 @@ use report::Report;
 type Row = (&'static str, fn(&mut Report));
 
 const ROWS: &[Row] = &[
+    // First: what others have left in the allocator would be given to these processes.
+    ("memory", memory::run),
     ("drain", drain::run),
     ("lossless", lossless::run),
     ("wake", wake::run),
@@ -45,7 +47,6 @@ const ROWS: &[Row] = &[
     #[cfg(feature = "runtime")]
     ("guests", guests::run),
     ("scale", scale::run),
-    ("memory", memory::run),
     ("waiting", waiting::run),
 ];
 
