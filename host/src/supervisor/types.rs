@@ -106,9 +106,11 @@ pub struct ProcessInfo {
     pub bytes_dropped: u64,
     /// Whether `write_stdin` is accepted.
     pub stdin_open: bool,
-    /// Processor time of the tree; of the command alone where the kernel does not let the host count for more.
+    /// Processor time of the tree; of the command alone where the kernel does not let the host count for more. While it
+    /// runs, at most 20 ms old.
     pub cpu: Option<Duration>,
-    /// Peak resident size in bytes: of the command while it runs, and at the end the largest of its tree.
+    /// Peak resident size in bytes: of the command while it runs, at most 20 ms old, and at the end the largest of its tree;
+    /// of all that the tree holds where it has a control group.
     pub mem_bytes_peak: Option<u64>,
 }
 
