@@ -444,7 +444,7 @@ impl State {
         } else {
             0
         };
-        if self.flood == FLOOD {
+        if self.flood == FLOOD && self.enlarged.is_none() {
             self.enlarged = Enlarged::pipe(fd);
         }
         let (first, second) = self.ring.spare(room);
