@@ -4,7 +4,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use capsule_init::{Command, Config, HEADER, PROTOCOL, Report, decode, encode, payload_length};
 use rustix::io::Errno;
@@ -12,6 +12,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv,
     recvmsg, sendmsg,
 };
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 /// The most descriptors that travel in either direction.
 const DESCRIPTORS: usize = 7;
@@ -23,13 +24,15 @@ pub(crate) struct Descriptors {
     pub(crate) landlock: Option<OwnedFd>,
     /// The content of what is injected.
     pub(crate) injected: Option<OwnedFd>,
-    /// The directory of a control group.
+    /// The user namespace for the workspace.
+    pub(crate) mapping: Option<OwnedFd>,
+    /// The directory of a control group for the command.
     pub(crate) group: Option<OwnedFd>,
 }
 
 /// Why there is no configuration.
 pub(crate) enum Unconfigured {
-    /// The host is gone: there is nobody to tell.
+    /// The host is gone, or is going to think so of this process: there is nobody to tell.
     Gone,
     /// The host speaks another version.
     Malformed,
@@ -52,6 +55,13 @@ impl Channel {
         socket()
     }
 
+    /// Says that this process is there. Without it the host gives nothing.
+    pub(crate) fn say_born(&self) -> Result<(), Unconfigured> {
+        let this = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|_| Unconfigured::Gone)?;
+        self.report(&Report::Born, &[this.as_fd()]);
+        Ok(())
+    }
+
     /// Waits for the configuration.
     pub(crate) fn configuration(&self) -> Result<(Config, Descriptors), Unconfigured> {
         let mut header = [0; HEADER];
@@ -69,20 +79,22 @@ impl Channel {
 
     /// Tells the host. Whether it heard makes no difference: if it is gone, the channel has ended and init with it.
     pub(crate) fn report(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) {
-        if let Ok(frame) = encode(report) {
-            self.forward(&frame, descriptors);
-        }
+        tell(socket(), report, descriptors);
     }
 
     /// Tells the host what is already in its frame.
-    pub(crate) fn forward(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(descriptors));
-        }
-        // A few dozen bytes, a few times in a life: the socket's buffer takes them whole.
-        let _: Result<usize, Errno> = sendmsg(socket(), &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL);
+    pub(crate) fn forward(&self, frame: &[u8]) {
+        send(socket(), frame, &[]);
+    }
+
+    /// Returns when the host has cut the channel, or is gone.
+    ///
+    /// Whoever has said the last word waits here: the end of a process takes its time, and would keep the processor from
+    /// the host that has just been told.
+    pub(crate) fn wait_for_end(&mut self) {
+        while recv(socket(), &mut [0; 64], RecvFlags::empty())
+            .map_or_else(|errno| errno == Errno::INTR, |(read, _)| read > 0)
+        {}
     }
 
     /// Takes what waits. `false`: the host is gone, or wants the end.
@@ -103,6 +115,23 @@ impl Channel {
         }
         true
     }
+}
+
+/// Tells the host, at the other end of `socket`. It may be gone.
+pub(crate) fn tell(socket: BorrowedFd<'_>, report: &Report, descriptors: &[BorrowedFd<'_>]) {
+    if let Ok(frame) = encode(report) {
+        send(socket, &frame, descriptors);
+    }
+}
+
+fn send(socket: BorrowedFd<'_>, frame: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    // A few dozen bytes, a few times in a life: the socket's buffer takes them whole.
+    let _: Result<usize, Errno> = sendmsg(socket, &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL);
 }
 
 fn receive_with_descriptors(header: &mut [u8; HEADER]) -> Result<Vec<OwnedFd>, Unconfigured> {
@@ -159,7 +188,11 @@ fn sort(descriptors: Vec<OwnedFd>, config: &Config) -> Option<Descriptors> {
             Some(confinement) if !confinement.injections.is_empty() => Some(descriptors.next()?),
             Some(_) | None => None,
         },
-        group: match config.group {
+        mapping: match &config.confinement {
+            Some(confinement) if confinement.mapping => Some(descriptors.next()?),
+            Some(_) | None => None,
+        },
+        group: match config.group && config.confinement.is_none() {
             true => Some(descriptors.next()?),
             false => None,
         },

@@ -1,6 +1,6 @@
 //! Starting the command: from a copy of init to the program, with everything of init's own left behind.
 //!
-//! The order matters. Limits before the filters, for those may forbid to set them; Landlock before seccomp for the same
+//! The order matters. Limits before the filter, for that may forbid to set them; Landlock before seccomp for the same
 //! reason; no-new-privileges before both, which require it. The signal mask is opened last, when no signal finds anything
 //! but its default.
 
@@ -124,14 +124,13 @@ fn prepare(config: &Config, [stdin, stdout, stderr]: &[OwnedFd; 3], landlock: Op
     dup2_stderr(stderr).at(Layer::Process, "stderr")?;
     // Not closed now: the pipe for the verdict is among them.
     sys::close_from(3, true).at(Layer::Process, "close_range")?;
-    sys::default_signals();
     limit(&config.limits, config.confinement.is_some())?;
     set_no_new_privs(true).at(Layer::Identity, "no-new-privileges")?;
     if let Some(ruleset) = landlock {
         sys::landlock(ruleset.as_fd()).at(Layer::Landlock, "restrict_self")?;
     }
-    for program in &config.seccomp {
-        sys::seccomp(program).at(Layer::Seccomp, "filter")?;
+    if !config.seccomp.is_empty() {
+        sys::seccomp(&config.seccomp).at(Layer::Seccomp, "filter")?;
     }
     sys::block_signals(false);
     Ok(())

@@ -1,42 +1,45 @@
 //! What the host and its init say to each other.
 //!
-//! The host starts the program `capsule-init` once for every command that it runs. That program sets up the
-//! confinement, starts the command, reports how it ended, and ends everything that the command left behind. This library
-//! is the language between the two, and the only thing that the host takes from here; the program knows nothing of
-//! the host.
+//! The host starts the program `capsule-init` once: that is the *spawner*. At the host's word it makes inits, which are
+//! copies of it, one for every command. An init sets up the confinement, starts the command, reports how it ended, and
+//! ends everything that the command left behind. This library is the language between the host and the two, and the only
+//! thing that the host takes from here; the program knows nothing of the host.
+//!
+//! # The spawner
+//!
+//! Its standard input is one end of a close-on-exec `AF_UNIX` socket pair of kind `SOCK_SEQPACKET`, its stdout and stderr
+//! are `/dev/null`. Each message is one [`Order`], with one end of a new channel attached. The spawner makes an init that
+//! has this channel, or says there why it could not. It ends when its own channel does. Nobody has to wait for its
+//! children: the kernel forgets them as they end.
 //!
 //! # The channel
 //!
-//! Init's standard input is one end of a close-on-exec `AF_UNIX` stream socket pair, its stdout and stderr are
-//! `/dev/null`, and it is the leader of a process group of its own. The host keeps the other end, which is also the
-//! *lifeline*: when it is closed, or shut down for writing, init ends the whole tree. So nothing outlives a host, however
-//! it died.
+//! Init's standard input is one end of a close-on-exec `AF_UNIX` stream socket pair. The host keeps the other end, which is
+//! also the *lifeline*: when it is closed, or shut down for writing, init ends the whole tree. So nothing outlives a host,
+//! however it died.
 //!
-//! 1. The host sends one [`Config`] in a frame ([`encode`]), the descriptors of [`Config`] attached to its first byte.
-//! 2. Init answers with exactly one of [`Report::Started`] (descriptors attached), [`Report::ExecFailed`],
-//!    [`Report::WorkingDirectory`] or [`Report::SetupFailed`], or closes the channel without a word if it was killed.
+//! 1. The host sends one [`Config`] in a frame ([`encode`]), the descriptors of [`Config`] attached to its first byte. It
+//!    need not wait for anything first, and can as well take its time: an init may wait for its configuration.
+//! 2. The first report is [`Report::Born`], or a [`Report::SetupFailed`] of the spawner. Init then answers with exactly one
+//!    of [`Report::Started`] (descriptors attached), [`Report::ExecFailed`], [`Report::WorkingDirectory`],
+//!    [`Report::Injection`] or [`Report::SetupFailed`], or closes the channel without a word if it was killed.
 //! 3. After `Started` the host may send [`Command`]s at any time, two bytes each, and shut down its writing side.
 //! 4. Init's last word is [`Report::Exited`]: at that moment every process of the tree but init itself has ended and was
-//!    reaped. It then exits. If the channel closes without it, the tree has ended once [`pidfd`](Report::Started) has.
-//!
-//! # Whom the host has to reap
-//!
-//! Confined, the process that the host started is a mere stage: it starts pid 1 as a *sibling* of itself, so that pid 1
-//! is the host's own child too, and exits at once. Both are in the process group of the first, so `waitid(P_PGID)` on it
-//! until `ECHILD` reaps whatever there is, also when no report came. Unconfined, the process that the host started
-//! stays and supervises.
+//!    reaped. It exits once it sees the end of the channel. If that closes without the last word, the tree has ended once
+//!    init's pidfd says that init has.
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
 /// policy beside it.
@@ -51,8 +54,9 @@ pub type Bytes = Vec<u8>;
 /// Everything that init has to know.
 ///
 /// Descriptors that travel with it, in this order: the command's stdin, stdout and stderr, the workspace directory, the
-/// Landlock ruleset if [`Config::landlock`] says so, the content of [`Confinement::injections`] if there are any, and the
-/// control group's directory if [`Config::group`] says so.
+/// Landlock ruleset if [`Config::landlock`] says so, the content of [`Confinement::injections`] if there are any, the user
+/// namespace of [`Confinement::mapping`] if that is so, and, for an unconfined tree, the control group's directory if
+/// [`Config::group`] says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// [`PROTOCOL`].
@@ -69,12 +73,12 @@ pub struct Config {
     pub limits: Limits,
     /// Whether a Landlock ruleset comes with the configuration, to be applied to the command.
     pub landlock: bool,
-    /// The seccomp filters, applied in this order (so the last is run first).
-    pub seccomp: Vec<Vec<Instruction>>,
+    /// The seccomp filter; none if it is empty.
+    pub seccomp: Vec<Instruction>,
     /// Whether to open a counter of the CPU time of the tree and send it with [`Report::Started`].
     pub count_cpu: bool,
-    /// Whether the tree is to be in a control group (version 2) from its birth on: pid 1 and all that it starts, or,
-    /// unconfined, the command and all that it starts.
+    /// Whether the tree is in a control group (version 2) from its birth on: pid 1, which was born there, and all that it
+    /// starts; or, unconfined, the command and all that it starts.
     pub group: bool,
     /// The confinement, or none: then the command sees what the host sees.
     pub confinement: Option<Confinement>,
@@ -115,6 +119,9 @@ pub struct Confinement {
     /// of root's, which the tree could not work in otherwise. With an identity only. Set-user-id bits must then be
     /// denied to the tree, for what it makes is root's on the disk.
     pub workspace_owner: Option<Identity>,
+    /// Whether the user namespace comes along that makes one out of the other. It is the same for all commands of these two,
+    /// and takes time to make, so that init sends the one that it had to make.
+    pub mapping: bool,
     /// The absolute path of the workspace, to the directory whose descriptor was sent; it appears there too.
     pub workspace: Bytes,
     /// What else is visible, in this order. `/dev`, `/proc` and `/tmp` are init's own.
@@ -167,15 +174,89 @@ pub enum View {
     },
 }
 
-/// What init has to say.
+/// What the host asks of the spawner, in one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// An init, now. Descriptors: its channel, and the directory of the control group that it is to be in, if any.
+    Make(Birth),
+    /// An init for later, as soon as nothing else has been asked for during [`QUIET`]. Descriptor: its channel.
+    Prepare(Birth),
+    /// The init for later, now.
+    Hurry,
+}
+
+/// How long a spawner waits before it makes an init for later: the command that was just started comes first.
+pub const QUIET: Duration = Duration::from_millis(5);
+
+/// What an init is born into, for it cannot be changed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// For a tree that is not confined.
+    Unconfined,
+    /// Pid 1 of new namespaces, all but that for mounts: what is mounted then is seen when it gets its configuration.
+    Confined {
+        /// As [`Confinement::network`].
+        network: bool,
+    },
+}
+
+const LATER: u8 = 4;
+
+impl Order {
+    /// As it travels.
+    #[must_use]
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Self::Make(birth) => birth.to_byte(),
+            Self::Prepare(birth) => birth.to_byte() | LATER,
+            Self::Hurry => LATER - 1,
+        }
+    }
+
+    /// What travelled; `None` if that is no order, which a host does not send.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match (byte, Birth::from_byte(byte & !LATER)) {
+            (3, None) => Some(Self::Hurry),
+            (_, Some(birth)) if byte & LATER == 0 => Some(Self::Make(birth)),
+            (_, Some(birth)) => Some(Self::Prepare(birth)),
+            (_, None) => None,
+        }
+    }
+}
+
+impl Birth {
+    const fn to_byte(self) -> u8 {
+        match self {
+            Self::Unconfined => 0,
+            Self::Confined { network: false } => 1,
+            Self::Confined { network: true } => 2,
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Unconfined),
+            1 => Some(Self::Confined { network: false }),
+            2 => Some(Self::Confined { network: true }),
+            _ => None,
+        }
+    }
+}
+
+/// What init has to say, and the spawner for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
-    /// The command runs. Descriptors, in this order: the pidfd of init (pid 1, or the supervisor if unconfined), the
-    /// pidfd of the command, and the counter of its CPU time (a perf event in nanoseconds, live, and final with
-    /// [`Report::Exited`]) if `counter`.
+    /// Init is there, and ready for its configuration. Its pidfd is attached; its number is told by the credentials that the
+    /// kernel attaches.
+    Born,
+    /// The command runs. Descriptors, in this order: the pidfd of the command; the counter of its CPU time (a perf event in
+    /// nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`.
     Started {
         /// Whether a counter is attached. Asked for and absent: the kernel does not let this user count.
         counter: bool,
+        /// Whether init had to make the namespace of [`Confinement::mapping`], which is attached for the next command.
+        mapping: bool,
     },
     /// No program could be executed; nothing ran.
     ExecFailed {
@@ -380,18 +461,19 @@ mod tests {
                 ..Limits::default()
             },
             landlock: true,
-            seccomp: vec![vec![Instruction {
+            seccomp: vec![Instruction {
                 code: 6,
                 jt: 0,
                 jf: 0,
                 k: 0x7fff_0000,
-            }]],
+            }],
             count_cpu: true,
             group: true,
             confinement: Some(Confinement {
                 identity: Some(Identity { uid: 7, gid: 8 }),
                 network: false,
                 workspace_owner: None,
+                mapping: false,
                 workspace: b"/w".to_vec(),
                 view: vec![View::Link {
                     at: b"/bin".to_vec(),
@@ -423,6 +505,18 @@ mod tests {
         for bytes in [[0, 0], [0, 65], [2, 9], [255, 255]] {
             assert_eq!(Command::from_bytes(bytes), None);
         }
+    }
+
+    #[test]
+    fn births_survive_the_way_and_nothing_else_is_one() {
+        let births = (0..=u8::MAX).filter_map(Birth::from_byte);
+        assert!(
+            births
+                .clone()
+                .enumerate()
+                .all(|(byte, birth)| usize::from(birth.to_byte()) == byte)
+        );
+        assert_eq!(births.count(), 3);
     }
 
     #[test]

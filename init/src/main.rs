@@ -1,10 +1,11 @@
-//! `capsule-init`: between a host and one command.
+//! `capsule-init`: between a host and its commands.
 //!
 //! `lib.rs` says what it is for and how the host talks to it. In the order of a life:
 //!
 //! ```text
+//! spawner    makes inits, in new namespaces if they are to confine; all that follows is an init's life
 //! main       reads the configuration from descriptor 0
-//! stage      confined: starts pid 1 as a sibling in new namespaces, and is done
+//! stage      from there to the running command
 //! identity   who the tree runs as        mounts, injection   what it sees
 //! guest      starts the command, behind limits, Landlock and seccomp
 //! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
@@ -27,6 +28,8 @@ mod injection;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(target_os = "linux")]
+mod spawner;
+#[cfg(target_os = "linux")]
 mod stage;
 #[cfg(target_os = "linux")]
 mod supervise;
@@ -41,22 +44,16 @@ fn main() {
     use channel::{Channel, Unconfigured};
     use rustix::io::Errno;
 
-    // Nothing that is sent to this process by number shall end it: the channel does. And what the host left open
-    // without close-on-exec is not for the guest.
-    sys::block_signals(true);
+    let Some(newborn) = spawner::run() else { return };
     let mut channel = Channel::default();
-    let failed = match sys::close_from(3, false) {
-        Err(errno) => failure::failure(Layer::Protocol, errno, "close_range"),
-        Ok(()) => match channel.configuration() {
-            Err(Unconfigured::Gone) => return,
-            Err(Unconfigured::Malformed) => failure::failure(Layer::Protocol, Errno::PROTO, "configuration"),
-            Ok((config, descriptors)) => match stage::run(&mut channel, config, descriptors) {
-                Ok(()) => return,
-                Err(report) => report,
-            },
-        },
+    let outcome = match channel.say_born().and_then(|()| channel.configuration()) {
+        Err(Unconfigured::Gone) => return,
+        Err(Unconfigured::Malformed) => Err(failure::failure(Layer::Protocol, Errno::PROTO, "configuration")),
+        Ok((config, descriptors)) => stage::run(&mut channel, &newborn, config, descriptors),
     };
-    channel.report(&failed, &[]);
+    if let Err(report) = outcome {
+        channel.report(&report, &[]);
+    }
 }
 
 /// Namespaces, Landlock and seccomp are Linux's own. The host of another Unix refuses before it comes here.

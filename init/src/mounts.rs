@@ -44,19 +44,22 @@ struct Tree<'a> {
     at: &'a Path,
 }
 
-/// Replaces the root. Returns the workspace as it is seen there; `host_workspace` is what the host says it is, and
-/// `injected` the content of what is injected.
+/// Replaces the root. Returns the workspace as it is seen there; `host_workspace` is what the host says it is, `injected`
+/// the content of what is injected, and `mapping` the namespace that the workspace is shown by, which is also returned if it
+/// had to be made.
 pub(crate) fn build(
     confinement: &Confinement,
     host_workspace: &OwnedFd,
     injected: Option<OwnedFd>,
-) -> Result<OwnedFd, Report> {
+    mapping: Option<OwnedFd>,
+) -> Result<(OwnedFd, Option<OwnedFd>), Report> {
     // Neither shall our mounts appear for the host, nor its later ones for us.
     sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
 
     let workspace = take_workspace(path(&confinement.workspace), host_workspace)?;
-    let mapping = match (confinement.workspace_owner, confinement.identity) {
-        (Some(owner), Some(identity)) => Some(Mapping::begin(owner, identity)?),
+    let owners = confinement.workspace_owner.zip(confinement.identity);
+    let making = match (owners, &mapping) {
+        (Some((owner, identity)), None) => Some(Mapping::begin(owner, identity)?),
         _ => None,
     };
     let (mut before, mut beneath) = (Vec::new(), Vec::new());
@@ -86,9 +89,10 @@ pub(crate) fn build(
         )
         .at(LAYER, device)
     });
-    if let Some(mapping) = mapping {
+    let made = making.map(Mapping::finish).transpose()?;
+    if let (Some(_), Some(mapping)) = (owners, made.as_ref().or(mapping.as_ref())) {
         let subject = workspace.at.to_string_lossy();
-        sys::map_mount(workspace.fd.as_fd(), mapping.finish()?.as_fd()).at(Layer::Workspace, &subject)?;
+        sys::map_mount(workspace.fd.as_fd(), mapping.as_fd()).at(Layer::Workspace, &subject)?;
     }
 
     replace_root()?;
@@ -119,7 +123,7 @@ pub(crate) fn build(
     }
 
     sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
-    Ok(workspace.fd)
+    Ok((workspace.fd, made))
 }
 
 fn path(bytes: &[u8]) -> &Path {

@@ -1,61 +1,51 @@
 //! From the configuration to a running command, in the process that will supervise it.
-//!
-//! A process cannot enter a new pid namespace itself, only its children can: so the process that the host started makes
-//! pid 1 and is gone. Pid 1 is its sibling (`CLONE_PARENT`), hence the host's own child: killing it and waiting for it
-//! is free of races, and the kernel ends the whole namespace before that wait returns.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use capsule_init::{Config, Confinement, Identity, Layer, Report};
-use libc::c_int;
+use capsule_init::{Birth, Config, Confinement, Identity, Layer, Report};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, getegid, geteuid, getpid, set_child_subreaper, set_dumpable_behavior, umask};
+use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, umask};
 use rustix::system::sethostname;
 
 use crate::channel::{Channel, Descriptors};
 use crate::failure::{At, failure};
 use crate::guest::Image;
-use crate::supervise::{self, Tree};
+use crate::spawner::Newborn;
+use crate::supervise::{self, Starting, Tree};
 use crate::{guest, identity, mounts, sys};
 
-/// Each namespace with the layer that it stands for, the one that gives the right to the others first.
-const NAMESPACES: [(c_int, Layer); 7] = [
-    (libc::CLONE_NEWUSER, Layer::UserNamespace),
-    (libc::CLONE_NEWPID, Layer::PidNamespace),
-    (libc::CLONE_NEWNS, Layer::MountNamespace),
-    (libc::CLONE_NEWNET, Layer::NetworkNamespace),
-    (libc::CLONE_NEWIPC, Layer::IpcNamespace),
-    (libc::CLONE_NEWUTS, Layer::UtsNamespace),
-    (libc::CLONE_NEWCGROUP, Layer::CgroupNamespace),
-];
-
-/// Runs the command to its end. Returns at once in the process that only started pid 1.
-pub(crate) fn run(channel: &mut Channel, config: Config, descriptors: Descriptors) -> Result<(), Report> {
+/// Runs the command to its end.
+pub(crate) fn run(
+    channel: &mut Channel,
+    newborn: &Newborn,
+    config: Config,
+    descriptors: Descriptors,
+) -> Result<(), Report> {
     let Descriptors {
         stdio,
         mut workspace,
         landlock,
         injected,
-        mut group,
+        mut mapping,
+        group,
     } = descriptors;
+    let mut made = None;
     let image = Image::of(&config)?;
-    let tree = if let Some(confinement) = &config.confinement {
-        // Asked here: in a new user namespace nobody has an id until it is mapped.
-        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-        if !enter_namespaces(confinement, uid == 0, group.as_ref())? {
-            return Ok(());
+    let tree = match (&config.confinement, newborn.birth) {
+        (Some(confinement), Birth::Confined { network }) if confinement.network == network => {
+            if config.group {
+                sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
+            }
+            (workspace, made) = confine(confinement, newborn.host, &workspace, injected, mapping.take())?;
+            Tree::Namespace
         }
-        if group.take().is_some() {
-            // Not with the others: the root of the view is the group that a process is in, which here is the right one.
-            sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
+        (None, Birth::Unconfined) => {
+            // Orphans of the tree become children of this process instead of the machine's init.
+            set_child_subreaper(Some(getpid())).at(Layer::Process, "subreaper")?;
+            Tree::Descendants
         }
-        workspace = confine(confinement, Identity { uid, gid }, &workspace, injected)?;
-        Tree::Namespace
-    } else {
-        // Orphans of the tree become children of this process instead of the machine's init.
-        set_child_subreaper(Some(getpid())).at(Layer::Process, "subreaper")?;
-        Tree::Descendants
+        _ => return Err(failure(Layer::Protocol, Errno::PROTO, "birth")),
     };
     // No process of the tree may trace this one or open what it has under /proc; nor may another of the same user.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Layer::Identity, "dumpable")?;
@@ -70,62 +60,41 @@ pub(crate) fn run(channel: &mut Channel, config: Config, descriptors: Descriptor
     let guest = guest::start(&config, &image, &stdio, landlock.as_ref(), group.as_ref())?;
     // What the command has must be its own alone: the host waits for the end of its streams.
     drop((stdio, workspace, landlock, group, image, config));
-    supervise::run(channel, tree, guest, counter, killer);
+    let starting = Starting {
+        guest,
+        counter,
+        mapping: made,
+    };
+    supervise::run(channel, tree, starting, killer);
     Ok(())
 }
 
-/// `true` in pid 1, `false` in the process that made it.
-fn enter_namespaces(confinement: &Confinement, root: bool, group: Option<&OwnedFd>) -> Result<bool, Report> {
-    let refused = match confinement.identity {
-        // A guest that is root to the kernel is not confined, whatever namespaces it is in.
-        None => root,
-        Some(identity) => !root || identity.uid == 0 || identity.gid == 0,
-    };
-    if refused {
-        return Err(failure(Layer::Identity, Errno::PERM, "identity"));
-    }
-    let wanted = |flag: c_int| match flag {
-        // Root makes its mounts as root, and gets its user namespace once it is an ordinary user.
-        libc::CLONE_NEWUSER => !root,
-        libc::CLONE_NEWNET => !confinement.network,
-        libc::CLONE_NEWCGROUP => group.is_none(),
-        _ => true,
-    };
-    let namespaces = NAMESPACES.iter().filter(|(flag, _)| wanted(*flag));
-    let flags = namespaces.clone().fold(0, |flags, (flag, _)| flags | flag);
-    match sys::clone(flags | libc::CLONE_PARENT, group.map(AsFd::as_fd)) {
-        Ok(Some(_)) => Ok(false),
-        Ok(None) => Ok(true),
-        Err(errno) => {
-            // One call, one errno: ask for them one by one to find out which it was.
-            for &(flag, layer) in namespaces {
-                sys::unshare(flag).at(layer, "unshare")?;
-            }
-            let call = if group.is_some() {
-                "clone into a control group"
-            } else {
-                "clone"
-            };
-            Err(failure(Layer::Process, errno, call))
-        }
-    }
-}
-
-/// Gives pid 1 its view and its identity; `host` is who the host is. Returns the workspace as seen from there.
+/// Gives pid 1 its view and its identity; `host` is who the host is. Returns the workspace as seen from there, and the
+/// mapping if it had to be made.
 fn confine(
     confinement: &Confinement,
     host: Identity,
     workspace: &OwnedFd,
     injected: Option<OwnedFd>,
-) -> Result<OwnedFd, Report> {
+    mapping: Option<OwnedFd>,
+) -> Result<(OwnedFd, Option<OwnedFd>), Report> {
+    let refused = match confinement.identity {
+        // A guest that is root to the kernel is not confined, whatever namespaces it is in.
+        None => host.uid == 0,
+        Some(identity) => host.uid != 0 || identity.uid == 0 || identity.gid == 0,
+    };
+    if refused {
+        return Err(failure(Layer::Identity, Errno::PERM, "identity"));
+    }
     if confinement.identity.is_none() {
         // First of all: somebody without an id can make no file.
         identity::map(host, host)?;
     }
+    sys::unshare(libc::CLONE_NEWNS).at(Layer::MountNamespace, "unshare")?;
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
     // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
     let mask = umask(Mode::empty());
-    let workspace = mounts::build(confinement, workspace, injected)?;
+    let (workspace, made) = mounts::build(confinement, workspace, injected, mapping)?;
     umask(mask);
     if let Some(identity) = confinement.identity {
         // After the mounts: the way to the workspace may lead through folders that are root's alone.
@@ -133,5 +102,5 @@ fn confine(
         identity::may_write(&workspace)?;
     }
     identity::renounce()?;
-    Ok(workspace)
+    Ok((workspace, made))
 }

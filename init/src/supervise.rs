@@ -10,7 +10,7 @@ use capsule_init::{Command, Exit, Layer, Report, Target};
 use libc::{SIGKILL, c_int};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, write};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
+use rustix::process::{Pid, WaitOptions, wait};
 
 use crate::channel::Channel;
 use crate::failure::At;
@@ -38,30 +38,29 @@ struct Supervisor<'a> {
 }
 
 /// The command's start, while it is not known how it went.
-struct Starting {
-    pidfd: OwnedFd,
-    verdict: OwnedFd,
-    counter: Option<OwnedFd>,
+pub(crate) struct Starting {
+    pub(crate) guest: Guest,
+    pub(crate) counter: Option<OwnedFd>,
+    /// For the host.
+    pub(crate) mapping: Option<OwnedFd>,
 }
 
 /// Stays until the tree has ended, and reports.
-pub(crate) fn run(channel: &mut Channel, tree: Tree, guest: Guest, counter: Option<OwnedFd>, killer: Option<OwnedFd>) {
+pub(crate) fn run(channel: &mut Channel, tree: Tree, starting: Starting, killer: Option<OwnedFd>) {
     let mut supervisor = Supervisor {
         channel,
         tree,
-        pid: guest.pid,
+        pid: starting.guest.pid,
         status: None,
         killer,
-    };
-    let starting = Starting {
-        pidfd: guest.pidfd,
-        verdict: guest.verdict,
-        counter,
     };
     let outcome = supervisor.watch(starting);
     supervisor.end();
     match outcome {
-        Ok(true) => supervisor.report_exit(),
+        Ok(true) => {
+            supervisor.report_exit();
+            supervisor.channel.wait_for_end();
+        }
         // The reason is told already.
         Ok(false) => {}
         Err(report) => supervisor.channel.report(&report, &[]),
@@ -74,9 +73,11 @@ impl Supervisor<'_> {
         let children = sys::child_signals().at(Layer::Process, "signalfd")?;
         let mut starting = Some(starting);
         loop {
-            let Some([host, child, verdict]) =
-                ready(self.channel.fd(), &children, starting.as_ref().map(|it| &it.verdict))
-            else {
+            let Some([host, child, verdict]) = ready(
+                self.channel.fd(),
+                &children,
+                starting.as_ref().map(|it| &it.guest.verdict),
+            ) else {
                 return Ok(starting.is_none());
             };
             if host && !self.obey() {
@@ -125,23 +126,21 @@ impl Supervisor<'_> {
     fn start(&self, starting: &Starting) -> Result<bool, Report> {
         let mut frame = [0; 512];
         let length = loop {
-            match read(&starting.verdict, &mut frame) {
+            match read(&starting.guest.verdict, &mut frame) {
                 Err(Errno::INTR) => {}
                 other => break other.at(Layer::Process, "verdict")?,
             }
         };
         if let Some(frame @ [_, ..]) = frame.get(..length) {
-            self.channel.forward(frame, &[]);
+            self.channel.forward(frame);
             return Ok(false);
         }
-        let this = pidfd_open(getpid(), PidfdFlags::empty()).at(Layer::Process, "pidfd_open")?;
-        let counter = starting.counter.as_ref().map(AsFd::as_fd);
-        let descriptors: Vec<BorrowedFd<'_>> = [this.as_fd(), starting.pidfd.as_fd()]
-            .into_iter()
-            .chain(counter)
-            .collect();
+        let [counter, mapping] = [&starting.counter, &starting.mapping].map(|fd| fd.as_ref().map(AsFd::as_fd));
+        let command = Some(starting.guest.pidfd.as_fd());
+        let descriptors: Vec<_> = [command, counter, mapping].into_iter().flatten().collect();
         let report = Report::Started {
             counter: counter.is_some(),
+            mapping: mapping.is_some(),
         };
         self.channel.report(&report, &descriptors);
         Ok(true)

@@ -69,6 +69,17 @@ pub(crate) fn default_signals() {
     }
 }
 
+/// Has the kernel forget this process's children as they end, or keep them until they are waited for.
+pub(crate) fn forget_children(forget: bool) {
+    // SAFETY: plain integers, for which zero is valid: the default disposition. The action is read only, and cannot be
+    // refused for this signal.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_flags = if forget { libc::SA_NOCLDWAIT } else { 0 };
+        libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut());
+    }
+}
+
 /// A descriptor that becomes readable when a child changes its state. The signal has to be blocked.
 pub(crate) fn child_signals() -> Result<OwnedFd> {
     // SAFETY: a zeroed set is valid memory for `sigemptyset` and `sigaddset` to fill, and is read only afterwards.
@@ -107,17 +118,11 @@ fn clone_into(flags: c_int, group: BorrowedFd<'_>, pidfd: &mut RawFd) -> Result<
     /// The C library's has a type that does not hold it.
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let number = |flag: c_int| u64::from(flag.cast_unsigned());
-    // A sibling has its parent's own signal.
-    let signal = if flags & libc::CLONE_PARENT == 0 {
-        libc::SIGCHLD
-    } else {
-        0
-    };
     // SAFETY: plain integers, for which zero is valid.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = number(flags | libc::CLONE_PIDFD) | CLONE_INTO_CGROUP;
     arguments.pidfd = u64::try_from(ptr::from_mut(pidfd).expose_provenance()).map_err(|_| Errno::FAULT)?;
-    arguments.exit_signal = number(signal);
+    arguments.exit_signal = number(libc::SIGCHLD);
     arguments.cgroup = number(group.as_raw_fd());
     // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of everything. The
     // arguments are read only, and as long as is said; the pidfd goes where the caller holds a place for it.

@@ -9,12 +9,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use capsule_init::{Command, HEADER, Malformed, Report, decode, payload_length};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{Timeout, set_socket_passcred, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, shutdown,
     socketpair,
 };
+use rustix::process::Pid;
 use rustix::{cmsg_space, io::Errno};
 
 use super::readiness::Steady;
@@ -22,11 +24,19 @@ use super::readiness::Steady;
 /// The most descriptors that go one way at once.
 const DESCRIPTORS: usize = 8;
 
-/// How long an init may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an init may take to answer, and the spawner to listen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
+
+/// What comes with a report.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// Who sent it, by the number that this process knows it by.
+    pub(crate) sender: Option<Pid>,
+}
 
 impl AsRawFd for Channel {
     fn as_raw_fd(&self) -> RawFd {
@@ -42,6 +52,7 @@ impl Channel {
     /// A channel, and the end that becomes init's stdin.
     pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (ours, inits) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        set_socket_passcred(&ours, true)?;
         for direction in [Timeout::Recv, Timeout::Send] {
             set_socket_timeout(&ours, direction, Some(PATIENCE))?;
         }
@@ -69,19 +80,25 @@ impl Channel {
         Ok(())
     }
 
-    /// Receives a report and the descriptors attached to it; nothing where init has gone without one.
-    pub(crate) fn receive(&self) -> io::Result<Option<(Report, Vec<OwnedFd>)>> {
-        let mut descriptors = Vec::new();
+    /// Receives a report and what is attached to it; nothing where init has gone without one.
+    pub(crate) fn receive(&self) -> io::Result<Option<(Report, Attached)>> {
+        let mut attached = Attached::default();
         let mut header = [0; HEADER];
-        if !self.fill(&mut header, &mut descriptors)? {
+        if !self.fill(&mut header, &mut attached)? {
             return Ok(None);
         }
         let malformed = |error: Malformed| io::Error::new(io::ErrorKind::InvalidData, error);
         let mut payload = vec![0; payload_length(header).map_err(malformed)?];
-        if !self.fill(&mut payload, &mut descriptors)? {
+        if !self.fill(&mut payload, &mut attached)? {
             return Ok(None);
         }
-        Ok(Some((decode(&payload).map_err(malformed)?, descriptors)))
+        Ok(Some((decode(&payload).map_err(malformed)?, attached)))
+    }
+
+    /// Whether the other end is there.
+    pub(crate) fn is_open(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec::default())) == Ok(0)
     }
 
     /// Whether a report is there, or a part of it.
@@ -102,20 +119,22 @@ impl Channel {
         let _ = shutdown(&self.0, Shutdown::Write);
     }
 
-    fn fill(&self, mut buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<bool> {
+    fn fill(&self, mut buffer: &mut [u8], attached: &mut Attached) -> io::Result<bool> {
         while !buffer.is_empty() {
-            let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
-            let mut attached = RecvAncillaryBuffer::new(&mut space);
+            let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS), ScmCredentials(1))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
             let slices = &mut [IoSliceMut::new(buffer)];
-            let received = match recvmsg(self.0.as_fd(), slices, &mut attached, RecvFlags::CMSG_CLOEXEC) {
+            let received = match recvmsg(self.0.as_fd(), slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
                 Err(Errno::INTR) => continue,
                 // An init that was killed with bytes of ours unread.
                 Err(Errno::CONNRESET) => return Ok(false),
                 other => other?,
             };
-            for message in attached.drain() {
+            for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(received) = message {
-                    descriptors.extend(received);
+                    attached.descriptors.extend(received);
+                } else if let RecvAncillaryMessage::ScmCredentials(sender) = message {
+                    attached.sender = Some(sender.pid);
                 }
             }
             if received.bytes == 0 {

@@ -1,20 +1,22 @@
 //! A tree of processes under an init, held by init's pidfd.
 //!
 //! The number of a process may be used again once it was reaped, so no number is ever signalled: init, which alone reaps
-//! the command, sends the signals, and the host asks it to. What ends the tree without fail is the end of the channel.
+//! the command, sends the signals, and the host asks it to. What ends the tree without fail is the end of the channel. Init
+//! is not a child of the host, which therefore has nobody to reap: the kernel forgets it as it ends, and its pidfd says so.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use capsule_init::{Command, Exit, Report, Target};
-use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::channel::Channel;
+use super::channel::{Attached, Channel};
 use super::readiness;
 use super::usage::{Meter, Usage};
 
@@ -25,7 +27,7 @@ pub(crate) struct RawExit {
     pub(crate) signal: Option<i32>,
 }
 
-/// A command and everything that it started. Dropping it kills what is there and reaps init.
+/// A command and everything that it started. Dropping it kills what is there and waits for the end of init.
 #[derive(Debug)]
 pub(crate) struct Child {
     channel: AsyncFd<Channel>,
@@ -39,8 +41,8 @@ const RUNS: u8 = 0;
 /// Init has said that nothing is left but itself. What it still has to do, its namespaces to take down, can take longer than
 /// all else of an exit, and concerns nobody.
 const LEAVING: u8 = 1;
-/// Init was reaped.
-const REAPED: u8 = 2;
+/// Init has ended.
+const GONE: u8 = 2;
 
 impl Child {
     /// Needs a tokio runtime with its I/O driver. Where that is full the tree is ended.
@@ -57,7 +59,7 @@ impl Child {
             }),
             Err(error) => {
                 // The channel is closed by now, and the tree about to end.
-                reap(&held)?;
+                wait_for_end(&held);
                 Err(error)
             }
         }
@@ -68,8 +70,7 @@ impl Child {
         &self.meter
     }
 
-    /// Completes once every process of the tree has ended, but perhaps init. Reaps nothing, and may be dropped and called
-    /// again.
+    /// Completes once every process of the tree has ended, but perhaps init. May be dropped and called again.
     pub(crate) async fn exited(&self) -> io::Result<()> {
         // Both stay readable for good: neither readiness is cleared.
         tokio::select! {
@@ -88,11 +89,12 @@ impl Child {
         self.life.load(Ordering::Relaxed) == LEAVING
     }
 
-    /// Completes once init is gone, and reaps it. May be dropped and called again.
+    /// Lets init go, which has been heard, and completes once it is gone. May be dropped and called again.
     pub(crate) async fn left(&self) {
+        self.kill();
         // Where the runtime is going down, the wait is a short one.
         drop(self.init.readable().await);
-        self.bury();
+        self.see_off();
     }
 
     /// Has the command's process group, or the whole tree, signalled. Does nothing to a tree that has ended.
@@ -114,19 +116,21 @@ impl Child {
     /// Waits for the end of the tree on this thread, and says how the command ended.
     pub(crate) fn finish(&mut self) -> io::Result<RawExit> {
         let report = self.channel.get_ref().receive()?;
-        self.conclude(report)
+        Ok(self.conclude(report))
     }
 
     /// Kills what is left of the tree, waits for its end, and says how the command ended. Init may still be leaving then.
-    pub(crate) fn reap(&mut self) -> io::Result<RawExit> {
+    pub(crate) fn reap(&mut self) -> RawExit {
         let channel = self.channel.get_ref();
-        channel.cut();
-        // Init's last word, or its silence: in both cases it is about to be gone.
+        if !channel.has_report() {
+            channel.cut();
+        }
+        // Init's last word, or its silence: in both cases nothing else is left.
         let report = channel.receive().unwrap_or(None);
         self.conclude(report)
     }
 
-    fn conclude(&mut self, report: Option<(Report, Vec<OwnedFd>)>) -> io::Result<RawExit> {
+    fn conclude(&mut self, report: Option<(Report, Attached)>) -> RawExit {
         let exit = match report {
             Some((Report::Exited(exit), _)) => Some(exit),
             _ => None,
@@ -135,19 +139,17 @@ impl Child {
         if exit.is_some() && !self.meter.has_group() {
             self.life.store(LEAVING, Ordering::Relaxed);
         } else {
-            reap(self.init.get_ref())?;
-            self.life.store(REAPED, Ordering::Relaxed);
+            self.see_off();
         }
         self.meter.finish(exit.as_ref().map(usage));
-        Ok(exit.map_or(KILLED_WITH_INIT, |exit| raw_exit(exit.status)))
+        exit.map_or(KILLED_WITH_INIT, |exit| raw_exit(exit.status))
     }
 
-    /// Reaps init, which has gone or is about to.
-    fn bury(&self) {
-        if let Err(error) = reap(self.init.get_ref()) {
-            tracing::error!(%error, "a child was reaped by somebody else");
-        }
-        self.life.store(REAPED, Ordering::Relaxed);
+    /// Lets init go, or what is left of it, and waits until it has.
+    fn see_off(&self) {
+        self.kill();
+        wait_for_end(self.init.get_ref());
+        self.life.store(GONE, Ordering::Relaxed);
     }
 }
 
@@ -183,14 +185,10 @@ fn raw_exit(status: i32) -> RawExit {
     }
 }
 
-fn reap(init: &OwnedFd) -> io::Result<()> {
-    loop {
-        match waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED) {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// Blocks until the process has ended. Nobody has to reap it.
+pub(super) fn wait_for_end(process: &OwnedFd) {
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    while !poll(&mut fds, None).is_ok_and(|ready| ready > 0) {}
 }
 
 impl Drop for Child {
@@ -198,13 +196,11 @@ impl Drop for Child {
         // Only where a task was torn down with its runtime, or a launch was given up. The waits are short: what runs was
         // just killed.
         match self.life.load(Ordering::Relaxed) {
-            REAPED => {}
-            LEAVING => self.bury(),
+            GONE => {}
+            LEAVING => self.see_off(),
             _ => {
-                drop(self.reap());
-                if self.is_leaving() {
-                    self.bury();
-                }
+                self.reap();
+                self.see_off();
             }
         }
     }

@@ -59,7 +59,7 @@ pub(crate) mod child {
             match self.0 {}
         }
 
-        pub(crate) fn reap(&mut self) -> io::Result<RawExit> {
+        pub(crate) fn reap(&mut self) -> RawExit {
             match self.0 {}
         }
     }
@@ -108,10 +108,7 @@ pub(crate) mod init {
 
     /// See the one for Linux.
     #[derive(Debug)]
-    pub(crate) enum Init {
-        Embedded,
-        At(PathBuf),
-    }
+    pub(crate) struct Init;
 
     /// See the one for Linux.
     #[derive(Debug)]
@@ -140,11 +137,15 @@ pub(crate) mod init {
 
     impl Init {
         pub(crate) const fn embedded() -> Self {
-            Self::Embedded
+            Self
+        }
+
+        pub(crate) fn at(_: PathBuf) -> Self {
+            Self
         }
 
         /// Refuses.
-        pub(crate) fn start(&self, _: &Config, _: &Handover<'_>, _: Option<Group>) -> Result<Started, StartError> {
+        pub(crate) fn start(&self, _: Config, _: &Handover<'_>, _: Option<Group>) -> Result<Started, StartError> {
             Err(StartError::Host(super::refusal()))
         }
     }

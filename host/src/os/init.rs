@@ -1,39 +1,34 @@
-//! Starting a command by way of `capsule-init`.
+//! Starting a command, under an init of its own.
 //!
-//! A host with much memory must not fork: copying its page tables takes tens of milliseconds. The standard library uses
-//! posix_spawn as long as the program is a path, and neither a `pre_exec` hook nor a user id is asked for; so what would be
-//! done in such a hook is done by a small program that is started instead. It comes with this crate and is run from a
-//! sealed file in memory: nothing to install, and nothing that could be exchanged between a check and its use.
+//! Everything that a host must not do between fork and exec, and everything that has to be there for as long as the command
+//! runs, is init's to do: a small program of which the `spawner` makes a copy for each command.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use capsule_init::{Config, Report, encode};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use capsule_init::{Birth, Config, Confinement, Identity, Report, encode};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::cgroup::Group;
-use super::channel::Channel;
-use super::child::Child;
+use super::channel::Attached;
+use super::child::{self, Child};
+use super::pipe;
+use super::spawner::Spawner;
 use super::usage::Meter;
-use super::{memfd, pipe};
 
-/// The program, as the build made it.
-static PROGRAM: &[u8] = include_bytes!(env!("CAPSULE_INIT_PROGRAM"));
-
-/// The init program, to be started any number of times.
+/// What starts commands.
 #[derive(Debug)]
-pub(crate) enum Init {
-    /// The one that comes with this crate, in memory from the first use on.
-    Embedded(OnceLock<File>),
-    /// One that the embedder has built and put somewhere.
-    At(PathBuf),
+pub(crate) struct Init {
+    spawner: Spawner,
+    /// The last one that an init has made; hosts need the same one again and again.
+    mapping: Mutex<Option<(Owners, Arc<OwnedFd>)>>,
 }
+
+/// Whose files are shown as whose: what a mapping is for.
+type Owners = (Identity, Identity);
 
 /// What goes with a configuration.
 #[derive(Debug)]
@@ -73,131 +68,166 @@ impl From<io::Error> for StartError {
 }
 
 impl Init {
+    /// By the program that comes with this crate.
     pub(crate) const fn embedded() -> Self {
-        Self::Embedded(OnceLock::new())
+        Self::new(None)
+    }
+
+    /// By one that the embedder has built and put somewhere.
+    pub(crate) const fn at(path: PathBuf) -> Self {
+        Self::new(Some(path))
+    }
+
+    const fn new(program: Option<PathBuf>) -> Self {
+        Self {
+            spawner: Spawner::new(program),
+            mapping: Mutex::new(None),
+        }
     }
 
     /// Starts the command that `config` speaks of, in `group` if that says so. Needs a tokio runtime with its I/O driver;
     /// blocks until the command runs or is refused.
     pub(crate) fn start(
         &self,
-        config: &Config,
+        mut config: Config,
         handover: &Handover<'_>,
         group: Option<Group>,
     ) -> Result<Started, StartError> {
-        let (stdout, child_stdout) = io::pipe()?;
-        let (stderr, child_stderr) = io::pipe()?;
+        let streams = Streams::new(handover.stdin)?;
+        let owners = config.confinement.as_ref().and_then(owners);
+        let mapping = owners.and_then(|owners| self.mapping(owners));
+        let birth = match &mut config.confinement {
+            None => Birth::Unconfined,
+            Some(confinement) => {
+                confinement.mapping = mapping.is_some();
+                Birth::Confined {
+                    network: confinement.network,
+                }
+            }
+        };
+        let frame = encode(&config).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        // A confined tree is in its group from init on, any other from the command on.
+        let (inits_group, commands_group) = match birth {
+            Birth::Confined { .. } => (group.as_ref(), None),
+            Birth::Unconfined => (None, group.as_ref()),
+        };
+        let mut descriptors: Vec<_> = streams.theirs.iter().map(AsFd::as_fd).collect();
+        descriptors.push(handover.workspace);
+        descriptors.extend(handover.landlock);
+        descriptors.extend(handover.injected);
+        descriptors.extend(mapping.as_ref().map(AsFd::as_fd));
+        descriptors.extend(commands_group.map(AsFd::as_fd));
+
+        let channel = self.spawner.init(birth, inits_group.map(AsFd::as_fd))?;
+        let sent = channel.send(&frame, &descriptors);
+        // Init has its own now. While the host held these, end of file would never come.
+        drop(descriptors);
+        let Streams {
+            theirs,
+            stdin,
+            stdout,
+            stderr,
+        } = streams;
+        drop(theirs);
+        let (init, init_pid) = match channel.receive() {
+            Ok(Some((Report::Born, Attached { descriptors, sender }))) => {
+                match (descriptors.into_iter().next(), sender) {
+                    (Some(init), Some(pid)) => (init, pid.as_raw_nonzero().get().unsigned_abs()),
+                    _ => return Err(io::Error::other("an init that cannot be held").into()),
+                }
+            }
+            Ok(Some((report, _))) => return Err(StartError::Refused(report)),
+            none => {
+                self.spawner.give_up();
+                let reason = none.err().or(sent.err());
+                return Err(reason.unwrap_or_else(|| io::Error::other("no init was made")).into());
+            }
+        };
+        let refusal = match channel.receive() {
+            Ok(Some((Report::Started { counter, mapping }, attached))) => {
+                if inits_group.is_none() {
+                    self.spawner.prepare(birth);
+                }
+                let mut descriptors = attached.descriptors.into_iter();
+                let command = descriptors.next();
+                let command = command.ok_or_else(|| io::Error::other("init sent too few descriptors"))?;
+                let counter = counter.then(|| descriptors.next()).flatten();
+                if let (true, Some(owners), Some(made)) = (mapping, owners, descriptors.next()) {
+                    *self.lock() = Some((owners, Arc::new(made)));
+                }
+                let confined = config.confinement.is_some();
+                let meter = Meter::new(Some(init_pid), pid_of(&command)?, command, counter, group, confined);
+                let child = Child::new(channel, init, meter)?;
+                return Ok(Started {
+                    child,
+                    stdin,
+                    stdout,
+                    stderr,
+                });
+            }
+            // Whatever else came of it.
+            _ if group.as_ref().is_some_and(Group::ran_out_of_memory) => StartError::OutOfMemory,
+            Ok(Some((report, _))) => StartError::Refused(report),
+            Ok(None) => StartError::Host(io::Error::other("init ended without a word")),
+            Err(error) => StartError::Host(error),
+        };
+        // With the channel goes, in a moment, whatever was started. A confined init that is stuck is ended by force, and its
+        // namespace with it.
+        drop(channel);
+        if config.confinement.is_some() {
+            let _ = pidfd_send_signal(&init, Signal::KILL);
+        }
+        child::wait_for_end(&init);
+        Err(refusal)
+    }
+
+    fn mapping(&self, wanted: Owners) -> Option<Arc<OwnedFd>> {
+        let known = self.lock();
+        let (owners, mapping) = known.as_ref()?;
+        (*owners == wanted).then(|| Arc::clone(mapping))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Owners, Arc<OwnedFd>)>> {
+        self.mapping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whom a workspace belongs to and whom it is shown to belong to, where that is not the same.
+fn owners(confinement: &Confinement) -> Option<Owners> {
+    confinement.workspace_owner.zip(confinement.identity)
+}
+
+/// The pipes of a command.
+struct Streams {
+    /// Its stdin, stdout and stderr.
+    theirs: [OwnedFd; 3],
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Streams {
+    /// Our ends do not block.
+    fn new(has_stdin: bool) -> io::Result<Self> {
+        let (stdout, their_stdout) = io::pipe()?;
+        let (stderr, their_stderr) = io::pipe()?;
         let (stdout, stderr) = (OwnedFd::from(stdout), OwnedFd::from(stderr));
-        let (child_stdin, stdin) = if handover.stdin {
-            let (child_end, our_end) = io::pipe()?;
-            (OwnedFd::from(child_end), Some(OwnedFd::from(our_end)))
+        let (their_stdin, stdin) = if has_stdin {
+            let (theirs, ours) = io::pipe()?;
+            (theirs.into(), Some(OwnedFd::from(ours)))
         } else {
-            (OwnedFd::from(File::open("/dev/null")?), None)
+            (File::open("/dev/null")?.into(), None)
         };
         for fd in [Some(&stdout), Some(&stderr), stdin.as_ref()].into_iter().flatten() {
             pipe::set_nonblocking(fd.as_fd())?;
         }
-        let frame = encode(config).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-
-        let (channel, stage) = self.spawn()?;
-        let mut descriptors = vec![
-            child_stdin.as_fd(),
-            child_stdout.as_fd(),
-            child_stderr.as_fd(),
-            handover.workspace,
-        ];
-        descriptors.extend(handover.landlock);
-        descriptors.extend(handover.injected);
-        descriptors.extend(group.as_ref().map(AsFd::as_fd));
-        let answer = channel.send(&frame, &descriptors).and_then(|()| channel.receive());
-        // Init has its own now. While the host held these, end of file would never come.
-        drop((child_stdin, child_stdout, child_stderr));
-        let refusal = match answer {
-            Ok(Some((Report::Started { counter }, descriptors))) => {
-                match child(channel, descriptors, counter, config, group) {
-                    Ok(child) => {
-                        if config.confinement.is_some() {
-                            stage.reap_first();
-                        }
-                        return Ok(Started {
-                            child,
-                            stdin,
-                            stdout,
-                            stderr,
-                        });
-                    }
-                    Err(error) => StartError::Host(error),
-                }
-            }
-            other => {
-                drop(channel);
-                match other {
-                    // Whatever else came of it.
-                    _ if group.as_ref().is_some_and(Group::ran_out_of_memory) => StartError::OutOfMemory,
-                    Ok(Some((report, _))) => StartError::Refused(report),
-                    Ok(None) => StartError::Host(io::Error::other("init ended without a word")),
-                    Err(error) => StartError::Host(error),
-                }
-            }
-        };
-        // The channel is gone by now, and with it, in a moment, whatever was started. A confined init that is stuck is
-        // ended by force, and its namespace with it; the group's number is still its own, for nobody was reaped.
-        if config.confinement.is_some() {
-            let _ = kill_process_group(stage.0, Signal::KILL);
-        }
-        stage.reap_all();
-        Err(refusal)
+        Ok(Self {
+            theirs: [their_stdin, their_stdout.into(), their_stderr.into()],
+            stdin,
+            stdout,
+            stderr,
+        })
     }
-
-    fn spawn(&self) -> io::Result<(Channel, Stage)> {
-        let (channel, inits) = Channel::pair()?;
-        let path = match self {
-            // In the child: descriptors survive until exec.
-            Self::Embedded(file) => {
-                let file = match file.get() {
-                    Some(file) => file,
-                    None => {
-                        let sealed = memfd::sealed("capsule-init", [PROGRAM])?;
-                        file.get_or_init(|| sealed)
-                    }
-                };
-                PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
-            }
-            Self::At(path) => path.clone(),
-        };
-        #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
-        let mut command = Command::new(path);
-        command
-            .arg0("capsule-init")
-            .env_clear()
-            .process_group(0)
-            .stdin(inits)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let pid = i32::try_from(command.spawn()?.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("the kernel gave an impossible pid"))?;
-        Ok((channel, Stage(pid)))
-    }
-}
-
-fn child(
-    channel: Channel,
-    descriptors: Vec<OwnedFd>,
-    counter: bool,
-    config: &Config,
-    group: Option<Group>,
-) -> io::Result<Child> {
-    let mut descriptors = descriptors.into_iter();
-    let (Some(init), Some(command)) = (descriptors.next(), descriptors.next()) else {
-        return Err(io::Error::other("init sent too few descriptors"));
-    };
-    let counter = counter.then(|| descriptors.next()).flatten();
-    let (init_pid, os_pid) = (pid_of(&init)?, pid_of(&command)?);
-    Child::new(
-        channel,
-        init,
-        Meter::new(init_pid, os_pid, command, counter, group, config.confinement.is_some()),
-    )
 }
 
 /// The number, for this process, of the process that a pidfd stands for; none once that was reaped.
@@ -206,30 +236,4 @@ fn pid_of(pidfd: &OwnedFd) -> io::Result<Option<u32>> {
     Ok(info
         .lines()
         .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()))
-}
-
-/// The process that was started: init itself, or the one that starts it and goes. The leader of the group of both.
-#[derive(Clone, Copy, Debug)]
-struct Stage(Pid);
-
-impl Stage {
-    /// Waits for the one that goes.
-    fn reap_first(self) {
-        reap(WaitId::Pid(self.0));
-    }
-
-    /// Waits for both.
-    fn reap_all(self) {
-        while reap(WaitId::Pgid(Some(self.0))) {}
-    }
-}
-
-/// Waits for a child to end; `false` where there is none.
-fn reap(which: WaitId<'_>) -> bool {
-    loop {
-        match waitid(which.clone(), WaitIdOptions::EXITED) {
-            Err(Errno::INTR) => {}
-            other => return other.is_ok(),
-        }
-    }
 }

@@ -21,6 +21,8 @@ pub(crate) mod init;
 pub(crate) mod memfd;
 pub(crate) mod pipe;
 pub(crate) mod readiness;
+#[cfg(target_os = "linux")]
+mod spawner;
 pub(crate) mod tree;
 pub(crate) mod usage;
 pub(crate) mod utf8;

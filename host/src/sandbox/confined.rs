@@ -47,7 +47,7 @@ impl Confined {
     /// # Errors
     /// As of [`Confined::new`].
     pub fn with_init_at(policy: Policy, path: impl Into<PathBuf>) -> Result<Self, LaunchError> {
-        Self::with_init(policy, Init::At(path.into()))
+        Self::with_init(policy, Init::at(path.into()))
     }
 
     /// Confines a command that does nothing, in `workspace`: whether this machine, this user and this folder allow what

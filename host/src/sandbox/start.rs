@@ -18,7 +18,7 @@ use crate::os::init::{Handover, Init, StartError};
 pub(crate) struct Hold<'a> {
     pub(crate) confinement: Option<Confinement>,
     pub(crate) landlock: Option<BorrowedFd<'a>>,
-    pub(crate) seccomp: Vec<Vec<Instruction>>,
+    pub(crate) seccomp: Vec<Instruction>,
     pub(crate) limits: Limits,
     pub(crate) group: Option<Group>,
 }
@@ -77,7 +77,7 @@ pub(crate) fn start(
         injected: injected.as_ref().map(AsFd::as_fd),
         stdin,
     };
-    match init.start(&config, &handover, hold.group) {
+    match init.start(config, &handover, hold.group) {
         Ok(started) => Ok(started.into()),
         Err(StartError::Host(error)) => Err(LaunchError::Host(error)),
         Err(StartError::OutOfMemory) => Err(LaunchError::Limit(
@@ -120,7 +120,7 @@ fn refusal(cmd: &str, report: Report) -> LaunchError {
         Report::SetupFailed { layer, errno, subject } => {
             LaunchError::Confinement(Missing::by_kernel(layer, &subject, Errno::from_raw_os_error(errno)))
         }
-        Report::Started { .. } | Report::Exited(_) => {
+        Report::Born | Report::Started { .. } | Report::Exited(_) => {
             LaunchError::Host(std::io::Error::other("init answered out of turn"))
         }
     }

@@ -151,11 +151,10 @@ pub(crate) mod child {
             self.end_by(Signal::KILL);
         }
 
-        #[expect(clippy::unnecessary_wraps, reason = "a real one can fail")]
-        pub(crate) fn reap(&mut self) -> io::Result<RawExit> {
+        pub(crate) fn reap(&mut self) -> RawExit {
             let mut state = self.0.state.lock().expect("no panic");
             assert!(!std::mem::replace(&mut state.reaped, true), "reaped twice");
-            Ok(state.exit.expect("it was waited for"))
+            state.exit.expect("it was waited for")
         }
 
         /// A signal takes its time.

@@ -33,18 +33,36 @@ pub(crate) fn descriptors() -> Vec<String> {
     all
 }
 
-/// Every child of this process, dead or alive.
+/// Every child of this process, dead or alive: in place of each spawner its inits, but for the one that waits for its
+/// configuration.
 pub(crate) fn children() -> Vec<u32> {
-    let own = std::process::id().to_string();
-    let mut all: Vec<u32> = std::fs::read_dir("/proc")
+    let mut all = children_of(std::process::id());
+    let spawners: Vec<u32> = all.extract_if(.., |pid| is_spawner(*pid)).collect();
+    let inits = spawners.into_iter().flat_map(children_of);
+    all.extend(inits.filter(|pid| !waits_for_configuration(*pid)));
+    all.sort_unstable();
+    all
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let parent = parent.to_string();
+    std::fs::read_dir("/proc")
         .expect("proc")
         .filter_map(|entry| {
             let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned();
-            (parent == own).then_some(pid)
+            let of = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned();
+            (of == parent).then_some(pid)
         })
-        .collect();
-    all.sort_unstable();
-    all
+        .collect()
+}
+
+fn is_spawner(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "capsule-init\n")
+}
+
+/// The only call that an init waits in before it has that, and never later.
+fn waits_for_configuration(pid: u32) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    call.split_whitespace().next() == Some(&libc::SYS_recvmsg.to_string())
 }

@@ -177,20 +177,10 @@ impl Monitor {
             // The runtime is going down. Reaping kills first, so the wait is short.
             child.kill();
         }
-        let exit = match child.reap() {
-            Ok(raw) => ExitInfo {
-                exit_code: raw.code,
-                signal: raw.signal,
-            },
-            // Somebody else in this program waited for a child that is not theirs. How it ended is lost, and nothing is
-            // made up in its place.
-            Err(error) => {
-                tracing::error!(%error, "a child was reaped by somebody else");
-                ExitInfo {
-                    exit_code: None,
-                    signal: None,
-                }
-            }
+        let raw = child.reap();
+        let exit = ExitInfo {
+            exit_code: raw.code,
+            signal: raw.signal,
         };
         self.process.reaped.store(true, Ordering::Release);
         self.ended = Some(Instant::now());

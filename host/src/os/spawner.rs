@@ -1,0 +1,204 @@
+//! The process that makes inits, from the host's side.
+//!
+//! Starting a program costs a host by its size. Forking would copy the page tables, tens of milliseconds for much memory;
+//! posix_spawn, which the standard library uses as long as the program is a path and neither a `pre_exec` hook nor a user id
+//! is asked for, does not, but copies the descriptors, milliseconds for thousands of processes. So a host starts one
+//! program once, which stays small, and has that make an init for each command. And since an init can wait for
+//! its configuration, there is always one that does: what it takes to make it, most of all a network
+//! namespace, is done while nobody waits for it.
+//!
+//! What a command has of the host without being asked (limits, priority, umask) is what the host had when its first command
+//! was started; but a host that has become another user gets another spawner.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use capsule_init::{Birth, Order};
+use rustix::cmsg_space;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
+};
+use rustix::process::{Gid, Uid, getegid, geteuid};
+
+use super::channel::{Channel, PATIENCE};
+use super::memfd;
+
+/// The program, as the build made it.
+static PROGRAM: &[u8] = include_bytes!(env!("CAPSULE_INIT_PROGRAM"));
+
+/// What makes inits, from the first one on.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    /// One that the embedder has built and put somewhere; otherwise the one that comes with this crate.
+    program: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    running: Option<Running>,
+    /// An init that waits.
+    spare: Option<(Birth, Channel)>,
+}
+
+impl Spawner {
+    pub(crate) const fn new(program: Option<PathBuf>) -> Self {
+        Self {
+            program,
+            state: Mutex::new(State {
+                running: None,
+                spare: None,
+            }),
+        }
+    }
+
+    /// The channel to an init that is ready for its configuration, or will be: born as said, and in a control group.
+    pub(crate) fn init(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
+        let mut state = self.lock();
+        if group.is_none()
+            && let Some(channel) = state.spare(birth)
+        {
+            return Ok(channel);
+        }
+        state.order(self.program.as_deref(), Order::Make(birth), group)
+    }
+
+    /// Has another init made for the next command, when there is time for it.
+    pub(crate) fn prepare(&self, birth: Birth) {
+        let mut state = self.lock();
+        if state.spare.is_none() {
+            // If it cannot be had now, the next command will say why.
+            let channel = state.order(self.program.as_deref(), Order::Prepare(birth), None);
+            state.spare = channel.ok().map(|channel| (birth, channel));
+        }
+    }
+
+    /// Ends the process, which has not made what it was asked for. The next command gets another one.
+    pub(crate) fn give_up(&self) {
+        *self.lock() = State {
+            running: None,
+            spare: None,
+        };
+    }
+
+    /// A host that has become somebody else does not start commands as who it was.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let user = (geteuid(), getegid());
+        if state.running.as_ref().is_some_and(|running| running.user != user) {
+            *state = State {
+                running: None,
+                spare: None,
+            };
+        }
+        state
+    }
+}
+
+impl State {
+    /// The init that waits, if it is fit and nobody killed it meanwhile.
+    fn spare(&mut self, birth: Birth) -> Option<Channel> {
+        let (_, channel) = self
+            .spare
+            .take_if(|(born, channel)| *born == birth && channel.is_open())?;
+        if channel.has_report() {
+            return Some(channel);
+        }
+        // Not there yet.
+        self.running.as_ref()?.order(Order::Hurry, &[]).ok()?;
+        Some(channel)
+    }
+
+    fn order(&mut self, program: Option<&Path>, order: Order, group: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
+        let (ours, inits) = Channel::pair()?;
+        let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(group).collect();
+        if let Some(running) = &self.running
+            && running.order(order, &descriptors).is_ok()
+        {
+            return Ok(ours);
+        }
+        // Not started yet, or somebody killed it: then it has not heard of this order.
+        self.running = None;
+        let running = Running::start(program)?;
+        running.order(order, &descriptors)?;
+        self.running = Some(running);
+        Ok(ours)
+    }
+}
+
+/// The process. Dropping it ends it, and nothing that it has made.
+#[derive(Debug)]
+struct Running {
+    socket: OwnedFd,
+    child: Child,
+    /// Who it runs as.
+    user: (Uid, Gid),
+}
+
+impl Running {
+    fn start(program: Option<&Path>) -> io::Result<Self> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        set_socket_timeout(&ours, Timeout::Send, Some(PATIENCE))?;
+        let (path, file);
+        match program {
+            Some(program) => path = program.to_owned(),
+            None => {
+                // A sealed file in memory: nothing to install, and nothing that could be exchanged. In the child its
+                // descriptor survives until exec.
+                file = memfd::sealed("capsule-init", [PROGRAM])?;
+                path = by_descriptor(&file);
+            }
+        }
+        #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+        let mut command = Command::new(path);
+        command
+            .arg0("capsule-init")
+            .env_clear()
+            .process_group(0)
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(Self {
+            child: command.spawn()?,
+            socket: ours,
+            user: (geteuid(), getegid()),
+        })
+    }
+
+    fn order(&self, order: Order, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let byte = [order.to_byte()];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+        let mut attached = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            attached.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        loop {
+            match sendmsg(&self.socket, &[IoSlice::new(&byte)], &mut attached, SendFlags::NOSIGNAL) {
+                Err(Errno::INTR) => {}
+                other => return Ok(other.map(drop)?),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has nothing to put in order, and is gone in a moment also where somebody has stopped it.
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = ended {
+            tracing::error!(%error, "a child was reaped by somebody else");
+        }
+    }
+}
+
+fn by_descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}

@@ -1,0 +1,170 @@
+//! The process that the host starts: it makes inits, and nothing else.
+//!
+//! A host has much memory and many descriptors, and to start a program costs it time for both. This process has neither,
+//! and what it makes are copies of itself, for which no program has to be loaded: they run at once. Signals have their
+//! defaults here and are blocked, and every command begins with that.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use capsule_init::{Birth, Identity, Layer, Order, QUIET};
+use libc::c_int;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{getegid, geteuid};
+use rustix::stdio::dup2_stdin;
+use rustix::thread::set_name;
+
+use crate::channel::tell;
+use crate::failure::{At, failure};
+use crate::sys;
+
+/// Each namespace that a tree is born into with the layer that it stands for, the one that gives the right to the others
+/// first.
+const NAMESPACES: [(c_int, Layer); 6] = [
+    (libc::CLONE_NEWUSER, Layer::UserNamespace),
+    (libc::CLONE_NEWPID, Layer::PidNamespace),
+    (libc::CLONE_NEWNET, Layer::NetworkNamespace),
+    (libc::CLONE_NEWIPC, Layer::IpcNamespace),
+    (libc::CLONE_NEWUTS, Layer::UtsNamespace),
+    (libc::CLONE_NEWCGROUP, Layer::CgroupNamespace),
+];
+
+/// An init, before it has its configuration; descriptor 0 is its channel.
+pub(crate) struct Newborn {
+    pub(crate) birth: Birth,
+    /// Who the host is. In a new user namespace nobody has an id until it is mapped.
+    pub(crate) host: Identity,
+}
+
+/// An init that is to be made.
+struct Expected {
+    birth: Birth,
+    channel: OwnedFd,
+    group: Option<OwnedFd>,
+}
+
+/// Makes inits until the host is gone, and then returns nothing; returns something in each init.
+pub(crate) fn run() -> Option<Newborn> {
+    // Nothing that is sent by number shall end an init: its channel does.
+    sys::block_signals(true);
+    sys::default_signals();
+    // Run from a descriptor, it would be called by that number.
+    let _ = set_name(c"capsule-init");
+    sys::forget_children(true);
+    // What the host left open without close-on-exec is not for the guest. If it cannot be closed, no command will start.
+    let _ = sys::close_from(3, false);
+    let host = Identity {
+        uid: geteuid().as_raw(),
+        gid: getegid().as_raw(),
+    };
+    let mut later: Option<Expected> = None;
+    loop {
+        let expected = if later.is_some() && is_quiet() {
+            later.take()
+        } else {
+            match order()? {
+                (Order::Make(birth), descriptors) => expected(birth, descriptors),
+                (Order::Prepare(birth), descriptors) => std::mem::replace(&mut later, expected(birth, descriptors)),
+                (Order::Hurry, _) => later.take(),
+            }
+        };
+        if let Some(Expected { birth, channel, group }) = expected
+            && make(birth, host, channel.as_fd(), group.as_ref())
+        {
+            sys::forget_children(false);
+            // In place of the spawner's own. Nothing else may stay open: whoever holds the end of a channel keeps it open.
+            drop(later);
+            return dup2_stdin(&channel).is_ok().then_some(Newborn { birth, host });
+        }
+    }
+}
+
+/// Whether the host has nothing to say for a while.
+fn is_quiet() -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
+    let limit = Timespec::try_from(QUIET).ok();
+    poll(&mut fds, limit.as_ref()) == Ok(0)
+}
+
+/// Nothing where a descriptor was lost: nobody can be told, but the host sees the end of the channel.
+fn expected(birth: Birth, descriptors: Vec<OwnedFd>) -> Option<Expected> {
+    let mut descriptors = descriptors.into_iter();
+    Some(Expected {
+        birth,
+        channel: descriptors.next()?,
+        group: descriptors.next(),
+    })
+}
+
+/// Waits for the next order; nothing once the host is gone.
+fn order() -> Option<(Order, Vec<OwnedFd>)> {
+    loop {
+        let mut byte = [0];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut slices = [IoSliceMut::new(&mut byte)];
+        match recvmsg(
+            rustix::stdio::stdin(),
+            &mut slices,
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            Ok(received) if received.bytes > 0 => {}
+            Err(Errno::INTR) => continue,
+            // Also where descriptor 0 is something else: this was not started by a host.
+            Ok(_) | Err(_) => return None,
+        }
+        let mut descriptors = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                descriptors.extend(rights);
+            }
+        }
+        if let Some(order) = Order::from_byte(byte[0]) {
+            return Some((order, descriptors));
+        }
+    }
+}
+
+/// `true` in the init, `false` in the spawner.
+fn make(birth: Birth, host: Identity, channel: BorrowedFd<'_>, group: Option<&OwnedFd>) -> bool {
+    let wanted = |flag: c_int| match (birth, flag) {
+        (Birth::Unconfined, _) => false,
+        // Root makes its mounts as root, and gets its user namespace once it is an ordinary user.
+        (Birth::Confined { .. }, libc::CLONE_NEWUSER) => host.uid != 0,
+        (Birth::Confined { network }, libc::CLONE_NEWNET) => !network,
+        // The root of the view is the group that a process is in, which is the right one only after its birth.
+        (Birth::Confined { .. }, libc::CLONE_NEWCGROUP) => group.is_none(),
+        (Birth::Confined { .. }, _) => true,
+    };
+    let namespaces = NAMESPACES.into_iter().filter(|(flag, _)| wanted(*flag));
+    let flags = namespaces.clone().fold(0, |flags, (flag, _)| flags | flag);
+    match sys::clone(flags, group.map(AsFd::as_fd)) {
+        Ok(None) => return true,
+        Ok(Some(_)) => {}
+        Err(errno) => {
+            let call = if group.is_some() {
+                "clone into a control group"
+            } else {
+                "clone"
+            };
+            let failed = failure(Layer::Process, errno, call);
+            // One call, one errno: somebody asks for the namespaces one by one to find out which it was.
+            match sys::clone(0, None) {
+                Ok(None) => {
+                    let refused = namespaces
+                        .into_iter()
+                        .find_map(|(flag, layer)| sys::unshare(flag).at(layer, "unshare").err());
+                    tell(channel, &refused.unwrap_or(failed), &[]);
+                    sys::exit(0)
+                }
+                Ok(Some(_)) => {}
+                Err(_) => tell(channel, &failed, &[]),
+            }
+        }
+    }
+    false
+}
