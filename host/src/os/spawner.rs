@@ -104,16 +104,16 @@ impl Spawner {
 }
 
 impl State {
-    /// The init that waits, if it is fit and nobody killed it meanwhile.
+    /// The init that waits, if it is of this kind and nobody has killed it.
     fn spare(&mut self, birth: Birth) -> Option<Channel> {
-        let (_, channel) = self
-            .spare
-            .take_if(|(born, channel)| *born == birth && channel.is_open())?;
-        if channel.has_report() {
-            return Some(channel);
+        let (_, channel) = self.spare.take_if(|(born, _)| *born == birth)?;
+        if !channel.is_open() {
+            return None;
         }
-        // Not there yet.
-        self.running.as_ref()?.order(Order::Hurry, &[]).ok()?;
+        if !channel.has_report() {
+            // Not there yet.
+            self.running.as_ref()?.order(Order::Hurry, &[]).ok()?;
+        }
         Some(channel)
     }
 

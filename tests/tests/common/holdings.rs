@@ -44,7 +44,7 @@ pub(crate) fn children() -> Vec<u32> {
     all
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let parent = parent.to_string();
     std::fs::read_dir("/proc")
         .expect("proc")
@@ -62,7 +62,7 @@ fn is_spawner(pid: u32) -> bool {
 }
 
 /// The only call that an init waits in before it has that, and never later.
-fn waits_for_configuration(pid: u32) -> bool {
+pub(crate) fn waits_for_configuration(pid: u32) -> bool {
     let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     call.split_whitespace().next() == Some(&libc::SYS_recvmsg.to_string())
 }

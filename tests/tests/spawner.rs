@@ -1,0 +1,148 @@
+//! What makes the inits can be killed, and so can an init that waits: nothing that runs is touched, and the next command
+//! starts. And neither is left when its host is gone, nor does one init hold what is another's.
+//!
+//! The children of the whole test process are looked at, so this is one test in a binary of its own.
+
+#[path = "supervisor/harness.rs"]
+#[expect(
+    dead_code,
+    reason = "the harness of all tests of the supervisor; this one needs a part of it"
+)]
+mod harness;
+#[path = "common/holdings.rs"]
+#[expect(dead_code, reason = "as above")]
+mod holdings;
+
+use std::sync::Arc;
+
+use capsule_host::sandbox::{Confined, Launcher, Policy, Unconfined};
+use rustix::process::{Pid, Signal, kill_process};
+
+use harness::{AllowAll, Host, cat, chunk, command, signalled, until, watchdog};
+use holdings::{children_of, waits_for_configuration};
+
+/// The one child of this process.
+fn spawner() -> u32 {
+    let [spawner] = children_of(std::process::id())[..] else {
+        panic!("not one child");
+    };
+    spawner
+}
+
+/// The init that waits, once there is one.
+async fn spare() -> u32 {
+    let mut spare = None;
+    until("an init waits", || {
+        spare = children_of(spawner())
+            .into_iter()
+            .find(|pid| waits_for_configuration(*pid));
+        spare.is_some()
+    })
+    .await;
+    spare.expect("it waits")
+}
+
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(pid, Signal::KILL).expect("it runs");
+}
+
+fn gone(pid: u32) -> bool {
+    !std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+async fn says_back(host: &Host, id: &str, word: &str) {
+    let scope = host.scope();
+    watchdog(scope.write_stdin(id, word.into())).await.expect("it listens");
+    until("it has come back", || {
+        let said = chunk(&scope, id, capsule_host::supervisor::LogStream::Stdout, None, 1 << 16).data;
+        String::from_utf8_lossy(&said).ends_with(word)
+    })
+    .await;
+}
+
+async fn a_killed_spawner_is_replaced(host: &Host) {
+    let scope = host.scope();
+    let before = host.start(cat()).await;
+    says_back(host, &before, "first").await;
+    let killed = spawner();
+    kill(killed);
+    // It is a zombie until somebody asks for the next init.
+    for _ in 0..3 {
+        host.run(command("/bin/true", &[])).await.expect("the next one starts");
+    }
+    assert_ne!(spawner(), killed);
+    says_back(host, &before, "second").await;
+    let exit = watchdog(scope.stop(&before, None)).await;
+    assert_eq!(exit, Ok(signalled(15)));
+}
+
+async fn a_killed_spare_is_passed_over(host: &Host) {
+    host.run(command("/bin/true", &[])).await.expect("it runs");
+    for _ in 0..3 {
+        let waiting = spare().await;
+        kill(waiting);
+        until("it is gone", || gone(waiting)).await;
+        host.run(command("/bin/true", &[])).await.expect("the next one starts");
+    }
+}
+
+/// Whoever had the end of another's channel would keep it open when its init dies.
+async fn an_init_has_no_channel_but_its_own(host: &Host) {
+    for _ in 0..5 {
+        host.start(cat()).await;
+        spare().await;
+    }
+    for init in children_of(spawner()) {
+        let sockets = std::fs::read_dir(format!("/proc/{init}/fd"))
+            .expect("it lives")
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .filter(|target| target.to_string_lossy().starts_with("socket:"));
+        assert_eq!(sockets.count(), 1, "{init}");
+    }
+    watchdog(host.registry.shutdown()).await;
+}
+
+/// As many as come at once, with one that waits, one that is asked for, and the others that are made for them.
+async fn many_at_once_all_start(host: &Host) {
+    for _ in 0..20 {
+        let runs: Vec<_> = (0..8)
+            .map(|_| {
+                let (scope, workspace) = (host.scope(), host.workspace.clone());
+                tokio::spawn(async move {
+                    let request = command("/bin/true", &[]);
+                    scope
+                        .spawn(request, &workspace, &mut AllowAll)
+                        .await
+                        .map(|output| output.exit.exit_code)
+                })
+            })
+            .collect();
+        for run in runs {
+            assert_eq!(watchdog(run).await.expect("no panic"), Ok(Some(0)));
+        }
+    }
+}
+
+#[test]
+fn b3_s6_what_makes_inits_can_be_lost_and_is_not_left_behind() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let confined = || Arc::new(Confined::new(Policy::new()).expect("a confinement"));
+        let unconfined = || Arc::new(Unconfined::new().allow_persistent());
+        let launchers: [&dyn Fn() -> Arc<dyn Launcher>; 2] = [&|| confined(), &|| unconfined()];
+        for launcher in launchers {
+            let host = Host::launching(launcher());
+            a_killed_spawner_is_replaced(&host).await;
+            a_killed_spare_is_passed_over(&host).await;
+            many_at_once_all_start(&host).await;
+            an_init_has_no_channel_but_its_own(&host).await;
+            let (spawner, spare) = (spawner(), spare().await);
+            drop(host);
+            until("neither is left", || gone(spawner) && gone(spare)).await;
+        }
+    });
+}
