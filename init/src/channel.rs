@@ -4,7 +4,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use capsule_init::{Command, Config, HEADER, PROTOCOL, Report, decode, encode, payload_length};
 use rustix::io::Errno;
@@ -12,7 +12,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv,
     recvmsg, sendmsg,
 };
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+use crate::sweep;
 
 /// The most descriptors that travel in either direction.
 const DESCRIPTORS: usize = 7;
@@ -57,8 +58,8 @@ impl Channel {
 
     /// Says that this process is there. Without it the host gives nothing.
     pub(crate) fn say_born(&self) -> Result<(), Unconfigured> {
-        let this = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|_| Unconfigured::Gone)?;
-        self.report(&Report::Born, &[this.as_fd()]);
+        let start = sweep::start_of_this().ok_or(Unconfigured::Gone)?;
+        self.report(&Report::Born { start }, &[]);
         Ok(())
     }
 

@@ -247,9 +247,11 @@ impl Birth {
 /// What init has to say, and the spawner for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
-    /// Init is there, and ready for its configuration. Its pidfd is attached; its number is told by the credentials that the
-    /// kernel attaches.
-    Born,
+    /// Init is there, and ready for its configuration. Its number is told by the credentials that the kernel attaches.
+    Born {
+        /// When it started, as `/proc/PID/stat` has it: together with the number that is nobody else.
+        start: u64,
+    },
     /// The command runs. Descriptors, in this order: the pidfd of the command; the counter of its CPU time (a perf event in
     /// nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`.
     Started {

@@ -1,22 +1,23 @@
-//! A tree of processes under an init, held by init's pidfd.
+//! A tree of processes under an init, held by the channel to that.
 //!
 //! The number of a process may be used again once it was reaped, so no number is ever signalled: init, which alone reaps
 //! the command, sends the signals, and the host asks it to. What ends the tree without fail is the end of the channel. Init
-//! is not a child of the host, which therefore has nobody to reap: the kernel forgets it as it ends, and its pidfd says so.
+//! is not a child of the host, which therefore has nobody to reap: the kernel forgets it as it ends.
+//!
+//! Each process that runs costs a host few descriptors: the channel, the counter of its processor time, and its pipes.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use capsule_init::{Command, Exit, Report, Target};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::channel::{Attached, Channel};
+use super::process::Process;
 use super::readiness;
 use super::usage::{Meter, Usage};
 
@@ -31,7 +32,7 @@ pub(crate) struct RawExit {
 #[derive(Debug)]
 pub(crate) struct Child {
     channel: AsyncFd<Channel>,
-    init: AsyncFd<OwnedFd>,
+    init: Process,
     meter: Arc<Meter>,
     life: AtomicU8,
 }
@@ -46,12 +47,9 @@ const GONE: u8 = 2;
 
 impl Child {
     /// Needs a tokio runtime with its I/O driver. Where that is full the tree is ended.
-    pub(crate) fn new(channel: Channel, init: OwnedFd, meter: Meter) -> io::Result<Self> {
-        let held = init.try_clone()?;
-        let watched = readiness::watch(channel, Interest::READABLE)
-            .and_then(|channel| Ok((channel, readiness::watch(init, Interest::READABLE)?)));
-        match watched {
-            Ok((channel, init)) => Ok(Self {
+    pub(crate) fn new(channel: Channel, init: Process, meter: Meter) -> io::Result<Self> {
+        match readiness::watch(channel, Interest::READABLE) {
+            Ok(channel) => Ok(Self {
                 channel,
                 init,
                 meter: Arc::new(meter),
@@ -59,7 +57,7 @@ impl Child {
             }),
             Err(error) => {
                 // The channel is closed by now, and the tree about to end.
-                wait_for_end(&held);
+                init.wait();
                 Err(error)
             }
         }
@@ -72,16 +70,13 @@ impl Child {
 
     /// Completes once every process of the tree has ended, but perhaps init. May be dropped and called again.
     pub(crate) async fn exited(&self) -> io::Result<()> {
-        // Both stay readable for good: neither readiness is cleared.
-        tokio::select! {
-            said = self.channel.readable() => drop(said?),
-            gone = self.init.readable() => return gone.map(drop),
-        }
+        // For good: the readiness is not cleared.
+        drop(self.channel.readable().await?);
         if self.channel.get_ref().has_report() {
             return Ok(());
         }
         // It goes without a word: somebody killed it, and what it held ends with it.
-        self.init.readable().await.map(drop)
+        self.init.ended().await
     }
 
     /// Whether init has still to be waited for, though its tree has ended.
@@ -93,7 +88,7 @@ impl Child {
     pub(crate) async fn left(&self) {
         self.kill();
         // Where the runtime is going down, the wait is a short one.
-        drop(self.init.readable().await);
+        drop(self.init.ended().await);
         self.see_off();
     }
 
@@ -148,7 +143,7 @@ impl Child {
     /// Lets init go, or what is left of it, and waits until it has.
     fn see_off(&self) {
         self.kill();
-        wait_for_end(self.init.get_ref());
+        self.init.wait();
         self.life.store(GONE, Ordering::Relaxed);
     }
 }
@@ -183,12 +178,6 @@ fn raw_exit(status: i32) -> RawExit {
             signal: Some(signal),
         }
     }
-}
-
-/// Blocks until the process has ended. Nobody has to reap it.
-pub(super) fn wait_for_end(process: &OwnedFd) {
-    let mut fds = [PollFd::new(process, PollFlags::IN)];
-    while !poll(&mut fds, None).is_ok_and(|ready| ready > 0) {}
 }
 
 impl Drop for Child {

@@ -9,15 +9,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use capsule_init::{Birth, Config, Confinement, Identity, Report, encode};
-use rustix::process::{Signal, pidfd_send_signal};
-
 use super::cgroup::Group;
-use super::channel::Attached;
-use super::child::{self, Child};
+use super::child::Child;
 use super::pipe;
+use super::process::Process;
 use super::spawner::Spawner;
 use super::usage::Meter;
+use capsule_init::{Birth, Config, Confinement, Identity, Report, encode};
 
 /// What starts commands.
 #[derive(Debug)]
@@ -129,13 +127,11 @@ impl Init {
             stderr,
         } = streams;
         drop(theirs);
-        let (init, init_pid) = match channel.receive() {
-            Ok(Some((Report::Born, Attached { descriptors, sender }))) => {
-                match (descriptors.into_iter().next(), sender) {
-                    (Some(init), Some(pid)) => (init, pid.as_raw_nonzero().get().unsigned_abs()),
-                    _ => return Err(io::Error::other("an init that cannot be held").into()),
-                }
-            }
+        let init = match channel.receive() {
+            Ok(Some((Report::Born { start }, attached))) => match attached.sender {
+                Some(number) => Process::new(number, start),
+                None => return Err(io::Error::other("an init without a number").into()),
+            },
             Ok(Some((report, _))) => return Err(StartError::Refused(report)),
             none => {
                 self.spawner.give_up();
@@ -156,7 +152,7 @@ impl Init {
                     *self.lock() = Some((owners, Arc::new(made)));
                 }
                 let confined = config.confinement.is_some();
-                let meter = Meter::new(Some(init_pid), pid_of(&command)?, command, counter, group, confined);
+                let meter = Meter::new(init.number(), pid_of(&command)?, counter, group, confined);
                 let child = Child::new(channel, init, meter)?;
                 return Ok(Started {
                     child,
@@ -175,9 +171,9 @@ impl Init {
         // namespace with it.
         drop(channel);
         if config.confinement.is_some() {
-            let _ = pidfd_send_signal(&init, Signal::KILL);
+            init.kill();
         }
-        child::wait_for_end(&init);
+        init.wait();
         Err(refusal)
     }
 

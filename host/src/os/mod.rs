@@ -20,6 +20,8 @@ pub(crate) mod init;
 #[cfg(target_os = "linux")]
 pub(crate) mod memfd;
 pub(crate) mod pipe;
+#[cfg(target_os = "linux")]
+pub(crate) mod process;
 pub(crate) mod readiness;
 #[cfg(target_os = "linux")]
 mod spawner;

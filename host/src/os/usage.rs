@@ -12,8 +12,6 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::cgroup::Group;
 use super::tree::{Look, bytes, clock};
 
@@ -33,7 +31,7 @@ const FRESH: Duration = Duration::from_millis(20);
 pub(crate) struct Meter {
     /// In the host's namespace; none for a command that ended before anybody could ask.
     os_pid: Option<u32>,
-    init_pid: Option<u32>,
+    init_pid: u32,
     /// Whether `/tmp` is the tree's own.
     private_tmp: bool,
     is_live: bool,
@@ -48,7 +46,7 @@ pub(crate) struct Meter {
 #[derive(Debug)]
 struct Sources {
     os_pid: Option<u32>,
-    command: OwnedFd,
+    init_pid: u32,
     counter: Option<OwnedFd>,
     group: Option<Group>,
     answer: Option<(Instant, Usage)>,
@@ -56,9 +54,8 @@ struct Sources {
 
 impl Meter {
     pub(crate) fn new(
-        init_pid: Option<u32>,
+        init_pid: u32,
         os_pid: Option<u32>,
-        command: OwnedFd,
         counter: Option<OwnedFd>,
         group: Option<Group>,
         private_tmp: bool,
@@ -72,7 +69,7 @@ impl Meter {
             has_memory: group.as_ref().is_some_and(Group::has_memory),
             sources: Mutex::new(Some(Sources {
                 os_pid,
-                command,
+                init_pid,
                 counter,
                 group,
                 answer: None,
@@ -133,13 +130,13 @@ impl Meter {
         }
     }
 
-    /// Looks at the processes of the tree; nothing where init had ended before anybody could ask.
-    pub(crate) fn look(&self) -> Option<Look> {
+    /// Looks at the processes of the tree.
+    pub(crate) fn look(&self) -> Look {
         let tmp = self
             .os_pid
             .filter(|_| self.private_tmp)
             .map(|pid| format!("/proc/{pid}/root/tmp").into());
-        Some(Look::at(self.init_pid?, tmp))
+        Look::at(self.init_pid, tmp)
     }
 
     /// Fixes what is said from now on, lets go of all that was asked, and removes the group. The counter is exact;
@@ -171,9 +168,11 @@ impl Sources {
         let (cpu, peak_of_all) = (self.counted(), self.group.as_ref().and_then(Group::peak));
         let is_live = self.counter.is_some() || self.group.is_some();
         let read = |wanted: bool, file| if wanted { read(self.os_pid?, file) } else { None };
-        let (status, stat) = (read(peak_of_all.is_none(), "status"), read(!is_live, "stat"));
-        // The number may have been another process's when it was read.
-        let (status, stat) = if self.has_ended() { (None, None) } else { (status, stat) };
+        let stat = read(!is_live, "stat");
+        let status = read(!is_live || peak_of_all.is_none(), "status");
+        // By now the number may be another process's.
+        let is_ours = status.as_deref().and_then(parent) == Some(self.init_pid);
+        let (stat, status) = (stat.filter(|_| is_ours), status.filter(|_| is_ours));
         Usage {
             cpu: cpu.or_else(|| clock(&stat?).map(|(_, time)| time)),
             peak_bytes: peak_of_all.or_else(|| peak(&status?)),
@@ -189,11 +188,6 @@ impl Sources {
         let read = rustix::io::read(self.counter.as_ref()?, &mut value).ok()?;
         (read == value.len()).then(|| Duration::from_nanos(u64::from_ne_bytes(value)))
     }
-
-    fn has_ended(&self) -> bool {
-        let mut fds = [PollFd::new(&self.command, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-    }
 }
 
 fn read(pid: u32, file: &str) -> Option<String> {
@@ -203,6 +197,12 @@ fn read(pid: u32, file: &str) -> Option<String> {
 /// `VmHWM` of `/proc/PID/status`, in bytes.
 fn peak(status: &str) -> Option<u64> {
     bytes(status, "VmHWM:")
+}
+
+/// `PPid` of `/proc/PID/status`.
+fn parent(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -216,5 +216,11 @@ mod tests {
             Some(1234 * 1024)
         );
         assert_eq!(peak("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn x6_a_number_that_has_become_anothers_is_known_by_the_parent() {
+        assert_eq!(parent("Name:\tx\nPid:\t7\nPPid:\t3\n"), Some(3));
+        assert_eq!(parent("Name:\tx\nPid:\t7\n"), None);
     }
 }

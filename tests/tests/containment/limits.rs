@@ -310,10 +310,11 @@ impl Events for Reasons {
                 .unwrap_or_default()
                 .to_owned()
         };
-        self.0
-            .lock()
-            .expect("no panic under it")
-            .push((text("reason"), text("cause")));
+        // Output is told of, too.
+        if event.topic.contains(".exited.") {
+            let mut exits = self.0.lock().expect("no panic under it");
+            exits.push((text("reason"), text("cause")));
+        }
     }
 }
 

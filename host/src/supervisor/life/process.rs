@@ -317,6 +317,8 @@ impl Process {
         self.stdout.announce(wanted);
         self.stderr.announce(wanted);
         self.stdin.announce(wanted);
+        // Before the exit: whoever is told of that looks no further.
+        self.tell_news();
         self.tell_of_exit();
     }
 

@@ -29,9 +29,7 @@ pub(crate) async fn run(process: Arc<Process>, limits: ResourceLimits) {
 }
 
 async fn watch(process: &Process, limits: &ResourceLimits) -> End {
-    let Some(mut look) = process.meter.look() else {
-        return std::future::pending().await;
-    };
+    let mut look = process.meter.look();
     loop {
         let limits = *limits;
         let misses = !process.meter.misses_nothing();
