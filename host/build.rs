@@ -67,7 +67,7 @@ fn cargo(source: &Path, target: &str, target_dir: &Path, flags: &str) -> bool {
         "--target",
         target,
     ]);
-    // Small, because it is read in for every command. Said here, for a profile belongs to a workspace, and the one around
+    // Small, because a copy of it is made for every command. Said here, for a profile belongs to a workspace, and the one around
     // us may be somebody else's.
     for setting in [
         "opt-level='s'",

@@ -202,3 +202,36 @@ impl Drop for Running {
 fn by_descriptor(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spawner_of(spawner: &Spawner) -> u32 {
+        let state = spawner.state.lock().expect("no panic");
+        state.running.as_ref().expect("it runs").child.id()
+    }
+
+    #[test]
+    fn b4_a_host_that_has_become_another_user_gets_another_spawner() {
+        let spawner = Spawner::new(None);
+        let first = spawner.init(Birth::Unconfined, None).expect("an init");
+        assert!(first.receive().expect("it is heard").is_some(), "it is born");
+        let before = spawner_of(&spawner);
+        drop(spawner.init(Birth::Unconfined, None).expect("an init"));
+        assert_eq!(spawner_of(&spawner), before);
+
+        spawner.prepare(Birth::Unconfined);
+        if let Some(running) = &mut spawner.state.lock().expect("no panic").running {
+            running.user.0 = Uid::from_raw(running.user.0.as_raw() + 1);
+        }
+        drop(spawner.init(Birth::Unconfined, None).expect("an init"));
+        assert_ne!(spawner_of(&spawner), before);
+        assert!(
+            spawner.state.lock().expect("no panic").spare.is_none(),
+            "nor an init of before"
+        );
+        // What was made before goes on.
+        assert!(first.is_open());
+    }
+}

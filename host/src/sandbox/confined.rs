@@ -21,6 +21,11 @@ use crate::os::init::Init;
 
 /// Starts commands in a confinement of their own: namespaces, a file system of what the [`Policy`] names, no
 /// capabilities, filtered system calls. The default of a host.
+///
+/// With the first command comes a small process, `capsule-init`, that makes the inits of all commands and keeps one ready,
+/// in namespaces of its own, for the next. Both end when this is dropped, and when the host dies; one that somebody kills
+/// is replaced. What commands inherit of the host (resource limits, priority, umask, namespaces) they inherit by way of it,
+/// as it was at the first command; a host that becomes another user gets another one.
 #[derive(Debug)]
 pub struct Confined {
     environment: Environment,

@@ -17,6 +17,8 @@ use crate::os::init::Init;
 /// only what contract S2 lists. A process is still its whole tree: an init ends what a command leaves behind, and ends
 /// everything when the host dies. Memory and processes are limited where there are control groups for that (as for
 /// [`Policy::cgroup`](super::Policy::cgroup)), and refused otherwise; a command that has all rights may also leave its group.
+///
+/// Commands are started by a small process, as [`Confined`](super::Confined) says.
 #[derive(Debug)]
 pub struct Unconfined {
     environment: Environment,
