@@ -26,7 +26,7 @@
 //! 3. After `Started` the host may send [`Command`]s at any time, two bytes each, and shut down its writing side.
 //! 4. Init's last word is [`Report::Exited`]: at that moment every process of the tree but init itself has ended and was
 //!    reaped. It exits once it sees the end of the channel. If that closes without the last word, the tree has ended once
-//!    init's pidfd says that init has.
+//!    init has.
 #![forbid(unsafe_code)]
 
 extern crate alloc;

@@ -87,7 +87,8 @@ async fn s5_s6_without_descriptors_a_spawn_fails_as_the_host_and_keeps_nothing()
         }
         assert_eq!(host.registry.retained(), 0);
         until("no task is left", || host.registry.tasks() == 0).await;
-        until("all is closed", || descriptors() == before).await;
+        // There may be less: the init that waits was taken, and no other could be asked for.
+        until("all is closed", || descriptors() <= before).await;
         host.run(request()).await.expect("a free slot, and room again");
     }
     assert!(refused > 0 && ran > 0, "{refused} were refused and {ran} ran");

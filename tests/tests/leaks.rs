@@ -231,7 +231,6 @@ async fn after_dropped_and_refused_spawns(host: &Host) {
     until("no task is left", || host.registry.tasks() == 0).await;
 }
 
-/// Also those that came to be although their spawner had gone.
 /// Exited processes that are kept for their output hold no descriptor for that, and are no zombies.
 async fn while_kept(host: &Host, handle: &Handle) {
     let scope = host.scope();
@@ -256,6 +255,7 @@ async fn while_kept(host: &Host, handle: &Handle) {
     end_all(&scope).await;
 }
 
+/// Also those that came to be although whoever asked for them had gone.
 async fn end_all(scope: &Scope) {
     for info in scope.list(None) {
         let result = scope.stop(info.id.expose(), Some(Duration::ZERO)).await;

@@ -132,6 +132,8 @@ impl Init {
                 Some(number) => Process::new(number, start),
                 None => return Err(io::Error::other("an init without a number").into()),
             },
+            // Whatever else came of it.
+            _ if has_run_out(group.as_ref()) => return Err(StartError::OutOfMemory),
             Ok(Some((report, _))) => return Err(StartError::Refused(report)),
             none => {
                 self.spawner.give_up();
@@ -161,8 +163,7 @@ impl Init {
                     stderr,
                 });
             }
-            // Whatever else came of it.
-            _ if group.as_ref().is_some_and(Group::ran_out_of_memory) => StartError::OutOfMemory,
+            _ if has_run_out(group.as_ref()) => StartError::OutOfMemory,
             Ok(Some((report, _))) => StartError::Refused(report),
             Ok(None) => StartError::Host(io::Error::other("init ended without a word")),
             Err(error) => StartError::Host(error),
@@ -186,6 +187,10 @@ impl Init {
     fn lock(&self) -> MutexGuard<'_, Option<(Owners, Arc<OwnedFd>)>> {
         self.mapping.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn has_run_out(group: Option<&Group>) -> bool {
+    group.is_some_and(Group::ran_out_of_memory)
 }
 
 /// Whom a workspace belongs to and whom it is shown to belong to, where that is not the same.

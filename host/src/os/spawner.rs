@@ -3,9 +3,9 @@
 //! Starting a program costs a host by its size. Forking would copy the page tables, tens of milliseconds for much memory;
 //! posix_spawn, which the standard library uses as long as the program is a path and neither a `pre_exec` hook nor a user id
 //! is asked for, does not, but copies the descriptors, milliseconds for thousands of processes. So a host starts one
-//! program once, which stays small, and has that make an init for each command. And since an init can wait for
-//! its configuration, there is always one that does: what it takes to make it, most of all a network
-//! namespace, is done while nobody waits for it.
+//! program once, which stays small, and has that make an init for each command. And since an init can wait for its
+//! configuration, there is always one that does: what it takes to make it, most of all a network namespace, is done while
+//! nobody waits for it.
 //!
 //! What a command has of the host without being asked (limits, priority, umask) is what the host had when its first command
 //! was started; but a host that has become another user gets another spawner.
