@@ -67,7 +67,12 @@ async fn a_killed_spawner_is_replaced(host: &Host) {
     says_back(host, &before, "first").await;
     let killed = spawner();
     kill(killed);
-    // It is a zombie until somebody asks for the next init.
+    // A zombie until somebody asks for the next init. What was asked of it while it died would be refused.
+    let stat = format!("/proc/{killed}/stat");
+    until("it is dead", || {
+        std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "))
+    })
+    .await;
     for _ in 0..3 {
         host.run(command("/bin/true", &[])).await.expect("the next one starts");
     }
