@@ -24,7 +24,7 @@ use super::readiness::Steady;
 /// The most descriptors that go one way at once.
 const DESCRIPTORS: usize = 8;
 
-/// How long an init may take to answer, and the spawner to listen.
+/// How long an init may take to answer, and the spawner to take an order.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]

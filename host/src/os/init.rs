@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cgroup::Group;
+use super::channel::Channel;
 use super::child::Child;
 use super::pipe;
 use super::process::Process;
@@ -24,6 +25,9 @@ pub(crate) struct Init {
     /// The last one that an init has made; hosts need the same one again and again.
     mapping: Mutex<Option<(Owners, Arc<OwnedFd>)>>,
 }
+
+/// How many inits are asked for one after the other, where each is gone before it has said that it is there.
+const ATTEMPTS: usize = 3;
 
 /// Whose files are shown as whose: what a mapping is for.
 type Owners = (Identity, Identity);
@@ -116,8 +120,7 @@ impl Init {
         descriptors.extend(mapping.as_ref().map(AsFd::as_fd));
         descriptors.extend(commands_group.map(AsFd::as_fd));
 
-        let channel = self.spawner.init(birth, inits_group.map(AsFd::as_fd))?;
-        let sent = channel.send(&frame, &descriptors);
+        let asked = self.ask(birth, &frame, &descriptors, inits_group);
         // Init has its own now. While the host held these, end of file would never come.
         drop(descriptors);
         let Streams {
@@ -127,20 +130,7 @@ impl Init {
             stderr,
         } = streams;
         drop(theirs);
-        let init = match channel.receive() {
-            Ok(Some((Report::Born { start }, attached))) => match attached.sender {
-                Some(number) => Process::new(number, start),
-                None => return Err(io::Error::other("an init without a number").into()),
-            },
-            // Whatever else came of it.
-            _ if has_run_out(group.as_ref()) => return Err(StartError::OutOfMemory),
-            Ok(Some((report, _))) => return Err(StartError::Refused(report)),
-            none => {
-                self.spawner.give_up();
-                let reason = none.err().or(sent.err());
-                return Err(reason.unwrap_or_else(|| io::Error::other("no init was made")).into());
-            }
-        };
+        let (channel, init) = asked?;
         let refusal = match channel.receive() {
             Ok(Some((Report::Started { counter, mapping }, attached))) => {
                 if inits_group.is_none() {
@@ -176,6 +166,41 @@ impl Init {
         }
         init.wait();
         Err(refusal)
+    }
+
+    /// Gives an init its configuration.
+    ///
+    /// Whoever kills the spawner, or an init that waits, may do so in the instant after it was asked. An init says that it is
+    /// there before it reads anything; so where a channel ends without that, nobody has read or will read what was sent, and
+    /// another can be asked.
+    fn ask(
+        &self,
+        birth: Birth,
+        frame: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        group: Option<&Group>,
+    ) -> Result<(Channel, Process), StartError> {
+        for _ in 0..ATTEMPTS {
+            let channel = self.spawner.init(birth, group.map(AsFd::as_fd))?;
+            // Where it fails, what is received says why.
+            drop(channel.send(frame, descriptors));
+            return match channel.receive() {
+                Ok(Some((Report::Born { start }, attached))) => match attached.sender {
+                    Some(number) => Ok((channel, Process::new(number, start))),
+                    None => Err(io::Error::other("an init without a number").into()),
+                },
+                // Whatever else came of it.
+                _ if has_run_out(group) => Err(StartError::OutOfMemory),
+                Ok(Some((report, _))) => Err(StartError::Refused(report)),
+                Ok(None) => continue,
+                // It may still come, and read: nothing else must be started.
+                Err(error) => {
+                    self.spawner.give_up();
+                    Err(error.into())
+                }
+            };
+        }
+        Err(io::Error::other("no init was made").into())
     }
 
     fn mapping(&self, wanted: Owners) -> Option<Arc<OwnedFd>> {

@@ -167,7 +167,7 @@ impl Policy {
         let owner = owner(workspace);
         Confinement {
             identity: host_is_root.then(|| self.identity.or(owner).unwrap_or(NOBODY)),
-            // What a command makes there is then root's on the disk, and no worse: the filters deny set-user-id bits.
+            // What a command makes there is then root's on the disk, and no worse: the filter denies set-user-id bits.
             workspace_owner: (host_is_root && owner.is_none()).then_some(ROOT),
             mapping: false,
             network: self.network,
