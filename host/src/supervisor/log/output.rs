@@ -8,7 +8,8 @@
 //! sleeps, and a consumer that makes room reads once. Where that left room, or found the pipe empty, the task reads on: a
 //! consumer is never kept by a child that writes as fast as it is read.
 //!
-//! The pipe of a child that floods it is made larger, because what a read costs besides its bytes is the same for many.
+//! The pipe of a child that floods it is made larger, because what a read costs besides its bytes is the same for many. One
+//! that writes little at a time is read as fast as it writes, without a question between two reads.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::cursor::Position;
-use super::ring::{Drained, Overflow, Ring};
+use super::ring::{Drained, Overflow, Ring, SLACK};
 use super::text;
 use crate::os::pipe::{self, Waiting};
 use crate::os::readiness;
@@ -30,6 +31,9 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// Most bytes copied, in or out, under one hold of the lock on behalf of a caller.
 const SLICE: usize = 64 * 1024;
+
+/// Most bytes that are read in small pieces under one hold of the lock.
+const SIPS: usize = 4 * SLICE;
 
 /// How many slices of what an ended tree leaves in its pipe are read at once: all of it, unless the pipe is a large one.
 const LEFTOVERS: usize = 2;
@@ -98,6 +102,8 @@ struct State {
     counted: u64,
     /// How many times in a row the pipe was found full.
     flood: u8,
+    /// Whether the pipe was last found to hold more than can be read without asking it.
+    asks: bool,
     /// Whether it was said that the ring is full.
     was_full: bool,
     enlarged: Option<Enlarged>,
@@ -130,6 +136,7 @@ impl Output {
             news: News::default(),
             counted: 0,
             flood: 0,
+            asks: true,
             was_full: false,
             enlarged: None,
         };
@@ -422,7 +429,24 @@ impl State {
             return Ok(Pumped::Ended);
         };
         let fd = pipe.get_ref().as_fd();
+        if !self.asks {
+            let (count, stopped) = sip(fd, &mut self.ring, max.min(SIPS))?;
+            self.residue = self.residue.map(|residue| residue.saturating_sub(count));
+            self.asks = stopped == Sipped::Much;
+            if count > 0 {
+                return Ok(Pumped::More);
+            }
+            match stopped {
+                Sipped::Ended => return Ok(Pumped::Ended),
+                Sipped::Empty => {
+                    self.residue = self.residue.map(|_| 0);
+                    return Ok(Pumped::Empty);
+                }
+                Sipped::Turn | Sipped::Much => {}
+            }
+        }
         let waiting = pipe::bytes_waiting(fd)?;
+        self.asks = waiting > SLACK;
         if waiting == 0 {
             return Ok(match pipe::peek(fd)? {
                 Waiting::EndOfFile => Pumped::Ended,
@@ -475,6 +499,47 @@ impl State {
             }
         }
     }
+}
+
+/// Why somebody stopped sipping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sipped {
+    /// The pipe is empty.
+    Empty,
+    /// The stream has ended.
+    Ended,
+    /// It is somebody else's turn.
+    Turn,
+    /// So much comes that asking is worth it; or the ring takes no more this way.
+    Much,
+}
+
+/// Reads without asking how much there is, until nothing more is there or it was `enough`, and returns how much it was.
+///
+/// Where the child writes page by page, the kernel gives each page that was read to the next write, as long as the reader
+/// keeps up. One that asks first, or leaves the loop for a moment, has fallen behind before it is back, and then every page
+/// is a new one.
+fn sip(pipe: BorrowedFd<'_>, ring: &mut Ring, enough: usize) -> io::Result<(usize, Sipped)> {
+    let mut total = 0;
+    let mut all_full = true;
+    while total < enough {
+        let most = ring.sip();
+        if most == 0 {
+            return Ok((total, Sipped::Much));
+        }
+        let (first, second) = ring.spare(most);
+        match pipe::read_vectored(pipe, first, second) {
+            Ok(0) => return Ok((total, Sipped::Ended)),
+            Ok(count) => {
+                ring.commit(count);
+                total += count;
+                all_full &= count == most;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((total, Sipped::Empty)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((total, if all_full { Sipped::Much } else { Sipped::Turn }))
 }
 
 /// A pipe that was made larger, counted.

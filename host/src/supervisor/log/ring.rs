@@ -19,6 +19,12 @@ pub enum Overflow {
 /// The first allocation; most commands print less.
 const FIRST_ALLOCATION: usize = 4096;
 
+/// Memory behind the capacity of a ring: so much can be read without knowing how much there is, and still no byte goes that
+/// could have stayed.
+pub(crate) const SLACK: usize = 8 * 1024;
+/// Rings below this have none: it would be too large a part of them.
+const SMALL: usize = 16 * SLACK;
+
 #[derive(Debug)]
 pub(crate) struct Ring {
     storage: Storage,
@@ -28,6 +34,8 @@ pub(crate) struct Ring {
     /// Absolute offset of the oldest byte.
     start: u64,
     capacity: usize,
+    /// How much memory lies behind the capacity, once the ring has its full size.
+    slack: usize,
     overflow: Overflow,
     /// Everything before this offset was seen by a reader that presented a cursor there.
     acknowledged: u64,
@@ -42,6 +50,7 @@ impl Ring {
             len: 0,
             start: 0,
             capacity,
+            slack: if capacity < SMALL { 0 } else { SLACK },
             overflow,
             acknowledged: 0,
             evicted: 0,
@@ -76,17 +85,7 @@ impl Ring {
     pub(crate) fn make_room(&mut self, wanted: usize) -> usize {
         let wanted = wanted.min(self.capacity);
         let missing = wanted.saturating_sub(self.capacity - self.len);
-        let may_go = match self.overflow {
-            Overflow::DropOldest => self.len,
-            Overflow::Backpressure => usize::try_from(self.acknowledged.saturating_sub(self.start))
-                .unwrap_or(usize::MAX)
-                .min(self.len),
-        };
-        let going = missing.min(may_go);
-        self.discard(going);
-        if self.overflow == Overflow::DropOldest {
-            self.evicted += going as u64;
-        }
+        self.give_up(missing.min(self.may_go()));
         let room = wanted.min(self.capacity - self.len);
         self.allocate(room);
         room
@@ -101,7 +100,17 @@ impl Ring {
             }
     }
 
-    /// Free space for `room` bytes as [`Self::make_room`] granted it, in two slices because the ring may wrap round.
+    /// How many bytes, at most as many as there is slack, can be read without knowing how many there are: none unless the ring has come to
+    /// its full size once.
+    pub(crate) fn sip(&self) -> usize {
+        if self.storage.len() <= self.capacity {
+            return 0;
+        }
+        self.slack.min(self.capacity - self.len + self.may_go())
+    }
+
+    /// Free space for `room` bytes, as [`Self::make_room`] granted it or [`Self::sip`] said, in two slices because the ring
+    /// may wrap round.
     pub(crate) fn spare(&mut self, room: usize) -> (&mut [u8], &mut [u8]) {
         let size = self.storage.len();
         let room = room.min(size - self.len);
@@ -120,13 +129,14 @@ impl Ring {
         (from_tail.unwrap_or_default(), before_tail)
     }
 
-    /// Takes in the first `count` bytes of the spare space.
+    /// Takes in the first `count` bytes of the spare space. Where that is more than was free, the oldest go for it.
     pub(crate) fn commit(&mut self, count: usize) {
         debug_assert!(
             self.len + count <= self.storage.len(),
             "more was read than there was room for"
         );
         self.len += count;
+        self.give_up(self.len.saturating_sub(self.capacity));
     }
 
     /// Appends at most `max` bytes from `offset` on to `into`, and returns how many. `offset` must be retained.
@@ -180,6 +190,23 @@ impl Ring {
         content(self.storage.bytes(), self.head, self.len)
     }
 
+    /// How many of the oldest bytes the policy lets go.
+    fn may_go(&self) -> usize {
+        match self.overflow {
+            Overflow::DropOldest => self.len,
+            Overflow::Backpressure => usize::try_from(self.acknowledged.saturating_sub(self.start))
+                .unwrap_or(usize::MAX)
+                .min(self.len),
+        }
+    }
+
+    fn give_up(&mut self, count: usize) {
+        self.discard(count);
+        if self.overflow == Overflow::DropOldest {
+            self.evicted += count as u64;
+        }
+    }
+
     fn discard(&mut self, count: usize) {
         self.start += count as u64;
         self.len -= count;
@@ -197,7 +224,10 @@ impl Ring {
         if needed <= self.storage.len() {
             return;
         }
-        let size = needed.next_power_of_two().max(FIRST_ALLOCATION).min(self.capacity);
+        let mut size = needed.next_power_of_two().max(FIRST_ALLOCATION);
+        if size >= self.capacity {
+            size = self.capacity + self.slack;
+        }
         let mut storage = Storage::new(size);
         let (first, second) = self.content();
         let (front, rest) = storage.bytes_mut().split_at_mut(first.len());
@@ -315,7 +345,7 @@ mod tests {
         write(&mut ring, b"hello");
         assert_eq!(ring.storage.len(), FIRST_ALLOCATION);
         write(&mut ring, &[0; 1 << 20]);
-        assert_eq!(ring.storage.len(), 1 << 20);
+        assert_eq!(ring.storage.len(), (1 << 20) + SLACK);
         ring.drain(0);
         assert_eq!(ring.storage.memory.capacity(), 0);
     }
@@ -332,6 +362,8 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Op {
         Write(usize),
+        /// As a reader does that has not asked.
+        Sip(usize),
         Acknowledge(usize),
         Drain(usize),
         Copy(usize, usize),
@@ -340,6 +372,7 @@ mod tests {
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
             4 => (0..300usize).prop_map(Op::Write),
+            4 => (1..30usize).prop_map(Op::Sip),
             2 => (0..2000usize).prop_map(Op::Acknowledge),
             1 => (0..4usize).prop_map(Op::Drain),
             2 => (0..400usize, 0..200usize).prop_map(|(back, max)| Op::Copy(back, max)),
@@ -352,10 +385,10 @@ mod tests {
         /// The model keeps the whole stream and the offset of the oldest byte that must still be there.
         #[test]
         fn l4_l5_l6_a_ring_is_the_tail_of_its_stream(
-            capacity in 1..200usize, overflow in prop_oneof![Just(Overflow::DropOldest), Just(Overflow::Backpressure)],
+            capacity in 1..200usize, slack in 0..20usize, overflow in prop_oneof![Just(Overflow::DropOldest), Just(Overflow::Backpressure)],
             ops in proptest::collection::vec(op(), 1..40),
         ) {
-            let mut ring = Ring::new(capacity, overflow);
+            let mut ring = Ring { slack, ..Ring::new(capacity, overflow) };
             let (mut stream, mut oldest, mut acknowledged, mut evicted) = (Vec::<u8>::new(), 0usize, 0usize, 0usize);
             for op in ops {
                 match op {
@@ -378,6 +411,27 @@ mod tests {
                             }
                         }
                         oldest += must_go;
+                    }
+                    Op::Sip(waiting) => {
+                        let has_room = ring.has_room();
+                        let most = ring.sip();
+                        prop_assert!(most <= slack && (most == 0 || has_room));
+                        if most > 0 {
+                            let bytes = vec![7; waiting.min(most)];
+                            let (first, second) = ring.spare(most);
+                            prop_assert_eq!(first.len() + second.len(), most);
+                            let split = first.len().min(bytes.len());
+                            first[..split].copy_from_slice(&bytes[..split]);
+                            second[..bytes.len() - split].copy_from_slice(&bytes[split..]);
+                            ring.commit(bytes.len());
+                            stream.extend_from_slice(&bytes);
+                            let must_go = (stream.len() - oldest).saturating_sub(capacity);
+                            match overflow {
+                                Overflow::DropOldest => evicted += must_go,
+                                Overflow::Backpressure => prop_assert!(must_go == 0 || oldest + must_go <= acknowledged),
+                            }
+                            oldest += must_go;
+                        }
                     }
                     Op::Acknowledge(offset) => {
                         ring.acknowledge(offset as u64);
@@ -402,7 +456,7 @@ mod tests {
                 prop_assert_eq!(read(&ring, ring.start()), &stream[oldest..]);
                 let (tail, count) = ring.tail::<4>();
                 prop_assert_eq!(&tail[4 - count..], &stream[oldest.max(stream.len().saturating_sub(4))..]);
-                prop_assert!(ring.storage.len() <= capacity);
+                prop_assert!(ring.storage.len() <= capacity + slack);
             }
         }
     }
