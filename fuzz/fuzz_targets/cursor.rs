@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    key: [u8; 32],
-    other_key: [u8; 32],
+    key: [u8; 16],
+    other_key: [u8; 16],
     offset: u64,
     dropped: u64,
     stderr: bool,

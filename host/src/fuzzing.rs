@@ -15,7 +15,7 @@ pub struct Cursors(CursorKey);
 impl Cursors {
     /// Sealed with this key.
     #[must_use]
-    pub fn new(key: [u8; 32]) -> Self {
+    pub fn new(key: [u8; 16]) -> Self {
         Self(CursorKey::new(key))
     }
 

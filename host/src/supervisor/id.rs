@@ -1,6 +1,7 @@
 //! Process ids: unforgeable names, and the keyed hash under which the registry knows them (contract I1, I2).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use data_encoding::{BASE32_NOPAD, Encoding, Specification};
 use std::sync::LazyLock;
@@ -40,8 +41,30 @@ impl fmt::Debug for ProcessId {
 }
 
 /// What the registry knows an id by. Useless to somebody who reads it, because the key is random and never leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdHash([u8; blake3::OUT_LEN]);
+
+/// What spreads hashes over a table: they are as good as random already, and nobody can choose one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AsItIs(u64);
+
+impl Hash for IdHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The secret of one registry.
 pub(crate) struct RegistryKey {
@@ -74,7 +97,12 @@ impl RegistryKey {
 
     /// The key that seals the cursors of the process `id`.
     pub(crate) fn cursor_key(&self, id: &ProcessId) -> CursorKey {
-        CursorKey::new(blake3::keyed_hash(&self.cursors, id.0.as_bytes()).into())
+        let mut key = [0; CursorKey::LENGTH];
+        blake3::Hasher::new_keyed(&self.cursors)
+            .update(id.0.as_bytes())
+            .finalize_xof()
+            .fill(&mut key);
+        CursorKey::new(key)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one owner has: its persistent processes by the hash of their id, and its quotas.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::id::IdHash;
+use super::id::{AsItIs, IdHash};
 use super::life::process::Process;
 use super::log::cursor::CursorKey;
 use super::quota::{Budget, Permit};
@@ -17,10 +18,12 @@ use super::registry::Purse;
 use super::types::{Phase, ProcessInfo};
 use super::{Error, ProcessId};
 
+type Entries = HashMap<IdHash, Arc<Entry>, BuildHasherDefault<AsItIs>>;
+
 /// The processes of one owner.
 #[derive(Debug)]
 pub(crate) struct Table {
-    entries: Mutex<HashMap<IdHash, Arc<Entry>>>,
+    entries: Mutex<Entries>,
     next: AtomicU64,
     generation: Mutex<Arc<Generation>>,
     pub(crate) retained: Arc<Budget>,
@@ -122,7 +125,7 @@ impl Table {
         self.generation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IdHash, Arc<Entry>>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
