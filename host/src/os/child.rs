@@ -86,6 +86,9 @@ impl Child {
 
     /// Lets init go, which has been heard, and completes once it is gone. May be dropped and called again.
     pub(crate) async fn left(&self) {
+        // Whoever was just told of the exit comes first.
+        tokio::task::yield_now().await;
+        self.meter.close();
         self.kill();
         // Where the runtime is going down, the wait is a short one.
         drop(self.init.ended().await);
@@ -130,13 +133,17 @@ impl Child {
             Some((Report::Exited(exit), _)) => Some(exit),
             _ => None,
         };
-        // A group can be removed only when init is out of it, too.
-        if exit.is_some() && !self.meter.has_group() {
+        // What a group has used is known only when init is out of it, too.
+        let is_leaving = exit.is_some() && !self.meter.has_group();
+        if is_leaving {
             self.life.store(LEAVING, Ordering::Relaxed);
         } else {
             self.see_off();
         }
         self.meter.finish(exit.as_ref().map(usage));
+        if !is_leaving {
+            self.meter.close();
+        }
         exit.map_or(KILLED_WITH_INIT, |exit| raw_exit(exit.status))
     }
 
@@ -192,5 +199,6 @@ impl Drop for Child {
                 self.see_off();
             }
         }
+        self.meter.close();
     }
 }

@@ -139,13 +139,12 @@ impl Meter {
         Look::at(self.init_pid, tmp)
     }
 
-    /// Fixes what is said from now on, lets go of all that was asked, and removes the group. The counter is exact;
-    /// `at_end` knows only what was waited for.
+    /// Fixes what is said from now on. The counter is exact; `at_end` knows only what was waited for.
     pub(crate) fn finish(&self, at_end: Option<Usage>) {
         let at_end = at_end.unwrap_or_default();
-        let mut held = self.lock();
+        let held = self.lock();
         // A second end is none.
-        let Some(sources) = held.take() else { return };
+        let Some(sources) = &*held else { return };
         let group = sources.group.as_ref();
         let usage = Usage {
             cpu: sources.counted().max(at_end.cpu),
@@ -153,8 +152,13 @@ impl Meter {
             ran_out_of_memory: group.is_some_and(Group::ran_out_of_memory),
         };
         let _ = self.last.set(usage);
-        // Outside of the lock: a group's removal can take a moment.
-        drop(held);
+    }
+
+    /// Lets go of all that was asked, and removes the group. Takes its time, which is why nobody has to wait for it who
+    /// wants to know how the tree ended.
+    pub(crate) fn close(&self) {
+        let sources = self.lock().take();
+        // Outside of the lock.
         drop(sources);
     }
 
