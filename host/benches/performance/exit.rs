@@ -11,15 +11,18 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::host::{Host, idle};
+use crate::relay::Relay;
 use crate::report::{Report, Target, Unit, median, micros};
 
 const ROUNDS: usize = 300;
 
 pub(crate) fn run(report: &mut Report) {
     let (unconfined, confined) = (Host::unconfined(), Host::confined());
-    let mut times = [const { Vec::<f64>::new() }; 4];
-    let mut ways: [&mut dyn FnMut() -> Duration; 4] = [
-        &mut by_thread,
+    let mut relay = Relay::start();
+    let mut times = [const { Vec::<f64>::new() }; 5];
+    let mut ways: [&mut dyn FnMut() -> Duration; 5] = [
+        &mut by_waitpid,
+        &mut || relay.exit_seen(),
         &mut || by_tokio(&unconfined),
         &mut || through_host(&unconfined),
         &mut || through_host(&confined),
@@ -29,13 +32,16 @@ pub(crate) fn run(report: &mut Report) {
             times.push(micros(way()));
         }
     }
-    let [thread, tokio, unconfined, confined] = times.map(|mut times| median(&mut times));
+    let [thread, relay, tokio, unconfined, confined] = times.map(|mut times| median(&mut times));
     let against_thread = format!("{thread:.0} µs (a thread in waitpid)");
     let against_tokio = format!("{tokio:.0} µs (tokio's `Child::wait`)");
+    let against_relay = format!("{relay:.0} µs (a process in waitpid, which tells a thread)");
     for (name, time, limit, against, target) in [
-        ("unconfined", unconfined, thread, &against_thread, 1.3),
-        ("unconfined", unconfined, tokio, &against_tokio, 1.0),
-        ("confined", confined, thread, &against_thread, 1.3),
+        ("unconfined", unconfined, thread, &against_thread, Target::AtMost(1.3)),
+        ("unconfined", unconfined, tokio, &against_tokio, Target::AtMost(1.0)),
+        ("unconfined", unconfined, relay, &against_relay, Target::None),
+        ("confined", confined, thread, &against_thread, Target::AtMost(1.3)),
+        ("confined", confined, relay, &against_relay, Target::None),
     ] {
         report.line(
             "exit seen",
@@ -44,7 +50,7 @@ pub(crate) fn run(report: &mut Report) {
             against,
             time / limit,
             Unit::Times,
-            Target::AtMost(target),
+            target,
         );
     }
 }
@@ -56,7 +62,7 @@ fn kill(pid: u32) -> Instant {
     begun
 }
 
-fn sleeper() -> Command {
+pub(crate) fn sleeper() -> Command {
     #[expect(clippy::disallowed_methods, reason = "what is compared with")]
     let mut command = Command::new("/bin/sleep");
     command
@@ -67,19 +73,29 @@ fn sleeper() -> Command {
     command
 }
 
-fn by_thread() -> Duration {
+fn by_waitpid() -> Duration {
     let mut child = sleeper().spawn().unwrap();
-    let pid = child.id();
-    let (tells, told) = std::sync::mpsc::channel();
-    let waiter = std::thread::spawn(move || {
-        tells.send(gettid()).unwrap();
-        child.wait().unwrap();
-        Instant::now()
-    });
-    let stat = format!("/proc/self/task/{}/stat", told.recv().unwrap());
-    while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {}
-    let begun = kill(pid);
-    waiter.join().unwrap() - begun
+    by_thread(child.id(), || drop(child.wait().unwrap()))
+}
+
+/// From the kill of `pid` to the return of a thread that does `wait`.
+pub(crate) fn by_thread(pid: u32, wait: impl FnOnce() + Send) -> Duration {
+    std::thread::scope(|scope| {
+        let (tells, told) = std::sync::mpsc::channel();
+        let waiter = scope.spawn(move || {
+            tells.send(gettid()).unwrap();
+            wait();
+            Instant::now()
+        });
+        sleeps(&format!("/proc/self/task/{}/stat", told.recv().unwrap()));
+        let begun = kill(pid);
+        waiter.join().unwrap() - begun
+    })
+}
+
+/// Returns once the process or thread of this file is asleep.
+pub(crate) fn sleeps(stat: &str) {
+    while !std::fs::read_to_string(stat).unwrap().contains(") S ") {}
 }
 
 fn by_tokio(host: &Host) -> Duration {

@@ -23,6 +23,7 @@ mod lossless;
 mod memory;
 mod plot;
 mod reads;
+mod relay;
 mod report;
 mod scale;
 mod spawn;

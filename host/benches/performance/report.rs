@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
+    /// Measured to show why another line is what it is.
+    None,
 }
 
 /// How a value is written.
@@ -59,6 +61,13 @@ impl Report {
         let (met, sign, bound) = match target {
             Target::AtLeast(bound) => (value >= bound, '≥', bound),
             Target::AtMost(bound) => (value <= bound, '≤', bound),
+            Target::None => {
+                println!(
+                    "| {row} | {workload} | {figure} | {limit} | {} | – | – |",
+                    unit.write(value)
+                );
+                return;
+            }
         };
         self.measured += 1;
         self.missed += usize::from(!met);

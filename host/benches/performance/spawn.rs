@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use capsule_host::supervisor::SpawnRequest;
 
 use crate::host::{AllowAll, Host};
+use crate::relay::Relay;
 use crate::report::{Report, Target, Unit, median, micros};
 
 const ROUNDS: usize = 300;
@@ -16,6 +17,7 @@ const ROUNDS: usize = 300;
 /// Median times in microseconds of each way; the last is none where bubblewrap is not there.
 struct Times {
     bare: f64,
+    relayed: f64,
     unconfined: f64,
     confined: f64,
     bubblewrap: Option<f64>,
@@ -36,6 +38,15 @@ pub(crate) fn run(report: &mut Report) {
             Target::AtMost(target),
         );
     }
+    report.line(
+        "spawn",
+        "`/bin/true` to its exit, unconfined",
+        &format!("{:.0} µs", small.unconfined),
+        &format!("{:.0} µs (the same by a process that does nothing else)", small.relayed),
+        small.unconfined / small.relayed,
+        Unit::Times,
+        Target::None,
+    );
     match small.bubblewrap {
         Some(bubblewrap) => report.line(
             "spawn",
@@ -76,8 +87,10 @@ fn with_memory<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 fn times(unconfined: &Host, confined: &Host) -> Times {
     let folder = confined.workspace.path().to_str().unwrap().to_owned();
     let bubblewrap = bubblewrap(&folder);
+    let mut relay = Relay::start();
     let mut ways: Vec<Box<dyn FnMut() -> Duration + '_>> = vec![
         Box::new(|| bare("/bin/true", &[])),
+        Box::new(|| relay.spawn()),
         Box::new(|| through_host(unconfined)),
         Box::new(|| through_host(confined)),
     ];
@@ -97,6 +110,7 @@ fn times(unconfined: &Host, confined: &Host) -> Times {
     let mut medians = times.iter_mut().map(|times| median(times));
     Times {
         bare: medians.next().unwrap(),
+        relayed: medians.next().unwrap(),
         unconfined: medians.next().unwrap(),
         confined: medians.next().unwrap(),
         bubblewrap: medians.next(),
@@ -160,7 +174,7 @@ const ETC: &[&str] = &[
     "/etc/timezone",
 ];
 
-fn bare(program: &str, args: &[&str]) -> Duration {
+pub(crate) fn bare(program: &str, args: &[&str]) -> Duration {
     let begun = Instant::now();
     #[expect(clippy::disallowed_methods, reason = "what is compared with")]
     let status = Command::new(program)

@@ -7,7 +7,10 @@ wit_bindgen::generate!({
         package bench:guest;
 
         interface empty {
+            use astrid:process/host@1.1.0.{process-info};
+
             nothing: func();
+            constant: func(id: string) -> process-info;
         }
 
         world with-nothing {
@@ -36,6 +39,8 @@ impl Guest for Bench {
             "status" => (0..count).for_each(|_| drop(host::status(id).expect("it is there"))),
             #[cfg(feature = "nothing")]
             "nothing" => (0..count).for_each(|_| bench::guest::empty::nothing()),
+            #[cfg(feature = "nothing")]
+            "constant" => (0..count).for_each(|_| drop(bench::guest::empty::constant(id))),
             "wait" => drop(host::wait(id, count).expect("it ends in time")),
             "follow" => return answer(follow(id).to_string()),
             other => panic!("no such action: {other}"),
