@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
-use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::error::{BuildError, describe};
 use super::state::State;
@@ -289,7 +289,8 @@ fn pool(max_instances: u32) -> PoolingAllocationConfig {
         .max_tables_per_component(TABLES)
         .max_tables_per_module(TABLES)
         .linear_memory_keep_resident(KEPT_MEMORY)
-        .table_keep_resident(KEPT_TABLE);
+        .table_keep_resident(KEPT_TABLE)
+        .pagemap_scan(Enabled::Auto);
     pool
 }
 
