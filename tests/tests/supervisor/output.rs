@@ -567,23 +567,34 @@ async fn l5_the_newest_bytes_of_a_ring_are_retained_exactly() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l5_a_flooded_ring_is_never_less_than_full() {
+    is_never_less_than_full(4096).await;
+}
+
+/// A large ring takes small writes without asking how much waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l5_a_large_ring_flooded_by_small_writes_is_never_less_than_full() {
+    is_never_less_than_full(256 << 10).await;
+}
+
+async fn is_never_less_than_full(ring: usize) {
+    const LINES: usize = 1_000_000;
     let host = Host::new();
     let scope = host.scope();
     let id = host
         .start(SpawnRequest {
-            log_ring_bytes: Some(4096),
-            ..command("/usr/bin/seq", &["-f", "%07g", "0", "999999"])
+            log_ring_bytes: Some(u32::try_from(ring).expect("small")),
+            // It writes 4 KiB at a time.
+            ..command("/usr/bin/seq", &["-f", "%07g", "0", &(LINES - 1).to_string()])
         })
         .await;
     let mut full = 0;
     watchdog(async {
         loop {
-            let chunk = chunk(&scope, &id, OUT, None, u32::MAX);
-            if full > 0 {
-                assert_eq!(chunk.data.len(), 4096, "it was full before");
-            }
-            full += usize::from(chunk.data.len() == 4096);
-            if chunk.drained_eof {
+            let info = scope.status(&id).expect("it is there");
+            let is_full = info.buffered_bytes == ring as u64;
+            assert!(is_full || full == 0, "it was full before: {info:?}");
+            full += usize::from(is_full);
+            if info.exit.is_some() {
                 break;
             }
             tokio::task::yield_now().await;
@@ -591,7 +602,9 @@ async fn l5_a_flooded_ring_is_never_less_than_full() {
     })
     .await;
     let newest = chunk(&scope, &id, OUT, None, u32::MAX).data;
-    assert!(newest == numbers(1_000_000 - 512, 1_000_000));
+    assert!(newest == numbers(LINES - ring / 8, LINES));
+    let info = scope.status(&id).expect("it is there");
+    assert_eq!(info.bytes_dropped, length(&numbers(0, LINES - ring / 8)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
