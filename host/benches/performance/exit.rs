@@ -75,7 +75,7 @@ pub(crate) fn sleeper() -> Command {
 
 fn by_waitpid() -> Duration {
     let mut child = sleeper().spawn().unwrap();
-    by_thread(child.id(), || drop(child.wait().unwrap()))
+    by_thread(child.id(), || assert!(!child.wait().unwrap().success()))
 }
 
 /// From the kill of `pid` to the return of a thread that does `wait`.
