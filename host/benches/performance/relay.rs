@@ -1,7 +1,7 @@
 //! A process between this one and a command, that starts it, waits for it and says so through a pipe, and nothing else.
 //!
-//! A tree has to have somebody who stays behind to end it when the host is gone; this is what that costs without a host, a
-//! supervisor or a confinement: the least that `exit seen` and `spawn` can come to.
+//! A tree has to have somebody who stays behind to end it when the host is gone; this is what the detour alone costs, without
+//! a host or a supervisor, and without anybody who is made for each command.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

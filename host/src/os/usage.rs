@@ -37,7 +37,7 @@ pub(crate) struct Meter {
     is_live: bool,
     has_group: bool,
     has_memory: bool,
-    /// Gone at the end: an exited process is kept for its output, and holds nothing open for that.
+    /// Gone once closed: an exited process is kept for its output, and holds nothing open for that.
     sources: Mutex<Option<Sources>>,
     last: OnceLock<Usage>,
 }
@@ -124,10 +124,10 @@ impl Meter {
 
     /// The processor time at this moment, where there is a counter of it.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        match &*self.lock() {
-            Some(sources) => sources.counted(),
-            None => self.last.get()?.cpu,
+        if let Some(last) = self.last.get() {
+            return last.cpu;
         }
+        self.lock().as_ref()?.counted()
     }
 
     /// Looks at the processes of the tree.
@@ -143,7 +143,6 @@ impl Meter {
     pub(crate) fn finish(&self, at_end: Option<Usage>) {
         let at_end = at_end.unwrap_or_default();
         let held = self.lock();
-        // A second end is none.
         let Some(sources) = &*held else { return };
         let group = sources.group.as_ref();
         let usage = Usage {
@@ -151,11 +150,12 @@ impl Meter {
             peak_bytes: group.and_then(Group::peak).or(at_end.peak_bytes),
             ran_out_of_memory: group.is_some_and(Group::ran_out_of_memory),
         };
+        // A second end is none.
         let _ = self.last.set(usage);
     }
 
-    /// Lets go of all that was asked, and removes the group. Takes its time, which is why nobody has to wait for it who
-    /// wants to know how the tree ended.
+    /// Lets go of all that was asked, and removes the group. Takes its time: where there is no group, whoever waits for the
+    /// exit does not wait for this.
     pub(crate) fn close(&self) {
         let sources = self.lock().take();
         // Outside of the lock.

@@ -56,6 +56,7 @@ impl Hash for IdHash {
 
 impl Hasher for AsItIs {
     fn write(&mut self, bytes: &[u8]) {
+        debug_assert!(bytes.len() >= size_of::<u64>(), "not a hash");
         if let Some(first) = bytes.first_chunk() {
             self.0 = u64::from_ne_bytes(*first);
         }

@@ -2,10 +2,10 @@
 //!
 //! The pipe lies under the same lock as the ring, so that whoever makes room can refill the ring at once: a reader that
 //! acknowledges bytes of a full ring finds the next ones there, without waiting for a task to be scheduled. The lock is
-//! held for one read of what waits in the pipe, or for one slice of a copy, never across an await.
+//! held for a few reads of what waits in the pipe, or for one slice of a copy, never across an await.
 //!
 //! The reader task waits for the pipe; consumers never wait. A ring that is full under backpressure is *parked*: the task
-//! sleeps, and a consumer that makes room reads once. Where that left room, or found the pipe empty, the task reads on: a
+//! sleeps, and a consumer that makes room reads a slice. Where that left room, or found the pipe empty, the task reads on: a
 //! consumer is never kept by a child that writes as fast as it is read.
 //!
 //! The pipe of a child that floods it is made larger, because what a read costs besides its bytes is the same for many. One
@@ -32,8 +32,8 @@ use crate::sync::{Mutex, MutexGuard};
 /// Most bytes copied, in or out, under one hold of the lock on behalf of a caller.
 const SLICE: usize = 64 * 1024;
 
-/// Most bytes that are read in small pieces under one hold of the lock.
-const SIPS: usize = 4 * SLICE;
+/// How many reads are made under one hold of the lock where they are small. Counted, because a child may write bytes one by one.
+const SIPS: usize = 64;
 
 /// How many slices of what an ended tree leaves in its pipe are read at once: all of it, unless the pipe is a large one.
 const LEFTOVERS: usize = 2;
@@ -157,7 +157,7 @@ impl Output {
         self.lock().flow
     }
 
-    /// Reads once, as much as waits and fits.
+    /// Reads what waits and fits: at once, or in a few small pieces.
     pub(crate) fn pump(&self) -> Pumped {
         self.pump_up_to(usize::MAX)
     }
@@ -336,7 +336,7 @@ impl Output {
         self.lock().ring.evicted()
     }
 
-    /// Reads once where a ring that was full has got room: bytes may wait for it, whether the task has found it full yet or
+    /// Reads, a slice at most, where a ring that was full has got room: bytes may wait for it, whether the task has found it full yet or
     /// not. So a parked stream is one whose ring has no room, whenever the lock is free.
     fn refill(&self, state: &mut State, was_full: bool) {
         let before = state.flow;
@@ -430,9 +430,9 @@ impl State {
         };
         let fd = pipe.get_ref().as_fd();
         if !self.asks {
-            let (count, stopped) = sip(fd, &mut self.ring, max.min(SIPS))?;
+            let (count, stopped) = sip(fd, &mut self.ring, (max / SLACK).min(SIPS))?;
             self.residue = self.residue.map(|residue| residue.saturating_sub(count));
-            self.asks = stopped == Sipped::Much;
+            self.asks = stopped == Sipped::Ask;
             if count > 0 {
                 return Ok(Pumped::More);
             }
@@ -442,7 +442,7 @@ impl State {
                     self.residue = self.residue.map(|_| 0);
                     return Ok(Pumped::Empty);
                 }
-                Sipped::Turn | Sipped::Much => {}
+                Sipped::Turn | Sipped::Ask => {}
             }
         }
         let waiting = pipe::bytes_waiting(fd)?;
@@ -510,22 +510,22 @@ enum Sipped {
     Ended,
     /// It is somebody else's turn.
     Turn,
-    /// So much comes that asking is worth it; or the ring takes no more this way.
-    Much,
+    /// So much comes that asking is worth it; or the ring takes nothing unasked.
+    Ask,
 }
 
-/// Reads without asking how much there is, until nothing more is there or it was `enough`, and returns how much it was.
+/// Reads without asking how much there is, until nothing more is there, at most so many times, and returns how much it was.
 ///
 /// Where the child writes page by page, the kernel gives each page that was read to the next write, as long as the reader
 /// keeps up. One that asks first, or leaves the loop for a moment, has fallen behind before it is back, and then every page
 /// is a new one.
-fn sip(pipe: BorrowedFd<'_>, ring: &mut Ring, enough: usize) -> io::Result<(usize, Sipped)> {
+fn sip(pipe: BorrowedFd<'_>, ring: &mut Ring, reads: usize) -> io::Result<(usize, Sipped)> {
     let mut total = 0;
     let mut all_full = true;
-    while total < enough {
+    for _ in 0..reads {
         let most = ring.sip();
         if most == 0 {
-            return Ok((total, Sipped::Much));
+            return Ok((total, Sipped::Ask));
         }
         let (first, second) = ring.spare(most);
         match pipe::read_vectored(pipe, first, second) {
@@ -539,7 +539,7 @@ fn sip(pipe: BorrowedFd<'_>, ring: &mut Ring, enough: usize) -> io::Result<(usiz
             Err(error) => return Err(error),
         }
     }
-    Ok((total, if all_full { Sipped::Much } else { Sipped::Turn }))
+    Ok((total, if all_full { Sipped::Ask } else { Sipped::Turn }))
 }
 
 /// A pipe that was made larger, counted.
