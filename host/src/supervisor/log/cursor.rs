@@ -1,7 +1,7 @@
 //! Cursors: where a reader is in a stream, sealed so that a guest can carry one and not make one (contract L3, L4).
 //!
-//! The seal is SipHash-2-4, a MAC that is made for so short a text: keyed BLAKE3 takes five times as long for it, and a read has
-//! two of them.
+//! The seal is SipHash-2-4, a MAC that is made for so short a text. A read has two of them, which with keyed BLAKE3 were a sixth
+//! of its time.
 //!
 //! The host keeps nothing for a reader. What a reader could never get is counted in its token, so that any number of
 //! readers follow one stream, each with its own loss.

@@ -100,8 +100,8 @@ impl Ring {
             }
     }
 
-    /// How many bytes, at most as many as there is slack, can be read without knowing how many there are: none unless the ring has come to
-    /// its full size once.
+    /// How many bytes can be read without knowing how many there are: as many as there is slack at most, and none unless the
+    /// ring has come to its full size.
     pub(crate) fn sip(&self) -> usize {
         if self.storage.len() <= self.capacity {
             return 0;
