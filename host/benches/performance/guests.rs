@@ -138,19 +138,18 @@ fn call(host: &Host, component: &[u8], report: &mut Report) {
 
 /// Instantiate, call an action that does nothing, drop; beside the engine alone.
 fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Report) {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
-    let engine = Engine::new(&config).unwrap();
-    let component = Component::new(&engine, component).unwrap();
-    let mut linker = Linker::<()>::new(&engine);
-    linker.define_unknown_imports_as_traps(&component).unwrap();
-    let pre = linker.instantiate_pre(&component).unwrap();
-    let mut linker = Linker::<Guest>::new(&engine);
+    let bare = bare_engine();
+    let code = Component::new(&bare, component).unwrap();
+    let mut linker = Linker::<()>::new(&bare);
+    linker.define_unknown_imports_as_traps(&code).unwrap();
+    let pre = linker.instantiate_pre(&code).unwrap();
+    // Each way has an engine of its own: one would find in the processor's caches what another has just used.
+    let serving = bare_engine();
+    let code = Component::new(&serving, component).unwrap();
+    let mut linker = Linker::<Guest>::new(&serving);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     capsule_host::add_to_linker_async(&mut linker).unwrap();
-    let served = linker.instantiate_pre(&component).unwrap();
+    let served = linker.instantiate_pre(&code).unwrap();
     let guests = guests_of(host);
     let capsule = capsule.clone();
     // Where an embedder's server calls from: a task of the runtime.
@@ -161,10 +160,10 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
             capsule.call(principal(), "none", Vec::new()).await.unwrap();
             ours.push(micros(begun.elapsed()));
             let begun = Instant::now();
-            call_once(Store::new(&engine, ()), &pre).await;
+            call_once(Store::new(&bare, ()), &pre).await;
             limits.push(micros(begun.elapsed()));
             let begun = Instant::now();
-            let (mut store, served) = (Store::new(&engine, guests()), served.clone());
+            let (mut store, served) = (Store::new(&serving, guests()), served.clone());
             store.call_hook(|_, _| Ok(()));
             tokio::spawn(async move { call_once(store, &served).await })
                 .await
@@ -207,6 +206,14 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
         Unit::Times,
         Target::None,
     );
+}
+
+fn bare_engine() -> Engine {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
+    Engine::new(&config).unwrap()
 }
 
 async fn call_once<T: Send + 'static>(mut store: Store<T>, pre: &InstancePre<T>) {

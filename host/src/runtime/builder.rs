@@ -24,12 +24,12 @@ const CORE_INSTANCES: u32 = 64;
 const MEMORIES: u32 = 4;
 const TABLES: u32 = 16;
 
-/// How much of a memory, and of a table, is cleared by writing zeros for the next instance instead of being given back to
-/// the system, which then has to hand it out again page by page. What a small capsule touches; more is given back.
+/// How much of a table is cleared by writing zeros for the next instance instead of being given back to the system, which
+/// then has to hand it out again page by page. What a small capsule touches; more is given back.
 ///
-/// Not by `pagemap_scan`, though an instance would cost a quarter less: by its source, wasmtime 48 takes a page that was swapped
-/// out for one that was never touched, and the next guest, of whomever, would read it.
-const KEPT_MEMORY: usize = 256 << 10;
+/// Nothing of a memory: what can be kept is its beginning, and there most guests have the far end of a stack, never touched.
+/// And not by `pagemap_scan`, though an instance would cost a quarter less: by its source, wasmtime 48 takes a page that was
+/// swapped out for one that was never touched, and the next guest, of whomever, would read it.
 const KEPT_TABLE: usize = 16 << 10;
 
 /// An engine with limits, from which capsules are loaded. Cloning is cheap and shares it.
@@ -291,7 +291,6 @@ fn pool(max_instances: u32) -> PoolingAllocationConfig {
         .max_memories_per_module(MEMORIES)
         .max_tables_per_component(TABLES)
         .max_tables_per_module(TABLES)
-        .linear_memory_keep_resident(KEPT_MEMORY)
         .table_keep_resident(KEPT_TABLE);
     pool
 }
