@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use capsule_init::{Command, Config, HEADER, PROTOCOL, Report, decode, encode, payload_length};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv,
@@ -83,19 +84,14 @@ impl Channel {
         tell(socket(), report, descriptors);
     }
 
-    /// Tells the host what is already in its frame.
-    pub(crate) fn forward(&self, frame: &[u8]) {
-        send(socket(), frame, &[]);
-    }
-
     /// Returns when the host has cut the channel, or is gone.
     ///
     /// Whoever has said the last word waits here: the end of a process takes its time, and would keep the processor from
-    /// the host that has just been told.
-    pub(crate) fn wait_for_end(&mut self) {
-        while recv(socket(), &mut [0; 64], RecvFlags::empty())
-            .map_or_else(|errno| errno == Errno::INTR, |(read, _)| read > 0)
-        {}
+    /// the host that has just been told. For the same reason it is only the end that is waited for: one that waits to read
+    /// is woken also when what it wrote has been read.
+    pub(crate) fn wait_for_end(&self) {
+        let mut fds = [PollFd::from_borrowed_fd(socket(), PollFlags::RDHUP)];
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
     }
 
     /// Takes what waits. `false`: the host is gone, or wants the end.

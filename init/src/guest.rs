@@ -1,43 +1,44 @@
-//! Starting the command: from a copy of init to the program, with everything of init's own left behind.
+//! Starting the command: from a part of init to the program, with everything of init's own left behind.
 //!
 //! The order matters. Limits before the filter, for that may forbid to set them; Landlock before seccomp for the same
 //! reason; no-new-privileges before both, which require it. The signal mask is opened last, when no signal finds anything
 //! but its default.
+//!
+//! What the new process does, down from [`become_program`], it does in init's memory (see `vfork`): all of it is made
+//! ready before, and nothing there may allocate.
 
 use std::ffi::{CString, OsStr};
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-use capsule_init::{Bytes, Config, Layer, Limits, Report, encode};
+use capsule_init::{Bytes, Config, Layer, Limits, Report};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Resource, Rlimit, fchdir, setrlimit, setsid};
-use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use rustix::process::{Resource, Rlimit, fchdir, setrlimit, setsid};
 use rustix::thread::set_no_new_privs;
+use serde::{Deserialize, Serialize};
 
-use crate::failure::At;
-use crate::sys;
+use crate::failure::{At, failure};
+use crate::sys::{self, Filter, Strings};
+use crate::vfork::{self, Stack, Started};
 
-/// The command, from the moment that there is a process for it.
-pub(crate) struct Guest {
-    pub(crate) pid: Pid,
-    pub(crate) pidfd: OwnedFd,
-    /// Ends empty once the program runs, and otherwise holds the frame of the report that says why it does not.
-    pub(crate) verdict: OwnedFd,
-}
+/// The command, while it is not known whether its program runs.
+pub(crate) type Guest = Started<Image>;
 
-/// The program, its arguments and its environment, as exec wants them.
+/// All that makes a program of a process; descriptors by number.
 pub(crate) struct Image {
     programs: Vec<CString>,
-    args: Vec<CString>,
-    env: Vec<CString>,
+    args: Strings,
+    env: Strings,
+    stdio: [RawFd; 3],
+    landlock: Option<RawFd>,
+    filter: Filter,
+    limits: Limits,
+    confined: bool,
 }
 
 impl Image {
-    pub(crate) fn of(config: &Config) -> Result<Self, Report> {
+    pub(crate) fn of(config: &Config, stdio: &[OwnedFd; 3], landlock: Option<&OwnedFd>) -> Result<Self, Report> {
         let strings = |bytes: &[Bytes]| {
             bytes
                 .iter()
@@ -48,8 +49,13 @@ impl Image {
         };
         Ok(Self {
             programs: strings(&config.programs)?,
-            args: strings(&config.args)?,
-            env: strings(&config.env)?,
+            args: Strings::new(strings(&config.args)?),
+            env: Strings::new(strings(&config.env)?),
+            stdio: stdio.each_ref().map(AsRawFd::as_raw_fd),
+            landlock: landlock.map(AsRawFd::as_raw_fd),
+            filter: Filter::of(&config.seccomp),
+            limits: config.limits.clone(),
+            confined: config.confinement.is_some(),
         })
     }
 }
@@ -73,35 +79,61 @@ pub(crate) fn enter_directory(workspace: &OwnedFd, cwd: &[u8]) -> Result<(), Rep
 }
 
 /// Starts the command, in a control group of its own or in this process's.
-pub(crate) fn start(
-    config: &Config,
-    image: &Image,
-    stdio: &[OwnedFd; 3],
-    landlock: Option<&OwnedFd>,
-    group: Option<&OwnedFd>,
-) -> Result<Guest, Report> {
-    let (verdict, ours) = pipe_with(PipeFlags::CLOEXEC).at(Layer::Process, "pipe")?;
-    if let Some((pid, pidfd)) = sys::clone(0, group.map(AsFd::as_fd)).at(Layer::Process, "clone")? {
-        return Ok(Guest { pid, pidfd, verdict });
-    }
-    let report = become_program(config, image, stdio, landlock);
-    if let Ok(frame) = encode(&report) {
-        // If pid 1 is gone there is nobody to tell, and this process is as good as dead.
-        drop(File::from(ours).write_all(&frame));
-    }
-    sys::exit(127)
+pub(crate) fn start(image: Image, stack: Stack, group: Option<&OwnedFd>) -> Result<Guest, Report> {
+    vfork::start(image, become_program, stack, group.map(AsFd::as_fd))
+        .map_err(|(errno, call)| failure(Layer::Process, errno, call))
 }
 
-/// Returns why the program does not run.
-fn become_program(config: &Config, image: &Image, stdio: &[OwnedFd; 3], landlock: Option<&OwnedFd>) -> Report {
-    let args = sys::pointers(&image.args);
-    let env = sys::pointers(&image.env);
-    if let Err(report) = prepare(config, stdio, landlock) {
-        return report;
+/// What its last words mean.
+pub(crate) fn verdict(words: &[u8]) -> Result<(), Report> {
+    if words.is_empty() {
+        return Ok(());
     }
+    Err(match postcard::from_bytes(words) {
+        Ok(Refused::Setup { layer, errno, subject }) => Report::SetupFailed {
+            layer,
+            errno,
+            subject: subject.into(),
+        },
+        Ok(Refused::Exec { errno }) => Report::ExecFailed { errno },
+        Err(_) => failure(Layer::Process, Errno::PROTO, "verdict"),
+    })
+}
+
+/// Why the program does not run: a report, in a form that needs no memory.
+#[derive(Serialize, Deserialize)]
+enum Refused<'a> {
+    Setup { layer: Layer, errno: i32, subject: &'a str },
+    Exec { errno: i32 },
+}
+
+/// Says where a call failed.
+fn at<T>(outcome: Result<T, Errno>, layer: Layer, subject: &'static str) -> Result<T, Refused<'static>> {
+    outcome.map_err(|errno| Refused::Setup {
+        layer,
+        errno: errno.raw_os_error(),
+        subject,
+    })
+}
+
+/// Says why it does not run if it comes back.
+fn become_program(image: &Image, words: RawFd) {
+    let refused = match prepare(image) {
+        Ok(()) => exec(image),
+        Err(refused) => refused,
+    };
+    // Above what there is to say.
+    let mut buffer = [0; 128];
+    if let Ok(said) = postcard::to_slice(&refused, &mut buffer) {
+        // If init is gone there is nobody to tell, and this process is as good as dead.
+        sys::write(words, said);
+    }
+}
+
+fn exec(image: &Image) -> Refused<'static> {
     let mut failed = Errno::NOENT;
     for program in &image.programs {
-        match sys::exec(program, &args, &env) {
+        match sys::exec(program, &image.args, &image.env) {
             Errno::NOENT | Errno::NOTDIR => {}
             // As shells do: remember it, and look further.
             Errno::ACCESS => failed = Errno::ACCESS,
@@ -111,59 +143,59 @@ fn become_program(config: &Config, image: &Image, stdio: &[OwnedFd; 3], landlock
             }
         }
     }
-    Report::ExecFailed {
+    Refused::Exec {
         errno: failed.raw_os_error(),
     }
 }
 
-fn prepare(config: &Config, [stdin, stdout, stderr]: &[OwnedFd; 3], landlock: Option<&OwnedFd>) -> Result<(), Report> {
+fn prepare(image: &Image) -> Result<(), Refused<'static>> {
     // A session of its own: no terminal, and a group whose number is the command's.
-    setsid().at(Layer::Process, "setsid")?;
-    dup2_stdin(stdin).at(Layer::Process, "stdin")?;
-    dup2_stdout(stdout).at(Layer::Process, "stdout")?;
-    dup2_stderr(stderr).at(Layer::Process, "stderr")?;
-    // Not closed now: the pipe for the verdict is among them.
-    sys::close_from(3, true).at(Layer::Process, "close_range")?;
-    limit(&config.limits, config.confinement.is_some())?;
-    set_no_new_privs(true).at(Layer::Identity, "no-new-privileges")?;
-    if let Some(ruleset) = landlock {
-        sys::landlock(ruleset.as_fd()).at(Layer::Landlock, "restrict_self")?;
+    at(setsid(), Layer::Process, "setsid")?;
+    for (from, (to, name)) in image.stdio.into_iter().zip(STREAMS) {
+        at(sys::dup2(from, to), Layer::Process, name)?;
     }
-    if !config.seccomp.is_empty() {
-        sys::seccomp(&config.seccomp).at(Layer::Seccomp, "filter")?;
+    // Not closed now: the pipe for the last words is among them.
+    at(sys::close_from(3, true), Layer::Process, "close_range")?;
+    limit(&image.limits, image.confined)?;
+    at(set_no_new_privs(true), Layer::Identity, "no-new-privileges")?;
+    if let Some(ruleset) = image.landlock {
+        at(sys::landlock(ruleset), Layer::Landlock, "restrict_self")?;
     }
+    at(image.filter.install(), Layer::Seccomp, "filter")?;
     sys::block_signals(false);
     Ok(())
 }
 
-fn limit(limits: &Limits, confined: bool) -> Result<(), Report> {
+const STREAMS: [(RawFd, &str); 3] = [(0, "stdin"), (1, "stdout"), (2, "stderr")];
+
+fn limit(limits: &Limits, confined: bool) -> Result<(), Refused<'static>> {
     // Not 0: the kernel still starts a helper that the machine has for core dumps, outside of the confinement and with
     // the memory of the guest. With 1 it makes neither that call nor a file.
-    set(Resource::Core, 1, 1)?;
+    set(Resource::Core, "core", 1, 1)?;
     if let Some(bytes) = limits.address_space {
-        set(Resource::As, bytes, bytes)?;
+        set(Resource::As, "address space", bytes, bytes)?;
     }
     if let Some(seconds) = limits.cpu_seconds {
-        set(Resource::Cpu, seconds, seconds.saturating_add(1))?;
+        set(Resource::Cpu, "cpu", seconds, seconds.saturating_add(1))?;
     }
     if let Some(processes) = limits.processes {
         // Pid 1 is of the same user in the same namespace, and is not the guest's to pay for.
         let processes = processes.saturating_add(u64::from(confined));
-        set(Resource::Nproc, processes, processes)?;
+        set(Resource::Nproc, "processes", processes, processes)?;
     }
     if let Some(files) = limits.open_files {
-        set(Resource::Nofile, files, files)?;
+        set(Resource::Nofile, "open files", files, files)?;
     }
     Ok(())
 }
 
 /// Sets a limit, or leaves the host's own where that is lower already.
-fn set(resource: Resource, soft: u64, hard: u64) -> Result<(), Report> {
+fn set(resource: Resource, name: &'static str, soft: u64, hard: u64) -> Result<(), Refused<'static>> {
     let inherited = rustix::process::getrlimit(resource);
     let lower = |limit: u64, inherited: Option<u64>| Some(inherited.map_or(limit, |it| it.min(limit)));
     let limit = Rlimit {
         current: lower(soft, inherited.maximum),
         maximum: lower(hard, inherited.maximum),
     };
-    setrlimit(resource, limit).at(Layer::Limits, &format!("{resource:?}"))
+    at(setrlimit(resource, limit), Layer::Limits, name)
 }

@@ -7,7 +7,7 @@
 //! main       reads the configuration from descriptor 0
 //! stage      from there to the running command
 //! identity   who the tree runs as        mounts, injection   what it sees
-//! guest      starts the command, behind limits, Landlock and seccomp
+//! guest      starts the command, behind limits, Landlock and seccomp        vfork      in init's own memory
 //! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
 //! sweep      how everything is found where there is no namespace to do it
 //! ```
@@ -37,6 +37,8 @@ mod supervise;
 mod sweep;
 #[cfg(target_os = "linux")]
 mod sys;
+#[cfg(target_os = "linux")]
+mod vfork;
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -49,7 +51,7 @@ fn main() {
     let outcome = match channel.say_born().and_then(|()| channel.configuration()) {
         Err(Unconfigured::Gone) => return,
         Err(Unconfigured::Malformed) => Err(failure::failure(Layer::Protocol, Errno::PROTO, "configuration")),
-        Ok((config, descriptors)) => stage::run(&mut channel, &newborn, config, descriptors),
+        Ok((config, descriptors)) => stage::run(&mut channel, newborn, config, descriptors),
     };
     if let Err(report) = outcome {
         channel.report(&report, &[]);

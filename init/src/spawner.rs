@@ -20,6 +20,7 @@ use rustix::thread::set_name;
 use crate::channel::tell;
 use crate::failure::{At, failure};
 use crate::sys;
+use crate::vfork::Stack;
 
 /// Each namespace that a tree is born into with the layer that it stands for, the one that gives the right to the others
 /// first.
@@ -37,6 +38,8 @@ pub(crate) struct Newborn {
     pub(crate) birth: Birth,
     /// Who the host is. In a new user namespace nobody has an id until it is mapped.
     pub(crate) host: Identity,
+    /// For the command, while it has none of its own. Here because here there may be time for it.
+    pub(crate) stack: Result<Stack, Errno>,
 }
 
 /// An init that is to be made.
@@ -77,7 +80,11 @@ pub(crate) fn run() -> Option<Newborn> {
             sys::forget_children(false);
             // In place of the spawner's own. Nothing else may stay open: whoever holds the end of a channel keeps it open.
             drop(later);
-            return dup2_stdin(&channel).is_ok().then_some(Newborn { birth, host });
+            return dup2_stdin(&channel).is_ok().then(|| Newborn {
+                birth,
+                host,
+                stack: Stack::new(),
+            });
         }
     }
 }

@@ -12,16 +12,17 @@ use crate::channel::{Channel, Descriptors};
 use crate::failure::{At, failure};
 use crate::guest::Image;
 use crate::spawner::Newborn;
-use crate::supervise::{self, Starting, Tree};
+use crate::supervise::{self, Attached, Tree};
 use crate::{guest, identity, mounts, sys};
 
 /// Runs the command to its end.
 pub(crate) fn run(
     channel: &mut Channel,
-    newborn: &Newborn,
+    Newborn { birth, host, stack }: Newborn,
     config: Config,
     descriptors: Descriptors,
 ) -> Result<(), Report> {
+    let stack = stack.at(Layer::Process, "mmap")?;
     let Descriptors {
         stdio,
         mut workspace,
@@ -31,13 +32,14 @@ pub(crate) fn run(
         group,
     } = descriptors;
     let mut made = None;
-    let image = Image::of(&config)?;
-    let tree = match (&config.confinement, newborn.birth) {
+    let image = Image::of(&config, &stdio, landlock.as_ref())?;
+    let children = sys::child_signals().at(Layer::Process, "signalfd")?;
+    let tree = match (&config.confinement, birth) {
         (Some(confinement), Birth::Confined { network }) if confinement.network == network => {
             if config.group {
                 sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
             }
-            (workspace, made) = confine(confinement, newborn.host, &workspace, injected, mapping.take())?;
+            (workspace, made) = confine(confinement, host, &workspace, injected, mapping.take())?;
             Tree::Namespace
         }
         (None, Birth::Unconfined) => {
@@ -57,15 +59,11 @@ pub(crate) fn run(
     };
     // Opened before anything can get in its way.
     let killer = group.as_ref().and_then(|group| sys::group_killer(group).ok());
-    let guest = guest::start(&config, &image, &stdio, landlock.as_ref(), group.as_ref())?;
+    let guest = guest::start(image, stack, group.as_ref())?;
     // What the command has must be its own alone: the host waits for the end of its streams.
-    drop((stdio, workspace, landlock, group, image, config));
-    let starting = Starting {
-        guest,
-        counter,
-        mapping: made,
-    };
-    supervise::run(channel, tree, starting, killer);
+    drop((stdio, workspace, landlock, group, config));
+    let attached = Attached { counter, mapping: made };
+    supervise::run(channel, tree, guest, attached, &children, killer);
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use rustix::process::{Pid, WaitOptions, wait};
 
 use crate::channel::Channel;
 use crate::failure::At;
-use crate::guest::Guest;
+use crate::guest::{self, Guest};
 use crate::{sweep, sys};
 
 /// How all of the tree is reached.
@@ -37,61 +37,66 @@ struct Supervisor<'a> {
     killer: Option<OwnedFd>,
 }
 
-/// The command's start, while it is not known how it went.
-pub(crate) struct Starting {
-    pub(crate) guest: Guest,
+/// What the host gets once the command runs.
+pub(crate) struct Attached {
     pub(crate) counter: Option<OwnedFd>,
-    /// For the host.
     pub(crate) mapping: Option<OwnedFd>,
 }
 
 /// Stays until the tree has ended, and reports.
-pub(crate) fn run(channel: &mut Channel, tree: Tree, starting: Starting, killer: Option<OwnedFd>) {
+///
+/// `children` says when a child has changed its state.
+pub(crate) fn run(
+    channel: &mut Channel,
+    tree: Tree,
+    guest: Guest,
+    attached: Attached,
+    children: &OwnedFd,
+    killer: Option<OwnedFd>,
+) {
     let mut supervisor = Supervisor {
         channel,
         tree,
-        pid: starting.guest.pid,
+        pid: guest.pid,
         status: None,
         killer,
     };
-    let outcome = supervisor.watch(starting);
+    let outcome = supervisor.watch(guest, attached, children);
     supervisor.end();
     match outcome {
         Ok(true) => {
             supervisor.report_exit();
             supervisor.channel.wait_for_end();
         }
-        // The reason is told already.
+        // Nobody is there who could be told.
         Ok(false) => {}
         Err(report) => supervisor.channel.report(&report, &[]),
     }
 }
 
 impl Supervisor<'_> {
-    /// Returns when all has to end: `false` if the command never ran.
-    fn watch(&mut self, starting: Starting) -> Result<bool, Report> {
-        let children = sys::child_signals().at(Layer::Process, "signalfd")?;
-        let mut starting = Some(starting);
+    /// Returns when all has to end: `false` if that is before the command was known to run.
+    fn watch(&mut self, guest: Guest, attached: Attached, children: &OwnedFd) -> Result<bool, Report> {
+        let (mut starting, mut attached) = (Some(guest), Some(attached));
         loop {
-            let Some([host, child, verdict]) = ready(
-                self.channel.fd(),
-                &children,
-                starting.as_ref().map(|it| &it.guest.verdict),
-            ) else {
+            let words = starting.as_ref().map(Guest::words);
+            let Some([host, child, verdict]) = ready(self.channel.fd(), children.as_fd(), words) else {
                 return Ok(starting.is_none());
             };
-            if host && !self.obey() {
+            // Before the start the host has nothing to say, and only its end is waited for.
+            if host && (starting.is_some() || !self.obey()) {
                 return Ok(starting.is_none());
             }
             if verdict
-                && let Some(starting) = starting.take()
-                && !self.start(&starting)?
+                && let Some(command) = Guest::hear(&mut starting).at(Layer::Process, "verdict")?
+                && let Some(attached) = attached.take()
             {
-                return Ok(false);
+                guest::verdict(&command.words)?;
+                self.report_start(&command.pidfd, &attached);
             }
             if child {
                 // One signal may stand for several children, and the descriptor stays readable until it is read.
-                let _: Result<usize, Errno> = read(&children, &mut [0_u8; 128]);
+                let _: Result<usize, Errno> = read(children, &mut [0_u8; 128]);
                 while self.reap(WaitOptions::NOHANG) == Reaped::One {}
             }
             // While the start is open its pipe has the answer, also when the process is dead.
@@ -120,30 +125,6 @@ impl Supervisor<'_> {
                 }
             }
         })
-    }
-
-    /// Learns whether the program runs, and tells the host.
-    fn start(&self, starting: &Starting) -> Result<bool, Report> {
-        let mut frame = [0; 512];
-        let length = loop {
-            match read(&starting.guest.verdict, &mut frame) {
-                Err(Errno::INTR) => {}
-                other => break other.at(Layer::Process, "verdict")?,
-            }
-        };
-        if let Some(frame @ [_, ..]) = frame.get(..length) {
-            self.channel.forward(frame);
-            return Ok(false);
-        }
-        let [counter, mapping] = [&starting.counter, &starting.mapping].map(|fd| fd.as_ref().map(AsFd::as_fd));
-        let command = Some(starting.guest.pidfd.as_fd());
-        let descriptors: Vec<_> = [command, counter, mapping].into_iter().flatten().collect();
-        let report = Report::Started {
-            counter: counter.is_some(),
-            mapping: mapping.is_some(),
-        };
-        self.channel.report(&report, &descriptors);
-        Ok(true)
     }
 
     /// Ends everything, and returns when nothing of the tree is left, not even as a zombie.
@@ -190,6 +171,16 @@ impl Supervisor<'_> {
         }
     }
 
+    fn report_start(&self, command: &OwnedFd, Attached { counter, mapping }: &Attached) {
+        let report = Report::Started {
+            counter: counter.is_some(),
+            mapping: mapping.is_some(),
+        };
+        let descriptors = [Some(command), counter.as_ref(), mapping.as_ref()];
+        let descriptors: Vec<_> = descriptors.into_iter().flatten().map(AsFd::as_fd).collect();
+        self.channel.report(&report, &descriptors);
+    }
+
     fn report_exit(&self) {
         let usage = sys::children_usage();
         let micros = |time: libc::timeval| {
@@ -226,20 +217,25 @@ fn signal_group(pid: Pid, signal: c_int) {
     }
 }
 
-/// Waits until one of the three has something to say; a missing one never has. Nothing where that cannot be waited for:
-/// then the end of the channel would go unnoticed, so all has to end at once.
-fn ready(host: BorrowedFd<'_>, child: &OwnedFd, verdict: Option<&OwnedFd>) -> Option<[bool; 3]> {
-    let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+/// Waits until one of the three has something to say: the host, a child, or the command's last words, while there may be
+/// any; until then of the host only its end. Nothing where that cannot be waited for: then the end of the channel would go
+/// unnoticed, so all has to end at once.
+fn ready(host: BorrowedFd<'_>, child: BorrowedFd<'_>, words: Option<BorrowedFd<'_>>) -> Option<[bool; 3]> {
+    let of_host = if words.is_some() {
+        PollFlags::RDHUP
+    } else {
+        PollFlags::IN
+    };
     let mut fds = [
-        wanted(host),
-        wanted(child.as_fd()),
-        wanted(verdict.map_or(host, AsFd::as_fd)),
+        PollFd::from_borrowed_fd(host, of_host),
+        PollFd::from_borrowed_fd(child, PollFlags::IN),
+        PollFd::from_borrowed_fd(words.unwrap_or(host), PollFlags::IN),
     ];
-    match poll(&mut fds, None) {
+    let asked = if words.is_some() { 3 } else { 2 };
+    match poll(fds.get_mut(..asked)?, None) {
         Ok(_) => {}
         Err(Errno::INTR) => return Some([false; 3]),
         Err(_) => return None,
     }
-    let [host, child, third] = fds.map(|fd| !fd.revents().is_empty());
-    Some([host, child, third && verdict.is_some()])
+    Some(fds.map(|fd| !fd.revents().is_empty()))
 }

@@ -1,13 +1,14 @@
-//! The system calls that `rustix` has no safe form of: the only file that says `unsafe`.
+//! The system calls that `rustix` has no safe form of: with `vfork` the only file that says `unsafe`.
 //!
-//! Init has one thread and installs no signal handler, so a clone of it may go on in ordinary code: there is no lock
-//! that another thread could hold.
+//! Init has one thread and installs no signal handler, so a copy of it may go on in ordinary code: there is no lock
+//! that another thread could hold. What takes a descriptor by its number is for a process that shares init's memory and has
+//! descriptors of its own (see `vfork`), and allocates nothing.
 #![expect(
     unsafe_code,
     reason = "calls whose safe wrapper nobody offers; each says why it is sound"
 )]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -130,7 +131,8 @@ fn clone_into(flags: c_int, group: BorrowedFd<'_>, pidfd: &mut RawFd) -> Result<
     born(pid, *pidfd)
 }
 
-fn born(pid: c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>> {
+/// What a clone has returned: none in the new process.
+pub(crate) fn born(pid: c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>> {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Ok(None);
     };
@@ -237,23 +239,50 @@ pub(crate) fn clear_bounding_set() {
 }
 
 /// Restricts this process by a Landlock ruleset, for good.
-pub(crate) fn landlock(ruleset: BorrowedFd<'_>) -> Result<()> {
-    // SAFETY: takes an open descriptor and no flags.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) }).map(drop)
+pub(crate) fn landlock(ruleset: RawFd) -> Result<()> {
+    // SAFETY: takes a number and no flags.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) }).map(drop)
 }
 
-/// Filters this process's system calls, for good.
-pub(crate) fn seccomp(program: &[Instruction]) -> Result<()> {
-    let mut filter: Vec<libc::sock_filter> = program
-        .iter()
-        .map(|&Instruction { code, jt, jf, k }| libc::sock_filter { code, jt, jf, k })
-        .collect();
-    let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: the program points to as many instructions as it says; the kernel copies and verifies them.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
+/// A filter of system calls, as the kernel takes it.
+pub(crate) struct Filter(Vec<libc::sock_filter>);
+
+impl Filter {
+    pub(crate) fn of(program: &[Instruction]) -> Self {
+        let instructions = program.iter();
+        Self(
+            instructions
+                .map(|&Instruction { code, jt, jf, k }| libc::sock_filter { code, jt, jf, k })
+                .collect(),
+        )
+    }
+
+    /// Filters this process's calls, for good; an empty filter is none.
+    pub(crate) fn install(&self) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let program = libc::sock_fprog {
+            len: u16::try_from(self.0.len()).map_err(|_| Errno::TOOBIG)?,
+            filter: self.0.as_ptr().cast_mut(),
+        };
+        // SAFETY: the program points to as many instructions as it says; the kernel copies and verifies them, and writes
+        // to none.
+        check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+            .map(drop)
+    }
+}
+
+/// Makes `to`, one of the standard streams, what `from` is.
+pub(crate) fn dup2(from: RawFd, to: RawFd) -> Result<()> {
+    // SAFETY: takes numbers only. Nobody owns a standard stream.
+    check(unsafe { libc::dup2(from, to) }.into()).map(drop)
+}
+
+/// Writes all at once, or a part of it, or nothing.
+pub(crate) fn write(to: RawFd, bytes: &[u8]) {
+    // SAFETY: the bytes are read only.
+    unsafe { libc::write(to, bytes.as_ptr().cast(), bytes.len()) };
 }
 
 /// The first version of the kernel's description of a counter; later fields default to zero.
@@ -293,19 +322,30 @@ pub(crate) fn cpu_counter() -> Result<OwnedFd> {
     own(unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, 0, -1, -1, CLOEXEC) })
 }
 
-/// Pointers to strings, with the null at the end that exec looks for.
-pub(crate) fn pointers(strings: &[std::ffi::CString]) -> Vec<*const c_char> {
-    let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
-    pointers.push(ptr::null());
-    pointers
+/// Strings as exec wants them.
+pub(crate) struct Strings {
+    /// Of the strings beside them, and a null at the end.
+    pointers: Vec<*const c_char>,
+    _strings: Vec<CString>,
+}
+
+// SAFETY: nobody writes to what the pointers point to; it is owned beside them, and stays where it is.
+unsafe impl Sync for Strings {}
+
+impl Strings {
+    pub(crate) fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr());
+        Self {
+            pointers: pointers.chain([ptr::null()]).collect(),
+            _strings: strings,
+        }
+    }
 }
 
 /// Becomes another program; returns only if it cannot.
-pub(crate) fn exec(path: &CStr, args: &[*const c_char], env: &[*const c_char]) -> Errno {
-    debug_assert!(args.last().is_some_and(|last| last.is_null()));
-    debug_assert!(env.last().is_some_and(|last| last.is_null()));
-    // SAFETY: the only caller made both by `pointers`, of strings that it still holds.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+pub(crate) fn exec(path: &CStr, args: &Strings, env: &Strings) -> Errno {
+    // SAFETY: strings with a NUL at the end each, and lists of such with a null.
+    unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
     errno()
 }
 

@@ -1,0 +1,181 @@
+//! Starting a process that shares this one's memory until it becomes a program.
+//!
+//! As vfork does it, but this process goes on meanwhile: one that stood still would not see the end of its channel. To copy
+//! the memory instead costs a tenth of a small command's whole life, for page tables and then for each page that either
+//! writes to.
+//!
+//! Two processes in one memory are two threads as far as that is concerned, and the new one has no thread-local storage of
+//! its own. So it must not allocate, and the C library's `errno` is whose call failed last; init makes no call that could
+//! leave one there before the new process has left.
+#![expect(
+    unsafe_code,
+    reason = "a stack, a clone that runs on it, and a memory that comes free when the kernel says so"
+)]
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr::{self, NonNull};
+
+use rustix::io::{Errno, read};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+
+use crate::sys;
+
+/// Above what the calls before exec need, most of all a limit read and set; the kernel gives pages as they are touched.
+const STACK: usize = 64 << 10;
+/// What lies below and may not be touched. A page, on every machine that has pages of this size or less.
+const GUARD: usize = 16 << 10;
+
+/// The most that a process has to say before it is a program, in bytes.
+const LAST_WORDS: usize = 256;
+
+/// A process, while it may still use this one's memory.
+pub(crate) struct Started<T: Sync> {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    /// Its end is that of the other end, which the new process alone has: the kernel closes that after it has given the
+    /// process another memory, or none.
+    pipe: OwnedFd,
+    said: Vec<u8>,
+    /// Not dropped before that.
+    shared: ManuallyDrop<(Box<Task<T>>, Stack)>,
+}
+
+struct Task<T> {
+    work: T,
+    run: fn(&T, RawFd),
+    words: RawFd,
+}
+
+/// Runs `run` in a new process, with the number of a descriptor there that takes what it has to say: [`LAST_WORDS`] at most,
+/// to be written in one. It must not allocate, and has the descriptors of this process, by number. Where it comes back, the
+/// process ends.
+pub(crate) fn start<T: Sync>(
+    work: T,
+    run: fn(&T, RawFd),
+    stack: Stack,
+    group: Option<BorrowedFd<'_>>,
+) -> Result<Started<T>, (Errno, &'static str)> {
+    let (pipe, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| (errno, "pipe"))?;
+    let task = Box::new(Task {
+        work,
+        run,
+        words: theirs.as_raw_fd(),
+    });
+    let born = match group {
+        None => share(&task, &stack),
+        // The call that names a group has no form in the C library, and without one it takes a copy.
+        Some(group) => match sys::clone(0, Some(group)) {
+            Ok(None) => {
+                run(&task.work, task.words);
+                sys::exit(GONE)
+            }
+            Ok(Some(born)) => Ok(born),
+            Err(errno) => Err(errno),
+        },
+    };
+    let (pid, pidfd) = born.map_err(|errno| (errno, "clone"))?;
+    Ok(Started {
+        pid,
+        pidfd,
+        pipe,
+        said: Vec::new(),
+        shared: ManuallyDrop::new((task, stack)),
+    })
+}
+
+/// What there is of a process that has left this memory.
+pub(crate) struct Left {
+    pub(crate) pidfd: OwnedFd,
+    /// Why it is not a program; empty if it is.
+    pub(crate) words: Vec<u8>,
+}
+
+impl<T: Sync> Started<T> {
+    /// Readable once it has something to say, or has left.
+    pub(crate) fn words(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// Takes what it says; blocks while that is nothing. Nothing comes back where the process has not left yet.
+    pub(crate) fn hear(started: &mut Option<Self>) -> Result<Option<Left>, Errno> {
+        let Some(mut it) = started.take() else { return Ok(None) };
+        let mut buffer = [0; LAST_WORDS];
+        match read(&it.pipe, &mut buffer) {
+            Ok(0) => {
+                drop(ManuallyDrop::into_inner(it.shared));
+                let (pidfd, words) = (it.pidfd, it.said);
+                return Ok(Some(Left { pidfd, words }));
+            }
+            Ok(read) => it.said.extend(buffer.iter().take(read)),
+            Err(Errno::INTR) => {}
+            // What is shared stays: nobody knows whether it is still used.
+            Err(errno) => return Err(errno),
+        }
+        *started = Some(it);
+        Ok(None)
+    }
+}
+
+/// What a process ends with that does not become a program.
+const GONE: c_int = 127;
+
+fn share<T: Sync>(task: &Task<T>, stack: &Stack) -> Result<(Pid, OwnedFd), Errno> {
+    extern "C" fn begin<T: Sync>(task: *mut c_void) -> c_int {
+        // SAFETY: `start` made it of a task of this type, which stays until this process has left the memory, and which
+        // nobody writes to.
+        let task = unsafe { &*task.cast_const().cast::<Task<T>>() };
+        (task.run)(&task.work, task.words);
+        GONE
+    }
+    let mut pidfd: RawFd = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let task = ptr::from_ref(task).cast_mut().cast();
+    // SAFETY: the new process runs on memory that nobody else uses, reads a task that may be read by several (`Sync`), and
+    // both stay where they are until it has left. What it runs does not unwind: this program aborts on a panic. The pidfd
+    // goes where there is a place for it.
+    let pid = unsafe { libc::clone(begin::<T>, stack.top(), flags, task, &raw mut pidfd) };
+    sys::born(pid.into(), pidfd)?.ok_or(Errno::CHILD)
+}
+
+/// Memory for the calls of one process.
+pub(crate) struct Stack(NonNull<c_void>);
+
+impl Stack {
+    pub(crate) fn new() -> Result<Self, Errno> {
+        // SAFETY: new memory, where the kernel likes.
+        let memory = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+            libc::mmap(ptr::null_mut(), GUARD + STACK, libc::PROT_NONE, flags, -1, 0)
+        };
+        let failed = || Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::NOMEM);
+        let stack = match NonNull::new(memory) {
+            Some(memory) if memory.as_ptr() != libc::MAP_FAILED => Self(memory),
+            _ => return Err(failed()),
+        };
+        // SAFETY: within what was just made, and of which nobody knows.
+        let opened = unsafe {
+            let usable = stack.0.as_ptr().byte_add(GUARD);
+            libc::mprotect(usable, STACK, libc::PROT_READ | libc::PROT_WRITE)
+        };
+        if opened == 0 { Ok(stack) } else { Err(failed()) }
+    }
+
+    /// Stacks grow downwards, and begin at a multiple of 16.
+    fn top(&self) -> *mut c_void {
+        // SAFETY: one behind the end of the mapping.
+        unsafe { self.0.as_ptr().byte_add(GUARD + STACK) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the whole of what `new` made. `Started` drops it only when nobody runs on it any more.
+        unsafe {
+            libc::munmap(self.0.as_ptr(), GUARD + STACK);
+        }
+    }
+}
