@@ -55,7 +55,9 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
+/// Kills a sleeper that is asleep: one that is still being loaded has less to give back.
 fn kill(pid: u32) -> Instant {
+    sleeps(&format!("/proc/{pid}/stat"));
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let begun = Instant::now();
     kill_process(pid, Signal::KILL).unwrap();
