@@ -61,7 +61,7 @@ pub(crate) enum Flow {
 pub(crate) enum Pumped {
     /// Bytes arrived; there may be more.
     More,
-    /// The pipe is empty.
+    /// The pipe is empty, by now or since before.
     Empty,
     /// Bytes wait that there is no room for.
     Full,
@@ -164,13 +164,14 @@ impl Output {
 
     fn pump_up_to(&self, max: usize) -> Pumped {
         let mut state = self.lock();
-        let before = state.flow;
+        let (before, end) = (state.flow, state.ring.end());
         let pumped = state.pump(max);
         if state.concerns_monitor(before) {
             self.flow_changed.notify_one();
         }
+        let came = state.ring.end() > end;
         drop(state);
-        if matches!(pumped, Pumped::More | Pumped::Ended) {
+        if came || pumped == Pumped::Ended {
             self.changed.notify_waiters();
         }
         pumped
@@ -433,7 +434,8 @@ impl State {
             let (count, stopped) = sip(fd, &mut self.ring, (max / SLACK).min(SIPS))?;
             self.residue = self.residue.map(|residue| residue.saturating_sub(count));
             self.asks = stopped == Sipped::Ask;
-            if count > 0 {
+            // Who looks again at once, into a pipe that was just found empty, keeps the child from writing to it.
+            if count > 0 && stopped != Sipped::Empty {
                 return Ok(Pumped::More);
             }
             match stopped {
