@@ -22,8 +22,8 @@ pub(crate) fn run(report: &mut Report) {
     let mut times = [const { Vec::<f64>::new() }; 5];
     let mut ways: [&mut dyn FnMut() -> Duration; 5] = [
         &mut by_waitpid,
-        &mut || relay.exit_seen(),
         &mut || by_tokio(&unconfined),
+        &mut || relay.exit_seen(&unconfined),
         &mut || through_host(&unconfined),
         &mut || through_host(&confined),
     ];
@@ -32,22 +32,39 @@ pub(crate) fn run(report: &mut Report) {
             times.push(micros(way()));
         }
     }
-    let [thread, relay, tokio, unconfined, confined] = times.map(|mut times| median(&mut times));
-    let against_thread = format!("{thread:.0} µs (a thread in waitpid)");
-    let against_tokio = format!("{tokio:.0} µs (tokio's `Child::wait`)");
-    let against_relay = format!("{relay:.0} µs (a process in waitpid, which tells a thread)");
-    for (name, time, limit, against, target) in [
-        ("unconfined", unconfined, thread, &against_thread, Target::AtMost(1.3)),
-        ("unconfined", unconfined, tokio, &against_tokio, Target::AtMost(1.0)),
-        ("unconfined", unconfined, relay, &against_relay, Target::None),
-        ("confined", confined, thread, &against_thread, Target::AtMost(1.3)),
-        ("confined", confined, relay, &against_relay, Target::None),
+    let [thread, tokio, relay, unconfined, confined] = times.map(|mut times| median(&mut times));
+    let thread = (thread, "a thread in waitpid");
+    let tokio = (tokio, "tokio's `Child::wait`");
+    let bare = (relay, "a process in waitpid, that tells a task");
+    for (workload, time, (limit, name), target) in [
+        (
+            "kill to `wait` returning, unconfined",
+            unconfined,
+            thread,
+            Target::AtMost(1.3),
+        ),
+        (
+            "kill to `wait` returning, unconfined",
+            unconfined,
+            tokio,
+            Target::AtMost(1.0),
+        ),
+        ("kill to `wait` returning, unconfined", unconfined, bare, Target::None),
+        (
+            "kill to `wait` returning, confined",
+            confined,
+            thread,
+            Target::AtMost(1.3),
+        ),
+        ("kill to `wait` returning, confined", confined, bare, Target::None),
+        ("a process in waitpid, that tells a task", relay, thread, Target::None),
+        ("a process in waitpid, that tells a task", relay, tokio, Target::None),
     ] {
         report.line(
             "exit seen",
-            &format!("kill to `wait` returning, {name}"),
+            workload,
             &format!("{time:.0} µs"),
-            against,
+            &format!("{limit:.0} µs ({name})"),
             time / limit,
             Unit::Times,
             target,
@@ -56,7 +73,7 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// Kills a sleeper that is asleep: one that is still being loaded has less to give back.
-fn kill(pid: u32) -> Instant {
+pub(crate) fn kill(pid: u32) -> Instant {
     sleeps(&format!("/proc/{pid}/stat"));
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let begun = Instant::now();
@@ -77,16 +94,12 @@ pub(crate) fn sleeper() -> Command {
 
 fn by_waitpid() -> Duration {
     let mut child = sleeper().spawn().unwrap();
-    by_thread(child.id(), || assert!(!child.wait().unwrap().success()))
-}
-
-/// From the kill of `pid` to the return of a thread that does `wait`.
-pub(crate) fn by_thread(pid: u32, wait: impl FnOnce() + Send) -> Duration {
+    let pid = child.id();
     std::thread::scope(|scope| {
         let (tells, told) = std::sync::mpsc::channel();
         let waiter = scope.spawn(move || {
             tells.send(gettid()).unwrap();
-            wait();
+            assert!(!child.wait().unwrap().success());
             Instant::now()
         });
         sleeps(&format!("/proc/self/task/{}/stat", told.recv().unwrap()));
@@ -133,7 +146,7 @@ fn through_host(host: &Host) -> Duration {
 }
 
 /// A task that does `work`, once that has come to where it waits.
-async fn waiting<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+pub(crate) async fn waiting<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     let (tells, told) = oneshot::channel();
     let mut tells = Some(tells);
     let mut work = Box::pin(work);

@@ -9,6 +9,10 @@ use std::os::fd::AsFd as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::host::Host;
 use crate::{child, exit, spawn};
 
 const TRUE: u8 = b't';
@@ -45,13 +49,25 @@ impl Relay {
         begun.elapsed()
     }
 
-    /// From the kill of a sleeper to a thread's knowing.
-    pub(crate) fn exit_seen(&mut self) -> Duration {
+    /// From the kill of a sleeper to the knowing of a task in the host's runtime.
+    pub(crate) fn exit_seen(&mut self, host: &Host) -> Duration {
         self.order(SLEEP);
         let mut pid = [0; 4];
         self.answers.read_exact(&mut pid).unwrap();
         exit::sleeps(&format!("/proc/{}/stat", self.process.id()));
-        exit::by_thread(u32::from_ne_bytes(pid), || self.answers.read_exact(&mut [0]).unwrap())
+        let answers = self.answers.as_fd().try_clone_to_owned().unwrap();
+        let waiter = host.runtime.block_on(async {
+            let answers = AsyncFd::with_interest(answers, Interest::READABLE).unwrap();
+            exit::waiting(async move {
+                drop(answers.readable().await.unwrap());
+                Instant::now()
+            })
+            .await
+        });
+        let begun = exit::kill(u32::from_ne_bytes(pid));
+        let seen = host.runtime.block_on(waiter).unwrap();
+        self.answers.read_exact(&mut [0]).unwrap();
+        seen - begun
     }
 
     fn order(&mut self, order: u8) {
