@@ -1,41 +1,52 @@
-//! A process between this one and a command, that starts it, waits for it and says so through a pipe, and nothing else.
+//! A process between this one and a command, that starts it, waits for it and says so, and nothing else.
 //!
-//! A tree has to have somebody who stays behind to end it when the host is gone; this is what the detour alone costs, without
-//! a host or a supervisor, and without anybody who is made for each command.
+//! A tree has to have somebody who stays behind to end it when the host is gone. This is what the detour alone costs, and
+//! then what it costs in a host that reads what the command writes: without an identity, a limit, a counter, a registry, or
+//! anybody who is made for each command.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{IoSlice, IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::cmsg_space;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use tokio::net::unix::pipe::Receiver;
 
 use crate::host::Host;
 use crate::{child, exit, spawn};
 
 const TRUE: u8 = b't';
 const SLEEP: u8 = b's';
+/// With stdout and stderr attached, and as long as the configuration of a small command.
+const PIPED: u8 = b'p';
+const LENGTH: usize = 240;
 
 pub(crate) struct Relay {
     process: Child,
-    orders: Option<ChildStdin>,
+    orders: Option<UnixStream>,
     answers: ChildStdout,
 }
 
 impl Relay {
     pub(crate) fn start() -> Self {
         let (program, args) = child::command(&["relay"]);
+        let (ours, theirs) = UnixStream::pair().unwrap();
         #[expect(clippy::disallowed_methods, reason = "what is compared with")]
         let mut process = Command::new(program)
             .args(args)
-            .stdin(Stdio::piped())
+            .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         Self {
-            orders: process.stdin.take(),
+            orders: Some(ours),
             answers: process.stdout.take().unwrap(),
             process,
         }
@@ -44,34 +55,86 @@ impl Relay {
     /// From the order to the exit of `/bin/true`.
     pub(crate) fn spawn(&mut self) -> Duration {
         let begun = Instant::now();
-        self.order(TRUE);
-        self.answers.read_exact(&mut [0]).unwrap();
+        self.order(TRUE, &[]);
+        self.answer();
+        begun.elapsed()
+    }
+
+    /// The same in a task that makes two pipes, hears that it was started, reads both to their ends, and hears of its exit.
+    pub(crate) fn spawn_piped(&mut self, host: &Host) -> Duration {
+        let begun = Instant::now();
+        host.runtime.block_on(async {
+            let streams = [(); 2].map(|()| std::io::pipe().unwrap());
+            let theirs = streams.each_ref().map(|(_, theirs)| theirs.as_fd());
+            self.order(PIPED, &theirs);
+            let [stdout, stderr] = streams.map(|(ours, _)| ours);
+            let answers = self.answers();
+            let answer = async || {
+                // An error: it would block.
+                while answers.try_read(&mut [0]).is_err() {
+                    answers.readable().await.unwrap();
+                }
+            };
+            answer().await;
+            tokio::join!(read_to_end(stdout.into()), read_to_end(stderr.into()));
+            answer().await;
+        });
+        self.block();
         begun.elapsed()
     }
 
     /// From the kill of a sleeper to the knowing of a task in the host's runtime.
     pub(crate) fn exit_seen(&mut self, host: &Host) -> Duration {
-        self.order(SLEEP);
+        self.order(SLEEP, &[]);
         let mut pid = [0; 4];
         self.answers.read_exact(&mut pid).unwrap();
         exit::sleeps(&format!("/proc/{}/stat", self.process.id()));
-        let answers = self.answers.as_fd().try_clone_to_owned().unwrap();
-        let waiter = host.runtime.block_on(async {
-            let answers = AsyncFd::with_interest(answers, Interest::READABLE).unwrap();
-            exit::waiting(async move {
-                drop(answers.readable().await.unwrap());
-                Instant::now()
-            })
-            .await
-        });
+        let answers = {
+            let _runtime = host.runtime.enter();
+            self.answers()
+        };
+        let waiter = host.runtime.block_on(exit::waiting(async move {
+            answers.readable().await.unwrap();
+            Instant::now()
+        }));
         let begun = exit::kill(u32::from_ne_bytes(pid));
         let seen = host.runtime.block_on(waiter).unwrap();
-        self.answers.read_exact(&mut [0]).unwrap();
+        self.block();
+        self.answer();
         seen - begun
     }
 
-    fn order(&mut self, order: u8) {
-        self.orders.as_ref().unwrap().write_all(&[order]).unwrap();
+    /// The answers, for tasks. They are non-blocking from here on.
+    fn answers(&self) -> Receiver {
+        Receiver::from_owned_fd(self.answers.as_fd().try_clone_to_owned().unwrap()).unwrap()
+    }
+
+    /// For threads again.
+    fn block(&self) {
+        rustix::io::ioctl_fionbio(&self.answers, false).unwrap();
+    }
+
+    fn order(&self, order: u8, attached: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(attached));
+        let message = [order; LENGTH];
+        let message = if attached.is_empty() {
+            &message[..1]
+        } else {
+            &message[..]
+        };
+        let sent = sendmsg(
+            self.orders.as_ref().unwrap(),
+            &[IoSlice::new(message)],
+            &mut control,
+            SendFlags::empty(),
+        );
+        assert_eq!(sent.unwrap(), message.len());
+    }
+
+    fn answer(&mut self) {
+        self.answers.read_exact(&mut [0]).unwrap();
     }
 }
 
@@ -83,19 +146,56 @@ impl Drop for Relay {
     }
 }
 
+/// Of a command that writes nothing.
+async fn read_to_end(pipe: OwnedFd) {
+    let pipe = Receiver::from_owned_fd(pipe).unwrap();
+    while pipe.try_read(&mut [0; 4096]).is_err() {
+        pipe.readable().await.unwrap();
+    }
+}
+
 /// The process itself.
 pub(crate) fn main() {
-    let mut stdin = File::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
     let mut stdout = File::from(std::io::stdout().as_fd().try_clone_to_owned().unwrap());
-    let mut order = [0];
-    while stdin.read(&mut order).unwrap() > 0 {
-        if order == [TRUE] {
+    while let Some((order, mut attached)) = ordered() {
+        if order == TRUE {
             spawn::bare("/bin/true", &[]);
         } else {
-            let mut sleeper = exit::sleeper().spawn().unwrap();
-            stdout.write_all(&sleeper.id().to_ne_bytes()).unwrap();
-            sleeper.wait().unwrap();
+            let mut command = exit::sleeper();
+            if order == PIPED {
+                #[expect(clippy::disallowed_methods, reason = "what is compared with")]
+                let piped = Command::new("/bin/true");
+                command = piped;
+                command.stdin(Stdio::null());
+                command.stdout(attached.remove(0)).stderr(attached.remove(0));
+            }
+            let mut child = command.spawn().unwrap();
+            // With it go the ends of the pipes.
+            drop(command);
+            if order == PIPED {
+                stdout.write_all(&[0]).unwrap();
+            } else {
+                stdout.write_all(&child.id().to_ne_bytes()).unwrap();
+            }
+            child.wait().unwrap();
         }
         stdout.write_all(&[0]).unwrap();
     }
+}
+
+fn ordered() -> Option<(u8, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut message = [0; LENGTH];
+    let slices = &mut [IoSliceMut::new(&mut message)];
+    let received = recvmsg(std::io::stdin(), slices, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let attached = control.drain().filter_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            Some(rights)
+        } else {
+            None
+        }
+    });
+    let attached = attached.flatten().collect();
+    (received.bytes > 0).then_some((message[0], attached))
 }

@@ -18,6 +18,7 @@ const ROUNDS: usize = 300;
 struct Times {
     bare: f64,
     relayed: f64,
+    piped: f64,
     unconfined: f64,
     confined: f64,
     bubblewrap: Option<f64>,
@@ -38,15 +39,20 @@ pub(crate) fn run(report: &mut Report) {
             Target::AtMost(target),
         );
     }
-    report.line(
-        "spawn",
-        "`/bin/true` to its exit, unconfined",
-        &format!("{:.0} µs", small.unconfined),
-        &format!("{:.0} µs (the same by a process that does nothing else)", small.relayed),
-        small.unconfined / small.relayed,
-        Unit::Times,
-        Target::None,
-    );
+    for (workload, time) in [
+        ("the same by a process that does nothing else", small.relayed),
+        ("the same, its streams read in a task", small.piped),
+    ] {
+        report.line(
+            "spawn",
+            workload,
+            &format!("{time:.0} µs"),
+            &against,
+            time / small.bare,
+            Unit::Times,
+            Target::None,
+        );
+    }
     match small.bubblewrap {
         Some(bubblewrap) => report.line(
             "spawn",
@@ -87,10 +93,11 @@ fn with_memory<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 fn times(unconfined: &Host, confined: &Host) -> Times {
     let folder = confined.workspace.path().to_str().unwrap().to_owned();
     let bubblewrap = bubblewrap(&folder);
-    let mut relay = Relay::start();
+    let (mut relay, mut reading_relay) = (Relay::start(), Relay::start());
     let mut ways: Vec<Box<dyn FnMut() -> Duration + '_>> = vec![
         Box::new(|| bare("/bin/true", &[])),
         Box::new(|| relay.spawn()),
+        Box::new(|| reading_relay.spawn_piped(unconfined)),
         Box::new(|| through_host(unconfined)),
         Box::new(|| through_host(confined)),
     ];
@@ -111,6 +118,7 @@ fn times(unconfined: &Host, confined: &Host) -> Times {
     Times {
         bare: medians.next().unwrap(),
         relayed: medians.next().unwrap(),
+        piped: medians.next().unwrap(),
         unconfined: medians.next().unwrap(),
         confined: medians.next().unwrap(),
         bubblewrap: medians.next(),
