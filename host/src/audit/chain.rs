@@ -123,7 +123,7 @@ impl Entry<'_> {
         Ok(Entry::Begin {
             time: SystemTime::now(),
             version: VERSION,
-            chain: data_encoding::HEXLOWER.encode(&number),
+            chain: faster_hex::hex_string(&number),
         })
     }
 

@@ -182,7 +182,7 @@ impl Injected {
             placement,
             place: redacted(place, PLACE_MAX, name).0,
             bytes: view.bytes,
-            blake3: data_encoding::HEXLOWER.encode(&view.hash),
+            blake3: faster_hex::hex_string(&view.hash),
         }
     }
 }

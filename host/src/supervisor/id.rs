@@ -44,7 +44,7 @@ impl fmt::Debug for ProcessId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdHash([u8; blake3::OUT_LEN]);
 
-/// What spreads hashes over a table: they are as good as random already, and nobody can choose one.
+/// What spreads over a table what is spread already and can be chosen by nobody: hashes, or numbers in their order.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AsItIs(u64);
 
@@ -56,7 +56,7 @@ impl Hash for IdHash {
 
 impl Hasher for AsItIs {
     fn write(&mut self, bytes: &[u8]) {
-        debug_assert!(bytes.len() >= size_of::<u64>(), "not a hash");
+        debug_assert!(bytes.len() >= size_of::<u64>(), "neither a hash nor a number");
         if let Some(first) = bytes.first_chunk() {
             self.0 = u64::from_ne_bytes(*first);
         }

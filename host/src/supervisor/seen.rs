@@ -1,15 +1,20 @@
 //! How far one reader has read by cursor: what tells it apart from others when it waits for output (contract A3).
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasherDefault;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::id::AsItIs;
 use super::table::Table;
 use super::types::LogStream;
 
 /// By the number of the process, the offset in each stream up to which the reader was handed bytes, or said that it had
 /// them.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<HashMap<u64, [u64; 2]>>);
+pub(crate) struct Seen(Mutex<Offsets>);
+
+/// The numbers are ours, one after the other: no two of them have the same place.
+type Offsets = HashMap<u64, [u64; 2], BuildHasherDefault<AsItIs>>;
 
 impl Seen {
     pub(crate) fn note(&self, table: &Table, number: u64, stream: LogStream, offset: u64) {
@@ -32,7 +37,7 @@ impl Seen {
         self.lock().get(&number).copied().unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, [u64; 2]>> {
+    fn lock(&self) -> MutexGuard<'_, Offsets> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

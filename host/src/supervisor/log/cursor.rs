@@ -6,7 +6,7 @@
 //! The host keeps nothing for a reader. What a reader could never get is counted in its token, so that any number of
 //! readers follow one stream, each with its own loss.
 
-use data_encoding::HEXLOWER;
+use faster_hex::{CheckCase, hex_decode_array_with_case, hex_string};
 use siphasher::sip::SipHasher24;
 
 use crate::supervisor::LogStream;
@@ -42,16 +42,13 @@ impl CursorKey {
         let (body, tag) = token.split_at_mut(BODY);
         body.copy_from_slice(&encode(stream, position));
         tag.copy_from_slice(&self.tag(body));
-        HEXLOWER.encode(&token)
+        hex_string(&token)
     }
 
     /// The position that `token` stands for; nothing for a token that this process did not give for this stream.
     pub(crate) fn open(&self, stream: LogStream, token: &str) -> Option<Position> {
-        let mut bytes = [0; BODY + TAG];
-        if token.len() != 2 * bytes.len() {
-            return None;
-        }
-        HEXLOWER.decode_mut(token.as_bytes(), &mut bytes).ok()?;
+        // There is one spelling of it.
+        let bytes: [u8; BODY + TAG] = hex_decode_array_with_case(token.as_bytes(), CheckCase::Lower).ok()?;
         let (body, tag) = bytes.split_at(BODY);
         if !constant_time_eq::constant_time_eq(tag, &self.tag(body)) {
             return None;
@@ -115,9 +112,9 @@ mod tests {
             if key != other {
                 prop_assert_eq!(CursorKey::new(other).open(LogStream::Stdout, &token), None);
             }
-            let mut bytes = HEXLOWER.decode(token.as_bytes()).unwrap();
+            let mut bytes: [u8; BODY + TAG] = hex_decode_array_with_case(token.as_bytes(), CheckCase::Lower).unwrap();
             bytes[flip / 8] ^= 1 << (flip % 8);
-            prop_assert_eq!(sealer.open(LogStream::Stdout, &HEXLOWER.encode(&bytes)), None);
+            prop_assert_eq!(sealer.open(LogStream::Stdout, &hex_string(&bytes)), None);
         }
 
         #[test]
@@ -138,6 +135,7 @@ mod tests {
         );
         for altered in [
             token.to_uppercase(),
+            format!("0x{token}"),
             format!("{token} "),
             format!("{token}00"),
             token[2..].to_owned(),
