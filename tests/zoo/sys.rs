@@ -230,3 +230,33 @@ pub(crate) fn int80() -> i32 {
     unsafe { std::arch::asm!("int 0x80", inout("eax") eax, out("r8") _, out("r9") _, out("r10") _, out("r11") _) };
     eax
 }
+
+/// From here on whoever opens this file waits: for us, or until the kernel has lost patience (45 s as it comes).
+pub(crate) fn lease(file: &std::fs::File) -> Answer {
+    block_io();
+    let file = int(std::os::fd::AsRawFd::as_raw_fd(file));
+    call(libc::SYS_fcntl, &[file, int(libc::F_SETLEASE), int(libc::F_WRLCK)])
+}
+
+/// Returns once somebody waits for a leased file.
+pub(crate) fn wanted() {
+    let mut signal = 0;
+    // SAFETY: a set that was made before it is read, and a place for the number.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGIO);
+        libc::sigwait(&raw const set, &raw mut signal);
+    }
+}
+
+/// The signal that says so is to wait until it is asked for.
+fn block_io() {
+    // SAFETY: a set that was made before it is read.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGIO);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}

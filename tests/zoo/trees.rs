@@ -15,6 +15,17 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             say("up");
             sys::pause()
         }
+        // Keeps everybody who opens a file waiting, and says when somebody does.
+        "lease" => {
+            let file = args.first().and_then(|path| File::open(path).ok()).expect("a file");
+            let leased = sys::lease(&file);
+            say(&format!("leased {leased:?}"));
+            sys::wanted();
+            say("wanted");
+            // Until the test lets it go.
+            drop(std::io::stdin().read(&mut [0]));
+            sys::exit(0)
+        }
         // The command and a daemon, neither of which goes by itself.
         "deaf-tree" => {
             daemon(|| {

@@ -15,7 +15,7 @@ use crate::report::{Report, Target, Unit, gigabytes_per_second, median, micros};
 const GIB: usize = 1 << 30;
 /// Each of one GiB, so that a moment in which the machine is slow, or the two processors are far from each other, is one
 /// for all ways: there are such, of seconds, in which every loop has a third of its speed.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 24;
 
 /// A way to read a pipe.
 #[derive(Clone, Copy, Debug)]

@@ -90,6 +90,30 @@ async fn b3_a_host_killed_while_it_spawns_leaves_nothing() {
     nothing_left(&marker, &sessions, AT_ONCE).await;
 }
 
+/// Opening a program can take long: the file may be on another machine, or leased. Init must not wait for that.
+async fn b3_a_host_killed_while_a_program_is_opened_leaves_nothing() {
+    let (dir, marker) = (workspace(), marker());
+    let mut lessee = program(crate::who::binary("zoo"))
+        .arg("lease")
+        .arg(dir.path().join("zoo"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a lessee");
+    let mut says = BufReader::new(lessee.stdout.take().expect("it is piped")).lines();
+    let mut said = || says.next().expect("a line").expect("a line");
+    assert_eq!(said(), "leased Ok(0)");
+    let mut host = Doomed::start(&marker, dir.path(), &["stay"]);
+    host.says("spawning");
+    assert_eq!(said(), "wanted");
+    let session = host.killed();
+    let tree = tokio::spawn(async move { nothing_left(&marker, &[session], AT_ONCE).await });
+    let left = tree.await;
+    drop(lessee.stdin.take());
+    lessee.wait().expect("a lessee");
+    left.expect("nothing left");
+}
+
 async fn b3_a_host_killed_with_everything_up_leaves_nothing() {
     for _ in 0..10 {
         let (dir, marker) = (workspace(), marker());
@@ -238,6 +262,7 @@ async fn b3_the_retirement_of_a_pool_thread_is_not_its_end() {
 
 crate::who::everybody!(
     b3_a_host_killed_while_it_spawns_leaves_nothing,
+    b3_a_host_killed_while_a_program_is_opened_leaves_nothing,
     b3_a_host_killed_with_everything_up_leaves_nothing,
     b3_a_host_killed_while_it_shuts_down_leaves_nothing,
     b3_a_shutdown_leaves_nothing,
