@@ -1,11 +1,11 @@
-//! Starting the command: from a part of init to the program, with everything of init's own left behind.
+//! Starting the command: from a process made of init to the program, with everything of init's own left behind.
 //!
 //! The order matters. Limits before the filter, for that may forbid to set them; Landlock before seccomp for the same
 //! reason; no-new-privileges before both, which require it. The signal mask is opened last, when no signal finds anything
 //! but its default.
 //!
-//! What the new process does, down from [`become_program`], it does in init's memory (see `vfork`): all of it is made
-//! ready before, and nothing there may allocate.
+//! What the new process does, down from [`become_program`], it does in init's memory unless it has a control group (see
+//! `vfork`): all of it is made ready before, and nothing there may allocate.
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

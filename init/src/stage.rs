@@ -59,9 +59,11 @@ pub(crate) fn run(
     };
     // Opened before anything can get in its way.
     let killer = group.as_ref().and_then(|group| sys::group_killer(group).ok());
+    // Of memory, nothing is given back while the command still uses this one's.
+    drop(config);
     let guest = guest::start(image, stack, group.as_ref())?;
     // What the command has must be its own alone: the host waits for the end of its streams.
-    drop((stdio, workspace, landlock, group, config));
+    drop((stdio, workspace, landlock, group));
     let attached = Attached { counter, mapping: made };
     supervise::run(channel, tree, guest, attached, &children, killer);
     Ok(())

@@ -217,9 +217,9 @@ fn signal_group(pid: Pid, signal: c_int) {
     }
 }
 
-/// Waits until one of the three has something to say: the host, a child, or the command's last words, while there may be
-/// any; until then of the host only its end. Nothing where that cannot be waited for: then the end of the channel would go
-/// unnoticed, so all has to end at once.
+/// Waits until one of the three has something to say: the host, a child, or the command before it is a program. While that
+/// may still speak, of the host only its end counts. Nothing where that cannot be waited for: then the end of the channel
+/// would go unnoticed, so all has to end at once.
 fn ready(host: BorrowedFd<'_>, child: BorrowedFd<'_>, words: Option<BorrowedFd<'_>>) -> Option<[bool; 3]> {
     let of_host = if words.is_some() {
         PollFlags::RDHUP

@@ -30,7 +30,7 @@ fn errno() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
-fn check(returned: c_long) -> Result<c_long> {
+pub(crate) fn check(returned: c_long) -> Result<c_long> {
     if returned < 0 { Err(errno()) } else { Ok(returned) }
 }
 

@@ -5,8 +5,8 @@
 //! writes to.
 //!
 //! Two processes in one memory are two threads as far as that is concerned, and the new one has no thread-local storage of
-//! its own. So it must not allocate, and the C library's `errno` is whose call failed last; init makes no call that could
-//! leave one there before the new process has left.
+//! its own. So it must not allocate, and the C library's `errno` is one for both: until the new process has left, init makes
+//! no call that fails, and gives no memory back, for that may write there too.
 #![expect(
     unsafe_code,
     reason = "a stack, a clone that runs on it, and a memory that comes free when the kernel says so"
@@ -26,8 +26,8 @@ use crate::sys;
 
 /// Above what the calls before exec need, most of all a limit read and set; the kernel gives pages as they are touched.
 const STACK: usize = 64 << 10;
-/// What lies below and may not be touched. A page, on every machine that has pages of this size or less.
-const GUARD: usize = 16 << 10;
+/// What lies below and may not be touched: a page of the largest size that the kernel is built with.
+const GUARD: usize = 64 << 10;
 
 /// The most that a process has to say before it is a program, in bytes.
 const LAST_WORDS: usize = 256;
@@ -40,8 +40,10 @@ pub(crate) struct Started<T: Sync> {
     /// process another memory, or none.
     pipe: OwnedFd,
     said: Vec<u8>,
-    /// Not dropped before that.
-    shared: ManuallyDrop<(Box<Task<T>>, Stack)>,
+    /// Made by a box; nobody else's, but it is not given back before that.
+    task: NonNull<Task<T>>,
+    /// The same.
+    stack: ManuallyDrop<Stack>,
 }
 
 struct Task<T> {
@@ -65,12 +67,14 @@ pub(crate) fn start<T: Sync>(
         run,
         words: theirs.as_raw_fd(),
     });
+    // From here on it is read by two processes, and a box would be one's own.
+    let task = NonNull::from(Box::leak(task));
     let born = match group {
-        None => share(&task, &stack),
+        None => share(task, &stack),
         // The call that names a group has no form in the C library, and without one it takes a copy.
         Some(group) => match sys::clone(0, Some(group)) {
             Ok(None) => {
-                run(&task.work, task.words);
+                begin::<T>(task.as_ptr().cast());
                 sys::exit(GONE)
             }
             Ok(Some(born)) => Ok(born),
@@ -83,7 +87,8 @@ pub(crate) fn start<T: Sync>(
         pidfd,
         pipe,
         said: Vec::new(),
-        shared: ManuallyDrop::new((task, stack)),
+        task,
+        stack: ManuallyDrop::new(stack),
     })
 }
 
@@ -106,7 +111,9 @@ impl<T: Sync> Started<T> {
         let mut buffer = [0; LAST_WORDS];
         match read(&it.pipe, &mut buffer) {
             Ok(0) => {
-                drop(ManuallyDrop::into_inner(it.shared));
+                drop(ManuallyDrop::into_inner(it.stack));
+                // SAFETY: made by a box in `start`. The process that also read it has another memory now, or none.
+                drop(unsafe { Box::from_raw(it.task.as_ptr()) });
                 let (pidfd, words) = (it.pidfd, it.said);
                 return Ok(Some(Left { pidfd, words }));
             }
@@ -123,22 +130,24 @@ impl<T: Sync> Started<T> {
 /// What a process ends with that does not become a program.
 const GONE: c_int = 127;
 
-fn share<T: Sync>(task: &Task<T>, stack: &Stack) -> Result<(Pid, OwnedFd), Errno> {
-    extern "C" fn begin<T: Sync>(task: *mut c_void) -> c_int {
-        // SAFETY: `start` made it of a task of this type, which stays until this process has left the memory, and which
-        // nobody writes to.
-        let task = unsafe { &*task.cast_const().cast::<Task<T>>() };
-        (task.run)(&task.work, task.words);
-        GONE
-    }
+/// What the new process does.
+extern "C" fn begin<T: Sync>(task: *mut c_void) -> c_int {
+    // SAFETY: `start` made it of a task of this type, which stays until this process has left the memory, and which nobody
+    // writes to.
+    let task = unsafe { &*task.cast_const().cast::<Task<T>>() };
+    (task.run)(&task.work, task.words);
+    GONE
+}
+
+fn share<T: Sync>(task: NonNull<Task<T>>, stack: &Stack) -> Result<(Pid, OwnedFd), Errno> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
-    let task = ptr::from_ref(task).cast_mut().cast();
     // SAFETY: the new process runs on memory that nobody else uses, reads a task that may be read by several (`Sync`), and
     // both stay where they are until it has left. What it runs does not unwind: this program aborts on a panic. The pidfd
     // goes where there is a place for it.
-    let pid = unsafe { libc::clone(begin::<T>, stack.top(), flags, task, &raw mut pidfd) };
-    sys::born(pid.into(), pidfd)?.ok_or(Errno::CHILD)
+    let pid = unsafe { libc::clone(begin::<T>, stack.top(), flags, task.as_ptr().cast(), &raw mut pidfd) };
+    // The kernel may have written a pidfd before it refused.
+    sys::born(sys::check(pid.into())?, pidfd)?.ok_or(Errno::CHILD)
 }
 
 /// Memory for the calls of one process.

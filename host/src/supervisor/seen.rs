@@ -13,7 +13,7 @@ use super::types::LogStream;
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Mutex<Offsets>);
 
-/// The numbers are ours, one after the other: no two of them have the same place.
+/// The numbers are ours, one after the other, and lie next to each other in a table.
 type Offsets = HashMap<u64, [u64; 2], BuildHasherDefault<AsItIs>>;
 
 impl Seen {

@@ -47,13 +47,13 @@ pub(crate) async fn run(output: Arc<Output>, drain_time: Duration) {
                     return;
                 };
                 match output.pump() {
-                    // One read at a time, so that a child which never stops writing shares its thread.
-                    Pumped::More => tokio::task::consume_budget().await,
                     // An event that arrived after the wait began is not cleared: none is lost.
                     Pumped::Empty => ready.clear_ready(),
-                    Pumped::Full => {}
+                    Pumped::More | Pumped::Full => {}
                     Pumped::Ended => return,
                 }
+                // So that a child which never stops writing shares its thread.
+                tokio::task::consume_budget().await;
             }
             () = closing => {}
         }
