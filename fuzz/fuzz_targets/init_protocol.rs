@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     round_trip::<Config>(data);
     round_trip::<Report>(data);
 
-    // The stream as a receiver sees it: frames one after another, and commands in pairs of bytes.
+    // The stream as a receiver sees it: frames one after another, and commands in one byte each.
     let mut rest = data;
     while let Some((header, behind)) = rest.split_first_chunk::<HEADER>() {
         let Ok(length) = payload_length(*header) else {
@@ -25,12 +25,10 @@ fuzz_target!(|data: &[u8]| {
         round_trip::<Report>(payload);
         rest = behind;
     }
-    for pair in data.chunks_exact(2) {
-        let pair = [pair[0], pair[1]];
-        let is_command = pair[0] <= 1 && (1..=64).contains(&pair[1]);
-        let command = Command::from_bytes(pair);
-        assert_eq!(command.is_some(), is_command);
-        assert!(command.is_none_or(|command| command.to_bytes() == pair));
+    for &byte in data {
+        let command = Command::from_byte(byte);
+        assert_eq!(command.is_some(), byte <= 64);
+        assert!(command.is_none_or(|command| command.to_byte() == byte));
     }
 });
 

@@ -41,11 +41,7 @@ pub(crate) enum Unconfigured {
 }
 
 /// Descriptor 0.
-#[derive(Default)]
-pub(crate) struct Channel {
-    /// The first byte of a command whose second has not come yet.
-    half: Option<u8>,
-}
+pub(crate) struct Channel;
 
 fn socket() -> BorrowedFd<'static> {
     rustix::stdio::stdin()
@@ -95,7 +91,7 @@ impl Channel {
     }
 
     /// Takes what waits. `false`: the host is gone, or wants the end.
-    pub(crate) fn commands(&mut self, mut each: impl FnMut(Command)) -> bool {
+    pub(crate) fn commands(&self, each: impl FnMut(Command)) -> bool {
         let mut buffer = [0; 64];
         let read = match recv(socket(), &mut buffer, RecvFlags::DONTWAIT) {
             Ok((0, _)) => return false,
@@ -104,12 +100,8 @@ impl Channel {
             // Reset: the host went away without reading everything.
             Err(_) => return false,
         };
-        for &byte in buffer.iter().take(read) {
-            match self.half.take() {
-                None => self.half = Some(byte),
-                Some(first) => Command::from_bytes([first, byte]).into_iter().for_each(&mut each),
-            }
-        }
+        let bytes = buffer.into_iter().take(read);
+        bytes.filter_map(Command::from_byte).for_each(each);
         true
     }
 }

@@ -23,7 +23,7 @@
 //! 2. The first report is [`Report::Born`], or a [`Report::SetupFailed`] of the spawner. Init then answers with exactly one
 //!    of [`Report::Started`] (descriptors attached), [`Report::ExecFailed`], [`Report::WorkingDirectory`],
 //!    [`Report::Injection`] or [`Report::SetupFailed`], or closes the channel without a word if it was killed.
-//! 3. After `Started` the host may send [`Command`]s at any time, two bytes each, and shut down its writing side.
+//! 3. After `Started` the host may send [`Command`]s at any time, a byte each, and shut down its writing side.
 //! 4. Init's last word is [`Report::Exited`]: at that moment every process of the tree but init itself has ended and was
 //!    reaped. It exits once it sees the end of the channel. If that closes without the last word, the tree has ended once
 //!    init has.
@@ -39,7 +39,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
 /// policy beside it.
@@ -339,48 +339,34 @@ pub enum Layer {
     Seccomp,
 }
 
-/// A signal to send, in two bytes.
+/// What the host has done to a tree that goes on, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// Who gets it.
-    pub target: Target,
-    /// The kernel's number for it.
-    pub signal: u8,
-}
-
-/// Whom a signal is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The command's process group.
-    Group,
-    /// Every process of the tree.
-    Tree,
+pub enum Command {
+    /// A signal, by the kernel's number, to the command's process group.
+    Signal(u8),
+    /// TERM to every process of the tree, then CONT, so that one that was stopped can act on it.
+    Terminate,
 }
 
 impl Command {
     /// As it travels.
     #[must_use]
-    pub const fn to_bytes(self) -> [u8; 2] {
-        let target = match self.target {
-            Target::Group => 0,
-            Target::Tree => 1,
-        };
-        [target, self.signal]
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Self::Signal(signal) => signal,
+            // No signal has this number.
+            Self::Terminate => 0,
+        }
     }
 
     /// What travelled; `None` if that is no command, which a host does not send.
     #[must_use]
-    pub const fn from_bytes([target, signal]: [u8; 2]) -> Option<Self> {
-        let target = match target {
-            0 => Target::Group,
-            1 => Target::Tree,
-            _ => return None,
-        };
-        // The kernel has signals 1 to 64.
-        if matches!(signal, 1..=64) {
-            Some(Self { target, signal })
-        } else {
-            None
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Terminate),
+            // Those that the kernel has.
+            1..=64 => Some(Self::Signal(byte)),
+            _ => None,
         }
     }
 }
@@ -498,15 +484,11 @@ mod tests {
 
     #[test]
     fn commands_survive_the_way_and_nothing_else_is_one() {
-        for target in [Target::Group, Target::Tree] {
-            for signal in 1..=64 {
-                let command = Command { target, signal };
-                assert_eq!(Command::from_bytes(command.to_bytes()), Some(command));
-            }
-        }
-        for bytes in [[0, 0], [0, 65], [2, 9], [255, 255]] {
-            assert_eq!(Command::from_bytes(bytes), None);
-        }
+        let signals = (1..=64).map(Command::Signal);
+        let all: Vec<_> = [Command::Terminate].into_iter().chain(signals).collect();
+        let travelled = all.iter().map(|command| Command::from_byte(command.to_byte()));
+        assert_eq!(travelled.collect::<Option<Vec<_>>>(), Some(all));
+        assert!((65..=u8::MAX).all(|byte| Command::from_byte(byte).is_none()));
     }
 
     #[test]

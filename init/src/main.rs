@@ -47,11 +47,11 @@ fn main() {
     use rustix::io::Errno;
 
     let Some(newborn) = spawner::run() else { return };
-    let mut channel = Channel::default();
+    let channel = Channel;
     let outcome = match channel.say_born().and_then(|()| channel.configuration()) {
         Err(Unconfigured::Gone) => return,
         Err(Unconfigured::Malformed) => Err(failure::failure(Layer::Protocol, Errno::PROTO, "configuration")),
-        Ok((config, descriptors)) => stage::run(&mut channel, newborn, config, descriptors),
+        Ok((config, descriptors)) => stage::run(&channel, newborn, config, descriptors),
     };
     if let Err(report) = outcome {
         channel.report(&report, &[]);

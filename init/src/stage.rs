@@ -17,7 +17,7 @@ use crate::{guest, identity, mounts, sys};
 
 /// Runs the command to its end.
 pub(crate) fn run(
-    channel: &mut Channel,
+    channel: &Channel,
     Newborn { birth, host, stack }: Newborn,
     config: Config,
     descriptors: Descriptors,

@@ -6,8 +6,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use capsule_init::{Command, Exit, Layer, Report, Target};
-use libc::{SIGKILL, c_int};
+use capsule_init::{Command, Exit, Layer, Report};
+use libc::{SIGCONT, SIGKILL, SIGTERM, c_int};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, write};
 use rustix::process::{Pid, WaitOptions, wait};
@@ -28,7 +28,7 @@ pub(crate) enum Tree {
 
 /// What the loop keeps.
 struct Supervisor<'a> {
-    channel: &'a mut Channel,
+    channel: &'a Channel,
     tree: Tree,
     pid: Pid,
     /// How the command ended, once it was reaped; its number may then belong to somebody else.
@@ -47,7 +47,7 @@ pub(crate) struct Attached {
 ///
 /// `children` says when a child has changed its state.
 pub(crate) fn run(
-    channel: &mut Channel,
+    channel: &Channel,
     tree: Tree,
     guest: Guest,
     attached: Attached,
@@ -107,21 +107,22 @@ impl Supervisor<'_> {
     }
 
     /// Does what the host says. `false`: it is gone, or wants the end.
-    fn obey(&mut self) -> bool {
-        let (tree, pid, status) = (self.tree, self.pid, self.status);
-        self.channel.commands(|Command { target, signal }| {
-            if status.is_some() {
-                return;
-            }
-            let signal = c_int::from(signal);
-            match (target, tree) {
-                (Target::Group, _) => signal_group(pid, signal),
-                // Nobody there, or a number the kernel does not know: nothing to be done about either.
-                (Target::Tree, Tree::Namespace) => sys::kill(-1, signal).unwrap_or_default(),
-                (Target::Tree, Tree::Descendants) => {
+    fn obey(&self) -> bool {
+        self.channel.commands(|command| {
+            let None = self.status else { return };
+            match (command, self.tree) {
+                (Command::Signal(signal), _) => signal_group(self.pid, signal.into()),
+                (Command::Terminate, Tree::Namespace) => {
+                    for signal in [SIGTERM, SIGCONT] {
+                        // Nobody there: nothing to be done about that.
+                        sys::kill(-1, signal).unwrap_or_default();
+                    }
+                }
+                (Command::Terminate, Tree::Descendants) => {
                     // The group first, all at once: a shell must not learn of its child's death before its own.
-                    signal_group(pid, signal);
-                    sweep::signal(signal, pid.as_raw_nonzero().get());
+                    signal_group(self.pid, SIGTERM);
+                    sweep::terminate(self.pid);
+                    signal_group(self.pid, SIGCONT);
                 }
             }
         })
@@ -143,10 +144,15 @@ impl Supervisor<'_> {
                     }
                     Tree::Descendants => {
                         if let Some(killer) = &self.killer {
-                            // At once, and those too that are just being made. The sweep is for who left the group.
+                            // At once, and those too that are just being made. The rest is for who left the group.
                             let _: Result<usize, Errno> = write(killer, b"1");
                         }
-                        sweep::end();
+                        // The command's process group too is killed at once, and is all that most trees have.
+                        let group = self.status.is_none().then_some(self.pid);
+                        if let Some(group) = group {
+                            signal_group(group, SIGKILL);
+                        }
+                        sweep::end(group);
                         // One of those will die. What it leaves to this process is for the next sweep to find.
                         if self.reap(WaitOptions::empty()) == Reaped::NoChild {
                             return;

@@ -7,41 +7,49 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::AsFd;
+use std::path::Path;
 
-use libc::{SIGKILL, SIGSTOP, c_int};
+use libc::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM, c_int};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use crate::sys;
 
-/// Sends `signal` once to everyone that is there, but for the process group `group`, which has had it.
-pub(crate) fn signal(signal: c_int, group: i32) {
+/// Sends TERM to everyone that is there, and then CONT, but for the process group `group`, which is signalled as one.
+pub(crate) fn terminate(group: Pid) {
     let family = family();
-    for &pid in &family {
-        if stat(pid).is_some_and(|stat| stat.group != group) {
+    let outside: Vec<_> = family.iter().filter(|&&pid| !is_in(pid, group)).collect();
+    for signal in [SIGTERM, SIGCONT] {
+        for &&pid in &outside {
             signal_one(pid, &family, signal);
         }
     }
 }
 
-/// Kills everyone. What a process left behind in the instant of its death is for the next call.
-pub(crate) fn end() {
+/// Kills everyone, but for the process group `killed`, which was killed already. What a process left behind in the instant
+/// of its death is for the next call.
+pub(crate) fn end(killed: Option<Pid>) {
     let mut halted = HashSet::new();
-    loop {
+    let family = loop {
         let family = family();
         let before = halted.len();
         for &pid in &family {
-            if !halted.contains(&pid) && signal_one(pid, &family, SIGSTOP) {
+            let is_new = !halted.contains(&pid) && !killed.is_some_and(|group| is_in(pid, group));
+            if is_new && signal_one(pid, &family, SIGSTOP) {
                 halted.insert(pid);
             }
         }
         if halted.len() == before {
-            break;
+            break family;
         }
-    }
-    let family = family();
-    for &pid in &family {
+    };
+    for &pid in &halted {
         signal_one(pid, &family, SIGKILL);
     }
+}
+
+/// Whether a process is in a group.
+fn is_in(pid: i32, group: Pid) -> bool {
+    stat(pid).is_some_and(|stat| stat.group == group.as_raw_nonzero().get())
 }
 
 /// Whether it could be signalled, being one of the family for sure.
@@ -57,12 +65,11 @@ fn signal_one(pid: i32, family: &HashSet<i32>, signal: c_int) -> bool {
 /// All that descend from this process, as far as one look at `/proc` tells.
 fn family() -> HashSet<i32> {
     let mut family = HashSet::new();
-    let mut parents = vec![getpid().as_raw_nonzero().get()];
-    while let Some(parent) = parents.pop() {
-        for child in children(parent) {
-            if family.insert(child) {
-                parents.push(child);
-            }
+    // This process has one thread.
+    let mut found = numbers("/proc/thread-self/children");
+    while let Some(pid) = found.pop() {
+        if family.insert(pid) {
+            found.extend(children(pid));
         }
     }
     family
@@ -72,17 +79,17 @@ fn family() -> HashSet<i32> {
 /// finds it, and whoever loses its parent becomes a child of this process.
 fn children(parent: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{parent}/task"));
-    let lists = threads
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| {
-            list.split_ascii_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<_>>()
-        })
+    let threads = threads.into_iter().flatten().flatten();
+    threads
+        .flat_map(|thread| numbers(thread.path().join("children")))
+        .collect()
+}
+
+/// What a list of processes holds; nothing where it cannot be read, because its process is gone.
+fn numbers(list: impl AsRef<Path>) -> Vec<i32> {
+    let list = fs::read_to_string(list).unwrap_or_default();
+    list.split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
         .collect()
 }
 

@@ -110,7 +110,7 @@ impl Channel {
     /// Has init signal its tree. Does not block: an init that takes nothing any more is about to be gone.
     pub(crate) fn command(&self, command: Command) -> io::Result<()> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        Ok(send(&self.0, &command.to_bytes(), flags).map(drop)?)
+        Ok(send(&self.0, &[command.to_byte()], flags).map(drop)?)
     }
 
     /// Cuts the lifeline: init kills its tree, reports, and ends.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use capsule_init::{Command, Exit, Report, Target};
+use capsule_init::{Command, Exit, Report};
 use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -95,12 +95,21 @@ impl Child {
         self.see_off();
     }
 
-    /// Has the command's process group, or the whole tree, signalled. Does nothing to a tree that has ended.
-    pub(crate) fn signal(&self, target: Target, signal: Signal) -> io::Result<()> {
-        let Ok(signal) = u8::try_from(signal.as_raw()) else {
-            return Ok(());
-        };
-        match self.channel.get_ref().command(Command { target, signal }) {
+    /// Has the command's process group signalled. Does nothing to a tree that has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match u8::try_from(signal.as_raw()) {
+            Ok(signal) => self.command(Command::Signal(signal)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Has every process of the tree told to end, also those that are stopped. Does nothing to a tree that has ended.
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        self.command(Command::Terminate)
+    }
+
+    fn command(&self, command: Command) -> io::Result<()> {
+        match self.channel.get_ref().command(command) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }

@@ -14,7 +14,6 @@ pub(crate) mod child {
     use std::io;
     use std::sync::Arc;
 
-    use capsule_init::Target;
     use rustix::process::Signal;
 
     use crate::os::usage::Meter;
@@ -47,7 +46,11 @@ pub(crate) mod child {
             match self.0 {}
         }
 
-        pub(crate) fn signal(&self, _: Target, _: Signal) -> io::Result<()> {
+        pub(crate) fn signal(&self, _: Signal) -> io::Result<()> {
+            match self.0 {}
+        }
+
+        pub(crate) fn terminate(&self) -> io::Result<()> {
             match self.0 {}
         }
 

@@ -50,7 +50,6 @@ pub(crate) mod child {
     use std::io;
     use std::sync::Arc;
 
-    use capsule_init::Target;
     use rustix::process::Signal;
     use shuttle::sync::Mutex;
     use tokio::sync::watch;
@@ -136,7 +135,7 @@ pub(crate) mod child {
         pub(crate) async fn left(&self) {}
 
         #[expect(clippy::unnecessary_wraps, reason = "a real one can fail")]
-        pub(crate) fn signal(&self, _: Target, signal: Signal) -> io::Result<()> {
+        pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
             assert!(
                 !self.0.state.lock().expect("no panic").reaped,
                 "K1: signalled after it was reaped"
@@ -145,6 +144,10 @@ pub(crate) mod child {
                 self.end_by(signal);
             }
             Ok(())
+        }
+
+        pub(crate) fn terminate(&self) -> io::Result<()> {
+            self.signal(Signal::TERM)
         }
 
         pub(crate) fn kill(&self) {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use capsule_init::Target;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -107,9 +106,9 @@ impl Monitor {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Terminate => {
-                for signal in [Signal::Term, Signal::Cont] {
-                    // A signal that cannot be sent is followed by KILL.
-                    drop(self.signal(Target::Tree, signal));
+                if let Some(child) = &self.child {
+                    // What cannot be told to end is killed later.
+                    drop(child.terminate());
                 }
             }
             Action::Kill => {
@@ -148,11 +147,8 @@ impl Monitor {
     fn answer(&mut self, request: Request) {
         match request {
             Request::Signal { signal, reply } => {
-                let sent = if self.lifecycle.is_alive() {
-                    self.signal(Target::Group, signal)
-                } else {
-                    Ok(())
-                };
+                let child = self.child.as_ref().filter(|_| self.lifecycle.is_alive());
+                let sent = child.map_or(Ok(()), |child| child.signal(signal.into()));
                 // The caller may be gone by now.
                 drop(reply.send(sent.map_err(|error| Error::Host(format!("signal: {error}")))));
             }
@@ -161,13 +157,6 @@ impl Monitor {
                 self.on(Event::Release);
                 let _ = reply.send(self.lifecycle.is_gone());
             }
-        }
-    }
-
-    fn signal(&self, target: Target, signal: Signal) -> std::io::Result<()> {
-        match &self.child {
-            Some(child) => child.signal(target, signal.into()),
-            None => Ok(()),
         }
     }
 
