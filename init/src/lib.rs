@@ -8,8 +8,9 @@
 //! # The spawner
 //!
 //! Its standard input is one end of a close-on-exec `AF_UNIX` socket pair of kind `SOCK_SEQPACKET`, its stdout and stderr
-//! are `/dev/null`. Each message is one [`Order`], with one end of a new channel attached. The spawner makes an init that
-//! has this channel, or says there why it could not. It ends when its own channel does. Nobody has to wait for its
+//! are `/dev/null`. Each message is one [`Birth`], a byte, with one end of a new channel attached, and behind that the
+//! directory of the control group that the init is to be in, if any. The spawner makes an init that has this channel, or
+//! says there why it could not. It ends when its own channel does. Nobody has to wait for its
 //! children: the kernel forgets them as they end.
 //!
 //! # The channel
@@ -33,7 +34,6 @@ extern crate alloc;
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -174,21 +174,7 @@ pub enum View {
     },
 }
 
-/// What the host asks of the spawner, in one byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// An init, now. Descriptors: its channel, and the directory of the control group that it is to be in, if any.
-    Make(Birth),
-    /// An init for later, as soon as nothing else has been asked for during [`QUIET`]. Descriptor: its channel.
-    Prepare(Birth),
-    /// The init for later, now.
-    Hurry,
-}
-
-/// How long a spawner waits before it makes an init for later: the command that was just started comes first.
-pub const QUIET: Duration = Duration::from_millis(5);
-
-/// What an init is born into, for it cannot be changed later.
+/// What an init is born into, for it cannot be changed later: what the host asks of the spawner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Birth {
     /// For a tree that is not confined.
@@ -200,33 +186,10 @@ pub enum Birth {
     },
 }
 
-const LATER: u8 = 4;
-
-impl Order {
+impl Birth {
     /// As it travels.
     #[must_use]
     pub const fn to_byte(self) -> u8 {
-        match self {
-            Self::Make(birth) => birth.to_byte(),
-            Self::Prepare(birth) => birth.to_byte() | LATER,
-            Self::Hurry => LATER - 1,
-        }
-    }
-
-    /// What travelled; `None` if that is no order, which a host does not send.
-    #[must_use]
-    pub const fn from_byte(byte: u8) -> Option<Self> {
-        match (byte, Birth::from_byte(byte & !LATER)) {
-            (3, None) => Some(Self::Hurry),
-            (_, Some(birth)) if byte & LATER == 0 => Some(Self::Make(birth)),
-            (_, Some(birth)) => Some(Self::Prepare(birth)),
-            (_, None) => None,
-        }
-    }
-}
-
-impl Birth {
-    const fn to_byte(self) -> u8 {
         match self {
             Self::Unconfined => 0,
             Self::Confined { network: false } => 1,
@@ -234,7 +197,9 @@ impl Birth {
         }
     }
 
-    const fn from_byte(byte: u8) -> Option<Self> {
+    /// What travelled; `None` if that is no birth, which a host does not send.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Unconfined),
             1 => Some(Self::Confined { network: false }),

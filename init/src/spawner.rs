@@ -8,9 +8,8 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use capsule_init::{Birth, Identity, Layer, Order, QUIET};
+use capsule_init::{Birth, Identity, Layer};
 use libc::c_int;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{getegid, geteuid};
@@ -43,7 +42,7 @@ pub(crate) struct Newborn {
 }
 
 /// An init that is to be made.
-struct Expected {
+struct Order {
     birth: Birth,
     channel: OwnedFd,
     group: Option<OwnedFd>,
@@ -63,23 +62,11 @@ pub(crate) fn run() -> Option<Newborn> {
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
     };
-    let mut later: Option<Expected> = None;
     loop {
-        let expected = if later.is_some() && is_quiet() {
-            later.take()
-        } else {
-            match order()? {
-                (Order::Make(birth), descriptors) => expected(birth, descriptors),
-                (Order::Prepare(birth), descriptors) => std::mem::replace(&mut later, expected(birth, descriptors)),
-                (Order::Hurry, _) => later.take(),
-            }
-        };
-        if let Some(Expected { birth, channel, group }) = expected
-            && make(birth, host, channel.as_fd(), group.as_ref())
-        {
+        let Order { birth, channel, group } = order()?;
+        if make(birth, host, channel.as_fd(), group.as_ref()) {
             sys::forget_children(false);
-            // In place of the spawner's own. Nothing else may stay open: whoever holds the end of a channel keeps it open.
-            drop(later);
+            // In place of the spawner's own.
             return dup2_stdin(&channel).is_ok().then(|| Newborn {
                 birth,
                 host,
@@ -89,25 +76,8 @@ pub(crate) fn run() -> Option<Newborn> {
     }
 }
 
-/// Whether the host has nothing to say for a while.
-fn is_quiet() -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
-    let limit = Timespec::try_from(QUIET).ok();
-    poll(&mut fds, limit.as_ref()) == Ok(0)
-}
-
-/// Nothing where a descriptor was lost: nobody can be told, but the host sees the end of the channel.
-fn expected(birth: Birth, descriptors: Vec<OwnedFd>) -> Option<Expected> {
-    let mut descriptors = descriptors.into_iter();
-    Some(Expected {
-        birth,
-        channel: descriptors.next()?,
-        group: descriptors.next(),
-    })
-}
-
 /// Waits for the next order; nothing once the host is gone.
-fn order() -> Option<(Order, Vec<OwnedFd>)> {
+fn order() -> Option<Order> {
     loop {
         let mut byte = [0];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -124,14 +94,18 @@ fn order() -> Option<(Order, Vec<OwnedFd>)> {
             // Also where descriptor 0 is something else: this was not started by a host.
             Ok(_) | Err(_) => return None,
         }
-        let mut descriptors = Vec::new();
-        for message in control.drain() {
+        let rights = control.drain().filter_map(|message| {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
-                descriptors.extend(rights);
+                Some(rights)
+            } else {
+                None
             }
-        }
-        if let Some(order) = Order::from_byte(byte[0]) {
-            return Some((order, descriptors));
+        });
+        let mut descriptors = rights.flatten();
+        // Where a descriptor was lost nobody can be told, but the host sees the end of the channel.
+        if let (Some(birth), Some(channel)) = (Birth::from_byte(byte[0]), descriptors.next()) {
+            let group = descriptors.next();
+            return Some(Order { birth, channel, group });
         }
     }
 }

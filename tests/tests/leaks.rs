@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use harness::{AllowAll, Host, chunk, command, exit, forever, runs, sh, signalled, until, watchdog};
-use holdings::{Holdings, children, descriptors};
+use holdings::{Holdings, children, descriptors, is_prepared};
 
 const CROWD: usize = 10;
 
@@ -238,8 +238,9 @@ async fn while_kept(host: &Host, handle: &Handle) {
     host.run(command("/bin/true", &[])).await.expect("it runs");
     let mut before = Holdings::now(handle);
     until("nothing is left of the first", || {
+        let prepared = is_prepared();
         before = Holdings::now(handle);
-        before.children.is_empty() && before.tasks == 1
+        prepared && before.children.is_empty() && before.tasks == 1
     })
     .await;
     for _ in 0..20 {

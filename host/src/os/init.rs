@@ -133,9 +133,6 @@ impl Init {
         let (channel, init) = asked?;
         let refusal = match channel.receive() {
             Ok(Some((Report::Started { counter, mapping }, attached))) => {
-                if inits_group.is_none() {
-                    self.spawner.prepare(birth);
-                }
                 let mut descriptors = attached.descriptors.into_iter();
                 let command = descriptors.next();
                 let command = command.ok_or_else(|| io::Error::other("init sent too few descriptors"))?;
@@ -166,6 +163,11 @@ impl Init {
         }
         init.wait();
         Err(refusal)
+    }
+
+    /// Has ready what the next command can be started with sooner. Blocks for as long as a small program takes to start.
+    pub(crate) fn prepare(&self) {
+        self.spawner.prepare();
     }
 
     /// Gives an init its configuration.

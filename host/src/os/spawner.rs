@@ -4,8 +4,8 @@
 //! posix_spawn, which the standard library uses as long as the program is a path and neither a `pre_exec` hook nor a user id
 //! is asked for, does not, but copies the descriptors, milliseconds for thousands of processes. So a host starts one
 //! program once, which stays small, and has that make an init for each command. And since an init can wait for its
-//! configuration, there is always one that does: what it takes to make it, most of all a network namespace, is done while
-//! nobody waits for it.
+//! configuration, one does whenever there was time to make it: what that takes, most of all a network namespace, is done
+//! while nobody waits for it.
 //!
 //! What a command has of the host without being asked (limits, priority, umask) is what the host had when its first command
 //! was started; but a host that has become another user gets another spawner.
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use capsule_init::{Birth, Order};
+use capsule_init::Birth;
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -45,6 +45,8 @@ pub(crate) struct Spawner {
 #[derive(Debug)]
 struct State {
     running: Option<Running>,
+    /// What was last asked for and can wait: not in a control group, which is made for one command.
+    usual: Option<Birth>,
     /// An init that waits.
     spare: Option<(Birth, Channel)>,
 }
@@ -53,40 +55,35 @@ impl Spawner {
     pub(crate) const fn new(program: Option<PathBuf>) -> Self {
         Self {
             program,
-            state: Mutex::new(State {
-                running: None,
-                spare: None,
-            }),
+            state: Mutex::new(State::NEW),
         }
     }
 
     /// The channel to an init that is ready for its configuration, or will be: born as said, and in a control group.
     pub(crate) fn init(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
         let mut state = self.lock();
-        if group.is_none()
-            && let Some(channel) = state.spare(birth)
-        {
-            return Ok(channel);
+        if group.is_none() {
+            state.usual = Some(birth);
+            if let Some(channel) = state.spare(birth) {
+                return Ok(channel);
+            }
         }
-        state.order(self.program.as_deref(), Order::Make(birth), group)
+        state.order(self.program.as_deref(), birth, group)
     }
 
-    /// Has another init made for the next command, when there is time for it.
-    pub(crate) fn prepare(&self, birth: Birth) {
+    /// Has an init made for the next command, if one can wait for it and none does.
+    pub(crate) fn prepare(&self) {
         let mut state = self.lock();
-        if state.spare.is_none() {
+        if let (Some(birth), None) = (state.usual, &state.spare) {
             // If it cannot be had now, the next command will say why.
-            let channel = state.order(self.program.as_deref(), Order::Prepare(birth), None);
+            let channel = state.order(self.program.as_deref(), birth, None);
             state.spare = channel.ok().map(|channel| (birth, channel));
         }
     }
 
     /// Ends the process, which has not made what it was asked for. The next command gets another one.
     pub(crate) fn give_up(&self) {
-        *self.lock() = State {
-            running: None,
-            spare: None,
-        };
+        *self.lock() = State::NEW;
     }
 
     /// A host that has become somebody else does not start commands as who it was.
@@ -94,41 +91,37 @@ impl Spawner {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let user = (geteuid(), getegid());
         if state.running.as_ref().is_some_and(|running| running.user != user) {
-            *state = State {
-                running: None,
-                spare: None,
-            };
+            *state = State::NEW;
         }
         state
     }
 }
 
 impl State {
+    const NEW: Self = Self {
+        running: None,
+        usual: None,
+        spare: None,
+    };
+
     /// The init that waits, if it is of this kind and nobody has killed it.
     fn spare(&mut self, birth: Birth) -> Option<Channel> {
         let (_, channel) = self.spare.take_if(|(born, _)| *born == birth)?;
-        if !channel.is_open() {
-            return None;
-        }
-        if !channel.has_report() {
-            // Not there yet.
-            self.running.as_ref()?.order(Order::Hurry, &[]).ok()?;
-        }
-        Some(channel)
+        channel.is_open().then_some(channel)
     }
 
-    fn order(&mut self, program: Option<&Path>, order: Order, group: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
+    fn order(&mut self, program: Option<&Path>, birth: Birth, group: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
         let (ours, inits) = Channel::pair()?;
         let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(group).collect();
         if let Some(running) = &self.running
-            && running.order(order, &descriptors).is_ok()
+            && running.order(birth, &descriptors).is_ok()
         {
             return Ok(ours);
         }
         // Not started yet, or somebody killed it: then it has not heard of this order.
         self.running = None;
         let running = Running::start(program)?;
-        running.order(order, &descriptors)?;
+        running.order(birth, &descriptors)?;
         self.running = Some(running);
         Ok(ours)
     }
@@ -173,13 +166,11 @@ impl Running {
         })
     }
 
-    fn order(&self, order: Order, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let byte = [order.to_byte()];
+    fn order(&self, birth: Birth, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let byte = [birth.to_byte()];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
         let mut attached = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() {
-            attached.push(SendAncillaryMessage::ScmRights(descriptors));
-        }
+        attached.push(SendAncillaryMessage::ScmRights(descriptors));
         loop {
             match sendmsg(&self.socket, &[IoSlice::new(&byte)], &mut attached, SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
@@ -221,7 +212,7 @@ mod tests {
         drop(spawner.init(Birth::Unconfined, None).expect("an init"));
         assert_eq!(spawner_of(&spawner), before);
 
-        spawner.prepare(Birth::Unconfined);
+        spawner.prepare();
         if let Some(running) = &mut spawner.state.lock().expect("no panic").running {
             running.user.0 = Uid::from_raw(running.user.0.as_raw() + 1);
         }

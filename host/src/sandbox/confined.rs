@@ -157,6 +157,10 @@ impl Launcher for Confined {
         start::start(&self.init, &self.environment, launch, hold)
     }
 
+    fn prepare(&self) {
+        self.init.prepare();
+    }
+
     fn supports_persistent(&self) -> bool {
         true
     }

@@ -21,6 +21,10 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
     /// [`LaunchError`] says whether the program or the host was at fault; in either case nothing runs.
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError>;
 
+    /// Called on a thread that may block, once nothing was launched for a few milliseconds: what takes time for the next
+    /// command may be done now. By default nothing is.
+    fn prepare(&self) {}
+
     /// Whether a process that no instance holds may be started (`spawn-persistent`; contract S10 and B2).
     fn supports_persistent(&self) -> bool;
 

@@ -81,6 +81,10 @@ impl Launcher for Unconfined {
         start::start(&self.init, &self.environment, launch, hold)
     }
 
+    fn prepare(&self) {
+        self.init.prepare();
+    }
+
     fn supports_persistent(&self) -> bool {
         self.persistent
     }

@@ -107,6 +107,8 @@ impl Inner {
             Ok(fresh) => {
                 let fresh = fresh?;
                 metrics::launched(begun.elapsed());
+                self.lulls
+                    .expect(&self.tasks.runtime, &self.launcher, &self.tasks.closing);
                 Ok(fresh)
             }
             Err(error) if error.is_cancelled() => Err(Error::Cancelled),

@@ -54,6 +54,7 @@
 //!        timers, stdin, monitor         the tasks
 //!        process, capture               what they share; owning one for a single call
 //! table, seen                           what an owner has; what a reader has read
+//! lull                                  when there is time to prepare for the next command
 //! admission, registry, scope            who may start what; who owns which
 //! handle, ready                         the same by a handle; waiting for several
 //! ```
@@ -67,6 +68,7 @@ mod injection;
 mod life;
 mod limits;
 pub(crate) mod log;
+mod lull;
 pub mod metrics;
 pub(crate) mod quota;
 mod ready;

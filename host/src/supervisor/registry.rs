@@ -16,6 +16,7 @@ use super::events::Events;
 use super::id::RegistryKey;
 use super::life::process::Tasks;
 use super::life::timers::Timers;
+use super::lull::Lulls;
 use super::quota::Budget;
 use super::request::CommandView;
 use super::scope::Scope;
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) launcher: Arc<dyn Launcher>,
     pub(crate) key: RegistryKey,
     pub(crate) tasks: Tasks,
+    pub(crate) lulls: Lulls,
     pub(crate) retained: Arc<Budget>,
     principals: Interned<Principal, Purse>,
     tables: Interned<Owner, Table>,
@@ -103,6 +105,7 @@ impl Registry {
             launcher,
             key,
             tasks,
+            lulls: Lulls::default(),
             retained,
             principals,
             tables,
@@ -134,6 +137,7 @@ impl Registry {
         self.0.tasks.closing.cancel();
         self.0.tasks.tracker.close();
         self.0.tasks.tracker.wait().await;
+        self.0.lulls.over().await;
     }
 
     /// Ends every process that `capsule` started so far, under whichever principal and however it is held, and waits until

@@ -44,6 +44,14 @@ pub(crate) fn children() -> Vec<u32> {
     all
 }
 
+/// Whether what a host prepares for its next command is there.
+pub(crate) fn is_prepared() -> bool {
+    let spawners = children_of(std::process::id())
+        .into_iter()
+        .filter(|pid| is_spawner(*pid));
+    spawners.flat_map(children_of).any(waits_for_configuration)
+}
+
 pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let parent = parent.to_string();
     std::fs::read_dir("/proc")

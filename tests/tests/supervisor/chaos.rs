@@ -328,6 +328,10 @@ impl Launcher for Watched {
         self.launcher.launch(launch)
     }
 
+    fn prepare(&self) {
+        self.launcher.prepare();
+    }
+
     fn supports_persistent(&self) -> bool {
         self.launcher.supports_persistent()
     }

@@ -29,7 +29,7 @@ async fn b3_an_ended_capsule_has_nothing_left_and_may_start_anew() {
         let (scope, workspace) = (scope.clone(), host.workspace.clone());
         tokio::spawn(async move { scope.spawn(forever(), &workspace, &mut AllowAll).await })
     };
-    until("all of them", || host.registry.tasks() >= 5 * 3).await;
+    until("all of them", || host.registry.tasks() >= 5).await;
     watchdog(host.registry.end_capsule("editor")).await;
     assert_eq!(scope.status(&mine).err(), Some(Error::NoSuchProcess));
     assert_eq!(bob.status(&his).err(), Some(Error::NoSuchProcess));

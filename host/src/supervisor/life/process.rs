@@ -160,9 +160,6 @@ impl Process {
             touch: Mutex::new(Touch { at: started, calls: 0 }),
         });
 
-        for output in [&process.stdout, &process.stderr] {
-            spawn(tasks, reader::run(Arc::clone(output), keep.drain_time));
-        }
         if let Some(pipe) = stdin_pipe {
             spawn(tasks, stdin::run(Arc::clone(&process.stdin), pipe));
         }
@@ -190,7 +187,12 @@ impl Process {
             process: Arc::clone(&process),
             ended: None,
         };
-        spawn(tasks, monitor::run(monitor));
+        let [stdout, stderr] =
+            [&process.stdout, &process.stderr].map(|output| reader::run(Arc::clone(output), keep.drain_time));
+        // One task, because an exit concerns all three at once: as three they would wake each other's threads.
+        spawn(tasks, async move {
+            tokio::join!(monitor::run(monitor), stdout, stderr);
+        });
         Ok(process)
     }
 

@@ -1,7 +1,7 @@
 //! What the supervisor's files take from tokio, for a model checker that runs every task on one thread and decides at each
 //! step who goes on.
 //!
-//! Channels, notifications and `select!` are tokio's own: without its runtime they do nothing but call wakers, which here
+//! Channels, notifications, `join!` and `select!` are tokio's own: without its runtime they do nothing but call wakers, which here
 //! are the checker's. They are taken to be right, so each of their operations happens at once; the wrapped ones let others
 //! go first. What the runtime itself would supply, time and readiness of descriptors, is modelled.
 
@@ -11,7 +11,7 @@ pub mod sync;
 pub mod task;
 pub mod time;
 
-pub use tokio::select;
+pub use tokio::{join, select};
 
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 

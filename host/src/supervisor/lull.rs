@@ -1,0 +1,67 @@
+//! Times when nothing is being started, which a launcher may use to prepare for the next command.
+//!
+//! What is done then would keep the processors from the command that was just started, so it waits a few milliseconds.
+//! Commands that follow one another faster only move that moment: nobody is woken for them.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::sandbox::Launcher;
+use crate::sync::Mutex;
+
+/// How long nothing has to have been started.
+const QUIET: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+pub(crate) struct Lulls {
+    /// When something was last started, while the lull after it is waited for.
+    last: Arc<Mutex<Option<Instant>>>,
+    waits: TaskTracker,
+}
+
+impl Lulls {
+    /// Something was started: `launcher` prepares in the lull after it, unless all is `closing` by then.
+    pub(crate) fn expect(&self, runtime: &Handle, launcher: &Arc<dyn Launcher>, closing: &CancellationToken) {
+        if lock(&self.last).replace(Instant::now()).is_some() {
+            return;
+        }
+        let (last, launcher, closing) = (Arc::clone(&self.last), Arc::clone(launcher), closing.clone());
+        let waiting = async move {
+            while let Some(at) = next(&last) {
+                tokio::select! {
+                    () = closing.cancelled() => return,
+                    () = tokio::time::sleep_until(at) => {}
+                }
+            }
+            // It fails where the runtime is going down.
+            drop(tokio::task::spawn_blocking(move || launcher.prepare()).await);
+        };
+        drop(self.waits.spawn_on(waiting, runtime));
+    }
+
+    /// Completes when nothing is waited for or being prepared, with everything closing.
+    pub(crate) async fn over(&self) {
+        self.waits.close();
+        self.waits.wait().await;
+    }
+}
+
+/// When to look again; nothing if the lull is here, which is then waited for no more.
+fn next(last: &Mutex<Option<Instant>>) -> Option<Instant> {
+    let mut last = lock(last);
+    let at = (*last)? + QUIET;
+    if at > Instant::now() {
+        return Some(at);
+    }
+    *last = None;
+    None
+}
+
+fn lock(last: &Mutex<Option<Instant>>) -> crate::sync::MutexGuard<'_, Option<Instant>> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
+}
