@@ -6,7 +6,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use capsule_init::{Command, Config, HEADER, PROTOCOL, Report, decode, encode, payload_length};
+use capsule_init::{Command, Config, HEADER, PROTOCOL, Report, decode, encode, encode_short, payload_length};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -108,7 +108,11 @@ impl Channel {
 
 /// Tells the host, at the other end of `socket`. It may be gone.
 pub(crate) fn tell(socket: BorrowedFd<'_>, report: &Report, descriptors: &[BorrowedFd<'_>]) {
-    if let Ok(frame) = encode(report) {
+    // Those that somebody waits for are short, and memory for them would be had from the kernel and given back each time.
+    let mut short = [0; 64];
+    if let Ok(frame) = encode_short(report, &mut short) {
+        send(socket, frame, descriptors);
+    } else if let Ok(frame) = encode(report) {
         send(socket, &frame, descriptors);
     }
 }

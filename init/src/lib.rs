@@ -365,6 +365,17 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Malformed> {
     Ok(frame)
 }
 
+/// The same, for a message that fits into `frame` with its header; returns the part that was written.
+///
+/// # Errors
+/// If it does not.
+pub fn encode_short<'a, T: Serialize>(message: &T, frame: &'a mut [u8]) -> Result<&'a [u8], Malformed> {
+    let (header, payload) = frame.split_first_chunk_mut::<HEADER>().ok_or(Malformed)?;
+    let length = postcard::to_slice(message, payload).map_err(|_| Malformed)?.len();
+    *header = u32::try_from(length).map_err(|_| Malformed)?.to_le_bytes();
+    frame.get(..HEADER + length).ok_or(Malformed)
+}
+
 /// The length of the payload that follows a header.
 ///
 /// # Errors
@@ -393,6 +404,9 @@ mod tests {
 
     fn round_trip<T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug>(message: &T) {
         let frame = encode(message).unwrap();
+        let mut room = vec![0; frame.len()];
+        assert_eq!(encode_short(message, &mut room), Ok(&frame[..]));
+        assert_eq!(encode_short(message, &mut room[1..]), Err(Malformed));
         let (header, payload) = frame.split_first_chunk().unwrap();
         assert_eq!(payload_length(*header).unwrap(), payload.len());
         assert_eq!(decode::<T>(payload).as_ref(), Ok(message));

@@ -37,8 +37,13 @@ pub(crate) struct Newborn {
     pub(crate) birth: Birth,
     /// Who the host is. In a new user namespace nobody has an id until it is mapped.
     pub(crate) host: Identity,
-    /// For the command, while it has none of its own. Here because here there may be time for it.
+    // What follows is made here because here there may be time for it.
+    /// For the command, while it has none of its own.
     pub(crate) stack: Result<Stack, Errno>,
+    /// Readable when a child has changed its state.
+    pub(crate) children: Result<OwnedFd, Errno>,
+    /// Of processor time; none where this user may not have one.
+    pub(crate) counter: Option<OwnedFd>,
 }
 
 /// An init that is to be made.
@@ -71,6 +76,8 @@ pub(crate) fn run() -> Option<Newborn> {
                 birth,
                 host,
                 stack: Stack::new(),
+                children: sys::child_signals(),
+                counter: sys::cpu_counter().ok(),
             });
         }
     }

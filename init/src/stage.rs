@@ -16,13 +16,10 @@ use crate::supervise::{self, Attached, Tree};
 use crate::{guest, identity, mounts, sys};
 
 /// Runs the command to its end.
-pub(crate) fn run(
-    channel: &Channel,
-    Newborn { birth, host, stack }: Newborn,
-    config: Config,
-    descriptors: Descriptors,
-) -> Result<(), Report> {
-    let stack = stack.at(Layer::Process, "mmap")?;
+pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descriptors: Descriptors) -> Result<(), Report> {
+    let Newborn { birth, host, .. } = newborn;
+    let stack = newborn.stack.at(Layer::Process, "mmap")?;
+    let children = newborn.children.at(Layer::Process, "signalfd")?;
     let Descriptors {
         stdio,
         mut workspace,
@@ -33,7 +30,6 @@ pub(crate) fn run(
     } = descriptors;
     let mut made = None;
     let image = Image::of(&config, &stdio, landlock.as_ref())?;
-    let children = sys::child_signals().at(Layer::Process, "signalfd")?;
     let tree = match (&config.confinement, birth) {
         (Some(confinement), Birth::Confined { network }) if confinement.network == network => {
             if config.group {
@@ -52,11 +48,10 @@ pub(crate) fn run(
     // No process of the tree may trace this one or open what it has under /proc; nor may another of the same user.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Layer::Identity, "dumpable")?;
     guest::enter_directory(&workspace, &config.cwd)?;
-    let counter = if config.count_cpu {
-        sys::cpu_counter().ok()
-    } else {
-        None
-    };
+    // What this process has used so far is not the tree's.
+    let counter = newborn
+        .counter
+        .filter(|counter| config.count_cpu && sys::restart(counter).is_ok());
     // Opened before anything can get in its way.
     let killer = group.as_ref().and_then(|group| sys::group_killer(group).ok());
     // Of memory, nothing is given back while the command still uses this one's.

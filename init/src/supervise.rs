@@ -92,12 +92,16 @@ impl Supervisor<'_> {
                 && let Some(attached) = attached.take()
             {
                 guest::verdict(&command.words)?;
+                // Before the memory is given back that the command has left.
                 self.report_start(&command.pidfd, &attached);
             }
             if child {
-                // One signal may stand for several children, and the descriptor stays readable until it is read.
-                let _: Result<usize, Errno> = read(children, &mut [0_u8; 128]);
-                while self.reap(WaitOptions::NOHANG) == Reaped::One {}
+                self.reap_all();
+                if self.status.is_none() {
+                    // One signal may stand for several children, and the descriptor stays readable until it is read.
+                    let _: Result<usize, Errno> = read(children, &mut [0_u8; 128]);
+                    self.reap_all();
+                }
             }
             // While the start is open its pipe has the answer, also when the process is dead.
             if self.status.is_some() && starting.is_none() {
@@ -161,6 +165,11 @@ impl Supervisor<'_> {
                 },
             }
         }
+    }
+
+    /// Reaps everyone who is dead.
+    fn reap_all(&mut self) {
+        while self.reap(WaitOptions::NOHANG) == Reaped::One {}
     }
 
     fn reap(&mut self, options: WaitOptions) -> Reaped {

@@ -322,6 +322,14 @@ pub(crate) fn cpu_counter() -> Result<OwnedFd> {
     own(unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, 0, -1, -1, CLOEXEC) })
 }
 
+/// Has a counter begin at zero again.
+pub(crate) fn restart(counter: &OwnedFd) -> Result<()> {
+    const RESET: u64 = 0x2403;
+    let counter = counter.as_raw_fd();
+    // SAFETY: takes a number and no flags. The C library's own form of it has another type on each platform.
+    check(unsafe { libc::syscall(libc::SYS_ioctl, counter, RESET, 0) }).map(drop)
+}
+
 /// Strings as exec wants them.
 pub(crate) struct Strings {
     /// Of the strings beside them, and a null at the end.

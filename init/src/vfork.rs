@@ -46,7 +46,7 @@ pub(crate) struct Started<T: Sync> {
     stack: ManuallyDrop<Stack>,
 }
 
-struct Task<T> {
+pub(crate) struct Task<T> {
     work: T,
     run: fn(&T, RawFd),
     words: RawFd,
@@ -92,11 +92,12 @@ pub(crate) fn start<T: Sync>(
     })
 }
 
-/// What there is of a process that has left this memory.
-pub(crate) struct Left {
+/// What there is of a process that has left this memory. Dropping it gives back what the process had of that.
+pub(crate) struct Left<T> {
     pub(crate) pidfd: OwnedFd,
     /// Why it is not a program; empty if it is.
     pub(crate) words: Vec<u8>,
+    _shared: (Box<Task<T>>, Stack),
 }
 
 impl<T: Sync> Started<T> {
@@ -106,16 +107,18 @@ impl<T: Sync> Started<T> {
     }
 
     /// Takes what it says; blocks while that is nothing. Nothing comes back where the process has not left yet.
-    pub(crate) fn hear(started: &mut Option<Self>) -> Result<Option<Left>, Errno> {
+    pub(crate) fn hear(started: &mut Option<Self>) -> Result<Option<Left<T>>, Errno> {
         let Some(mut it) = started.take() else { return Ok(None) };
         let mut buffer = [0; LAST_WORDS];
         match read(&it.pipe, &mut buffer) {
             Ok(0) => {
-                drop(ManuallyDrop::into_inner(it.stack));
                 // SAFETY: made by a box in `start`. The process that also read it has another memory now, or none.
-                drop(unsafe { Box::from_raw(it.task.as_ptr()) });
-                let (pidfd, words) = (it.pidfd, it.said);
-                return Ok(Some(Left { pidfd, words }));
+                let task = unsafe { Box::from_raw(it.task.as_ptr()) };
+                return Ok(Some(Left {
+                    pidfd: it.pidfd,
+                    words: it.said,
+                    _shared: (task, ManuallyDrop::into_inner(it.stack)),
+                }));
             }
             Ok(read) => it.said.extend(buffer.iter().take(read)),
             Err(Errno::INTR) => {}

@@ -95,6 +95,14 @@ impl Channel {
         Ok(Some((decode(&payload).map_err(malformed)?, attached)))
     }
 
+    /// The report that is there, without taking it; nothing where none is, or one that is longer than a last word.
+    pub(crate) fn peek(&self) -> Option<Report> {
+        let mut buffer = [0; 64];
+        let (_, count) = recv(&self.0, &mut buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT).ok()?;
+        let (header, payload) = buffer.get(..count)?.split_first_chunk::<HEADER>()?;
+        decode(payload.get(..payload_length(*header).ok()?)?).ok()
+    }
+
     /// Whether the other end is there.
     pub(crate) fn is_open(&self) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::empty())];

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::channel::{Attached, Channel};
+use super::channel::Channel;
 use super::process::Process;
 use super::readiness;
 use super::usage::{Meter, Usage};
@@ -122,24 +122,26 @@ impl Child {
 
     /// Waits for the end of the tree on this thread, and says how the command ended.
     pub(crate) fn finish(&mut self) -> io::Result<RawExit> {
-        let report = self.channel.get_ref().receive()?;
-        Ok(self.conclude(report))
+        let received = self.channel.get_ref().receive()?;
+        Ok(self.conclude(received.map(|(report, _)| report)))
     }
 
     /// Kills what is left of the tree, waits for its end, and says how the command ended. Init may still be leaving then.
     pub(crate) fn reap(&mut self) -> RawExit {
         let channel = self.channel.get_ref();
-        if !channel.has_report() {
+        // It is the last one, so it need not be taken.
+        let report = channel.peek().or_else(|| {
             channel.cut();
-        }
-        // Init's last word, or its silence: in both cases nothing else is left.
-        let report = channel.receive().unwrap_or(None);
+            // Init's last word, or its silence: in both cases nothing else is left.
+            let received = channel.receive().unwrap_or(None);
+            received.map(|(report, _)| report)
+        });
         self.conclude(report)
     }
 
-    fn conclude(&mut self, report: Option<(Report, Attached)>) -> RawExit {
+    fn conclude(&mut self, report: Option<Report>) -> RawExit {
         let exit = match report {
-            Some((Report::Exited(exit), _)) => Some(exit),
+            Some(Report::Exited(exit)) => Some(exit),
             _ => None,
         };
         // What a group has used is known only when init is out of it, too.
