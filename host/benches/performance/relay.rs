@@ -55,37 +55,39 @@ impl Relay {
     /// From the order to the exit of `/bin/true`.
     pub(crate) fn spawn(&mut self) -> Duration {
         let begun = Instant::now();
-        self.order(TRUE, &[]);
+        self.order(TRUE);
         self.answer();
         begun.elapsed()
     }
 
-    /// The same in a task that makes two pipes, hears that it was started, reads both to their ends, and hears of its exit.
+    /// The same for a task: a thread that may block makes two pipes, orders, and hears that it was started, because to find
+    /// and load a program can take long; then the task reads both to their ends, and hears of its exit.
     pub(crate) fn spawn_piped(&mut self, host: &Host) -> Duration {
-        let begun = Instant::now();
-        host.runtime.block_on(async {
-            let streams = [(); 2].map(|()| std::io::pipe().unwrap());
-            let theirs = streams.each_ref().map(|(_, theirs)| theirs.as_fd());
-            self.order(PIPED, &theirs);
-            let [stdout, stderr] = streams.map(|(ours, _)| ours);
-            let answers = self.answers();
-            let answer = async || {
-                // An error: it would block.
-                while answers.try_read(&mut [0]).is_err() {
-                    answers.readable().await.unwrap();
-                }
-            };
-            answer().await;
-            tokio::join!(read_to_end(stdout.into()), read_to_end(stderr.into()));
-            answer().await;
+        let orders = self.orders.as_ref().unwrap().try_clone().unwrap();
+        let mut started = File::from(self.answers.as_fd().try_clone_to_owned().unwrap());
+        let task = host.runtime.spawn(async move {
+            let begun = Instant::now();
+            let ordering = tokio::task::spawn_blocking(move || {
+                let streams = [(); 2].map(|()| std::io::pipe().unwrap());
+                let theirs = streams.each_ref().map(|(_, theirs)| theirs.as_fd());
+                order(&orders, PIPED, &theirs);
+                let streams = streams.map(|(ours, _)| Receiver::from_owned_fd(ours.into()).unwrap());
+                started.read_exact(&mut [0]).unwrap();
+                (streams, Receiver::from_owned_fd(started.into()).unwrap())
+            });
+            let ([stdout, stderr], ended) = ordering.await.unwrap();
+            tokio::join!(read_to_end(stdout), read_to_end(stderr));
+            read_to_end(ended).await;
+            begun.elapsed()
         });
+        let time = host.runtime.block_on(task).unwrap();
         self.block();
-        begun.elapsed()
+        time
     }
 
     /// From the kill of a sleeper to the knowing of a task in the host's runtime.
     pub(crate) fn exit_seen(&mut self, host: &Host) -> Duration {
-        self.order(SLEEP, &[]);
+        self.order(SLEEP);
         let mut pid = [0; 4];
         self.answers.read_exact(&mut pid).unwrap();
         exit::sleeps(&format!("/proc/{}/stat", self.process.id()));
@@ -114,23 +116,8 @@ impl Relay {
         rustix::io::ioctl_fionbio(&self.answers, false).unwrap();
     }
 
-    fn order(&self, order: u8, attached: &[BorrowedFd<'_>]) {
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(attached));
-        let message = [order; LENGTH];
-        let message = if attached.is_empty() {
-            &message[..1]
-        } else {
-            &message[..]
-        };
-        let sent = sendmsg(
-            self.orders.as_ref().unwrap(),
-            &[IoSlice::new(message)],
-            &mut control,
-            SendFlags::empty(),
-        );
-        assert_eq!(sent.unwrap(), message.len());
+    fn order(&self, order: u8) {
+        self::order(self.orders.as_ref().unwrap(), order, &[]);
     }
 
     fn answer(&mut self) {
@@ -146,10 +133,24 @@ impl Drop for Relay {
     }
 }
 
-/// Of a command that writes nothing.
-async fn read_to_end(pipe: OwnedFd) {
-    let pipe = Receiver::from_owned_fd(pipe).unwrap();
-    while pipe.try_read(&mut [0; 4096]).is_err() {
+fn order(orders: &UnixStream, order: u8, attached: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(attached));
+    let message = [order; LENGTH];
+    let message = if attached.is_empty() {
+        &message[..1]
+    } else {
+        &message[..]
+    };
+    let sent = sendmsg(orders, &[IoSlice::new(message)], &mut control, SendFlags::empty());
+    assert_eq!(sent.unwrap(), message.len());
+}
+
+/// Of what writes one byte or none.
+async fn read_to_end(pipe: Receiver) {
+    // An error: it would block.
+    while pipe.try_read(&mut [0]).is_err() {
         pipe.readable().await.unwrap();
     }
 }

@@ -257,14 +257,13 @@ impl Scope {
         let max = usize::try_from(max_bytes)
             .unwrap_or(usize::MAX)
             .min(self.registry.0.limits.read_max);
-        let exited = entry.process.exit().is_some();
         let chunk = entry.process.output(stream).read_since(position, max);
         self.seen.note(&self.table, entry.number, stream, chunk.next.offset);
         Ok(LogChunk {
             data: chunk.data,
             next: entry.cursors.seal(stream, chunk.next),
             bytes_dropped: chunk.next.dropped,
-            drained_eof: exited && chunk.at_end,
+            drained_eof: chunk.at_end && entry.process.exit().is_some(),
         })
     }
 

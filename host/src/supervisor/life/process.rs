@@ -1,7 +1,7 @@
 //! A process that the host supervises: what its tasks and its callers share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -24,7 +24,6 @@ use crate::supervisor::quota::Permit;
 use crate::supervisor::table::Member;
 use crate::supervisor::watch::{Topics, Watch};
 use crate::supervisor::{Error, ExitInfo, LogStream, Logs, Overflow, Owner, ProcessId, Signal};
-use crate::sync::Mutex;
 
 /// What everybody may see of a process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,14 +56,16 @@ pub(crate) struct Process {
     pub(crate) reaped: AtomicBool,
     carriers: Arc<Carriers>,
     requests: mpsc::UnboundedSender<Request>,
-    touch: Mutex<Touch>,
+    touch: Touch,
 }
 
 /// When somebody last had to do with a process (contract T2).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Touch {
-    at: Instant,
-    calls: usize,
+    /// In nanoseconds after its start.
+    at: AtomicU64,
+    /// How many calls are in flight.
+    calls: AtomicUsize,
 }
 
 /// How a process is kept.
@@ -157,7 +158,7 @@ impl Process {
             reaped: AtomicBool::new(false),
             carriers: Arc::clone(&tasks.events),
             requests,
-            touch: Mutex::new(Touch { at: started, calls: 0 }),
+            touch: Touch::default(),
         });
 
         if let Some(pipe) = stdin_pipe {
@@ -345,17 +346,18 @@ impl Process {
 
     /// Notes that a call has to do with the process, until the guard is dropped.
     pub(crate) fn touch(&self) -> Touched<'_> {
-        self.with_touch(|touch| touch.calls += 1);
+        self.touch.calls.fetch_add(1, Ordering::Relaxed);
         Touched(self)
     }
 
     /// When it was last touched: now, while a call is in flight.
     pub(crate) fn touched(&self) -> Instant {
-        self.with_touch(|touch| if touch.calls > 0 { Instant::now() } else { touch.at })
-    }
-
-    fn with_touch<T>(&self, f: impl FnOnce(&mut Touch) -> T) -> T {
-        f(&mut self.touch.lock().unwrap_or_else(PoisonError::into_inner))
+        // Whoever sees that a call is over sees when that was.
+        if self.touch.calls.load(Ordering::Acquire) > 0 {
+            Instant::now()
+        } else {
+            self.started + Duration::from_nanos(self.touch.at.load(Ordering::Relaxed))
+        }
     }
 }
 
@@ -364,10 +366,11 @@ pub(crate) struct Touched<'a>(&'a Process);
 
 impl Drop for Touched<'_> {
     fn drop(&mut self) {
-        self.0.with_touch(|touch| {
-            touch.calls -= 1;
-            touch.at = Instant::now();
-        });
+        let Process { started, touch, .. } = self.0;
+        // Enough for half a millennium.
+        let at = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        touch.at.fetch_max(at, Ordering::Relaxed);
+        touch.calls.fetch_sub(1, Ordering::Release);
     }
 }
 
