@@ -65,3 +65,66 @@ fn next(last: &Mutex<Option<Instant>>) -> Option<Instant> {
 fn lock(last: &Mutex<Option<Instant>>) -> crate::sync::MutexGuard<'_, Option<Instant>> {
     last.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::error::TryRecvError;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::sandbox::{Launch, LaunchError, Launched};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[derive(Debug)]
+    struct Prepares(UnboundedSender<Instant>);
+
+    impl Launcher for Prepares {
+        fn launch(&self, _: Launch) -> Result<Launched, LaunchError> {
+            Err(LaunchError::Host(std::io::Error::other("it only prepares")))
+        }
+
+        fn prepare(&self) {
+            self.0.send(Instant::now()).expect("the test listens");
+        }
+
+        fn supports_persistent(&self) -> bool {
+            false
+        }
+    }
+
+    fn launcher() -> (Arc<dyn Launcher>, UnboundedReceiver<Instant>) {
+        let (prepares, prepared) = unbounded_channel();
+        (Arc::new(Prepares(prepares)), prepared)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_launcher_prepares_once_nothing_was_started_for_a_while() {
+        let (launcher, mut prepared) = launcher();
+        let (lulls, closing) = (Lulls::default(), CancellationToken::new());
+        for _ in 0..2 {
+            let mut last = Instant::now();
+            for _ in 0..5 {
+                last = Instant::now();
+                lulls.expect(&Handle::current(), &launcher, &closing);
+                tokio::time::sleep(QUIET - MS).await;
+                assert_eq!(prepared.try_recv(), Err(TryRecvError::Empty));
+            }
+            let at = prepared.recv().await.expect("it prepares");
+            assert!(at >= last + QUIET, "{:?}", at - last);
+            tokio::time::sleep(10 * QUIET).await;
+            assert_eq!(prepared.try_recv(), Err(TryRecvError::Empty), "once");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_launcher_is_let_go_of_when_all_is_closing() {
+        let (launcher, mut prepared) = launcher();
+        let (lulls, closing) = (Lulls::default(), CancellationToken::new());
+        lulls.expect(&Handle::current(), &launcher, &closing);
+        drop(launcher);
+        closing.cancel();
+        lulls.over().await;
+        assert_eq!(prepared.try_recv(), Err(TryRecvError::Disconnected));
+    }
+}

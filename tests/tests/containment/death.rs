@@ -90,28 +90,51 @@ async fn b3_a_host_killed_while_it_spawns_leaves_nothing() {
     nothing_left(&marker, &sessions, AT_ONCE).await;
 }
 
+/// Keeps everybody waiting who opens a file, until it is dropped.
+struct Lessee {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Lessee {
+    fn of(file: &Path) -> Self {
+        let mut child = program(crate::who::binary("zoo"))
+            .arg("lease")
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a lessee");
+        let said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        Self { child, said }
+    }
+
+    fn says(&mut self) -> String {
+        self.said.next().expect("a line").expect("a line")
+    }
+}
+
+impl Drop for Lessee {
+    fn drop(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was started here");
+    }
+}
+
 /// Opening a program can take long: the file may be on another machine, or leased. Init must not wait for that.
 async fn b3_a_host_killed_while_a_program_is_opened_leaves_nothing() {
     let (dir, marker) = (workspace(), marker());
-    let mut lessee = program(crate::who::binary("zoo"))
-        .arg("lease")
-        .arg(dir.path().join("zoo"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a lessee");
-    let mut says = BufReader::new(lessee.stdout.take().expect("it is piped")).lines();
-    let mut said = || says.next().expect("a line").expect("a line");
-    assert_eq!(said(), "leased Ok(0)");
+    let mut lessee = Lessee::of(&dir.path().join("zoo"));
+    let leased = lessee.says();
+    if leased != "leased Ok(0)" {
+        crate::who::skip(&format!("a file system with leases ({leased})"));
+        return;
+    }
     let mut host = Doomed::start(&marker, dir.path(), &["stay"]);
     host.says("spawning");
-    assert_eq!(said(), "wanted");
+    assert_eq!(lessee.says(), "wanted");
     let session = host.killed();
-    let tree = tokio::spawn(async move { nothing_left(&marker, &[session], AT_ONCE).await });
-    let left = tree.await;
-    drop(lessee.stdin.take());
-    lessee.wait().expect("a lessee");
-    left.expect("nothing left");
+    nothing_left(&marker, &[session], AT_ONCE).await;
 }
 
 async fn b3_a_host_killed_with_everything_up_leaves_nothing() {
