@@ -23,14 +23,15 @@ fn run() -> Outcome {
             "while :; do :; done",
             &["limit-cpu"][..],
         ),
-        // A process that is refused memory may also end over that by itself.
+        // A process that is refused memory may also end over that by itself. What is read after the sleep keeps a shell from
+        // becoming that, and giving its memory back.
         (
             "memory",
             ResourceLimits {
                 max_memory_bytes: Some(48 << 20),
                 ..none
             },
-            "for i in 1 2 3 4; do (x=$(head -c 30000000 /dev/zero | tr '\\0' a); sleep 1000) & done; wait",
+            "for i in 1 2 3 4; do (x=$(head -c 30000000 /dev/zero | tr '\\0' a); sleep 1000; : \"$x\") & done; wait",
             &["limit-memory", "self-exit"],
         ),
     ] {
