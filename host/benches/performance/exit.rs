@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::thread::gettid;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,20 +20,22 @@ const ROUNDS: usize = 300;
 pub(crate) fn run(report: &mut Report) {
     let (unconfined, confined) = (Host::unconfined(), Host::confined());
     let mut relay = Relay::start();
-    let mut times = [const { Vec::<f64>::new() }; 5];
-    let mut ways: [&mut dyn FnMut() -> Duration; 5] = [
+    let mut times = [const { Vec::<f64>::new() }; 7];
+    let mut ways: [&mut dyn FnMut() -> Duration; 7] = [
         &mut by_waitpid,
         &mut || by_tokio(&unconfined),
         &mut || relay.exit_seen(&unconfined),
         &mut || through_host(&unconfined),
         &mut || through_host(&confined),
+        &mut || death(&unconfined),
+        &mut || death(&confined),
     ];
     for _ in 0..ROUNDS {
         for (way, times) in ways.iter_mut().zip(&mut times) {
             times.push(micros(way()));
         }
     }
-    let [thread, tokio, relay, unconfined, confined] = times.map(|mut times| median(&mut times));
+    let [thread, tokio, relay, unconfined, confined, death, confined_death] = times.map(|mut times| median(&mut times));
     let thread = (thread, "a thread in waitpid");
     let tokio = (tokio, "tokio's `Child::wait`");
     let bare = (relay, "a process in waitpid, that tells a task");
@@ -57,6 +60,18 @@ pub(crate) fn run(report: &mut Report) {
             Target::AtMost(1.3),
         ),
         ("kill to `wait` returning, confined", confined, bare, Target::None),
+        (
+            "to the death of the same command, unconfined",
+            death,
+            thread,
+            Target::None,
+        ),
+        (
+            "to the death of the same command, confined",
+            confined_death,
+            thread,
+            Target::None,
+        ),
         ("a process in waitpid, that tells a task", relay, thread, Target::None),
         ("a process in waitpid, that tells a task", relay, tokio, Target::None),
     ] {
@@ -143,6 +158,34 @@ fn through_host(host: &Host) -> Duration {
     let seen = host.runtime.block_on(waiter).unwrap();
     host.runtime.block_on(scope.release(&id)).unwrap();
     seen - begun
+}
+
+/// Until a command of the host's is dead, for a thread that waits for that alone and cannot reap it.
+fn death(host: &Host) -> Duration {
+    let scope = host.scope("death");
+    let (id, number) = host.runtime.block_on(async {
+        let id = host.start(&scope, idle()).await;
+        let number = scope.status(&id).unwrap().os_pid.unwrap();
+        (id, number)
+    });
+    let pid = Pid::from_raw(i32::try_from(number).unwrap()).unwrap();
+    let command = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    let time = std::thread::scope(|threads| {
+        let (tells, told) = std::sync::mpsc::channel();
+        let waiter = threads.spawn(move || {
+            tells.send(gettid()).unwrap();
+            poll(&mut [PollFd::new(&command, PollFlags::IN)], None).unwrap();
+            Instant::now()
+        });
+        sleeps(&format!("/proc/self/task/{}/stat", told.recv().unwrap()));
+        let begun = kill(number);
+        waiter.join().unwrap() - begun
+    });
+    host.runtime.block_on(async {
+        scope.wait(&id, Duration::from_secs(60)).await.unwrap();
+        scope.release(&id).await.unwrap();
+    });
+    time
 }
 
 /// A task that does `work`, once that has come to where it waits.
