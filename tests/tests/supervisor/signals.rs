@@ -500,3 +500,21 @@ async fn k4_releasing_does_not_wait_for_a_full_ring() {
     assert_eq!(watchdog(scope.release(&id)).await, Ok(()));
     until("no task is left", || host.registry.tasks() == 0).await;
 }
+
+/// The command ends only when the one outside of its group was told to, and that one is suspended when it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k2_stop_reaches_who_left_the_group_and_is_suspended() {
+    let host = Host::new();
+    let scope = host.scope();
+    let outside = "trap \": > told; exit\" TERM; echo $$; kill -STOP $$; while :; do sleep 1; done";
+    let id = host
+        .start(sh(&format!(
+            "trap 'until [ -e told ]; do sleep 0.01; done; exit 7' TERM; setsid sh -c '{outside}' & wait"
+        )))
+        .await;
+    let outside = printed_pid(&scope, &id).await;
+    until("it is suspended", || state(outside) == Some('T')).await;
+    let exit = watchdog(scope.stop(&id, Some(Duration::from_secs(60)))).await;
+    assert_eq!(exit, Ok(code(7)));
+    assert!(!runs(outside));
+}
