@@ -188,11 +188,13 @@ impl Process {
             process: Arc::clone(&process),
             ended: None,
         };
-        let [stdout, stderr] =
-            [&process.stdout, &process.stderr].map(|output| reader::run(Arc::clone(output), keep.drain_time));
-        // One task, because an exit concerns all three at once: as three they would wake each other's threads.
+        // One task, because an exit concerns all three at once: as three they would wake each other's threads. In boxes, or
+        // the task would have room for each twice: where it comes from, and where it is polled.
+        let outputs = [&process.stdout, &process.stderr];
+        let [stdout, stderr] = outputs.map(|output| Box::pin(reader::run(Arc::clone(output), keep.drain_time)));
+        let monitor = Box::pin(monitor::run(monitor));
         spawn(tasks, async move {
-            tokio::join!(monitor::run(monitor), stdout, stderr);
+            tokio::join!(monitor, stdout, stderr);
         });
         Ok(process)
     }
