@@ -42,7 +42,7 @@ pub(crate) struct Newborn {
     pub(crate) stack: Result<Stack, Errno>,
     /// Readable when a child has changed its state.
     pub(crate) children: Result<OwnedFd, Errno>,
-    /// Of processor time; none where this user may not have one.
+    /// Of processor time, for a tree that is not confined: what it takes to confine one would be counted, too.
     pub(crate) counter: Option<OwnedFd>,
 }
 
@@ -77,7 +77,10 @@ pub(crate) fn run() -> Option<Newborn> {
                 host,
                 stack: Stack::new(),
                 children: sys::child_signals(),
-                counter: sys::cpu_counter().ok(),
+                counter: match birth {
+                    Birth::Unconfined => sys::cpu_counter().ok(),
+                    Birth::Confined { .. } => None,
+                },
             });
         }
     }

@@ -48,10 +48,12 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
     // No process of the tree may trace this one or open what it has under /proc; nor may another of the same user.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Layer::Identity, "dumpable")?;
     guest::enter_directory(&workspace, &config.cwd)?;
-    // What this process has used so far is not the tree's.
-    let counter = newborn
-        .counter
-        .filter(|counter| config.count_cpu && sys::restart(counter).is_ok());
+    let counter = match newborn.counter.filter(|_| config.count_cpu) {
+        // What this process has used so far is not the tree's.
+        Some(counter) => sys::restart(&counter).is_ok().then_some(counter),
+        None if config.count_cpu => sys::cpu_counter().ok(),
+        None => None,
+    };
     // Opened before anything can get in its way.
     let killer = group.as_ref().and_then(|group| sys::group_killer(group).ok());
     // Of memory, nothing is given back while the command still uses this one's.

@@ -25,16 +25,21 @@ pub(crate) fn terminate(group: Pid) {
     }
 }
 
-/// Kills everyone, but for the process group `killed`, which was killed already. What a process left behind in the instant
-/// of its death is for the next call.
+/// Kills everyone; those of the process group `killed`, which has just been killed, without bringing them to a halt first.
+/// They are killed once more all the same, for one may have come into the group since. What a process left behind in the
+/// instant of its death is for the next call.
 pub(crate) fn end(killed: Option<Pid>) {
     let mut halted = HashSet::new();
     let family = loop {
         let family = family();
         let before = halted.len();
         for &pid in &family {
-            let is_new = !halted.contains(&pid) && !killed.is_some_and(|group| is_in(pid, group));
-            if is_new && signal_one(pid, &family, SIGSTOP) {
+            if halted.contains(&pid) {
+                continue;
+            }
+            if killed.is_some_and(|group| is_in(pid, group)) {
+                signal_one(pid, &family, SIGKILL);
+            } else if signal_one(pid, &family, SIGSTOP) {
                 halted.insert(pid);
             }
         }
@@ -107,8 +112,9 @@ struct Stat {
 
 /// Of a process, also of a dead one, which may have threads that live on.
 fn stat(pid: i32) -> Option<Stat> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // `pid (name) state parent group …`, and a name may hold anything, also parentheses.
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // `pid (name) state parent group …`, and a name may hold anything, also parentheses and what is no text.
+    let stat = String::from_utf8_lossy(&stat);
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(1);
     Some(Stat {

@@ -6,7 +6,7 @@
 //!
 //! Two processes in one memory are two threads as far as that is concerned, and the new one has no thread-local storage of
 //! its own. So it must not allocate, and the C library's `errno` is one for both: until the new process has left, init makes
-//! no call that fails, and gives no memory back, for that may write there too.
+//! no call that fails, but to kill it, and gives no memory back, for that may write there too.
 #![expect(
     unsafe_code,
     reason = "a stack, a clone that runs on it, and a memory that comes free when the kernel says so"

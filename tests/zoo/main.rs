@@ -22,7 +22,11 @@ fn say(line: &str) {
 
 #[cfg(target_os = "linux")]
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // What it is called may be no text.
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned());
+    let args: Vec<String> = args.collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let (&behaviour, args) = args.split_first().expect("a behaviour");
     let known = attempts::behave(behaviour, args) || trees::behave(behaviour, args) || greed::behave(behaviour, args);

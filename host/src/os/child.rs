@@ -86,8 +86,6 @@ impl Child {
 
     /// Lets init go, which has been heard, and completes once it is gone. May be dropped and called again.
     pub(crate) async fn left(&self) {
-        // Whoever was just told of the exit comes first.
-        tokio::task::yield_now().await;
         self.meter.close();
         self.kill();
         // Where the runtime is going down, the wait is a short one.

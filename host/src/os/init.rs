@@ -15,7 +15,7 @@ use super::child::Child;
 use super::pipe;
 use super::process::Process;
 use super::spawner::Spawner;
-use super::tree::short_file;
+use super::tree::short_text;
 use super::usage::Meter;
 use capsule_init::{Birth, Config, Confinement, Identity, Report, encode};
 
@@ -261,7 +261,7 @@ impl Streams {
 
 /// The number, for this process, of the process that a pidfd stands for; none once that was reaped.
 fn pid_of(pidfd: &OwnedFd) -> io::Result<Option<u32>> {
-    let info = short_file(&format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let info = short_text(&format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
     Ok(info
         .lines()
         .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()))

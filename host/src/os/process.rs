@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 
 use super::readiness;
-use super::tree::{clock, short_file};
+use super::tree::{clock, short_text};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
@@ -33,7 +33,7 @@ impl Process {
     /// asked for at an end, and nothing better can be done then than to go on.
     fn hold(&self) -> Option<OwnedFd> {
         let held = pidfd_open(self.number, PidfdFlags::empty()).ok()?;
-        let stat = short_file(&format!("/proc/{}/stat", self.number())).ok()?;
+        let stat = short_text(&format!("/proc/{}/stat", self.number())).ok()?;
         clock(&stat)
             .is_some_and(|(start, _)| start == self.start)
             .then_some(held)

@@ -6,7 +6,7 @@
 //! the kernel's own counter does not see either.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, read_dir, read_to_string};
+use std::fs::{File, read, read_dir};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Look {
         for pid in descendants(self.init) {
             // The first thread may have ended, and shows no memory then.
             for thread in threads(pid) {
-                let Ok(status) = read_to_string(thread.join("status")) else {
+                let Ok(status) = text(thread.join("status")) else {
                     continue;
                 };
                 if bytes(&status, "VmSize:").is_none() {
@@ -56,7 +56,7 @@ impl Look {
                         .filter_map(|name| bytes(&status, name))
                         .sum(),
                 );
-                match read_to_string(thread.join("maps")) {
+                match text(thread.join("maps")) {
                     Ok(maps) => {
                         for (object, size) in shared_memory(&maps) {
                             let known = shared.entry(object).or_default();
@@ -79,7 +79,7 @@ impl Look {
     /// Processor time of all that were there at some look. What is missing is what each used after the last one.
     pub(crate) fn cpu(&mut self) -> Duration {
         let stats = descendants(self.init).into_iter().filter_map(|pid| {
-            let (start, time) = clock(&read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+            let (start, time) = clock(&text(format!("/proc/{pid}/stat")).ok()?)?;
             Some(((pid, start), time))
         });
         let live: HashMap<_, _> = stats.collect();
@@ -90,11 +90,17 @@ impl Look {
     }
 }
 
-/// A file of `/proc` that is shorter than a kilobyte, as one call returns it.
-pub(crate) fn short_file(path: &str) -> io::Result<String> {
-    let mut text = [0; 1024];
-    let length = File::open(path)?.read(&mut text)?;
-    Ok(String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned())
+/// A file of `/proc`. A process may have any bytes for a name, and a file that it maps: what is no text in them is replaced,
+/// for whoever could not be read would not be seen.
+pub(crate) fn text(path: impl AsRef<Path>) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&read(path)?).into_owned())
+}
+
+/// The same of one that is shorter than a kilobyte, as one call returns it.
+pub(crate) fn short_text(path: &str) -> io::Result<String> {
+    let mut bytes = [0; 1024];
+    let length = File::open(path)?.read(&mut bytes)?;
+    Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
 }
 
 /// Every process below `ancestor`. Orphans are init's children, so all of a tree is found from its init.
@@ -103,7 +109,7 @@ fn descendants(ancestor: u32) -> HashSet<u32> {
     let mut parents = vec![ancestor];
     while let Some(parent) = parents.pop() {
         for thread in threads(parent) {
-            let children = read_to_string(thread.join("children")).unwrap_or_default();
+            let children = text(thread.join("children")).unwrap_or_default();
             for child in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
                 if found.len() < MOST && found.insert(child) {
                     parents.push(child);

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
-use super::tree::{Look, bytes, clock};
+use super::tree::{Look, bytes, clock, text};
 
 /// What was used so far, as far as the kernel says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,7 +195,7 @@ impl Sources {
 }
 
 fn read(pid: u32, file: &str) -> Option<String> {
-    std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()
+    text(format!("/proc/{pid}/{file}")).ok()
 }
 
 /// `VmHWM` of `/proc/PID/status`, in bytes.

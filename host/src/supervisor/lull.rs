@@ -33,10 +33,16 @@ impl Lulls {
         let (last, launcher, closing) = (Arc::clone(&self.last), Arc::clone(launcher), closing.clone());
         let waiting = async move {
             while let Some(at) = next(&last) {
-                tokio::select! {
-                    () = closing.cancelled() => return,
-                    () = tokio::time::sleep_until(at) => {}
+                if closing
+                    .run_until_cancelled(tokio::time::sleep_until(at))
+                    .await
+                    .is_none()
+                {
+                    return;
                 }
+            }
+            if closing.is_cancelled() {
+                return;
             }
             // It fails where the runtime is going down.
             drop(tokio::task::spawn_blocking(move || launcher.prepare()).await);

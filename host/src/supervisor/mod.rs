@@ -49,7 +49,7 @@
 //! metrics                               the counts that can be seen from outside
 //! watch, events                         what is told, and to whom
 //! log/   ring, cursor, text             plain data: no task, lock or clock
-//!        output, reader                 a ring with its pipe and lock; the task that waits for it
+//!        output, reader                 a ring with its pipe and lock; waiting for it
 //! life/  lifecycle                      plain data
 //!        timers, stdin, monitor         the tasks
 //!        process, capture               what they share; owning one for a single call

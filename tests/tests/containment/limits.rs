@@ -92,6 +92,20 @@ async fn r1_memory_of_a_process_without_its_first_thread_is_bounded() {
     memory_is_bounded("headless").await;
 }
 
+async fn r1_memory_behind_a_name_that_is_no_text_is_bounded() {
+    let host = Host::new();
+    let renamed = format!(r"name=$(printf '\377\376'); cp zoo $name; exec ./$name touch {WANT}");
+    let process = host.start(limited(sh(&renamed), memory(MAY))).await;
+    let ended = tokio::time::timeout(AT_ONCE, process.exit()).await;
+    let output = process.output();
+    process.stop(Duration::ZERO).await;
+    let ended = ended.expect("it does not live on");
+    assert!(
+        output.contains("refused") || ended == signalled(libc::SIGKILL),
+        "{ended:?} {output}"
+    );
+}
+
 async fn r1_memory_in_two_places_is_bounded_in_sum() {
     let host = Host::new();
     // May be executed and not read: the kernel then lets nobody look into the process but root.
@@ -349,6 +363,7 @@ crate::who::everybody!(
     r1_memory_in_files_is_bounded,
     r1_shared_memory_that_nobody_maps_is_bounded,
     r1_memory_of_a_process_without_its_first_thread_is_bounded,
+    r1_memory_behind_a_name_that_is_no_text_is_bounded,
     r1_memory_in_two_places_is_bounded_in_sum,
     r1_memory_in_pipes_is_bounded,
     r1_memory_that_a_pipe_keeps_is_bounded,

@@ -405,3 +405,20 @@ async fn x7_the_pid_is_the_commands_own_and_only_while_it_runs() {
     assert_eq!(state(pid), None);
     lines(&scope, &id, 1).await;
 }
+
+/// The kernel says of a process what it is called, in whatever bytes that is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn x1_a_name_that_is_no_text_hides_nobody() {
+    let host = Host::new();
+    let scope = host.scope();
+    let script = r#"
+        name=$(printf '\377\376'); cp /bin/sleep "$name"
+        setsid "./$name" 1000 & echo $!
+        until [ "$(cat /proc/$!/comm)" = "$name" ]; do sleep 0.01; done
+        exit 3
+    "#;
+    let id = host.start(sh(script)).await;
+    let hidden = printed_pid(&scope, &id).await;
+    assert_eq!(exit(&scope, &id).await, code(3));
+    assert!(!runs(hidden));
+}

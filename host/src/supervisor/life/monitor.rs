@@ -1,4 +1,4 @@
-//! The one task that owns a process's child.
+//! The part of a process's task that owns its child.
 //!
 //! It alone signals the child, reaps it and decides what comes next; everybody else sends it a request and watches the
 //! status that it publishes. What it decides is in `lifecycle`; here it is carried out.
@@ -54,6 +54,8 @@ pub(crate) struct Monitor {
     pub(crate) process: Arc<Process>,
     /// When the command ended, until its exit can be seen.
     pub(crate) ended: Option<Instant>,
+    /// The exit has just come to be seen.
+    pub(crate) told: bool,
 }
 
 pub(crate) async fn run(mut monitor: Monitor) {
@@ -72,6 +74,10 @@ pub(crate) async fn run(mut monitor: Monitor) {
             }
         }
         monitor.look_at_outputs();
+        if std::mem::take(&mut monitor.told) {
+            // Whoever was just told of the exit comes first, also before the timer, whose task would be woken next to it.
+            tokio::task::yield_now().await;
+        }
     }
     if let Some(child) = &monitor.child
         && child.is_leaving()
@@ -186,6 +192,7 @@ impl Monitor {
     /// The exit can be seen from now on.
     fn count_exit(&mut self) {
         if let Some(ended) = self.ended.take() {
+            self.told = true;
             metrics::exited(ended.elapsed());
         }
     }

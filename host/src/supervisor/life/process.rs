@@ -187,6 +187,7 @@ impl Process {
             tenure: Some(tenure(&process)),
             process: Arc::clone(&process),
             ended: None,
+            told: false,
         };
         // One task, because an exit concerns all three at once: as three they would wake each other's threads. In boxes, or
         // the task would have room for each twice: where it comes from, and where it is polled.

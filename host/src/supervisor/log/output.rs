@@ -4,7 +4,7 @@
 //! acknowledges bytes of a full ring finds the next ones there, without waiting for a task to be scheduled. The lock is
 //! held for a few reads of what waits in the pipe, or for one slice of a copy, never across an await.
 //!
-//! The reader task waits for the pipe; consumers never wait. A ring that is full under backpressure is *parked*: the task
+//! The reader waits for the pipe; consumers never wait. A ring that is full under backpressure is *parked*: the task
 //! sleeps, and a consumer that makes room reads a slice. Where that left room, or found the pipe empty, the task reads on: a
 //! consumer is never kept by a child that writes as fast as it is read.
 //!
@@ -48,7 +48,7 @@ const FLOOD: u8 = 16;
 /// Where the bytes of the stream are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
-    /// On their way: the reader task reads whatever comes.
+    /// On their way: the reader reads whatever comes.
     Reading,
     /// Bytes wait in the pipe and the ring has no room for them.
     Parked,
@@ -81,7 +81,7 @@ pub(crate) struct Chunk {
 #[derive(Debug)]
 pub(crate) struct Output {
     state: Mutex<State>,
-    /// Wakes the reader task: the pipe is its again, or the tree has ended, or the stream was closed.
+    /// Wakes the reader: the pipe is its again, or the tree has ended, or the stream was closed.
     pub(crate) reader: Notify,
     /// Wakes the monitor: see [`State::concerns_monitor`].
     flow_changed: Arc<Notify>,
@@ -92,7 +92,7 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct State {
     ring: Ring,
-    /// Gone once the stream has ended. The reader task waits on its own reference and drops it then.
+    /// Gone once the stream has ended. The reader waits on its own reference and drops it then.
     pipe: Option<Arc<AsyncFd<OwnedFd>>>,
     flow: Flow,
     /// Once the tree has ended: how much of what lay in the pipe then is still unread.

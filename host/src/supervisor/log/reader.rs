@@ -1,4 +1,4 @@
-//! The task that waits for one output stream of a process.
+//! Waiting for one output stream of a process, as a part of its task.
 //!
 //! It ends when the stream has: at end of file, when the host closes its end, or where something outside of an ended tree
 //! still holds the pipe, when all that the tree wrote was read and the drain time has passed (contract X3).
