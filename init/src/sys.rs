@@ -324,10 +324,11 @@ pub(crate) fn cpu_counter() -> Result<OwnedFd> {
 
 /// Has a counter begin at zero again.
 pub(crate) fn restart(counter: &OwnedFd) -> Result<()> {
-    const RESET: u64 = 0x2403;
-    let counter = counter.as_raw_fd();
-    // SAFETY: takes a number and no flags. The C library's own form of it has another type on each platform.
-    check(unsafe { libc::syscall(libc::SYS_ioctl, counter, RESET, 0) }).map(drop)
+    use rustix::ioctl::{NoArg, Opcode, ioctl, opcode};
+    /// `PERF_EVENT_IOC_RESET`.
+    const RESET: Opcode = opcode::none(b'$', 3);
+    // SAFETY: the call of this number takes no argument, and no flags.
+    unsafe { ioctl(counter, NoArg::<RESET>::new()) }
 }
 
 /// Strings as exec wants them.

@@ -1,9 +1,9 @@
 //! What the supervisor's files take from tokio, for a model checker that runs every task on one thread and decides at each
 //! step who goes on.
 //!
-//! Channels, notifications, `join!` and `select!` are tokio's own: without its runtime they do nothing but call wakers, which here
-//! are the checker's. They are taken to be right, so each of their operations happens at once; the wrapped ones let others
-//! go first. What the runtime itself would supply, time and readiness of descriptors, is modelled.
+//! Channels, notifications, `join!` and `select!` are tokio's own: without its runtime they do nothing but call wakers,
+//! which here are the checker's. They are taken to be right, so each of their operations happens at once; the wrapped ones
+//! let others go first. What the runtime itself would supply, time and readiness of descriptors, is modelled.
 
 pub mod io;
 pub mod runtime;

@@ -13,6 +13,7 @@ fn run() -> Outcome {
         max_pids: None,
         max_open_files: None,
     };
+    // What is read after the sleep keeps a shell from becoming that, and giving its memory back.
     let hog = "x=$(head -c 40000000 /dev/zero | tr '\\0' a); echo ${#x} >> had; sleep 1000; : \"$x\"";
     let script = format!("for i in 1 2 3 4 5 6 7 8; do (x=; {hog}) & done; wait");
     let request = SpawnRequest {
