@@ -1,13 +1,16 @@
 //! A loaded capsule: calls, new code, and the end.
 //!
-//! A call runs as a task of its own, so that a panic of ours stays in it and so that unloading can wait for it no matter
-//! whether the caller still polls.
+//! A call that waits goes on in a task of its own, so that unloading can wait for it no matter whether the caller still
+//! polls.
 //!
 //! What goes on without a caller (interceptors, `run`) holds what was loaded and not the [`Capsule`], whose last drop
 //! ends it.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
@@ -127,6 +130,9 @@ impl Capsule {
     /// Performs `action` in a fresh instance, on behalf of `principal`, and hands it `payload`. Waits first while as
     /// many calls are in flight as the runtime allows.
     ///
+    /// Until the guest waits for the first time, or has computed for some 10 ms, it runs where the future is polled; then it
+    /// goes on in a task of its own, polled or not.
+    ///
     /// Dropping the future ends the instance, and with it a command that it was running synchronously; persistent
     /// processes stay.
     ///
@@ -150,16 +156,13 @@ impl Capsule {
             regain: None,
         };
         let action = action.to_owned();
-        let task = self.loaded().calls.spawn(async move {
+        let calls = self.loaded().calls.clone();
+        let work = async move {
             let result = loaded.perform(cause, &action, &payload).await;
             drop(slot);
             result
-        });
-        match AbortOnDropHandle::new(task).await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => Err(CallError::Host("the host panicked; this is a fault of it".into())),
-            Err(_) => Err(CallError::Cancelled),
-        }
+        };
+        settle(&calls, work).await
     }
 
     /// What became of the messages for its interceptors so far.
@@ -291,6 +294,31 @@ impl Loaded {
                 result => result,
             },
         }
+    }
+}
+
+/// Drives a call to its result: in the caller's task if it never waits, for waking another costs as much as a small guest does,
+/// and else in a task of its own.
+async fn settle<W>(calls: &TaskTracker, work: W) -> Result<CapsuleResult, CallError>
+where
+    W: Future<Output = Result<CapsuleResult, CallError>> + Send + 'static,
+{
+    let panicked = || Err(CallError::Host("the host panicked; this is a fault of it".into()));
+    let in_flight = calls.token();
+    let mut work = Box::pin(work);
+    // What a panic leaves behind is dropped with the call. What others share with it is behind locks that heal.
+    let first = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))));
+    match first.await {
+        Ok(Poll::Ready(result)) => return result,
+        Ok(Poll::Pending) => {}
+        Err(_) => return panicked(),
+    }
+    let task = calls.spawn(work);
+    drop(in_flight);
+    match AbortOnDropHandle::new(task).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => panicked(),
+        Err(_) => Err(CallError::Cancelled),
     }
 }
 

@@ -7,9 +7,12 @@ mod messages;
 mod talkers;
 
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use capsule_host::audit::{AuditSink, Record};
 use capsule_host::runtime::{BuildError, CallError, Capsule, CapsuleResult, Grants, LoadError, LoadOptions};
 use capsule_host::runtime::{Runtime, RuntimeBuilder};
 use capsule_host::sandbox::{Unconfined, Workspace};
@@ -367,6 +370,52 @@ async fn unloading_interrupts_a_guest_that_goes_on() {
         "it has a second's notice; took {took:?}"
     );
     assert!(took < Duration::from_secs(10), "took {took:?}");
+}
+
+#[tokio::test]
+async fn a4_unloading_waits_for_no_caller_that_has_stopped_polling() {
+    let capsule = load(builder(), &guests::sleep()).await;
+    let long = nanos(Duration::from_secs(50));
+    let mut waiting = std::pin::pin!(call(&capsule, &long));
+    // Once: the guest waits, and nobody asks how it goes on.
+    assert!(polled_once(&mut waiting).await.is_none());
+    assert_eq!(capsule.calls_in_flight(), 1);
+    tokio::time::timeout(Duration::from_secs(20), capsule.unload())
+        .await
+        .expect("unloading waits for the caller");
+    assert_eq!(capsule.calls_in_flight(), 0);
+    match waiting.await {
+        Ok(data) => assert_eq!(data, answer("5")),
+        Err(error) => assert!(matches!(error, CallError::Cancelled), "{error:?}"),
+    }
+}
+
+/// What a future has come to when it is polled once.
+async fn polled_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Takes no record.
+struct Faulty;
+
+impl AuditSink for Faulty {
+    fn record(&self, _: &Record) {
+        panic!("a fault of the embedder, on purpose");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_host_fails_its_call_and_frees_its_place() {
+    let builder = builder().max_instances(1).audit(Some(Arc::new(Faulty)));
+    let capsule = load(builder, &talkers::hoards()).await;
+    for _ in 0..3 {
+        assert_eq!(call(&capsule, b"").await.unwrap_err().kind(), "host");
+        assert_eq!(capsule.calls_in_flight(), 0);
+    }
 }
 
 #[tokio::test]
