@@ -1,6 +1,7 @@
 //! What a process prints: kept, numbered and handed out.
 
 pub(crate) mod cursor;
+mod lossy;
 pub(crate) mod output;
 pub(crate) mod reader;
 pub(crate) mod ring;

@@ -1,5 +1,6 @@
 //! Bytes of a stream as text, and text for people cut to size.
 
+use super::lossy;
 use crate::os::utf8;
 
 /// Bytes of the longest character.
@@ -23,7 +24,7 @@ pub(crate) fn unfinished(tail: &[u8]) -> usize {
 
 /// `bytes` as text, anything that is none of it as U+FFFD. Does not copy valid text.
 pub(crate) fn lossy(bytes: Vec<u8>) -> String {
-    utf8::text(bytes).unwrap_or_else(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    utf8::text(bytes).unwrap_or_else(|bytes| lossy::decode(&bytes))
 }
 
 /// `text` cut to at most `max` bytes, on a character boundary.

@@ -1,5 +1,7 @@
 //! What a process prints.
 
+#[path = "../../../../host/src/supervisor/log/lossy.rs"]
+mod lossy;
 #[path = "../../../../host/src/supervisor/log/output.rs"]
 pub(crate) mod output;
 #[path = "../../../../host/src/supervisor/log/reader.rs"]
