@@ -148,7 +148,7 @@ impl Handle {
     /// What becomes ready with the exit (A3). It may outlive the handle, and is ready from then on.
     #[must_use]
     pub fn exit_ready(&self) -> ExitReady {
-        drop(self.process().touch());
+        self.process().note_touch();
         ExitReady::new(Arc::clone(self.process()), self.token())
     }
 
@@ -156,7 +156,7 @@ impl Handle {
     /// outlive the handle, and is ready from then on.
     #[must_use]
     pub fn logs_ready(&self) -> LogsReady {
-        drop(self.process().touch());
+        self.process().note_touch();
         let number = match &self.reach {
             // It has no cursors.
             Reach::Owned(_) => None,
