@@ -19,12 +19,13 @@ const ROUNDS: usize = 300;
 
 pub(crate) fn run(report: &mut Report) {
     let (unconfined, confined) = (Host::unconfined(), Host::confined());
-    let mut relay = Relay::start();
-    let mut times = [const { Vec::<f64>::new() }; 7];
-    let mut ways: [&mut dyn FnMut() -> Duration; 7] = [
+    let (mut relay, mut reading_relay) = (Relay::start(), Relay::start());
+    let mut times = [const { Vec::<f64>::new() }; 8];
+    let mut ways: [&mut dyn FnMut() -> Duration; 8] = [
         &mut by_waitpid,
         &mut || by_tokio(&unconfined),
         &mut || relay.exit_seen(&unconfined),
+        &mut || reading_relay.exit_seen_piped(&unconfined),
         &mut || through_host(&unconfined),
         &mut || through_host(&confined),
         &mut || death(&unconfined),
@@ -35,10 +36,20 @@ pub(crate) fn run(report: &mut Report) {
             times.push(micros(way()));
         }
     }
-    let [thread, tokio, relay, unconfined, confined, death, confined_death] = times.map(|mut times| median(&mut times));
+    let [
+        thread,
+        tokio,
+        relay,
+        reading,
+        unconfined,
+        confined,
+        death,
+        confined_death,
+    ] = times.map(|mut times| median(&mut times));
     let thread = (thread, "a thread in waitpid");
     let tokio = (tokio, "tokio's `Child::wait`");
     let bare = (relay, "a process in waitpid, that tells a task");
+    let reads = (reading, "the same, and the task reads the streams to their ends");
     for (workload, time, (limit, name), target) in [
         (
             "kill to `wait` returning, unconfined",
@@ -53,6 +64,7 @@ pub(crate) fn run(report: &mut Report) {
             Target::AtMost(1.0),
         ),
         ("kill to `wait` returning, unconfined", unconfined, bare, Target::None),
+        ("kill to `wait` returning, unconfined", unconfined, reads, Target::None),
         (
             "kill to `wait` returning, confined",
             confined,
@@ -73,6 +85,12 @@ pub(crate) fn run(report: &mut Report) {
             Target::None,
         ),
         ("a process in waitpid, that tells a task", relay, thread, Target::None),
+        (
+            "the same, and the task reads the streams to their ends",
+            reading,
+            thread,
+            Target::None,
+        ),
         ("a process in waitpid, that tells a task", relay, tokio, Target::None),
     ] {
         report.line(

@@ -88,6 +88,25 @@ impl Relay {
     /// From the kill of a sleeper to the knowing of a task in the host's runtime.
     pub(crate) fn exit_seen(&mut self, host: &Host) -> Duration {
         self.order(SLEEP);
+        self.killed(host, async {})
+    }
+
+    /// The same for a task that first reads both streams to their ends: what was printed is to be there when the exit is.
+    pub(crate) fn exit_seen_piped(&mut self, host: &Host) -> Duration {
+        let streams = [(); 2].map(|()| std::io::pipe().unwrap());
+        let theirs = streams.each_ref().map(|(_, theirs)| theirs.as_fd());
+        order(self.orders.as_ref().unwrap(), SLEEP, &theirs);
+        let [stdout, stderr] = {
+            let _runtime = host.runtime.enter();
+            streams.map(|(ours, _)| Receiver::from_owned_fd(ours.into()).unwrap())
+        };
+        self.killed(host, async {
+            tokio::join!(read_to_end(stdout), read_to_end(stderr));
+        })
+    }
+
+    /// Kills the sleeper that was ordered; from then until a task that does `first` something else knows.
+    fn killed(&mut self, host: &Host, first: impl Future<Output = ()> + Send + 'static) -> Duration {
         let mut pid = [0; 4];
         self.answers.read_exact(&mut pid).unwrap();
         exit::sleeps(&format!("/proc/{}/stat", self.process.id()));
@@ -96,6 +115,7 @@ impl Relay {
             self.answers()
         };
         let waiter = host.runtime.block_on(exit::waiting(async move {
+            first.await;
             answers.readable().await.unwrap();
             Instant::now()
         }));
@@ -168,7 +188,9 @@ pub(crate) fn main() {
                 let piped = Command::new("/bin/true");
                 command = piped;
                 command.stdin(Stdio::null());
-                command.stdout(attached.remove(0)).stderr(attached.remove(0));
+            }
+            if let (Some(stderr), Some(stdout)) = (attached.pop(), attached.pop()) {
+                command.stdout(stdout).stderr(stderr);
             }
             let mut child = command.spawn().unwrap();
             // With it go the ends of the pipes.
