@@ -56,6 +56,13 @@ pub(crate) fn content(kind: &str, size: usize) -> Vec<u8> {
             .cycle()
             .take(size)
             .collect(),
+        // Latin-1, with a byte here and there that is no UTF-8.
+        "latin" => b"a line of a log, with a caf\xE9 in it, as older programs write them\n"
+            .iter()
+            .copied()
+            .cycle()
+            .take(size)
+            .collect(),
         // Any bytes that are no text: a generator's, so that every run has the same.
         _ => {
             let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -68,7 +75,7 @@ pub(crate) fn content(kind: &str, size: usize) -> Vec<u8> {
             std::iter::repeat_with(&mut next).take(size).collect()
         }
     };
-    if kind != "noise" {
+    if matches!(kind, "ascii" | "text") {
         // No character is cut.
         let valid = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
         bytes.get_mut(valid..).unwrap().fill(b'.');

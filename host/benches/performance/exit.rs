@@ -49,7 +49,10 @@ pub(crate) fn run(report: &mut Report) {
     let thread = (thread, "a thread in waitpid");
     let tokio = (tokio, "tokio's `Child::wait`");
     let bare = (relay, "a process in waitpid, that tells a task");
-    let reads = (reading, "the same, and the task reads the streams to their ends");
+    let reads = (
+        reading,
+        "a process in waitpid, that tells a task which has read both streams",
+    );
     for (workload, time, (limit, name), target) in [
         (
             "kill to `wait` returning, unconfined",
@@ -86,7 +89,7 @@ pub(crate) fn run(report: &mut Report) {
         ),
         ("a process in waitpid, that tells a task", relay, thread, Target::None),
         (
-            "the same, and the task reads the streams to their ends",
+            "a process in waitpid, that tells a task which has read both streams",
             reading,
             thread,
             Target::None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use capsule_host::runtime::{Capsule, LoadOptions, Runtime};
 use capsule_host::supervisor::{Ask, Owner, Principal, Scope};
 use capsule_host::{ProcessCtx, ProcessCtxView, ProcessHooks, ProcessView};
-use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceTable};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -17,6 +17,7 @@ use crate::report::{Report, Target, Unit, median, micros};
 use crate::{lossless, waiting};
 
 const OWNER: &str = "guests";
+const ENTRY: &str = "astrid-hook-trigger";
 const WAITING: u32 = 1000;
 
 pub(crate) fn run(report: &mut Report) {
@@ -99,7 +100,7 @@ fn call(host: &Host, component: &[u8], report: &mut Report) {
         let mut store = Store::new(&engine, guests_of(host)());
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
         let entry = instance
-            .get_typed_func::<(String, Vec<u8>), (Answer,)>(&mut store, "astrid-hook-trigger")
+            .get_typed_func::<(String, Vec<u8>), (Answer,)>(&mut store, ENTRY)
             .unwrap();
         for _ in 0..20 {
             for (action, times) in [
@@ -143,6 +144,7 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
     let mut linker = Linker::<()>::new(&bare);
     linker.define_unknown_imports_as_traps(&code).unwrap();
     let pre = linker.instantiate_pre(&code).unwrap();
+    let bare_entry = code.get_export_index(None, ENTRY).unwrap();
     // Each way has an engine of its own: one would find in the processor's caches what another has just used.
     let serving = bare_engine();
     let code = Component::new(&serving, component).unwrap();
@@ -150,6 +152,7 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     capsule_host::add_to_linker_async(&mut linker).unwrap();
     let served = linker.instantiate_pre(&code).unwrap();
+    let served_entry = code.get_export_index(None, ENTRY).unwrap();
     let guests = guests_of(host);
     let capsule = capsule.clone();
     // Where an embedder's server calls from: a task of the runtime.
@@ -160,12 +163,12 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
             capsule.call(principal(), "none", Vec::new()).await.unwrap();
             ours.push(micros(begun.elapsed()));
             let begun = Instant::now();
-            call_once(Store::new(&bare, ()), &pre).await;
+            call_once(Store::new(&bare, ()), &pre, bare_entry).await;
             limits.push(micros(begun.elapsed()));
             let begun = Instant::now();
             let mut store = Store::new(&serving, guests());
             store.call_hook(|_, _| Ok(()));
-            call_once(store, &served).await;
+            call_once(store, &served, served_entry).await;
             parts.push(micros(begun.elapsed()));
         }
         (ours, limits, parts)
@@ -208,17 +211,20 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
 
 fn bare_engine() -> Engine {
     let mut config = Config::new();
+    // What is kept of a table is the runtime's choice, and no merit of it.
+    let mut pool = PoolingAllocationConfig::new();
+    pool.table_keep_resident(16 << 10);
     config
         .epoch_interruption(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config).unwrap()
 }
 
-async fn call_once<T: Send + 'static>(mut store: Store<T>, pre: &InstancePre<T>) {
+async fn call_once<T: Send + 'static>(mut store: Store<T>, pre: &InstancePre<T>, entry: ComponentExportIndex) {
     store.set_epoch_deadline(u64::MAX / 2);
     let instance = pre.instantiate_async(&mut store).await.unwrap();
     let entry = instance
-        .get_typed_func::<(&str, &[u8]), (Answer,)>(&mut store, "astrid-hook-trigger")
+        .get_typed_func::<(&str, &[u8]), (Answer,)>(&mut store, entry)
         .unwrap();
     entry.call_async(&mut store, ("none", &[])).await.unwrap();
 }

@@ -11,8 +11,9 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -29,6 +30,10 @@ use crate::supervisor::Principal;
 
 /// How long a guest may go on after it was told that its capsule is being unloaded (A4).
 pub(super) const NOTICE: Duration = Duration::from_secs(1);
+
+/// A call that took longer lets others have the thread before its caller makes the next one. Of shorter ones, tokio's budget
+/// allows some hundred in a row, so that timers are late by less than T4 says.
+const AT_ONCE: Duration = Duration::from_micros(200);
 
 /// What an action came to, in the capsule's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,13 +136,17 @@ impl Capsule {
     /// many calls are in flight as the runtime allows.
     ///
     /// Until the guest waits for the first time, or has computed for some 10 ms, it runs where the future is polled; then it
-    /// goes on in a task of its own, polled or not.
+    /// goes on in a task of its own, polled or not. So calls that are to run beside each other belong in tasks of their own:
+    /// of several in one task, each has the thread until it waits.
     ///
     /// Dropping the future ends the instance, and with it a command that it was running synchronously; persistent
     /// processes stay.
     ///
     /// # Errors
     /// [`CallError`], which concerns this call only.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, before the guest has done anything.
     pub async fn call(&self, principal: Principal, action: &str, payload: Vec<u8>) -> Result<CapsuleResult, CallError> {
         let loaded = Arc::clone(self.loaded());
         let slot = Arc::clone(&loaded.runtime.0.slots).acquire_owned();
@@ -303,19 +312,25 @@ async fn settle<W>(calls: &TaskTracker, work: W) -> Result<CapsuleResult, CallEr
 where
     W: Future<Output = Result<CapsuleResult, CallError>> + Send + 'static,
 {
+    // Before the guest does anything: where there is none, nothing is half-done.
+    let runtime = Handle::current();
     let panicked = || Err(CallError::Host("the host panicked; this is a fault of it".into()));
-    let in_flight = calls.token();
-    let mut work = Box::pin(work);
+    let begun = Instant::now();
+    let mut work = Box::pin(calls.track_future(work));
     // What a panic leaves behind is dropped with the call. What others share with it is behind locks that heal.
     let first = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))));
     match first.await {
-        Ok(Poll::Ready(result)) => return result,
+        Ok(Poll::Ready(result)) => {
+            drop(work);
+            if begun.elapsed() > AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+            return result;
+        }
         Ok(Poll::Pending) => {}
         Err(_) => return panicked(),
     }
-    let task = calls.spawn(work);
-    drop(in_flight);
-    match AbortOnDropHandle::new(task).await {
+    match AbortOnDropHandle::new(runtime.spawn(work)).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => panicked(),
         Err(_) => Err(CallError::Cancelled),

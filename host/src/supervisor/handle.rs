@@ -148,7 +148,7 @@ impl Handle {
     /// What becomes ready with the exit (A3). It may outlive the handle, and is ready from then on.
     #[must_use]
     pub fn exit_ready(&self) -> ExitReady {
-        self.process().note_touch();
+        drop(self.process().touch());
         ExitReady::new(Arc::clone(self.process()), self.token())
     }
 
@@ -156,7 +156,7 @@ impl Handle {
     /// outlive the handle, and is ready from then on.
     #[must_use]
     pub fn logs_ready(&self) -> LogsReady {
-        self.process().note_touch();
+        drop(self.process().touch());
         let number = match &self.reach {
             // It has no cursors.
             Reach::Owned(_) => None,

@@ -17,9 +17,7 @@
 
 use std::time::Duration;
 
-use ::metrics::{
-    Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use ::metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use super::Error;
 use super::request::Tier;
@@ -104,10 +102,10 @@ pub(crate) fn drained(bytes: usize) {
     }
 }
 
-/// The counter of what is handed over by cursor, for whoever does so often: finding it by its name costs a recorder more than
-/// counting does.
-pub(crate) fn read() -> Counter {
-    counter!(READ)
+pub(crate) fn read(bytes: usize) {
+    if bytes > 0 {
+        counter!(READ).increment(bytes as u64);
+    }
 }
 
 pub(crate) fn dropped(bytes: u64) {

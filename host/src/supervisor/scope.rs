@@ -194,7 +194,7 @@ impl Scope {
     /// [`Error::NoSuchProcess`].
     pub fn attach(&self, id: &str) -> Result<Handle, Error> {
         let entry = self.find(id)?;
-        entry.process.note_touch();
+        drop(entry.process.touch());
         Ok(self.handle(Reach::Attached(entry)))
     }
 
@@ -253,7 +253,7 @@ impl Scope {
         let entry = self.find(id)?;
         let open = |token| entry.cursors.open(stream, token).ok_or(Error::NoSuchProcess);
         let position = cursor.map(open).transpose()?;
-        entry.process.note_touch();
+        let _touched = entry.process.touch();
         let max = usize::try_from(max_bytes)
             .unwrap_or(usize::MAX)
             .min(self.registry.0.limits.read_max);

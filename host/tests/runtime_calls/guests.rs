@@ -83,6 +83,17 @@ pub(crate) fn traps_on_payload() -> Vec<u8> {
     plain("(if (local.get $payload_len) (then unreachable)) (call $none)")
 }
 
+/// Computes for some milliseconds.
+pub(crate) fn computes() -> Vec<u8> {
+    plain(
+        "(local $n i32)
+         (loop $more
+           (local.set $n (i32.add (local.get $n) (i32.const 1)))
+           (br_if $more (i32.lt_u (local.get $n) (i32.const 4000000))))
+         (call $none)",
+    )
+}
+
 /// Computes for ever.
 pub(crate) fn spin() -> Vec<u8> {
     plain("(loop $for_ever (br $for_ever)) unreachable")

@@ -8,6 +8,7 @@ mod talkers;
 
 use std::io::Write;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -227,6 +228,25 @@ async fn a_spinning_guest_gives_way_to_other_tasks() {
     }
     assert_eq!(capsule.calls_in_flight(), 1, "it still spins");
     spinning.abort();
+}
+
+#[tokio::test]
+async fn t4_a_caller_of_many_calls_gives_way_to_other_tasks() {
+    let capsule = load(builder(), &guests::computes()).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let others = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    for calls in 1..=50 {
+        call(&capsule, b"").await.unwrap();
+        let turns = turns.load(Ordering::Relaxed);
+        assert!(turns >= calls, "{turns} turns in {calls} calls");
+    }
+    others.abort();
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Messages through the runtime: guests that wait for them, instances that they start, and what runs in the background.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use capsule_host::audit::{AuditSink, Record};
 use capsule_host::bus::{
     Attribution, Audience, BusLimits, Delivery, InProcess, Message, Messaging, Pattern, Reach, Subscriber,
     Subscription, Topic,
@@ -196,6 +198,35 @@ async fn a4_unloading_ends_a_wait_for_messages_at_once() {
         }
         assert_eq!(host.bus.subscriptions(), 0, "it takes its subscription with it");
     }
+}
+
+/// Takes one record.
+#[derive(Default)]
+struct TakesOne(AtomicBool);
+
+impl AuditSink for TakesOne {
+    fn record(&self, _: &Record) {
+        assert!(
+            !self.0.swap(true, Ordering::Relaxed),
+            "a fault of the embedder, on purpose"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_panic_after_a_wait_fails_its_call_and_no_other() {
+    let host = Host::new(1);
+    let builder = Runtime::builder(host.registry.clone()).messaging(host.messaging.clone());
+    let runtime = builder.audit(Some(Arc::new(TakesOne::default()))).build().unwrap();
+    let capsule = runtime.load(host.options("waits"), &talkers::receives()).await.unwrap();
+    let waiting = capsule.clone();
+    let waiting = tokio::spawn(async move { call(&waiting, "act", "it.v1.comes").await });
+    // The record of the subscription is taken, and that of the message is not.
+    until(|| host.bus.subscriptions() == 1).await;
+    host.say("it.v1.comes", "late");
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), "host");
+    assert_eq!(capsule.calls_in_flight(), 0);
+    assert_eq!(host.bus.subscriptions(), 0);
 }
 
 #[tokio::test]

@@ -353,13 +353,6 @@ impl Process {
         Touched(self)
     }
 
-    /// Notes a call that is over at once.
-    pub(crate) fn note_touch(&self) {
-        // Enough for half a millennium.
-        let at = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.touch.at.fetch_max(at, Ordering::Relaxed);
-    }
-
     /// When it was last touched: now, while a call is in flight.
     pub(crate) fn touched(&self) -> Instant {
         // Whoever sees that a call is over sees when that was.
@@ -376,8 +369,11 @@ pub(crate) struct Touched<'a>(&'a Process);
 
 impl Drop for Touched<'_> {
     fn drop(&mut self) {
-        self.0.note_touch();
-        self.0.touch.calls.fetch_sub(1, Ordering::Release);
+        let Process { started, touch, .. } = self.0;
+        // Enough for half a millennium.
+        let at = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        touch.at.fetch_max(at, Ordering::Relaxed);
+        touch.calls.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -8,8 +8,10 @@
 use self::automaton::{START, step, unfinished};
 use crate::os::utf8;
 
-/// How much is decoded byte by byte before the rest is tried as valid text again, which is ten times as fast.
-const STRETCH: usize = 512;
+/// How much is decoded byte by byte before the rest is tried as valid text again: few bytes where a fault stands alone, which
+/// is then over, and more each time that no text follows.
+const SHORTEST: usize = 16;
+const LONGEST: usize = 512;
 /// U+FFFD as it is stored, in the order of memory.
 const REPLACEMENT: u32 = u32::from_le_bytes([0xEF, 0xBF, 0xBD, 0]);
 const REPLACEMENT_LEN: usize = 3;
@@ -17,20 +19,25 @@ const REPLACEMENT_LEN: usize = 3;
 /// `bytes` with everything that is no text replaced.
 pub(super) fn decode(bytes: &[u8]) -> String {
     let mut text = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
+    let (mut rest, mut length) = (bytes, SHORTEST);
     while !rest.is_empty() {
         let valid = simdutf8::compat::from_utf8(rest).map_or_else(|error| error.valid_up_to(), str::len);
         let (valid, other) = rest.split_at_checked(valid).unwrap_or((rest, &[]));
         text.extend_from_slice(valid);
-        rest = stretch(other, &mut text);
+        length = if valid.len() < SHORTEST {
+            LONGEST.min(length * 2)
+        } else {
+            SHORTEST
+        };
+        rest = stretch(other, length, &mut text);
     }
-    // It is checked all the same: that costs a fiftieth, and no fault above can make text that is none.
+    // It is checked all the same: that costs little, and no fault above can make text that is none.
     utf8::text(text).unwrap_or_else(|text| String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Decodes some of `bytes`, and returns the rest, which begins where a character does or might.
-fn stretch<'a>(bytes: &'a [u8], text: &mut Vec<u8>) -> &'a [u8] {
-    let some = bytes.get(..STRETCH).unwrap_or(bytes);
+/// Decodes `length` bytes, or as many as there are, and returns the rest, which begins where a character does or might.
+fn stretch<'a>(bytes: &'a [u8], length: usize, text: &mut Vec<u8>) -> &'a [u8] {
+    let some = bytes.get(..length).unwrap_or(bytes);
     let mut end = text.len();
     // And a word, because a store is one; that of the bytes that end unfinished is among them.
     text.resize(end + (some.len() + 1) * REPLACEMENT_LEN + size_of::<u32>(), 0);
@@ -274,7 +281,7 @@ mod tests {
         for before in 0..12 {
             for broken in 1..unit.len() {
                 let mut bytes = vec![0xFF; before];
-                while bytes.len() < 3 * STRETCH {
+                while bytes.len() < 3 * LONGEST {
                     bytes.extend_from_slice(unit);
                     bytes.extend_from_slice(unit.get(..broken).unwrap());
                 }
@@ -288,7 +295,7 @@ mod tests {
     #[test]
     fn l1_a_stretch_ends_before_what_may_be_a_character() {
         for first in [0xC3, 0xE1, 0xED, 0xF1] {
-            for place in STRETCH - 12..STRETCH + 4 {
+            for place in 1..4 * SHORTEST {
                 for rest in ["\u{e9}", "\u{149e}", "\u{1f600}"] {
                     let mut bytes = vec![0xFF; place];
                     bytes.resize(place + 8, first);
@@ -301,7 +308,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn l1_noise_is_decoded_as_by_the_standard_library(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..4 * STRETCH)) {
+        fn l1_noise_is_decoded_as_by_the_standard_library(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..4 * LONGEST)) {
             same(&bytes);
         }
     }

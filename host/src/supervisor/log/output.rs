@@ -16,7 +16,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use ::metrics::Counter;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -88,8 +87,6 @@ pub(crate) struct Output {
     flow_changed: Arc<Notify>,
     /// Wakes whoever waits for output: bytes came, or the stream ended.
     changed: Notify,
-    /// Counts what is handed over by cursor (contract U2).
-    read: Counter,
 }
 
 #[derive(Debug)]
@@ -148,7 +145,6 @@ impl Output {
             reader: Notify::new(),
             flow_changed,
             changed: Notify::new(),
-            read: metrics::read(),
         })
     }
 
@@ -278,7 +274,7 @@ impl Output {
         let at_end = state.flow == Flow::Ended && at.offset >= state.ring.end();
         let dropped = state.uncounted();
         drop(state);
-        self.read.increment(data.len() as u64);
+        metrics::read(data.len());
         metrics::dropped(dropped);
         Chunk { data, next: at, at_end }
     }

@@ -20,9 +20,7 @@ pub(crate) mod metrics {
 
     use std::time::Duration;
 
-    pub(crate) fn read() -> ::metrics::Counter {
-        ::metrics::Counter::noop()
-    }
+    pub(crate) fn read(_: usize) {}
     pub(crate) fn drained(_: usize) {}
     pub(crate) fn dropped(_: u64) {}
     pub(crate) fn exited(_: Duration) {}
