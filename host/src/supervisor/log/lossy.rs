@@ -8,29 +8,37 @@
 use self::automaton::{START, step, unfinished};
 use crate::os::utf8;
 
-/// How much is decoded byte by byte before the rest is tried as valid text again: few bytes where a fault stands alone, which
-/// is then over, and more each time that no text follows.
-const SHORTEST: usize = 16;
+/// A fault behind so much text stands alone: it is replaced, and what follows is tried as text.
+const ALONE: usize = 16;
+/// How much is decoded byte by byte where one does not: more each time, as long as no text follows.
+const SHORTEST: usize = 32;
 const LONGEST: usize = 512;
-/// U+FFFD as it is stored, in the order of memory.
+const REPLACEMENT_BYTES: &[u8] = "\u{FFFD}".as_bytes();
+const REPLACEMENT_LEN: usize = REPLACEMENT_BYTES.len();
+/// The same as it is stored, in the order of memory.
 const REPLACEMENT: u32 = u32::from_le_bytes([0xEF, 0xBF, 0xBD, 0]);
-const REPLACEMENT_LEN: usize = 3;
 
 /// `bytes` with everything that is no text replaced.
 pub(super) fn decode(bytes: &[u8]) -> String {
     let mut text = Vec::with_capacity(bytes.len());
     let (mut rest, mut length) = (bytes, SHORTEST);
-    while !rest.is_empty() {
-        let valid = simdutf8::compat::from_utf8(rest).map_or_else(|error| error.valid_up_to(), str::len);
-        let (valid, other) = rest.split_at_checked(valid).unwrap_or((rest, &[]));
+    while let Err(fault) = simdutf8::compat::from_utf8(rest) {
+        let (valid, other) = rest.split_at_checked(fault.valid_up_to()).unwrap_or((rest, &[]));
         text.extend_from_slice(valid);
-        length = if valid.len() < SHORTEST {
-            LONGEST.min(length * 2)
+        if valid.len() < ALONE {
+            rest = stretch(other, length, &mut text);
+            length = LONGEST.min(length * 2);
         } else {
-            SHORTEST
-        };
-        rest = stretch(other, length, &mut text);
+            text.extend_from_slice(REPLACEMENT_BYTES);
+            // Without a length it is a character that the bytes end in.
+            rest = fault
+                .error_len()
+                .and_then(|length| other.get(length..))
+                .unwrap_or_default();
+            length = SHORTEST;
+        }
     }
+    text.extend_from_slice(rest);
     // It is checked all the same: that costs little, and no fault above can make text that is none.
     utf8::text(text).unwrap_or_else(|text| String::from_utf8_lossy(&text).into_owned())
 }
@@ -302,6 +310,17 @@ mod tests {
                     bytes.extend_from_slice(rest.as_bytes());
                     same(&bytes);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn l1_a_fault_that_stands_alone_is_one_replacement() {
+        for text in [ALONE - 1, ALONE, 3 * ALONE] {
+            for fault in [&b"\xE9"[..], b"\xE2\x82", b"\xF0\x9F\x98", b"\xE9\xE9", b"\xC0\x80"] {
+                let unit = [&vec![b'z'; text], fault].concat();
+                same(&unit);
+                same(&[&unit.repeat(20), &b"z"[..]].concat());
             }
         }
     }
