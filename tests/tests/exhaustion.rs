@@ -20,6 +20,13 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("proc").count()
 }
 
+fn sockets() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").expect("proc");
+    open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+        .filter(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+        .count()
+}
+
 /// Takes every descriptor but `spare`, for as long as the files are held.
 fn scarce(spare: usize, limit: &Rlimit) -> Vec<File> {
     let few = Rlimit {
@@ -54,8 +61,11 @@ async fn s5_s6_without_descriptors_a_spawn_fails_as_the_host_and_keeps_nothing()
         stdin: Some(b"x".to_vec()),
         ..command("/bin/cat", &[])
     };
+    let sockets_before = sockets();
     host.run(request()).await.expect("it runs, and opens what stays open");
     until("no task is left", || host.registry.tasks() == 0).await;
+    // One leads to the spawner and one to the next init, which is made a moment after a start.
+    until("the next init is ready", || sockets() == sockets_before + 2).await;
     let before = descriptors();
     let (mut refused, mut ran) = (0, 0);
     for spare in 0..24 {
