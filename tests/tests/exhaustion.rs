@@ -8,6 +8,9 @@
     reason = "the harness of all tests of the supervisor; this one needs a part of it"
 )]
 mod harness;
+#[path = "common/holdings.rs"]
+#[expect(dead_code, reason = "as above")]
+mod holdings;
 
 use std::fs::File;
 
@@ -15,16 +18,10 @@ use capsule_host::supervisor::{Error, LogStream, SpawnRequest};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use harness::{Host, chunk, code, command, exit, until};
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("proc").count()
-}
+use holdings::descriptors;
 
 fn sockets() -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").expect("proc");
-    open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
-        .filter(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
-        .count()
+    descriptors().iter().filter(|kind| *kind == "socket").count()
 }
 
 /// Takes every descriptor but `spare`, for as long as the files are held.
@@ -66,7 +63,7 @@ async fn s5_s6_without_descriptors_a_spawn_fails_as_the_host_and_keeps_nothing()
     until("no task is left", || host.registry.tasks() == 0).await;
     // One leads to the spawner and one to the next init, which is made a moment after a start.
     until("the next init is ready", || sockets() == sockets_before + 2).await;
-    let before = descriptors();
+    let before = descriptors().len();
     let (mut refused, mut ran) = (0, 0);
     for spare in 0..24 {
         let taken = scarce(spare, &limit);
@@ -98,7 +95,7 @@ async fn s5_s6_without_descriptors_a_spawn_fails_as_the_host_and_keeps_nothing()
         assert_eq!(host.registry.retained(), 0);
         until("no task is left", || host.registry.tasks() == 0).await;
         // There may be less: the init that waits was taken, and no other could be asked for.
-        until("all is closed", || descriptors() <= before).await;
+        until("all is closed", || descriptors().len() <= before).await;
         host.run(request()).await.expect("a free slot, and room again");
     }
     assert!(refused > 0 && ran > 0, "{refused} were refused and {ran} ran");

@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> String {
 fn stretch<'a>(bytes: &'a [u8], length: usize, text: &mut Vec<u8>) -> &'a [u8] {
     let some = bytes.get(..length).unwrap_or(bytes);
     let mut end = text.len();
-    // And a word, because a store is one; that of the bytes that end unfinished is among them.
+    // One more for what the bytes end in, and a word, because every store is one.
     text.resize(end + (some.len() + 1) * REPLACEMENT_LEN + size_of::<u32>(), 0);
     let mut put = |at: usize, what: u32| {
         if let Some(place) = text.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
@@ -251,6 +251,8 @@ mod automaton {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn same(bytes: &[u8]) {
@@ -325,9 +327,11 @@ mod tests {
         }
     }
 
-    proptest::proptest! {
+    proptest! {
         #[test]
-        fn l1_noise_is_decoded_as_by_the_standard_library(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..4 * LONGEST)) {
+        fn l1_noise_is_decoded_as_by_the_standard_library(
+            bytes in proptest::collection::vec(any::<u8>(), 0..4 * LONGEST),
+        ) {
             same(&bytes);
         }
     }
