@@ -75,9 +75,10 @@ impl Channel {
         Ok((config, descriptors))
     }
 
-    /// Tells the host. Whether it heard makes no difference: if it is gone, the channel has ended and init with it.
-    pub(crate) fn report(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) {
-        tell(socket(), report, descriptors);
+    /// Tells the host, and says whether the kernel took it. If the host is gone that makes no difference: the channel has
+    /// ended, and init with it.
+    pub(crate) fn report(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) -> bool {
+        tell(socket(), report, descriptors)
     }
 
     /// Returns when the host has cut the channel, or is gone.
@@ -106,25 +107,27 @@ impl Channel {
     }
 }
 
-/// Tells the host, at the other end of `socket`. It may be gone.
-pub(crate) fn tell(socket: BorrowedFd<'_>, report: &Report, descriptors: &[BorrowedFd<'_>]) {
-    // Those that somebody waits for are short, and memory for them would be had from the kernel and given back each time.
+/// Tells the host, at the other end of `socket`, and says whether the kernel took it. The host may be gone.
+pub(crate) fn tell(socket: BorrowedFd<'_>, report: &Report, descriptors: &[BorrowedFd<'_>]) -> bool {
+    // Those that the host waits for are short, and memory for them would be had from the kernel and given back each time.
     let mut short = [0; 64];
     if let Ok(frame) = encode_short(report, &mut short) {
-        send(socket, frame, descriptors);
+        send(socket, frame, descriptors)
     } else if let Ok(frame) = encode(report) {
-        send(socket, &frame, descriptors);
+        send(socket, &frame, descriptors)
+    } else {
+        false
     }
 }
 
-fn send(socket: BorrowedFd<'_>, frame: &[u8], descriptors: &[BorrowedFd<'_>]) {
+fn send(socket: BorrowedFd<'_>, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> bool {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     // A few dozen bytes, a few times in a life: the socket's buffer takes them whole.
-    let _: Result<usize, Errno> = sendmsg(socket, &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL);
+    sendmsg(socket, &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL).is_ok()
 }
 
 fn receive_with_descriptors(header: &mut [u8; HEADER]) -> Result<Vec<OwnedFd>, Unconfigured> {

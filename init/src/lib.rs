@@ -25,7 +25,8 @@
 //!    of [`Report::Started`] (descriptors attached), [`Report::ExecFailed`], [`Report::WorkingDirectory`],
 //!    [`Report::Injection`] or [`Report::SetupFailed`], or closes the channel without a word if it was killed.
 //! 3. After `Started` the host may send [`Command`]s at any time, a byte each, and shut down its writing side.
-//! 4. Init's last word is [`Report::Exited`]: at that moment every process of the tree but init itself has ended and was
+//! 4. Where the end of the tree takes time, init tells how the command ended before ([`Report::CommandEnded`]).
+//! 5. Init's last word is [`Report::Exited`]: at that moment every process of the tree but init itself has ended and was
 //!    reaped. It exits once it sees the end of the channel. If that closes without the last word, the tree has ended once
 //!    init has.
 #![forbid(unsafe_code)]
@@ -39,7 +40,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
 /// policy beside it.
@@ -217,9 +218,12 @@ pub enum Report {
         /// When it started, as `/proc/PID/stat` has it: together with the number that is nobody else.
         start: u64,
     },
-    /// The command runs. Descriptors, in this order: the pidfd of the command; the counter of its CPU time (a perf event in
-    /// nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`.
+    /// The command runs. Descriptors, in this order: the pidfd of the command if `command`; the counter of its CPU time (a
+    /// perf event in nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`.
     Started {
+        /// Whether the pidfd is attached. It is not where the kernel refuses to carry descriptors, because this user has as
+        /// many on their way already as it may: the command runs all the same, and is the first child of init.
+        command: bool,
         /// Whether a counter is attached. Asked for and absent: the kernel does not let this user count.
         counter: bool,
         /// Whether init had to make the namespace of [`Confinement::mapping`], which is attached for the next command.
@@ -251,6 +255,11 @@ pub enum Report {
         errno: i32,
         /// On what: a path or a call, for the message.
         subject: String,
+    },
+    /// The command has ended, and the rest of the tree is being ended, which takes time. Left out where it does not.
+    CommandEnded {
+        /// As [`Exit::status`].
+        status: i32,
     },
     /// The command has ended, and every other process of the tree with it.
     Exited(Exit),

@@ -18,8 +18,8 @@ use rustix::thread::set_name;
 
 use crate::channel::tell;
 use crate::failure::{At, failure};
-use crate::sys;
 use crate::vfork::Stack;
+use crate::{sweep, sys};
 
 /// Each namespace that a tree is born into with the layer that it stands for, the one that gives the right to the others
 /// first.
@@ -68,7 +68,10 @@ pub(crate) fn run() -> Option<Newborn> {
         gid: getegid().as_raw(),
     };
     loop {
-        let Order { birth, channel, group } = order()?;
+        let Some(Order { birth, channel, group }) = order() else {
+            sweep::end_inits();
+            return None;
+        };
         if make(birth, host, channel.as_fd(), group.as_ref()) {
             sys::forget_children(false);
             // In place of the spawner's own.
@@ -149,11 +152,13 @@ fn make(birth: Birth, host: Identity, channel: BorrowedFd<'_>, group: Option<&Ow
                     let refused = namespaces
                         .into_iter()
                         .find_map(|(flag, layer)| sys::unshare(flag).at(layer, "unshare").err());
-                    tell(channel, &refused.unwrap_or(failed), &[]);
+                    let _ = tell(channel, &refused.unwrap_or(failed), &[]);
                     sys::exit(0)
                 }
                 Ok(Some(_)) => {}
-                Err(_) => tell(channel, &failed, &[]),
+                Err(_) => {
+                    let _ = tell(channel, &failed, &[]);
+                }
             }
         }
     }

@@ -3,12 +3,16 @@
 //! Three things can happen: a child changes its state, the host says something, or the host is gone. The command's exit
 //! and the end of the channel come to the same: everything is ended and reaped, then the host is told. Init's own exit is
 //! what makes sure of it: when pid 1 dies, the kernel ends its namespace first.
+//!
+//! A tree can make dead children faster than they are reaped, in any number of processes (contract B5). So no loop here
+//! runs for as long as there is a dead child: reaping is bounded between two looks at the channel, and at the end what
+//! lives is killed before what is dead is reaped.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use capsule_init::{Command, Exit, Layer, Report};
 use libc::{SIGCONT, SIGKILL, SIGTERM, c_int};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
 use rustix::process::{Pid, WaitOptions, wait};
 
@@ -26,6 +30,9 @@ pub(crate) enum Tree {
     Descendants,
 }
 
+/// The most dead children that are reaped between two looks at the channel.
+const REAPS: usize = 64;
+
 /// What the loop keeps.
 struct Supervisor<'a> {
     channel: &'a Channel,
@@ -33,6 +40,8 @@ struct Supervisor<'a> {
     pid: Pid,
     /// How the command ended, once it was reaped; its number may then belong to somebody else.
     status: Option<c_int>,
+    /// Whether the host knows how.
+    told: bool,
     /// Where the tree has a control group that this process is not in: what ends all of that.
     killer: Option<OwnedFd>,
 }
@@ -59,6 +68,7 @@ pub(crate) fn run(
         tree,
         pid: guest.pid,
         status: None,
+        told: false,
         killer,
     };
     let outcome = supervisor.watch(guest, attached, children);
@@ -70,7 +80,9 @@ pub(crate) fn run(
         }
         // Nobody is there who could be told.
         Ok(false) => {}
-        Err(report) => supervisor.channel.report(&report, &[]),
+        Err(report) => {
+            supervisor.channel.report(&report, &[]);
+        }
     }
 }
 
@@ -78,9 +90,10 @@ impl Supervisor<'_> {
     /// Returns when all has to end: `false` if that is before the command was known to run.
     fn watch(&mut self, guest: Guest, attached: Attached, children: &OwnedFd) -> Result<bool, Report> {
         let (mut starting, mut attached) = (Some(guest), Some(attached));
+        let mut backlog = false;
         loop {
             let words = starting.as_ref().map(Guest::words);
-            let Some([host, child, verdict]) = ready(self.channel.fd(), children.as_fd(), words) else {
+            let Some([host, child, verdict]) = ready(self.channel.fd(), children.as_fd(), words, backlog) else {
                 return Ok(starting.is_none());
             };
             // Before the start the host has nothing to say, and only its end is waited for.
@@ -95,12 +108,12 @@ impl Supervisor<'_> {
                 // Before the memory is given back that the command has left.
                 self.report_start(&command.pidfd, &attached);
             }
-            if child {
-                self.reap_all();
-                if self.status.is_none() {
+            if child || backlog {
+                backlog = self.reap_some() == Reaped::One;
+                if self.status.is_none() && !backlog {
                     // One signal may stand for several children, and the descriptor stays readable until it is read.
                     let _: Result<usize, Errno> = read(children, &mut [0_u8; 128]);
-                    self.reap_all();
+                    backlog = self.reap_some() == Reaped::One;
                 }
             }
             // While the start is open its pipe has the answer, also when the process is dead.
@@ -134,42 +147,70 @@ impl Supervisor<'_> {
 
     /// Ends everything, and returns when nothing of the tree is left, not even as a zombie.
     fn end(&mut self) {
-        let mut options = WaitOptions::NOHANG;
+        // Most commands leave nothing behind.
+        if self.reap_some() == Reaped::NoChild {
+            return;
+        }
         loop {
-            match self.reap(options) {
+            self.kill();
+            match self.reap(WaitOptions::NOHANG) {
                 Reaped::NoChild => return,
-                Reaped::One => {}
-                Reaped::NotYet => match self.tree {
-                    // Against forks: one that is under way fails when its process has a deadly signal waiting, so
-                    // nothing is missed. All are dying now, and orphans come here.
-                    Tree::Namespace => {
-                        sys::kill(-1, SIGKILL).unwrap_or_default();
-                        options = WaitOptions::empty();
+                // What it left to this process may have been missed: it is looked for once more before anything is waited for.
+                Reaped::One => {
+                    self.reap_some();
+                }
+                Reaped::NotYet => {
+                    self.tell_status();
+                    // One of those that were killed will die.
+                    if self.reap(WaitOptions::empty()) == Reaped::NoChild {
+                        return;
                     }
-                    Tree::Descendants => {
-                        if let Some(killer) = &self.killer {
-                            // At once, and those too that are just being made. The rest is for who left the group.
-                            let _: Result<usize, Errno> = write(killer, b"1");
-                        }
-                        // The command's process group too is killed at once, and is all that most trees have.
-                        let group = self.status.is_none().then_some(self.pid);
-                        if let Some(group) = group {
-                            signal_group(group, SIGKILL);
-                        }
-                        sweep::end(group);
-                        // One of those will die. What it leaves to this process is for the next sweep to find.
-                        if self.reap(WaitOptions::empty()) == Reaped::NoChild {
-                            return;
-                        }
-                    }
-                },
+                }
             }
         }
     }
 
-    /// Reaps everyone who is dead.
-    fn reap_all(&mut self) {
-        while self.reap(WaitOptions::NOHANG) == Reaped::One {}
+    /// Kills all that there is of the tree at this moment.
+    fn kill(&self) {
+        match self.tree {
+            // Against forks: one that is under way fails when its process has a deadly signal waiting, so nothing is
+            // missed.
+            Tree::Namespace => sys::kill(-1, SIGKILL).unwrap_or_default(),
+            Tree::Descendants => {
+                if let Some(killer) = &self.killer {
+                    // At once, and those too that are just being made. The rest is for processes that left the group.
+                    let _: Result<usize, Errno> = write(killer, b"1");
+                }
+                // The command's process group too is killed at once, and is all that most trees have.
+                let group = self.status.is_none().then_some(self.pid);
+                if let Some(group) = group {
+                    signal_group(group, SIGKILL);
+                }
+                sweep::end(group);
+            }
+        }
+    }
+
+    /// Tells how the command ended where the end of the others takes time: the host does not wait for that without a
+    /// bound, and ends this process with them in the end.
+    fn tell_status(&mut self) {
+        if let Some(status) = self.status
+            && !self.told
+        {
+            self.told = true;
+            self.channel.report(&Report::CommandEnded { status }, &[]);
+        }
+    }
+
+    /// Reaps [`REAPS`] at most; [`Reaped::One`] if there may be more.
+    fn reap_some(&mut self) -> Reaped {
+        for _ in 0..REAPS {
+            match self.reap(WaitOptions::NOHANG) {
+                Reaped::One => {}
+                left @ (Reaped::NotYet | Reaped::NoChild) => return left,
+            }
+        }
+        Reaped::One
     }
 
     fn reap(&mut self, options: WaitOptions) -> Reaped {
@@ -187,13 +228,18 @@ impl Supervisor<'_> {
     }
 
     fn report_start(&self, command: &OwnedFd, Attached { counter, mapping }: &Attached) {
-        let report = Report::Started {
-            counter: counter.is_some(),
-            mapping: mapping.is_some(),
+        let started = |descriptors: bool| Report::Started {
+            command: descriptors,
+            counter: descriptors && counter.is_some(),
+            mapping: descriptors && mapping.is_some(),
         };
         let descriptors = [Some(command), counter.as_ref(), mapping.as_ref()];
         let descriptors: Vec<_> = descriptors.into_iter().flatten().map(AsFd::as_fd).collect();
-        self.channel.report(&report, &descriptors);
+        // Descriptors may be refused, for a user has only so many on their way at once; words are not. The command runs by
+        // now, so the host has to hear of it.
+        if !self.channel.report(&started(true), &descriptors) {
+            self.channel.report(&started(false), &[]);
+        }
     }
 
     fn report_exit(&self) {
@@ -235,7 +281,14 @@ fn signal_group(pid: Pid, signal: c_int) {
 /// Waits until one of the three has something to say: the host, a child, or the command before it is a program. While that
 /// may still speak, of the host only its end counts. Nothing where that cannot be waited for: then the end of the channel
 /// would go unnoticed, so all has to end at once.
-fn ready(host: BorrowedFd<'_>, child: BorrowedFd<'_>, words: Option<BorrowedFd<'_>>) -> Option<[bool; 3]> {
+///
+/// With a `backlog` it does not wait: there may be children whose death was told already.
+fn ready(
+    host: BorrowedFd<'_>,
+    child: BorrowedFd<'_>,
+    words: Option<BorrowedFd<'_>>,
+    backlog: bool,
+) -> Option<[bool; 3]> {
     let of_host = if words.is_some() {
         PollFlags::RDHUP
     } else {
@@ -247,7 +300,8 @@ fn ready(host: BorrowedFd<'_>, child: BorrowedFd<'_>, words: Option<BorrowedFd<'
         PollFd::from_borrowed_fd(words.unwrap_or(host), PollFlags::IN),
     ];
     let asked = if words.is_some() { 3 } else { 2 };
-    match poll(fds.get_mut(..asked)?, None) {
+    let at_once = Timespec::default();
+    match poll(fds.get_mut(..asked)?, backlog.then_some(&at_once)) {
         Ok(_) => {}
         Err(Errno::INTR) => return Some([false; 3]),
         Err(_) => return None,

@@ -52,6 +52,24 @@ pub(crate) fn end(killed: Option<Pid>) {
     }
 }
 
+/// Ends every init that this process has made, when the host is gone: each ends by itself at the end of its channel, but not
+/// one that was stopped. Pid 1 of a namespace takes all of that with it; an init without one is woken, to end its tree.
+pub(crate) fn end_inits() {
+    let inits: HashSet<_> = numbers("/proc/thread-self/children").into_iter().collect();
+    for &init in &inits {
+        let signal = if holds_namespace(init) { SIGKILL } else { SIGCONT };
+        signal_one(init, &HashSet::new(), signal);
+    }
+}
+
+/// Whether a child has a number in a namespace of its own beside that in this one.
+fn holds_namespace(pid: i32) -> bool {
+    let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_ascii_whitespace().count() > 1)
+}
+
 /// Whether a process is in a group.
 fn is_in(pid: i32, group: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.group == group.as_raw_nonzero().get())

@@ -89,6 +89,45 @@ async fn a_killed_spare_is_passed_over(host: &Host) {
     }
 }
 
+/// One that was stopped costs the next command a moment, and not its start.
+async fn a_stopped_spare_is_passed_over(host: &Host) {
+    host.run(command("/bin/true", &[])).await.expect("it runs");
+    for _ in 0..3 {
+        let waiting = spare().await;
+        stop(waiting).await;
+        host.run(command("/bin/true", &[])).await.expect("the next one starts");
+        until("it is gone", || gone(waiting)).await;
+    }
+}
+
+async fn a_stopped_spawner_is_replaced(host: &Host) {
+    let before = host.start(cat()).await;
+    says_back(host, &before, "first").await;
+    for _ in 0..3 {
+        let stopped = spawner();
+        stop(stopped).await;
+        // One that waits may be the first to be used.
+        for _ in 0..2 {
+            host.run(command("/bin/true", &[])).await.expect("the next one starts");
+        }
+        until("it is gone", || gone(stopped)).await;
+    }
+    says_back(host, &before, "second").await;
+    let exit = watchdog(host.scope().stop(&before, None)).await;
+    assert_eq!(exit, Ok(signalled(15)));
+}
+
+async fn stop(pid: u32) {
+    let stopped = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(stopped, Signal::STOP).expect("it runs");
+    until("it is stopped", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')')
+            .is_some_and(|(_, fields)| fields.starts_with(" T"))
+    })
+    .await;
+}
+
 /// Whoever had the end of another's channel would keep it open when its init dies.
 async fn an_init_has_no_channel_but_its_own(host: &Host) {
     let scope = host.scope();
@@ -132,7 +171,7 @@ async fn many_at_once_all_start(host: &Host) {
 }
 
 #[test]
-fn b3_s6_what_makes_inits_can_be_lost_and_is_not_left_behind() {
+fn b3_b5_s6_what_makes_inits_can_be_lost_and_is_not_left_behind() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -145,6 +184,8 @@ fn b3_s6_what_makes_inits_can_be_lost_and_is_not_left_behind() {
             let host = Host::launching(launcher());
             a_killed_spawner_is_replaced(&host).await;
             a_killed_spare_is_passed_over(&host).await;
+            a_stopped_spare_is_passed_over(&host).await;
+            a_stopped_spawner_is_replaced(&host).await;
             many_at_once_all_start(&host).await;
             an_init_has_no_channel_but_its_own(&host).await;
             let (spawner, spare) = (spawner(), spare().await);

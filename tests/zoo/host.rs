@@ -2,15 +2,15 @@
 //!
 //! `zoo-host MARKER WORKSPACE MODE CMD ARG…`, in a session of its own. MODE is `run` (to its end, then what it printed and
 //! how it ended) or `hold` (says `spawning` and `spawned`, shuts down when it is told `shutdown`, and stays otherwise).
-//! From the environment: `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to inherit, `ZOO_BALLAST` holds so many MiB,
-//! `ZOO_CGROUP` names the control group to make groups in.
+//! From the environment: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to
+//! inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group to make groups in.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 
-use capsule_host::sandbox::{Confined, Policy, Workspace};
+use capsule_host::sandbox::{Confined, Policy, ResourceLimits, Workspace};
 use capsule_host::supervisor::{Ask, FileInjection, Gate, Limits, Owner, Placement, Principal, Registry, SpawnRequest};
 
 struct AllowAll;
@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file_injections = if mode == "hold" { injections() } else { Vec::new() };
     let request = SpawnRequest {
         file_injections,
+        limits: pids()?,
         cmd,
         args: args.collect(),
         ..SpawnRequest::default()
@@ -93,6 +94,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+fn pids() -> Result<Option<ResourceLimits>, Box<dyn Error>> {
+    let Some(pids) = std::env::var_os("ZOO_PIDS") else {
+        return Ok(None);
+    };
+    let pids = pids.to_string_lossy().parse()?;
+    Ok(Some(ResourceLimits {
+        max_pids: Some(pids),
+        ..ResourceLimits::default()
+    }))
 }
 
 fn injections() -> Vec<FileInjection> {

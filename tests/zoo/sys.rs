@@ -87,6 +87,14 @@ pub(crate) fn fork() -> Result<Option<i32>, i32> {
     }
 }
 
+/// As [`fork`], and the child is one of this process's parent.
+pub(crate) fn sibling() -> Result<Option<i32>, i32> {
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // Without CLONE_VM and with no stack given this is a fork.
+    let pid = call(libc::SYS_clone, &[int(flags)])?;
+    Ok(i32::try_from(pid).ok().filter(|&pid| pid > 0))
+}
+
 /// Ends this process, with nothing run at exit.
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: takes a number.

@@ -55,6 +55,16 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             panic!("{}", std::os::unix::process::CommandExt::exec(program.args(args)))
         }
         "bomb" => bomb(),
+        "siblings" => siblings(),
+        // Goes with a code, and leaves a storm behind.
+        "leave-storm" => {
+            let up = Up::new();
+            daemon(move || {
+                up.now();
+                siblings()
+            });
+            sys::exit(3)
+        }
         "comets" => comets(),
         "forks" => count("forks", || match sys::fork() {
             Ok(None) => sys::pause(),
@@ -150,6 +160,34 @@ fn bomb() -> ! {
         if sys::fork().is_err() {
             just(libc::SYS_sched_yield, &[]);
         }
+    }
+}
+
+/// Dead children for init, by sixteen processes that make nothing else: more than it can reap, for as long as they live.
+/// Each makes its own as init's, or, where that is not to be had, leaves it an orphan.
+fn siblings() -> ! {
+    sys::deaf();
+    sys::ignore_children();
+    for _ in 0..16 {
+        if let Ok(None) = sys::fork() {
+            loop {
+                match sys::sibling() {
+                    Ok(None) => sys::exit(0),
+                    Ok(Some(_)) => {}
+                    Err(libc::EPERM) => leave_orphan(),
+                    Err(_) => just(libc::SYS_sched_yield, &[]),
+                }
+            }
+        }
+    }
+    up();
+    sys::pause()
+}
+
+fn leave_orphan() {
+    if let Ok(None) = sys::fork() {
+        let _orphan = sys::fork();
+        sys::exit(0)
     }
 }
 

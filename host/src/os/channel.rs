@@ -30,12 +30,26 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
 
+/// What there is to be received.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    Nothing,
+    /// One that fits into a few bytes.
+    Report(Report),
+    /// A part of one, or one that is longer.
+    Other,
+    /// Nothing will come any more.
+    End,
+}
+
 /// What comes with a report.
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
     pub(crate) descriptors: Vec<OwnedFd>,
     /// Who sent it, by the number that this process knows it by.
     pub(crate) sender: Option<Pid>,
+    /// Descriptors came and could not be taken: the host has too many open files. None of them is kept.
+    pub(crate) lost: bool,
 }
 
 impl AsRawFd for Channel {
@@ -95,24 +109,32 @@ impl Channel {
         Ok(Some((decode(&payload).map_err(malformed)?, attached)))
     }
 
-    /// The report that is there, without taking it; nothing where none is, or one that is longer than a last word.
-    pub(crate) fn peek(&self) -> Option<Report> {
+    /// What is there, without taking it.
+    pub(crate) fn look(&self) -> Waiting {
         let mut buffer = [0; 64];
-        let (_, count) = recv(&self.0, &mut buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT).ok()?;
-        let (header, payload) = buffer.get(..count)?.split_first_chunk::<HEADER>()?;
-        decode(payload.get(..payload_length(*header).ok()?)?).ok()
+        let (_, count) = match recv(&self.0, &mut buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN | Errno::INTR) => return Waiting::Nothing,
+            Ok((_, 0)) | Err(_) => return Waiting::End,
+            Ok(read) => read,
+        };
+        let report = || {
+            let (header, payload) = buffer.get(..count)?.split_first_chunk::<HEADER>()?;
+            decode(payload.get(..payload_length(*header).ok()?)?).ok()
+        };
+        report().map_or(Waiting::Other, Waiting::Report)
+    }
+
+    /// Blocks until something is there, were it the end, for so long at most. Whether something is.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let limit = Timespec::try_from(limit).unwrap_or_default();
+        poll(&mut fds, Some(&limit)).is_ok_and(|ready| ready > 0)
     }
 
     /// Whether the other end is there.
     pub(crate) fn is_open(&self) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
         poll(&mut fds, Some(&Timespec::default())) == Ok(0)
-    }
-
-    /// Whether a report is there, or a part of it.
-    pub(crate) fn has_report(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        recv(&self.0, &mut [0; 1], flags).is_ok_and(|(_, count)| count > 0)
     }
 
     /// Has init signal its tree. Does not block: an init that takes nothing any more is about to be gone.
@@ -149,9 +171,8 @@ impl Channel {
                 return Ok(false);
             }
             if received.flags.contains(ReturnFlags::CTRUNC) {
-                return Err(io::Error::other(
-                    "descriptors were lost: the host has too many open files",
-                ));
+                attached.lost = true;
+                attached.descriptors.clear();
             }
             buffer = buffer.get_mut(received.bytes..).unwrap_or_default();
         }

@@ -4,19 +4,25 @@
 //! the command, sends the signals, and the host asks it to. What ends the tree without fail is the end of the channel. Init
 //! is not a child of the host, which therefore has nobody to reap: the kernel forgets it as it ends.
 //!
+//! An init is a process as others are: one of its own user can stop it, and a tree can keep it busy. So none of the waits
+//! here is without a bound (contract B5): an init that was told to end its tree and has not within [`OBEDIENCE`] is ended by
+//! the kernel, which takes its namespace with it.
+//!
 //! Each process that runs costs a host few descriptors: the channel, the counter of its processor time, and its pipes.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use capsule_init::{Command, Exit, Report};
 use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep_until};
 
-use super::channel::Channel;
+use super::channel::{Channel, Waiting};
+use super::init::END;
 use super::process::Process;
 use super::readiness;
 use super::usage::{Meter, Usage};
@@ -28,6 +34,10 @@ pub(crate) struct RawExit {
     pub(crate) signal: Option<i32>,
 }
 
+/// How long an init has to end its tree once it was told to, before the kernel is told to end both; and after how long the
+/// kernel is told again.
+const OBEDIENCE: Duration = Duration::from_millis(100);
+
 /// A command and everything that it started. Dropping it kills what is there and waits for the end of init.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -35,6 +45,12 @@ pub(crate) struct Child {
     init: Process,
     meter: Arc<Meter>,
     life: AtomicU8,
+    /// Whether init is pid 1 of a namespace that holds the tree.
+    confined: bool,
+    /// When the tree was first to be killed.
+    killed: OnceLock<Instant>,
+    /// How the command ended, where init has told that before the end of the tree.
+    status: OnceLock<i32>,
 }
 
 /// The tree runs, or nobody has looked since.
@@ -47,17 +63,23 @@ const GONE: u8 = 2;
 
 impl Child {
     /// Needs a tokio runtime with its I/O driver. Where that is full the tree is ended.
-    pub(crate) fn new(channel: Channel, init: Process, meter: Meter) -> io::Result<Self> {
+    pub(crate) fn new(channel: Channel, init: Process, meter: Meter, confined: bool) -> io::Result<Self> {
         match readiness::watch(channel, Interest::READABLE) {
             Ok(channel) => Ok(Self {
                 channel,
                 init,
                 meter: Arc::new(meter),
                 life: AtomicU8::new(RUNS),
+                confined,
+                killed: OnceLock::new(),
+                status: OnceLock::new(),
             }),
             Err(error) => {
                 // The channel is closed by now, and the tree about to end.
-                init.wait();
+                if confined {
+                    init.kill();
+                }
+                init.wait(END);
                 Err(error)
             }
         }
@@ -69,14 +91,68 @@ impl Child {
     }
 
     /// Completes once every process of the tree has ended, but perhaps init. May be dropped and called again.
+    ///
+    /// Where the tree was killed that takes a bounded time, even if init was stopped or is kept from its work.
     pub(crate) async fn exited(&self) -> io::Result<()> {
-        // For good: the readiness is not cleared.
-        drop(self.channel.readable().await?);
-        if self.channel.get_ref().has_report() {
-            return Ok(());
+        match self.killed.get() {
+            None => self.tree_ended().await,
+            Some(&since) => tokio::select! {
+                biased;
+                ended = self.tree_ended() => ended,
+                () = self.enforce(since) => Ok(()),
+            },
         }
-        // It goes without a word: somebody killed it, and what it held ends with it.
-        self.init.ended().await
+    }
+
+    async fn tree_ended(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.channel.readable().await?;
+            match self.channel.get_ref().look() {
+                Waiting::Report(Report::CommandEnded { .. }) => self.take_status(),
+                Waiting::Report(_) | Waiting::Other => return Ok(()),
+                Waiting::Nothing => ready.clear_ready(),
+                // It goes without a word: it was killed, and what it held ends with it.
+                Waiting::End => return self.init.ended().await,
+            }
+        }
+    }
+
+    /// Takes what was said of the command before the end of the tree.
+    fn take_status(&self) {
+        if let Ok(Some((Report::CommandEnded { status }, _))) = self.channel.get_ref().receive() {
+            let _ = self.status.set(status);
+        }
+    }
+
+    /// Has the kernel end what init does not, and completes when even that has not come about.
+    async fn enforce(&self, since: Instant) {
+        let last = since + END;
+        let mut at = since + OBEDIENCE;
+        while at < last {
+            sleep_until(at).await;
+            self.force();
+            at = Instant::now() + OBEDIENCE;
+        }
+        self.abandon();
+    }
+
+    /// Has the kernel end the tree. An init that holds no namespace has to do that itself, and is woken.
+    fn force(&self) {
+        self.meter.kill_group();
+        if self.confined {
+            self.init.kill();
+        } else {
+            self.init.wake();
+        }
+    }
+
+    fn abandon(&self) {
+        self.life.store(GONE, Ordering::Relaxed);
+        self.init.kill();
+        tracing::error!(
+            pid = self.init.number(),
+            "a tree of processes was killed and does not end: something holds it in the kernel, or stops its init again and again"
+        );
     }
 
     /// Whether init has still to be waited for, though its tree has ended.
@@ -88,8 +164,13 @@ impl Child {
     pub(crate) async fn left(&self) {
         self.meter.close();
         self.kill();
-        // Where the runtime is going down, the wait is a short one.
-        drop(self.init.ended().await);
+        let since = *self.killed.get_or_init(Instant::now);
+        tokio::select! {
+            biased;
+            // Where the runtime is going down, the wait is a short one.
+            _ = self.init.ended() => {}
+            () = self.enforce(since) => {}
+        }
         self.see_off();
     }
 
@@ -115,26 +196,45 @@ impl Child {
 
     /// Kills the tree.
     pub(crate) fn kill(&self) {
+        self.killed.get_or_init(Instant::now);
         self.channel.get_ref().cut();
     }
 
     /// Waits for the end of the tree on this thread, and says how the command ended.
     pub(crate) fn finish(&mut self) -> io::Result<RawExit> {
-        let received = self.channel.get_ref().receive()?;
-        Ok(self.conclude(received.map(|(report, _)| report)))
+        loop {
+            let received = self.channel.get_ref().receive()?;
+            match received {
+                Some((Report::CommandEnded { status }, _)) => {
+                    let _ = self.status.set(status);
+                }
+                Some((report, _)) => return Ok(self.conclude(Some(report))),
+                None => return Ok(self.conclude(None)),
+            }
+        }
     }
 
     /// Kills what is left of the tree, waits for its end, and says how the command ended. Init may still be leaving then.
     pub(crate) fn reap(&mut self) -> RawExit {
-        let channel = self.channel.get_ref();
-        // It is the last one, so it need not be taken.
-        let report = channel.peek().or_else(|| {
-            channel.cut();
-            // Init's last word, or its silence: in both cases nothing else is left.
-            let received = channel.receive().unwrap_or(None);
-            received.map(|(report, _)| report)
-        });
-        self.conclude(report)
+        let begun = std::time::Instant::now();
+        loop {
+            match self.channel.get_ref().look() {
+                Waiting::Report(Report::CommandEnded { .. }) => self.take_status(),
+                // It is the last one, so it need not be taken.
+                Waiting::Report(report) => return self.conclude(Some(report)),
+                Waiting::Other | Waiting::End => return self.conclude(None),
+                Waiting::Nothing if self.life.load(Ordering::Relaxed) == GONE => return self.conclude(None),
+                Waiting::Nothing => {
+                    self.kill();
+                    if !self.channel.get_ref().wait(OBEDIENCE) {
+                        self.force();
+                    }
+                    if begun.elapsed() > END {
+                        self.abandon();
+                    }
+                }
+            }
+        }
     }
 
     fn conclude(&mut self, report: Option<Report>) -> RawExit {
@@ -153,13 +253,20 @@ impl Child {
         if !is_leaving {
             self.meter.close();
         }
-        exit.map_or(KILLED_WITH_INIT, |exit| raw_exit(exit.status))
+        let status = exit.map(|exit| exit.status).or(self.status.get().copied());
+        status.map_or(KILLED_WITH_INIT, raw_exit)
     }
 
     /// Lets init go, or what is left of it, and waits until it has.
     fn see_off(&self) {
         self.kill();
-        self.init.wait();
+        let begun = std::time::Instant::now();
+        while self.life.load(Ordering::Relaxed) != GONE && !self.init.wait(OBEDIENCE) {
+            self.force();
+            if begun.elapsed() > END {
+                self.abandon();
+            }
+        }
         self.life.store(GONE, Ordering::Relaxed);
     }
 }

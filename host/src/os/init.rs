@@ -4,17 +4,18 @@
 //! runs, is init's to do: a small program of which the `spawner` makes a copy for each command.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
-use super::channel::Channel;
+use super::channel::{Attached, Channel, PATIENCE};
 use super::child::Child;
 use super::pipe;
 use super::process::Process;
-use super::spawner::Spawner;
+use super::spawner::{Newborn, Spawner, Unborn};
 use super::tree::short_text;
 use super::usage::Meter;
 use capsule_init::{Birth, Config, Confinement, Identity, Report, encode};
@@ -27,8 +28,14 @@ pub(crate) struct Init {
     mapping: Mutex<Option<(Owners, Arc<OwnedFd>)>>,
 }
 
-/// How many inits are asked for one after the other, where each is gone before it has said that it is there.
+/// How many inits are told of a command one after the other, where each is gone before it has heard all of it.
 const ATTEMPTS: usize = 3;
+
+/// How long an init may be silent until the host looks whether it was stopped.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// How long what is being ended may take, where the kernel has been told to end it.
+pub(super) const END: Duration = Duration::from_secs(10);
 
 /// Whose files are shown as whose: what a mapping is for.
 type Owners = (Identity, Identity);
@@ -108,7 +115,7 @@ impl Init {
                 }
             }
         };
-        let frame = encode(&config).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let frame = encode(&config).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
         // A confined tree is in its group from init on, any other from the command on.
         let (inits_group, commands_group) = match birth {
             Birth::Confined { .. } => (group.as_ref(), None),
@@ -131,19 +138,29 @@ impl Init {
             stderr,
         } = streams;
         drop(theirs);
-        let (channel, init) = asked?;
-        let refusal = match channel.receive() {
-            Ok(Some((Report::Started { counter, mapping }, attached))) => {
+        let Newborn { channel, process: init } = asked?;
+        let refusal = match hear(&channel, init) {
+            Ok(Some((
+                Report::Started {
+                    command,
+                    counter,
+                    mapping,
+                },
+                attached,
+            ))) => {
                 let mut descriptors = attached.descriptors.into_iter();
-                let command = descriptors.next();
-                let command = command.ok_or_else(|| io::Error::other("init sent too few descriptors"))?;
-                let counter = counter.then(|| descriptors.next()).flatten();
-                if let (true, Some(owners), Some(made)) = (mapping, owners, descriptors.next()) {
+                let mut next = |sent: bool| if sent { descriptors.next() } else { None };
+                let (command, counter, mapping) = (next(command), next(counter), next(mapping));
+                if let (Some(owners), Some(made)) = (owners, mapping) {
                     *self.lock() = Some((owners, Arc::new(made)));
                 }
                 let confined = config.confinement.is_some();
-                let meter = Meter::new(init.number(), pid_of(&command)?, counter, group, confined);
-                let child = Child::new(channel, init, meter)?;
+                let number = match command {
+                    Some(command) => pid_of(&command).ok().flatten(),
+                    None => first_child(init.number()),
+                };
+                let meter = Meter::new(init.number(), number, counter, group, confined);
+                let child = Child::new(channel, init, meter, confined)?;
                 return Ok(Started {
                     child,
                     stdin,
@@ -161,8 +178,15 @@ impl Init {
         drop(channel);
         if config.confinement.is_some() {
             init.kill();
+        } else {
+            init.wake();
         }
-        init.wait();
+        if !init.wait(END) {
+            tracing::error!(
+                pid = init.number(),
+                "the init of a command that did not start does not end"
+            );
+        }
         Err(refusal)
     }
 
@@ -173,37 +197,31 @@ impl Init {
 
     /// Gives an init its configuration.
     ///
-    /// Whoever kills the spawner, or an init that waits, may do so in the instant after it was asked. An init says that it is
-    /// there before it reads anything; so where a channel ends without that, nobody has read or will read what was sent, and
-    /// another can be asked.
+    /// It can be killed in the instant after it said that it is there. Where the configuration cannot be sent to its end
+    /// nothing was started by it, and another one can be asked.
     fn ask(
         &self,
         birth: Birth,
         frame: &[u8],
         descriptors: &[BorrowedFd<'_>],
         group: Option<&Group>,
-    ) -> Result<(Channel, Process), StartError> {
+    ) -> Result<Newborn, StartError> {
         for _ in 0..ATTEMPTS {
-            let channel = self.spawner.init(birth, group.map(AsFd::as_fd))?;
-            // Where it fails, what is received says why.
-            drop(channel.send(frame, descriptors));
-            return match channel.receive() {
-                Ok(Some((Report::Born { start }, attached))) => match attached.sender {
-                    Some(number) => Ok((channel, Process::new(number, start))),
-                    None => Err(io::Error::other("an init without a number").into()),
-                },
+            let newborn = match self.spawner.init(birth, group.map(AsFd::as_fd)) {
+                Ok(newborn) => newborn,
                 // Whatever else came of it.
-                _ if has_run_out(group) => Err(StartError::OutOfMemory),
-                Ok(Some((report, _))) => Err(StartError::Refused(report)),
-                Ok(None) => continue,
-                // It may still come, and read: nothing else must be started.
-                Err(error) => {
-                    self.spawner.give_up();
-                    Err(error.into())
-                }
+                Err(_) if has_run_out(group) => return Err(StartError::OutOfMemory),
+                Err(Unborn::Refused(report)) => return Err(StartError::Refused(report)),
+                Err(Unborn::Host(error)) => return Err(error.into()),
             };
+            match newborn.channel.send(frame, descriptors) {
+                Ok(()) => return Ok(newborn),
+                Err(_) if has_run_out(group) => return Err(StartError::OutOfMemory),
+                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Err(io::Error::other("no init was made").into())
+        Err(io::Error::other("each init was killed before it could be told of the command").into())
     }
 
     fn mapping(&self, wanted: Owners) -> Option<Arc<OwnedFd>> {
@@ -215,6 +233,28 @@ impl Init {
     fn lock(&self) -> MutexGuard<'_, Option<(Owners, Arc<OwnedFd>)>> {
         self.mapping.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What init says of the command, or nothing if it has gone; for as long as a program may take to be opened.
+fn hear(channel: &Channel, init: Process) -> io::Result<Option<(Report, Attached)>> {
+    let begun = Instant::now();
+    while !channel.wait(SILENCE) {
+        if init.is_stopped() {
+            return Err(io::Error::other(
+                "the init of the command was stopped, by a process of this machine that may signal it",
+            ));
+        }
+        if begun.elapsed() >= PATIENCE {
+            return Err(ErrorKind::TimedOut.into());
+        }
+    }
+    channel.receive()
+}
+
+/// The number of the first child that a process made, of those that live.
+fn first_child(pid: u32) -> Option<u32> {
+    let children = short_text(&format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn has_run_out(group: Option<&Group>) -> bool {

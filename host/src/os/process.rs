@@ -5,13 +5,18 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 
 use super::readiness;
 use super::tree::{clock, short_text};
+
+/// When to look again at a process that cannot be held, because the host has no descriptor left.
+const AGAIN: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
@@ -29,37 +34,101 @@ impl Process {
         self.number.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// A pidfd, unless the process is gone, or cannot be looked at because the host has no descriptor left: it is only
-    /// asked for at an end, and nothing better can be done then than to go on.
-    fn hold(&self) -> Option<OwnedFd> {
-        let held = pidfd_open(self.number, PidfdFlags::empty()).ok()?;
-        let stat = short_text(&format!("/proc/{}/stat", self.number())).ok()?;
-        clock(&stat)
-            .is_some_and(|(start, _)| start == self.start)
-            .then_some(held)
+    /// A pidfd; none if the process is gone.
+    ///
+    /// # Errors
+    /// It cannot be looked at: the host has no descriptor left.
+    fn hold(&self) -> io::Result<Option<OwnedFd>> {
+        let held = match pidfd_open(self.number, PidfdFlags::empty()) {
+            Ok(held) => held,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(self.stat()?.map(|_| held))
     }
 
-    pub(crate) fn kill(&self) {
-        if let Some(held) = self.hold() {
-            // It fails only where the process is gone.
-            let _ = pidfd_send_signal(held, Signal::KILL);
+    /// What the kernel says of it; nothing if it is gone.
+    fn stat(&self) -> io::Result<Option<String>> {
+        match short_text(&format!("/proc/{}/stat", self.number())) {
+            Ok(stat) => Ok(Some(stat).filter(|stat| clock(stat).is_some_and(|(start, _)| start == self.start))),
+            Err(error) if is_out_of_descriptors(&error) => Err(error),
+            Err(_) => Ok(None),
         }
     }
 
-    /// Blocks until it has ended.
-    pub(crate) fn wait(&self) {
-        let Some(held) = self.hold() else { return };
-        let mut fds = [PollFd::new(&held, PollFlags::IN)];
-        while !poll(&mut fds, None).is_ok_and(|ready| ready > 0) {}
+    /// Whether it was stopped, by a signal or by a tracer.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stat().ok().flatten().is_some_and(|stat| is_stopped(&stat))
+    }
+
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Lets it go on if it was stopped.
+    pub(crate) fn wake(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Ok(Some(held)) = self.hold() {
+            // It fails only where the process is gone.
+            let _ = pidfd_send_signal(held, signal);
+        }
+    }
+
+    /// Blocks until it has ended, for so long at most. Whether it has.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            let rest = limit.saturating_sub(begun.elapsed());
+            let ready = match self.hold() {
+                Ok(None) => return true,
+                Ok(Some(held)) => wait_for(&mut [PollFd::new(&held, PollFlags::IN)], rest),
+                Err(_) => wait_for(&mut [], rest.min(AGAIN)),
+            };
+            if ready {
+                return true;
+            }
+            if begun.elapsed() >= limit {
+                return false;
+            }
+        }
     }
 
     /// Completes once it has ended. May be dropped and called again.
+    ///
+    /// # Errors
+    /// The runtime is going down.
     pub(crate) async fn ended(&self) -> io::Result<()> {
-        let Some(held) = self.hold() else { return Ok(()) };
-        let held = readiness::watch(held, Interest::READABLE)?;
-        // For good: the readiness is not cleared.
-        held.readable().await.map(drop)
+        loop {
+            match self.hold() {
+                Ok(None) => return Ok(()),
+                Ok(Some(held)) => {
+                    let held = readiness::watch(held, Interest::READABLE)?;
+                    // For good: the readiness is not cleared.
+                    return held.readable().await.map(drop);
+                }
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
     }
+}
+
+/// Whether one of them became ready in that time.
+fn wait_for(fds: &mut [PollFd<'_>], time: Duration) -> bool {
+    let time = Timespec::try_from(time).unwrap_or_default();
+    poll(fds, Some(&time)).is_ok_and(|ready| ready > 0)
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// By a line of `/proc/PID/stat`: `pid (name) state …`, and a name may hold anything.
+pub(crate) fn is_stopped(stat: &str) -> bool {
+    stat.rsplit_once(')')
+        .is_some_and(|(_, fields)| fields.trim_start().starts_with(['T', 't']))
 }
 
 #[cfg(test)]
@@ -72,11 +141,21 @@ mod tests {
     fn k1_what_has_the_number_and_started_at_another_time_is_another() {
         let stat = std::fs::read_to_string("/proc/self/stat").expect("proc");
         let (start, _) = clock(&stat).expect("a start");
-        assert!(Process::new(getpid(), start).hold().is_some());
+        let this = Process::new(getpid(), start);
+        assert!(this.hold().expect("a descriptor").is_some());
+        assert!(!this.wait(Duration::ZERO));
         let another = Process::new(getpid(), start + 1);
-        assert!(another.hold().is_none());
+        assert!(another.hold().expect("a descriptor").is_none());
         // Neither waited for nor killed.
-        another.wait();
+        assert!(another.wait(Duration::ZERO));
         another.kill();
+    }
+
+    #[test]
+    fn b5_a_stopped_process_is_known_behind_any_name() {
+        assert!(is_stopped("7 (a) T b) T 1"));
+        assert!(is_stopped("7 (a) t 1"));
+        assert!(!is_stopped("7 (a) T b) S 1"));
+        assert!(!is_stopped("7 (a"));
     }
 }

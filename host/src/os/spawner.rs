@@ -18,8 +18,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use capsule_init::Birth;
+use capsule_init::{Birth, Report};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -30,6 +31,8 @@ use rustix::process::{Gid, Uid, getegid, geteuid};
 
 use super::channel::{Channel, PATIENCE};
 use super::memfd;
+use super::process::{Process, is_stopped};
+use super::tree::short_text;
 
 /// The program, as the build made it.
 static PROGRAM: &[u8] = include_bytes!(env!("CAPSULE_INIT_PROGRAM"));
@@ -48,8 +51,37 @@ struct State {
     /// What was last asked for and can wait: not in a control group, which is made for one command.
     usual: Option<Birth>,
     /// An init that waits.
-    spare: Option<(Birth, Channel)>,
+    spare: Option<(Birth, Newborn)>,
 }
+
+/// An init that is there, and has been told nothing.
+#[derive(Debug)]
+pub(crate) struct Newborn {
+    pub(crate) channel: Channel,
+    pub(crate) process: Process,
+}
+
+/// Why there is no init.
+#[derive(Debug)]
+pub(crate) enum Unborn {
+    /// The host could not ask for it, or nothing came of that.
+    Host(io::Error),
+    /// The kernel does not make such a process; the report says why.
+    Refused(Report),
+}
+
+impl From<io::Error> for Unborn {
+    fn from(error: io::Error) -> Self {
+        Self::Host(error)
+    }
+}
+
+/// How long each init that is asked for may take to say that it is there. Nothing was told to it by then, so that another
+/// one can be asked for.
+const PATIENCES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(24)];
+
+/// How long the spawner may be silent until the host looks whether it was stopped.
+const SILENCE: Duration = Duration::from_millis(100);
 
 impl Spawner {
     pub(crate) const fn new(program: Option<PathBuf>) -> Self {
@@ -59,30 +91,86 @@ impl Spawner {
         }
     }
 
-    /// The channel to an init that is ready for its configuration, or will be: born as said, and in a control group.
-    pub(crate) fn init(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
-        let mut state = self.lock();
+    /// An init that is ready for its configuration: born as said, and in a control group. Blocks until one is.
+    ///
+    /// One that was killed or stopped is passed over, and so is a spawner.
+    pub(crate) fn init(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> Result<Newborn, Unborn> {
         if group.is_none() {
+            let mut state = self.lock();
             state.usual = Some(birth);
-            if let Some(channel) = state.spare(birth) {
-                return Ok(channel);
+            let spare = state.spare.take_if(|(born, _)| *born == birth);
+            drop(state);
+            match spare {
+                Some((_, spare)) if spare.process.is_stopped() => spare.process.kill(),
+                Some((_, spare)) if spare.channel.is_open() => return Ok(spare),
+                Some(_) | None => {}
             }
         }
-        state.order(self.program.as_deref(), birth, group)
+        self.make(birth, group)
     }
 
-    /// Has an init made for the next command, if one can wait for it and none does.
+    /// Has an init made for the next command, if one can wait for it and none does. Blocks until it is there.
     pub(crate) fn prepare(&self) {
+        let usual = {
+            let state = self.lock();
+            state.usual.filter(|_| state.spare.is_none())
+        };
+        let Some(birth) = usual else { return };
+        // If it cannot be had now, the next command will say why.
+        let Ok(made) = self.make(birth, None) else { return };
         let mut state = self.lock();
-        if let (Some(birth), None) = (state.usual, &state.spare) {
-            // If it cannot be had now, the next command will say why.
-            let channel = state.order(self.program.as_deref(), birth, None);
-            state.spare = channel.ok().map(|channel| (birth, channel));
+        if state.spare.is_none() {
+            state.spare = Some((birth, made));
         }
+    }
+
+    fn make(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> Result<Newborn, Unborn> {
+        for patience in PATIENCES {
+            let channel = self.lock().order(self.program.as_deref(), birth, group)?;
+            if !self.is_heard(&channel, patience) {
+                continue;
+            }
+            match channel.receive()? {
+                Some((Report::Born { start }, attached)) => {
+                    let number = attached
+                        .sender
+                        .ok_or_else(|| io::Error::other("an init without a number"))?;
+                    let process = Process::new(number, start);
+                    return Ok(Newborn { channel, process });
+                }
+                Some((report, _)) => return Err(Unborn::Refused(report)),
+                // It was killed, or its spawner was before it made it.
+                None => {}
+            }
+        }
+        Err(io::Error::other("no init was made").into())
+    }
+
+    /// Waits for the first word of an init. A spawner that was stopped in the meantime is ended.
+    fn is_heard(&self, channel: &Channel, patience: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            if channel.wait(SILENCE.min(patience)) {
+                return true;
+            }
+            if self.is_stopped() {
+                self.give_up();
+                return false;
+            }
+            if begun.elapsed() >= patience {
+                return false;
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let state = self.lock();
+        let Some(running) = &state.running else { return false };
+        short_text(&format!("/proc/{}/stat", running.child.id())).is_ok_and(|stat| is_stopped(&stat))
     }
 
     /// Ends the process, which has not made what it was asked for. The next command gets another one.
-    pub(crate) fn give_up(&self) {
+    fn give_up(&self) {
         *self.lock() = State::NEW;
     }
 
@@ -103,12 +191,6 @@ impl State {
         usual: None,
         spare: None,
     };
-
-    /// The init that waits, if it is of this kind and nobody has killed it.
-    fn spare(&mut self, birth: Birth) -> Option<Channel> {
-        let (_, channel) = self.spare.take_if(|(born, _)| *born == birth)?;
-        channel.is_open().then_some(channel)
-    }
 
     fn order(&mut self, program: Option<&Path>, birth: Birth, group: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
         let (ours, inits) = Channel::pair()?;
@@ -207,7 +289,6 @@ mod tests {
     fn b4_a_host_that_has_become_another_user_gets_another_spawner() {
         let spawner = Spawner::new(None);
         let first = spawner.init(Birth::Unconfined, None).expect("an init");
-        assert!(first.receive().expect("it is heard").is_some(), "it is born");
         let before = spawner_of(&spawner);
         drop(spawner.init(Birth::Unconfined, None).expect("an init"));
         assert_eq!(spawner_of(&spawner), before);
@@ -223,6 +304,6 @@ mod tests {
             "nor an init of before"
         );
         // What was made before goes on.
-        assert!(first.is_open());
+        assert!(first.channel.is_open());
     }
 }

@@ -154,6 +154,13 @@ impl Meter {
         let _ = self.last.set(usage);
     }
 
+    /// Has the kernel kill all of the tree's group, where it has one.
+    pub(crate) fn kill_group(&self) {
+        if let Some(group) = self.lock().as_ref().and_then(|sources| sources.group.as_ref()) {
+            group.kill();
+        }
+    }
+
     /// Lets go of all that was asked, and removes the group. Takes its time: where there is no group, whoever waits for the
     /// exit does not wait for this.
     pub(crate) fn close(&self) {

@@ -120,7 +120,7 @@ fn refusal(cmd: &str, report: Report) -> LaunchError {
         Report::SetupFailed { layer, errno, subject } => {
             LaunchError::Confinement(Missing::by_kernel(layer, &subject, Errno::from_raw_os_error(errno)))
         }
-        Report::Born { .. } | Report::Started { .. } | Report::Exited(_) => {
+        Report::Born { .. } | Report::Started { .. } | Report::CommandEnded { .. } | Report::Exited(_) => {
             LaunchError::Host(std::io::Error::other("init answered out of turn"))
         }
     }

@@ -23,7 +23,14 @@ pub(crate) struct Doomed {
 
 impl Doomed {
     pub(crate) fn start(marker: &str, workspace: &Path, args: &[&str]) -> Self {
-        Self::start_in(None, marker, workspace, args)
+        Self::start_as(program(crate::who::binary("zoo-host")), marker, workspace, args)
+    }
+
+    /// With so few processes in the tree that a storm of them leaves the machine alone.
+    pub(crate) fn start_with_few(marker: &str, workspace: &Path, args: &[&str]) -> Self {
+        let mut host = program(crate::who::binary("zoo-host"));
+        host.env("ZOO_PIDS", "512");
+        Self::start_as(host, marker, workspace, args)
     }
 
     /// With groups of its own in a control group.
@@ -32,6 +39,10 @@ impl Doomed {
         if let Some(group) = group {
             host.env("ZOO_CGROUP", group);
         }
+        Self::start_as(host, marker, workspace, args)
+    }
+
+    fn start_as(mut host: std::process::Command, marker: &str, workspace: &Path, args: &[&str]) -> Self {
         let mut child = host
             .arg(marker)
             .arg(workspace)

@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 
 mod death;
+#[cfg(target_os = "linux")]
+mod end;
 mod escapes;
 mod groups;
 mod harness;
