@@ -81,6 +81,15 @@ pub(crate) struct DoctorArgs {
     /// The control group to be used, as for `capsule run`.
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
+
+    /// Show which settings of this machine are in the way, and change them once you have agreed: sysctls, an AppArmor
+    /// profile, control groups that systemd hands on. Only root can make the changes.
+    #[arg(long, conflicts_with_all = ["json", "cgroup"])]
+    pub(crate) fix: bool,
+
+    /// Agree to what --fix shows without being asked.
+    #[arg(long, requires = "fix")]
+    pub(crate) yes: bool,
 }
 
 /// Look at what `capsule run --audit` wrote.

@@ -10,11 +10,15 @@ use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, Po
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
+use crate::mend::mend;
 use crate::run::{FAILED, SUCCEEDED};
 use crate::{console, report};
 
 /// Looks, prints, and returns the exit code.
 pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
+    if args.fix {
+        return mend(args.yes);
+    }
     let policy = match &args.cgroup {
         Some(group) => Policy::new().cgroup(group),
         None => Policy::new(),

@@ -17,6 +17,7 @@ mod console;
 mod doctor;
 mod interrupt;
 mod manifest;
+mod mend;
 mod report;
 mod run;
 mod user;
