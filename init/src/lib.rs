@@ -125,6 +125,8 @@ pub struct Confinement {
     pub mapping: bool,
     /// The absolute path of the workspace, to the directory whose descriptor was sent; it appears there too.
     pub workspace: Bytes,
+    /// What the tree may not change in the workspace: paths relative to it, without `..`. One that does not exist is left out.
+    pub protected: Vec<Bytes>,
     /// What else is visible, in this order. `/dev`, `/proc` and `/tmp` are init's own.
     pub view: Vec<View>,
     /// Files to be put into the view, over what is there. Their content travels as one file in memory, one after the other.
@@ -451,6 +453,7 @@ mod tests {
                 workspace_owner: None,
                 mapping: false,
                 workspace: b"/w".to_vec(),
+                protected: vec![b".git".to_vec()],
                 view: vec![View::Link {
                     at: b"/bin".to_vec(),
                     target: b"usr/bin".to_vec(),

@@ -6,7 +6,7 @@
 //! spawner    makes inits, in new namespaces if they are to confine; all that follows is an init's life
 //! main       reads the configuration from descriptor 0
 //! stage      from there to the running command
-//! identity   who the tree runs as        mounts, injection   what it sees
+//! identity   who the tree runs as        mounts, injection   what it sees        protect   what of that it cannot change
 //! guest      starts the command, behind limits, Landlock and seccomp        vfork      in init's own memory
 //! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
 //! sweep      how everything is found where there is no namespace to do it
@@ -27,6 +27,8 @@ mod identity;
 mod injection;
 #[cfg(target_os = "linux")]
 mod mounts;
+#[cfg(target_os = "linux")]
+mod protect;
 #[cfg(target_os = "linux")]
 mod spawner;
 #[cfg(target_os = "linux")]

@@ -16,7 +16,7 @@ use rustix::process::{chdir, pivot_root};
 
 use crate::failure::At;
 use crate::identity::Mapping;
-use crate::{injection, sys};
+use crate::{injection, protect, sys};
 
 const LAYER: Layer = Layer::Mounts;
 
@@ -118,6 +118,7 @@ pub(crate) fn build(
     before.iter().try_for_each(place)?;
     place(&workspace)?;
     beneath.iter().try_for_each(place)?;
+    protect::protect(&workspace.fd, workspace.at, &confinement.protected)?;
     if let Some(content) = injected {
         injection::expose(&confinement.injections, content, &own)?;
     }

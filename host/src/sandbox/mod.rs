@@ -16,6 +16,7 @@ mod policy;
 mod probe;
 mod program;
 mod start;
+mod trusted;
 mod unconfined;
 mod workspace;
 

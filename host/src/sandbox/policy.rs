@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use capsule_init::{Confinement, Identity, View};
 
+use super::trusted::Trusted;
+
 /// The system's programs and libraries. Where one is a symbolic link on the host (`/bin` to `usr/bin`), it is one here.
 const SYSTEM: &[&str] = &[
     "/usr",
@@ -68,6 +70,7 @@ pub struct Policy {
     identity: Option<Identity>,
     extra: Vec<(PathBuf, bool)>,
     cgroup: Option<PathBuf>,
+    trusted: Trusted,
 }
 
 impl Default for Policy {
@@ -79,13 +82,14 @@ impl Default for Policy {
 impl Policy {
     /// See the type.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             network: false,
             tmp_bytes: 256 << 20,
             identity: None,
             extra: Vec::new(),
             cgroup: None,
+            trusted: Trusted::default(),
         }
     }
 
@@ -139,6 +143,37 @@ impl Policy {
         self
     }
 
+    /// Keeps commands from changing a file or folder of the workspace, which must exist when a command starts: something
+    /// that the host, or a program of its user, later executes or trusts. Absolute, or relative to the workspace; what
+    /// lies elsewhere is left out.
+    ///
+    /// Without anything said that holds for what tools execute without being asked, at the top of the workspace: `.git`,
+    /// settings of shells, editors, build tools, services and agents (the list is in `sandbox/trusted.rs`). Commands read
+    /// it as ever; writing there is answered with `EROFS`, and it can be neither renamed nor removed, nor can a folder on the
+    /// way to it. Those folders are mounts of their own then: a rename into or out of one is `EXDEV`, as between disks.
+    #[must_use]
+    pub fn protect(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trusted.more.insert(path.into());
+        self
+    }
+
+    /// Lets commands change something that is protected without anything said: `.github`, for instance. Relative to the
+    /// workspace. What they write there may later be executed outside.
+    #[must_use]
+    pub fn unprotect(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trusted.except.insert(path.into());
+        self
+    }
+
+    /// Whether commands may make commits in the git repository that the workspace is. The configuration and the hooks stay
+    /// protected, as far as they exist. Even so, a hostile command can then have git execute what it likes the next time
+    /// that the host's user calls git there: by way of the index, or a `commondir` file.
+    #[must_use]
+    pub const fn commits(mut self, allowed: bool) -> Self {
+        self.trusted.commits = allowed;
+        self
+    }
+
     pub(crate) fn without_cgroup(mut self) -> Self {
         self.cgroup = None;
         self
@@ -172,6 +207,7 @@ impl Policy {
             mapping: false,
             network: self.network,
             workspace: bytes(workspace),
+            protected: self.trusted.beneath(workspace).iter().map(|path| bytes(path)).collect(),
             view,
             injections: Vec::new(),
             // It counts as memory, so there is no use for more of it than there may be memory.

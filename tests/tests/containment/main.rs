@@ -13,3 +13,4 @@ mod injection;
 mod limits;
 mod status;
 mod who;
+mod workspaces;

@@ -1,0 +1,162 @@
+//! What tools of the host's user execute, or take as an order, without being asked: merely because it lies in a folder
+//! (contract B6). This is the one list of it.
+//!
+//! A confined command sees these of its workspace read-only, at the places that exist when it starts. What it could write
+//! there would be executed later, outside, as the host's user: by `git status`, by an editor that opens the folder, by a
+//! shell that enters it. What a person has to run by name (`make`, `npm test`, `cargo build`) is ordinary content and not
+//! listed: who runs what an untrusted program wrote has decided to.
+//!
+//! `.git` is listed as a whole. Its configuration and hooks are not all: a `commondir` file in it leads git to another
+//! configuration, and an entry of the index makes `git status` run in a folder of the command's own making, by the
+//! configuration there.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// By name, at the top of a workspace. The groups: version control; shells that enter the folder; editors that open it;
+/// build tools whatever the task; hooks of version control that live beside it; services that build what is pushed;
+/// version managers; agents; and what declares a capsule.
+pub(crate) const NAMES: &[&str] = &[
+    GIT,
+    ".hg",
+    ".jj",
+    ".envrc",
+    ".direnv",
+    ".autoenv",
+    ".vscode",
+    ".idea",
+    ".zed",
+    ".fleet",
+    ".helix",
+    ".devcontainer",
+    ".devcontainer.json",
+    ".dir-locals.el",
+    ".exrc",
+    ".nvim.lua",
+    ".nvimrc",
+    ".vimrc",
+    ".gdbinit",
+    ".lldbinit",
+    ".cargo",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+    ".npmrc",
+    ".yarnrc",
+    ".yarnrc.yml",
+    ".yarn",
+    ".pnpmfile.cjs",
+    "bunfig.toml",
+    ".bazelrc",
+    ".bazeliskrc",
+    ".mvn",
+    ".husky",
+    ".pre-commit-config.yaml",
+    "lefthook.yml",
+    ".lefthook.yml",
+    ".github",
+    ".gitlab-ci.yml",
+    ".circleci",
+    ".woodpecker",
+    ".travis.yml",
+    ".ci",
+    "Jenkinsfile",
+    ".tool-versions",
+    ".mise",
+    ".mise.toml",
+    "mise.toml",
+    ".claude",
+    ".cursor",
+    ".codex",
+    ".gemini",
+    ".windsurf",
+    ".continue",
+    ".mcp.json",
+    "Capsule.toml",
+];
+
+const GIT: &str = ".git";
+
+/// Of `.git`, for commands that may commit: what git executes or takes its orders from, as far as it is there.
+const OF_GIT: &[&str] = &[
+    ".git/config",
+    ".git/config.worktree",
+    ".git/hooks",
+    ".git/info",
+    ".git/commondir",
+    ".git/modules",
+    ".git/worktrees",
+];
+
+/// Which of it a policy protects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trusted {
+    /// May make commits, by which it can have more than that executed.
+    pub(crate) commits: bool,
+    /// In addition; absolute, or relative to the workspace.
+    pub(crate) more: BTreeSet<PathBuf>,
+    /// Of the list, what commands may change; relative to the workspace.
+    pub(crate) except: BTreeSet<PathBuf>,
+}
+
+impl Trusted {
+    /// What commands in `workspace` may not change, relative to it. Nothing is said of whether it exists.
+    pub(crate) fn beneath(&self, workspace: &Path) -> Vec<PathBuf> {
+        let of_git = if self.commits { OF_GIT } else { &[] };
+        let listed = NAMES
+            .iter()
+            .filter(|name| !(self.commits && **name == GIT))
+            .chain(of_git)
+            .map(Path::new)
+            .filter(|path| !self.except.contains(*path))
+            .map(Path::to_owned);
+        // A file in place of the folder says where the folder is.
+        let file = (self.commits && workspace.join(GIT).is_file()).then(|| GIT.into());
+        let more = self.more.iter().filter_map(|path| {
+            let path = if path.is_absolute() {
+                path.strip_prefix(workspace).ok()?
+            } else {
+                path
+            };
+            (!path.as_os_str().is_empty()).then(|| path.to_owned())
+        });
+        listed.chain(file).chain(more).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b6_what_is_protected_lies_beneath_the_workspace() {
+        let trusted = Trusted {
+            more: ["/w/a.wasm", "/elsewhere/b.wasm", "/w", "c"]
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
+            except: [".github".into()].into(),
+            ..Trusted::default()
+        };
+        let paths = trusted.beneath(Path::new("/w"));
+        for there in [".git", ".envrc", "a.wasm", "c"] {
+            assert!(paths.contains(&there.into()), "{there}: {paths:?}");
+        }
+        for absent in [".github", "", ".git/config"] {
+            assert!(!paths.contains(&absent.into()), "{absent}: {paths:?}");
+        }
+        assert!(paths.iter().all(|path| path.is_relative()), "{paths:?}");
+    }
+
+    #[test]
+    fn b6_who_may_commit_may_not_configure() {
+        let trusted = Trusted {
+            commits: true,
+            ..Trusted::default()
+        };
+        let paths = trusted.beneath(Path::new("/no/such/folder"));
+        assert!(!paths.contains(&".git".into()), "{paths:?}");
+        for there in [".git/config", ".git/hooks", ".envrc"] {
+            assert!(paths.contains(&there.into()), "{there}: {paths:?}");
+        }
+    }
+}

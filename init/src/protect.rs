@@ -1,0 +1,141 @@
+//! Files and folders of the workspace that the tree may read and not change (contract B6).
+//!
+//! Each is mounted over itself, read-only. A mount point can be neither renamed nor removed, but a folder above it can, and
+//! with it the way there; so each folder between it and the workspace becomes a mount of itself, too. Nothing is made on the
+//! disk: what is not there is not protected.
+//!
+//! The workspace is the work of trees before this one. So the way to each is walked name by name, from descriptor to
+//! descriptor, and no symbolic link is followed: one that is found is pinned itself, and what it leads to is protected
+//! where that is in the workspace as well.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use capsule_init::{Bytes, Layer, Report};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat, readlinkat};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use crate::failure::At;
+use crate::sys;
+
+/// How many symbolic links may lead from one to the next.
+const LINKS: u32 = 8;
+
+/// Protects each of `paths`, which are relative to the workspace; that is at `at` already, and `workspace` is its mount.
+pub(crate) fn protect(workspace: &OwnedFd, at: &Path, paths: &[Bytes]) -> Result<(), Report> {
+    let mut pinned = Pinned::default();
+    for path in paths {
+        let mut next = beneath(at, Path::new(OsStr::from_bytes(path)));
+        for _ in 0..=LINKS {
+            let Some(path) = next.take() else { break };
+            next = pinned
+                .walk(workspace, at, &path)
+                .at(Layer::Mounts, &format!("protecting {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is a mount of itself by now.
+#[derive(Default)]
+struct Pinned(BTreeSet<PathBuf>);
+
+impl Pinned {
+    /// Protects what is at `path`. Returns where a symbolic link on the way leads to, if that is in the workspace.
+    fn walk(&mut self, workspace: &OwnedFd, at: &Path, path: &Path) -> Result<Option<PathBuf>, Errno> {
+        let mut here = None;
+        let mut walked = PathBuf::new();
+        let mut names = path.iter().peekable();
+        while let Some(name) = names.next() {
+            let folder = here.as_ref().unwrap_or(workspace);
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let found = match openat(folder, name, flags, Mode::empty()) {
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                found => found?,
+            };
+            let link = FileType::from_raw_mode(fstat(&found)?.st_mode).is_symlink();
+            let last = names.peek().is_none();
+            let target = link.then(|| readlinkat(&found, "", Vec::new())).transpose()?;
+            walked.push(name);
+            let mount = if last || self.0.insert(walked.clone()) {
+                over_itself(&found, last && !link)?
+            } else {
+                found
+            };
+            if let Some(target) = target {
+                let parent = walked.parent().unwrap_or(Path::new(""));
+                let target = parent
+                    .join(OsStr::from_bytes(target.to_bytes()))
+                    .join(names.collect::<PathBuf>());
+                return Ok(beneath(at, &target));
+            }
+            here = Some(mount);
+        }
+        Ok(None)
+    }
+}
+
+/// Mounts something over itself.
+fn over_itself(found: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(found, c"", flags)?;
+    if read_only {
+        sys::mount_setattr(tree.as_fd(), c"", true, libc::MOUNT_ATTR_RDONLY, 0)?;
+    }
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(&tree, c"", found, c"", flags)?;
+    Ok(tree)
+}
+
+/// `path`, seen from the workspace at `at`, without `.` and `..`; `None` where it leads out. What precedes a `..` here was
+/// walked and is no symbolic link, or it is walked next and has to be there.
+fn beneath(at: &Path, path: &Path) -> Option<PathBuf> {
+    let path = if path.is_absolute() {
+        path.strip_prefix(at).ok()?
+    } else {
+        path
+    };
+    let mut beneath = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => beneath.push(name),
+            Component::CurDir => {}
+            Component::ParentDir if beneath.pop() => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!beneath.as_os_str().is_empty()).then_some(beneath)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b6_a_link_is_followed_within_the_workspace_only() {
+        let at = Path::new("/home/me/work");
+        for (path, expected) in [
+            ("a/../b", Some("b")),
+            ("./a/./b", Some("a/b")),
+            ("/home/me/work/x", Some("x")),
+            ("/home/me/work", None),
+            ("/etc/passwd", None),
+            ("../x", None),
+            ("a/../../x", None),
+            (".", None),
+        ] {
+            assert_eq!(
+                beneath(at, Path::new(path)).as_deref(),
+                expected.map(Path::new),
+                "{path}"
+            );
+        }
+    }
+}
