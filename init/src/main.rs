@@ -30,6 +30,8 @@ mod mounts;
 #[cfg(target_os = "linux")]
 mod protect;
 #[cfg(target_os = "linux")]
+mod overlay;
+#[cfg(target_os = "linux")]
 mod spawner;
 #[cfg(target_os = "linux")]
 mod stage;

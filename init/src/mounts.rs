@@ -16,7 +16,7 @@ use rustix::process::{chdir, pivot_root};
 
 use crate::failure::At;
 use crate::identity::Mapping;
-use crate::{injection, protect, sys};
+use crate::{injection, overlay, protect, sys};
 
 const LAYER: Layer = Layer::Mounts;
 
@@ -62,25 +62,10 @@ pub(crate) fn build(
         (Some((owner, identity)), None) => Some(Mapping::begin(owner, identity)?),
         _ => None,
     };
-    let (mut before, mut beneath) = (Vec::new(), Vec::new());
-    for view in &confinement.view {
-        if let View::Bind {
-            source,
-            at,
-            writable,
-            required,
-        } = view
-            && let Some(tree) = take(path(source), path(at), !writable, *required)?
-        {
-            // What lies in the workspace can be put there only when that has been put.
-            let place = if tree.at.starts_with(workspace.at) {
-                &mut beneath
-            } else {
-                &mut before
-            };
-            place.push(tree);
-        }
-    }
+    let view = &confinement.view;
+    let shared: Vec<_> = view.iter().map(overlay::is_shared).collect();
+    let mut trees = Vec::from_iter(view.iter().map(|_| None));
+    take_some(view, &shared, true, &mut trees)?;
     let devices = DEVICES.map(|device| {
         open_tree(
             CWD,
@@ -89,6 +74,13 @@ pub(crate) fn build(
         )
         .at(LAYER, device)
     });
+    overlay::cover(view, &shared)?;
+    take_some(view, &shared, false, &mut trees)?;
+    // What lies in the workspace can be put there only when that has been put.
+    let (beneath, before): (Vec<_>, Vec<_>) = trees
+        .into_iter()
+        .flatten()
+        .partition(|tree| tree.at.starts_with(workspace.at));
     let made = making.map(Mapping::finish).transpose()?;
     if let (Some(_), Some(mapping)) = (owners, made.as_ref().or(mapping.as_ref())) {
         let subject = workspace.at.to_string_lossy();
@@ -127,8 +119,30 @@ pub(crate) fn build(
     Ok((workspace.fd, made))
 }
 
-fn path(bytes: &[u8]) -> &Path {
+pub(crate) fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
+}
+
+/// Takes what is to be shared with the host, or the rest; each tree has the place of its view.
+fn take_some<'a>(
+    view: &'a [View],
+    shared: &[bool],
+    wanted: bool,
+    trees: &mut [Option<Tree<'a>>],
+) -> Result<(), Report> {
+    for ((view, shared), tree) in view.iter().zip(shared).zip(trees) {
+        if let View::Bind {
+            source,
+            at,
+            writable,
+            required,
+        } = view
+            && *shared == wanted
+        {
+            *tree = take(path(source), path(at), !writable, *required)?;
+        }
+    }
+    Ok(())
 }
 
 /// A copy of the mounts at `source`. None of them can be written to if `read_only`.

@@ -205,6 +205,8 @@ fn attempt(name: &str, argument: &str) -> Answer {
         "udp" => answer(UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(b"hello", argument))),
         "abstract" => answer(SocketAddr::from_abstract_name(argument).and_then(|name| UnixStream::connect_addr(&name))),
         "unix" => answer(UnixStream::connect(argument)),
+        // Only while another process has the other end open.
+        "fifo" => open(argument, libc::O_WRONLY | libc::O_NONBLOCK),
         // Files.
         "read" => open(argument, libc::O_RDONLY),
         "write" => open(argument, libc::O_WRONLY),

@@ -8,6 +8,8 @@ mod attempts;
 #[cfg(target_os = "linux")]
 mod greed;
 #[cfg(target_os = "linux")]
+mod sharing;
+#[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
 mod trees;
@@ -29,7 +31,10 @@ fn main() {
     let args: Vec<String> = args.collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let (&behaviour, args) = args.split_first().expect("a behaviour");
-    let known = attempts::behave(behaviour, args) || trees::behave(behaviour, args) || greed::behave(behaviour, args);
+    let known = attempts::behave(behaviour, args)
+        || trees::behave(behaviour, args)
+        || greed::behave(behaviour, args)
+        || sharing::behave(behaviour, args);
     assert!(known, "no such behaviour: {behaviour}");
 }
 

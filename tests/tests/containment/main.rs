@@ -11,6 +11,7 @@ mod harness;
 mod init;
 mod injection;
 mod limits;
+mod sharing;
 mod status;
 mod who;
 mod workspaces;

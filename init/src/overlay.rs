@@ -1,0 +1,177 @@
+//! Folders that the tree only reads are shown through an overlay of its own instead of by a bind.
+//!
+//! A bind shows the host's very inodes, and an inode is a place to meet: who may look up a socket may connect to it, a FIFO
+//! joins its two ends, `inotify` tells what others do with a file, and a lock holds everybody else up. A file system of
+//! overlay's kind has inodes of its own in front of the same content, so nothing of that leads anywhere; and the pages of
+//! programs stay shared with the host.
+//!
+//! The overlay is mounted over the folder that it shows, in this process's private copy of the host's mounts, before
+//! anything is taken from there: so whatever is taken below it, through whichever symbolic link, comes from the overlay.
+//! It has one layer that matters. The kernel asks for a second, which is empty.
+//!
+//! An overlay does not show what is mounted beneath, and not every file system can be beneath one. Such a folder is bound
+//! as it is, and the number of them reported.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use capsule_init::{Layer, Report, View};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, fstat, open, statx};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, mount, move_mount,
+};
+use rustix::process::{chdir, fchdir};
+
+use crate::failure::At;
+use crate::mounts::path;
+
+const LAYER: Layer = Layer::Mounts;
+
+/// Where the empty layer is: every machine has this folder, and what is needed of it has been taken by then.
+const EMPTY: &str = "/dev";
+
+/// File systems that are the kernel's words rather than files: what is visible of them is bound.
+const PSEUDO: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Shown by one overlay for all of its parts that are visible.
+const ETC: &str = "/etc";
+
+/// Whether a part of the view is taken before anything is covered: it is written to, or is one that a policy names in
+/// order to share it, such as a socket.
+pub(crate) fn is_shared(view: &View) -> bool {
+    let View::Bind { source, writable, .. } = view else {
+        return true;
+    };
+    let source = path(source);
+    *writable || PSEUDO.iter().any(|pseudo| source.starts_with(pseudo)) || {
+        let kind = open_path(source).and_then(|fd| kind(&fd));
+        kind.is_ok_and(|kind| !matches!(kind, FileType::Directory | FileType::RegularFile))
+    }
+}
+
+/// Covers what is only read of `view`: all but what is `shared`.
+pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<(), Report> {
+    let sources = || {
+        view.iter().zip(shared).filter_map(|(view, shared)| match view {
+            View::Bind { source, .. } if !shared => Some(path(source)),
+            View::Bind { .. } | View::Link { .. } => None,
+        })
+    };
+    let mut covers = Covers {
+        mounted: mounted(),
+        made: Vec::new(),
+    };
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("tmpfs", EMPTY, "tmpfs", flags, c"mode=0755,size=4k,nr_inodes=2").at(LAYER, EMPTY)?;
+    if sources().any(|source| source.starts_with(ETC)) {
+        covers.try_one(Path::new(ETC));
+    }
+    sources().for_each(|source| covers.try_one(source));
+    chdir("/").at(LAYER, "/")
+}
+
+struct Covers {
+    /// Where something is mounted.
+    mounted: Vec<PathBuf>,
+    /// The overlays, by the number of their mounts.
+    made: Vec<u64>,
+}
+
+impl Covers {
+    /// Covers `source`, or for a file the folder that it is in, unless that is so already.
+    fn try_one(&mut self, source: &Path) {
+        let _bound_instead = self.one(source);
+    }
+
+    fn one(&mut self, source: &Path) -> Result<(), Errno> {
+        let found = open_path(source)?;
+        if self.made.contains(&mount_number(&found)?) {
+            return Ok(());
+        }
+        // Where it really is.
+        let at = fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(|_| Errno::NOENT)?;
+        let (folder, at) = if kind(&found)? == FileType::Directory {
+            (found, at.as_path())
+        } else {
+            let parent = at.parent().ok_or(Errno::INVAL)?;
+            (open_path(parent)?, parent)
+        };
+        if self
+            .mounted
+            .iter()
+            .any(|mounted| mounted != at && mounted.starts_with(at))
+        {
+            return Err(Errno::BUSY);
+        }
+        let overlay = overlay(&folder)?;
+        let number = mount_number(&overlay)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&overlay, c"", &folder, c"", flags)?;
+        self.made.push(number);
+        Ok(())
+    }
+}
+
+/// An overlay of a folder, mounted nowhere.
+fn overlay(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
+    // Named as the working directory: a path would have to be quoted, may be too long, and would be told to the tree.
+    fchdir(folder)?;
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, c"lowerdir", c".:/dev")?;
+    // What the folder's files say of overlays, in attributes that only root can set, is not meant for this one.
+    fsconfig_set_flag(&context, c"userxattr")?;
+    // Files and folders shall be of the same device, as they are on the host.
+    fsconfig_set_string(&context, c"xino", c"on")?;
+    fsconfig_create(&context)?;
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn kind(fd: &OwnedFd) -> Result<FileType, Errno> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode))
+}
+
+fn mount_number(fd: &OwnedFd) -> Result<u64, Errno> {
+    let found = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    Ok(found.stx_mnt_id)
+}
+
+/// Every place where something is mounted. None is known where the kernel does not tell.
+fn mounted() -> Vec<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let places = table
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
+    places
+        .map(|place| unescaped(place).into())
+        .map(std::ffi::OsString::from_vec)
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// The kernel writes spaces, tabs, newlines and backslashes as three octal digits.
+fn unescaped(mut text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some((&byte, rest)) = text.split_first() {
+        text = rest;
+        if byte == b'\\'
+            && let Some((digits, rest)) = rest.split_first_chunk::<3>()
+        {
+            let digit = |value: u8, digit: &u8| value.wrapping_mul(8).wrapping_add(digit.wrapping_sub(b'0'));
+            plain.push(digits.iter().fold(0, digit));
+            text = rest;
+        } else {
+            plain.push(byte);
+        }
+    }
+    plain
+}
