@@ -18,6 +18,8 @@
 #[cfg(target_os = "linux")]
 mod channel;
 #[cfg(target_os = "linux")]
+mod devices;
+#[cfg(target_os = "linux")]
 mod failure;
 #[cfg(target_os = "linux")]
 mod guest;
@@ -25,6 +27,8 @@ mod guest;
 mod identity;
 #[cfg(target_os = "linux")]
 mod injection;
+#[cfg(target_os = "linux")]
+mod mask;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(target_os = "linux")]

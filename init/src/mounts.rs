@@ -16,17 +16,14 @@ use rustix::process::{chdir, pivot_root};
 
 use crate::failure::At;
 use crate::identity::Mapping;
-use crate::{injection, overlay, protect, sys};
+use crate::{devices, injection, mask, overlay, protect, sys};
 
 const LAYER: Layer = Layer::Mounts;
 
 /// What every bind of the host's gets.
 const HARMLESS: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
-/// The devices that programs expect and that give nothing away.
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
-
-/// What programs expect beside them. Shared memory lies in `/tmp`, so that one size bounds both.
+/// What programs expect beside the devices. Shared memory lies in `/tmp`, so that one size bounds both.
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),
@@ -39,9 +36,9 @@ const LINKS: [(&str, &str); 5] = [
 const SITE: &str = "/proc";
 
 /// Part of the host, held by nothing but this descriptor until it is put somewhere.
-struct Tree<'a> {
-    fd: OwnedFd,
-    at: &'a Path,
+pub(crate) struct Tree<'a> {
+    pub(crate) fd: OwnedFd,
+    pub(crate) at: &'a Path,
 }
 
 /// Replaces the root. Returns the workspace as it is seen there; `host_workspace` is what the host says it is, `injected`
@@ -66,14 +63,7 @@ pub(crate) fn build(
     let shared: Vec<_> = view.iter().map(overlay::is_shared).collect();
     let mut trees = Vec::from_iter(view.iter().map(|_| None));
     take_some(view, &shared, true, &mut trees)?;
-    let devices = DEVICES.map(|device| {
-        open_tree(
-            CWD,
-            device,
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-        )
-        .at(LAYER, device)
-    });
+    let devices = devices::take();
     overlay::cover(view, &shared)?;
     take_some(view, &shared, false, &mut trees)?;
     // What lies in the workspace can be put there only when that has been put.
@@ -91,13 +81,7 @@ pub(crate) fn build(
 
     new_tmpfs("/tmp", c"mode=1777", confinement.tmp_bytes)?;
     let own = injection::prepare(&confinement.injections)?;
-    mkdir("/dev", Mode::from_raw_mode(0o755)).at(LAYER, "/dev")?;
-    for (fd, at) in devices.into_iter().zip(DEVICES) {
-        place(&Tree {
-            fd: fd?,
-            at: Path::new(at),
-        })?;
-    }
+    devices::put(devices)?;
     for (target, at) in LINKS {
         symlink(target, at).at(LAYER, at)?;
     }
@@ -114,6 +98,7 @@ pub(crate) fn build(
     if let Some(content) = injected {
         injection::expose(&confinement.injections, content, &own)?;
     }
+    mask::cover()?;
 
     sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
     Ok((workspace.fd, made))
@@ -177,7 +162,8 @@ fn take_workspace<'a>(at: &'a Path, host: &OwnedFd) -> Result<Tree<'a>, Report> 
 
 /// Leaves an empty root with a fresh `/proc`, and nothing of the old one.
 fn replace_root() -> Result<(), Report> {
-    new_tmpfs_at(SITE, c"mode=0755,size=1m,nr_inodes=4096")?;
+    // With devices: the one tmpfs that is read-only in the end.
+    new_tmpfs_at(SITE, MountFlags::NOSUID, c"mode=0755,size=1m,nr_inodes=4096")?;
     chdir(SITE).at(LAYER, SITE)?;
     mkdir("proc", Mode::from_raw_mode(0o755)).at(LAYER, "proc")?;
     // Now rather than later: without a /proc in sight the kernel gives an ordinary user no new one.
@@ -198,15 +184,15 @@ fn new_tmpfs(at: &str, options: &CStr, bytes: u64) -> Result<(), Report> {
     let options = CStr::from_bytes_with_nul(&options)
         .map_err(|_| Errno::INVAL)
         .at(LAYER, at)?;
-    new_tmpfs_at(at, options)
+    new_tmpfs_at(at, MountFlags::NOSUID | MountFlags::NODEV, options)
 }
 
-fn new_tmpfs_at(at: &str, options: &CStr) -> Result<(), Report> {
-    mount("tmpfs", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options).at(LAYER, at)
+fn new_tmpfs_at(at: &str, flags: MountFlags, options: &CStr) -> Result<(), Report> {
+    mount("tmpfs", at, "tmpfs", flags, options).at(LAYER, at)
 }
 
 /// Makes the mount point and mounts the tree there.
-fn place(tree: &Tree<'_>) -> Result<(), Report> {
+pub(crate) fn place(tree: &Tree<'_>) -> Result<(), Report> {
     let subject = || tree.at.to_string_lossy();
     let kind = fstat(&tree.fd).at(LAYER, &subject())?.st_mode;
     let directory = FileType::from_raw_mode(kind).is_dir();

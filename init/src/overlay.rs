@@ -12,6 +12,7 @@
 //! An overlay does not show what is mounted beneath, and not every file system can be beneath one. Such a folder is bound
 //! as it is, and the number of them reported.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -152,8 +153,7 @@ fn mounted() -> Vec<PathBuf> {
         .split(|&byte| byte == b'\n')
         .filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
     places
-        .map(|place| unescaped(place).into())
-        .map(std::ffi::OsString::from_vec)
+        .map(|place| OsString::from_vec(unescaped(place)))
         .map(PathBuf::from)
         .collect()
 }

@@ -87,6 +87,9 @@ fn confine(
         // First of all: somebody without an id can make no file.
         identity::map(host, host)?;
     }
+    // While this is root, whose share of keys is large. Where a container forbids it, or an ordinary user's share is used
+    // up, the command still cannot use the host's: every call that names a key is filtered.
+    let _shared_instead = sys::new_session_keyring();
     sys::unshare(libc::CLONE_NEWNS).at(Layer::MountNamespace, "unshare")?;
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
     // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.

@@ -221,6 +221,14 @@ pub(crate) fn map_mount(fd: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result
     set_attributes(fd, c"", libc::AT_EMPTY_PATH, &attributes)
 }
 
+/// Leaves the session's keyring, which is the host's and holds what it has keys to, for a new one.
+pub(crate) fn new_session_keyring() -> Result<()> {
+    const JOIN_SESSION_KEYRING: c_int = 1;
+    // SAFETY: no name is passed: a keyring that others could join by it.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, ptr::null::<c_char>()) };
+    check(joined).map(drop)
+}
+
 /// Closes every descriptor from `first` on, or marks it to be closed by exec.
 pub(crate) fn close_from(first: RawFd, on_exec: bool) -> Result<()> {
     let flags = if on_exec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
