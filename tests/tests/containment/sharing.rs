@@ -1,17 +1,20 @@
 //! What a command has in common with others must not be a place to meet (B9, B10): sockets, FIFOs, what is told of a
 //! file's use, locks, and the kernel's own words about everybody.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use capsule_host::sandbox::Policy;
 use rustix::fs::{FlockOperation, Mode, fcntl_lock, flock, mkfifoat};
 use tempfile::TempDir;
 
-use crate::harness::{Host, code, zoo};
+use crate::harness::{Host, PATIENCE, code, command, sh, soon, zoo};
+use crate::who::is_root;
 
 const REFUSED: &[i32] = &[libc::ECONNREFUSED];
 const NO_OTHER_END: &[i32] = &[libc::ENXIO];
@@ -84,16 +87,20 @@ async fn b10_nothing_is_heard_of_the_use_of_a_visible_file() {
     let file = dir.path().join("file");
     std::fs::write(&file, "content").expect("a file");
     let host = Host::with(Policy::new().visible(dir.path()));
-    let system = ["/usr/bin", "/usr/bin/env", "/etc/passwd", "/etc/ssl/certs"];
+    let mut system = vec!["/usr/bin", "/usr/bin/env", "/etc/passwd", "/etc/ssl/certs"];
+    if is_root() {
+        // An ordinary user can make no device.
+        system.push("/dev/null");
+    }
     let mut args = vec!["listen", ".", name(dir.path()), name(&file)];
-    args.extend(system);
+    args.extend(&system);
     let listener = host.start(zoo(&args)).await;
     listener.prints("listening").await;
     // By the host, and by another tree.
     std::fs::write(&file, "changed").expect("a file");
     std::fs::read(&file).expect("a file");
     std::fs::write(dir.path().join("new"), "").expect("a file");
-    for path in system {
+    for path in &system {
         drop(File::open(path));
     }
     let read = format!("read={}", name(&file));
@@ -114,7 +121,7 @@ async fn b10_nothing_is_heard_of_the_use_of_a_visible_file() {
     assert!(heard.is_empty(), "{heard:?} in {output}");
     assert!(output.contains("event 1 "), "{output}");
     // What is seen of the file is what it is.
-    let content = host.printed(crate::harness::command("/bin/cat", &[name(&file)])).await;
+    let content = host.printed(command("/bin/cat", &[name(&file)])).await;
     assert_eq!(content, "changed");
 }
 
@@ -141,9 +148,138 @@ async fn b10_a_lock_on_a_visible_file_holds_up_no_other() {
     fcntl_lock(ours.as_fd(), FlockOperation::NonBlockingLockExclusive).expect("the host's own lock");
 }
 
+/// What `/proc` has to say of the whole machine.
+const MASKED: &[&str] = &[
+    "/proc/buddyinfo",
+    "/proc/cmdline",
+    "/proc/diskstats",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/locks",
+    "/proc/mdstat",
+    "/proc/modules",
+    "/proc/partitions",
+    "/proc/sched_debug",
+    "/proc/schedstat",
+    "/proc/softirqs",
+    "/proc/swaps",
+    "/proc/sys/fs/aio-nr",
+    "/proc/sys/fs/dentry-state",
+    "/proc/sys/fs/file-nr",
+    "/proc/sys/fs/inode-nr",
+    "/proc/sys/fs/inode-state",
+    "/proc/sys/kernel/pty/nr",
+    "/proc/timer_stats",
+    "/proc/vmstat",
+    "/proc/zoneinfo",
+];
+
+/// Only root's, wherever they are.
+const ROOTS: &[&str] = &[
+    "/proc/allocinfo",
+    "/proc/kcore",
+    "/proc/kmsg",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/pagetypeinfo",
+    "/proc/slabinfo",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+    "/proc/tty/driver",
+    "/proc/vmallocinfo",
+];
+
+const MASKED_FOLDERS: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/driver",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/pressure",
+    "/proc/scsi",
+    "/proc/sys/fs/quota",
+];
+
+/// What programs read in order to run.
+const KEPT: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/filesystems",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/self/cgroup",
+    "/proc/self/mountinfo",
+    "/proc/stat",
+    "/proc/sys/kernel/osrelease",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/uptime",
+    "/proc/version",
+];
+
+async fn b10_what_proc_tells_of_the_machine_is_masked() {
+    let host = Host::new();
+    let script = format!(
+        "for file in {}; do test -e $file && echo $file $(cat $file 2>&1 | wc -c); done
+        for folder in {}; do test -e $folder && echo $folder $(ls -A $folder | wc -c); done
+        for kept in {}; do echo kept $(grep -c '' $kept); done",
+        MASKED.join(" "),
+        MASKED_FOLDERS.join(" "),
+        KEPT.join(" "),
+    );
+    let printed = host.printed(sh(&script)).await;
+    let told: Vec<_> = printed.lines().filter(|line| !line.ends_with(" 0")).collect();
+    let (kept, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|line| line.starts_with("kept "));
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(kept.len(), KEPT.len(), "{printed}");
+    for folder in MASKED_FOLDERS.iter().filter(|folder| Path::new(folder).exists()) {
+        let name = format!("{folder}/new");
+        host.refused(&[(&format!("create={name}"), &[libc::EROFS, libc::EACCES, libc::EPERM])])
+            .await;
+    }
+    for file in ROOTS {
+        host.refused(&[(&format!("read={file}"), &[libc::EACCES, libc::EPERM, libc::ENOENT])])
+            .await;
+    }
+}
+
+/// The numbers of all session keyrings without a name that this user may look at.
+fn keyrings() -> BTreeSet<String> {
+    let keys = std::fs::read_to_string("/proc/keys").expect("/proc/keys");
+    let keyrings = keys
+        .lines()
+        .filter(|line| line.contains(" keyring ") && line.contains(" _ses"));
+    keyrings
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+async fn b10_each_tree_has_a_session_keyring_of_its_own() {
+    let host = Host::new();
+    let before = keyrings();
+    let tree = host.start(sh("echo here; exec sleep 1000")).await;
+    tree.prints("here").await;
+    let made: BTreeSet<_> = keyrings().difference(&before).cloned().collect();
+    assert!(!made.is_empty(), "no keyring but {before:?}");
+    tree.stop(Duration::ZERO).await;
+    let gone = || made.iter().any(|keyring| !keyrings().contains(keyring));
+    assert!(soon(PATIENCE, gone).await, "one of {made:?} ends with the tree");
+    host.refused(&[
+        ("keyctl", &[libc::EPERM]),
+        ("add-key", &[libc::EPERM]),
+        ("request-key", &[libc::EPERM]),
+    ])
+    .await;
+}
+
 crate::who::everybody!(
     b9_sockets_and_fifos_of_a_visible_folder_lead_nowhere,
     b9_a_socket_that_a_policy_names_is_a_grant,
     b10_nothing_is_heard_of_the_use_of_a_visible_file,
     b10_a_lock_on_a_visible_file_holds_up_no_other,
+    b10_what_proc_tells_of_the_machine_is_masked,
+    b10_each_tree_has_a_session_keyring_of_its_own,
 );
