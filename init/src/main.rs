@@ -32,9 +32,9 @@ mod mask;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(target_os = "linux")]
-mod protect;
-#[cfg(target_os = "linux")]
 mod overlay;
+#[cfg(target_os = "linux")]
+mod protect;
 #[cfg(target_os = "linux")]
 mod spawner;
 #[cfg(target_os = "linux")]

@@ -6,23 +6,25 @@
 //! read is not named here, for no tree is root to the kernel.
 
 use capsule_init::{Layer, Report};
+use rustix::fs::{CWD, Mode, OFlags, open, unlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind};
 
 use crate::failure::At;
+use crate::sys;
 
 const LAYER: Layer = Layer::Mounts;
 
 /// Files that read as empty from here on.
 const FILES: [&str; 25] = [
+    // Every interrupt: of keys pressed, packets, disks. The first file is in every kernel.
+    "/proc/interrupts",
+    "/proc/softirqs",
     // Keys of others, and how many each user has.
     "/proc/keys",
     "/proc/key-users",
     // Who locks which file.
     "/proc/locks",
-    // Every interrupt: of keys pressed, packets, disks.
-    "/proc/interrupts",
-    "/proc/softirqs",
     // How the machine was started, at times with a secret.
     "/proc/cmdline",
     // Where the kernel is in memory.
@@ -69,18 +71,30 @@ const FOLDERS: [&str; 9] = [
     "/proc/sys/fs/quota",
 ];
 
-/// Covers them. `/dev/null` must be there.
+/// What a covered file reads as, for as long as it is put in place.
+const EMPTY: &str = "/proc/fs/empty";
+
+/// Covers them: files by an empty one and not by `/dev/null`, which a program may write to without an error.
 pub(crate) fn cover() -> Result<(), Report> {
     let [first, others @ ..] = FOLDERS;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    mount("tmpfs", first, "tmpfs", flags, c"mode=0555,size=4k,nr_inodes=1").at(LAYER, first)?;
-    let files = FILES.iter().map(|file| ("/dev/null", *file));
-    for (cover, covered) in files.chain(others.iter().map(|folder| (first, *folder))) {
-        match mount_bind(cover, covered) {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("tmpfs", first, "tmpfs", flags, c"mode=0555,size=4k,nr_inodes=2").at(LAYER, first)?;
+    let create = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    open(EMPTY, create, Mode::from_raw_mode(0o444)).at(LAYER, EMPTY)?;
+    let each = |cover: &str, all: &[&str]| {
+        all.iter().try_for_each(|covered| match mount_bind(cover, *covered) {
             // Not every kernel has each.
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno).at(LAYER, covered),
-        }
-    }
-    Ok(())
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).at(LAYER, covered),
+        })
+    };
+    // What is bound from a mount that can only be read can only be read.
+    let read_only = |at: &str, path| sys::mount_setattr(CWD, path, false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, at);
+    let [file, files @ ..] = FILES;
+    mount_bind(EMPTY, file).at(LAYER, file)?;
+    read_only(file, c"/proc/interrupts")?;
+    each(file, &files)?;
+    unlink(EMPTY).at(LAYER, EMPTY)?;
+    read_only(first, c"/proc/fs")?;
+    each(first, &others)
 }
