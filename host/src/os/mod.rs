@@ -17,6 +17,7 @@ pub(crate) mod directory;
 mod elsewhere;
 #[cfg(target_os = "linux")]
 pub(crate) mod init;
+pub(crate) mod machine;
 #[cfg(target_os = "linux")]
 pub(crate) mod memfd;
 pub(crate) mod pipe;

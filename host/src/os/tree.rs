@@ -156,8 +156,8 @@ fn tmpfs(path: &Path) -> u64 {
     })
 }
 
-/// A line of `/proc/PID/status` that counts in KiB, in bytes.
-pub(super) fn bytes(status: &str, name: &str) -> Option<u64> {
+/// A line of a file of `/proc` that counts in KiB, in bytes.
+pub(crate) fn bytes(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)

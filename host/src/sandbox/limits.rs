@@ -19,9 +19,10 @@ pub enum Enforcement {
     /// By the kernel, for the whole tree: it cannot be exceeded. Of memory, what counts is all that the tree's control group
     /// holds: what init needs, and files that were read, which make room, included.
     Kernel,
-    /// By looking at the whole tree every 20 ms, and killing it once it is over. So it may have as much more memory as it
-    /// can fill in this time (some 2 GiB a second), and as much more processor time as it can use (that of every
-    /// processor). Shared memory counts in full as soon as it is mapped. What lies in the kernel's own buffers, of pipes and
+    /// By looking at the whole tree, and killing it once it is over. It is looked at every 20 ms, and for memory less often
+    /// while it is so far below its limit that it could not get there before the next look. So it may have as much more
+    /// memory as it can fill in 20 ms (some 2 GiB a second for each processor), and as much more processor time as it can
+    /// use in them (that of every processor). Shared memory counts in full as soon as it is mapped. What lies in the kernel's own buffers, of pipes and
     /// sockets, is not seen, nor is the time of programs that may not be read and end between two looks.
     Sampled,
     /// By the kernel, for each process on its own; all that is promised of open files.

@@ -1,8 +1,10 @@
 //! Every default and ceiling of the supervisor, in one place (contract Q4).
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::Error;
+use crate::os::machine;
 use crate::sandbox::{Enforcement, Enforcements, ResourceLimits};
 
 const KIB: usize = 1024;
@@ -75,11 +77,17 @@ pub struct Limits {
     pub retention_max: Duration,
     /// How long a pipe that something outside of an ended process still holds is kept open once it is empty. 1 second.
     pub drain_time: Duration,
-    /// Resource limits of a process that asks for none. None.
+    /// Resource limits of a process that asks for none: [`ResourceLimits::standard`].
+    ///
+    /// A limit that is as in there is meant to be had wherever it can: a launcher that cannot hold it leaves it out, and in
+    /// strict mode it is held by looking. Any other value is your word, as is a ceiling: where it cannot be held, the spawn
+    /// is refused.
     pub resource_defaults: ResourceLimits,
-    /// The highest resource limits: a request above one gets that one, and one without gets it too. None.
+    /// The highest resource limits: a request above one gets that one, and one without any gets it too, or else is refused.
+    /// None.
     pub resource_ceilings: ResourceLimits,
-    /// Refuses resource limits that are held by looking at the tree again and again, and not by the kernel. Not set.
+    /// Refuses resource limits that are held by looking at the tree again and again, and not by the kernel; those apart that
+    /// neither the guest nor you have asked for. Not set.
     pub strict_resource_limits: bool,
 }
 
@@ -110,7 +118,7 @@ impl Default for Limits {
             retention_default: Duration::from_secs(5 * 60),
             retention_max: Duration::from_secs(60 * 60),
             drain_time: Duration::from_secs(1),
-            resource_defaults: ResourceLimits::default(),
+            resource_defaults: ResourceLimits::standard(),
             resource_ceilings: ResourceLimits::default(),
             strict_resource_limits: false,
         }
@@ -150,39 +158,48 @@ impl Limits {
     pub(crate) fn resources(&self, asked: Option<ResourceLimits>, held: Enforcements) -> Result<ResourceLimits, Error> {
         let asked = asked.unwrap_or_default();
         let (defaults, ceilings) = (self.resource_defaults, self.resource_ceilings);
-        let limits = ResourceLimits {
-            max_memory_bytes: limit(
-                asked.max_memory_bytes,
-                defaults.max_memory_bytes,
-                ceilings.max_memory_bytes,
-            ),
-            max_cpu_secs: limit(asked.max_cpu_secs, defaults.max_cpu_secs, ceilings.max_cpu_secs),
-            max_pids: limit(asked.max_pids, defaults.max_pids, ceilings.max_pids),
-            max_open_files: limit(asked.max_open_files, defaults.max_open_files, ceilings.max_open_files),
-        };
-        let each = [
-            ("max-memory-bytes", limits.max_memory_bytes, held.memory),
-            ("max-cpu-secs", limits.max_cpu_secs, held.cpu),
-            ("max-pids", limits.max_pids.map(u64::from), held.pids),
-            ("max-open-files", limits.max_open_files.map(u64::from), held.open_files),
-        ];
-        for (name, value, held) in each {
-            match (value, held) {
-                (Some(0), _) => return Err(Error::InvalidInput(format!("{name} is 0: nothing could run"))),
-                (Some(_), None) => {
-                    return Err(Error::LimitUnenforceable(format!(
-                        "{name}: nothing holds it on this host"
-                    )));
-                }
-                (Some(_), Some(Enforcement::Sampled)) if self.strict_resource_limits => {
-                    return Err(Error::LimitUnenforceable(format!(
-                        "{name}: the kernel does not hold it here"
-                    )));
-                }
-                (None | Some(_), _) => {}
-            }
+        let standard = ResourceLimits::standard();
+        macro_rules! limit {
+            ($field:ident, $name:literal, $held:expr) => {
+                self.resource(
+                    $name,
+                    Wanted {
+                        asked: asked.$field,
+                        default: defaults.$field,
+                        standard: standard.$field,
+                        ceiling: ceilings.$field,
+                    },
+                    $held,
+                )?
+            };
         }
-        Ok(limits)
+        Ok(ResourceLimits {
+            max_memory_bytes: limit!(max_memory_bytes, "max-memory-bytes", held.memory),
+            max_cpu_secs: limit!(max_cpu_secs, "max-cpu-secs", held.cpu),
+            max_pids: limit!(max_pids, "max-pids", held.pids),
+            max_open_files: limit!(max_open_files, "max-open-files", held.open_files),
+        })
+    }
+
+    fn resource<T: Copy + Ord + Default>(
+        &self,
+        name: &str,
+        wanted: Wanted<T>,
+        held: Option<Enforcement>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = wanted.value() else { return Ok(None) };
+        if value == T::default() {
+            return Err(Error::InvalidInput(format!("{name} is 0: nothing could run")));
+        }
+        let refuse = |reason: &str| Err(Error::LimitUnenforceable(format!("{name}: {reason}")));
+        match held {
+            None if wanted.is_standard() => Ok(None),
+            None => refuse("nothing holds it on this host"),
+            Some(Enforcement::Sampled) if self.strict_resource_limits && !wanted.is_standard() => {
+                refuse("the kernel does not hold it here")
+            }
+            Some(_) => Ok(Some(value)),
+        }
     }
 
     pub(crate) fn drain(&self) -> Duration {
@@ -197,12 +214,55 @@ impl Limits {
     }
 }
 
-/// What was asked for, or else the default, and never above the ceiling.
-fn limit<T: Copy + Ord>(asked: Option<T>, default: Option<T>, ceiling: Option<T>) -> Option<T> {
-    let wanted = asked.or(default);
-    match (wanted, ceiling) {
-        (Some(wanted), Some(ceiling)) => Some(wanted.min(ceiling)),
-        (wanted, ceiling) => wanted.or(ceiling),
+/// What there is to be said about one limit.
+#[derive(Clone, Copy)]
+struct Wanted<T> {
+    asked: Option<T>,
+    default: Option<T>,
+    standard: Option<T>,
+    ceiling: Option<T>,
+}
+
+impl<T: Copy + Ord> Wanted<T> {
+    /// What was asked for, or else the default, and never above the ceiling.
+    fn value(&self) -> Option<T> {
+        let wanted = self.asked.or(self.default);
+        match (wanted, self.ceiling) {
+            (Some(wanted), Some(ceiling)) => Some(wanted.min(ceiling)),
+            (wanted, ceiling) => wanted.or(ceiling),
+        }
+    }
+
+    /// Whether neither the guest nor the embedder has asked for a limit.
+    fn is_standard(&self) -> bool {
+        self.asked.is_none() && self.ceiling.is_none() && self.default == self.standard
+    }
+}
+
+impl ResourceLimits {
+    /// What a process gets for which neither the guest nor the embedder asked for limits (contract R3):
+    ///
+    /// * processes and threads: 512. A parallel build, a browser or a Java program has some 200; 512 of every tree that a
+    ///   principal may have (8) are an eighth of the numbers that a machine has at the least (32,768).
+    /// * open files of each process: 4,096. Four times what programs are usually given, and a fifth of what hosts usually
+    ///   have: files that are on their way in sockets are counted for the kernel's user, whom the host may share with its
+    ///   children, and refused above the *sender's* limit, so that a child comes to its own before the host does. A host
+    ///   that has itself fewer than some 5,000 gives its children three quarters of its own.
+    /// * memory: half of the machine's, or of what a container allows the host. One tree that takes all that it may leaves as
+    ///   much for everything else, and most builds and data sets fit.
+    /// * processor time: none. A server may run for ever, and takes turns with the others.
+    ///
+    /// Temporary files are bounded by [`Policy::tmp_bytes`](crate::sandbox::Policy::tmp_bytes), 256 MiB.
+    #[must_use]
+    pub fn standard() -> Self {
+        // It does not change while a program runs.
+        static MEMORY: OnceLock<Option<u64>> = OnceLock::new();
+        Self {
+            max_memory_bytes: *MEMORY.get_or_init(|| machine::memory().map(|bytes| (bytes / 2).max(1))),
+            max_cpu_secs: None,
+            max_pids: Some(512),
+            max_open_files: Some(4096),
+        }
     }
 }
 
@@ -276,6 +336,57 @@ mod tests {
             Err(Error::LimitUnenforceable(_))
         ));
         assert!(strict.resources(Some(ceilings), HELD).is_ok());
+    }
+
+    #[test]
+    fn r3_a_default_that_nobody_asked_for_refuses_nothing() {
+        let nothing = Enforcements {
+            memory: None,
+            pids: None,
+            ..HELD
+        };
+        let limits = Limits::default();
+        let files = ResourceLimits {
+            max_open_files: Some(4096),
+            ..ResourceLimits::default()
+        };
+        assert_eq!(limits.resources(None, nothing), Ok(files));
+        let strict = Limits {
+            strict_resource_limits: true,
+            ..Limits::default()
+        };
+        let got = strict.resources(None, HELD).expect("nobody asked");
+        assert!(got.max_memory_bytes.is_some(), "held by looking: {got:?}");
+
+        // The same by the embedder's word.
+        let memory = ResourceLimits {
+            max_memory_bytes: Some(77 << 20),
+            ..ResourceLimits::default()
+        };
+        for limits in [
+            Limits {
+                resource_defaults: memory,
+                ..Limits::default()
+            },
+            Limits {
+                resource_ceilings: memory,
+                ..Limits::default()
+            },
+        ] {
+            let refused = limits.resources(None, nothing);
+            assert!(matches!(refused, Err(Error::LimitUnenforceable(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn r3_the_defaults_are_as_documented() {
+        let standard = Limits::default().resource_defaults;
+        assert_eq!((standard.max_pids, standard.max_open_files), (Some(512), Some(4096)));
+        let memory = standard.max_memory_bytes.expect("the machine has some");
+        assert!(
+            memory >= 64 << 20 && memory <= machine::memory().expect("it has") / 2,
+            "{memory}"
+        );
     }
 
     #[test]

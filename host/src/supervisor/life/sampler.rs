@@ -1,15 +1,84 @@
 //! Looks at what a tree uses, where the kernel does not hold its limits (contract R1), and ends it when it is over one.
+//!
+//! Every process has a limit of its memory by default (R3), and there may be thousands, most of them idle. So a tree that
+//! is far from its limit is looked at as seldom as that limit allows: memory has to be filled, and that takes time. In the
+//! time between two looks a tree cannot fill more than half of what it may still have, at [`FILL`] for each processor; so
+//! looks come closer as it does, and it is overrun by no more than what fills in [`EVERY`], as if it had been looked at all
+//! the time. A tree with gigabytes left is not even looked at where the whole machine has not lost a part of that since.
 
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::lifecycle::End;
 use super::process::Process;
+use crate::os::machine;
 use crate::os::usage::Meter;
 use crate::sandbox::ResourceLimits;
 
-/// How often. A tree can fill some 40 MiB in this time, and what runs shorter may be missed in part.
+/// How often at the most. A tree can fill some 40 MiB in this time, and what runs shorter may be missed in part.
 const EVERY: Duration = Duration::from_millis(20);
+
+/// How often at the least.
+const SELDOM: Duration = Duration::from_secs(2);
+
+/// How much one processor fills in a second, in bytes; with all of them at it memory itself is the limit.
+const FILL: u64 = 2 << 30;
+const FILLING: u64 = 16;
+
+/// From here on the machine is asked before the tree.
+const FAR: Duration = Duration::from_millis(200);
+
+/// How many times a tree is passed over, at the most: what others give back may hide what it takes.
+const PASSES: u32 = 8;
+
+/// How long a tree needs to fill half of `left`.
+fn time_to_fill(left: u64) -> Duration {
+    static PROCESSORS: LazyLock<u64> = LazyLock::new(|| {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        u64::try_from(processors).map_or(FILLING, |processors| processors.min(FILLING))
+    });
+    let in_a_milli = (FILL * *PROCESSORS / 1000).max(1);
+    Duration::from_millis(left / 2 / in_a_milli).clamp(EVERY, SELDOM)
+}
+
+/// What is known of a tree's memory since the last look at it.
+struct Memory {
+    max: u64,
+    left: u64,
+    available: Option<u64>,
+    passes: u32,
+}
+
+impl Memory {
+    /// Before the first look: a command begins with nothing.
+    const fn new(max: u64) -> Self {
+        Self {
+            max,
+            left: max,
+            available: None,
+            passes: 0,
+        }
+    }
+
+    /// Whether it can be passed over, because nothing of this size was taken of the machine.
+    fn is_far(&mut self) -> bool {
+        let (Some(then), true) = (self.available, time_to_fill(self.left) >= FAR) else {
+            return false;
+        };
+        let taken = machine::available().map_or(u64::MAX, |now| then.saturating_sub(now));
+        self.passes += 1;
+        self.passes < PASSES && taken < self.left / 4
+    }
+
+    /// `false`: it has more than it may.
+    fn seen(&mut self, used: u64) -> bool {
+        self.left = self.max.saturating_sub(used);
+        self.passes = 0;
+        self.available = (time_to_fill(self.left) >= FAR).then(machine::available).flatten();
+        used <= self.max
+    }
+}
 
 /// What there is to look at, if anything: what the kernel does not hold.
 pub(crate) fn wanted(limits: &ResourceLimits, meter: &Meter) -> Option<ResourceLimits> {
@@ -30,35 +99,66 @@ pub(crate) async fn run(process: Arc<Process>, limits: ResourceLimits) {
 
 async fn watch(process: &Process, limits: &ResourceLimits) -> End {
     let mut look = process.meter.look();
+    let mut memory = limits.max_memory_bytes.map(Memory::new);
+    let max_cpu = limits.max_cpu_secs.map(Duration::from_secs);
     loop {
-        let limits = *limits;
-        let misses = !process.meter.misses_nothing();
-        // Off the threads that everybody else's calls run on: how long a look takes is the guest's to choose, by how many
-        // processes it has.
-        let looking = tokio::task::spawn_blocking(move || {
-            let memory = limits.max_memory_bytes.map(|_| look.memory());
-            let cpu = limits
-                .max_cpu_secs
-                .map(|_| if misses { look.cpu() } else { Duration::ZERO });
-            (look, memory, cpu)
-        });
-        // The runtime is going down, and the process with it.
-        let Ok((looked, memory, cpu)) = looking.await else {
-            return std::future::pending().await;
-        };
-        look = looked;
-        if memory > limits.max_memory_bytes {
+        let until = memory.as_ref().map_or(EVERY, |memory| time_to_fill(memory.left));
+        tokio::time::sleep(if max_cpu.is_some() { EVERY } else { until }).await;
+        let wants_memory = memory.as_mut().is_some_and(|memory| !memory.is_far());
+        let wants_cpu = max_cpu.is_some() && !process.meter.misses_nothing();
+        let (mut used, mut cpu) = (None, Duration::ZERO);
+        if wants_memory || wants_cpu {
+            // Off the threads that everybody else's calls run on: how long a look takes is the guest's to choose, by how
+            // many processes it has.
+            let looking = tokio::task::spawn_blocking(move || {
+                let used = wants_memory.then(|| look.memory());
+                let cpu = if wants_cpu { look.cpu() } else { Duration::ZERO };
+                (look, used, cpu)
+            });
+            // The runtime is going down, and the process with it.
+            let Ok(looked) = looking.await else {
+                return std::future::pending().await;
+            };
+            (look, used, cpu) = looked;
+        }
+        if let (Some(memory), Some(used)) = (&mut memory, used)
+            && !memory.seen(used)
+        {
             return End::LimitMemory;
         }
         // The kernel's counter sees also what is gone before anybody looks, but the kernel takes it away from a program
         // that may not be read.
-        let used = cpu.map(|cpu| cpu.max(process.meter.cpu().unwrap_or_default()));
-        if limits
-            .max_cpu_secs
-            .is_some_and(|max| used >= Some(Duration::from_secs(max)))
-        {
+        if max_cpu.is_some_and(|max| cpu.max(process.meter.cpu().unwrap_or_default()) >= max) {
             return End::LimitCpu;
         }
-        tokio::time::sleep(EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r1_a_tree_is_looked_at_the_closer_it_is_to_its_limit() {
+        assert_eq!(time_to_fill(0), EVERY);
+        assert_eq!(time_to_fill(32 << 20), EVERY);
+        assert_eq!(time_to_fill(u64::MAX), SELDOM);
+        let gibibyte = time_to_fill(1 << 30);
+        assert!(gibibyte <= Duration::from_millis(250), "{gibibyte:?}");
+    }
+
+    #[test]
+    fn r1_a_tree_close_to_its_limit_is_never_passed_over() {
+        let mut memory = Memory::new(64 << 20);
+        assert!(memory.seen(60 << 20) && !memory.is_far());
+        assert!(memory.seen(64 << 20) && !memory.seen((64 << 20) + 1));
+    }
+
+    #[test]
+    fn r1_a_tree_far_from_its_limit_is_looked_at_all_the_same() {
+        let mut memory = Memory::new(u64::MAX / 2);
+        assert!(!memory.is_far(), "before the first look");
+        assert!(memory.seen(0));
+        assert!((1..PASSES).all(|_| memory.is_far()) && !memory.is_far());
     }
 }

@@ -1,0 +1,60 @@
+//! The memory of the machine: how much there is for this host, and how much of it is left (contract R3).
+//!
+//! The second is asked by whoever watches a tree that is far from its limit, of thousands perhaps. The kernel needs some
+//! 20 µs to answer, so they share one answer for a moment.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::tree::{bytes, text};
+
+/// How old an answer may be.
+const FRESH: Duration = Duration::from_millis(20);
+
+/// All of it, in bytes: the machine's, or what the control group allows that this process is in, as in a container. None
+/// where the kernel does not say.
+pub(crate) fn memory() -> Option<u64> {
+    let total = bytes(&text("/proc/meminfo").ok()?, "MemTotal:")?;
+    Some(own_group().map_or(total, |limit| limit.min(total)))
+}
+
+/// The limit of this process's control group, as it is seen from within a container: the root of what is mounted.
+fn own_group() -> Option<u64> {
+    let files = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    files.into_iter().find_map(|file| text(file).ok()?.trim().parse().ok())
+}
+
+/// What programs could still have, in bytes, swap included; as it was at most [`FRESH`] ago. None where the kernel does not
+/// say.
+pub(crate) fn available() -> Option<u64> {
+    static LAST: Mutex<Option<(Instant, Option<u64>)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    if let Some((at, answer)) = *last
+        && now.saturating_duration_since(at) < FRESH
+    {
+        return answer;
+    }
+    let answer = text("/proc/meminfo").ok().and_then(|info| left(&info));
+    *last = Some((now, answer));
+    answer
+}
+
+fn left(info: &str) -> Option<u64> {
+    Some(bytes(info, "MemAvailable:")?.saturating_add(bytes(info, "SwapFree:").unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r3_what_is_left_is_memory_and_swap() {
+        let info = "MemTotal:       24683664 kB\nMemFree:  1 kB\nMemAvailable:   1000 kB\nSwapFree:   24 kB\n";
+        assert_eq!(left(info), Some(1 << 20));
+        assert_eq!(left("MemFree: 1 kB\n"), None);
+    }
+}
