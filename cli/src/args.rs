@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use capsule_host::audit::Head;
+use capsule_host::sandbox::Visible;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
@@ -173,6 +174,14 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) unconfined: bool,
 
+    /// Show this to the capsule's processes, too, at its own path: a folder, or a toolchain by its name.
+    ///
+    /// DIR is only read, DIR:rw also written to. A word without a slash is a toolchain that you installed for yourself:
+    /// `rustup`, `pyenv`, `nvm`, `go` or `jdk`; of its folder only what its programs need is shown. May be given several
+    /// times. What holds your home folder, usual places of secrets or the state of this machine is refused.
+    #[arg(long, value_name = "DIR[:rw]", conflicts_with = "unconfined")]
+    pub(crate) visible: Vec<Visible>,
+
     /// Record in this file every call that the capsule makes: what it was, for whom, and what came of it.
     ///
     /// One JSON object a line, each with a hash over the one before, for `capsule audit verify`. A file that is there is
@@ -195,7 +204,8 @@ pub(crate) struct RunArgs {
     ///
     /// What its author declares in `[package.metadata.capsule]` of the crate, or in a `Capsule.toml` beside the file, is
     /// honoured: `interceptors` (messages that call an action), `background` (whether `run` is started, before the first
-    /// call), `publish` and `subscribe` (topics). Messages that wait when the last call has ended are delivered for two
+    /// call), `publish` and `subscribe` (topics), `visible` (what it would like to see, as --visible has it: what you did not
+    /// grant is told of). Messages that wait when the last call has ended are delivered for two
     /// seconds more.
     #[arg(value_name = "CAPSULE")]
     pub(crate) capsule: PathBuf,
@@ -283,6 +293,17 @@ mod tests {
         for head in ["", "0a", &"xy".repeat(32)] {
             assert_eq!(verify(head).unwrap_err().exit_code(), 2, "{head}");
         }
+    }
+
+    #[test]
+    fn b1_what_may_not_be_shown_is_bad_usage() {
+        for what in ["/", "/proc", "/etc", "/no/such/folder", "src", ""] {
+            let error = parse(&["--visible", what, "x.wasm", "go"]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{what}");
+            assert!(error.to_string().contains("--visible"), "{error}");
+        }
+        let args = parse(&["--visible", "/usr/share", "--visible=/usr/lib", "x.wasm", "go"]).unwrap();
+        assert_eq!(args.visible.len(), 2);
     }
 
     #[test]

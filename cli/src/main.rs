@@ -1,8 +1,8 @@
 //! The `capsule` command: runs capsules from a terminal or a script.
 //!
 //! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
-//! (from CAPSULE to a component), `manifest` (what its author declares), `run` (the calls), `report` (the lines on standard
-//! output), `interrupt` (signals), `doctor` (what this machine can enforce), `audit` (what was recorded),
+//! (from CAPSULE to a component), `manifest` (what its author declares), `visible` (what of this machine is shown), `run`
+//! (the calls), `report` (the lines on standard output), `interrupt` (signals), `doctor` (what this machine can enforce), `audit` (what was recorded),
 //! `conformance` (the suite), `console` (standard error).
 
 mod args;
@@ -21,6 +21,7 @@ mod mend;
 mod report;
 mod run;
 mod user;
+mod visible;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 //! `.wasm` in a `Capsule.toml`, with the same keys at its top.
 //!
 //! It says what the capsule is made for, not what it may do to this machine: commands are granted by the command line
-//! alone. Messages it may name itself, because here they reach nobody but this capsule and this principal.
+//! alone, and what it would like to see of this machine is only told of. Messages it may name itself, because here they reach nobody but this capsule and this principal.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub(crate) struct Manifest {
     /// What it subscribes to.
     #[serde(deserialize_with = "patterns")]
     pub(crate) subscribe: Vec<Pattern>,
+    /// What it would like to see, as `--visible` has it. Only asked for: see `visible`.
+    pub(crate) visible: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -115,6 +117,7 @@ mod tests {
         background = true
         publish = ["notes.v1.*"]
         subscribe = ["notes.v1.saved"]
+        visible = ["rustup"]
         interceptors = [{ topic = "astrid.process.v1.exited.*", action = "report" }]
     "#;
 
@@ -130,6 +133,7 @@ mod tests {
         assert!(beside.background);
         assert_eq!(beside.publish, [Pattern::parse("notes.v1.*").unwrap()]);
         assert_eq!(beside.interceptors()[0].action, "report");
+        assert_eq!(beside.visible, ["rustup"]);
 
         let cargo = format!("[package]\nname = \"x\"\n[package.metadata.capsule]{DECLARED}[dependencies]\n");
         std::fs::write(folder.path().join("Cargo.toml"), cargo).unwrap();

@@ -31,6 +31,7 @@ use crate::interrupt::{Interrupt, Interrupts};
 use crate::manifest::{BadManifest, Manifest};
 use crate::report::{self, Outcome};
 use crate::user::login_name;
+use crate::visible::{self, InWorkspace};
 
 /// Every call succeeded.
 pub(crate) const SUCCEEDED: u8 = 0;
@@ -63,6 +64,8 @@ enum Failure {
     Confinement(LaunchError),
     #[error("--workspace: {0}")]
     Workspace(#[from] WorkspaceError),
+    #[error(transparent)]
+    Visible(#[from] InWorkspace),
     #[error("--audit: {0}")]
     Audit(#[from] NoLog),
     #[error(transparent)]
@@ -92,7 +95,7 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Workspace(_) | Self::Audit(_) | Self::Capsule(_) | Self::Manifest(_) => BAD_USAGE,
+            Self::Workspace(_) | Self::Visible(_) | Self::Audit(_) | Self::Capsule(_) | Self::Manifest(_) => BAD_USAGE,
             Self::Confinement(_)
             | Self::Signals(_)
             | Self::Build(_)
@@ -120,6 +123,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         Source::Component { .. } => Manifest::beside(&args.capsule)?,
         Source::Crate { folder } => Manifest::of_crate(folder)?,
     };
+    visible::tell_of_wishes(&manifest, &args.visible);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
     let launcher = launcher(&args, &workspace)?;
@@ -179,7 +183,7 @@ fn launcher(args: &RunArgs, workspace: &Workspace) -> Result<Arc<dyn Launcher>, 
             launcher
         }));
     }
-    let mut policy = Policy::new().network(args.network);
+    let mut policy = visible::grant(Policy::new().network(args.network), &args.visible, workspace)?;
     if let Some(group) = &args.cgroup {
         policy = policy.cgroup(group);
     }

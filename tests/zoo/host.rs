@@ -3,7 +3,8 @@
 //! `zoo-host MARKER WORKSPACE MODE CMD ARG…`, in a session of its own. MODE is `run` (to its end, then what it printed and
 //! how it ended) or `hold` (says `spawning` and `spawned`, shuts down when it is told `shutdown`, and stays otherwise).
 //! From the environment: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to
-//! inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group to make groups in.
+//! inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group to make groups in,
+//! `ZOO_VISIBLE` what is to be shown beside the system.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
@@ -50,10 +51,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let policy = match std::env::var_os("ZOO_CGROUP") {
+    let mut policy = match std::env::var_os("ZOO_CGROUP") {
         Some(group) => Policy::new().cgroup(group),
         None => Policy::new(),
     };
+    if let Ok(visible) = std::env::var("ZOO_VISIBLE") {
+        policy = policy.show(&visible.parse()?);
+    }
     let launcher = Confined::new(policy)?;
     let limits = Limits::default();
     let registry = Registry::new(runtime.handle().clone(), Arc::new(launcher), limits)?;

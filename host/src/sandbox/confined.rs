@@ -116,7 +116,7 @@ impl Confined {
             (Err(_), None) => None,
         };
         Ok(Self {
-            environment: Environment::of_host(),
+            environment: Environment::of_host().with(policy.variables()),
             init,
             policy,
             filters,
@@ -153,6 +153,7 @@ impl Launcher for Confined {
             seccomp: self.filters.of(memory.is_some() && !self.controllers().memory).to_vec(),
             limits: launch.limits.for_each_process(true),
             group: self.group(&launch.limits).map_err(LaunchError::Host)?,
+            sight: Some(self.policy.sight()),
         };
         start::start(&self.init, &self.environment, launch, hold)
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// The host's variables that pass through: where programs are, and how people here write. Nothing else of the host's
 /// environment reaches a child; it is where tokens and passwords are kept.
@@ -23,6 +24,15 @@ impl Environment {
         Self {
             passthrough: vars.into_iter().filter(|(key, _)| passes(key)).collect(),
         }
+    }
+
+    /// With what was made visible comes the variable that says where it is.
+    pub(crate) fn with(mut self, variables: &[(String, PathBuf)]) -> Self {
+        self.passthrough
+            .retain(|(key, _)| !variables.iter().any(|(given, _)| key == given.as_str()));
+        let given = variables.iter().map(|(key, path)| (key.into(), path.into()));
+        self.passthrough.extend(given);
+        self
     }
 
     pub(crate) fn path(&self) -> &OsStr {

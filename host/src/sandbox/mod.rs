@@ -3,6 +3,7 @@
 //! [`Launcher`] is the one interface behind which confinement lives; [`Unconfined`] is the launcher for hosts that say
 //! explicitly that their children need none.
 
+mod accounts;
 mod cgroup;
 mod confined;
 mod environment;
@@ -15,9 +16,12 @@ mod missing;
 mod policy;
 mod probe;
 mod program;
+mod sight;
 mod start;
+mod toolchain;
 mod trusted;
 mod unconfined;
+mod visible;
 mod workspace;
 
 pub use cgroup::Cgroup;
@@ -28,6 +32,8 @@ pub use limits::{Enforcement, Enforcements, ResourceLimits};
 pub use missing::Missing;
 pub use policy::Policy;
 pub use probe::{Confinement, Layer, RunsAs, State};
+pub use toolchain::Toolchain;
 pub use unconfined::Unconfined;
+pub use visible::{NotVisible, Visible};
 pub(crate) use workspace::CwdError;
 pub use workspace::{Workspace, WorkspaceError};

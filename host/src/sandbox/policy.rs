@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use capsule_init::{Confinement, Identity, View};
 
+use super::sight::Sight;
 use super::trusted::Trusted;
+use super::visible::{Place, Visible};
 
 /// The system's programs and libraries. Where one is a symbolic link on the host (`/bin` to `usr/bin`), it is one here.
 const SYSTEM: &[&str] = &[
@@ -68,7 +70,9 @@ pub struct Policy {
     network: bool,
     tmp_bytes: u64,
     identity: Option<Identity>,
-    extra: Vec<(PathBuf, bool)>,
+    extra: Vec<(Place, bool)>,
+    variables: Vec<(String, PathBuf)>,
+    remedy: &'static str,
     cgroup: Option<PathBuf>,
     trusted: Trusted,
 }
@@ -88,6 +92,8 @@ impl Policy {
             tmp_bytes: 256 << 20,
             identity: None,
             extra: Vec::new(),
+            variables: Vec::new(),
+            remedy: "Policy::visible",
             cgroup: None,
             trusted: Trusted::default(),
         }
@@ -110,14 +116,32 @@ impl Policy {
     /// Makes a file or a directory visible at its own path, read-only. One that does not exist is left out.
     #[must_use]
     pub fn visible(mut self, path: impl Into<PathBuf>) -> Self {
-        self.extra.push((path.into(), false));
+        self.extra.push((Place::itself(path.into()), false));
         self
     }
 
     /// The same, and commands may write there, as far as their user may.
     #[must_use]
     pub fn writable(mut self, path: impl Into<PathBuf>) -> Self {
-        self.extra.push((path.into(), true));
+        self.extra.push((Place::itself(path.into()), true));
+        self
+    }
+
+    /// Makes visible what a person asked for: a folder, or a toolchain with the variable by which its programs find it
+    /// (`RUSTUP_HOME`, `JAVA_HOME`), which commands then have in their environment.
+    #[must_use]
+    pub fn show(mut self, visible: &Visible) -> Self {
+        let places = visible.places.iter().cloned();
+        self.extra.extend(places.map(|place| (place, visible.writable)));
+        self.variables.extend(visible.variable.clone());
+        self
+    }
+
+    /// How a person makes something visible, for the message about a program that is not: a flag, such as `--visible`,
+    /// behind which the name of a toolchain or a path is put.
+    #[must_use]
+    pub const fn visible_by(mut self, flag: &'static str) -> Self {
+        self.remedy = flag;
         self
     }
 
@@ -198,7 +222,7 @@ impl Policy {
         }
         let network = if self.network { ETC_NETWORK } else { &[] };
         view.extend(ETC.iter().chain(network).map(|path| bind(Path::new(path), false)));
-        view.extend(self.extra.iter().map(|(path, writable)| bind(path, *writable)));
+        view.extend(self.extra.iter().map(|(place, writable)| place.view(*writable)));
         let owner = owner(workspace);
         Confinement {
             identity: host_is_root.then(|| self.identity.or(owner).unwrap_or(NOBODY)),
@@ -218,6 +242,19 @@ impl Policy {
 
     pub(crate) const fn has_network(&self) -> bool {
         self.network
+    }
+
+    /// What is visible of the system and by request, and how more of it is made so.
+    pub(crate) fn sight(&self) -> Sight<'_> {
+        Sight {
+            system: SYSTEM,
+            extra: &self.extra,
+            remedy: self.remedy,
+        }
+    }
+
+    pub(crate) fn variables(&self) -> &[(String, PathBuf)] {
+        &self.variables
     }
 }
 

@@ -11,6 +11,7 @@ use super::injection::{self, Injection, UNCONFINED};
 use super::launcher::{Launch, LaunchError, Launched};
 use super::missing::Missing;
 use super::program;
+use super::sight::Sight;
 use crate::os::cgroup::Group;
 use crate::os::init::{Handover, Init, StartError};
 
@@ -21,6 +22,8 @@ pub(crate) struct Hold<'a> {
     pub(crate) seccomp: Vec<Instruction>,
     pub(crate) limits: Limits,
     pub(crate) group: Option<Group>,
+    /// What of the host's is visible; all of it without this.
+    pub(crate) sight: Option<Sight<'a>>,
 }
 
 pub(crate) fn start(
@@ -83,17 +86,20 @@ pub(crate) fn start(
         Err(StartError::OutOfMemory) => Err(LaunchError::Limit(
             "max-memory-bytes: too little for the command to be started".into(),
         )),
-        Err(StartError::Refused(report)) => Err(refusal(&cmd, report)),
+        Err(StartError::Refused(report)) => {
+            let missing = || hold.sight?.missing(&cmd, &programs, workspace.path());
+            Err(refusal(&cmd, report, missing))
+        }
     }
 }
 
-/// Says of init's report which of our answers it is (contract S6).
-fn refusal(cmd: &str, report: Report) -> LaunchError {
+/// Says of init's report, and of what is `missing` where a program is, which of our answers it is (contract S6).
+fn refusal(cmd: &str, report: Report, missing: impl FnOnce() -> Option<String>) -> LaunchError {
     match report {
         Report::ExecFailed { errno } => {
             let errno = Errno::from_raw_os_error(errno);
             if errno == Errno::NOENT {
-                LaunchError::NotFound(format!("{cmd}, or the interpreter it asks for"))
+                LaunchError::NotFound(missing().unwrap_or_else(|| format!("{cmd}, or the interpreter it asks for")))
             } else if errno == Errno::ACCESS || errno == Errno::PERM {
                 LaunchError::PermissionDenied(cmd.into())
             } else {

@@ -77,6 +77,7 @@ impl Launcher for Unconfined {
             seccomp: Vec::new(),
             limits,
             group: group.transpose().map_err(LaunchError::Host)?,
+            sight: None,
         };
         start::start(&self.init, &self.environment, launch, hold)
     }

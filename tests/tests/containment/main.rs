@@ -13,5 +13,6 @@ mod injection;
 mod limits;
 mod sharing;
 mod status;
+mod visible;
 mod who;
 mod workspaces;

@@ -1,0 +1,142 @@
+//! What is shown to commands beside the system and the workspace, and what is said of a program that is not (B1, S6).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::harness::{marker, workspace};
+use crate::who::program;
+
+/// A home folder as closed as root's, with a toolchain in it: a program that finds its parts by the toolchain's variable.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = tempfile::tempdir().expect("a home");
+        for folder in [".cargo/bin", ".rustup/toolchains/stable", ".ssh"] {
+            fs::create_dir_all(home.path().join(folder)).expect("a folder");
+        }
+        let program = home.path().join(".cargo/bin/greet");
+        fs::write(&program, "#!/bin/sh\ncat \"$RUSTUP_HOME/toolchains/stable/words\"\n").expect("a program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a program");
+        fs::write(home.path().join(".rustup/toolchains/stable/words"), "good morning\n").expect("a part of it");
+        fs::write(home.path().join(".cargo/credentials.toml"), "hush").expect("a secret");
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).expect("a mode");
+        Self(home)
+    }
+
+    fn path(&self, part: &str) -> PathBuf {
+        self.0.path().join(part)
+    }
+
+    /// What a host of this home's user says when it runs the command, with `visible` shown.
+    fn run(&self, visible: Option<&str>, command: &[&str]) -> String {
+        let dir = workspace();
+        let mut host = program(crate::who::binary("zoo-host"));
+        host.arg(marker()).arg(dir.path()).arg("run").args(command);
+        host.env("HOME", self.0.path())
+            .env_remove("RUSTUP_HOME")
+            .env_remove("CARGO_HOME");
+        let path = format!("{}:/usr/bin:/bin", self.path(".cargo/bin").display());
+        host.env("PATH", path);
+        if let Some(visible) = visible {
+            host.env("ZOO_VISIBLE", visible);
+        }
+        let output = host.output().expect("a host");
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+}
+
+async fn b1_a_toolchain_is_shown_by_its_name_and_no_secret_beside_it() {
+    let home = Home::new();
+    let said = home.run(Some("rustup"), &["greet"]);
+    assert!(said.contains("exit Some(0)") && said.contains("good morning"), "{said}");
+    let secret = home.path(".cargo/credentials.toml").display().to_string();
+    let said = home.run(Some("rustup"), &["cat", &secret]);
+    assert!(said.contains("exit Some(1)") && !said.contains("hush"), "{said}");
+    let list = home.run(Some("rustup"), &["ls", "-A", &home.0.path().display().to_string()]);
+    assert!(list.contains(".cargo") && !list.contains(".ssh"), "{list}");
+    let made = home.path(".rustup/toolchains/new").display().to_string();
+    let said = home.run(Some("rustup"), &["mkdir", &made]);
+    assert!(said.contains("exit Some(1)") && !Path::new(&made).exists(), "{said}");
+}
+
+async fn b1_what_holds_secrets_is_not_shown_by_its_path() {
+    let home = Home::new();
+    for (what, reason) in [("", "home folder"), (".ssh", "secrets"), (".cargo", "secrets")] {
+        let path = home.path(what).display().to_string();
+        let said = home.run(Some(&path), &["true"]);
+        assert!(
+            said.contains("Refused") && !said.contains("exit"),
+            "{what}: {reason}: {said}"
+        );
+    }
+}
+
+async fn s6_of_a_program_that_is_not_visible_is_said_where_it_is_and_what_shows_it() {
+    let home = Home::new();
+    let said = home.run(None, &["greet"]);
+    let told = format!(
+        "greet is {} on this machine, which is not visible to commands: Policy::visible rustup shows it",
+        home.path(".cargo/bin/greet").display()
+    );
+    assert!(said.contains(&told), "{said}");
+
+    let elsewhere = home.path("bin");
+    fs::create_dir(&elsewhere).expect("a folder");
+    let tool = elsewhere.join("tool");
+    fs::copy(home.path(".cargo/bin/greet"), &tool).expect("a program");
+    let tool = tool.display().to_string();
+    let said = home.run(None, &[&tool]);
+    let told = format!(
+        "not visible to commands: Policy::visible {} shows it",
+        elsewhere.display()
+    );
+    assert!(said.contains(&told), "{said}");
+}
+
+async fn s6_of_a_script_is_said_which_interpreter_is_not_visible() {
+    let home = Home::new();
+    let script = home.path(".cargo/bin/by-script");
+    fs::write(
+        &script,
+        format!("#!{}/versions/python\n", home.path(".pyenv").display()),
+    )
+    .expect("a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let said = home.run(Some("rustup"), &["by-script"]);
+    assert!(
+        said.contains("by-script is run by") && said.contains("/versions/python, which is not visible"),
+        "{said}"
+    );
+}
+
+async fn s6_of_a_link_in_the_workspace_nothing_is_said() {
+    let home = Home::new();
+    // What it leads to exists in one case and does not in the other.
+    let tell = |target: &Path| {
+        let dir = workspace();
+        std::os::unix::fs::symlink(target, dir.path().join("link")).expect("a link");
+        let mut host = program(crate::who::binary("zoo-host"));
+        host.arg(marker())
+            .arg(dir.path())
+            .args(["run", "./link"])
+            .env("HOME", home.0.path());
+        let output = host.output().expect("a host");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let there = tell(&home.path(".cargo/bin/greet"));
+    assert!(there.contains("./link, or the interpreter it asks for"), "{there}");
+    assert_eq!(there, tell(&home.path(".cargo/bin/nothing")));
+}
+
+crate::who::everybody!(
+    b1_a_toolchain_is_shown_by_its_name_and_no_secret_beside_it,
+    b1_what_holds_secrets_is_not_shown_by_its_path,
+    s6_of_a_program_that_is_not_visible_is_said_where_it_is_and_what_shows_it,
+    s6_of_a_script_is_said_which_interpreter_is_not_visible,
+    s6_of_a_link_in_the_workspace_nothing_is_said,
+);
