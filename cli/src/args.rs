@@ -196,6 +196,27 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
 
+    /// Build a crate folder with all your rights, instead of confined.
+    ///
+    /// Building runs code: of build scripts, of macros, of whatever the folder's configuration names, and of every crate
+    /// that it depends on. Only for crates that you trust with everything that you may do.
+    #[arg(long)]
+    pub(crate) trust_build: bool,
+
+    /// Let the processes make commits in the git repository that the workspace is.
+    ///
+    /// Without it they read its `.git` and cannot write there. With it, its configuration and hooks stay as they are, but a
+    /// hostile process can leave an index that has its own code run the next time that you call git there.
+    #[arg(long, conflicts_with = "unconfined")]
+    pub(crate) commits: bool,
+
+    /// Let the processes change something in the workspace that they otherwise only read; may be repeated.
+    ///
+    /// What tools execute without being asked is read-only for them where it exists: `.envrc`, `.vscode`, `.github`,
+    /// `.cargo` and their like. Name it relative to the workspace.
+    #[arg(long, value_name = "PATH", conflicts_with = "unconfined")]
+    pub(crate) unprotect: Vec<PathBuf>,
+
     /// A component (`.wasm`), or the folder of a capsule's crate, which is built first.
     ///
     /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it; the target is added

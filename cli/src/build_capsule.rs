@@ -1,6 +1,7 @@
-//! From a capsule's crate folder to its component, by cargo.
+//! From a capsule's crate folder to its component, by cargo: confined (see `build_confined`), or, with `--trust-build`, as
+//! a person would call it.
 //!
-//! Cargo runs in the folder, so the toolchain and the cargo configuration that apply there are used. What an outer cargo
+//! Then cargo runs in the folder, so the toolchain and the cargo configuration that apply there are used. What an outer cargo
 //! or rustup left in the environment is not handed on: it describes the program that runs here, not the capsule.
 //!
 //! Every program started here leads a process group of its own, which ends as a whole when the future is dropped (that
@@ -11,14 +12,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
+use capsule_host::sandbox::{LaunchError, WorkspaceError};
+use capsule_host::supervisor::{self, RegistryError};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::build_confined;
 use crate::console::{self, Spinner};
 
-const TARGET: &str = "wasm32-wasip2";
+pub(crate) const TARGET: &str = "wasm32-wasip2";
 
 /// A capsule that was built.
 #[derive(Debug)]
@@ -51,6 +55,31 @@ pub(crate) enum BuildError {
     #[error("cargo could not build {} ({status}): see its messages above", folder.display())]
     Cargo { folder: PathBuf, status: ExitStatus },
     #[error(
+        "building confined: {0}; `capsule doctor` says what this machine lacks, --trust-build builds with all your rights"
+    )]
+    Confinement(LaunchError),
+    #[error("building confined: {0}; --trust-build builds with all your rights")]
+    Workspace(WorkspaceError),
+    #[error(transparent)]
+    Registry(RegistryError),
+    #[error("cannot use {} for what a confined build makes: {error}; --trust-build builds with all your rights", path.display())]
+    Place { path: PathBuf, error: io::Error },
+    #[error(
+        "cannot start `{program}`, which building a crate folder needs: {error}; install Rust from https://rustup.rs, \
+         give a .wasm that is already built, or build with all your rights by --trust-build"
+    )]
+    NoStart {
+        program: &'static str,
+        error: supervisor::Error,
+    },
+    #[error(
+        "cargo could not build {}: see its messages above. It was confined, and saw nothing of yours but {}, the \
+         toolchains and the registry's cache; if it needs more and you trust the crate and all that it depends on, \
+         --trust-build builds it with all your rights",
+        folder.display(), root.display()
+    )]
+    Confined { folder: PathBuf, root: PathBuf },
+    #[error(
         "{} builds no component: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`, and if it is a workspace, \
          give the folder of one of its packages",
         folder.display()
@@ -63,17 +92,25 @@ pub(crate) enum BuildError {
 /// Builds the crate in `folder` (an absolute path without symlinks) for release, adding the target if it is missing.
 ///
 /// Cargo's warnings and errors go to standard error. Dropping the future ends the build.
-pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
+pub(crate) async fn build(folder: &Path, trusted: bool) -> Result<Built, BuildError> {
+    if trusted {
+        unconfined(folder).await
+    } else {
+        build_confined::build(folder).await
+    }
+}
+
+/// What cargo is asked for.
+pub(crate) fn build_arguments() -> Vec<&'static str> {
+    let format = "--message-format=json-render-diagnostics";
+    vec!["build", "--release", "--target", TARGET, format]
+}
+
+async fn unconfined(folder: &Path) -> Result<Built, BuildError> {
     ensure_target(folder).await?;
     let spinner = Spinner::start(format!("building {}", folder.display()));
     let mut cargo = tool("cargo", folder);
-    cargo.args([
-        "build",
-        "--release",
-        "--target",
-        TARGET,
-        "--message-format=json-render-diagnostics",
-    ]);
+    cargo.args(build_arguments());
     cargo.stdout(Stdio::piped());
     if console::is_terminal() {
         // Cargo would draw a progress bar where the spinner is. So it only says what matters, and says it afterwards.
@@ -89,7 +126,13 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
     };
 
     let (stdout, stderr) = (cargo.child.stdout.take(), cargo.child.stderr.take());
-    let (artifacts, messages) = tokio::join!(artifacts(stdout, &spinner), read_all(stderr));
+    let artifacts = async {
+        match stdout {
+            Some(stdout) => artifacts(stdout, &spinner).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let (artifacts, messages) = tokio::join!(artifacts, read_all(stderr));
     let (artifacts, messages) = (artifacts.map_err(failed)?, messages.map_err(failed)?);
     let status = cargo.child.wait().await.map_err(failed)?;
     drop(spinner);
@@ -125,9 +168,13 @@ async fn ensure_target(folder: &Path) -> Result<(), BuildError> {
     if Path::new(String::from_utf8_lossy(&answer).trim_end()).is_dir() {
         return Ok(());
     }
+    rustup_adds(folder, &[], folder).await
+}
 
-    let mut rustup = tool("rustup", folder);
-    rustup.args(["target", "add", TARGET]).stdout(Stdio::null());
+/// Has rustup, started in `from`, add the target for the crate in `folder`.
+pub(crate) async fn rustup_adds(from: &Path, which: &[&str], folder: &Path) -> Result<(), BuildError> {
+    let mut rustup = tool("rustup", from);
+    rustup.args(["target", "add", TARGET]).args(which).stdout(Stdio::null());
     let mut rustup = match Group::start("rustup", rustup) {
         Ok(rustup) => rustup,
         Err(BuildError::NoProgram { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
@@ -178,7 +225,7 @@ fn tool(program: &str, folder: &Path) -> Command {
 }
 
 /// Whether a variable speaks of the program that runs here, so that it must not reach the capsule's build.
-fn is_left_over(name: &str, below_rustup: bool) -> bool {
+pub(crate) fn is_left_over(name: &str, below_rustup: bool) -> bool {
     // Set by `cargo run` and `cargo test` for the program that they start.
     let by_cargo = matches!(
         name,
@@ -238,7 +285,7 @@ async fn read_all(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>>
 
 /// What cargo reports of each thing that it built, or found built; of the fields only those that are used here.
 #[derive(Debug, Deserialize)]
-struct Artifact {
+pub(crate) struct Artifact {
     manifest_path: PathBuf,
     package_id: String,
     target: ArtifactTarget,
@@ -251,11 +298,8 @@ struct ArtifactTarget {
     kind: Vec<String>,
 }
 
-async fn artifacts(stdout: Option<impl AsyncRead + Unpin>, spinner: &Spinner) -> io::Result<Vec<Artifact>> {
+pub(crate) async fn artifacts(stdout: impl AsyncRead + Unpin, spinner: &Spinner) -> io::Result<Vec<Artifact>> {
     let mut artifacts = Vec::new();
-    let Some(stdout) = stdout else {
-        return Ok(artifacts);
-    };
     let mut lines = BufReader::new(stdout).split(b'\n');
     while let Some(line) = lines.next_segment().await? {
         // Other messages lack these fields, and a macro may print what it likes.
@@ -268,7 +312,7 @@ async fn artifacts(stdout: Option<impl AsyncRead + Unpin>, spinner: &Spinner) ->
 }
 
 /// The one component among what was built of the package in `folder`.
-fn choose(folder: &Path, artifacts: &[Artifact]) -> Result<Built, BuildError> {
+pub(crate) fn choose(folder: &Path, artifacts: &[Artifact]) -> Result<Built, BuildError> {
     let manifest = folder.join("Cargo.toml");
     let is_wasm = |path: &&PathBuf| path.extension() == Some(OsStr::new("wasm"));
     let found: Vec<(&Artifact, &PathBuf)> = artifacts

@@ -60,6 +60,10 @@ impl Spinner {
         Self(bar)
     }
 
+    pub(crate) fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     pub(crate) fn say(&self, message: String) {
         self.0.set_message(message);
     }

@@ -8,6 +8,7 @@
 mod args;
 mod audit;
 mod build_capsule;
+mod build_confined;
 mod cache_dir;
 mod call;
 mod capsule_file;

@@ -9,12 +9,15 @@
 //!   still gets its chance.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use capsule_host::audit::{AuditSink, ChainSink};
 use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
-use capsule_host::sandbox::{Confined, LaunchError, Launcher, Policy, Unconfined, Workspace, WorkspaceError};
+use capsule_host::sandbox::{
+    Confined, LaunchError, Launcher, Policy, Unconfined, Workspace, WorkspaceError, executed_unasked,
+};
 use capsule_host::supervisor::{Limits, Principal, Registry, RegistryError};
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -23,6 +26,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::args::RunArgs;
 use crate::audit::{self, NoLog};
 use crate::build_capsule::{BuildError, build};
+use crate::build_confined;
 use crate::cache_dir::cache_dir;
 use crate::call::Call;
 use crate::capsule_file::{BadCapsule, Source, examine, read_component};
@@ -117,19 +121,21 @@ impl Failure {
 }
 
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
-    let workspace = Workspace::open(&args.workspace)?;
+    let state: Vec<PathBuf> = cache_dir().into_iter().collect();
+    let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
     let manifest = match &source {
         Source::Component { .. } => Manifest::beside(&args.capsule)?,
         Source::Crate { folder } => Manifest::of_crate(folder)?,
     };
     visible::tell_of_wishes(&manifest, &args.visible);
+    let was_there = executed_unasked(&workspace);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
-    let launcher = launcher(&args, &workspace)?;
+    let launcher = launcher(&args, &source, &workspace)?;
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let (name, component) = tokio::select! {
-        component = component(source) => component?,
+        component = component(source, args.trust_build) => component?,
         interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
     };
 
@@ -151,7 +157,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
             },
             interceptors: manifest.interceptors(),
             background: manifest.background.then(|| principal.clone()),
-            ..LoadOptions::new(args.capsule_id.unwrap_or(name), workspace)
+            ..LoadOptions::new(args.capsule_id.unwrap_or(name), workspace.clone())
         },
         principal,
         component,
@@ -160,6 +166,14 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     };
     let ended = tokio::spawn(session.run()).await;
     registry.shutdown().await;
+    for name in executed_unasked(&workspace)
+        .iter()
+        .filter(|name| !was_there.contains(name))
+    {
+        tracing::warn!(
+            "{name} was made while the processes ran: look at it before you use a tool there, which may execute it"
+        );
+    }
     let is_recorded = match log {
         Some(log) => audit::finish(log).await,
         None => true,
@@ -170,7 +184,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
 
 /// What starts the capsule's processes. Tried out at once: a machine that cannot confine is told of before anything is
 /// built or loaded.
-fn launcher(args: &RunArgs, workspace: &Workspace) -> Result<Arc<dyn Launcher>, Failure> {
+fn launcher(args: &RunArgs, source: &Source, workspace: &Workspace) -> Result<Arc<dyn Launcher>, Failure> {
     if args.unconfined {
         tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
         let launcher = match &args.cgroup {
@@ -183,7 +197,14 @@ fn launcher(args: &RunArgs, workspace: &Workspace) -> Result<Arc<dyn Launcher>, 
             launcher
         }));
     }
-    let mut policy = visible::grant(Policy::new().network(args.network), &args.visible, workspace)?;
+    let policy = Policy::new().network(args.network).commits(args.commits);
+    let mut policy = visible::grant(policy, &args.visible, workspace)?;
+    for path in &args.unprotect {
+        policy = policy.unprotect(path);
+    }
+    for path in trusted(args, source) {
+        policy = policy.protect(path);
+    }
     if let Some(group) = &args.cgroup {
         policy = policy.cgroup(group);
     }
@@ -192,12 +213,27 @@ fn launcher(args: &RunArgs, workspace: &Workspace) -> Result<Arc<dyn Launcher>, 
     Ok(Arc::new(launcher))
 }
 
+/// What this command reads and believes, now or the next time: by its own path and by the one that a link leads to.
+fn trusted(args: &RunArgs, source: &Source) -> Vec<PathBuf> {
+    match source {
+        Source::Crate { folder } => build_confined::trusted(folder),
+        Source::Component { .. } => {
+            let manifest = args.capsule.with_file_name("Capsule.toml");
+            let paths = [&args.capsule, &manifest].into_iter();
+            paths
+                .flat_map(|path| [std::path::absolute(path), path.canonicalize()])
+                .filter_map(Result::ok)
+                .collect()
+        }
+    }
+}
+
 /// The component to run and the name that it suggests. Dropping the future ends a build.
-async fn component(source: Source) -> Result<(String, Vec<u8>), Failure> {
+async fn component(source: Source, trust: bool) -> Result<(String, Vec<u8>), Failure> {
     match source {
         Source::Component { name, bytes } => Ok((name, bytes)),
         Source::Crate { folder } => {
-            let built = build(&folder).await?;
+            let built = build(&folder, trust).await?;
             Ok((built.package, read_component(&built.wasm).map_err(Failure::Built)?))
         }
     }

@@ -40,7 +40,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
 /// policy beside it.
@@ -127,6 +127,8 @@ pub struct Confinement {
     pub workspace: Bytes,
     /// What the tree may not change in the workspace: paths relative to it, without `..`. One that does not exist is left out.
     pub protected: Vec<Bytes>,
+    /// What alone the tree may change in the workspace, if only a part of it: paths as of `protected`, which must exist.
+    pub writable: Option<Vec<Bytes>>,
     /// What else is visible, in this order. `/dev`, `/proc` and `/tmp` are init's own.
     pub view: Vec<View>,
     /// Files to be put into the view, over what is there. Their content travels as one file in memory, one after the other.
@@ -454,6 +456,7 @@ mod tests {
                 mapping: false,
                 workspace: b"/w".to_vec(),
                 protected: vec![b".git".to_vec()],
+                writable: Some(vec![b"target".to_vec()]),
                 view: vec![View::Link {
                     at: b"/bin".to_vec(),
                     target: b"usr/bin".to_vec(),

@@ -94,7 +94,7 @@ pub(crate) fn build(
     before.iter().try_for_each(place)?;
     place(&workspace)?;
     beneath.iter().try_for_each(place)?;
-    protect::protect(&workspace.fd, workspace.at, &confinement.protected)?;
+    protect::protect(&workspace.fd, workspace.at, confinement)?;
     if let Some(content) = injected {
         injection::expose(&confinement.injections, content, &own)?;
     }

@@ -14,8 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use capsule_init::{Bytes, Layer, Report};
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat, readlinkat};
+use capsule_init::{Bytes, Confinement, Layer, Report};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
@@ -25,11 +25,14 @@ use crate::sys;
 /// How many symbolic links may lead from one to the next.
 const LINKS: u32 = 8;
 
-/// Protects each of `paths`, which are relative to the workspace; that is at `at` already, and `workspace` is its mount.
-pub(crate) fn protect(workspace: &OwnedFd, at: &Path, paths: &[Bytes]) -> Result<(), Report> {
+/// Protects what the confinement says. The workspace is at `at` already, and `workspace` is its mount.
+pub(crate) fn protect(workspace: &OwnedFd, at: &Path, confinement: &Confinement) -> Result<(), Report> {
+    if let Some(writable) = &confinement.writable {
+        all_but(workspace, at, writable)?;
+    }
     let mut pinned = Pinned::default();
-    for path in paths {
-        let mut next = beneath(at, Path::new(OsStr::from_bytes(path)));
+    for path in &confinement.protected {
+        let mut next = beneath(at, path_of(path));
         for _ in 0..=LINKS {
             let Some(path) = next.take() else { break };
             next = pinned
@@ -38,6 +41,31 @@ pub(crate) fn protect(workspace: &OwnedFd, at: &Path, paths: &[Bytes]) -> Result
         }
     }
     Ok(())
+}
+
+/// Makes the whole workspace read-only, but for these. Here a symbolic link on the way is an error: it could lead to
+/// something that nobody meant.
+fn all_but(workspace: &OwnedFd, at: &Path, writable: &[Bytes]) -> Result<(), Report> {
+    let subject = |path: &Path| format!("keeping {} writable", path.display());
+    let mut taken = Vec::new();
+    for path in writable {
+        let path = path_of(path);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let found = openat2(workspace, path, flags, Mode::empty(), resolve).at(Layer::Mounts, &subject(path))?;
+        let tree = open_tree(&found, c"", clone_flags()).at(Layer::Mounts, &subject(path))?;
+        taken.push((path, found, tree));
+    }
+    let layer = Layer::Mounts;
+    sys::mount_setattr(workspace.as_fd(), c"", true, libc::MOUNT_ATTR_RDONLY, 0).at(layer, &at.to_string_lossy())?;
+    for (path, found, tree) in taken {
+        put(&tree, &found).at(layer, &subject(path))?;
+    }
+    Ok(())
+}
+
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
 
 /// What is a mount of itself by now.
@@ -81,17 +109,24 @@ impl Pinned {
 
 /// Mounts something over itself.
 fn over_itself(found: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(found, c"", flags)?;
+    let tree = open_tree(found, c"", clone_flags())?;
     if read_only {
         sys::mount_setattr(tree.as_fd(), c"", true, libc::MOUNT_ATTR_RDONLY, 0)?;
     }
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(&tree, c"", found, c"", flags)?;
+    put(&tree, found)?;
     Ok(tree)
+}
+
+fn clone_flags() -> OpenTreeFlags {
+    OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH
+}
+
+fn put(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, c"", place, c"", flags)
 }
 
 /// `path`, seen from the workspace at `at`, without `.` and `..`; `None` where it leads out. What precedes a `..` here was

@@ -99,7 +99,9 @@ fn confine(
     if let Some(identity) = confinement.identity {
         // After the mounts: the way to the workspace may lead through folders that are root's alone.
         identity::become_user(identity, identity)?;
-        identity::may_write(&workspace)?;
+        if confinement.writable.is_none() {
+            identity::may_write(&workspace)?;
+        }
     }
     identity::renounce()?;
     Ok((workspace, made))

@@ -16,3 +16,5 @@ mod ending;
 mod support;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod workspaces;

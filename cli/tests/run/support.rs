@@ -142,7 +142,7 @@ pub(crate) fn dev_server_file() -> PathBuf {
                 .run(["--unconfined", DEV_SERVER, "no-such-action"])
                 .output()
                 .unwrap();
-            let file = target_dir().join("wasm32-wasip2/release/dev_server.wasm");
+            let file = target_dir().join("confined/wasm32-wasip2/release/dev_server.wasm");
             assert!(file.is_file(), "{}", String::from_utf8_lossy(&output.stderr));
             file
         })

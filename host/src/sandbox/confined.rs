@@ -34,8 +34,6 @@ pub struct Confined {
     filters: Filters,
     landlock: Option<OwnedFd>,
     groups: Option<Arc<Groups>>,
-    /// What no workspace may hold (contract B1).
-    home: Option<PathBuf>,
 }
 
 impl Confined {
@@ -115,6 +113,11 @@ impl Confined {
             // Looked for, and not asked for.
             (Err(_), None) => None,
         };
+        // The program that runs here is executed again.
+        let policy = match std::env::current_exe() {
+            Ok(program) => policy.protect(program),
+            Err(_) => policy,
+        };
         Ok(Self {
             environment: Environment::of_host().with(policy.variables()),
             init,
@@ -122,29 +125,12 @@ impl Confined {
             filters,
             landlock: filter::scopes(),
             groups,
-            home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
         })
     }
 }
 
 impl Launcher for Confined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
-        if self
-            .home
-            .as_deref()
-            .is_some_and(|home| home.starts_with(launch.workspace.path()))
-        {
-            let reason = format!(
-                "{} holds the home folder of the host's user",
-                launch.workspace.path().display()
-            );
-            let remedy = "name a folder in it, or beside it";
-            return Err(LaunchError::Confinement(Missing::new(
-                Layer::Workspace,
-                reason,
-                Some(remedy),
-            )));
-        }
         let host_is_root = rustix::process::geteuid().is_root();
         let memory = launch.limits.max_memory_bytes;
         let hold = Hold {

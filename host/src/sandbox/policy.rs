@@ -75,6 +75,7 @@ pub struct Policy {
     remedy: &'static str,
     cgroup: Option<PathBuf>,
     trusted: Trusted,
+    writable: Option<Vec<PathBuf>>,
 }
 
 impl Default for Policy {
@@ -96,6 +97,7 @@ impl Policy {
             remedy: "Policy::visible",
             cgroup: None,
             trusted: Trusted::default(),
+            writable: None,
         }
     }
 
@@ -181,6 +183,14 @@ impl Policy {
         self
     }
 
+    /// Makes the workspace read-only but for these files and folders in it, which must exist when a command starts and which
+    /// no symbolic link may lead to. Relative to the workspace. None of them: all of it is read-only.
+    #[must_use]
+    pub fn writable_only<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        self.writable = Some(paths.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// Lets commands change something that is protected without anything said: `.github`, for instance. Relative to the
     /// workspace. What they write there may later be executed outside.
     #[must_use]
@@ -232,6 +242,10 @@ impl Policy {
             network: self.network,
             workspace: bytes(workspace),
             protected: self.trusted.beneath(workspace).iter().map(|path| bytes(path)).collect(),
+            writable: self
+                .writable
+                .as_ref()
+                .map(|paths| paths.iter().map(|path| bytes(path)).collect()),
             view,
             injections: Vec::new(),
             // It counts as memory, so there is no use for more of it than there may be memory.

@@ -13,6 +13,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::Workspace;
+
 /// By name, at the top of a workspace. The groups: version control; shells that enter the folder; editors that open it;
 /// build tools whatever the task; hooks of version control that live beside it; services that build what is pushed;
 /// version managers; agents; and what declares a capsule.
@@ -86,6 +88,15 @@ const OF_GIT: &[&str] = &[
     ".git/modules",
     ".git/worktrees",
 ];
+
+/// Which of the files and folders at the top of a workspace tools execute, or take as an order, without being asked; in the
+/// order of the list that a [`Policy`](super::Policy) protects. One that is not there when a command starts is not protected:
+/// so an embedder looks before and after, and tells its user what commands have made.
+#[must_use]
+pub fn executed_unasked(workspace: &Workspace) -> Vec<&'static str> {
+    let is_there = |name: &&str| workspace.path().join(name).symlink_metadata().is_ok();
+    NAMES.iter().copied().filter(is_there).collect()
+}
 
 /// Which of it a policy protects.
 #[derive(Clone, Debug, Default)]

@@ -1,12 +1,13 @@
 //! The one directory that a capsule's commands work in (contract S3).
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::refused;
 use crate::os::directory;
 
 /// A directory, held open. Cloning is cheap and shares the handle.
@@ -34,6 +35,17 @@ pub enum WorkspaceError {
     /// It is `/`: everything would be in it.
     #[error("the root directory cannot be a workspace; name the folder that the capsule is to work in")]
     Root,
+    /// Who may write there has the host, its user, or another program.
+    #[error(
+        "the folder {path:?} cannot be a workspace: {reason}; name a folder that holds nothing but what the capsule is to \
+         work on"
+    )]
+    Refused {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is, lies in or holds.
+        reason: String,
+    },
 }
 
 /// Why a working directory was refused.
@@ -51,10 +63,44 @@ impl Workspace {
     /// Opens `path`; from here on it is this directory, whatever the path comes to name.
     ///
     /// # Errors
-    /// [`WorkspaceError`] where it cannot be opened or is the root directory.
+    /// [`WorkspaceError`]: it cannot be opened; or whoever may write there has more than a workspace. That is so of the root,
+    /// of folders of the system and those by which running programs are reached (`/etc`, `/usr`, `/run`, `$XDG_RUNTIME_DIR`
+    /// and their like), of home folders, those of `/etc/passwd` as well as `$HOME`, and what holds one, of the places for keys
+    /// and programs in a home, of `$CARGO_HOME` and `$RUSTUP_HOME`, and of a folder that holds a socket of a running program
+    /// (looked for in three levels of folders and 4096 entries). What the folder is counts, and not by which path or link
+    /// it was reached.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WorkspaceError> {
+        Self::open_apart_from(path, &[])
+    }
+
+    /// The same, and `state` are folders of the embedder's own in which it keeps what it executes or trusts, such as compiled
+    /// code: a workspace may neither be in one nor hold one. One that does not exist is passed over.
+    ///
+    /// # Errors
+    /// As of [`Workspace::open`].
+    pub fn open_apart_from(path: impl AsRef<Path>, state: &[PathBuf]) -> Result<Self, WorkspaceError> {
+        let workspace = Self::open_unchecked(path)?;
+        match refused::reason(workspace.handle(), workspace.path(), state) {
+            None => Ok(workspace),
+            Some(reason) => Err(WorkspaceError::Refused {
+                path: workspace.path().into(),
+                reason,
+            }),
+        }
+    }
+
+    /// The same for an embedder who knows what is there: nothing is refused but the root.
+    ///
+    /// # Errors
+    /// It cannot be opened, or it is the root.
+    pub fn open_unchecked(path: impl AsRef<Path>) -> Result<Self, WorkspaceError> {
         let path = path.as_ref();
-        let opened = path.canonicalize().and_then(|path| Ok((directory::open(&path)?, path)));
+        let opened = path.canonicalize().and_then(|path| {
+            let handle = directory::open(&path)?;
+            // What was opened, should the path have come to name something else meanwhile.
+            let itself = std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+            Ok((handle, itself.unwrap_or(path)))
+        });
         let (handle, path) = opened.map_err(|source| WorkspaceError::Open {
             path: path.into(),
             source,

@@ -23,7 +23,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let launcher = Arc::new(Unconfined::new().allow_persistent());
 //! let registry = Registry::new(tokio::runtime::Handle::current(), launcher, Limits::default())?;
-//! let workspace = Workspace::open(std::env::temp_dir())?;
+//! let workspace = Workspace::open(".")?;
 //! let owner = Owner { principal: Principal::Named("ada".into()), capsule: "notes".into() };
 //!
 //! // One instance starts a process …

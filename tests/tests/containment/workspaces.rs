@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use capsule_host::sandbox::Policy;
+use capsule_host::sandbox::{Policy, Workspace, WorkspaceError};
 
 use crate::harness::{Host, code, sh};
 use crate::who::{ORDINARY, is_root, program, skip};
@@ -203,7 +204,42 @@ async fn b6_what_is_protected_by_default_can_be_left_open() {
     assert!(!host.dir().join(".github").exists());
 }
 
+async fn b6_a_workspace_that_hands_over_the_host_is_refused() {
+    let own = tempfile::tempdir().expect("a folder");
+    let link = own.path().join("link");
+    symlink("/etc", &link).expect("a link");
+    let run = Path::new("/proc/self/root/run");
+    for folder in [
+        Path::new("/etc"),
+        Path::new("/usr/lib"),
+        Path::new("/var"),
+        Path::new("/dev/shm"),
+        run,
+        &link,
+    ] {
+        let refused = Workspace::open(folder);
+        assert!(
+            matches!(refused, Err(WorkspaceError::Refused { .. })),
+            "{}: {refused:?}",
+            folder.display()
+        );
+    }
+    // By `/etc/passwd`, whatever `HOME` says: here that is a folder made for the test, or root's.
+    let home = Workspace::open("/root");
+    assert!(home.is_err(), "{home:?}");
+    fs::remove_file(&link).expect("a link");
+    let socket = UnixListener::bind(own.path().join("socket")).expect("a socket");
+    let told = Workspace::open(own.path())
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    assert!(told.contains("/socket,") && told.contains("name a folder"), "{told}");
+    drop(socket);
+    assert!(Workspace::open(own.path()).is_ok(), "nothing listens there");
+}
+
 crate::who::everybody![
+    b6_a_workspace_that_hands_over_the_host_is_refused,
     b6_what_tools_execute_unasked_cannot_be_changed,
     b6_a_repository_can_be_read_and_not_written,
     b6_who_may_commit_may_not_configure,

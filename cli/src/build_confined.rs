@@ -1,0 +1,343 @@
+//! Building a crate that is not trusted: cargo, and all code that it runs, confined as a capsule's own commands are
+//! (contract B6).
+//!
+//! Whoever wrote a crate has their code run by its build: build scripts, macros, a toolchain file, a `.cargo/config.toml`.
+//! So every program that looks at the crate's folder runs in the sandbox. What it sees is the crate's workspace, the
+//! toolchains and the registry's cache, read-only, and no network. What it may write is:
+//! - a target folder of its own, beneath the usual one. That itself is not for it: it holds build scripts and programs that
+//!   cargo later runs for the host's user, unconfined, without a look at who made them.
+//! - `Cargo.lock`, which cargo completes.
+//!
+//! Where sources are missing, cargo fetches them with the network, by another call that compiles nothing, into a
+//! folder beneath that target folder: in the user's own cache one crate's configuration could exchange another's sources.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use capsule_host::sandbox::{Confined, Policy, Workspace};
+use capsule_host::supervisor::{
+    Ask, ExitInfo, Gate, Limits, Owner, Principal, Registry, RunOutput, Scope, SpawnRequest,
+};
+use tokio::runtime::Handle;
+
+use crate::build_capsule::{BuildError, Built, TARGET, artifacts, build_arguments, choose, is_left_over, rustup_adds};
+use crate::console::{self, Spinner};
+
+/// Where a confined build puts what it makes, beneath the folder of cargo's workspace.
+const OUTPUT: &str = "target/confined";
+
+/// Has cargo look at all sources of the crate and of what it depends on for the target and for its build, and no others of
+/// its workspace: they are fetched where they are missing, or it fails where it may not. Nothing is compiled.
+const SOURCES: &[&str] = &["tree", "--target", TARGET, "--edges", "normal,build"];
+
+/// Builds the crate in `folder` (an absolute path without symlinks) for release.
+///
+/// Cargo's messages go to standard error when it has ended. Dropping the future ends the build.
+pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
+    let site = Site::prepare(folder)?;
+    let own = site.root.join(OUTPUT).join("cargo-home");
+    let offline = Builder::new(&site, false, &site.cargo_home)?;
+    ensure_target(&offline).await?;
+    let spinner = Spinner::start(format!("building {}", folder.display()));
+    let builder = if offline.has_sources().await? {
+        offline
+    } else {
+        let offline = Builder::new(&site, false, &own)?;
+        if !offline.has_sources().await? {
+            spinner.say(format!("fetching what {} needs", folder.display()));
+            let online = Builder::new(&site, true, &own)?;
+            online.run("cargo", SOURCES).await?.or_told(folder)?;
+            spinner.say(format!("building {}", folder.display()));
+        }
+        offline
+    };
+    let mut arguments = build_arguments();
+    arguments.push("--offline");
+    if console::is_terminal() {
+        arguments.push("--quiet");
+    }
+    let built = builder.run("cargo", &arguments).await?;
+    drop(spinner);
+    let output = built.or_told(folder)?;
+    console::relay(&output.stderr);
+    let found = artifacts(output.stdout.as_slice(), &Spinner::hidden())
+        .await
+        .map_err(|error| BuildError::Read {
+            program: "cargo",
+            error,
+        })?;
+    let built = choose(folder, &found)?;
+    // What it printed may have been put in its mouth.
+    match built.wasm.canonicalize() {
+        Ok(wasm) if wasm.starts_with(site.root.join(OUTPUT)) => Ok(Built { wasm, ..built }),
+        Ok(_) | Err(_) => Err(BuildError::NoComponent { folder: folder.into() }),
+    }
+}
+
+/// The files that `capsule run` trusts of a crate that it was given as a folder: for them a workspace that holds them shows
+/// them read-only.
+pub(crate) fn trusted(folder: &Path) -> Vec<PathBuf> {
+    const OWN: [&str; 6] = ["Cargo.toml", "Cargo.lock", "build.rs", "src", "target", ".cargo"];
+    let root = root(folder);
+    let of = |base: &Path| OWN.map(|name| base.join(name));
+    std::iter::once(folder.to_owned())
+        .chain(of(folder))
+        .chain(of(&root))
+        .collect()
+}
+
+/// The crate, and the folders that its build needs.
+struct Site {
+    folder: PathBuf,
+    /// Of the cargo workspace that it belongs to.
+    root: PathBuf,
+    cargo_home: PathBuf,
+    rustup_home: PathBuf,
+}
+
+impl Site {
+    fn prepare(folder: &Path) -> Result<Self, BuildError> {
+        let home = |name: &str, otherwise: &str| {
+            let named = std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute());
+            named.unwrap_or_else(|| std::env::home_dir().unwrap_or_default().join(otherwise))
+        };
+        let site = Self {
+            folder: folder.to_owned(),
+            root: root(folder),
+            cargo_home: home("CARGO_HOME", ".cargo"),
+            rustup_home: home("RUSTUP_HOME", ".rustup"),
+        };
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| BuildError::Place { path, error }
+        };
+        let owner = site.root.metadata().map_err(failed(&site.root))?;
+        let mut made = site.root.clone();
+        for name in Path::new(OUTPUT) {
+            made.push(name);
+            make(&made, fs::create_dir(&made), &owner).map_err(failed(&made))?;
+            if !made.symlink_metadata().map_err(failed(&made))?.is_dir() {
+                return Err(failed(&made)(io::ErrorKind::NotADirectory.into()));
+            }
+        }
+        let lock = site.root.join("Cargo.lock");
+        make(&lock, File::create_new(&lock).map(drop), &owner).map_err(failed(&lock))?;
+        Ok(site)
+    }
+}
+
+/// Looks at the outcome of making something. By root it is handed to whom all around belongs, as that is who builds.
+fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<()> {
+    match made {
+        Ok(()) if rustix::process::geteuid().is_root() => {
+            std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// The folder of the cargo workspace that the crate in `folder` belongs to, found as cargo finds it: the next one above it
+/// that says it is one, unless that excludes the crate.
+fn root(folder: &Path) -> PathBuf {
+    for above in folder.ancestors() {
+        let manifest = fs::read_to_string(above.join("Cargo.toml")).unwrap_or_default();
+        let Ok(manifest) = toml::from_str::<toml::Table>(&manifest) else {
+            continue;
+        };
+        let Some(workspace) = manifest.get("workspace") else {
+            continue;
+        };
+        let excluded = workspace.get("exclude").and_then(toml::Value::as_array);
+        let mut excluded = excluded.into_iter().flatten().filter_map(toml::Value::as_str);
+        return if excluded.any(|path| folder.starts_with(above.join(path))) {
+            folder
+        } else {
+            above
+        }
+        .to_owned();
+    }
+    folder.to_owned()
+}
+
+/// Runs programs in the crate's folder, confined.
+struct Builder<'a> {
+    site: &'a Site,
+    scope: Scope,
+    workspace: Workspace,
+    env: Vec<(String, String)>,
+}
+
+/// What a program printed, and how it ended.
+struct Ran(RunOutput);
+
+impl<'a> Builder<'a> {
+    fn new(site: &'a Site, network: bool, cargo_home: &Path) -> Result<Self, BuildError> {
+        let mut policy = Policy::new().network(network).writable_only([OUTPUT, "Cargo.lock"]);
+        // Not all of it: credentials lie there.
+        for part in ["bin", "registry", "git"] {
+            policy = policy.visible(site.cargo_home.join(part));
+        }
+        policy = policy.visible(&site.rustup_home);
+        let launcher = Arc::new(Confined::new(policy).map_err(BuildError::Confinement)?);
+        let registry = Registry::new(Handle::current(), launcher, Limits::default()).map_err(BuildError::Registry)?;
+        let scope = registry.scope(Owner {
+            principal: Principal::Named("build".into()),
+            capsule: "build".into(),
+        });
+        Ok(Self {
+            site,
+            scope,
+            workspace: Workspace::open(&site.root).map_err(BuildError::Workspace)?,
+            env: environment(site, cargo_home),
+        })
+    }
+
+    async fn has_sources(&self) -> Result<bool, BuildError> {
+        Ok(self.run("cargo", &[SOURCES, &["--offline"]].concat()).await?.is_ok())
+    }
+
+    async fn run(&self, program: &'static str, arguments: &[&str]) -> Result<Ran, BuildError> {
+        let cwd = self
+            .site
+            .folder
+            .strip_prefix(&self.site.root)
+            .ok()
+            .and_then(Path::to_str)
+            .unwrap_or_default();
+        let request = SpawnRequest {
+            cmd: program.into(),
+            args: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            env: self.env.clone(),
+            cwd: (!cwd.is_empty()).then(|| cwd.to_owned()),
+            ..SpawnRequest::default()
+        };
+        match self.scope.spawn(request, &self.workspace, &mut Allowed).await {
+            Ok(output) => Ok(Ran(output)),
+            Err(error) => Err(BuildError::NoStart { program, error }),
+        }
+    }
+}
+
+impl Ran {
+    fn is_ok(&self) -> bool {
+        self.0.exit
+            == ExitInfo {
+                exit_code: Some(0),
+                signal: None,
+            }
+    }
+
+    /// What it printed; its complaints go to the person where it failed.
+    fn or_told(self, folder: &Path) -> Result<RunOutput, BuildError> {
+        if self.is_ok() {
+            return Ok(self.0);
+        }
+        console::relay(&self.0.stderr);
+        Err(BuildError::Confined {
+            folder: folder.to_owned(),
+            root: root(folder),
+        })
+    }
+}
+
+/// The programs here are this command's own choice.
+struct Allowed;
+
+impl Gate for Allowed {
+    fn allows(&mut self, _: Ask<'_>) -> bool {
+        true
+    }
+}
+
+/// What cargo and rustup are told. Of the user's own variables those for cargo, but nothing secret.
+fn environment(site: &Site, cargo_home: &Path) -> Vec<(String, String)> {
+    let below_rustup = std::env::var_os("RUST_RECURSION_COUNT").is_some();
+    let is_secret = |name: &str| {
+        ["TOKEN", "CREDENTIAL", "SECRET", "PASSWORD"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    let mut variables: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("CARGO_") || name == "RUSTUP_TOOLCHAIN")
+        .filter(|(name, _)| {
+            !matches!(
+                name.as_str(),
+                "CARGO_HOME" | "CARGO_TARGET_DIR" | "CARGO_BUILD_TARGET_DIR"
+            )
+        })
+        .filter(|(name, _)| !is_left_over(name, below_rustup) && !is_secret(name))
+        .collect();
+    let output = site.root.join(OUTPUT);
+    for (name, path) in [
+        ("CARGO_HOME", cargo_home),
+        ("RUSTUP_HOME", &site.rustup_home),
+        ("CARGO_TARGET_DIR", &output),
+        ("HOME", Path::new("/tmp")),
+    ] {
+        variables.push((name.into(), path.to_string_lossy().into_owned()));
+    }
+    // It could not write what it installs, and says instead what is missing.
+    variables.push(("RUSTUP_AUTO_INSTALL".into(), "0".into()));
+    if console::is_terminal()
+        && std::env::var_os("NO_COLOR").is_none()
+        && std::env::var_os("CARGO_TERM_COLOR").is_none()
+    {
+        variables.push(("CARGO_TERM_COLOR".into(), "always".into()));
+    }
+    variables
+}
+
+/// Adds the wasm target to the toolchain that applies in the crate's folder, unless it is there.
+///
+/// Rustup has to write to the user's toolchains, so it runs unconfined: outside of the crate's folder, for a toolchain that
+/// is there, by its name.
+async fn ensure_target(builder: &Builder<'_>) -> Result<(), BuildError> {
+    let asked = ["--print", "sysroot", "--print", "target-libdir", "--target", TARGET];
+    let answer = builder.run("rustc", &asked).await?.or_told(&builder.site.folder)?;
+    let answer = String::from_utf8_lossy(&answer.stdout);
+    let mut lines = answer.lines().map(Path::new);
+    let (Some(sysroot), Some(library)) = (lines.next(), lines.next()) else {
+        return Err(BuildError::NoTarget {
+            folder: builder.site.folder.clone(),
+        });
+    };
+    if library.is_dir() {
+        return Ok(());
+    }
+    let is_ours = sysroot.parent() == Some(&builder.site.rustup_home.join("toolchains"));
+    let Some(toolchain) = sysroot.file_name().and_then(|name| name.to_str()).filter(|_| is_ours) else {
+        return Err(BuildError::NoTarget {
+            folder: builder.site.folder.clone(),
+        });
+    };
+    rustup_adds(Path::new("/"), &["--toolchain", toolchain], &builder.site.folder).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b6_the_root_is_the_one_that_cargo_finds() {
+        let base = tempfile::tempdir().unwrap();
+        let member = base.path().join("a/b");
+        let excluded = base.path().join("c/d");
+        for folder in [&member, &excluded] {
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join("Cargo.toml"), "[package]\nname = \"x\"\n").unwrap();
+        }
+        assert_eq!(root(&member), member);
+        fs::write(base.path().join("Cargo.toml"), "[workspace]\nexclude = [\"c\"]\n").unwrap();
+        assert_eq!(root(&member), base.path());
+        assert_eq!(root(&excluded), excluded);
+        fs::write(member.join("Cargo.toml"), "[workspace]\n").unwrap();
+        assert_eq!(root(&member), member);
+    }
+}
