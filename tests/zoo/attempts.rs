@@ -195,6 +195,10 @@ fn attempt(name: &str, argument: &str) -> Answer {
             let one = [1_u64; 16];
             call(libc::SYS_sched_setaffinity, &[number(), size_of_val(&one), at(&one)])
         }
+        // By number.
+        "call" => crate::syscalls::any(argument),
+        "core" => crate::syscalls::core(),
+        "buffer" => crate::syscalls::buffer(argument.parse().expect("a number")),
         // Sockets.
         "socket" => {
             let (family, kind) = pair();

@@ -12,6 +12,8 @@ mod sharing;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
+mod syscalls;
+#[cfg(target_os = "linux")]
 mod trees;
 
 /// Prints a line at once.

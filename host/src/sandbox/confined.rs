@@ -133,10 +133,13 @@ impl Launcher for Confined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         let host_is_root = rustix::process::geteuid().is_root();
         let memory = launch.limits.max_memory_bytes;
+        let confinement = self.policy.confinement(launch.workspace.path(), host_is_root, memory);
+        let is_sampled = memory.is_some() && !self.controllers().memory;
+        let seccomp = self.filters.of(is_sampled, confinement.workspace_owner.is_some());
         let hold = Hold {
-            confinement: Some(self.policy.confinement(launch.workspace.path(), host_is_root, memory)),
             landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
-            seccomp: self.filters.of(memory.is_some() && !self.controllers().memory).to_vec(),
+            seccomp: seccomp.to_vec(),
+            confinement: Some(confinement),
             limits: launch.limits.for_each_process(true),
             group: self.group(&launch.limits).map_err(LaunchError::Host)?,
             sight: Some(self.policy.sight()),

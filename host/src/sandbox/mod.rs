@@ -7,7 +7,7 @@ mod accounts;
 mod cgroup;
 mod confined;
 mod environment;
-#[cfg_attr(not(target_os = "linux"), path = "filter_elsewhere.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "filter/elsewhere.rs")]
 mod filter;
 mod injection;
 mod launcher;

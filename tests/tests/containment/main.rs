@@ -13,6 +13,7 @@ mod injection;
 mod limits;
 mod sharing;
 mod status;
+mod syscalls;
 mod visible;
 mod who;
 mod workspaces;

@@ -13,7 +13,7 @@ impl Filters {
         Err("commands can be confined on Linux only")
     }
 
-    pub(crate) fn of(&self, _memory_is_counted: bool) -> &[Instruction] {
+    pub(crate) fn of(&self, _memory_is_sampled: bool, _workspace_is_mapped: bool) -> &[Instruction] {
         match self.0 {}
     }
 }
