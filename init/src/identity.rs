@@ -1,10 +1,11 @@
-//! Who the tree runs as: somebody with a user namespace of their own and no capability in it.
+//! Who the tree runs as: a user with a user namespace of its own and no capability in it.
 //!
 //! The namespace is what makes the limit on processes count for this tree alone, and it is the only way for an ordinary
-//! user to get the others. Exactly one user and one group are mapped, each to itself.
+//! user to get the others. Exactly one user and one group are mapped: an ordinary user's to themselves, and those that a
+//! host which is root lends to one tree (contract B8) to what the tree sees them as.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use capsule_init::{HEADER, Identity, Layer, Report, decode, encode};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, open};
@@ -12,8 +13,8 @@ use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, Gid, Pid, Uid, WaitOptions, set_dumpable_behavior, waitpid};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, LinkNameSpaceType, clear_ambient_capability_set, move_into_link_name_space,
+    set_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::failure::{At, failure};
@@ -21,87 +22,127 @@ use crate::sys;
 
 const LAYER: Layer = Layer::Identity;
 
-/// Root becomes `outside`, for good, in a new user namespace where that is called `inside`.
-pub(crate) fn become_user(outside: Identity, inside: Identity) -> Result<(), Report> {
-    let (uid, gid) = (Uid::from_raw(outside.uid), Gid::from_raw(outside.gid));
+/// Root becomes the user of `namespace` that is called `inside` there, for good.
+///
+/// Root itself enters the namespace, and belongs to its user only from within: at no moment is this process one that
+/// another of the same user may open or trace, since to that takes the rights of the namespace's owner, who is root.
+pub(crate) fn become_user(namespace: &OwnedFd, inside: Identity) -> Result<(), Report> {
+    let (uid, gid) = (Uid::from_raw(inside.uid), Gid::from_raw(inside.gid));
     // "Thread" is how the kernel sees it: each has its own identity. This process has one.
     set_thread_groups(&[]).at(LAYER, "setgroups")?;
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).at(Layer::UserNamespace, "setns")?;
     set_thread_res_gid(gid, gid, gid).at(LAYER, "setresgid")?;
     set_thread_res_uid(uid, uid, uid).at(LAYER, "setresuid")?;
-    sys::unshare(libc::CLONE_NEWUSER).at(Layer::UserNamespace, "unshare")?;
-    map(outside, inside)
+    // Where the sysctl fs.suid_dumpable is 1, a change of identity allows to trace this.
+    conceal()
 }
 
-/// Maps one user and one group, this process's own, in the namespace that it has just got.
-pub(crate) fn map(outside: Identity, inside: Identity) -> Result<(), Report> {
-    // A change of identity has made our own files under /proc root's.
+/// From here on no process but root's may trace this one or open what it has under `/proc`; nor one that it makes, until
+/// that executes a program.
+pub(crate) fn conceal() -> Result<(), Report> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(LAYER, "dumpable")
+}
+
+/// Maps an ordinary user's own user and group, in the namespace that this process was born into.
+pub(crate) fn map_host(host: Identity) -> Result<(), Report> {
+    // Or our own files under /proc would be root's. Others of the same user are the host's own affair.
     set_dumpable_behavior(DumpableBehavior::Dumpable).at(LAYER, "dumpable")?;
-    for (path, content) in [
-        ("/proc/self/uid_map", format!("{} {} 1", inside.uid, outside.uid)),
-        // Without this the kernel lets nobody but root map a group.
-        ("/proc/self/setgroups", "deny".into()),
-        ("/proc/self/gid_map", format!("{} {} 1", inside.gid, outside.gid)),
+    write_maps("self", &[line(host.uid, host.uid)], &[line(host.gid, host.gid)])
+}
+
+fn line(inside: u32, outside: u32) -> String {
+    format!("{inside} {outside} 1\n")
+}
+
+fn write_maps(process: &str, uids: &[String], gids: &[String]) -> Result<(), Report> {
+    for (file, content) in [
+        ("uid_map", uids.concat()),
+        // Without this the kernel lets only root map a group.
+        ("setgroups", "deny".into()),
+        ("gid_map", gids.concat()),
     ] {
-        fs::write(path, content)
+        fs::write(format!("/proc/{process}/{file}"), content)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-            .at(Layer::UserNamespace, path)?;
+            .at(Layer::UserNamespace, file)?;
     }
     Ok(())
 }
 
-/// A user namespace in the making, in which one stands for another: what turns one owner of files into another in a mount.
+/// A user namespace in the making, in which one user and one group stand for others.
 ///
-/// A namespace needs a process that makes it, and this one must stay where it is; so a child does, while this one goes on,
-/// and waits until its namespace is taken hold of.
+/// It is root's: made by a child that stays root, and mapped by this process from the outside. So there is nothing in it
+/// that the mapped user could get hold of. A child makes it, while this process goes on, since who makes a namespace is in it.
 pub(crate) struct Mapping {
+    inside: Identity,
+    outside: Identity,
     child: Pid,
+    pidfd: OwnedFd,
     told: OwnedFd,
     held: OwnedFd,
 }
 
 impl Mapping {
-    /// Begins to make `inside` stand for `outside`. The child may map only itself, hence it becomes `outside` first.
+    /// Begins to make `inside` stand for `outside`.
     pub(crate) fn begin(inside: Identity, outside: Identity) -> Result<Self, Report> {
         let (told, tells) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
         let (waits, held) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
-        let Some((child, _)) = sys::clone(0, None).at(Layer::Process, "clone")? else {
+        let Some((child, pidfd)) = sys::clone(0, None).at(Layer::Process, "clone")? else {
             drop((told, held));
-            // Its own number as /proc has it, which is still the host's.
-            let number = become_user(outside, inside).and_then(|()| {
-                let link = fs::read_link("/proc/self")
-                    .map_err(|_| Errno::NOENT)
-                    .at(LAYER, "/proc/self")?;
-                Ok(link.to_string_lossy().into_owned())
-            });
-            if let Ok(frame) = encode::<Result<String, Report>>(&number) {
+            let made = sys::unshare(libc::CLONE_NEWUSER).at(Layer::UserNamespace, "unshare");
+            if let Ok(frame) = encode::<Result<(), Report>>(&made) {
                 let _ = write(&tells, &frame);
             }
-            // Whatever was written, or not: nobody must wait for more of it.
+            // Whatever was written, or not: there is no more of it to wait for.
             drop(tells);
             let _ = read(&waits, &mut [0_u8; 1]);
             sys::exit(0)
         };
-        Ok(Self { child, told, held })
+        Ok(Self {
+            inside,
+            outside,
+            child,
+            pidfd,
+            told,
+            held,
+        })
     }
 
-    /// The namespace. The host's `/proc` must still be there.
+    /// The namespace. There must be a `/proc` that shows this process, of whichever process namespace.
     pub(crate) fn finish(self) -> Result<OwnedFd, Report> {
-        let Self { child, told, held } = self;
+        let namespace = self.namespace();
+        drop(self.held);
+        // Or it would be taken for a child of the tree later.
+        let _ = waitpid(Some(self.child), WaitOptions::empty());
+        namespace
+    }
+
+    fn namespace(&self) -> Result<OwnedFd, Report> {
+        let Self { inside, outside, .. } = self;
         let mut frame = [0_u8; 512];
-        let length = read(&told, &mut frame).at(LAYER, "a mapping")?;
-        let number = frame
+        let length = read(&self.told, &mut frame).at(LAYER, "a mapping")?;
+        let made = frame
             .get(HEADER..length)
-            .and_then(|frame| decode::<Result<String, Report>>(frame).ok());
-        let number = number.unwrap_or(Err(failure(LAYER, Errno::PIPE, "a mapping")))?;
-        let namespace = open(
-            format!("/proc/{number}/ns/user"),
+            .and_then(|frame| decode::<Result<(), Report>>(frame).ok());
+        made.unwrap_or(Err(failure(LAYER, Errno::PIPE, "a mapping")))?;
+        let process = self.number().ok_or(Errno::SRCH).at(LAYER, "a mapping")?;
+        write_maps(
+            &process,
+            &[line(inside.uid, outside.uid)],
+            &[line(inside.gid, outside.gid)],
+        )?;
+        open(
+            format!("/proc/{process}/ns/user"),
             OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),
-        );
-        drop(held);
-        // Or it would be taken for a child of the tree later.
-        let _ = waitpid(Some(child), WaitOptions::empty());
-        namespace.at(Layer::UserNamespace, "a mapping")
+        )
+        .at(Layer::UserNamespace, "a mapping")
+    }
+
+    /// What the child is called by the `/proc` in sight.
+    fn number(&self) -> Option<String> {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd())).ok()?;
+        let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+        Some(number.trim().to_owned())
     }
 }
 

@@ -19,7 +19,7 @@ use rustix::thread::set_name;
 use crate::channel::tell;
 use crate::failure::{At, failure};
 use crate::vfork::Stack;
-use crate::{sweep, sys};
+use crate::{identity, sweep, sys};
 
 /// Each namespace that a tree is born into with the layer that it stands for, the one that gives the right to the others
 /// first.
@@ -67,6 +67,11 @@ pub(crate) fn run() -> Option<Newborn> {
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
     };
+    // Root's inits are never anything else: each becomes another user, and must not be that user's to open before it is
+    // ready. An ordinary user's could not map themselves.
+    if host.uid == 0 && identity::conceal().is_err() {
+        return None;
+    }
     loop {
         let Some(Order { birth, channel, group }) = order() else {
             sweep::end_inits();

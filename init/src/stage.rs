@@ -5,12 +5,13 @@ use std::os::fd::OwnedFd;
 use capsule_init::{Birth, Config, Confinement, Identity, Layer, Report};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, umask};
+use rustix::process::{getpid, set_child_subreaper, umask};
 use rustix::system::sethostname;
 
 use crate::channel::{Channel, Descriptors};
 use crate::failure::{At, failure};
 use crate::guest::Image;
+use crate::identity::Mapping;
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
 use crate::{guest, identity, mounts, sys};
@@ -46,7 +47,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
         _ => return Err(failure(Layer::Protocol, Errno::PROTO, "birth")),
     };
     // No process of the tree may trace this one or open what it has under /proc; nor may another of the same user.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Layer::Identity, "dumpable")?;
+    identity::conceal()?;
     guest::enter_directory(&workspace, &config.cwd)?;
     let counter = match newborn.counter.filter(|_| config.count_cpu) {
         // What this process has used so far is not the tree's.
@@ -84,9 +85,13 @@ fn confine(
         return Err(failure(Layer::Identity, Errno::PERM, "identity"));
     }
     if confinement.identity.is_none() {
-        // First of all: somebody without an id can make no file.
-        identity::map(host, host)?;
+        // First of all: who has no id can make no file.
+        identity::map_host(host)?;
     }
+    let user = confinement.identity.map(|identity| (identity, identity));
+    let namespace = user
+        .map(|(inside, outside)| Mapping::begin(inside, outside))
+        .transpose()?;
     // While this is root, whose share of keys is large. Where a container forbids it, or an ordinary user's share is used
     // up, the command still cannot use the host's: every call that names a key is filtered.
     let _shared_instead = sys::new_session_keyring();
@@ -96,9 +101,9 @@ fn confine(
     let mask = umask(Mode::empty());
     let (workspace, made) = mounts::build(confinement, workspace, injected, mapping)?;
     umask(mask);
-    if let Some(identity) = confinement.identity {
+    if let (Some((inside, _)), Some(namespace)) = (user, namespace) {
         // After the mounts: the way to the workspace may lead through folders that are root's alone.
-        identity::become_user(identity, identity)?;
+        identity::become_user(&namespace.finish()?, inside)?;
         if confinement.writable.is_none() {
             identity::may_write(&workspace)?;
         }
