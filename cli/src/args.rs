@@ -223,6 +223,10 @@ pub(crate) struct RunArgs {
     /// with rustup where it is missing. RUSTFLAGS is not passed on, as it is meant for programs of this machine: flags
     /// for the capsule go into CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS or the folder's `.cargo/config.toml`.
     ///
+    /// Building runs code of the crate's authors, so that is confined too (but for --trust-build): it sees the crate's
+    /// workspace, the toolchains and the registry's cache, read-only, and writes to `target/confined` there, whatever
+    /// CARGO_TARGET_DIR says, and to `Cargo.lock`. It has a network only to fetch crates that are not there.
+    ///
     /// What its author declares in `[package.metadata.capsule]` of the crate, or in a `Capsule.toml` beside the file, is
     /// honoured: `interceptors` (messages that call an action), `background` (whether `run` is started, before the first
     /// call), `publish` and `subscribe` (topics), `visible` (what it would like to see, as --visible has it: what you did not

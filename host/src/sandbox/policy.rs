@@ -87,7 +87,7 @@ impl Default for Policy {
 impl Policy {
     /// See the type.
     #[must_use]
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             network: false,
             tmp_bytes: 256 << 20,
@@ -96,7 +96,7 @@ impl Policy {
             variables: Vec::new(),
             remedy: "Policy::visible",
             cgroup: None,
-            trusted: Trusted::default(),
+            trusted: Trusted::new(),
             writable: None,
         }
     }

@@ -99,7 +99,7 @@ pub fn executed_unasked(workspace: &Workspace) -> Vec<&'static str> {
 }
 
 /// Which of it a policy protects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trusted {
     /// May make commits, by which it can have more than that executed.
     pub(crate) commits: bool,
@@ -110,6 +110,14 @@ pub(crate) struct Trusted {
 }
 
 impl Trusted {
+    pub(crate) const fn new() -> Self {
+        Self {
+            commits: false,
+            more: BTreeSet::new(),
+            except: BTreeSet::new(),
+        }
+    }
+
     /// What commands in `workspace` may not change, relative to it. Nothing is said of whether it exists.
     pub(crate) fn beneath(&self, workspace: &Path) -> Vec<PathBuf> {
         let of_git = if self.commits { OF_GIT } else { &[] };
@@ -146,7 +154,7 @@ mod tests {
                 .map(PathBuf::from)
                 .collect(),
             except: [".github".into()].into(),
-            ..Trusted::default()
+            ..Trusted::new()
         };
         let paths = trusted.beneath(Path::new("/w"));
         for there in [".git", ".envrc", "a.wasm", "c"] {
@@ -162,7 +170,7 @@ mod tests {
     fn b6_who_may_commit_may_not_configure() {
         let trusted = Trusted {
             commits: true,
-            ..Trusted::default()
+            ..Trusted::new()
         };
         let paths = trusted.beneath(Path::new("/no/such/folder"));
         assert!(!paths.contains(&".git".into()), "{paths:?}");
