@@ -232,6 +232,9 @@ pub enum Report {
         counter: bool,
         /// Whether init had to make the namespace of [`Confinement::mapping`], which is attached for the next command.
         mapping: bool,
+        /// What the tree only reads is shown in a way in which it is no place to meet others. This is the first for which
+        /// that could not be had; it is the host's own.
+        bound: Option<Bound>,
     },
     /// No program could be executed; nothing ran.
     ExecFailed {
@@ -267,6 +270,15 @@ pub enum Report {
     },
     /// The command has ended, and every other process of the tree with it.
     Exited(Exit),
+}
+
+/// A part of the view in which sockets, FIFOs, locks and watches are shared with the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Its [`View::Bind::source`].
+    pub source: Bytes,
+    /// The kernel's reason. `EBUSY`, `EINVAL`: something is mounted beneath it, perhaps.
+    pub errno: i32,
 }
 
 /// How a command ended, and what its tree used.
@@ -305,6 +317,8 @@ pub enum Layer {
     CgroupNamespace,
     /// The file system that the tree sees.
     Mounts,
+    /// That what the tree only reads is no place to meet others.
+    Overlay,
     /// Whether the identity may write to the workspace.
     Workspace,
     /// Who the command runs as, and that it can be nobody else.

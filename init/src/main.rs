@@ -7,6 +7,7 @@
 //! main       reads the configuration from descriptor 0
 //! stage      from there to the running command
 //! identity   who the tree runs as        mounts, injection   what it sees        protect   what of that it cannot change
+//! overlay, copies, devices   how it shares none of that        mask   what it does not see of /proc
 //! guest      starts the command, behind limits, Landlock and seccomp        vfork      in init's own memory
 //! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
 //! sweep      how everything is found where there is no namespace to do it
@@ -17,6 +18,8 @@
 //! cannot be traced, and it panics nowhere: whatever fails becomes a report and an end.
 #[cfg(target_os = "linux")]
 mod channel;
+#[cfg(target_os = "linux")]
+mod copies;
 #[cfg(target_os = "linux")]
 mod devices;
 #[cfg(target_os = "linux")]

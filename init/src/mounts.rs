@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use capsule_init::{Confinement, Layer, Report, View};
+use capsule_init::{Bound, Confinement, Layer, Report, View};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdir, open, symlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, move_mount, open_tree, unmount};
@@ -16,6 +16,7 @@ use rustix::process::{chdir, pivot_root};
 
 use crate::failure::At;
 use crate::identity::Mapping;
+use crate::overlay::Taken;
 use crate::{devices, injection, mask, overlay, protect, sys};
 
 const LAYER: Layer = Layer::Mounts;
@@ -41,15 +42,24 @@ pub(crate) struct Tree<'a> {
     pub(crate) at: &'a Path,
 }
 
-/// Replaces the root. Returns the workspace as it is seen there; `host_workspace` is what the host says it is, `injected`
-/// the content of what is injected, and `mapping` the namespace that the workspace is shown by, which is also returned if it
-/// had to be made.
+/// What was built.
+pub(crate) struct Built {
+    /// The workspace as it is seen there.
+    pub(crate) workspace: OwnedFd,
+    /// The namespace that the workspace is shown by, if it had to be made.
+    pub(crate) mapping: Option<OwnedFd>,
+    /// The first folder that is the host's own where an overlay was meant to be.
+    pub(crate) bound: Option<Bound>,
+}
+
+/// Replaces the root. `host_workspace` is what the host says it is, `injected`
+/// the content of what is injected, and `mapping` the namespace that the workspace is shown by.
 pub(crate) fn build(
     confinement: &Confinement,
     host_workspace: &OwnedFd,
     injected: Option<OwnedFd>,
     mapping: Option<OwnedFd>,
-) -> Result<(OwnedFd, Option<OwnedFd>), Report> {
+) -> Result<Built, Report> {
     // Neither shall our mounts appear for the host, nor its later ones for us.
     sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
 
@@ -61,11 +71,24 @@ pub(crate) fn build(
     };
     let view = &confinement.view;
     let shared: Vec<_> = view.iter().map(overlay::is_shared).collect();
-    let mut trees = Vec::from_iter(view.iter().map(|_| None));
-    take_some(view, &shared, true, &mut trees)?;
+    let early = view
+        .iter()
+        .zip(&shared)
+        .map(|(view, shared)| if *shared { take_view(view, None) } else { Ok(None) });
+    let early = early.collect::<Result<Vec<_>, _>>()?;
     let devices = devices::take();
-    overlay::cover(view, &shared)?;
-    take_some(view, &shared, false, &mut trees)?;
+    let taken = overlay::cover(view, &shared)?;
+    let late = view
+        .iter()
+        .zip(early)
+        .zip(&taken)
+        .map(|((view, early), taken)| match (early, taken) {
+            (Some(early), _) => Ok(Some(early)),
+            (None, Taken::Copy(copy)) => take_view(view, Some(copy)),
+            (None, Taken::There | Taken::Bound(_)) => take_view(view, None),
+        });
+    let trees = late.collect::<Result<Vec<_>, _>>()?;
+    let bound = view.iter().zip(&taken).find_map(bound);
     // What lies in the workspace can be put there only when that has been put.
     let (beneath, before): (Vec<_>, Vec<_>) = trees
         .into_iter()
@@ -101,33 +124,39 @@ pub(crate) fn build(
     mask::cover()?;
 
     sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
-    Ok((workspace.fd, made))
+    Ok(Built {
+        workspace: workspace.fd,
+        mapping: made,
+        bound,
+    })
 }
 
 pub(crate) fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// Takes what is to be shared with the host, or the rest; each tree has the place of its view.
-fn take_some<'a>(
-    view: &'a [View],
-    shared: &[bool],
-    wanted: bool,
-    trees: &mut [Option<Tree<'a>>],
-) -> Result<(), Report> {
-    for ((view, shared), tree) in view.iter().zip(shared).zip(trees) {
-        if let View::Bind {
+/// Takes what is to be bound, from another place than its own if it is said.
+fn take_view<'a>(view: &'a View, from: Option<&Path>) -> Result<Option<Tree<'a>>, Report> {
+    match view {
+        View::Link { .. } => Ok(None),
+        View::Bind {
             source,
             at,
             writable,
             required,
-        } = view
-            && *shared == wanted
-        {
-            *tree = take(path(source), path(at), !writable, *required)?;
-        }
+        } => take(from.unwrap_or(path(source)), path(at), !writable, *required),
     }
-    Ok(())
+}
+
+/// What is the host's own where an overlay was meant to be.
+fn bound((view, taken): (&View, &Taken)) -> Option<Bound> {
+    match (view, taken) {
+        (View::Bind { source, .. }, Taken::Bound(errno)) => Some(Bound {
+            source: source.clone(),
+            errno: errno.raw_os_error(),
+        }),
+        (View::Bind { .. } | View::Link { .. }, _) => None,
+    }
 }
 
 /// A copy of the mounts at `source`. None of them can be written to if `read_only`.

@@ -9,8 +9,11 @@
 //! anything is taken from there: so whatever is taken below it, through whichever symbolic link, comes from the overlay.
 //! It has one layer that matters. The kernel asks for a second, which is empty.
 //!
-//! An overlay does not show what is mounted beneath, and not every file system can be beneath one. Such a folder is bound
-//! as it is, and the number of them reported.
+//! An overlay does not show what is mounted beneath, and not every file system can be beneath one. Such a file is copied,
+//! and such a folder is bound as it is, which is reported: a command starts all the same.
+//!
+//! The kernel looks each name up once and remembers the answer. A command may thus not see what the host adds, replaces or
+//! removes after the command has looked for it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,7 +22,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use capsule_init::{Layer, Report, View};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, fstat, open, statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, fstat, mkdir, open, statx};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
@@ -27,13 +30,18 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, fchdir};
 
+use crate::copies;
 use crate::failure::At;
 use crate::mounts::path;
 
 const LAYER: Layer = Layer::Mounts;
 
-/// Where the empty layer is: every machine has this folder, and what is needed of it has been taken by then.
-const EMPTY: &str = "/dev";
+/// Where the empty layer and copies are: every machine has this folder, and what is needed of it has been taken by then.
+const SITE: &str = "/dev";
+
+/// In there, and as long as it takes.
+const EMPTY: &str = "/dev/empty";
+const COPIES: &str = "/dev/copies";
 
 /// File systems that are the kernel's words rather than files: what is visible of them is bound.
 const PSEUDO: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -54,10 +62,20 @@ pub(crate) fn is_shared(view: &View) -> bool {
     }
 }
 
+/// From where a part of the view is to be taken, once everything that can be covered is.
+pub(crate) enum Taken {
+    /// From where it is: it is covered, not there, or to be shared.
+    There,
+    /// It could not be covered, and is a copy.
+    Copy(PathBuf),
+    /// It could not be covered, for this reason, and is the host's own.
+    Bound(Errno),
+}
+
 /// Covers what is only read of `view`: all but what is `shared`.
-pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<(), Report> {
+pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report> {
     let sources = || {
-        view.iter().zip(shared).filter_map(|(view, shared)| match view {
+        view.iter().zip(shared).map(|(view, shared)| match view {
             View::Bind { source, .. } if !shared => Some(path(source)),
             View::Bind { .. } | View::Link { .. } => None,
         })
@@ -67,12 +85,24 @@ pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<(), Report> {
         made: Vec::new(),
     };
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("tmpfs", EMPTY, "tmpfs", flags, c"mode=0755,size=4k,nr_inodes=2").at(LAYER, EMPTY)?;
-    if sources().any(|source| source.starts_with(ETC)) {
-        covers.try_one(Path::new(ETC));
+    mount("tmpfs", SITE, "tmpfs", flags, c"mode=0755,size=8m,nr_inodes=512").at(LAYER, SITE)?;
+    for folder in [EMPTY, COPIES] {
+        mkdir(folder, Mode::from_raw_mode(0o755)).at(LAYER, folder)?;
     }
-    sources().for_each(|source| covers.try_one(source));
-    chdir("/").at(LAYER, "/")
+    if sources().flatten().any(|source| source.starts_with(ETC)) {
+        // If it cannot be covered as a whole, its parts may.
+        let _each_by_itself = covers.cover(Path::new(ETC));
+    }
+    let taken = sources().enumerate().map(|(number, source)| {
+        let Some(source) = source else { return Taken::There };
+        match covers.cover(source) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Taken::There,
+            Err(errno) => copies::copy(source, Path::new(COPIES), number).map_or(Taken::Bound(errno), Taken::Copy),
+        }
+    });
+    let taken = taken.collect();
+    chdir("/").at(LAYER, "/")?;
+    Ok(taken)
 }
 
 struct Covers {
@@ -84,11 +114,7 @@ struct Covers {
 
 impl Covers {
     /// Covers `source`, or for a file the folder that it is in, unless that is so already.
-    fn try_one(&mut self, source: &Path) {
-        let _bound_instead = self.one(source);
-    }
-
-    fn one(&mut self, source: &Path) -> Result<(), Errno> {
+    fn cover(&mut self, source: &Path) -> Result<(), Errno> {
         let found = open_path(source)?;
         if self.made.contains(&mount_number(&found)?) {
             return Ok(());
@@ -122,7 +148,7 @@ fn overlay(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
     // Named as the working directory: a path would have to be quoted, may be too long, and would be told to the tree.
     fchdir(folder)?;
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, c"lowerdir", c".:/dev")?;
+    fsconfig_set_string(&context, c"lowerdir", c".:/dev/empty")?;
     // What the folder's files say of overlays, in attributes that only root can set, is not meant for this one.
     fsconfig_set_flag(&context, c"userxattr")?;
     // Files and folders shall be of the same device, as they are on the host.

@@ -12,6 +12,7 @@ use crate::channel::{Channel, Descriptors};
 use crate::failure::{At, failure};
 use crate::guest::Image;
 use crate::identity::Mapping;
+use crate::mounts::Built;
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
 use crate::{guest, identity, mounts, sys};
@@ -29,14 +30,15 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
         mut mapping,
         group,
     } = descriptors;
-    let mut made = None;
+    let (mut made, mut bound) = (None, None);
     let image = Image::of(&config, &stdio, landlock.as_ref())?;
     let tree = match (&config.confinement, birth) {
         (Some(confinement), Birth::Confined { network }) if confinement.network == network => {
             if config.group {
                 sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
             }
-            (workspace, made) = confine(confinement, host, &workspace, injected, mapping.take())?;
+            let built = confine(confinement, host, &workspace, injected, mapping.take())?;
+            (workspace, made, bound) = (built.workspace, built.mapping, built.bound);
             Tree::Namespace
         }
         (None, Birth::Unconfined) => {
@@ -62,20 +64,23 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
     let guest = guest::start(image, stack, group.as_ref())?;
     // What the command has must be its own alone: the host waits for the end of its streams.
     drop((stdio, workspace, landlock, group));
-    let attached = Attached { counter, mapping: made };
+    let attached = Attached {
+        counter,
+        mapping: made,
+        bound,
+    };
     supervise::run(channel, tree, guest, attached, &children, killer);
     Ok(())
 }
 
-/// Gives pid 1 its view and its identity; `host` is who the host is. Returns the workspace as seen from there, and the
-/// mapping if it had to be made.
+/// Gives pid 1 its view and its identity; `host` is who the host is.
 fn confine(
     confinement: &Confinement,
     host: Identity,
     workspace: &OwnedFd,
     injected: Option<OwnedFd>,
     mapping: Option<OwnedFd>,
-) -> Result<(OwnedFd, Option<OwnedFd>), Report> {
+) -> Result<Built, Report> {
     let refused = match confinement.identity {
         // A guest that is root to the kernel is not confined, whatever namespaces it is in.
         None => host.uid == 0,
@@ -99,15 +104,15 @@ fn confine(
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
     // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
     let mask = umask(Mode::empty());
-    let (workspace, made) = mounts::build(confinement, workspace, injected, mapping)?;
+    let built = mounts::build(confinement, workspace, injected, mapping)?;
     umask(mask);
     if let (Some((inside, _)), Some(namespace)) = (user, namespace) {
         // After the mounts: the way to the workspace may lead through folders that are root's alone.
         identity::become_user(&namespace.finish()?, inside)?;
         if confinement.writable.is_none() {
-            identity::may_write(&workspace)?;
+            identity::may_write(&built.workspace)?;
         }
     }
     identity::renounce()?;
-    Ok((workspace, made))
+    Ok(built)
 }

@@ -10,7 +10,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use capsule_init::{Command, Exit, Layer, Report};
+use capsule_init::{Bound, Command, Exit, Layer, Report};
 use libc::{SIGCONT, SIGKILL, SIGTERM, c_int};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
@@ -50,6 +50,8 @@ struct Supervisor<'a> {
 pub(crate) struct Attached {
     pub(crate) counter: Option<OwnedFd>,
     pub(crate) mapping: Option<OwnedFd>,
+    /// Of its view.
+    pub(crate) bound: Option<Bound>,
 }
 
 /// Stays until the tree has ended, and reports.
@@ -227,11 +229,17 @@ impl Supervisor<'_> {
         }
     }
 
-    fn report_start(&self, command: &OwnedFd, Attached { counter, mapping }: &Attached) {
+    fn report_start(&self, command: &OwnedFd, attached: &Attached) {
+        let Attached {
+            counter,
+            mapping,
+            bound,
+        } = attached;
         let started = |descriptors: bool| Report::Started {
             command: descriptors,
             counter: descriptors && counter.is_some(),
             mapping: descriptors && mapping.is_some(),
+            bound: bound.clone(),
         };
         let descriptors = [Some(command), counter.as_ref(), mapping.as_ref()];
         let descriptors: Vec<_> = descriptors.into_iter().flatten().map(AsFd::as_fd).collect();

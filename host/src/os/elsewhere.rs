@@ -104,7 +104,7 @@ pub(crate) mod init {
     use std::os::fd::{BorrowedFd, OwnedFd};
     use std::path::PathBuf;
 
-    use capsule_init::{Config, Report};
+    use capsule_init::{Bound, Config, Report};
 
     use super::child::Child;
     use crate::os::cgroup::Group;
@@ -129,6 +129,7 @@ pub(crate) mod init {
         pub(crate) stdin: Option<OwnedFd>,
         pub(crate) stdout: OwnedFd,
         pub(crate) stderr: OwnedFd,
+        pub(crate) bound: Option<Bound>,
     }
 
     /// See the one for Linux.

@@ -18,7 +18,7 @@ use super::process::Process;
 use super::spawner::{Newborn, Spawner, Unborn};
 use super::tree::short_text;
 use super::usage::Meter;
-use capsule_init::{Birth, Config, Confinement, Identity, Report, encode};
+use capsule_init::{Birth, Bound, Config, Confinement, Identity, Report, encode};
 
 /// What starts commands.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub(crate) struct Started {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
+    /// What it sees that is shared with the host and was not meant to be.
+    pub(crate) bound: Option<Bound>,
 }
 
 /// Why a command did not start. Nothing of it is left.
@@ -145,6 +147,7 @@ impl Init {
                     command,
                     counter,
                     mapping,
+                    bound,
                 },
                 attached,
             ))) => {
@@ -166,6 +169,7 @@ impl Init {
                     stdin,
                     stdout,
                     stderr,
+                    bound,
                 });
             }
             _ if has_run_out(group.as_ref()) => StartError::OutOfMemory,

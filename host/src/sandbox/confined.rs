@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use capsule_init::Layer;
+use capsule_init::{Bound, Layer};
 
 use super::Workspace;
 use super::cgroup;
@@ -36,6 +36,15 @@ pub struct Confined {
     groups: Option<Arc<Groups>>,
 }
 
+/// What a command that does nothing has told of this machine.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    /// Whether the CPU time of the tree could be counted while it ran.
+    pub(crate) live_cpu: bool,
+    /// What it saw that is shared with the host and was not meant to be.
+    pub(crate) bound: Option<Bound>,
+}
+
 impl Confined {
     /// Takes the passthrough variables (`PATH`, `LANG`, `LC_*`, `TZ`) from this process, now.
     ///
@@ -62,8 +71,8 @@ impl Confined {
         self.try_out(workspace).map(drop)
     }
 
-    /// The same; says whether the CPU time of the tree could be counted while it ran.
-    pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<bool, LaunchError> {
+    /// The same, and says what was found.
+    pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<Tried, LaunchError> {
         // Init itself, which ends when nobody tells it anything: the one program that is surely there.
         let launch = Launch {
             cmd: "/proc/self/exe".into(),
@@ -84,7 +93,10 @@ impl Confined {
             let reason = format!("a command that does nothing ended with {exit:?}");
             return Err(LaunchError::Confinement(Missing::new(Layer::Process, reason, None)));
         }
-        Ok(launched.child.meter().is_live())
+        Ok(Tried {
+            live_cpu: launched.child.meter().is_live(),
+            bound: launched.bound,
+        })
     }
 
     fn controllers(&self) -> Controllers {

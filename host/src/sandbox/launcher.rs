@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use capsule_init::Bound;
+
 use super::Workspace;
 use super::injection::Injection;
 use super::limits::{Enforcements, ResourceLimits};
@@ -61,6 +63,8 @@ pub struct Launched {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
+    /// What it sees that is shared with the host and was not meant to be.
+    pub(crate) bound: Option<Bound>,
 }
 
 impl From<Started> for Launched {
@@ -70,12 +74,14 @@ impl From<Started> for Launched {
             stdin,
             stdout,
             stderr,
+            bound,
         } = started;
         Self {
             child,
             stdin,
             stdout,
             stderr,
+            bound,
         }
     }
 }

@@ -75,6 +75,7 @@ pub(crate) const fn name(layer: Layer) -> &'static str {
         Layer::UtsNamespace => "uts namespace",
         Layer::CgroupNamespace => "cgroup namespace",
         Layer::Mounts => "mounts",
+        Layer::Overlay => "overlay",
         Layer::Workspace => "workspace",
         Layer::Identity => "identity",
         Layer::Limits => "limits",
@@ -107,6 +108,16 @@ fn remedy(layer: Layer, errno: Errno) -> Option<&'static str> {
             }
             Errno::NOSYS => "the kernel must be 5.12 or later",
             _ => return None,
+        },
+        Layer::Overlay => match errno {
+            Errno::NODEV => "the kernel must be built with overlayfs, or have its module loaded",
+            Errno::PERM | Errno::ACCESS => {
+                "most likely the kernel is older than 5.11, or a seccomp profile or AppArmor forbids to mount an overlay"
+            }
+            _ => {
+                "most likely something is mounted beneath it, or an overlay cannot show its file system: leave out of it \
+                 sockets and FIFOs that commands shall not use"
+            }
         },
         Layer::Workspace => {
             "commands of a root host run as an unprivileged user: give it the workspace with chown, or name another user \

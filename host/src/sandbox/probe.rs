@@ -13,7 +13,7 @@ use capsule_init as init;
 use rustix::io::Errno;
 
 use super::cgroup::{self, Cgroup};
-use super::confined::Confined;
+use super::confined::{Confined, Tried};
 use super::filter;
 use super::launcher::{LaunchError, Launcher};
 use super::limits::Enforcements;
@@ -23,7 +23,7 @@ use super::workspace::Workspace;
 
 /// Every layer, what it is for, and its turn for a host that is an ordinary user and for one that is root. Layers of the
 /// same turn are set up a piece of the one and a piece of the other: when one of them is missing, the others are unknown.
-const LAYERS: [(init::Layer, &str, [u8; 2]); 15] = [
+const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
     (
         init::Layer::Protocol,
         "the program that confines is the one that came with this host",
@@ -60,6 +60,11 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 15] = [
     (
         init::Layer::Mounts,
         "nothing is seen but the system's programs and the workspace",
+        [8, 8],
+    ),
+    (
+        init::Layer::Overlay,
+        "no socket, FIFO, lock or watch of the host's in what is only read",
         [8, 8],
     ),
     (init::Layer::Workspace, "the workspace can be written to", [8, 8]),
@@ -182,10 +187,15 @@ impl Confinement {
             Ok(launcher) => (launcher.enforcements(), attempt(&launcher)),
             Err(error) => (Enforcements::default(), Err(missing(error))),
         };
-        let live_cpu = attempt.as_ref().ok().copied();
+        let live_cpu = attempt.as_ref().ok().map(|tried| tried.live_cpu);
+        let overlay = attempt
+            .as_ref()
+            .ok()
+            .and_then(|tried| tried.bound.as_ref())
+            .map(overlay);
         Self {
             sufficient: attempt.is_ok() && !named_and_missing,
-            layers: layers(attempt.err().as_ref(), &landlock(), uid.is_root()),
+            layers: layers(attempt.err().as_ref(), &landlock(), overlay.as_ref(), uid.is_root()),
             limits,
             live_cpu,
             runs_as: if uid.is_root() {
@@ -216,8 +226,8 @@ impl Confinement {
     }
 }
 
-/// Confines a command; says whether its CPU time could be counted.
-fn attempt(launcher: &Confined) -> Result<bool, Missing> {
+/// Confines a command; says what was found.
+fn attempt(launcher: &Confined) -> Result<Tried, Missing> {
     let place = Place::new().map_err(|error| {
         let reason = format!("a folder in {:?} to try it in: {error}", std::env::temp_dir());
         let remedy = "set TMPDIR to a folder that this user may write to";
@@ -258,7 +268,12 @@ fn missing(error: LaunchError) -> Missing {
     }
 }
 
-fn layers(failed: Option<&Missing>, landlock: &Result<&'static str, Missing>, host_is_root: bool) -> Vec<Layer> {
+fn layers(
+    failed: Option<&Missing>,
+    landlock: &Result<&'static str, Missing>,
+    overlay: Option<&Missing>,
+    host_is_root: bool,
+) -> Vec<Layer> {
     let turn = |[user, root]: [u8; 2]| if host_is_root { root } else { user };
     let mut table = LAYERS;
     table.sort_by_key(|(.., turns)| turn(*turns));
@@ -269,7 +284,9 @@ fn layers(failed: Option<&Missing>, landlock: &Result<&'static str, Missing>, ho
     let status = |(layer, purpose, turns): (init::Layer, _, _)| {
         let failed = failed.filter(|missing| missing.which() == layer);
         let optional = if layer == init::Layer::Landlock {
-            Some(landlock)
+            Some(landlock.as_ref().map(|detail| Some(*detail)))
+        } else if layer == init::Layer::Overlay {
+            Some(overlay.map_or(Ok(None), Err))
         } else {
             None
         };
@@ -283,10 +300,16 @@ fn layers(failed: Option<&Missing>, landlock: &Result<&'static str, Missing>, ho
             purpose,
             needed: optional.is_none() || failed.is_some(),
             state,
-            detail: optional.and_then(|landlock| Some((*landlock.as_ref().ok()?).into())),
+            detail: optional.and_then(|optional| Some(optional.ok()??.into())),
         }
     };
     table.into_iter().map(status).collect()
+}
+
+/// What commands see that is shared with the host and was not meant to be.
+fn overlay(bound: &init::Bound) -> Missing {
+    let source = String::from_utf8_lossy(&bound.source);
+    Missing::by_kernel(init::Layer::Overlay, &source, Errno::from_raw_os_error(bound.errno))
 }
 
 /// What there is of Landlock, of which only the scopes are used, and those where they can be had.
@@ -347,7 +370,7 @@ mod tests {
             State::Missing(_) => "missing",
             State::Unknown => "unknown",
         };
-        layers(Some(failed), &Ok("ABI 6 or later"), host_is_root)
+        layers(Some(failed), &Ok("ABI 6 or later"), None, host_is_root)
             .into_iter()
             .map(|layer| (layer.name, state(layer.state)))
             .collect()
@@ -414,17 +437,32 @@ mod tests {
     #[test]
     fn b2_a_layer_that_can_be_done_without_is_reported_all_the_same() {
         let none = Err(missing(init::Layer::Landlock));
-        let layer = layers(None, &none, false)
+        let layer = layers(None, &none, None, false)
             .into_iter()
             .find(|layer| layer.name == "landlock");
         let layer = layer.unwrap();
         assert!(!layer.needed && matches!(layer.state, State::Missing(_)), "{layer:?}");
         // A ruleset that can be made and not applied fails every start.
         let failed = missing(init::Layer::Landlock);
-        let layers = layers(Some(&failed), &Ok("ABI 6 or later"), false);
+        let layers = layers(Some(&failed), &Ok("ABI 6 or later"), None, false);
         assert!(
             layers.iter().any(|layer| layer.name == "landlock" && layer.needed),
             "{layers:?}"
+        );
+    }
+
+    #[test]
+    fn b9_an_overlay_that_cannot_be_had_is_reported_and_not_needed() {
+        let bound = overlay(&init::Bound {
+            source: b"/opt".to_vec(),
+            errno: Errno::BUSY.raw_os_error(),
+        });
+        let layers = layers(None, &Ok("ABI 6 or later"), Some(&bound), false);
+        let layer = layers.iter().find(|layer| layer.name == "overlay").unwrap();
+        assert!(!layer.needed, "{layer:?}");
+        assert!(
+            matches!(&layer.state, State::Missing(missing) if missing.reason().starts_with("/opt: ")),
+            "{layer:?}"
         );
     }
 }

@@ -6,15 +6,15 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use capsule_host::sandbox::Policy;
+use capsule_host::sandbox::{Confinement, Policy};
 use rustix::fs::{FlockOperation, Mode, fcntl_lock, flock, mkfifoat};
 use tempfile::TempDir;
 
 use crate::harness::{Host, PATIENCE, code, command, sh, soon, zoo};
-use crate::who::is_root;
+use crate::who::{is_root, program};
 
 const REFUSED: &[i32] = &[libc::ECONNREFUSED];
 const NO_OTHER_END: &[i32] = &[libc::ENXIO];
@@ -146,6 +146,66 @@ async fn b10_a_lock_on_a_visible_file_holds_up_no_other() {
     }
     flock(ours.as_fd(), FlockOperation::NonBlockingLockExclusive).expect("the host's own lock");
     fcntl_lock(ours.as_fd(), FlockOperation::NonBlockingLockExclusive).expect("the host's own lock");
+}
+
+/// Names the folder, in the process of the test that has mounts of its own.
+const BENEATH: &str = "CAPSULE_TEST_BENEATH";
+
+async fn b9_what_is_mounted_beneath_a_visible_folder_is_seen_and_said() {
+    let Some(dir) = std::env::var_os(BENEATH).map(PathBuf::from) else {
+        in_a_namespace();
+        return;
+    };
+    let (file, inner, single) = (dir.join("file"), dir.join("beneath/inner"), dir.join("single"));
+    let policy = Policy::new().visible(&dir);
+    let printed = Host::with(policy.clone())
+        .printed(command("/bin/cat", &[name(&file), name(&inner), name(&single)]))
+        .await;
+    assert_eq!(printed, "file inner other ");
+    let facts = tokio::task::spawn_blocking(move || Confinement::probe_for(policy));
+    let facts = facts.await.expect("a probe");
+    assert!(facts.is_sufficient());
+    let missing: Vec<_> = facts.missing().filter(|missing| missing.layer() == "overlay").collect();
+    assert!(
+        missing.len() == 1 && missing.iter().all(|missing| missing.reason().starts_with(name(&dir))),
+        "{missing:?}"
+    );
+    // A file that no overlay can show is a copy, and not to be locked.
+    let host = Host::with(Policy::new().visible(&single));
+    let tree = host.start(zoo(&["hold-locks", name(&single)])).await;
+    tree.prints("held").await;
+    let ours = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&single)
+        .expect("the file");
+    flock(ours.as_fd(), FlockOperation::NonBlockingLockExclusive).expect("the host's own lock");
+    assert_eq!(host.printed(command("/bin/cat", &[name(&single)])).await, "other ");
+    let facts = tokio::task::spawn_blocking(move || Confinement::probe_for(Policy::new().visible(&single)));
+    let facts = facts.await.expect("a probe");
+    assert!(facts.missing().all(|missing| missing.layer() != "overlay"), "{facts:?}");
+}
+
+/// Runs that test again, with mounts in a folder that are seen by it alone.
+fn in_a_namespace() {
+    let dir = visible();
+    std::fs::create_dir(dir.path().join("beneath")).expect("a folder");
+    for (file, content) in [("file", "file "), ("single", "single "), ("other", "other ")] {
+        std::fs::write(dir.path().join(file), content).expect("a file");
+    }
+    let script = "mount -t tmpfs none $0/beneath && printf 'inner ' > $0/beneath/inner &&
+        mount --bind $0/other $0/single && exec $1 --exact $2 --nocapture";
+    let test = std::env::current_exe().expect("this test has a name");
+    let case = "sharing::only_as_root::b9_what_is_mounted_beneath_a_visible_folder_is_seen_and_said";
+    let output = program("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .args([dir.path(), &test, Path::new(case)])
+        .env(BENEATH, dir.path())
+        .output()
+        .expect("util-linux");
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
 }
 
 /// What `/proc` has to say of the whole machine.
@@ -283,3 +343,4 @@ crate::who::everybody!(
     b10_what_proc_tells_of_the_machine_is_masked,
     b10_each_tree_has_a_session_keyring_of_its_own,
 );
+crate::who::root!(b9_what_is_mounted_beneath_a_visible_folder_is_seen_and_said);

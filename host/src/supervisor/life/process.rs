@@ -130,6 +130,7 @@ impl Process {
             stdin: stdin_pipe,
             stdout,
             stderr,
+            ..
         } = launched;
         let flow_changed = Arc::new(Notify::new());
         let output = |pipe| Output::new(pipe, keep.ring, keep.overflow, Arc::clone(&flow_changed)).map(Arc::new);
