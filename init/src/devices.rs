@@ -18,12 +18,14 @@ use crate::mounts::{Tree, place};
 const LAYER: Layer = Layer::Mounts;
 
 /// With their numbers, which are the same in every kernel.
-const DEVICES: [(&str, u32, u32); 5] = [
+const DEVICES: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
     ("/dev/full", 1, 7),
     ("/dev/random", 1, 8),
     ("/dev/urandom", 1, 9),
+    // Whichever terminal a process has, which can only be one of the tree's own.
+    ("/dev/tty", 5, 0),
 ];
 
 /// The host's, held until it is known whether they are needed.

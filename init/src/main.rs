@@ -49,6 +49,8 @@ mod sweep;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
+mod terminals;
+#[cfg(target_os = "linux")]
 mod vfork;
 
 #[cfg(target_os = "linux")]

@@ -17,7 +17,7 @@ use rustix::process::{chdir, pivot_root};
 use crate::failure::At;
 use crate::identity::Mapping;
 use crate::overlay::Taken;
-use crate::{devices, injection, mask, overlay, protect, sys};
+use crate::{devices, injection, mask, overlay, protect, sys, terminals};
 
 const LAYER: Layer = Layer::Mounts;
 
@@ -105,6 +105,7 @@ pub(crate) fn build(
     new_tmpfs("/tmp", c"mode=1777", confinement.tmp_bytes)?;
     let own = injection::prepare(&confinement.injections)?;
     devices::put(devices)?;
+    terminals::put()?;
     for (target, at) in LINKS {
         symlink(target, at).at(LAYER, at)?;
     }

@@ -174,7 +174,10 @@ async fn b1_no_devices() {
     .await;
     let printed = host.printed(zoo(&["look"])).await;
     let devices = line(&printed, "/dev ");
-    assert_eq!(devices, "fd full null random shm stderr stdin stdout urandom zero");
+    assert_eq!(
+        devices,
+        "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    );
 }
 
 fn line<'a>(printed: &'a str, name: &str) -> &'a str {

@@ -14,6 +14,7 @@ mod limits;
 mod sharing;
 mod status;
 mod syscalls;
+mod terminals;
 mod visible;
 mod who;
 mod workspaces;
