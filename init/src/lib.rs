@@ -177,6 +177,18 @@ pub enum View {
         /// What it holds.
         target: Bytes,
     },
+    /// An empty folder of the tree's own, which it cannot write to; one that is there already stays.
+    Folder {
+        /// Where it is.
+        at: Bytes,
+    },
+    /// A file of the tree's own, which it can only read. All of them together are at most some 500 KiB.
+    File {
+        /// Where it is.
+        at: Bytes,
+        /// What it holds.
+        content: Bytes,
+    },
 }
 
 /// What an init is born into, for it cannot be changed later: what the host asks of the spawner.
@@ -471,10 +483,17 @@ mod tests {
                 workspace: b"/w".to_vec(),
                 protected: vec![b".git".to_vec()],
                 writable: Some(vec![b"target".to_vec()]),
-                view: vec![View::Link {
-                    at: b"/bin".to_vec(),
-                    target: b"usr/bin".to_vec(),
-                }],
+                view: vec![
+                    View::Link {
+                        at: b"/bin".to_vec(),
+                        target: b"usr/bin".to_vec(),
+                    },
+                    View::Folder { at: b"/run".to_vec() },
+                    View::File {
+                        at: b"/etc/hosts".to_vec(),
+                        content: b"::1 localhost".to_vec(),
+                    },
+                ],
                 injections: vec![Injection {
                     at: b"/etc/x".to_vec(),
                     bytes: 3,

@@ -17,7 +17,7 @@ use rustix::process::{chdir, pivot_root};
 use crate::failure::At;
 use crate::identity::Mapping;
 use crate::overlay::Taken;
-use crate::{devices, injection, mask, overlay, protect, sys, terminals};
+use crate::{devices, furnish, injection, mask, overlay, protect, sys, terminals};
 
 const LAYER: Layer = Layer::Mounts;
 
@@ -109,12 +109,7 @@ pub(crate) fn build(
     for (target, at) in LINKS {
         symlink(target, at).at(LAYER, at)?;
     }
-    for view in &confinement.view {
-        if let View::Link { at, target } = view {
-            let at = path(at);
-            with_parents(at, &|| symlink(path(target), at)).at(LAYER, &at.to_string_lossy())?;
-        }
-    }
+    furnish::furnish(view)?;
     before.iter().try_for_each(place)?;
     place(&workspace)?;
     beneath.iter().try_for_each(place)?;
@@ -243,7 +238,7 @@ pub(crate) fn place(tree: &Tree<'_>) -> Result<(), Report> {
 }
 
 /// Makes something, and the folders above it only if that turns out to be necessary.
-fn with_parents(at: &Path, make: &dyn Fn() -> Result<(), Errno>) -> Result<(), Errno> {
+pub(crate) fn with_parents(at: &Path, make: &dyn Fn() -> Result<(), Errno>) -> Result<(), Errno> {
     match make() {
         Err(Errno::NOENT) => {}
         made => return made,

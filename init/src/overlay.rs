@@ -77,7 +77,7 @@ pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report
     let sources = || {
         view.iter().zip(shared).map(|(view, shared)| match view {
             View::Bind { source, .. } if !shared => Some(path(source)),
-            View::Bind { .. } | View::Link { .. } => None,
+            View::Bind { .. } | View::Link { .. } | View::Folder { .. } | View::File { .. } => None,
         })
     };
     let mut covers = Covers {

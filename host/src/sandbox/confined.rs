@@ -10,6 +10,7 @@ use capsule_init::{Bound, Layer};
 use super::Workspace;
 use super::cgroup;
 use super::environment::Environment;
+use super::etc::Etc;
 use super::filter::{self, Filters};
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements, ResourceLimits};
@@ -29,6 +30,7 @@ use crate::os::init::Init;
 #[derive(Debug)]
 pub struct Confined {
     environment: Environment,
+    etc: Etc,
     init: Init,
     policy: Policy,
     filters: Filters,
@@ -132,6 +134,7 @@ impl Confined {
         };
         Ok(Self {
             environment: Environment::of_host().with(policy.variables()),
+            etc: Etc::of_host(),
             init,
             policy,
             filters,
@@ -145,7 +148,8 @@ impl Launcher for Confined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         let host_is_root = rustix::process::geteuid().is_root();
         let memory = launch.limits.max_memory_bytes;
-        let confinement = self.policy.confinement(launch.workspace.path(), host_is_root, memory);
+        let mut confinement = self.policy.confinement(launch.workspace.path(), host_is_root, memory);
+        self.etc.furnish(&mut confinement);
         let is_sampled = memory.is_some() && !self.controllers().memory;
         let seccomp = self.filters.of(is_sampled, confinement.workspace_owner.is_some());
         let hold = Hold {

@@ -7,6 +7,7 @@ mod accounts;
 mod cgroup;
 mod confined;
 mod environment;
+mod etc;
 #[cfg_attr(not(target_os = "linux"), path = "filter/elsewhere.rs")]
 mod filter;
 mod injection;

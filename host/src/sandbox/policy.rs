@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use capsule_init::{Confinement, Identity, View};
 
+use super::etc::HOSTNAME;
 use super::sight::Sight;
 use super::trusted::Trusted;
 use super::visible::{Place, Visible};
@@ -26,36 +27,6 @@ const SYSTEM: &[&str] = &[
     "/nix/store",
 ];
 
-/// What programs look up, and nothing that only root may read: the dynamic linker's cache, names of users, hosts and
-/// services, certificates, time zone, alternatives.
-const ETC: &[&str] = &[
-    "/etc/alternatives",
-    "/etc/ca-certificates",
-    "/etc/debian_version",
-    "/etc/gai.conf",
-    "/etc/group",
-    "/etc/host.conf",
-    "/etc/hosts",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/localtime",
-    "/etc/mime.types",
-    "/etc/nsswitch.conf",
-    "/etc/os-release",
-    "/etc/passwd",
-    "/etc/pki",
-    "/etc/protocols",
-    "/etc/python3",
-    "/etc/services",
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-    "/etc/timezone",
-];
-
-/// What name resolution needs besides, with the network.
-const ETC_NETWORK: &[&str] = &["/etc/resolv.conf"];
-
 /// The user that a root host runs commands as where the workspace does not suggest one: the one that owns nothing.
 pub(crate) const NOBODY: Identity = Identity { uid: 65534, gid: 65534 };
 
@@ -63,7 +34,7 @@ const ROOT: Identity = Identity { uid: 0, gid: 0 };
 
 /// What a confined command may see and use.
 ///
-/// Without anything said: the system's programs and libraries and the parts of `/etc` that programs need, read-only; the
+/// Without anything said: the system's programs and libraries and an `/etc` of what programs need, read-only; the
 /// workspace; a private `/tmp` of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; no network.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -230,8 +201,6 @@ impl Policy {
                 Err(_) => view.push(bind(Path::new(path), false)),
             }
         }
-        let network = if self.network { ETC_NETWORK } else { &[] };
-        view.extend(ETC.iter().chain(network).map(|path| bind(Path::new(path), false)));
         view.extend(self.extra.iter().map(|(place, writable)| place.view(*writable)));
         let owner = owner(workspace);
         Confinement {
@@ -250,7 +219,7 @@ impl Policy {
             injections: Vec::new(),
             // It counts as memory, so there is no use for more of it than there may be memory.
             tmp_bytes: max_memory.map_or(self.tmp_bytes, |max| self.tmp_bytes.min(max)),
-            hostname: b"capsule".to_vec(),
+            hostname: HOSTNAME.into(),
         }
     }
 

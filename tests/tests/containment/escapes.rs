@@ -189,14 +189,16 @@ async fn b1_little_is_to_be_seen() {
     let host = Host::new();
     let printed = host.printed(zoo(&["look"])).await;
     assert_eq!(line(&printed, "processes "), "2", "init and the command");
-    for absent in [
-        "/home ", "/root ", "/sys ", "/run ", "/var ", "/boot ", "/mnt ", "/srv ",
-    ] {
+    for absent in ["/home ", "/root ", "/sys ", "/boot ", "/mnt ", "/srv "] {
         assert_eq!(line(&printed, absent), "", "{absent}");
     }
+    // The tree's own.
+    assert_eq!(line(&printed, "/run "), "lock");
+    assert_eq!(line(&printed, "/var "), "cache lib lock log run tmp");
     let names: Vec<_> = line(&printed, "/ ").split(' ').collect();
     let known = [
-        "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "nix", "opt", "proc", "sbin", "tmp", "usr",
+        "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "nix", "opt", "proc", "run", "sbin", "tmp", "usr",
+        "var",
     ];
     assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
     assert_eq!(line(&printed, "hostname "), "capsule");

@@ -6,6 +6,7 @@ mod death;
 #[cfg(target_os = "linux")]
 mod end;
 mod escapes;
+mod etc;
 mod groups;
 mod harness;
 mod init;

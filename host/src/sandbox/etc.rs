@@ -1,0 +1,319 @@
+//! `/etc` and the other folders that programs look for by name, as a command sees them.
+//!
+//! Three kinds of parts. What says how programs are set up is the host's own, by an allow-list: nothing in which a machine's
+//! owner may have written a password or a token (`environment`, `profile.d`, `gitconfig`, `npmrc`, `pip.conf`, `wgetrc`).
+//! What says who and where one is (`passwd`, `hosts`, `nsswitch.conf`) is written for the command: it names the accounts of
+//! the system and the one that the command runs as, and nobody else who uses the machine. And what only has to be there
+//! (`/run`, `/var`) is there, and empty.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use capsule_init::{Confinement, Identity, View};
+
+use super::accounts::{field, lines, number};
+
+/// Of the host. In turn: the dynamic linker; which system this is; language, time and terminals; certificates and names;
+/// shells and editors; languages and what programs of theirs read; documents, fonts and pictures; graphics.
+const PARTS: &[&str] = &[
+    "alternatives",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "alpine-release",
+    "arch-release",
+    "debian_version",
+    "fedora-release",
+    "lsb-release",
+    "os-release",
+    "redhat-release",
+    "system-release",
+    "inputrc",
+    "locale.alias",
+    "locale.conf",
+    "localtime",
+    "terminfo",
+    "timezone",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "ethertypes",
+    "gai.conf",
+    "gnutls",
+    "host.conf",
+    "networks",
+    "pki",
+    "protocols",
+    "rpc",
+    "services",
+    "ssl/cert.pem",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "bash.bashrc",
+    "login.defs",
+    "nanorc",
+    "profile",
+    "screenrc",
+    "shells",
+    "tmux.conf",
+    "vim",
+    "gdb",
+    "maven/logging",
+    "maven/m2.conf",
+    "perl",
+    "php",
+    "postgresql-common",
+    "R",
+    "fonts",
+    "ghostscript",
+    "groff",
+    "magic",
+    "magic.mime",
+    "mime.types",
+    "papersize",
+    "sgml",
+    "texmf",
+    "xml",
+    "OpenCL",
+    "drirc",
+    "glvnd",
+    "vulkan",
+];
+
+/// The same, where a version belongs to the name.
+const PARTS_OF_A_VERSION: &[&str] = &["ImageMagick-", "java-", "python3"];
+
+/// Where programs look for what comes and goes, and find nothing; what they write goes to `/tmp`.
+const FOLDERS: &[&str] = &["/run", "/var/cache", "/var/lib", "/var/log"];
+const LINKS: &[(&str, &str)] = &[
+    ("/etc/mtab", "/proc/self/mounts"),
+    ("/run/lock", "/tmp"),
+    ("/var/lock", "/run/lock"),
+    ("/var/run", "/run"),
+    ("/var/tmp", "/tmp"),
+];
+
+/// The name of the machine that a command sees.
+pub(crate) const HOSTNAME: &str = "capsule";
+
+/// The name of an account that the host has none for.
+const NAMELESS: &str = "capsule";
+
+/// The same in every tree of every machine: it tells nothing, and a build that has it in sight can be repeated. The letters
+/// of the name, in hexadecimal.
+const MACHINE_ID: &str = "63617073756c65000000000000000000\n";
+
+/// Below it accounts are the system's, as distributions number them; and this one owns nothing.
+const FIRST_PERSON: u32 = 1000;
+const NOBODY: u32 = 65534;
+
+/// The longest file that is copied from the host, in bytes, and the most accounts; the root of a tree is small.
+const MAX_BYTES: u64 = 64 << 10;
+const MAX_ACCOUNTS: usize = 512;
+
+/// What of it is the same for every command, looked for once.
+#[derive(Debug)]
+pub(crate) struct Etc {
+    view: Vec<View>,
+    passwd: Vec<Vec<u8>>,
+    group: Vec<Vec<u8>>,
+}
+
+impl Etc {
+    pub(crate) fn of_host() -> Self {
+        let parts: BTreeSet<_> = PARTS.iter().map(|part| (*part).to_owned()).collect();
+        let entries = std::fs::read_dir("/etc").into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let versions = names.filter(|name| PARTS_OF_A_VERSION.iter().any(|part| name.starts_with(part)));
+        let parts = parts.into_iter().chain(versions);
+        let folders = FOLDERS.iter().map(|at| View::Folder { at: (*at).into() });
+        let links = LINKS.iter().map(|(at, target)| View::Link {
+            at: (*at).into(),
+            target: (*target).into(),
+        });
+        let files = [
+            ("/etc/hostname", format!("{HOSTNAME}\n")),
+            ("/etc/machine-id", MACHINE_ID.to_owned()),
+        ];
+        let files = files.into_iter().map(|(at, content)| file(at, content.into_bytes()));
+        Self {
+            view: folders
+                .chain(links)
+                .chain(files)
+                .chain(parts.filter_map(|part| part_of_host(&part)))
+                .collect(),
+            passwd: lines("/etc/passwd", 7),
+            group: lines("/etc/group", 4),
+        }
+    }
+
+    /// Adds all of it to what a command sees, beneath what a policy names.
+    pub(crate) fn furnish(&self, confinement: &mut Confinement) {
+        let host = || Identity {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        };
+        let identity = confinement.identity.unwrap_or_else(host);
+        let view = self.view(identity, confinement.network);
+        confinement.view.splice(0..0, view);
+    }
+
+    /// All of it, for a command that is `identity` inside of its confinement.
+    fn view(&self, identity: Identity, network: bool) -> Vec<View> {
+        let mut view = self.view.clone();
+        view.push(file("/etc/passwd", self.passwd(identity.uid, identity.gid)));
+        view.push(file("/etc/group", self.group(identity)));
+        let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{HOSTNAME}\n");
+        let sources = if network { "files dns" } else { "files" };
+        let switch = format!(
+            "passwd: files\ngroup: files\nshadow: files\nhosts: {sources}\nnetworks: files\nprotocols: files\nservices: \
+             files\nethers: files\nrpc: files\n"
+        );
+        view.push(file("/etc/nsswitch.conf", switch.into_bytes()));
+        if network {
+            // What the names of that network are; a link to where a service of the host's has written it is followed.
+            view.push(file("/etc/hosts", [hosts.into_bytes(), content("/etc/hosts")].concat()));
+            view.push(file("/etc/resolv.conf", content("/etc/resolv.conf")));
+        } else {
+            view.push(file("/etc/hosts", hosts.into_bytes()));
+        }
+        view
+    }
+
+    /// The accounts of the system, and the command's own first: by the name that the host has for it, at home in `/tmp`.
+    fn passwd(&self, uid: u32, gid: u32) -> Vec<u8> {
+        let own = name(&self.passwd, uid);
+        let mut passwd = [&own[..], format!(":x:{uid}:{gid}::/tmp:/bin/sh\n").as_bytes()].concat();
+        for line in system(&self.passwd, uid) {
+            // Neither the password, which was kept here once, nor what is said of the person.
+            let fields = [0, 2, 3, 5, 6].map(|index| field(line, index).unwrap_or_default());
+            let [name, uid, gid, home, shell] = fields;
+            passwd.extend([name, b"x", uid, gid, b"", home, shell].join(&b':'));
+            passwd.push(b'\n');
+        }
+        passwd
+    }
+
+    /// The same of groups, which are shown without members.
+    fn group(&self, identity: Identity) -> Vec<u8> {
+        let gid = identity.gid;
+        let mut own = name(&self.group, gid);
+        if own == NAMELESS.as_bytes() {
+            own = name(&self.passwd, identity.uid);
+        }
+        let mut group = [&own[..], format!(":x:{gid}:\n").as_bytes()].concat();
+        for line in system(&self.group, gid).filter(|line| field(line, 0) != Some(&own)) {
+            let [name, gid] = [0, 2].map(|index| field(line, index).unwrap_or_default());
+            group.extend([name, b"x", gid, b"\n"].join(&b':'));
+        }
+        group
+    }
+}
+
+/// The name of an account, or one that no other has.
+fn name(lines: &[Vec<u8>], id: u32) -> Vec<u8> {
+    let named = |line: &&Vec<u8>| number(line) == Some(id);
+    let taken = |line: &Vec<u8>| field(line, 0) == Some(NAMELESS.as_bytes());
+    match lines.iter().find(named).and_then(|line| field(line, 0)) {
+        Some(name) if !name.is_empty() => name.to_vec(),
+        _ if lines.iter().any(taken) => format!("{NAMELESS}-{id}").into_bytes(),
+        _ => NAMELESS.into(),
+    }
+}
+
+/// The system's own accounts but one.
+fn system(lines: &[Vec<u8>], but: u32) -> impl Iterator<Item = &Vec<u8>> {
+    let is_system = move |id| (id < FIRST_PERSON || id == NOBODY) && id != but;
+    lines
+        .iter()
+        .filter(move |line| number(line).is_some_and(is_system))
+        .take(MAX_ACCOUNTS)
+}
+
+/// A part of the host's `/etc`, if it is there: a link into the system's own folders as such, since the name of what it
+/// leads to is what programs are after (the time zone).
+fn part_of_host(part: &str) -> Option<View> {
+    let at = Path::new("/etc").join(part);
+    let resolved = at.canonicalize().ok()?;
+    let bytes = |path: &Path| path.as_os_str().as_bytes().to_owned();
+    Some(match std::fs::read_link(&at) {
+        Ok(target) if resolved.starts_with("/usr") => View::Link {
+            at: bytes(&at),
+            target: bytes(&target),
+        },
+        Ok(_) | Err(_) => View::Bind {
+            source: bytes(&at),
+            at: bytes(&at),
+            writable: false,
+            required: false,
+        },
+    })
+}
+
+fn file(at: &str, content: Vec<u8>) -> View {
+    View::File {
+        at: OsStr::new(at).as_bytes().to_owned(),
+        content,
+    }
+}
+
+/// What a file of the host's holds, as far as it can be read and is not too long.
+fn content(path: &str) -> Vec<u8> {
+    let mut content = Vec::new();
+    if let Ok(file) = File::open(path) {
+        drop(file.take(MAX_BYTES).read_to_end(&mut content));
+    }
+    content
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn etc() -> Etc {
+        let lines = |text: &str| text.lines().map(|line| line.as_bytes().to_vec()).collect();
+        Etc {
+            view: Vec::new(),
+            passwd: lines(
+                "root:$1$hash:0:0:Ann Admin:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/sbin/nologin\nalice:x:1000:1000:Alice \
+                 Liddell:/home/alice:/bin/zsh\nbob:x:1001:1001::/home/bob:/bin/sh",
+            ),
+            group: lines("root:x:0:alice\nsudo:x:27:alice,bob\nnogroup:x:65534:\nalice:x:1000:"),
+        }
+    }
+
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn b1_accounts_are_the_systems_and_the_commands_own() {
+        let alice = Identity { uid: 1000, gid: 1000 };
+        assert_eq!(
+            text(etc().passwd(1000, 1000)),
+            "alice:x:1000:1000::/tmp:/bin/sh\nroot:x:0:0::/root:/bin/bash\nnobody:x:65534:65534::/:/sbin/nologin\n"
+        );
+        assert_eq!(
+            text(etc().group(alice)),
+            "alice:x:1000:\nroot:x:0:\nsudo:x:27:\nnogroup:x:65534:\n"
+        );
+    }
+
+    #[test]
+    fn an_account_that_the_host_does_not_know_has_a_name_too() {
+        let unknown = Identity {
+            uid: 70_000,
+            gid: 70_000,
+        };
+        assert!(text(etc().passwd(70_000, 70_000)).starts_with("capsule:x:70000:70000:"));
+        assert!(text(etc().group(unknown)).starts_with("capsule:x:70000:\n"));
+        let mut etc = etc();
+        etc.passwd.push(b"capsule:x:999:999::/:/bin/false".to_vec());
+        assert!(text(etc.passwd(70_000, 70_000)).starts_with("capsule-70000:x:70000:"));
+        assert!(text(etc.passwd(65534, 65534)).starts_with("nobody:x:65534:65534::/tmp:/bin/sh\n"));
+    }
+}
