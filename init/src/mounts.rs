@@ -134,7 +134,7 @@ pub(crate) fn path(bytes: &[u8]) -> &Path {
 /// Takes what is to be bound, from another place than its own if it is said.
 fn take_view<'a>(view: &'a View, from: Option<&Path>) -> Result<Option<Tree<'a>>, Report> {
     match view {
-        View::Link { .. } => Ok(None),
+        View::Link { .. } | View::Folder { .. } | View::File { .. } => Ok(None),
         View::Bind {
             source,
             at,
@@ -151,7 +151,7 @@ fn bound((view, taken): (&View, &Taken)) -> Option<Bound> {
             source: source.clone(),
             errno: errno.raw_os_error(),
         }),
-        (View::Bind { .. } | View::Link { .. }, _) => None,
+        (View::Bind { .. } | View::Link { .. } | View::Folder { .. } | View::File { .. }, _) => None,
     }
 }
 
