@@ -12,6 +12,7 @@ mod build_confined;
 mod cache_dir;
 mod call;
 mod capsule_file;
+mod ceilings;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod console;
