@@ -15,7 +15,7 @@ use crate::identity::Mapping;
 use crate::mounts::Built;
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
-use crate::{guest, identity, mounts, sys};
+use crate::{ceilings, guest, identity, mounts, sys};
 
 /// Runs the command to its end.
 pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descriptors: Descriptors) -> Result<(), Report> {
@@ -101,6 +101,7 @@ fn confine(
     // up, the command still cannot use the host's: every call that names a key is filtered.
     let _shared_instead = sys::new_session_keyring();
     sys::unshare(libc::CLONE_NEWNS).at(Layer::MountNamespace, "unshare")?;
+    let users = ceilings::lower_ipc();
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
     // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
     let mask = umask(Mode::empty());
@@ -113,6 +114,7 @@ fn confine(
             identity::may_write(&built.workspace)?;
         }
     }
+    users.lower();
     identity::renounce()?;
     Ok(built)
 }
