@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::audit::parse_head;
 use crate::call::{Call, parse_call};
+use crate::ceilings;
 
 /// Runs capsules: WebAssembly components that may start native processes and reach them again later.
 #[derive(Debug, Parser)]
@@ -217,6 +218,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PATH", conflicts_with = "unconfined")]
     pub(crate) unprotect: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) ceilings: ceilings::Flags,
+
     /// A component (`.wasm`), or the folder of a capsule's crate, which is built first.
     ///
     /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it; the target is added
@@ -226,7 +230,8 @@ pub(crate) struct RunArgs {
     /// What its author declares in `[package.metadata.capsule]` of the crate, or in a `Capsule.toml` beside the file, is
     /// honoured: `interceptors` (messages that call an action), `background` (whether `run` is started, before the first
     /// call), `publish` and `subscribe` (topics), `visible` (what it would like to see, as --visible has it: what you did not
-    /// grant is told of). Messages that wait when the last call has ended are delivered for two
+    /// grant is told of), `limits` (a table with the names and values of the limits' flags, `max-pids` and so on, which can
+    /// only lower what you allow). Messages that wait when the last call has ended are delivered for two
     /// seconds more.
     #[arg(value_name = "CAPSULE")]
     pub(crate) capsule: PathBuf,
@@ -325,6 +330,25 @@ mod tests {
         }
         let args = parse(&["--visible", "/usr/share", "--visible=/usr/lib", "x.wasm", "go"]).unwrap();
         assert_eq!(args.visible.len(), 2);
+    }
+
+    #[test]
+    fn r3_a_limit_that_is_none_is_bad_usage_and_named() {
+        for option in [
+            "--max-pids=0",
+            "--max-memory=much",
+            "--max-memory=0",
+            "--max-cpu=1.5",
+            "--max-files=-1",
+            "--max-tmp=5GB",
+        ] {
+            let error = parse(&[option, "x.wasm", "go"]).unwrap_err();
+            let (flag, _) = option.split_once('=').unwrap();
+            assert_eq!(error.exit_code(), 2, "{option}");
+            assert!(error.to_string().contains(flag), "{error}");
+        }
+        assert!(parse(&["--unconfined", "--max-tmp=5G", "x.wasm", "go"]).is_err());
+        assert!(parse(&["--max-pids=8", "--max-memory=64MiB", "x.wasm", "--max-cpu=5", "go"]).is_ok());
     }
 
     #[test]

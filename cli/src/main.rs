@@ -12,6 +12,7 @@ mod build_confined;
 mod cache_dir;
 mod call;
 mod capsule_file;
+mod ceilings;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod console;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn with_runtime(work: impl Future<Output = u8>) -> ExitCode {
+    ceilings::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use thiserror::Error;
 
+use crate::ceilings;
+
 /// What may be declared; all of it may be left out, and nothing else may be there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +31,8 @@ pub(crate) struct Manifest {
     pub(crate) subscribe: Vec<Pattern>,
     /// What it would like to see, as `--visible` has it. Only asked for: see `visible`.
     pub(crate) visible: Vec<String>,
+    /// What its processes need at the most.
+    pub(crate) limits: ceilings::Declared,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -166,6 +170,9 @@ mod tests {
             ("publish = [\"a.*.b\"]", "\"a.*.b\""),
             ("interceptors = [{ topic = \"A\", action = \"x\" }]", "\"A\""),
             ("interceptors = [{ topic = \"a\" }]", "action"),
+            ("limits = { max-pids = 0 }", "max-pids"),
+            ("[limits]\nmax-memory = \"much\"", "much"),
+            ("[limits]\nmax-everything = 1", "max-everything"),
             ("=", "line 1"),
         ] {
             std::fs::write(folder.path().join("Capsule.toml"), text).unwrap();

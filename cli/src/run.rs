@@ -18,7 +18,7 @@ use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, Loa
 use capsule_host::sandbox::{
     Confined, LaunchError, Launcher, Policy, Unconfined, Workspace, WorkspaceError, executed_unasked,
 };
-use capsule_host::supervisor::{Limits, Principal, Registry, RegistryError};
+use capsule_host::supervisor::{Principal, Registry, RegistryError};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
@@ -132,14 +132,14 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let was_there = executed_unasked(&workspace);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
-    let launcher = launcher(&args, &source, &workspace)?;
+    let launcher = launcher(&args, &source, &manifest, &workspace)?;
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let (name, component) = tokio::select! {
         component = component(source, args.trust_build) => component?,
         interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
     };
 
-    let registry = Registry::new(Handle::current(), launcher, Limits::default())?;
+    let registry = Registry::new(Handle::current(), launcher, args.ceilings.limits(&manifest.limits))?;
     let principal = Principal::Named(args.principal.unwrap_or_else(login_name));
     let session = Session {
         registry: registry.clone(),
@@ -184,7 +184,12 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
 
 /// What starts the capsule's processes. Tried out at once: a machine that cannot confine is told of before anything is
 /// built or loaded.
-fn launcher(args: &RunArgs, source: &Source, workspace: &Workspace) -> Result<Arc<dyn Launcher>, Failure> {
+fn launcher(
+    args: &RunArgs,
+    source: &Source,
+    manifest: &Manifest,
+    workspace: &Workspace,
+) -> Result<Arc<dyn Launcher>, Failure> {
     if args.unconfined {
         tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
         let launcher = match &args.cgroup {
@@ -197,7 +202,11 @@ fn launcher(args: &RunArgs, source: &Source, workspace: &Workspace) -> Result<Ar
             launcher
         }));
     }
-    let policy = Policy::new().network(args.network).commits(args.commits);
+    let tmp_bytes = args.ceilings.tmp_bytes(&manifest.limits, Policy::TMP_BYTES);
+    let policy = Policy::new()
+        .network(args.network)
+        .commits(args.commits)
+        .tmp_bytes(tmp_bytes);
     let mut policy = visible::grant(policy, &args.visible, workspace)?;
     for path in &args.unprotect {
         policy = policy.unprotect(path);

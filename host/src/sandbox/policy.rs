@@ -85,12 +85,16 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// What [`Policy::tmp_bytes`] is where nothing is said: 256 MiB. Enough for what compilers and package managers keep
+    /// there for a while, and small beside the memory of any machine, also when eight processes have theirs full.
+    pub const TMP_BYTES: u64 = 256 << 20;
+
     /// See the type.
     #[must_use]
     pub fn new() -> Self {
         Self {
             network: false,
-            tmp_bytes: 256 << 20,
+            tmp_bytes: Self::TMP_BYTES,
             identity: None,
             extra: Vec::new(),
             variables: Vec::new(),

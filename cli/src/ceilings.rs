@@ -1,0 +1,203 @@
+//! What the processes of a capsule may take: the flags for it, the table of a manifest, and what follows from both.
+//!
+//! The person decides. What the capsule's author declares can only lower that: a manifest comes with the capsule, and is no
+//! more to be trusted than the capsule itself.
+
+use capsule_host::supervisor::Limits;
+use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+/// The flags of `capsule run`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Limits of each process that the capsule starts, with all that it starts itself")]
+pub(crate) struct Flags {
+    /// Processes and threads [default: 512].
+    ///
+    /// Of an unconfined process they are limited only with a control group; asked for without one, nothing is started. So
+    /// is memory.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_pids: Option<u32>,
+
+    /// Memory: bytes, or with a unit, as 512MiB or 2G [default: half of this machine's].
+    ///
+    /// K, M, G and T stand for KiB, MiB, GiB and TiB: powers of 1024.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_memory: Option<u64>,
+
+    /// Processor time, in seconds [default: no limit].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    max_cpu: Option<u64>,
+
+    /// Open files of each single process [default: 4096].
+    ///
+    /// At most three quarters of what this command itself may open.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_files: Option<u32>,
+
+    /// Bytes in /tmp and /dev/shm together, which are memory [default: 256MiB].
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with = "unconfined")]
+    max_tmp: Option<u64>,
+}
+
+/// The table `limits` of a manifest, with the flags' names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Declared {
+    #[serde(deserialize_with = "count")]
+    max_pids: Option<u32>,
+    #[serde(deserialize_with = "amount")]
+    max_memory: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    max_cpu: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    max_files: Option<u32>,
+    #[serde(deserialize_with = "amount")]
+    max_tmp: Option<u64>,
+}
+
+impl Flags {
+    /// What holds for a capsule whose author declared this.
+    pub(crate) fn limits(&self, declared: &Declared) -> Limits {
+        let mut limits = Limits::default();
+        let (defaults, ceilings) = (&mut limits.resource_defaults, &mut limits.resource_ceilings);
+        // What the person names may also be more than the default. As a ceiling it holds for every request.
+        defaults.max_pids = self.max_pids.or(defaults.max_pids);
+        defaults.max_memory_bytes = self.max_memory.or(defaults.max_memory_bytes);
+        defaults.max_open_files = self.max_files.or(defaults.max_open_files);
+        ceilings.max_pids = lower(self.max_pids, declared.max_pids);
+        ceilings.max_memory_bytes = lower(self.max_memory, declared.max_memory);
+        ceilings.max_cpu_secs = lower(self.max_cpu, declared.max_cpu);
+        ceilings.max_open_files = lower(self.max_files, declared.max_files);
+        limits
+    }
+
+    /// How much `/tmp` holds, where that is not what it usually holds.
+    pub(crate) fn tmp_bytes(&self, declared: &Declared, usual: u64) -> u64 {
+        let allowed = self.max_tmp.unwrap_or(usual);
+        declared.max_tmp.map_or(allowed, |declared| declared.min(allowed))
+    }
+}
+
+/// Lets this program open as many files as it may. Its children get fewer, whatever is asked for: of files that are on their
+/// way in sockets, which the kernel counts for a user, they must come to their end before this program does.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Never refused up to the hard limit. If it were, children would get fewer still.
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
+fn lower<T: Ord>(allowed: Option<T>, declared: Option<T>) -> Option<T> {
+    match (allowed, declared) {
+        (Some(allowed), Some(declared)) => Some(allowed.min(declared)),
+        (allowed, declared) => allowed.or(declared),
+    }
+}
+
+/// A number of bytes, with or without a unit.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text.get(digits.len()..).map(str::to_ascii_lowercase).as_deref() {
+        Some("" | "b") => 0,
+        Some("k" | "kib") => 10,
+        Some("m" | "mib") => 20,
+        Some("g" | "gib") => 30,
+        Some("t" | "tib") => 40,
+        _ => return Err("the units are K, M, G and T, or KiB, MiB, GiB and TiB: 512MiB, 2G".into()),
+    };
+    let number: u64 = digits
+        .trim_end()
+        .parse()
+        .map_err(|_| "not a whole number of bytes, as 1048576, 512MiB or 2G".to_owned())?;
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("nothing could run with 0".into()),
+        Some(bytes) => Ok(bytes),
+        None => Err("more than can be counted".into()),
+    }
+}
+
+fn count<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    match u64::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("nothing could run with 0")),
+        number => T::try_from(number)
+            .map(Some)
+            .map_err(|_| D::Error::custom(format!("{number} is more than can be counted"))),
+    }
+}
+
+/// Text with a unit, or a plain number.
+fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a size: a number of bytes, or text as \"512MiB\"")]
+    enum Amount {
+        Bytes(u64),
+        Text(String),
+    }
+    let text = match Amount::deserialize(deserializer)? {
+        Amount::Bytes(bytes) => bytes.to_string(),
+        Amount::Text(text) => text,
+    };
+    size(&text)
+        .map(Some)
+        .map_err(|reason| D::Error::custom(format!("{text:?}: {reason}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_or_none() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("4096b", 4096),
+            ("8k", 8 << 10),
+            ("512MiB", 512 << 20),
+            ("2G", 2 << 30),
+            ("1 tib", 1 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "-1", "1.5G", "G", "12 MB", "99999999999T", "1e9"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn r3_a_manifest_only_lowers_what_the_person_allows() {
+        let declared: Declared = toml::from_str("max-pids = 64\nmax-memory = \"1G\"\nmax-tmp = 4096\n").unwrap();
+        let flags = Flags {
+            max_pids: Some(10),
+            max_memory: Some(4 << 30),
+            ..Flags::default()
+        };
+        let limits = flags.limits(&declared);
+        assert_eq!(limits.resource_ceilings.max_pids, Some(10));
+        assert_eq!(limits.resource_ceilings.max_memory_bytes, Some(1 << 30));
+        assert_eq!(flags.tmp_bytes(&declared, 1 << 20), 4096);
+
+        // Nothing said by the person: the defaults are what is lowered.
+        let more: Declared = toml::from_str("max-pids = 4000\nmax-tmp = \"1G\"").unwrap();
+        let limits = Flags::default().limits(&more);
+        assert_eq!(limits.resource_defaults.max_pids, Some(512));
+        assert_eq!(Flags::default().tmp_bytes(&more, 1 << 20), 1 << 20);
+    }
+
+    #[test]
+    fn r3_the_person_may_allow_more_than_the_defaults() {
+        let flags = Flags {
+            max_pids: Some(5000),
+            max_files: Some(9000),
+            ..Flags::default()
+        };
+        let limits = flags.limits(&Declared::default());
+        assert_eq!(limits.resource_defaults.max_pids, Some(5000));
+        assert_eq!(limits.resource_ceilings.max_open_files, Some(9000));
+        assert_eq!(limits.resource_ceilings.max_memory_bytes, None);
+    }
+}
