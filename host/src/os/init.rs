@@ -16,6 +16,7 @@ use super::child::Child;
 use super::pipe;
 use super::process::Process;
 use super::spawner::{Newborn, Spawner, Unborn};
+use super::tree::Own;
 use super::tree::short_text;
 use super::usage::Meter;
 use capsule_init::{Birth, Config, Confinement, Identity, Report, encode};
@@ -159,7 +160,11 @@ impl Init {
                     Some(command) => pid_of(&command).ok().flatten(),
                     None => first_child(init.number()),
                 };
-                let meter = Meter::new(init.number(), number, counter, group, confined);
+                let own = Own {
+                    tmp: confined,
+                    network: config.confinement.as_ref().is_some_and(|it| !it.network),
+                };
+                let meter = Meter::new(init.number(), number, counter, group, own);
                 let child = Child::new(channel, init, meter, confined)?;
                 return Ok(Started {
                     child,

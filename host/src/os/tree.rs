@@ -6,42 +6,74 @@
 //! the kernel's own counter does not see either.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, read, read_dir};
+use std::fs::{File, metadata, read, read_dir};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// No tree is looked at any longer than this, however fast it grows.
+/// No tree is looked at any longer than this, however fast it grows. What has more processes counts as without end.
 const MOST: usize = 4096;
+
+/// What a socket counts for: its buffers at their usual sizes, full of the smallest messages, which cost the most. The
+/// kernel tells nobody outside of the tree's network how much is in them.
+const SOCKET: u64 = 280 << 10;
+
+/// How many sockets count for nothing, as most have little in them: together they hold less than is filled between two looks.
+const SPARE_SOCKETS: u64 = 64;
+
+/// What an open file counts for: what the kernel keeps for it, and its part of a pipe. A pipe holds two pages where the
+/// kernel's user has many of them; before that all pipes of a user hold 64 MiB together.
+const OPEN_FILE: u64 = 4 << 10;
 
 /// One tree, looked at again and again.
 #[derive(Debug)]
 pub(crate) struct Look {
     init: u32,
-    /// A tmpfs of the tree's own.
-    tmp: Option<PathBuf>,
+    /// The command, as long as that is there.
+    command: Option<u32>,
+    /// Whether the tree has a tmpfs and a network of its own.
+    own: Own,
+    most: usize,
     /// The clocks of those that ran at the last look, by number and start.
     clocks: HashMap<(u32, u64), Duration>,
     /// What those used that have ended since.
     past: Duration,
 }
 
+/// What a tree has for itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Own {
+    /// Whether `/tmp` is a tmpfs of its own.
+    pub(crate) tmp: bool,
+    /// Whether its sockets are in a network of its own.
+    pub(crate) network: bool,
+}
+
 impl Look {
-    pub(crate) fn at(init: u32, tmp: Option<PathBuf>) -> Self {
+    pub(crate) fn at(init: u32, command: Option<u32>, own: Own) -> Self {
         Self {
             init,
-            tmp,
+            command,
+            own,
+            most: MOST,
             clocks: HashMap::new(),
             past: Duration::ZERO,
         }
     }
 
-    /// Memory that the tree holds, in bytes: what its processes have to themselves, shared memory in full as soon as it is
-    /// mapped, and what lies in its tmpfs.
+    /// Memory that the tree holds, in bytes: what its processes have to themselves, with the tables that the kernel keeps
+    /// of it, shared memory in full as soon as it is mapped, what lies in its tmpfs, and what its sockets and other files
+    /// may hold.
     pub(crate) fn memory(&self) -> u64 {
+        let processes = descendants(self.init, self.most);
+        if processes.len() >= self.most {
+            // There may be others, and anything in them.
+            return u64::MAX;
+        }
         let mut own = 0_u64;
         let mut shared = HashMap::<String, u64>::new();
-        for pid in descendants(self.init) {
+        for &pid in &processes {
+            own = own.saturating_add(open_files(pid).saturating_mul(OPEN_FILE));
             // The first thread may have ended, and shows no memory then.
             for thread in threads(pid) {
                 let Ok(status) = text(thread.join("status")) else {
@@ -51,7 +83,7 @@ impl Look {
                     continue;
                 }
                 own = own.saturating_add(
-                    ["RssAnon:", "VmSwap:"]
+                    ["RssAnon:", "VmSwap:", "VmPTE:"]
                         .iter()
                         .filter_map(|name| bytes(&status, name))
                         .sum(),
@@ -72,13 +104,30 @@ impl Look {
                 break;
             }
         }
-        let in_files = self.tmp.as_deref().map_or(0, tmpfs);
-        own.saturating_add(shared.into_values().sum()).saturating_add(in_files)
+        let sockets = if self.own.network { sockets(self.init) } else { 0 };
+        let in_sockets = sockets.saturating_sub(SPARE_SOCKETS).saturating_mul(SOCKET);
+        own.saturating_add(shared.into_values().sum())
+            .saturating_add(self.tmpfs(&processes))
+            .saturating_add(in_sockets)
+    }
+
+    /// Bytes in the tree's own tmpfs, by way of a process that sees it: one whose first thread has ended sees nothing, and
+    /// init itself lets only root look.
+    fn tmpfs(&self, processes: &HashSet<u32>) -> u64 {
+        if !self.own.tmp {
+            return 0;
+        }
+        let first = self.command.into_iter().chain([self.init]);
+        let first = first.map(|pid| PathBuf::from(format!("/proc/{pid}")));
+        first
+            .chain(processes.iter().flat_map(|pid| threads(*pid)))
+            .find_map(|process| tmpfs(&process.join("root/tmp")))
+            .unwrap_or_default()
     }
 
     /// Processor time of all that were there at some look. What is missing is what each used after the last one.
     pub(crate) fn cpu(&mut self) -> Duration {
-        let stats = descendants(self.init).into_iter().filter_map(|pid| {
+        let stats = descendants(self.init, self.most).into_iter().filter_map(|pid| {
             let (start, time) = clock(&text(format!("/proc/{pid}/stat")).ok()?)?;
             Some(((pid, start), time))
         });
@@ -103,15 +152,15 @@ pub(crate) fn short_text(path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
 }
 
-/// Every process below `ancestor`. Orphans are init's children, so all of a tree is found from its init.
-fn descendants(ancestor: u32) -> HashSet<u32> {
+/// Every process below `ancestor`, up to so many. Orphans are init's children, so all of a tree is found from its init.
+fn descendants(ancestor: u32, most: usize) -> HashSet<u32> {
     let mut found = HashSet::new();
     let mut parents = vec![ancestor];
     while let Some(parent) = parents.pop() {
         for thread in threads(parent) {
             let children = text(thread.join("children")).unwrap_or_default();
             for child in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
-                if found.len() < MOST && found.insert(child) {
+                if found.len() < most && found.insert(child) {
                     parents.push(child);
                 }
             }
@@ -149,11 +198,22 @@ fn shared_memory(maps: &str) -> HashMap<String, u64> {
     sizes
 }
 
-/// Bytes in the tmpfs at `path`.
-fn tmpfs(path: &Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(0, |fs| {
-        (fs.f_blocks - fs.f_bfree.min(fs.f_blocks)).saturating_mul(fs.f_frsize)
-    })
+/// Bytes in the tmpfs at `path`, where there is one to be seen.
+fn tmpfs(path: &Path) -> Option<u64> {
+    let fs = rustix::fs::statvfs(path).ok()?;
+    Some((fs.f_blocks - fs.f_bfree.min(fs.f_blocks)).saturating_mul(fs.f_frsize))
+}
+
+/// Open files of a process. A kernel before 6.2 says 0.
+fn open_files(pid: u32) -> u64 {
+    metadata(format!("/proc/{pid}/fd")).map_or(0, |fd| fd.len())
+}
+
+/// Sockets in the network of a process, those on their way in others included.
+fn sockets(pid: u32) -> u64 {
+    let counts = short_text(&format!("/proc/{pid}/net/sockstat")).unwrap_or_default();
+    let used = counts.lines().find_map(|line| line.strip_prefix("sockets: used "));
+    used.and_then(|used| used.trim().parse().ok()).unwrap_or_default()
 }
 
 /// A line of a file of `/proc` that counts in KiB, in bytes.
@@ -183,6 +243,32 @@ mod tests {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 120 0 0 0 150 50 1 2 20 0 1 0 555 6 7";
         assert_eq!(clock(stat), Some((555, Duration::from_secs(2))));
         assert_eq!(clock("7 (a"), None);
+    }
+
+    /// Two processes of this test's own, and a tree that may have as many as is said.
+    fn memory_with_at_most(most: usize) -> u64 {
+        let mut children: Vec<_> = (0..2)
+            .map(|_| {
+                std::process::Command::new("sleep")
+                    .arg("60")
+                    .spawn()
+                    .expect("a process")
+            })
+            .collect();
+        let mut look = Look::at(std::process::id(), None, Own::default());
+        look.most = most;
+        let memory = look.memory();
+        for child in &mut children {
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+        }
+        memory
+    }
+
+    #[test]
+    fn r1_a_tree_too_large_to_be_looked_at_is_over_its_limit() {
+        assert_eq!(memory_with_at_most(2), u64::MAX);
+        assert!(memory_with_at_most(4000) < 1 << 40);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
-use super::tree::{Look, bytes, clock, text};
+use super::tree::{Look, Own, bytes, clock, text};
 
 /// What was used so far, as far as the kernel says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +32,7 @@ pub(crate) struct Meter {
     /// In the host's namespace; none for a command that ended before anybody could ask.
     os_pid: Option<u32>,
     init_pid: u32,
-    /// Whether `/tmp` is the tree's own.
-    private_tmp: bool,
+    own: Own,
     is_live: bool,
     has_group: bool,
     has_memory: bool,
@@ -58,12 +57,12 @@ impl Meter {
         os_pid: Option<u32>,
         counter: Option<OwnedFd>,
         group: Option<Group>,
-        private_tmp: bool,
+        own: Own,
     ) -> Self {
         Self {
             os_pid,
             init_pid,
-            private_tmp,
+            own,
             is_live: counter.is_some() || group.is_some(),
             has_group: group.is_some(),
             has_memory: group.as_ref().is_some_and(Group::has_memory),
@@ -132,11 +131,7 @@ impl Meter {
 
     /// Looks at the processes of the tree.
     pub(crate) fn look(&self) -> Look {
-        let tmp = self
-            .os_pid
-            .filter(|_| self.private_tmp)
-            .map(|pid| format!("/proc/{pid}/root/tmp").into());
-        Look::at(self.init_pid, tmp)
+        Look::at(self.init_pid, self.os_pid, self.own)
     }
 
     /// Fixes what is said from now on. The counter is exact; `at_end` knows only what was waited for.
