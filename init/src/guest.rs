@@ -18,6 +18,7 @@ use rustix::process::{Resource, Rlimit, fchdir, setrlimit, setsid};
 use rustix::thread::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
+use crate::ceilings;
 use crate::failure::{At, failure};
 use crate::sys::{self, Filter, Strings};
 use crate::vfork::{self, Stack, Started};
@@ -156,6 +157,7 @@ fn prepare(image: &Image) -> Result<(), Refused<'static>> {
     }
     // Not closed now: the pipe for the last words is among them.
     at(sys::close_from(3, true), Layer::Process, "close_range")?;
+    ceilings::usual_priority();
     limit(&image.limits, image.confined)?;
     at(set_no_new_privs(true), Layer::Identity, "no-new-privileges")?;
     if let Some(ruleset) = image.landlock {
@@ -185,6 +187,11 @@ fn limit(limits: &Limits, confined: bool) -> Result<(), Refused<'static>> {
     }
     if let Some(files) = limits.open_files {
         set(Resource::Nofile, "open files", files, files)?;
+    }
+    if confined {
+        for (resource, name, most) in ceilings::LIMITS {
+            set(resource, name, most, most)?;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! main       reads the configuration from descriptor 0
 //! stage      from there to the running command
 //! identity   who the tree runs as        mounts, injection   what it sees        protect   what of that it cannot change
+//! ceilings   what it may take of what it shares with others
 //! guest      starts the command, behind limits, Landlock and seccomp        vfork      in init's own memory
 //! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
 //! sweep      how everything is found where there is no namespace to do it
@@ -15,6 +16,8 @@
 //! What shapes all of it: this program is as trusted as the host and lives beside a guest that is not. It takes nothing
 //! from the guest but the status of dead children. It never blocks where the end of the channel would go unnoticed, it
 //! cannot be traced, and it panics nowhere: whatever fails becomes a report and an end.
+#[cfg(target_os = "linux")]
+mod ceilings;
 #[cfg(target_os = "linux")]
 mod channel;
 #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use crate::failure::{At, failure};
 use crate::guest::Image;
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
-use crate::{guest, identity, mounts, sys};
+use crate::{ceilings, guest, identity, mounts, sys};
 
 /// Runs the command to its end.
 pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descriptors: Descriptors) -> Result<(), Report> {
@@ -91,6 +91,7 @@ fn confine(
     // up, the command still cannot use the host's: every call that names a key is filtered.
     let _shared_instead = sys::new_session_keyring();
     sys::unshare(libc::CLONE_NEWNS).at(Layer::MountNamespace, "unshare")?;
+    let users = ceilings::lower_ipc();
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
     // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
     let mask = umask(Mode::empty());
@@ -103,6 +104,7 @@ fn confine(
             identity::may_write(&workspace)?;
         }
     }
+    users.lower();
     identity::renounce()?;
     Ok((workspace, made))
 }

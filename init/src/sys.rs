@@ -229,6 +229,25 @@ pub(crate) fn new_session_keyring() -> Result<()> {
     check(joined).map(drop)
 }
 
+/// Puts this process among those that the kernel schedules by turns, and its requests to a disk among the usual ones, if the
+/// host had itself served before others. Neither can fail for a process that asks for less.
+pub(crate) fn usual_scheduling() {
+    const THIS_PROCESS: c_int = 1;
+    const IOPRIO_REAL_TIME: c_long = 1;
+    const CLASS_SHIFT: c_int = 13;
+    let usual = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters are read only, and the rest are numbers. Bare calls: some C libraries leave out the first.
+    unsafe {
+        let policy = libc::syscall(libc::SYS_sched_getscheduler, 0) & !c_long::from(libc::SCHED_RESET_ON_FORK);
+        if policy == c_long::from(libc::SCHED_FIFO) || policy == c_long::from(libc::SCHED_RR) {
+            libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_OTHER, &raw const usual);
+        }
+        if libc::syscall(libc::SYS_ioprio_get, THIS_PROCESS, 0) >> CLASS_SHIFT == IOPRIO_REAL_TIME {
+            libc::syscall(libc::SYS_ioprio_set, THIS_PROCESS, 0, 0);
+        }
+    }
+}
+
 /// Closes every descriptor from `first` on, or marks it to be closed by exec.
 pub(crate) fn close_from(first: RawFd, on_exec: bool) -> Result<()> {
     let flags = if on_exec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };

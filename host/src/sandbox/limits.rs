@@ -9,7 +9,7 @@ pub struct ResourceLimits {
     pub max_cpu_secs: Option<u64>,
     /// Processes and threads of the whole tree.
     pub max_pids: Option<u32>,
-    /// Open files of each process.
+    /// Open files of each process; never more than three quarters of what the host has itself when it starts it.
     pub max_open_files: Option<u32>,
 }
 
@@ -52,7 +52,36 @@ impl ResourceLimits {
             // For a host that is held up: one process alone is then ended by the kernel, a second late.
             cpu_seconds: self.max_cpu_secs.map(|seconds| seconds.saturating_add(1)),
             processes: self.max_pids.filter(|_| alone).map(u64::from),
-            open_files: self.max_open_files.map(u64::from),
+            open_files: below_the_hosts(self.max_open_files.map(u64::from)),
         }
+    }
+}
+
+/// Fewer open files than the host may have itself, also where it is said otherwise (contract S5).
+///
+/// The kernel counts the files that are on their way in sockets for a user, and refuses to send more to who has a lower
+/// limit than that. So a tree that shares the host's user must come to its own limit first, or the host could start nothing
+/// any more.
+fn below_the_hosts(asked: Option<u64>) -> Option<u64> {
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = own.map(|own| own - own / 4);
+    match (asked, most) {
+        (Some(asked), Some(most)) => Some(asked.min(most)),
+        (asked, most) => asked.or(most),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_no_tree_has_as_many_open_files_as_the_host() {
+        let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let own = own.expect("a limit, where tests run");
+        for asked in [None, Some(own), Some(u64::MAX)] {
+            assert!(below_the_hosts(asked).is_some_and(|most| most < own), "{asked:?}");
+        }
+        assert_eq!(below_the_hosts(Some(16)), Some(16));
     }
 }
