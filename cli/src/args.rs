@@ -235,7 +235,7 @@ pub(crate) struct RunArgs {
     /// honoured: `interceptors` (messages that call an action), `background` (whether `run` is started, before the first
     /// call), `publish` and `subscribe` (topics), `visible` (what it would like to see, as --visible has it: what you did not
     /// grant is told of), `limits` (a table with the names and values of the limits' flags, `max-pids` and so on, which can
-    /// only lower what the flags allow). Messages that wait when the last call has ended are delivered for two
+    /// only lower what you allow). Messages that wait when the last call has ended are delivered for two
     /// seconds more.
     #[arg(value_name = "CAPSULE")]
     pub(crate) capsule: PathBuf,

@@ -5,6 +5,7 @@
 
 use capsule_host::supervisor::Limits;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -77,6 +78,18 @@ impl Flags {
         let allowed = self.max_tmp.unwrap_or(usual);
         declared.max_tmp.map_or(allowed, |declared| declared.min(allowed))
     }
+}
+
+/// Lets this program open as many files as it may. Its children get fewer, whatever is asked for: of files that are on their
+/// way in sockets, which the kernel counts for a user, they must come to their end before this program does.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Never refused up to the hard limit. If it were, children would get fewer still.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 fn lower<T: Ord>(allowed: Option<T>, declared: Option<T>) -> Option<T> {

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn with_runtime(work: impl Future<Output = u8>) -> ExitCode {
+    ceilings::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -4,7 +4,8 @@
 //! An ordinary user's trees are all of that user to the kernel, which adds up what a user has over all namespaces. So each
 //! tree gets less than an eighth of what a user usually has: eight of them, as many as a principal may have, leave some.
 //!
-//! What an older kernel does not let a namespace's owner lower stays as it was: the host has no part in it either way.
+//! What the kernel does not let a namespace's owner lower stays as it was. That is so for the IPC namespace of an ordinary
+//! user, where the filter of system calls denies these objects unless the kernel itself counts the tree's memory.
 
 use std::os::fd::OwnedFd;
 

@@ -141,7 +141,7 @@ fn private(mib: usize) -> Result<(), i32> {
 }
 
 /// Takes `total` MiB a step at a time, says so, and keeps them.
-fn hold(total: usize, mut step: impl FnMut() -> Result<(), i32>) -> ! {
+pub(crate) fn hold(total: usize, mut step: impl FnMut() -> Result<(), i32>) -> ! {
     for held in (STEP..=total).step_by(STEP) {
         if let Err(errno) = step() {
             say(&format!("refused {errno}"));

@@ -8,6 +8,8 @@ mod attempts;
 #[cfg(target_os = "linux")]
 mod greed;
 #[cfg(target_os = "linux")]
+mod hoard;
+#[cfg(target_os = "linux")]
 mod sharing;
 #[cfg(target_os = "linux")]
 mod sys;
@@ -36,7 +38,8 @@ fn main() {
     let known = attempts::behave(behaviour, args)
         || trees::behave(behaviour, args)
         || greed::behave(behaviour, args)
-        || sharing::behave(behaviour, args);
+        || sharing::behave(behaviour, args)
+        || hoard::behave(behaviour, args);
     assert!(known, "no such behaviour: {behaviour}");
 }
 

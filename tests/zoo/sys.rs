@@ -202,6 +202,15 @@ impl Memory {
         }
     }
 
+    /// Reads a page in each part of this size, so that the kernel keeps tables for all, and of memory nothing but zeros.
+    pub(crate) fn look_at_every(&self, bytes: usize) {
+        const POPULATE_READ: i32 = 22;
+        just(libc::SYS_madvise, &[self.at, self.bytes, int(libc::MADV_NOHUGEPAGE)]);
+        for part in (0..self.bytes).step_by(bytes) {
+            just(libc::SYS_madvise, &[self.at + part, PAGE, int(POPULATE_READ)]);
+        }
+    }
+
     /// Takes it out of this process's own view; where it is shared it stays in memory.
     pub(crate) fn forget(&self) {
         just(libc::SYS_madvise, &[self.at, self.bytes, int(libc::MADV_DONTNEED)]);

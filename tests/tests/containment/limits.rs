@@ -50,7 +50,7 @@ const fn pids(pids: u32) -> ResourceLimits {
 }
 
 /// Ended before it had what it wanted, or refused it by the kernel.
-async fn memory_is_bounded(behaviour: &str) {
+pub(crate) async fn memory_is_bounded(behaviour: &str) {
     // A /tmp that holds more than the limit, if it were not for the limit.
     let host = Host::with(Policy::new().tmp_bytes(1024 * MIB));
     let process = host.start(limited(zoo(&[behaviour, WANT]), memory(MAY))).await;

@@ -2,6 +2,7 @@
 //! of the contract that it proves, and each as root and as an ordinary user.
 #![cfg(target_os = "linux")]
 
+mod ceilings;
 mod death;
 #[cfg(target_os = "linux")]
 mod end;

@@ -1,0 +1,139 @@
+//! What a tree may take without a limit having been asked for, and what it leaves of what others share with it (R3, S5, Q5).
+
+use std::time::Duration;
+
+use capsule_host::sandbox::ResourceLimits;
+
+use crate::harness::{AT_ONCE, Host, command, limited, marker, sh, signalled, workspace, zoo};
+use crate::limits::memory_is_bounded;
+use crate::who::{binary, program};
+
+const MIB: u64 = 1 << 20;
+
+async fn r3_a_tree_that_asks_for_nothing_has_the_default_ceilings() {
+    let host = Host::new();
+    let said = host
+        .printed(sh(
+            "ulimit -Hn; ulimit -Sn; awk '/Max processes/ { print $3, $4 }' /proc/self/limits",
+        ))
+        .await;
+    // Pid 1 is counted too, and is not the guest's to pay for.
+    assert_eq!(
+        said.split_whitespace().collect::<Vec<_>>(),
+        ["4096", "4096", "513", "513"]
+    );
+    let forks = host.printed(zoo(&["forks"])).await;
+    let most: usize = forks
+        .split_whitespace()
+        .nth(1)
+        .and_then(|most| most.parse().ok())
+        .expect("a number");
+    assert!(most < 512, "{forks}");
+    let tmp = host.printed(sh("df -k /tmp | tail -n 1")).await;
+    let kib = tmp.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+    assert!(kib.is_some_and(|kib| kib <= 256 << 10), "{tmp}");
+}
+
+async fn r1_tables_of_memory_are_bounded() {
+    memory_is_bounded("tables").await;
+}
+
+async fn r1_semaphores_are_bounded() {
+    memory_is_bounded("semaphores").await;
+}
+
+async fn r1_messages_are_bounded() {
+    memory_is_bounded("messages").await;
+}
+
+async fn r1_tmp_of_a_tree_without_its_first_thread_is_bounded() {
+    memory_is_bounded("headless-tmpfs").await;
+}
+
+/// One process may have 4096 files, and their buffers at their usual size would hold 420 MiB.
+async fn r1_memory_in_sockets_is_bounded() {
+    let memory = ResourceLimits {
+        max_memory_bytes: Some(64 * MIB),
+        ..ResourceLimits::default()
+    };
+    let host = Host::new();
+    let process = host.start(limited(zoo(&["sockets", "384"]), memory)).await;
+    let ended = tokio::time::timeout(AT_ONCE, process.exit()).await;
+    let output = process.output();
+    process.stop(Duration::ZERO).await;
+    assert_eq!(ended.ok(), Some(signalled(libc::SIGKILL)), "{output}");
+}
+
+/// One takes all that it gets of something; another command of the same host, whose user is the same to the kernel, still
+/// gets `needs` of it, and so does the host.
+async fn leaves_others_their_part(what: &str, wants: &str, needs: &str) {
+    let host = Host::new();
+    let hoarder = host.start(zoo(&[what, wants, "keep"])).await;
+    let said = || hoarder.output().lines().any(|line| line.starts_with("took "));
+    assert!(
+        crate::harness::soon(crate::harness::PATIENCE, said).await,
+        "{}",
+        hoarder.output()
+    );
+    let other = host.printed(zoo(&[what, needs])).await;
+    let took = hoarder.output();
+    hoarder.stop(Duration::ZERO).await;
+    assert_eq!(other.trim(), format!("took {needs}"), "beside one that {took}");
+    assert_ne!(took.trim(), format!("took {wants}"), "without a bound");
+}
+
+async fn s5_q5_watchers_of_files_are_left_to_others() {
+    leaves_others_their_part("watchers", "1000", "2").await;
+}
+
+async fn s5_q5_files_on_their_way_are_left_to_the_host() {
+    let host = Host::new();
+    let hoarder = host.start(zoo(&["in-flight", "1000", "keep"])).await;
+    let said = || hoarder.output().lines().any(|line| line.starts_with("took "));
+    assert!(
+        crate::harness::soon(crate::harness::PATIENCE, said).await,
+        "{}",
+        hoarder.output()
+    );
+    // With a pipe for its input, a workspace and a ruleset: the host sends all of them.
+    for _ in 0..3 {
+        host.printed(command("/bin/true", &[])).await;
+    }
+    let took = hoarder.output();
+    hoarder.stop(Duration::ZERO).await;
+    assert_ne!(took.trim(), "took 1000", "without a bound");
+}
+
+async fn s5_q5_pending_signals_are_left_to_others() {
+    leaves_others_their_part("signals", "200000", "8").await;
+}
+
+/// Of a host that is served before all others.
+async fn b4_a_command_has_no_priority_of_its_hosts() {
+    let dir = workspace();
+    for before in [&["/usr/bin/chrt", "-f", "1"][..], &["/usr/bin/nice", "-n", "-5"]] {
+        let output = program("/usr/bin/env")
+            .args(before)
+            .arg(binary("zoo-host"))
+            .arg(marker())
+            .arg(dir.path())
+            .args(["run", "./zoo", "priority"])
+            .output()
+            .expect("a host");
+        let output = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.contains("policy 0 nice 20 io 0"), "{before:?}: {output}");
+    }
+}
+
+crate::who::everybody!(
+    r3_a_tree_that_asks_for_nothing_has_the_default_ceilings,
+    r1_tables_of_memory_are_bounded,
+    r1_semaphores_are_bounded,
+    r1_messages_are_bounded,
+    r1_tmp_of_a_tree_without_its_first_thread_is_bounded,
+    r1_memory_in_sockets_is_bounded,
+    s5_q5_watchers_of_files_are_left_to_others,
+    s5_q5_files_on_their_way_are_left_to_the_host,
+    s5_q5_pending_signals_are_left_to_others,
+);
+crate::who::root!(b4_a_command_has_no_priority_of_its_hosts);

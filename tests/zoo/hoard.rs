@@ -1,0 +1,134 @@
+//! Processes that take all of what the kernel counts for a user, a namespace or nobody, and keep it.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+
+use crate::say;
+use crate::sys::{self, Answer, Memory, at, call, int};
+
+const MIB: usize = 1 << 20;
+const STEP: usize = 16;
+
+pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
+    let number = args
+        .first()
+        .and_then(|arg| arg.parse::<usize>().ok())
+        .unwrap_or_default();
+    match behaviour {
+        // Tables that the kernel keeps of memory that is only looked at, and none of the process's own.
+        "tables" => crate::greed::hold(number, || {
+            let apart = 2 * MIB;
+            let tables = STEP * MIB / 4096;
+            let sharing = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            Memory::map(tables * apart, sharing, -1)?.look_at_every(apart);
+            Ok(())
+        }),
+        "semaphores" => crate::greed::hold(number, || {
+            for _ in 0..STEP / 2 {
+                call(libc::SYS_semget, &[0, 32_000, int(libc::IPC_CREAT | 0o600)])?;
+            }
+            Ok(())
+        }),
+        "messages" => crate::greed::hold(number, || {
+            for _ in 0..STEP * MIB / 16_384 {
+                queue_full()?;
+            }
+            Ok(())
+        }),
+        // A file grows when the process's first thread has ended.
+        "headless-tmpfs" => {
+            let mut file = File::create("/tmp/much").expect("a file");
+            drop(std::thread::spawn(move || {
+                crate::greed::hold(number, || {
+                    file.write_all(&vec![1; STEP * MIB])
+                        .map_err(|error| error.raw_os_error().unwrap_or_default())
+                })
+            }));
+            sys::end_thread()
+        }
+        // As many as it gets, up to so many, kept or given back.
+        "watchers" => {
+            let taken = take(number, || call(libc::SYS_inotify_init1, &[0]));
+            done(&format!("took {taken}"), args);
+        }
+        "in-flight" => {
+            let taken = take(number, in_flight);
+            done(&format!("took {taken}"), args);
+        }
+        "signals" => {
+            let taken = take(number, timer);
+            done(&format!("took {taken}"), args);
+        }
+        "priority" => {
+            let policy = call(libc::SYS_sched_getscheduler, &[0]).unwrap_or(usize::MAX);
+            // The kernel's own answer counts from 20 down.
+            let nice = call(libc::SYS_getpriority, &[int(0), 0]).unwrap_or_default();
+            let io = call(libc::SYS_ioprio_get, &[1, 0]).unwrap_or(usize::MAX) >> 13;
+            say(&format!("policy {policy} nice {nice} io {io}"));
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn take(most: usize, mut one: impl FnMut() -> Answer) -> usize {
+    (0..most).take_while(|_| one().is_ok()).count()
+}
+
+fn done(said: &str, args: &[&str]) {
+    say(said);
+    if args.get(1) == Some(&"keep") {
+        sys::pause();
+    }
+}
+
+/// A message queue with as much in it as goes in.
+fn queue_full() -> Result<(), i32> {
+    const MESSAGE: usize = 8192;
+    let queue = call(libc::SYS_msgget, &[0, int(libc::IPC_CREAT | 0o600)])?;
+    let mut message = vec![0_u8; 8 + MESSAGE];
+    // Its kind, which is not 0.
+    message.splice(..1, [1]);
+    while call(
+        libc::SYS_msgsnd,
+        &[queue, at(message.as_slice()), MESSAGE, int(libc::IPC_NOWAIT)],
+    )
+    .is_ok()
+    {}
+    Ok(())
+}
+
+/// As many files on their way as one message carries, in a pair of sockets that holds nothing else.
+fn in_flight() -> Answer {
+    const FILES: usize = 253;
+    let mut pair = [0_i32; 2];
+    call(
+        libc::SYS_socketpair,
+        &[int(libc::AF_UNIX), int(libc::SOCK_DGRAM), 0, sys::at_mut(&mut pair)],
+    )?;
+    let [_, from] = pair;
+    let null = File::open("/dev/null").map_err(|error| error.raw_os_error().unwrap_or_default())?;
+    // A header of a length, a level and a kind, and the numbers behind it.
+    let mut control = Vec::new();
+    control.extend((16 + 4 * FILES).to_ne_bytes());
+    control.extend(libc::SOL_SOCKET.to_ne_bytes());
+    control.extend(libc::SCM_RIGHTS.to_ne_bytes());
+    for _ in 0..FILES {
+        control.extend(null.as_raw_fd().to_ne_bytes());
+    }
+    control.resize(control.len().next_multiple_of(8), 0);
+    let byte = [0_u8];
+    let part = [at(&byte), 1];
+    let header = [0_usize, 0, at(&part), 1, at(control.as_slice()), 16 + 4 * FILES, 0];
+    call(libc::SYS_sendmsg, &[int(from), at(&header), int(libc::MSG_DONTWAIT)])
+}
+
+/// A timer, for which a signal is kept.
+fn timer() -> Answer {
+    let mut id = 0_i32;
+    call(
+        libc::SYS_timer_create,
+        &[int(libc::CLOCK_MONOTONIC), 0, sys::at_mut(&mut id)],
+    )
+}
