@@ -95,11 +95,28 @@ fn table(facts: &Confinement) -> String {
     rows.heading("This machine");
     let identity = match facts.runs_as {
         RunsAs::Host { uid } => format!("as this user ({uid})"),
-        RunsAs::WorkspaceOwner { instead_of_root } => {
-            format!("as the owner of the workspace, or as user {instead_of_root} where that is root")
+        RunsAs::OwnUser { first, count } => {
+            let last = first.saturating_add(count.saturating_sub(1));
+            format!("each as a user of its own, one of {first} to {last}; its files are the workspace owner's")
         }
+        RunsAs::Named { uid } => format!("as user {uid}, which the policy names"),
     };
     rows.row("commands run", "", &identity);
+    if !matches!(facts.runs_as, RunsAs::OwnUser { .. }) {
+        rows.row(
+            "",
+            "",
+            "shared with each other and with all that runs as this user: what the kernel counts for a user (watches, \
+             descriptors in flight, pages of pipes), and who may stop it",
+        );
+        if matches!(facts.runs_as, RunsAs::Host { .. }) {
+            rows.row(
+                "",
+                "",
+                "remedy: run the host as root, which gives each command a user of its own",
+            );
+        }
+    }
     let counted = match facts.live_cpu {
         Some(true) => "counted while a command runs, for all that it starts",
         Some(false) => {
@@ -196,7 +213,8 @@ fn json(facts: &Confinement) -> Result<Vec<u8>, serde_json::Error> {
         live_cpu: facts.live_cpu,
         runs_as: match facts.runs_as {
             RunsAs::Host { uid } => Identity::Host { uid },
-            RunsAs::WorkspaceOwner { instead_of_root } => Identity::WorkspaceOwner { instead_of_root },
+            RunsAs::OwnUser { first, count } => Identity::OwnUser { first, count },
+            RunsAs::Named { uid } => Identity::Named { uid },
         },
         cgroup: facts.cgroup.as_ref().map(|cgroup| CgroupFacts {
             mount: &cgroup.mount,
@@ -264,7 +282,8 @@ struct LimitFacts {
 #[serde(rename_all = "snake_case")]
 enum Identity {
     Host { uid: u32 },
-    WorkspaceOwner { instead_of_root: u32 },
+    OwnUser { first: u32, count: u32 },
+    Named { uid: u32 },
 }
 
 #[derive(Serialize)]

@@ -54,6 +54,34 @@ fn line(inside: u32, outside: u32) -> String {
     format!("{inside} {outside} 1\n")
 }
 
+/// All numbers, of which two have changed places.
+fn exchange(one: u32, other: u32) -> Vec<String> {
+    /// The last one is no number.
+    const END: u32 = u32::MAX;
+    let (low, high) = (one.min(other), one.max(other));
+    if low == high {
+        return vec![format!("0 0 {END}\n")];
+    }
+    let between = |first: u32, end: u32| format!("{first} {first} {}\n", end.saturating_sub(first));
+    let lines = [
+        between(0, low),
+        line(low, high),
+        between(low.saturating_add(1), high),
+        line(high, low),
+        between(high.saturating_add(1), END),
+    ];
+    lines.into_iter().filter(|line| !line.ends_with(" 0\n")).collect()
+}
+
+/// Has this process act as a user, and remain root's.
+fn act_as(user: Identity) -> Result<(), Report> {
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    let root = (Uid::ROOT, Gid::ROOT);
+    set_thread_res_gid(root.1, gid, root.1).at(LAYER, "setresgid")?;
+    set_thread_res_uid(root.0, uid, root.0).at(LAYER, "setresuid")?;
+    conceal()
+}
+
 fn write_maps(process: &str, uids: &[String], gids: &[String]) -> Result<(), Report> {
     for (file, content) in [
         ("uid_map", uids.concat()),
@@ -68,13 +96,24 @@ fn write_maps(process: &str, uids: &[String], gids: &[String]) -> Result<(), Rep
     Ok(())
 }
 
+/// What becomes of the users that a namespace does not speak of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// They are nothing there: a namespace for processes.
+    Unmapped,
+    /// They are themselves, as far as this process's own namespace has them: a namespace for files.
+    AsTheyAre,
+}
+
 /// A user namespace in the making, in which one user and one group stand for others.
 ///
-/// It is root's: made by a child that stays root, and mapped by this process from the outside. So there is nothing in it
-/// that the mapped user could get hold of. A child makes it, while this process goes on, since who makes a namespace is in it.
+/// A child makes it, while this process goes on, since who makes a namespace is in it; and this process, which is root, maps
+/// it from the outside. The child acts as the mapped user, whom the kernel then counts for what is made in the namespace, but
+/// it stays root's process: that user can neither open nor trace nor signal it.
 pub(crate) struct Mapping {
     inside: Identity,
     outside: Identity,
+    others: Others,
     child: Pid,
     pidfd: OwnedFd,
     told: OwnedFd,
@@ -83,12 +122,13 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     /// Begins to make `inside` stand for `outside`.
-    pub(crate) fn begin(inside: Identity, outside: Identity) -> Result<Self, Report> {
+    pub(crate) fn begin(inside: Identity, outside: Identity, others: Others) -> Result<Self, Report> {
         let (told, tells) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
         let (waits, held) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
         let Some((child, pidfd)) = sys::clone(0, None).at(Layer::Process, "clone")? else {
             drop((told, held));
-            let made = sys::unshare(libc::CLONE_NEWUSER).at(Layer::UserNamespace, "unshare");
+            let made =
+                act_as(outside).and_then(|()| sys::unshare(libc::CLONE_NEWUSER).at(Layer::UserNamespace, "unshare"));
             if let Ok(frame) = encode::<Result<(), Report>>(&made) {
                 let _ = write(&tells, &frame);
             }
@@ -100,6 +140,7 @@ impl Mapping {
         Ok(Self {
             inside,
             outside,
+            others,
             child,
             pidfd,
             told,
@@ -117,7 +158,7 @@ impl Mapping {
     }
 
     fn namespace(&self) -> Result<OwnedFd, Report> {
-        let Self { inside, outside, .. } = self;
+        let Self { inside, outside, .. } = *self;
         let mut frame = [0_u8; 512];
         let length = read(&self.told, &mut frame).at(LAYER, "a mapping")?;
         let made = frame
@@ -125,11 +166,20 @@ impl Mapping {
             .and_then(|frame| decode::<Result<(), Report>>(frame).ok());
         made.unwrap_or(Err(failure(LAYER, Errno::PIPE, "a mapping")))?;
         let process = self.number().ok_or(Errno::SRCH).at(LAYER, "a mapping")?;
-        write_maps(
-            &process,
-            &[line(inside.uid, outside.uid)],
-            &[line(inside.gid, outside.gid)],
-        )?;
+        let one = || {
+            let (uids, gids) = (line(inside.uid, outside.uid), line(inside.gid, outside.gid));
+            write_maps(&process, &[uids], &[gids])
+        };
+        match self.others {
+            Others::Unmapped => one()?,
+            // In a container not every number is there.
+            Others::AsTheyAre => write_maps(
+                &process,
+                &exchange(inside.uid, outside.uid),
+                &exchange(inside.gid, outside.gid),
+            )
+            .or_else(|_| one())?,
+        }
         open(
             format!("/proc/{process}/ns/user"),
             OFlags::RDONLY | OFlags::CLOEXEC,

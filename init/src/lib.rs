@@ -111,14 +111,17 @@ pub struct Instruction {
 /// What a confined tree sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// Whom the command runs as. Required of a host that is root, and not zero: no limit on processes holds for root,
+    /// Whom the command runs as, to the kernel. Required of a host that is root, and not zero: no limit on processes holds for root,
     /// and files of `/proc/sys` are its own. `None` for an ordinary user, who stays who they are.
     pub identity: Option<Identity>,
+    /// What the tree sees itself as; not zero, and there where the identity is.
+    pub seen_as: Option<Identity>,
     /// Whether the host's network is shared; otherwise the tree has one of its own with nothing in it.
     pub network: bool,
-    /// Whose files in the workspace appear as the identity's own, and who owns there what the tree makes: for a workspace
-    /// of root's, which the tree could not work in otherwise. With an identity only. Set-user-id bits must then be
-    /// denied to the tree, for what it makes is root's on the disk.
+    /// Whose files appear as the identity's own in the workspace, and who owns there what the tree makes. With an identity
+    /// only. Set-user-id bits must then be denied to the tree, for what it makes is the owner's on the disk. Where the file
+    /// system cannot show files as another's, the tree runs as the owner instead, if that is not root. What else is visible
+    /// and writable is shown likewise if the owner is not root.
     pub workspace_owner: Option<Identity>,
     /// Whether the user namespace comes along that makes one out of the other. It is the same for all commands of these two,
     /// and takes time to make, so that init sends the one that it had to make.
@@ -477,6 +480,7 @@ mod tests {
             group: true,
             confinement: Some(Confinement {
                 identity: Some(Identity { uid: 7, gid: 8 }),
+                seen_as: Some(Identity { uid: 9, gid: 9 }),
                 network: false,
                 workspace_owner: None,
                 mapping: false,

@@ -8,14 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use capsule_init::{Bound, Confinement, Layer, Report, View};
+use capsule_init::{Bound, Confinement, Identity, Layer, Report, View};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdir, open, symlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, move_mount, open_tree, unmount};
 use rustix::process::{chdir, pivot_root};
 
 use crate::failure::At;
-use crate::identity::Mapping;
+use crate::identity::{Mapping, Others};
 use crate::overlay::Taken;
 use crate::{devices, furnish, injection, mask, overlay, protect, sys, terminals};
 
@@ -42,12 +42,22 @@ pub(crate) struct Tree<'a> {
     pub(crate) at: &'a Path,
 }
 
+/// How the files of the workspace's owner are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// As the identity's, or there is no need to.
+    AsWanted,
+    /// The file system of the workspace cannot show them as another's.
+    AsTheyAre,
+}
+
 /// What was built.
 pub(crate) struct Built {
     /// The workspace as it is seen there.
     pub(crate) workspace: OwnedFd,
     /// The namespace that the workspace is shown by, if it had to be made.
     pub(crate) mapping: Option<OwnedFd>,
+    pub(crate) shown: Shown,
     /// The first folder that is the host's own where an overlay was meant to be.
     pub(crate) bound: Option<Bound>,
 }
@@ -66,7 +76,7 @@ pub(crate) fn build(
     let workspace = take_workspace(path(&confinement.workspace), host_workspace)?;
     let owners = confinement.workspace_owner.zip(confinement.identity);
     let making = match (owners, &mapping) {
-        (Some((owner, identity)), None) => Some(Mapping::begin(owner, identity)?),
+        (Some((owner, identity)), None) => Some(Mapping::begin(owner, identity, Others::AsTheyAre)?),
         _ => None,
     };
     let view = &confinement.view;
@@ -95,10 +105,10 @@ pub(crate) fn build(
         .flatten()
         .partition(|tree| tree.at.starts_with(workspace.at));
     let made = making.map(Mapping::finish).transpose()?;
-    if let (Some(_), Some(mapping)) = (owners, made.as_ref().or(mapping.as_ref())) {
-        let subject = workspace.at.to_string_lossy();
-        sys::map_mount(workspace.fd.as_fd(), mapping.as_fd()).at(Layer::Workspace, &subject)?;
-    }
+    let shown = match (owners, made.as_ref().or(mapping.as_ref())) {
+        (Some((owner, _)), Some(mapping)) => show(owner, mapping, &workspace, writable(view, &before, &beneath))?,
+        _ => Shown::AsWanted,
+    };
 
     replace_root()?;
 
@@ -123,8 +133,45 @@ pub(crate) fn build(
     Ok(Built {
         workspace: workspace.fd,
         mapping: made,
+        shown,
         bound,
     })
+}
+
+/// The trees that can be written to.
+fn writable<'a>(
+    view: &'a [View],
+    before: &'a [Tree<'a>],
+    beneath: &'a [Tree<'a>],
+) -> impl Iterator<Item = &'a Tree<'a>> {
+    let is_writable = |tree: &&Tree<'_>| {
+        let mut binds = view.iter();
+        binds.any(|view| matches!(view, View::Bind { at, writable: true, .. } if path(at) == tree.at))
+    };
+    before.iter().chain(beneath).filter(is_writable)
+}
+
+/// Shows the files of `owner` as the identity's own: in the workspace, and in `others`, where root's stay root's.
+fn show<'a>(
+    owner: Identity,
+    mapping: &OwnedFd,
+    workspace: &Tree<'_>,
+    others: impl Iterator<Item = &'a Tree<'a>>,
+) -> Result<Shown, Report> {
+    let is_root = owner.uid == 0 || owner.gid == 0;
+    match sys::map_mount(workspace.fd.as_fd(), mapping.as_fd()) {
+        Ok(()) => {}
+        Err(Errno::INVAL) if !is_root => return Ok(Shown::AsTheyAre),
+        Err(errno) => return Err(errno).at(Layer::Workspace, &workspace.at.to_string_lossy()),
+    }
+    for tree in others.filter(|_| !is_root) {
+        match sys::map_mount(tree.fd.as_fd(), mapping.as_fd()) {
+            // What such a file system has can be written to as far as all may.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno).at(LAYER, &tree.at.to_string_lossy()),
+        }
+    }
+    Ok(Shown::AsWanted)
 }
 
 pub(crate) fn path(bytes: &[u8]) -> &Path {

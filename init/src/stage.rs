@@ -11,8 +11,8 @@ use rustix::system::sethostname;
 use crate::channel::{Channel, Descriptors};
 use crate::failure::{At, failure};
 use crate::guest::Image;
-use crate::identity::Mapping;
-use crate::mounts::Built;
+use crate::identity::{Mapping, Others};
+use crate::mounts::{Built, Shown};
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
 use crate::{ceilings, guest, identity, mounts, sys};
@@ -73,6 +73,10 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
     Ok(())
 }
 
+const fn is_root(identity: Identity) -> bool {
+    identity.uid == 0 || identity.gid == 0
+}
+
 /// Gives pid 1 its view and its identity; `host` is who the host is.
 fn confine(
     confinement: &Confinement,
@@ -84,7 +88,7 @@ fn confine(
     let refused = match confinement.identity {
         // A guest that is root to the kernel is not confined, whatever namespaces it is in.
         None => host.uid == 0,
-        Some(identity) => host.uid != 0 || identity.uid == 0 || identity.gid == 0,
+        Some(identity) => host.uid != 0 || is_root(identity) || confinement.seen_as.is_none_or(is_root),
     };
     if refused {
         return Err(failure(Layer::Identity, Errno::PERM, "identity"));
@@ -93,10 +97,9 @@ fn confine(
         // First of all: who has no id can make no file.
         identity::map_host(host)?;
     }
-    let user = confinement.identity.map(|identity| (identity, identity));
-    let namespace = user
-        .map(|(inside, outside)| Mapping::begin(inside, outside))
-        .transpose()?;
+    let user = confinement.seen_as.zip(confinement.identity);
+    let begin = |(inside, outside)| Mapping::begin(inside, outside, Others::Unmapped);
+    let namespace = user.map(begin).transpose()?;
     // While this is root, whose share of keys is large. Where a container forbids it, or an ordinary user's share is used
     // up, the command still cannot use the host's: every call that names a key is filtered.
     let _shared_instead = sys::new_session_keyring();
@@ -107,7 +110,11 @@ fn confine(
     let mask = umask(Mode::empty());
     let built = mounts::build(confinement, workspace, injected, mapping)?;
     umask(mask);
-    if let (Some((inside, _)), Some(namespace)) = (user, namespace) {
+    if let (Some((inside, _)), Some(mut namespace)) = (user, namespace) {
+        if let (Shown::AsTheyAre, Some(owner)) = (built.shown, confinement.workspace_owner) {
+            namespace.finish()?;
+            namespace = begin((inside, owner))?;
+        }
         // After the mounts: the way to the workspace may lead through folders that are root's alone.
         identity::become_user(&namespace.finish()?, inside)?;
         if confinement.writable.is_none() {

@@ -4,7 +4,7 @@
 //! how it ended) or `hold` (says `spawning` and `spawned`, shuts down when it is told `shutdown`, and stays otherwise).
 //! From the environment: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to
 //! inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group to make groups in,
-//! `ZOO_VISIBLE` what is to be shown beside the system.
+//! `ZOO_VISIBLE` what is to be shown beside the system, `ZOO_USERS` is the first of 64 users to lend.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
@@ -58,6 +58,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Ok(visible) = std::env::var("ZOO_VISIBLE") {
         policy = policy.show(&visible.parse()?);
     }
+    let policy = match std::env::var("ZOO_USERS") {
+        Ok(first) => policy.users(first.parse()?, 64),
+        Err(_) => policy,
+    };
     let launcher = Confined::new(policy)?;
     let limits = Limits::default();
     let registry = Registry::new(runtime.handle().clone(), Arc::new(launcher), limits)?;

@@ -10,6 +10,8 @@ mod greed;
 #[cfg(target_os = "linux")]
 mod hoard;
 #[cfg(target_os = "linux")]
+mod prey;
+#[cfg(target_os = "linux")]
 mod sharing;
 #[cfg(target_os = "linux")]
 mod sys;
@@ -38,6 +40,7 @@ fn main() {
     let known = attempts::behave(behaviour, args)
         || trees::behave(behaviour, args)
         || greed::behave(behaviour, args)
+        || prey::behave(behaviour, args)
         || sharing::behave(behaviour, args)
         || hoard::behave(behaviour, args);
     assert!(known, "no such behaviour: {behaviour}");

@@ -19,14 +19,15 @@ use super::spawner::{Newborn, Spawner, Unborn};
 use super::tree::Own;
 use super::tree::short_text;
 use super::usage::Meter;
+use super::users::Lease;
 use capsule_init::{Birth, Bound, Config, Confinement, Identity, Report, encode};
 
 /// What starts commands.
 #[derive(Debug)]
 pub(crate) struct Init {
     spawner: Spawner,
-    /// The last one that an init has made; hosts need the same one again and again.
-    mapping: Mutex<Option<(Owners, Arc<OwnedFd>)>>,
+    /// Those that inits have made, the last one used at the end; the same users are lent again and again.
+    mappings: Mutex<Vec<(Owners, Arc<OwnedFd>)>>,
 }
 
 /// How many inits are told of a command one after the other, where each is gone before it has heard all of it.
@@ -37,6 +38,9 @@ const SILENCE: Duration = Duration::from_millis(100);
 
 /// How long what is being ended may take, where the kernel has been told to end it.
 pub(super) const END: Duration = Duration::from_secs(10);
+
+/// How many mappings are kept; a descriptor each.
+const MAPPINGS: usize = 16;
 
 /// Whose files are shown as whose: what a mapping is for.
 type Owners = (Identity, Identity);
@@ -94,17 +98,18 @@ impl Init {
     const fn new(program: Option<PathBuf>) -> Self {
         Self {
             spawner: Spawner::new(program),
-            mapping: Mutex::new(None),
+            mappings: Mutex::new(Vec::new()),
         }
     }
 
-    /// Starts the command that `config` speaks of, in `group` if that says so. Needs a tokio runtime with its I/O driver;
+    /// Starts the command that `config` speaks of, in `group` if that says so; `lease` is given back at its end. Needs a tokio runtime with its I/O driver;
     /// blocks until the command runs or is refused.
     pub(crate) fn start(
         &self,
         mut config: Config,
         handover: &Handover<'_>,
         group: Option<Group>,
+        lease: Option<Lease>,
     ) -> Result<Started, StartError> {
         let streams = Streams::new(handover.stdin)?;
         let owners = config.confinement.as_ref().and_then(owners);
@@ -156,7 +161,7 @@ impl Init {
                 let mut next = |sent: bool| if sent { descriptors.next() } else { None };
                 let (command, counter, mapping) = (next(command), next(counter), next(mapping));
                 if let (Some(owners), Some(made)) = (owners, mapping) {
-                    *self.lock() = Some((owners, Arc::new(made)));
+                    self.keep(owners, Arc::new(made));
                 }
                 let confined = config.confinement.is_some();
                 let number = match command {
@@ -167,7 +172,7 @@ impl Init {
                     tmp: confined,
                     network: config.confinement.as_ref().is_some_and(|it| !it.network),
                 };
-                let meter = Meter::new(init.number(), number, counter, group, own);
+                let meter = Meter::new(init.number(), number, counter, group, lease, own);
                 let child = Child::new(channel, init, meter, confined)?;
                 return Ok(Started {
                     child,
@@ -234,13 +239,24 @@ impl Init {
     }
 
     fn mapping(&self, wanted: Owners) -> Option<Arc<OwnedFd>> {
-        let known = self.lock();
-        let (owners, mapping) = known.as_ref()?;
-        (*owners == wanted).then(|| Arc::clone(mapping))
+        let mut known = self.lock();
+        let at = known.iter().position(|(owners, _)| *owners == wanted)?;
+        let used = known.remove(at);
+        let mapping = Arc::clone(&used.1);
+        known.push(used);
+        Some(mapping)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Owners, Arc<OwnedFd>)>> {
-        self.mapping.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keep(&self, owners: Owners, mapping: Arc<OwnedFd>) {
+        let mut known = self.lock();
+        if known.len() >= MAPPINGS {
+            known.remove(0);
+        }
+        known.push((owners, mapping));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Owners, Arc<OwnedFd>)>> {
+        self.mappings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) mod readiness;
 mod spawner;
 pub(crate) mod tree;
 pub(crate) mod usage;
+pub(crate) mod users;
 pub(crate) mod utf8;
 
 #[cfg(not(target_os = "linux"))]

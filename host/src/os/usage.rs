@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
 use super::tree::{Look, Own, bytes, clock, text};
+use super::users::Lease;
 
 /// What was used so far, as far as the kernel says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,8 @@ struct Sources {
     init_pid: u32,
     counter: Option<OwnedFd>,
     group: Option<Group>,
+    /// The kernel's user that is this tree's alone. Given back with the rest.
+    _lease: Option<Lease>,
     answer: Option<(Instant, Usage)>,
 }
 
@@ -57,6 +60,7 @@ impl Meter {
         os_pid: Option<u32>,
         counter: Option<OwnedFd>,
         group: Option<Group>,
+        lease: Option<Lease>,
         own: Own,
     ) -> Self {
         Self {
@@ -71,6 +75,7 @@ impl Meter {
                 init_pid,
                 counter,
                 group,
+                _lease: lease,
                 answer: None,
             })),
             last: OnceLock::new(),

@@ -19,6 +19,7 @@ use super::policy::Policy;
 use super::start::{self, Hold};
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
+use crate::os::users::{Lease, Users};
 
 /// Starts commands in a confinement of their own: namespaces, a file system of what the [`Policy`] names, no
 /// capabilities, filtered system calls. The default of a host.
@@ -36,6 +37,8 @@ pub struct Confined {
     filters: Filters,
     landlock: Option<OwnedFd>,
     groups: Option<Arc<Groups>>,
+    /// Whom trees of a host that is root run as.
+    users: Arc<Users>,
 }
 
 /// What a command that does nothing has told of this machine.
@@ -118,6 +121,18 @@ impl Confined {
         groups.group(memory, pids.filter(|_| controllers.pids)).map(Some)
     }
 
+    /// The kernel's user for one tree, where the host can give it one and the policy names none.
+    fn lease(&self, host_is_root: bool) -> Result<Option<Lease>, LaunchError> {
+        if !host_is_root || self.policy.named_identity().is_some() {
+            return Ok(None);
+        }
+        self.users.lease().map(Some).map_err(|error| {
+            let remedy = "name a larger range of user numbers that nothing else uses, or another one (Policy::users), or one \
+                          user for all commands (Policy::identity)";
+            LaunchError::Confinement(Missing::new(Layer::Identity, error.to_string(), Some(remedy)))
+        })
+    }
+
     fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
         let filters = Filters::new(policy.has_network())
             .map_err(|error| LaunchError::Confinement(Missing::new(Layer::Seccomp, error.to_string(), None)))?;
@@ -133,6 +148,7 @@ impl Confined {
             Err(_) => policy,
         };
         Ok(Self {
+            users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
             etc: Etc::of_host(),
             init,
@@ -148,10 +164,17 @@ impl Launcher for Confined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         let host_is_root = rustix::process::geteuid().is_root();
         let memory = launch.limits.max_memory_bytes;
-        let mut confinement = self.policy.confinement(launch.workspace.path(), host_is_root, memory);
+        let lease = self.lease(host_is_root)?;
+        let user = lease.as_ref().map(Lease::number);
+        let confinement = self.policy.confinement(&launch.workspace, host_is_root, user, memory);
+        let mut confinement = confinement.map_err(LaunchError::Host)?;
         self.etc.furnish(&mut confinement);
         let is_sampled = memory.is_some() && !self.controllers().memory;
-        let seccomp = self.filters.of(is_sampled, confinement.workspace_owner.is_some());
+        // What it makes is then root's on the disk.
+        let as_root = confinement
+            .workspace_owner
+            .is_some_and(|owner| owner.uid == 0 || owner.gid == 0);
+        let seccomp = self.filters.of(is_sampled, as_root);
         let hold = Hold {
             landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
             seccomp: seccomp.to_vec(),
@@ -159,6 +182,7 @@ impl Launcher for Confined {
             limits: launch.limits.for_each_process(true),
             group: self.group(&launch.limits).map_err(LaunchError::Host)?,
             sight: Some(self.policy.sight()),
+            lease,
         };
         start::start(&self.init, &self.environment, launch, hold)
     }

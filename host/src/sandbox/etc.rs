@@ -157,7 +157,7 @@ impl Etc {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         };
-        let identity = confinement.identity.unwrap_or_else(host);
+        let identity = confinement.seen_as.unwrap_or_else(host);
         let view = self.view(identity, confinement.network);
         confinement.view.splice(0..0, view);
     }

@@ -3,16 +3,19 @@
 //! An allow-list: what is not named here does not exist for the command. Whoever writes a policy says what a program
 //! needs, and never has to know where the secrets of a machine are.
 
+use std::io;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use capsule_init::{Confinement, Identity, View};
+use rustix::fs::fstat;
 
 use super::etc::HOSTNAME;
 use super::sight::Sight;
 use super::trusted::Trusted;
 use super::visible::{Place, Visible};
+use super::workspace::Workspace;
 
 /// The system's programs and libraries. Where one is a symbolic link on the host (`/bin` to `usr/bin`), it is one here.
 const SYSTEM: &[&str] = &[
@@ -27,8 +30,16 @@ const SYSTEM: &[&str] = &[
     "/nix/store",
 ];
 
-/// The user that a root host runs commands as where the workspace does not suggest one: the one that owns nothing.
-pub(crate) const NOBODY: Identity = Identity { uid: 65534, gid: 65534 };
+/// The first of the kernel's users that are lent to trees, and how many they are, without anything said.
+///
+/// Of the numbers that systemd's list of users and groups calls unused (1879048192 to 2147352575), above what SSSD and
+/// FreeIPA make from domain accounts (up to 2000200000) and far above what `useradd` hands out in `/etc/subuid` (up to
+/// 600100000); and below 2^31, from where on some programs take a number for a negative one.
+const USERS: (u32, u32) = (0x7f00_0000, 0x1_0000);
+
+/// What a tree sees itself as in a workspace of root's, where it cannot be the owner's number: root is what programs treat
+/// as special. Which number it is does not matter; that of the first person on most machines has a name.
+const INSTEAD_OF_ROOT: u32 = 1000;
 
 const ROOT: Identity = Identity { uid: 0, gid: 0 };
 
@@ -41,6 +52,7 @@ pub struct Policy {
     network: bool,
     tmp_bytes: u64,
     identity: Option<Identity>,
+    users: (u32, u32),
     extra: Vec<(Place, bool)>,
     variables: Vec<(String, PathBuf)>,
     remedy: &'static str,
@@ -67,6 +79,7 @@ impl Policy {
             network: false,
             tmp_bytes: Self::TMP_BYTES,
             identity: None,
+            users: USERS,
             extra: Vec::new(),
             variables: Vec::new(),
             remedy: "Policy::visible",
@@ -122,12 +135,27 @@ impl Policy {
         self
     }
 
-    /// Whom a host that is root runs commands as; neither may be 0. Without it that is the owner of the workspace, or
-    /// 65534 where that is root, who is then shown to commands as the owner of root's files in the workspace. A host that
-    /// is an ordinary user runs them as itself.
+    /// Whom a host that is root runs commands as; neither may be 0. Without it each command and all that it starts gets a
+    /// user of its own ([`Policy::users`]): with this one they share it with each other and with whatever else runs as it,
+    /// which can then stop them, use up what the kernel counts for a user, and read what is theirs. A workspace of root's is
+    /// shown to them as their own; any other they need rights to. A host that is an ordinary user runs them as itself.
     #[must_use]
     pub const fn identity(mut self, uid: u32, gid: u32) -> Self {
         self.identity = Some(Identity { uid, gid });
+        self
+    }
+
+    /// The numbers that a host which is root lends to commands: each command and all that it starts runs as a user, and in a
+    /// group, of this number, which no other process of the machine has. `first` to `first + count - 1`, neither 0 nor 65534
+    /// among them: nothing else may use them, and no file may belong to them. A command that finds all of them in use is
+    /// refused. Without it they are the 65536 from 2130706432 on. Hosts agree by locks in `/run/capsule-users`.
+    ///
+    /// In the workspace, and wherever commands may write, the files of the workspace's owner are shown as theirs, and what
+    /// they make there belongs to that owner on the disk. They see themselves as the owner, or as user 1000 in place of root.
+    /// Where a file system cannot show files as another's, they run as the workspace's owner instead.
+    #[must_use]
+    pub const fn users(mut self, first: u32, count: u32) -> Self {
+        self.users = (first, count);
         self
     }
 
@@ -192,8 +220,37 @@ impl Policy {
         self.cgroup.as_deref()
     }
 
-    /// What init is told for a command in `workspace`.
-    pub(crate) fn confinement(&self, workspace: &Path, host_is_root: bool, max_memory: Option<u64>) -> Confinement {
+    pub(crate) const fn named_identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// Without what stands for root or for no user at all.
+    pub(crate) fn user_range(&self) -> Range<u32> {
+        let (first, count) = self.users;
+        first.max(1)..first.saturating_add(count)
+    }
+
+    /// What init is told for a command in `workspace`; `user` is the number that was lent to it.
+    ///
+    /// # Errors
+    /// The owner of the workspace cannot be found out.
+    pub(crate) fn confinement(
+        &self,
+        workspace: &Workspace,
+        host_is_root: bool,
+        user: Option<u32>,
+        max_memory: Option<u64>,
+    ) -> io::Result<Confinement> {
+        let Whom {
+            identity,
+            seen_as,
+            workspace_owner,
+        } = if host_is_root {
+            self.whom(owner(workspace)?, user)
+        } else {
+            Whom::default()
+        };
+        let workspace = workspace.path();
         let mut view = Vec::new();
         for path in SYSTEM {
             // A link that is bound would be followed, and the same tree mounted twice.
@@ -206,11 +263,10 @@ impl Policy {
             }
         }
         view.extend(self.extra.iter().map(|(place, writable)| place.view(*writable)));
-        let owner = owner(workspace);
-        Confinement {
-            identity: host_is_root.then(|| self.identity.or(owner).unwrap_or(NOBODY)),
-            // What a command makes there is then root's on the disk, and no worse: the filter denies set-user-id bits.
-            workspace_owner: (host_is_root && owner.is_none()).then_some(ROOT),
+        Ok(Confinement {
+            identity,
+            seen_as,
+            workspace_owner,
             mapping: false,
             network: self.network,
             workspace: bytes(workspace),
@@ -224,6 +280,26 @@ impl Policy {
             // It counts as memory, so there is no use for more of it than there may be memory.
             tmp_bytes: max_memory.map_or(self.tmp_bytes, |max| self.tmp_bytes.min(max)),
             hostname: HOSTNAME.into(),
+        })
+    }
+
+    /// Whom a host that is root runs a command as.
+    fn whom(&self, owner: Identity, user: Option<u32>) -> Whom {
+        // What a command makes there is then the owner's on the disk, and no worse: the filter denies set-user-id bits.
+        match (self.identity, user) {
+            (None, Some(user)) => Whom {
+                identity: Some(Identity { uid: user, gid: user }),
+                seen_as: Some(Identity {
+                    uid: instead_of_root(owner.uid),
+                    gid: instead_of_root(owner.gid),
+                }),
+                workspace_owner: Some(owner),
+            },
+            (identity, _) => Whom {
+                identity,
+                seen_as: identity,
+                workspace_owner: (owner.uid == 0 || owner.gid == 0).then_some(ROOT),
+            },
         }
     }
 
@@ -245,14 +321,25 @@ impl Policy {
     }
 }
 
-/// The owner of a directory, unless that is root.
-fn owner(path: &Path) -> Option<Identity> {
-    let metadata = std::fs::metadata(path).ok()?;
-    let owner = Identity {
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-    };
-    (owner.uid != 0 && owner.gid != 0).then_some(owner)
+/// Whom a command runs as, and what it sees of that; nothing for the host's own user.
+#[derive(Default)]
+struct Whom {
+    identity: Option<Identity>,
+    seen_as: Option<Identity>,
+    workspace_owner: Option<Identity>,
+}
+
+const fn instead_of_root(number: u32) -> u32 {
+    if number == 0 { INSTEAD_OF_ROOT } else { number }
+}
+
+/// Of the directory that is held open, whatever its path leads to by now.
+fn owner(workspace: &Workspace) -> io::Result<Identity> {
+    let found = fstat(workspace.handle())?;
+    Ok(Identity {
+        uid: found.st_uid,
+        gid: found.st_gid,
+    })
 }
 
 fn bind(path: &Path, writable: bool) -> View {
@@ -266,4 +353,47 @@ fn bind(path: &Path, writable: bool) -> View {
 
 fn bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENT: u32 = USERS.0;
+
+    #[test]
+    fn b8_the_owner_is_that_of_the_directory_that_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("workspace");
+        std::fs::create_dir(&path).unwrap();
+        let workspace = Workspace::open(&path).unwrap();
+        let own = owner(&workspace).unwrap();
+        // There is another one by that name, or none.
+        std::fs::remove_dir(&path).unwrap();
+        let confinement = Policy::new().confinement(&workspace, true, Some(LENT), None).unwrap();
+        assert_eq!(confinement.workspace_owner, Some(own));
+        assert_eq!(confinement.identity, Some(Identity { uid: LENT, gid: LENT }));
+        let seen_as = confinement.seen_as.unwrap();
+        assert_eq!(seen_as.uid, instead_of_root(own.uid));
+        assert_ne!(seen_as.uid, 0);
+    }
+
+    #[test]
+    fn b8_a_user_that_the_policy_names_is_taken_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::open(folder.path()).unwrap();
+        let named = Identity { uid: 7, gid: 8 };
+        let policy = Policy::new().identity(7, 8);
+        let confinement = policy.confinement(&workspace, true, None, None).unwrap();
+        assert_eq!((confinement.identity, confinement.seen_as), (Some(named), Some(named)));
+    }
+
+    #[test]
+    fn b8_an_ordinary_users_commands_are_that_users() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::open(folder.path()).unwrap();
+        let confinement = Policy::new().confinement(&workspace, false, None, None).unwrap();
+        let whom = (confinement.identity, confinement.seen_as, confinement.workspace_owner);
+        assert_eq!(whom, (None, None, None));
+    }
 }

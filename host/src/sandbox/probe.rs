@@ -18,7 +18,7 @@ use super::filter;
 use super::launcher::{LaunchError, Launcher};
 use super::limits::Enforcements;
 use super::missing::{self, Missing};
-use super::policy::{NOBODY, Policy};
+use super::policy::Policy;
 use super::workspace::Workspace;
 
 /// Every layer, what it is for, and its turn for a host that is an ordinary user and for one that is root. Layers of the
@@ -153,11 +153,35 @@ pub enum RunsAs {
         /// Its number.
         uid: u32,
     },
-    /// The host is root, and commands run as the owner of their workspace.
-    WorkspaceOwner {
-        /// Who they run as in a workspace that is root's.
-        instead_of_root: u32,
+    /// The host is root, and each command runs, with all that it starts, as a user of its own.
+    OwnUser {
+        /// The first of the numbers that are lent to commands.
+        first: u32,
+        /// How many there are.
+        count: u32,
     },
+    /// The host is root, and the policy names one user for all commands.
+    Named {
+        /// Its number.
+        uid: u32,
+    },
+}
+
+impl RunsAs {
+    fn by(policy: &Policy) -> Self {
+        let host = rustix::process::geteuid();
+        if !host.is_root() {
+            return Self::Host { uid: host.as_raw() };
+        }
+        if let Some(identity) = policy.named_identity() {
+            return Self::Named { uid: identity.uid };
+        }
+        let users = policy.user_range();
+        Self::OwnUser {
+            first: users.start,
+            count: users.end.saturating_sub(users.start),
+        }
+    }
 }
 
 impl Confinement {
@@ -183,6 +207,7 @@ impl Confinement {
         } else {
             policy
         };
+        let runs_as = RunsAs::by(&policy);
         let (limits, attempt) = match Confined::new(policy) {
             Ok(launcher) => (launcher.enforcements(), attempt(&launcher)),
             Err(error) => (Enforcements::default(), Err(missing(error))),
@@ -198,13 +223,7 @@ impl Confinement {
             layers: layers(attempt.err().as_ref(), &landlock(), overlay.as_ref(), uid.is_root()),
             limits,
             live_cpu,
-            runs_as: if uid.is_root() {
-                RunsAs::WorkspaceOwner {
-                    instead_of_root: NOBODY.uid,
-                }
-            } else {
-                RunsAs::Host { uid: uid.as_raw() }
-            },
+            runs_as,
             cgroup: Cgroup::of_this_process(),
             groups,
         }

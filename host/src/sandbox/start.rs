@@ -14,6 +14,7 @@ use super::program;
 use super::sight::Sight;
 use crate::os::cgroup::Group;
 use crate::os::init::{Handover, Init, StartError};
+use crate::os::users::Lease;
 
 /// How a tree is held.
 pub(crate) struct Hold<'a> {
@@ -24,6 +25,7 @@ pub(crate) struct Hold<'a> {
     pub(crate) group: Option<Group>,
     /// What of the host's is visible; all of it without this.
     pub(crate) sight: Option<Sight<'a>>,
+    pub(crate) lease: Option<Lease>,
 }
 
 pub(crate) fn start(
@@ -80,7 +82,7 @@ pub(crate) fn start(
         injected: injected.as_ref().map(AsFd::as_fd),
         stdin,
     };
-    match init.start(config, &handover, hold.group) {
+    match init.start(config, &handover, hold.group, hold.lease) {
         Ok(started) => Ok(started.into()),
         Err(StartError::Host(error)) => Err(LaunchError::Host(error)),
         Err(StartError::OutOfMemory) => Err(LaunchError::Limit(

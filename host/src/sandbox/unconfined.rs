@@ -76,6 +76,7 @@ impl Launcher for Unconfined {
             landlock: None,
             seccomp: Vec::new(),
             limits,
+            lease: None,
             group: group.transpose().map_err(LaunchError::Host)?,
             sight: None,
         };

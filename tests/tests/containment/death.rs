@@ -42,7 +42,8 @@ impl Doomed {
         Self::start_as(host, marker, workspace, args)
     }
 
-    fn start_as(mut host: std::process::Command, marker: &str, workspace: &Path, args: &[&str]) -> Self {
+    /// With what else the host is to know.
+    pub(crate) fn start_as(mut host: std::process::Command, marker: &str, workspace: &Path, args: &[&str]) -> Self {
         let mut child = host
             .arg(marker)
             .arg(workspace)

@@ -17,6 +17,7 @@ mod sharing;
 mod status;
 mod syscalls;
 mod terminals;
+mod users;
 mod visible;
 mod who;
 mod workspaces;

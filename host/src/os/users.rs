@@ -1,0 +1,205 @@
+//! Kernel users that belong to one tree each (contract B8).
+//!
+//! What the kernel counts for a user (watches, descriptors in flight, pages of pipes, queued signals) and what it lets
+//! processes of one user do to each other, it does by number. So a host that is root lends each tree a number that no
+//! process of the machine has.
+//!
+//! Hosts of one machine agree by locks: the numbers come in blocks, each with an empty file in [`FOLDER`], and whose lock
+//! it is may lend them. The kernel gives the lock back when the host ends, however that happens; a tree that is still about
+//! to end then is noticed, because a number is lent only if no process has it. Containers that share neither that folder nor
+//! their processes cannot agree; blocks are taken in a random order so that they seldom have to.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::{Uid, getpriority_user};
+
+/// Where the locks are. Only root can make something in its parent.
+const FOLDER: &str = "/run/capsule-users";
+
+/// How many numbers a lock stands for: few files, and a host keeps little that it does not need.
+const BLOCK: u32 = 64;
+
+/// The kernel's name for users that a namespace does not have, and the user of whatever has no better one.
+const OVERFLOW: u32 = 65534;
+
+/// The numbers that this host may lend.
+#[derive(Debug)]
+pub(crate) struct Users {
+    range: Range<u32>,
+    folder: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// To be lent, the one that was given back last at the end: what the kernel and this host keep for it is there yet.
+    free: Vec<u32>,
+    /// The blocks of this host. Locked for as long as these are open.
+    blocks: Vec<(u32, File)>,
+}
+
+/// A number that one tree has for itself. Dropping it gives it back; the tree must have ended.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    number: u32,
+    users: Arc<Users>,
+}
+
+/// Why no number could be lent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoUser {
+    #[error("each of the users {first} to {last} is in use", first = .0.start, last = .0.end.saturating_sub(1))]
+    UsedUp(Range<u32>),
+    #[error("the locks in {FOLDER}: {0}")]
+    Locks(#[source] io::Error),
+}
+
+impl Users {
+    pub(crate) fn new(range: Range<u32>) -> Arc<Self> {
+        Self::within(range, FOLDER)
+    }
+
+    fn within(range: Range<u32>, folder: impl Into<PathBuf>) -> Arc<Self> {
+        Arc::new(Self {
+            range,
+            folder: folder.into(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Lends a number that no process has.
+    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, NoUser> {
+        let mut state = self.lock();
+        loop {
+            // An init that is still leaving has its number yet.
+            if let Some(at) = state.free.iter().rposition(|&number| !is_used(number)) {
+                let number = state.free.remove(at);
+                return Ok(Lease {
+                    number,
+                    users: Arc::clone(self),
+                });
+            }
+            self.take_block(&mut state)?;
+        }
+    }
+
+    fn take_block(&self, state: &mut State) -> Result<(), NoUser> {
+        let Range { start, end } = self.range;
+        let blocks = start / BLOCK..end.div_ceil(BLOCK);
+        let count = blocks.end.saturating_sub(blocks.start);
+        let random = getrandom::u32().unwrap_or_default();
+        for step in 0..count {
+            let offset = random.wrapping_add(step).checked_rem(count).unwrap_or_default();
+            let block = blocks.start.saturating_add(offset);
+            if state.blocks.iter().any(|(taken, _)| *taken == block) {
+                continue;
+            }
+            if let Some(file) = lock(&self.folder, block).map_err(NoUser::Locks)? {
+                state.blocks.push((block, file));
+                let first = block.saturating_mul(BLOCK);
+                let numbers = first.max(start)..first.saturating_add(BLOCK).min(end);
+                // The lowest is lent first.
+                let lendable = numbers.rev().filter(|number| *number != OVERFLOW);
+                state.free.splice(0..0, lendable);
+                return Ok(());
+            }
+        }
+        Err(NoUser::UsedUp(self.range.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.users.lock().free.push(self.number);
+    }
+}
+
+/// Whether a process in sight has this number. The kernel looks for its user first, and for processes only if there is one.
+fn is_used(number: u32) -> bool {
+    getpriority_user(Uid::from_raw(number)) != Err(Errno::SRCH)
+}
+
+/// The file whose lock is this host's now; none where it is another's.
+fn lock(folder: &Path, block: u32) -> io::Result<Option<File>> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(folder.join(block.to_string()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: u32 = 2_130_706_432;
+
+    #[test]
+    fn b8_a_user_is_lent_to_one_and_given_back_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let users = Users::within(FIRST..FIRST + 3, folder.path());
+        let leases: Vec<_> = (0..3).map(|_| users.lease().unwrap()).collect();
+        let mut numbers: Vec<_> = leases.iter().map(Lease::number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [FIRST, FIRST + 1, FIRST + 2]);
+        let refused = users.lease().unwrap_err();
+        assert!(matches!(&refused, NoUser::UsedUp(range) if *range == (FIRST..FIRST + 3)));
+        assert!(refused.to_string().contains("is in use"), "{refused}");
+        drop(leases);
+        assert_eq!(users.lock().free.len(), 3);
+        let last = users.lease().unwrap();
+        let number = last.number();
+        drop(last);
+        assert_eq!(users.lease().unwrap().number(), number, "the last one first");
+    }
+
+    #[test]
+    fn b8_two_hosts_lend_different_users() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = [(), ()].map(|()| Users::within(FIRST..FIRST + 2 * BLOCK, folder.path()));
+        let leases = |users: &Arc<Users>| -> Vec<_> { (0..BLOCK).map(|_| users.lease().unwrap()).collect() };
+        let (held, others) = (leases(&one), leases(&other));
+        assert!(
+            held.iter()
+                .all(|lease| others.iter().all(|other| lease.number() != other.number()))
+        );
+        assert!(one.lease().is_err());
+        drop((others, other));
+        assert!(one.lease().is_ok(), "the lock of a host that is gone is free");
+    }
+
+    #[test]
+    fn b8_a_user_of_a_running_process_is_not_lent() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = rustix::process::getuid().as_raw();
+        assert!(Users::within(own..own + 1, folder.path()).lease().is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! A host that is root gives each tree a kernel user of its own (B8): no two trees have anything in common that the kernel
+//! keeps for a user, nobody else is that user at any moment of an init's life, and files keep their owners.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use capsule_host::sandbox::Policy;
+use capsule_host::supervisor::Error;
+
+use crate::death::Doomed;
+use crate::harness::{Host, PATIENCE, command, marker, nothing_left, sh, workspace, zoo};
+use crate::who::{ORDINARY, program};
+
+/// One that no other test runs as.
+const PROWLER: u32 = 4242;
+
+/// Numbers that are lent by default.
+const LENT: std::ops::Range<u32> = 2_130_706_432..2_130_771_968;
+
+/// Gives a workspace with what is in it to another owner.
+fn give(dir: &Path, owner: u32) {
+    for path in [dir, &dir.join("zoo")] {
+        chown(path, Some(owner), Some(owner)).expect("an owner");
+    }
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+}
+
+/// The four numbers of a process, which have to be the same.
+fn number(pid: u32, name: &str) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+    let numbers: Vec<u32> = line.split_whitespace().flat_map(str::parse).collect();
+    let [first, others @ ..] = numbers.as_slice() else {
+        panic!("{line}")
+    };
+    assert!(others.len() == 3 && others.iter().all(|other| other == first), "{line}");
+    *first
+}
+
+async fn b8_each_tree_has_a_user_of_its_own() {
+    for owner in [ORDINARY, 0] {
+        let host = Host::new();
+        give(host.dir(), owner);
+        let markers = [marker(), marker()];
+        let mut numbers = Vec::new();
+        let mut trees = Vec::new();
+        for marker in &markers {
+            let tree = host.start(zoo(&["stay", marker])).await;
+            tree.prints("up").await;
+            let uid = number(tree.os_pid(), "Uid:");
+            assert_eq!(uid, number(tree.os_pid(), "Gid:"));
+            assert!(LENT.contains(&uid), "{uid}");
+            numbers.push(uid);
+            trees.push(tree);
+        }
+        assert_ne!(numbers.first(), numbers.last());
+        for tree in &trees {
+            tree.stop(Duration::ZERO).await;
+        }
+    }
+}
+
+async fn b8_what_is_counted_for_a_user_is_counted_for_one_tree() {
+    let host = Host::new();
+    let hoarder = host.start(zoo(&["hoard-inotify"])).await;
+    hoarder.prints("hoarded").await;
+    assert_eq!(
+        host.printed(zoo(&["want-inotify"])).await.trim(),
+        "true",
+        "{}",
+        hoarder.output()
+    );
+    assert!(
+        !hoarder.output().contains("had 4096"),
+        "there is a bound: {}",
+        hoarder.output()
+    );
+    // Neither is it counted for root.
+    let outside = program(host.dir().join("zoo"))
+        .arg("want-inotify")
+        .output()
+        .expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&outside.stdout).trim(), "true");
+    hoarder.stop(Duration::ZERO).await;
+}
+
+/// An attacker that is `user` gets nothing of a hundred inits for commands in a workspace of `owner`.
+async fn nothing_to_take(owner: u32, user: u32) {
+    let host = Host::new();
+    give(host.dir(), owner);
+    let mut prowler = program(host.dir().join("zoo"));
+    prowler.arg("prowl").uid(user).gid(user).stdout(Stdio::piped());
+    let mut prowler = prowler.spawn().expect("an attacker");
+    let mut said = BufReader::new(prowler.stdout.take().expect("it is piped"));
+    let mut up = String::new();
+    said.read_line(&mut up).expect("a line");
+    let mut failed = Vec::new();
+    for _ in 0..100 {
+        failed.extend(host.run(command("/bin/true", &[])).await.err());
+    }
+    prowler.kill().expect("it runs");
+    prowler.wait().expect("it ended");
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("text");
+    assert_eq!(rest, "saw one\n", "as {user}, with {failed:?}");
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+async fn b8_the_workspaces_owner_gets_hold_of_no_init() {
+    nothing_to_take(PROWLER, PROWLER).await;
+}
+
+async fn b8_the_overflow_user_gets_hold_of_no_init() {
+    nothing_to_take(0, 65534).await;
+}
+
+async fn b8_files_keep_their_owners() {
+    for owner in [PROWLER, 0] {
+        let host = Host::new();
+        give(host.dir(), owner);
+        let others = host.dir().join("others");
+        std::fs::write(&others, "x").expect("a file");
+        chown(&others, Some(5000), Some(5000)).expect("an owner");
+        let seen = host
+            .printed(sh(
+                "echo x > file; mkdir folder; ln -s file link; id -u; stat -c %u . file others",
+            ))
+            .await;
+        let own = if owner == 0 { ORDINARY } else { owner };
+        let seen: Vec<u32> = seen.lines().flat_map(str::parse).collect();
+        assert_eq!(seen, [own, own, own, 65534], "as the tree sees it");
+        for name in ["file", "folder", "link"] {
+            let made = host.dir().join(name).symlink_metadata().expect("it was made");
+            assert_eq!((made.uid(), made.gid()), (owner, owner), "{name}");
+        }
+        assert_eq!(others.metadata().expect("a file").uid(), 5000);
+        host.refused(&[
+            ("suid-chmod=./file", &[libc::EPERM]),
+            ("suid-creat=./creat", &[libc::EPERM]),
+        ])
+        .await;
+    }
+}
+
+async fn b8_what_is_writable_elsewhere_is_the_owners_too() {
+    let elsewhere = workspace();
+    give(elsewhere.path(), PROWLER);
+    let host = Host::with(Policy::new().writable(elsewhere.path()));
+    give(host.dir(), PROWLER);
+    let place = elsewhere.path().join("made");
+    host.printed(sh(&format!("echo x > {}", place.display()))).await;
+    assert_eq!(place.metadata().expect("it was made").uid(), PROWLER);
+}
+
+/// Whether a command runs; where it does not, all users have to be in use.
+async fn runs(host: &Host) -> bool {
+    match host.run(command("/bin/true", &[])).await {
+        Ok(_) => true,
+        Err(Error::Host(why)) => {
+            assert!(why.contains("is in use") && why.contains("Policy::users"), "{why}");
+            false
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+async fn comes_to_run(host: &Host) {
+    let begun = std::time::Instant::now();
+    while !runs(host).await {
+        assert!(begun.elapsed() < PATIENCE, "its user was never given back");
+        crate::harness::breathe().await;
+    }
+}
+
+async fn b8_a_user_is_given_back_with_the_end_of_its_tree() {
+    let host = Host::with(Policy::new().users(2_131_000_000, 1));
+    let tree = host.start(zoo(&["stay", &marker()])).await;
+    tree.prints("up").await;
+    assert_eq!(number(tree.os_pid(), "Uid:"), 2_131_000_000);
+    assert!(!runs(&host).await, "there is only one");
+    tree.stop(Duration::ZERO).await;
+    for _ in 0..3 {
+        comes_to_run(&host).await;
+    }
+}
+
+async fn b8_the_users_of_a_killed_host_are_free_again() {
+    let dir = workspace();
+    let marker = marker();
+    let mut doomed = program(crate::who::binary("zoo-host"));
+    doomed.env("ZOO_USERS", "2131000064");
+    let mut doomed = Doomed::start_as(doomed, &marker, dir.path(), &["stay"]);
+    doomed.says("spawning");
+    doomed.says("spawned");
+    let host = Host::with(Policy::new().users(2_131_000_064, 64));
+    assert!(!runs(&host).await, "they are the other host's");
+    let session = doomed.killed();
+    nothing_left(&marker, &[session], PATIENCE).await;
+    comes_to_run(&host).await;
+}
+
+crate::who::root!(
+    b8_each_tree_has_a_user_of_its_own,
+    b8_what_is_counted_for_a_user_is_counted_for_one_tree,
+    b8_the_workspaces_owner_gets_hold_of_no_init,
+    b8_the_overflow_user_gets_hold_of_no_init,
+    b8_files_keep_their_owners,
+    b8_what_is_writable_elsewhere_is_the_owners_too,
+    b8_a_user_is_given_back_with_the_end_of_its_tree,
+    b8_the_users_of_a_killed_host_are_free_again,
+);

@@ -1,0 +1,77 @@
+//! Users that take more than is theirs: another user's processes, and what the kernel counts for a user.
+
+use std::fs::{self, File};
+
+use crate::say;
+use crate::sys::{self, call, int};
+
+pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
+    match (behaviour, args) {
+        ("prowl", []) => prowl(),
+        ("hoard-inotify", []) => {
+            let mut had = 0;
+            // No more than a user may have anywhere.
+            while had < 4096 && call(libc::SYS_inotify_init1, &[0]).is_ok() {
+                had += 1;
+            }
+            say(&format!("had {had}"));
+            say("hoarded");
+            sys::pause()
+        }
+        ("want-inotify", []) => say(&format!("{:?}", call(libc::SYS_inotify_init1, &[0]).is_ok())),
+        _ => return false,
+    }
+    true
+}
+
+/// Lies in wait for new inits, and says what it got of them. Ends when its parent does, or is killed.
+fn prowl() {
+    let mut seen = 0_u32;
+    say("up");
+    loop {
+        // The number of the process made last, at the end of the line. Those of before may not be ready yet.
+        let load = fs::read_to_string("/proc/loadavg").expect("/proc");
+        let last: i32 = load
+            .trim_end()
+            .rsplit(' ')
+            .next()
+            .and_then(|last| last.parse().ok())
+            .expect("a number");
+        for pid in last.saturating_sub(12)..=last.saturating_add(2) {
+            if is_init(pid) {
+                seen += 1;
+                if seen == 1 {
+                    say("saw one");
+                }
+                attack(pid);
+            }
+        }
+    }
+}
+
+fn is_init(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "capsule-init")
+}
+
+fn attack(pid: i32) {
+    for file in ["environ", "mem", "maps"] {
+        let opened = File::open(format!("/proc/{pid}/{file}"));
+        // What is another program by now is not meant.
+        if opened.is_ok() && is_init(pid) {
+            say(&format!("opened {file} of {pid}"));
+        }
+    }
+    let number = int(pid);
+    let seized = call(
+        libc::SYS_ptrace,
+        &[usize::try_from(libc::PTRACE_SEIZE).expect("small"), number],
+    )
+    .is_ok();
+    if seized && is_init(pid) {
+        say(&format!("traced {pid}"));
+    }
+    if call(libc::SYS_kill, &[number, int(libc::SIGSTOP)]).is_ok() && is_init(pid) {
+        say(&format!("stopped {pid}"));
+        sys::just(libc::SYS_kill, &[number, int(libc::SIGCONT)]);
+    }
+}
