@@ -1,6 +1,7 @@
 //! Users that take more than is theirs: another user's processes, and what the kernel counts for a user.
 
 use std::fs::{self, File};
+use std::io::Read;
 
 use crate::say;
 use crate::sys::{self, call, int};
@@ -55,9 +56,10 @@ fn is_init(pid: i32) -> bool {
 
 fn attack(pid: i32) {
     for file in ["environ", "mem", "maps"] {
-        let opened = File::open(format!("/proc/{pid}/{file}"));
-        // What is another program by now is not meant.
-        if opened.is_ok() && is_init(pid) {
+        // What is another program by now is not meant, and of one that has ended anybody may open what is nothing.
+        let read = File::open(format!("/proc/{pid}/{file}")).map(|mut file| file.read(&mut [0]));
+        let is_there = read.is_ok_and(|read| !matches!(read, Ok(0)));
+        if is_there && is_init(pid) {
             say(&format!("opened {file} of {pid}"));
         }
     }

@@ -106,7 +106,11 @@ async fn nothing_to_take(owner: u32, user: u32) {
     prowler.wait().expect("it ended");
     let mut rest = String::new();
     said.read_to_string(&mut rest).expect("text");
-    assert_eq!(rest, "saw one\n", "as {user}, with {failed:?}");
+    let mut got = rest.lines();
+    assert_eq!(got.next(), Some("saw one"));
+    // There may be many.
+    let got: Vec<_> = got.take(10).collect();
+    assert!(got.is_empty(), "as {user}: {got:?}, with {failed:?}");
     assert!(failed.is_empty(), "{failed:?}");
 }
 
