@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Toolchain {
-    /// Rust: the toolchains and the settings of `RUSTUP_HOME` (`~/.rustup`), and `CARGO_HOME/bin` (`~/.cargo/bin`).
+    /// Rust: the toolchains, their hashes and the settings of `RUSTUP_HOME` (`~/.rustup`), and `CARGO_HOME/bin` (`~/.cargo/bin`).
     Rustup,
     /// Python: the versions and the program itself of `PYENV_ROOT` (`~/.pyenv`).
     Pyenv,
@@ -84,7 +84,8 @@ impl Toolchain {
         };
         let installed = program.and_then(|program| around.installed(program));
         let inside: &[&str] = match self {
-            Self::Rustup => &["toolchains", "settings.toml"],
+            // The last only because rustup makes it where it is not there.
+            Self::Rustup => &["toolchains", "settings.toml", "update-hashes"],
             Self::Pyenv => &["bin", "libexec", "plugins", "pyenv.d", "shims", "version", "versions"],
             Self::Nvm => &["alias", "bash_completion", "nvm-exec", "nvm.sh", "versions"],
             Self::Go | Self::Jdk => &[""],
