@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use capsule_init::Instruction;
 
-use super::rules::{Answer, Case, RULES, Rule, Setting, Test};
+use super::rules::{Answer, Case, RULES, Setting, Test};
 use super::table::{ALLOWED, Aarch64, Call, DENIED, Group};
 
 /// Whose numbers a program is about.
@@ -99,46 +99,64 @@ impl Settings {
     }
 }
 
-pub(super) fn compile(arch: Arch, settings: Settings) -> Vec<Instruction> {
-    let mut program = vec![
-        step(LOAD, 0, 0, ARCH),
-        step(IF_EQUAL, 1, 0, arch.audit()),
-        step(RETURN, 0, 0, KILL),
-        step(LOAD, 0, 0, NUMBER),
-    ];
-    if arch == Arch::X86_64 {
-        program.push(step(IF_AT_LEAST, 0, 1, X32));
-        program.push(answer(Answer::Errno(libc::ENOSYS)));
-    }
-    program.extend(search(&runs(arch, settings)));
-    program
+/// What a call leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaf {
+    Answer(Answer),
+    /// An index in [`RULES`].
+    Rule(usize),
 }
 
-/// Numbers that follow each other and have one program, by the first of them; the last run has no end.
-fn runs(arch: Arch, settings: Settings) -> Vec<(u32, Vec<Instruction>)> {
-    let absent = vec![answer(Answer::Errno(libc::ENOSYS))];
+pub(super) fn compile(arch: Arch, settings: Settings) -> Vec<Instruction> {
+    let mut code = Code {
+        settings,
+        reversed: Vec::new(),
+        answers: BTreeMap::new(),
+        rules: BTreeMap::new(),
+    };
+    let mut root = code.search(&runs(arch));
+    if arch == Arch::X86_64 {
+        let absent = code.answer(ABSENT);
+        root = code.branch(IF_AT_LEAST, X32, absent, root);
+    }
+    // The number is loaded where the search begins.
+    if root + 1 != code.reversed.len() {
+        code.jump(root);
+    }
+    let own = code.push(LOAD, NUMBER);
+    let other = code.push(RETURN, KILL);
+    code.branch(IF_EQUAL, arch.audit(), own, other);
+    code.push(LOAD, ARCH);
+    code.reversed.reverse();
+    code.reversed
+}
+
+const ABSENT: Answer = Answer::Errno(libc::ENOSYS);
+
+/// Numbers that follow each other and lead to the same, by the first of them; the last run has no end.
+fn runs(arch: Arch) -> Vec<(u32, Leaf)> {
     let mut known = BTreeMap::new();
     for call in calls(DENIED) {
-        known.extend(
-            arch.number(call)
-                .map(|number| (number, vec![answer(Answer::Errno(libc::EPERM))])),
-        );
+        let leaf = Leaf::Answer(Answer::Errno(libc::EPERM));
+        known.extend(arch.number(call).map(|number| (number, leaf)));
     }
     for call in calls(ALLOWED) {
-        known.extend(arch.number(call).map(|number| (number, allowed(call.name, settings))));
+        let rule = RULES.iter().position(|rule| rule.calls.contains(&call.name));
+        let leaf = rule.map_or(Leaf::Answer(Answer::Allow), Leaf::Rule);
+        known.extend(arch.number(call).map(|number| (number, leaf)));
     }
-    let mut runs: Vec<(u32, Vec<Instruction>)> = Vec::new();
+    let mut runs: Vec<(u32, Leaf)> = Vec::new();
     let mut next = 0;
-    for (number, program) in known {
-        let unknown = (number > next).then(|| (next, absent.clone()));
-        for (first, program) in unknown.into_iter().chain([(number, program)]) {
-            if runs.last().is_none_or(|(_, last)| *last != program) {
-                runs.push((first, program));
+    for (number, leaf) in known {
+        let unknown = (number > next).then_some((next, Leaf::Answer(ABSENT)));
+        for (first, leaf) in unknown.into_iter().chain([(number, leaf)]) {
+            if runs.last().is_none_or(|(_, last)| *last != leaf) {
+                runs.push((first, leaf));
             }
         }
         next = number.saturating_add(1);
     }
-    runs.push((next, absent));
+    runs.push((next, Leaf::Answer(ABSENT)));
     runs
 }
 
@@ -150,120 +168,146 @@ pub(super) fn calls(groups: &'static [Group]) -> impl Iterator<Item = Call> {
         .copied()
 }
 
-fn allowed(name: &str, settings: Settings) -> Vec<Instruction> {
-    match RULES.iter().find(|rule| rule.calls.contains(&name)) {
-        Some(rule) => by_arguments(rule, settings),
-        None => vec![answer(Answer::Allow)],
+/// A program from its end to its beginning: jumps lead forward only, so that what they lead to is always there already,
+/// and is used again as long as it is near enough. Positions are counted from the end.
+struct Code {
+    settings: Settings,
+    reversed: Vec<Instruction>,
+    /// Where each answer was put last.
+    answers: BTreeMap<u32, usize>,
+    /// Where the program of a rule is, for the calls that share it.
+    rules: BTreeMap<usize, usize>,
+}
+
+/// How far a branch reaches, but for what may have to be put in between.
+const REACH: usize = 250;
+
+impl Code {
+    fn push(&mut self, code: u16, k: u32) -> usize {
+        self.reversed.push(Instruction { code, jt: 0, jf: 0, k });
+        self.reversed.len() - 1
     }
-}
 
-fn by_arguments(rule: &Rule, settings: Settings) -> Vec<Instruction> {
-    let cases = rule.cases.iter().filter(|case| settings.hold(case.setting));
-    let mut program: Vec<_> = cases.flat_map(one_case).collect();
-    program.push(answer(rule.otherwise));
-    program
-}
+    /// Over how many instructions the next one would have to jump.
+    fn distance(&self, to: usize) -> usize {
+        self.reversed.len() - to - 1
+    }
 
-/// Where a jump of a test leads.
-#[derive(Clone, Copy)]
-enum To {
-    Next,
-    /// Over that many.
-    Over(u8),
-    /// Behind the whole case, because it does not hold.
-    Out,
-}
+    fn jump(&mut self, to: usize) -> usize {
+        let distance = u32::try_from(self.distance(to)).unwrap_or(u32::MAX);
+        self.push(JUMP, distance)
+    }
 
-fn one_case(case: &Case) -> Vec<Instruction> {
-    let mut steps = Vec::new();
-    for test in case.when {
-        match *test {
+    fn near(&mut self, to: usize) -> usize {
+        if self.distance(to) > REACH { self.jump(to) } else { to }
+    }
+
+    fn branch(&mut self, code: u16, k: u32, so: usize, otherwise: usize) -> usize {
+        let (so, otherwise) = (self.near(so), self.near(otherwise));
+        let short = |distance: usize| u8::try_from(distance).unwrap_or(u8::MAX);
+        let (jt, jf) = (short(self.distance(so)), short(self.distance(otherwise)));
+        self.reversed.push(Instruction { code, jt, jf, k });
+        self.reversed.len() - 1
+    }
+
+    fn answer(&mut self, answer: Answer) -> usize {
+        let value = match answer {
+            Answer::Allow => ALLOW,
+            Answer::Success => ERRNO,
+            Answer::Errno(errno) => ERRNO | errno.unsigned_abs(),
+        };
+        match self.answers.get(&value) {
+            Some(&there) if self.distance(there) <= REACH => there,
+            _ => {
+                let here = self.push(RETURN, value);
+                self.answers.insert(value, here);
+                here
+            }
+        }
+    }
+
+    /// Leads to the run whose first number is the highest that a call's is not below; that number is loaded.
+    fn search(&mut self, runs: &[(u32, Leaf)]) -> usize {
+        match runs {
+            [] => self.answer(ABSENT),
+            [(_, Leaf::Answer(answer))] => self.answer(*answer),
+            [(_, Leaf::Rule(index))] => self.rule(*index),
+            _ => {
+                let (below, from) = runs.split_at(runs.len() / 2);
+                let first = from.first().map_or(0, |(first, _)| *first);
+                let from = self.search(from);
+                let below = self.search(below);
+                self.branch(IF_AT_LEAST, first, from, below)
+            }
+        }
+    }
+
+    fn rule(&mut self, index: usize) -> usize {
+        if let Some(&there) = self.rules.get(&index) {
+            return there;
+        }
+        let Some(rule) = RULES.get(index) else {
+            return self.answer(ABSENT);
+        };
+        let mut next = self.answer(rule.otherwise);
+        for case in rule.cases.iter().rev() {
+            if self.settings.hold(case.setting) {
+                next = self.case(case, next);
+            }
+        }
+        self.rules.insert(index, next);
+        next
+    }
+
+    /// Goes on at `otherwise` where a test does not hold.
+    fn case(&mut self, case: &Case, otherwise: usize) -> usize {
+        let mut next = self.answer(case.then);
+        for test in case.when.iter().rev() {
+            next = self.test(*test, next, otherwise);
+        }
+        next
+    }
+
+    fn test(&mut self, test: Test, so: usize, otherwise: usize) -> usize {
+        let argument = match test {
             Test::Is(argument, value) => {
-                steps.push(load(argument, false));
-                steps.push((IF_EQUAL, To::Next, To::Out, value));
+                self.branch(IF_EQUAL, value, so, otherwise);
+                argument
             }
             Test::Masked(argument, mask, value) => {
-                steps.push(load(argument, false));
-                steps.push((AND, To::Next, To::Next, mask));
-                steps.push((IF_EQUAL, To::Next, To::Out, value));
+                self.branch(IF_EQUAL, value, so, otherwise);
+                self.push(AND, mask);
+                argument
             }
             Test::Any(argument, bits) => {
-                steps.push(load(argument, false));
-                steps.push((IF_ANY, To::Next, To::Out, bits));
+                self.branch(IF_ANY, bits, so, otherwise);
+                argument
             }
             Test::UpTo(argument, most) => {
-                steps.push(load(argument, false));
-                steps.push((IF_ABOVE, To::Out, To::Next, most));
+                self.branch(IF_ABOVE, most, otherwise, so);
+                argument
             }
             Test::Over(argument, most) => {
-                steps.push(load(argument, true));
-                steps.push((IF_EQUAL, To::Next, To::Over(2), 0));
-                steps.push(load(argument, false));
-                steps.push((IF_ABOVE, To::Next, To::Out, most));
+                self.branch(IF_ABOVE, most, so, otherwise);
+                return self.upper_first(argument, so);
             }
             Test::Given(argument) => {
-                steps.push(load(argument, true));
-                steps.push((IF_EQUAL, To::Next, To::Over(2), 0));
-                steps.push(load(argument, false));
-                steps.push((IF_EQUAL, To::Out, To::Next, 0));
+                self.branch(IF_EQUAL, 0, otherwise, so);
+                return self.upper_first(argument, so);
             }
-        }
+        };
+        self.push(LOAD, lower(argument))
     }
-    let length = steps.len();
-    let mut program: Vec<_> = steps
-        .into_iter()
-        .enumerate()
-        .map(|(at, (code, so, otherwise, k))| {
-            let distance = |to| match to {
-                To::Next => 0,
-                To::Over(steps) => steps,
-                // What is left of the tests, and the answer.
-                To::Out => u8::try_from(length - at).unwrap_or(u8::MAX),
-            };
-            step(code, distance(so), distance(otherwise), k)
-        })
-        .collect();
-    program.push(answer(case.then));
-    program
+
+    /// The upper half of an argument has to be zero for what comes then to be asked about the lower one.
+    fn upper_first(&mut self, argument: u8, so: usize) -> usize {
+        let zero = self.push(LOAD, lower(argument));
+        self.branch(IF_EQUAL, 0, zero, so);
+        self.push(LOAD, lower(argument) + 4)
+    }
 }
 
-/// Half of an argument. Both architectures have the lower half first.
-fn load(argument: u8, upper: bool) -> (u16, To, To, u32) {
-    let at = ARGUMENTS + u32::from(argument) * 8 + if upper { 4 } else { 0 };
-    (LOAD, To::Next, To::Next, at)
-}
-
-/// The program whose first number is the highest that a call's is not below; that number is loaded.
-fn search(runs: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
-    let (first, below, from) = match runs {
-        [] => return Vec::new(),
-        [(_, program)] => return program.clone(),
-        _ => {
-            let (below, from) = runs.split_at(runs.len() / 2);
-            (from.first().map_or(0, |(first, _)| *first), search(below), search(from))
-        }
-    };
-    let mut both = match u8::try_from(below.len()) {
-        Ok(near) => vec![step(IF_AT_LEAST, near, 0, first)],
-        Err(_) => vec![
-            step(IF_AT_LEAST, 0, 1, first),
-            step(JUMP, 0, 0, u32::try_from(below.len()).unwrap_or(u32::MAX)),
-        ],
-    };
-    both.extend(below);
-    both.extend(from);
-    both
-}
-
-const fn answer(answer: Answer) -> Instruction {
-    let value = match answer {
-        Answer::Allow => ALLOW,
-        Answer::Success => ERRNO,
-        Answer::Errno(errno) => ERRNO | errno.unsigned_abs(),
-    };
-    step(RETURN, 0, 0, value)
-}
-
-const fn step(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
-    Instruction { code, jt, jf, k }
+/// Where the lower half of an argument is. Both architectures have it first.
+fn lower(argument: u8) -> u32 {
+    ARGUMENTS + u32::from(argument) * 8
 }

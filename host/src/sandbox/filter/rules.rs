@@ -160,9 +160,8 @@ const SET_ID: &str = "No set-user-id bit: the workspace is also a folder of the 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         calls: &["fcntl"],
-        text: "No leases (`F_SETLEASE`), which hold up whoever opens the file outside, and no signals about folders \
-            (`F_NOTIFY`).",
-        cases: &[case(&[Is(1, 1024)], EINVAL), case(&[Is(1, 1026)], EINVAL)],
+        text: "No leases (`F_SETLEASE`), which hold up whoever opens the file outside.",
+        cases: &[case(&[Is(1, 1024)], EINVAL)],
         otherwise: Allow,
     },
     Rule {
