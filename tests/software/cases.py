@@ -1,0 +1,105 @@
+"""The programs that are tried, and what each has to print.
+
+A case is a script for bash in an empty workspace, and a text that its output must hold: one that the program can only print
+if it did its work. Keep each below some seconds and within the workspace and /tmp; servers listen in a Unix socket there.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    needs: str  # programs that must be there, or the case is skipped
+    script: str
+    expected: str
+    network: bool = False  # whether it is given the host's network: loopback is all that it uses
+    visible: str = ""  # what has to be shown, as after `--visible`
+    why: str = ""  # the reason, where it fails here
+
+
+TRACE = "no process may trace another (B1): `ptrace` is denied, and both say `Operation not permitted`"
+SETGID = "the workspace is root's: files made there are root's on the disk, so none may have a set-gid bit (B6)"
+LOOPBACK = "without the network the filter denies Internet sockets; TCP on loopback is the network issue's"
+
+SERVE = """
+cat > s.py <<'E'
+import http.server, threading, subprocess, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b'served')
+    def log_message(self, *a): pass
+s = http.server.HTTPServer(('127.0.0.1', 0), H)
+threading.Thread(target=s.serve_forever, daemon=True).start()
+print(subprocess.check_output([a.replace('PORT', str(s.server_port)) for a in sys.argv[1:]], text=True))
+E
+"""
+
+CPYTHON = "cd /tmp && python3 -m test {0} 2>&1 | tee log | tail -3; grep -E '^(test_.* (failed|crashed)|ERROR:|FAIL:)' log || true"
+
+CASES = [
+    Case("bash", "bash", "a=(1 2 3); echo $(( ${a[1]} * 21 )) <(true) | cut -d' ' -f1; cat <<< x$(( 6 * 7 ))", "x42"),
+    Case("dash", "dash", "dash -c 'trap \"echo trapped\" USR1; kill -USR1 $$; wait'", "trapped"),
+    Case("coreutils", "sort", "seq 20000 | sort -R | sort -n --parallel=2 | md5sum", "e071f707df7bbeee2a6a1eb48011ddd0"),
+    Case("mkfifo", "mkfifo", "mkfifo f; echo through > f & cat f", "through"),
+    Case("flock", "flock", "flock lock sh -c 'flock -n lock echo both || echo excluded'", "excluded"),
+    Case("git commit", "git", "git init -q r; cd r; git config user.email a@b; git config user.name a; echo 1 > f; git add f; git commit -qm one; git log --format=%s", "one"),
+    Case("git clone", "git", "git init -q r; cd r; git -c user.email=a@b -c user.name=a commit -q --allow-empty -m one; cd ..; git clone -q file://$PWD/r c; git -C c log --format=%s; git -C c gc -q && echo packed", "packed"),
+    Case("git init --shared", "git", "git init -q --shared=group r && cat r/.git/config | grep shared", "sharedrepository = 1", why=SETGID),
+    Case("tar", "tar", "mkdir a; echo x > a/f; chmod 600 a/f; tar czf a.tgz a; mkdir b; tar xpzf a.tgz -C b; stat -c %a b/a/f", "600"),
+    Case("tar with set-gid", "tar", "mkdir a b; echo x > a/f; tar cf a.tar --mode=2775 a; tar xpf a.tar -C b && cat b/a/f && echo unpacked", "unpacked", why=SETGID),
+    Case("mkdir -m 2775", "mkdir", "mkdir -m 2775 d && echo made", "made", why=SETGID),
+    Case("make, gcc", "make gcc", r"""echo 'int puts(const char*);int main(){puts("42");}' > m.c; printf 'm: m.c\n\tgcc -O1 -o m m.c\n' > Makefile; make -s -j2; ./m""", "42"),
+    Case("g++, threads", "g++", r"""printf '#include <thread>\n#include <iostream>\nint main(){int n=0;std::thread t([&]{n=42;});t.join();std::cout<<n<<std::endl;}' > m.cc; g++ -pthread m.cc -o m && ./m""", "42"),
+    Case("cargo, rustc", "cargo", "export CARGO_HOME=/tmp/cargo; cargo init -q --name hello --vcs none p; cd p; cargo run -q --offline", "Hello, world!", visible="rustup"),
+    Case("python venv, pip wheel", "/usr/bin/python3", "/usr/bin/python3 -m venv v && mkdir -p w/hi && echo 'word=42' > w/hi/__init__.py && printf 'from setuptools import setup\nsetup(name=\"hi\",version=\"1\",packages=[\"hi\"])' > w/setup.py && python3 - <<'E'\nimport zipfile\nz=zipfile.ZipFile('hi-1-py3-none-any.whl','w')\nz.writestr('hi/__init__.py','word=42')\nz.writestr('hi-1.dist-info/METADATA','Metadata-Version: 2.1\\nName: hi\\nVersion: 1\\n')\nz.writestr('hi-1.dist-info/WHEEL','Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\nz.writestr('hi-1.dist-info/RECORD','')\nz.close()\nE\nv/bin/pip install -q --no-index --disable-pip-version-check ./hi-1-py3-none-any.whl; v/bin/python -c 'import hi; print(hi.word)'", "42"),
+    Case("python multiprocessing", "python3", "cat > m.py <<'E'\nimport multiprocessing as m\ndef f(x): return x*x\nif __name__=='__main__':\n  for way in ('fork','spawn','forkserver'):\n    c=m.get_context(way)\n    with c.Pool(2) as p: print(way, sum(p.map(f, range(10))), c.Lock() is not None, c.Queue() is not None)\nE\npython3 m.py", "forkserver 285"),
+    Case("python shared memory", "python3", "python3 -c \"from multiprocessing import shared_memory as s; a=s.SharedMemory(create=True,size=4096); b=s.SharedMemory(a.name); a.buf[0]=42; print('at',b.buf[0]); b.close(); a.close(); a.unlink()\"", "at 42"),
+    Case("python asyncio", "python3", "cat > a.py <<'E'\nimport asyncio\nasync def serve(r,w):\n  w.write((await r.readline()).upper()); await w.drain(); w.close()\nasync def main():\n  s=await asyncio.start_unix_server(serve,'/tmp/s')\n  r,w=await asyncio.open_unix_connection('/tmp/s'); w.write(b'hello\\n'); print((await r.read()).decode())\n  p=await asyncio.create_subprocess_exec('echo','child',stdout=-1); print((await p.communicate())[0].decode())\n  s.close()\nasyncio.run(main())\nE\npython3 a.py", "HELLO"),
+    Case("python pty", "python3", "python3 -c \"import pty; pty.spawn(['tty'])\"", "/dev/pts/"),
+    Case("sqlite3", "python3", "python3 -c \"import sqlite3; c=sqlite3.connect('d'); c.execute('pragma journal_mode=wal'); c.execute('create table t(a)'); c.execute('insert into t values(42)'); c.commit(); print(sqlite3.connect('d').execute('select a from t').fetchone())\"", "(42,)"),
+    Case("sqlite3 shell", "sqlite3", "sqlite3 d 'pragma journal_mode=wal; create table t(a); insert into t values(6),(7); select sum(a) from t'", "13"),
+    Case("PostgreSQL, Unix socket", "pg_ctl", "mkdir /tmp/s; initdb -D /tmp/d -A trust -U me >/dev/null && pg_ctl -D /tmp/d -s -w -o \"-k /tmp/s -c listen_addresses=''\" -l /tmp/log start || cat /tmp/log; psql -h /tmp/s -U me postgres -Atc 'select 6*7'; pg_ctl -D /tmp/d -s -m fast stop", "42"),
+    Case("redis, Unix socket", "redis-server", "redis-server --port 0 --unixsocket /tmp/r --daemonize yes --dir /tmp > /dev/null; for i in $(seq 100); do redis-cli -s /tmp/r ping 2>/dev/null | grep -q PONG && break; sleep .1; done; redis-cli -s /tmp/r set a 42; redis-cli -s /tmp/r get a; redis-cli -s /tmp/r bgsave; redis-cli -s /tmp/r shutdown", "Background saving started"),
+    Case("nginx, TCP on loopback", "nginx", "mkdir -p /tmp/n; echo served > /tmp/n/i; printf 'pid /tmp/n/p; error_log stderr; events{} http{access_log off; client_body_temp_path /tmp/n/b; proxy_temp_path /tmp/n/c; fastcgi_temp_path /tmp/n/d; uwsgi_temp_path /tmp/n/e; scgi_temp_path /tmp/n/f; server{listen 127.0.0.1:18089; root /tmp/n;}}' > c; nginx -c $PWD/c 2>&1; curl -s http://127.0.0.1:18089/i; nginx -c $PWD/c -s stop", "served", why=LOOPBACK),
+    Case("nginx, Unix socket", "nginx curl", "mkdir -p /tmp/n; echo served > /tmp/n/i; printf 'pid /tmp/n/p; error_log stderr; events{} http{access_log off; client_body_temp_path /tmp/n/b; proxy_temp_path /tmp/n/c; fastcgi_temp_path /tmp/n/d; uwsgi_temp_path /tmp/n/e; scgi_temp_path /tmp/n/f; server{listen unix:/tmp/n/s; root /tmp/n;}}' > c; chmod 755 /tmp/n; nginx -c $PWD/c 2>&1; curl -s --unix-socket /tmp/n/s http://x/i; nginx -c $PWD/c -s stop", "served"),
+    Case("node worker threads", "node", "node -e \"const {Worker}=require('worker_threads'); new Worker('require(\\\"worker_threads\\\").parentPort.postMessage(6*7)',{eval:true}).on('message',m=>console.log('worker',m))\"", "worker 42"),
+    Case("node child, watch", "node", "node -e \"const fs=require('fs'),c=require('child_process'); const w=fs.watch('.',(e,f)=>{console.log('saw',f); w.close()}); c.execSync('touch new')\"", "saw new"),
+    Case("npm", "npm", "mkdir dep; echo '{\"name\":\"dep\",\"version\":\"1.0.0\"}' > dep/package.json; echo 'module.exports=42' > dep/index.js; echo 'console.log(require(\"dep\"))' > t.js; echo '{\"name\":\"a\",\"version\":\"1.0.0\",\"scripts\":{\"t\":\"node t.js\"}}' > package.json; export npm_config_update_notifier=false; npm install --offline --no-audit --no-fund ./dep >/dev/null && npm run -s t", "42"),
+    Case("vite build", "vite", "echo '<script type=module src=/m.js></script>' > index.html; echo 'document.title=[6,7].map(x=>x*2).join()' > m.js; vite build 2>&1; ls dist/assets", ".js"),
+    Case("Go", "go", "export GOCACHE=/tmp/c GOFLAGS=-mod=mod GOTOOLCHAIN=local; go mod init a 2>/dev/null; printf 'package main\nfunc main(){c:=make(chan int);go func(){c<-42}();println(<-c)}' > m.go; go run . 2>&1", "42"),
+    Case("javac, java", "javac", "echo 'class M{public static void main(String[] a)throws Exception{var t=new Thread(()->System.out.println(6*7));t.start();t.join();}}' > M.java; javac M.java && java -Xmx128m M", "42"),
+    Case("mvn", "mvn", "mvn -v 2>&1", "Apache Maven"),
+    Case("perl", "perl", "perl -MPOSIX -e 'if(my $p=open(my $k,\"-|\")){print \"got \",<$k>}else{print 6*7}'", "got 42"),
+    Case("tclsh", "tclsh", "echo 'puts [exec echo [expr 6*7]]' | tclsh", "42"),
+    Case("ruby", "ruby", "ruby -e 'r,w=IO.pipe; fork{w.puts 6*7}; Process.wait; w.close; puts r.read; Thread.new{puts :t}.join'", "42"),
+    Case("php", "php", "php -r 'echo trim(shell_exec(\"echo \".(6*7))), \"\\n\";'", "42"),
+    Case("lua", "lua5.4", "lua5.4 -e 'print(io.popen(\"echo \"..6*7):read(\"n\"))'", "42"),
+    Case("Chromium, screenshot", "chromium", "echo '<body style=background:red>' > p.html; chromium --headless --no-sandbox --disable-gpu --user-data-dir=/tmp/u --screenshot=$PWD/s.png --window-size=99,99 file://$PWD/p.html >/dev/null 2>&1; file s.png", "PNG image data"),
+    Case("ffmpeg", "ffmpeg", "ffmpeg -v error -f lavfi -i testsrc=d=1:s=64x64:r=10 -c:v mpeg4 o.mp4 && ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv=p=0 o.mp4", "10"),
+    Case("ImageMagick", "convert", "convert -size 10x20 gradient:red-blue a.png && convert a.png -rotate 90 b.jpg && identify -format '%wx%h' b.jpg", "20x10"),
+    Case("tmux", "tmux", "tmux -S /tmp/t -f /dev/null new-session -d 'echo inside-$((6*7)) > out; tty >> out; tmux -S /tmp/t wait-for -S done'; timeout 20 tmux -S /tmp/t wait-for done; cat out", "inside-42"),
+    Case("script", "script", "script -qec 'tty; echo $((6*7))' t </dev/null", "42"),
+    Case("expect", "expect", "expect -c 'spawn sh -c {read x; echo got-$x}; send \"42\\r\"; expect got-42; puts seen'", "seen"),
+    Case("vim", "vim", "printf 'a\\nb\\n' > f; vim -es -u NONE -c '%s/a/42/' -c 'wq' f; cat f", "42"),
+    Case("inotifywait", "inotifywait", "(for i in $(seq 100); do touch n$i; sleep .1; done) & inotifywait -q -t 9 -e create --format seen . ; kill %1", "seen"),
+    Case("gdb", "gdb gcc", "printf 'int main(){return 42;}' > m.c; gcc -g m.c -o m; gdb -q -batch -ex 'set disable-randomization off' -ex run -ex 'p $_exitcode' ./m 2>&1", "= 42", why=TRACE),
+    Case("strace", "strace", "strace -e trace=write echo 42 2>&1", "write(1", why=TRACE),
+    Case("valgrind", "valgrind", "valgrind -q --error-exitcode=9 echo 42", "42"),
+    Case("curl, loopback", "curl python3", SERVE + "python3 s.py curl -s http://127.0.0.1:PORT/", "served", network=True),
+    Case("wget, loopback", "wget python3", SERVE + "python3 s.py wget -qO- http://127.0.0.1:PORT/", "served", network=True),
+    Case("ssh-keygen", "ssh-keygen", "ssh-keygen -q -t ed25519 -N '' -f k && ssh-keygen -lf k.pub", "ED25519"),
+    Case("gpg", "gpg", "export GNUPGHOME=/tmp/g; mkdir -m 700 /tmp/g; gpg -q --batch --passphrase '' --quick-gen-key a@b default default never 2>/dev/null; echo 42 | gpg -q --batch --trust-model always -er a@b | gpg -q --batch -d 2>/dev/null", "42"),
+    Case("openssl", "openssl", "openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -subj /CN=a 2>/dev/null; openssl verify -CAfile c c", "c: OK"),
+    Case("certificates", "openssl", "openssl x509 -noout -subject -in /etc/ssl/certs/ca-certificates.crt", "subject="),
+    Case("jq", "jq", "echo '{\"a\":[6,7]}' | jq '.a[0]*.a[1]'", "42"),
+    Case("rsync", "rsync", "mkdir a; echo 42 > a/f; ln -s f a/l; rsync -aH a/ b/; cat b/l", "42"),
+    Case("zip, unzip", "zip unzip", "echo 42 > f; zip -q a f; rm f; unzip -qo a; cat f", "42"),
+    Case("xz, zstd in threads", "xz zstd", "seq 300000 > f; xz -T2 -k -1 f; zstd -qT2 -k f; xz -dc f.xz | tail -1; zstd -dqc f.zst | tail -1 | sed s/^/z/", "z300000"),
+    Case("docker client", "docker", "docker --version", "Docker version"),
+    Case("dbus-run-session", "dbus-run-session", "dbus-run-session -- dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.ListNames", "array ["),
+    Case("whoami, id", "whoami", "test \"$(id -un)\" = \"$(whoami)\" && python3 -c 'import pwd,os; print(\"shell\", pwd.getpwuid(os.getuid()).pw_shell)'", "shell /"),
+    Case("su, refused everywhere", "su", "su -c 'echo root' root </dev/null 2>&1 || echo refused", "refused"),
+    *(Case(f"CPython {test}", "python3", CPYTHON.format(test), "SUCCESS")
+      for test in ("test_subprocess", "test_socket", "test_os", "test_signal", "test_pty")),
+]
