@@ -4,7 +4,8 @@
 //! how it ended) or `hold` (says `spawning` and `spawned`, shuts down when it is told `shutdown`, and stays otherwise).
 //! From the environment: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to
 //! inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group to make groups in,
-//! `ZOO_VISIBLE` what is to be shown beside the system, `ZOO_USERS` is the first of 64 users to lend.
+//! `ZOO_VISIBLE` what is to be shown beside the system, `ZOO_USERS` is the first of 64 users to lend, `ZOO_NETWORK` shares
+//! the host's network.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
@@ -55,6 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(group) => Policy::new().cgroup(group),
         None => Policy::new(),
     };
+    policy = policy.network(std::env::var_os("ZOO_NETWORK").is_some());
     if let Ok(visible) = std::env::var("ZOO_VISIBLE") {
         policy = policy.show(&visible.parse()?);
     }
@@ -79,6 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             say(&format!("peak {}", info.mem_bytes_peak.unwrap_or_default()));
             say(&format!("exit {:?} {:?}", exit.exit_code, exit.signal));
             say(&logs.stdout);
+            drop(io::stderr().lock().write_all(logs.stderr.as_bytes()));
             drop(ballast);
             Ok(())
         });

@@ -214,6 +214,12 @@ async fn b7_sampled_memory_belongs_to_processes() {
         .collect();
     assert_eq!(answers, expected);
     // Without a limit there is nothing to count.
+    let unlimited = Limits {
+        resource_defaults: ResourceLimits::default(),
+        ..Limits::default()
+    };
+    let launcher = Arc::new(Confined::new(Policy::new()).expect("a confinement"));
+    let host = Host::launching_within(launcher, unlimited);
     host.allowed(&[&attempts[0].0, &attempts[1].0, &attempts[2].0]).await;
 }
 
