@@ -14,6 +14,7 @@ mod init;
 mod injection;
 mod limits;
 mod sharing;
+mod software;
 mod status;
 mod syscalls;
 mod terminals;
