@@ -100,9 +100,6 @@ fn confine(
     let user = confinement.seen_as.zip(confinement.identity);
     let begin = |(inside, outside)| Mapping::begin(inside, outside, Others::Unmapped);
     let namespace = user.map(begin).transpose()?;
-    // While this is root, whose share of keys is large. Where a container forbids it, or an ordinary user's share is used
-    // up, the command still cannot use the host's: every call that names a key is filtered.
-    let _shared_instead = sys::new_session_keyring();
     sys::unshare(libc::CLONE_NEWNS).at(Layer::MountNamespace, "unshare")?;
     let users = ceilings::lower_ipc();
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
@@ -110,6 +107,10 @@ fn confine(
     let mask = umask(Mode::empty());
     let built = mounts::build(confinement, workspace, injected, mapping)?;
     umask(mask);
+    // While this is root, whose share of keys is large; and after the mounts, for what is opened on the way holds on to the
+    // keyring, and a namespace that the host keeps would. Where a container forbids it, or an ordinary user's share is used
+    // up, the command still cannot use the host's: every call that names a key is filtered.
+    let _shared_instead = sys::new_session_keyring();
     if let (Some((inside, _)), Some(mut namespace)) = (user, namespace) {
         if let (Shown::AsTheyAre, Some(owner)) = (built.shown, confinement.workspace_owner) {
             namespace.finish()?;

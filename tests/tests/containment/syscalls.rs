@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use capsule_host::sandbox::{Confined, Enforcement, Launcher, Policy, ResourceLimits};
+use capsule_host::supervisor::Limits;
 
 use crate::harness::{Host, command, limited, sh, zoo};
 use crate::who::{is_root, skip};
