@@ -136,7 +136,7 @@ async fn unconfined(folder: &Path) -> Result<Built, BuildError> {
     let (artifacts, messages) = (artifacts.map_err(failed)?, messages.map_err(failed)?);
     let status = cargo.child.wait().await.map_err(failed)?;
     drop(spinner);
-    console::relay(&messages);
+    console::relay(&messages).await;
     if !status.success() {
         return Err(BuildError::Cargo {
             folder: folder.to_owned(),

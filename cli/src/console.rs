@@ -1,14 +1,22 @@
-//! Standard error: messages to the person, the log, and a spinner where somebody is looking.
+//! What the person is told: messages, the log, and a spinner where standard error is a terminal.
 //!
-//! Nothing here may fail the command: a closed standard error only means that nobody reads.
+//! - All of it goes through [`stderr`](crate::stderr), which waits for no reader, and nothing here may fail the command.
+//! - What a guest has a say in is shown as [`Printable`] text, so that it moves no cursor and makes no line of its own.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use capsule_host::printable::{Printable, printable_lines};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use tracing_subscriber::EnvFilter;
 
-/// Sends the log to standard error, as much of it as `-v` (counted) or RUST_LOG asks for.
+use crate::stderr;
+
+/// How long the end of the command waits for a standard error that is not read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Sends the log to standard error, as much of it as `-v` (counted) or RUST_LOG asks for, and with it the words of a panic.
 pub(crate) fn init_logging(verbosity: u8) {
     let filter = std::env::var("RUST_LOG")
         .ok()
@@ -23,27 +31,59 @@ pub(crate) fn init_logging(verbosity: u8) {
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Event)
         .with_ansi(false)
         .without_time()
         // It would report a failed write to standard error on standard error, by a macro that panics.
         .log_internal_errors(false)
         .init();
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        say(&format!("{panic}\n{}", trace.unwrap_or_default()));
+    }));
 }
 
 /// Says why the command cannot go on.
 pub(crate) fn error(message: &str) {
-    drop(writeln!(io::stderr(), "error: {message}"));
+    say(&format!("error: {message}"));
 }
 
-/// Passes on what another program wrote.
-pub(crate) fn relay(text: &[u8]) {
-    drop(io::stderr().write_all(text));
+fn say(message: &str) {
+    let mut text = printable_lines(message);
+    text.push('\n');
+    stderr::say(text.as_bytes());
+}
+
+/// Passes on what another program wrote, all of it, as fast as it is read. Dropping the future leaves the rest out.
+pub(crate) async fn relay(text: &[u8]) {
+    stderr::relay(text).await;
+}
+
+/// Waits for a moment until everything that was said is written.
+pub(crate) fn finish() {
+    stderr::finish(LAST_WORDS);
 }
 
 /// Whether a person looks at standard error.
 pub(crate) fn is_terminal() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Where one event of the log is written. It comes in one piece, with the end of its line.
+struct Event;
+
+impl Write for Event {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = format!("{}\n", Printable(text.trim_end_matches('\n')));
+        stderr::log(line.as_bytes());
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A spinner with a message; invisible where standard error is not a terminal, gone when dropped.
@@ -52,7 +92,13 @@ pub(crate) struct Spinner(ProgressBar);
 
 impl Spinner {
     pub(crate) fn start(message: String) -> Self {
-        let bar = ProgressBar::new_spinner().with_message(message);
+        let target = if is_terminal() {
+            ProgressDrawTarget::term_like(Box::new(Terminal))
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let bar = bar.with_message(Printable(&message).to_string());
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
@@ -65,12 +111,70 @@ impl Spinner {
     }
 
     pub(crate) fn say(&self, message: String) {
-        self.0.set_message(message);
+        self.0.set_message(Printable(&message).to_string());
     }
 }
 
 impl Drop for Spinner {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// The terminal as the spinner draws on it: one that is stopped must not stop the spinner, for its end is waited for.
+#[derive(Debug)]
+struct Terminal;
+
+impl Terminal {
+    #[expect(clippy::unnecessary_wraps, reason = "what a terminal's methods return")]
+    fn put(text: &str) -> io::Result<()> {
+        stderr::log(text.as_bytes());
+        Ok(())
+    }
+
+    fn turn(count: usize, direction: char) -> io::Result<()> {
+        if count > 0 {
+            Self::put(&format!("\x1b[{count}{direction}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        // One line that every terminal has room for.
+        79
+    }
+
+    fn move_cursor_up(&self, count: usize) -> io::Result<()> {
+        Self::turn(count, 'A')
+    }
+
+    fn move_cursor_down(&self, count: usize) -> io::Result<()> {
+        Self::turn(count, 'B')
+    }
+
+    fn move_cursor_right(&self, count: usize) -> io::Result<()> {
+        Self::turn(count, 'C')
+    }
+
+    fn move_cursor_left(&self, count: usize) -> io::Result<()> {
+        Self::turn(count, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        Self::put(&format!("{text}\n"))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        Self::put(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Self::put("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! The `capsule` command: runs capsules from a terminal or a script.
 //!
 //! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
-//! (from CAPSULE to a component), `manifest` (what its author declares), `visible` (what of this machine is shown), `run`
-//! (the calls), `report` (the lines on standard output), `interrupt` (signals), `doctor` (what this machine can enforce), `audit` (what was recorded),
-//! `conformance` (the suite), `console` (standard error).
+//! (from CAPSULE to a component), `manifest` (what its author declares), `ceilings` and `visible` (what its processes may
+//! take and see), `run` (the calls), `report` (the lines on standard output), `interrupt` (signals), `doctor` and `mend`
+//! (what this machine can enforce, and what keeps it from that), `audit` (what was recorded), `conformance` (the suite),
+//! `console` (what the person is told), `stderr` (how that leaves).
 
 mod args;
 mod audit;
@@ -22,6 +23,7 @@ mod manifest;
 mod mend;
 mod report;
 mod run;
+mod stderr;
 mod user;
 mod visible;
 
@@ -33,27 +35,29 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     console::init_logging(cli.verbose);
-    match cli.command {
+    let code = match cli.command {
         Command::Run(args) => with_runtime(run::run(args)),
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => with_runtime(conformance::conformance(args)),
-        Command::Doctor(args) => ExitCode::from(doctor::doctor(&args)),
-        Command::Audit(args) => ExitCode::from(audit::audit(&args)),
-    }
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Audit(args) => audit::audit(&args),
+    };
+    console::finish();
+    ExitCode::from(code)
 }
 
-fn with_runtime(work: impl Future<Output = u8>) -> ExitCode {
+fn with_runtime(work: impl Future<Output = u8>) -> u8 {
     ceilings::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             console::error(&format!("cannot start the threads to work with: {error}"));
-            return ExitCode::from(run::FAILED);
+            return run::FAILED;
         }
     };
     let code = runtime.block_on(work);
     // Not waited for: a guest that is still computing, or a write to a reader that does not read, would hold the exit
     // up. Processes do not depend on it: the work has ended them before it returns.
     runtime.shutdown_background();
-    ExitCode::from(code)
+    code
 }

@@ -1,11 +1,13 @@
 //! The lines on standard output: one JSON object for each call, and nothing else.
 //!
 //! A capsule's `data` is its own text. Where it is JSON it is embedded as it stands (numbers and the order of keys are
-//! kept, which a parse into a value tree would not do), but on one line.
+//! kept, which a parse into a value tree would not do), but on one line. What a terminal would obey is written as JSON's
+//! own escapes, which mean the same to a program that parses the line.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+use capsule_host::printable::is_control;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -37,23 +39,41 @@ impl Outcome {
 
 /// The line for one call, with its newline.
 pub(crate) fn line(call: &str, outcome: &Outcome) -> Result<Vec<u8>, serde_json::Error> {
-    let mut line = match outcome {
+    let line = match outcome {
         Outcome::Result { action, data, took } => {
             let data = data.as_deref().map(embed);
             let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            serde_json::to_vec(&ResultLine {
+            serde_json::to_string(&ResultLine {
                 action: call,
                 result: ResultBody { action, data },
                 ms,
             })
         }
-        Outcome::Error { kind, message } => serde_json::to_vec(&ErrorLine {
+        Outcome::Error { kind, message } => serde_json::to_string(&ErrorLine {
             action: call,
             error: ErrorBody { kind, message },
         }),
     }?;
-    line.push(b'\n');
-    Ok(line)
+    let mut line = escaped(line);
+    line.push('\n');
+    Ok(line.into_bytes())
+}
+
+/// JSON without control characters. Beyond ASCII (and DEL) they stand only within strings; below, only a tab stands outside.
+fn escaped(json: String) -> String {
+    let is_hidden = |character: char| character >= '\x7f' && is_control(character);
+    if !json.contains(is_hidden) {
+        return json;
+    }
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_hidden(character) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// Writes a line and sees that it has left. Blocks while the reader does not read.
@@ -156,6 +176,20 @@ mod tests {
             parsed["result"]["data"],
             serde_json::from_str::<serde_json::Value>(data).unwrap()
         );
+    }
+
+    #[test]
+    fn u3_what_a_terminal_would_obey_is_escaped_and_keeps_its_meaning() {
+        for data in [
+            "a\r\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{2066}\u{2028}é",
+            "{\"\u{202e}\":\"\u{2029}\u{7f}\"}",
+        ] {
+            let line = result(Some(data));
+            assert!(!line.trim_end_matches('\n').contains(is_control), "{line:?}");
+            let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let wanted: serde_json::Value = serde_json::from_str(data).unwrap_or_else(|_| data.into());
+            assert_eq!(parsed["result"]["data"], wanted);
+        }
     }
 
     #[test]

@@ -83,11 +83,15 @@ pub mod bus;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "component")]
+mod guest_log;
 #[cfg_attr(
     not(target_os = "linux"),
     expect(dead_code, reason = "where nothing can be started, much of it has no use")
 )]
 mod os;
+pub mod printable;
+mod rate;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 pub mod sandbox;

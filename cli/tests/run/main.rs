@@ -13,6 +13,8 @@ mod confinement;
 #[cfg(test)]
 mod ending;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod usage;

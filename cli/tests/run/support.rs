@@ -111,7 +111,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn new(pid: i32) -> Option<Self> {
+    pub(crate) fn new(pid: i32) -> Option<Self> {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         Some(Self {

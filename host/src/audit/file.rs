@@ -3,7 +3,8 @@
 //! - A file is never overwritten, and one that is no audit log is not touched at all.
 //! - Only the end is checked: the last line must follow the one before it. The whole is [`verify`](super::verify)'s work.
 //! - A line is written by one call, but a host or a machine that dies in the middle of it leaves a part. Such a part is
-//!   taken off, and the chain says how many bytes that were.
+//!   taken off, and the chain says how many bytes that were. After a loss of power a file system may have the length of
+//!   what was written and not its bytes, which then read as NULs: they are taken off with it.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -11,6 +12,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::chain::{Chain, LINE_MAX, Line, may_begin_a_line};
+
+/// How many NULs at the end are taken for a write that a loss of power cut off, in bytes.
+const NULS_MAX: u64 = 64 << 20;
+/// How much of the file is looked at for them at once, in bytes.
+const BLOCK: u64 = 64 << 10;
 
 /// Why a file cannot be written as an audit log.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +44,7 @@ pub enum OpenError {
 pub(super) struct Opened {
     pub(super) file: File,
     pub(super) chain: Chain,
-    /// How many bytes of an unfinished line were taken off.
+    /// How many bytes of an unfinished line, and of NULs after it, were taken off.
     pub(super) torn: u64,
 }
 
@@ -62,11 +68,33 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     let length = file.metadata()?.len();
-    let (chain, torn) = end_of(&mut file, length)?;
+    let nuls = nuls_at_the_end(&mut file, length)?;
+    let (chain, torn) = end_of(&mut file, length - nuls)?;
+    let torn = torn + nuls;
     if torn > 0 {
+        tracing::warn!(
+            bytes = torn,
+            "the audit log ends in a line that was not written whole; it is taken off"
+        );
         file.set_len(length - torn)?;
     }
     Ok(Opened { file, chain, torn })
+}
+
+/// How many NULs the file ends in. One that has nothing else is no audit log.
+fn nuls_at_the_end(file: &mut File, length: u64) -> Result<u64, OpenError> {
+    let mut end = length;
+    while end > 0 && length - end <= NULS_MAX {
+        let start = end.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(start))?;
+        let mut block = Vec::new();
+        file.by_ref().take(end - start).read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|byte| *byte != 0) {
+            return Ok(length - (start + at as u64 + 1));
+        }
+        end = start;
+    }
+    if length == 0 { Ok(0) } else { Err(OpenError::NotALog) }
 }
 
 /// Where the chain in the file is, and how many bytes after its last whole line are only a part of one.

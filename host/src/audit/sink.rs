@@ -449,6 +449,33 @@ mod tests {
     }
 
     #[test]
+    fn u3_nuls_after_a_loss_of_power_are_taken_off_and_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        write(&path, 2);
+        let whole = std::fs::read(&path).unwrap();
+        // After a whole line and after a part of one; within what is read at once, its border, and more of it.
+        for part in [0, 30] {
+            let kept = &whole[..whole.len() - part];
+            let torn_line = if part == 0 {
+                0
+            } else {
+                kept.len() - kept.iter().rposition(|byte| *byte == b'\n').unwrap() - 1
+            };
+            for nuls in [1, 4096, 65_536, 1 << 20] {
+                std::fs::write(&path, [kept, &vec![0; nuls]].concat()).unwrap();
+                write(&path, 1);
+                let seen = verified(&path);
+                assert_eq!((seen.calls, seen.resumed), (3, 1), "{part} {nuls}");
+                let text = std::fs::read_to_string(&path).unwrap();
+                let told = format!("\"torn_bytes\":{}}}", torn_line + nuls);
+                assert!(text.contains(&told), "{part} {nuls}: {text:.2000}");
+                assert!(!text.contains('\0'));
+            }
+        }
+    }
+
+    #[test]
     fn u1_what_is_no_audit_log_is_not_touched() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
@@ -461,6 +488,8 @@ mod tests {
         for content in [
             &b"my diary\n"[..],
             b"my diary",
+            b"my diary\0\0",
+            &[0; 4096],
             b"\n",
             b"{\"hash\":\"\n",
             &altered,

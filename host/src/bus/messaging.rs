@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::queue::Queue;
-use super::rate::Rates;
 use super::{
     Attribution, Audience, Bus, BusLimits, Error, InProcess, Interest, Lease, Message, Pattern, Subscriber,
     Subscription, Topic,
 };
+use crate::rate::Rates;
 use crate::supervisor::quota::Budget;
 use crate::supervisor::{Event, Events, Interned, Owner, Principal, Registry};
 
@@ -34,7 +34,7 @@ struct Inner {
     bus: Arc<dyn Bus>,
     limits: BusLimits,
     principals: Interned<Principal, Purse>,
-    rates: Mutex<Rates>,
+    rates: Mutex<Rates<Owner>>,
 }
 
 /// What a principal may have at once, over all capsules.
@@ -135,7 +135,7 @@ impl Messaging {
         }
         let admitted = {
             let mut rates = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner);
-            rates.admit(from, Instant::now())
+            rates.admit(from, 1, Instant::now())
         };
         if !admitted {
             return Err(Error::RateLimited);

@@ -35,7 +35,7 @@
 //!   that, so that no pattern is wide enough to hear more (E3).
 //! - No lock is held while a task is woken or anything is awaited.
 //!
-//! Inside, from plain data up: `topic`, `message`, `limits`, `rate`, `queue`; then `inbox` (a queue with its lock and its
+//! Inside, from plain data up: `topic`, `message`, `limits`, `queue`; then `inbox` (a queue with its lock and its
 //! waiters), `in_process` (who listens to what), `messaging` (the rules).
 
 mod error;
@@ -45,7 +45,6 @@ mod limits;
 mod message;
 mod messaging;
 mod queue;
-mod rate;
 mod subscription;
 mod topic;
 

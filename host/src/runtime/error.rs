@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::printable::printable_lines;
+
 /// Why a [`Runtime`](super::Runtime) could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -116,8 +118,9 @@ impl CallError {
     }
 }
 
+/// The guest's text, without what a terminal would obey.
 fn said(stderr: &str) -> String {
-    let stderr = stderr.trim();
+    let stderr = printable_lines(stderr.trim());
     if stderr.is_empty() {
         String::new()
     } else {
@@ -125,7 +128,7 @@ fn said(stderr: &str) -> String {
     }
 }
 
-/// An engine's error with its causes, in one line.
+/// An engine's error with its causes. It may hold names that the component gives.
 pub(super) fn describe(error: &wasmtime::Error) -> String {
-    format!("{error:#}")
+    printable_lines(&format!("{error:#}"))
 }

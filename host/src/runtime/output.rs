@@ -1,18 +1,22 @@
-//! What a guest writes to stdout and stderr: line by line to `tracing`, and the last words kept for an error.
+//! What a guest writes to stdout and stderr: line by line to the log, and the last words kept for an error.
 //!
-//! Bounded in every direction: the length of a line, the total of a call, and what is kept.
+//! Bounded in every direction: the length of a line, the total of a call, what is kept, and by the log the rate.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
+use tracing::Level;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::bytes::Bytes;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
+
+use crate::supervisor::{Owner, Registry};
 
 /// A longer line is passed on in pieces, in bytes.
 const MAX_LINE: usize = 8 * 1024;
@@ -32,13 +36,32 @@ pub(super) enum Stream {
     Stderr,
 }
 
+/// Whose output it is, and where it goes. Cloning is cheap.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) registry: Registry,
+    pub(super) owner: Arc<Owner>,
+}
+
+impl Origin {
+    fn log(&self, level: Level, stream: Option<&'static str>, text: &str) {
+        self.registry.0.guest_log.line(&self.owner, level, stream, text);
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Origin").field(&self.owner).finish()
+    }
+}
+
 /// One stream of one instance. Clones are the same stream.
 #[derive(Clone, Debug)]
 pub(super) struct Output(Arc<Mutex<Lines>>);
 
 #[derive(Debug)]
 struct Lines {
-    capsule: Arc<str>,
+    origin: Origin,
     stream: Stream,
     line: Vec<u8>,
     total: usize,
@@ -46,9 +69,9 @@ struct Lines {
 }
 
 impl Output {
-    pub(super) fn new(capsule: Arc<str>, stream: Stream) -> Self {
+    pub(super) fn new(origin: Origin, stream: Stream) -> Self {
         Self(Arc::new(Mutex::new(Lines {
-            capsule,
+            origin,
             stream,
             line: Vec::new(),
             total: 0,
@@ -86,8 +109,8 @@ impl Lines {
         }
         if full {
             self.pass_on();
-            let capsule = &*self.capsule;
-            tracing::warn!(target: "capsule", capsule, "more than 1 MiB of output in a call; the rest is dropped");
+            let words = "more than 1 MiB of output in a call; the rest is dropped";
+            self.origin.log(Level::WARN, None, words);
         }
     }
 
@@ -95,14 +118,9 @@ impl Lines {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end_matches(['\r', '\n']);
-        let capsule = &*self.capsule;
         match self.stream {
-            Stream::Stdout => {
-                tracing::info!(target: "capsule", capsule, stream = "stdout", "{line}");
-            }
-            Stream::Stderr => {
-                tracing::warn!(target: "capsule", capsule, stream = "stderr", "{line}");
-            }
+            Stream::Stdout => self.origin.log(Level::INFO, Some("stdout"), line),
+            Stream::Stderr => self.origin.log(Level::WARN, Some("stderr"), line),
         }
     }
 }
@@ -177,6 +195,8 @@ impl AsyncWrite for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::Unconfined;
+    use crate::supervisor::{Limits, Principal};
 
     #[test]
     fn the_tail_is_the_end_of_everything_written() {
@@ -190,9 +210,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_line_without_end_is_held_to_its_limit() {
-        let output = Output::new("c".into(), Stream::Stdout);
+    #[tokio::test]
+    async fn a_line_without_end_is_held_to_its_limit() {
+        let runtime = tokio::runtime::Handle::current();
+        let origin = Origin {
+            registry: Registry::new(runtime, Arc::new(Unconfined::new()), Limits::default()).unwrap(),
+            owner: Arc::new(Owner {
+                principal: Principal::Anonymous,
+                capsule: "c".into(),
+            }),
+        };
+        let output = Output::new(origin, Stream::Stdout);
         for _ in 0..40 {
             output.lock().write(&[b'a'; 1000]);
             assert!(output.lock().line.len() <= MAX_LINE);

@@ -13,7 +13,7 @@ use super::hooks::Hooks;
 use super::load::LoadOptions;
 use super::memory::Memory;
 use super::meter::Meter;
-use super::output::{Output, Stream};
+use super::output::{Origin, Output, Stream};
 use super::ticker::Ticking;
 use crate::supervisor::{Owner, Principal};
 use crate::wit::{ProcessCtx, ProcessCtxView, ProcessView};
@@ -65,6 +65,10 @@ impl State {
             principal,
             capsule: options.capsule_id.clone(),
         };
+        let origin = Origin {
+            registry: runtime.registry.clone(),
+            owner: Arc::new(owner.clone()),
+        };
         let bindings = options.interceptors.iter();
         let mut process = ProcessCtx::builder(&runtime.registry, owner, options.workspace.clone())
             .unload(unload)
@@ -80,10 +84,9 @@ impl State {
             process = process.on_ready(tell);
         }
         let process = process.build();
-        let capsule: Arc<str> = options.capsule_id.as_str().into();
-        let stderr = Output::new(Arc::clone(&capsule), Stream::Stderr);
+        let stderr = Output::new(origin.clone(), Stream::Stderr);
         let wasi = WasiCtx::builder()
-            .stdout(Output::new(capsule, Stream::Stdout))
+            .stdout(Output::new(origin, Stream::Stdout))
             .stderr(stderr.clone())
             .allow_tcp(false)
             .allow_udp(false)

@@ -86,6 +86,11 @@ pub struct Limits {
     /// The highest resource limits: a request above one gets that one, and one without any gets it too, or else is refused.
     /// None.
     pub resource_ceilings: ResourceLimits,
+    /// What one capsule may have the host log for one principal in a second, in bytes, in the long run: its standard output
+    /// and error, and what it says to `log`. What is more is dropped, counted, and told of. Zero drops all. 64 KiB.
+    pub guest_output_per_second: u32,
+    /// How much of that may come at once, in bytes. 1 MiB.
+    pub guest_output_burst: u32,
     /// Refuses resource limits that are held by looking at the tree again and again, and not by the kernel; those apart that
     /// neither the guest nor you have asked for. Not set.
     pub strict_resource_limits: bool,
@@ -120,6 +125,8 @@ impl Default for Limits {
             drain_time: Duration::from_secs(1),
             resource_defaults: ResourceLimits::standard(),
             resource_ceilings: ResourceLimits::default(),
+            guest_output_per_second: 64 << 10,
+            guest_output_burst: 1 << 20,
             strict_resource_limits: false,
         }
     }

@@ -22,6 +22,8 @@ use super::request::CommandView;
 use super::scope::Scope;
 use super::table::Table;
 use super::{Limits, Owner, Principal, metrics};
+#[cfg(feature = "component")]
+use crate::guest_log::GuestLog;
 use crate::sandbox::Launcher;
 
 /// The processes of one host.
@@ -38,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) lulls: Lulls,
     pub(crate) retained: Arc<Budget>,
+    #[cfg(feature = "component")]
+    pub(crate) guest_log: GuestLog,
     principals: Interned<Principal, Purse>,
     tables: Interned<Owner, Table>,
 }
@@ -100,6 +104,8 @@ impl Registry {
         metrics::describe();
         let retained = Budget::gauged(limits.retained_total, metrics::retained());
         let (principals, tables) = (Interned::default(), Interned::default());
+        #[cfg(feature = "component")]
+        let guest_log = GuestLog::new(limits.guest_output_per_second, limits.guest_output_burst);
         Ok(Self(Arc::new(Inner {
             limits,
             launcher,
@@ -107,6 +113,8 @@ impl Registry {
             tasks,
             lulls: Lulls::default(),
             retained,
+            #[cfg(feature = "component")]
+            guest_log,
             principals,
             tables,
         })))

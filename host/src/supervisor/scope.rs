@@ -18,6 +18,8 @@ use super::table::{Entry, Table};
 use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal};
 use super::watch::Topics;
 use super::{Error, Overflow, ProcessId, injection, metrics};
+#[cfg(feature = "component")]
+use crate::guest_log::GuestLog;
 use crate::sandbox::{Launch, ResourceLimits, Workspace};
 
 /// What one owner may do with its processes; another owner's cannot be named here.
@@ -49,6 +51,12 @@ impl Scope {
     #[must_use]
     pub fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Where what the owner's guests log goes.
+    #[cfg(feature = "component")]
+    pub(crate) fn guest_log(&self) -> &GuestLog {
+        &self.registry.0.guest_log
     }
 
     /// Same as [`Registry::audit_name`].

@@ -5,6 +5,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
+use tracing::Level;
+
 use super::ProcessCtxView;
 use super::bindings::astrid::sys::host::{
     CallerContext, CapabilityCheckRequest, CapabilityCheckResponse, ErrorCode, Host, LogLevel,
@@ -55,15 +57,16 @@ impl Host for ProcessCtxView<'_> {
     }
 
     fn log(&mut self, level: LogLevel, message: String) -> wasmtime::Result<()> {
-        let capsule = self.ctx.scope.owner().capsule.as_str();
+        let level = match level {
+            LogLevel::Trace => Level::TRACE,
+            LogLevel::Debug => Level::DEBUG,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Warn => Level::WARN,
+            LogLevel::Error => Level::ERROR,
+        };
+        let scope = &self.ctx.scope;
         let message = cut(&message, MAX_MESSAGE);
-        match level {
-            LogLevel::Trace => tracing::trace!(target: "capsule", capsule, "{message}"),
-            LogLevel::Debug => tracing::debug!(target: "capsule", capsule, "{message}"),
-            LogLevel::Info => tracing::info!(target: "capsule", capsule, "{message}"),
-            LogLevel::Warn => tracing::warn!(target: "capsule", capsule, "{message}"),
-            LogLevel::Error => tracing::error!(target: "capsule", capsule, "{message}"),
-        }
+        scope.guest_log().line(scope.owner(), level, None, message);
         Ok(())
     }
 

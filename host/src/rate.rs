@@ -1,26 +1,26 @@
-//! How fast each owner may publish, as plain data.
+//! How fast each of many may do something, as plain data.
 //!
-//! Kept as one moment an owner (the generic cell rate algorithm): when everything published so far would have been due at
-//! the long-run rate. An owner whose moment has passed is as good as one that never published, and is forgotten.
+//! Kept as one moment a key (the generic cell rate algorithm): when everything so far would have been due at the long-run
+//! rate. One whose moment has passed is as good as one that never did anything, and is forgotten.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::supervisor::Owner;
-
 #[derive(Debug)]
-pub(super) struct Rates {
-    /// Between two messages in the long run.
+pub(crate) struct Rates<K> {
+    /// Between two units in the long run.
     interval: Duration,
     /// How far the due moment may lie ahead.
     ahead: Duration,
-    due: HashMap<Owner, Instant>,
+    due: HashMap<K, Instant>,
 }
 
-impl Rates {
-    pub(super) fn new(per_second: u32, burst: u32) -> Self {
+impl<K: Clone + Eq + Hash> Rates<K> {
+    /// So many units a second in the long run, and as many as `burst` at once. A rate or a burst of zero admits nothing.
+    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1).checked_div(per_second);
         // With a rate of zero nothing ever fits.
         let ahead = interval.map_or(Duration::ZERO, |interval| interval * burst);
@@ -31,22 +31,26 @@ impl Rates {
         }
     }
 
-    /// Counts a message of `owner`, or refuses it.
-    pub(super) fn admit(&mut self, owner: &Owner, now: Instant) -> bool {
-        let due = self.due.get(owner).map_or(now, |due| *due.max(&now));
-        let Some(next) = due.checked_add(self.interval) else {
+    /// Counts so many units of `key`, or refuses all of them.
+    pub(crate) fn admit(&mut self, key: &K, units: u32, now: Instant) -> bool {
+        let due = self.due.get(key).map_or(now, |due| *due.max(&now));
+        let next = self
+            .interval
+            .checked_mul(units)
+            .and_then(|interval| due.checked_add(interval));
+        let Some(next) = next else {
             return false;
         };
         if next.saturating_duration_since(now) > self.ahead {
             return false;
         }
-        if let Some(due) = self.due.get_mut(owner) {
+        if let Some(due) = self.due.get_mut(key) {
             *due = next;
         } else {
             if self.due.len() == self.due.capacity() {
                 self.due.retain(|_, due| *due > now);
             }
-            self.due.insert(owner.clone(), next);
+            self.due.insert(key.clone(), next);
         }
         true
     }
@@ -55,7 +59,7 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervisor::Principal;
+    use crate::supervisor::{Owner, Principal};
 
     fn owner(name: &str) -> Owner {
         Owner {
@@ -64,8 +68,8 @@ mod tests {
         }
     }
 
-    fn admitted(rates: &mut Rates, owner: &Owner, now: Instant) -> usize {
-        (0..1000).take_while(|_| rates.admit(owner, now)).count()
+    fn admitted(rates: &mut Rates<Owner>, owner: &Owner, now: Instant) -> usize {
+        (0..1000).take_while(|_| rates.admit(owner, 1, now)).count()
     }
 
     #[test]
@@ -86,6 +90,18 @@ mod tests {
     }
 
     #[test]
+    fn u3_units_are_admitted_together_or_not_at_all() {
+        let start = Instant::now();
+        let mut rates = Rates::new(10, 5);
+        let ada = owner("ada");
+        assert!(!rates.admit(&ada, 6, start), "more than there ever may be");
+        assert!(rates.admit(&ada, 4, start));
+        assert!(!rates.admit(&ada, 2, start));
+        assert!(rates.admit(&ada, 1, start));
+        assert!(!rates.admit(&ada, u32::MAX, start + Duration::from_secs(1000)));
+    }
+
+    #[test]
     fn e4_zero_lets_nobody_publish() {
         let now = Instant::now();
         assert_eq!(admitted(&mut Rates::new(0, 5), &owner("ada"), now), 0);
@@ -97,7 +113,8 @@ mod tests {
         let start = Instant::now();
         let mut rates = Rates::new(1000, 10);
         for n in 0..100_000_u32 {
-            assert!(rates.admit(&owner(&n.to_string()), start + Duration::from_millis(n.into())));
+            let now = start + Duration::from_millis(n.into());
+            assert!(rates.admit(&owner(&n.to_string()), 1, now));
         }
         assert!(rates.due.capacity() < 100, "{}", rates.due.capacity());
     }

@@ -1,0 +1,210 @@
+//! The way to standard error: a bounded queue, written by a thread of its own.
+//!
+//! Standard error may be a pipe that nothing empties, or a terminal that is stopped, and a write to it then never returns. So
+//! this thread alone writes to it, and nothing waits for this thread but the end of the command, for a moment. What does not
+//! fit into the queue is counted, and the count is written in the place of what is missing.
+//!
+//! The log has a part of the queue, so that what the command itself has to say finds room beside a flood of lines.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// What waits of the log, in bytes; as much again may be on its way out.
+const LOG_MAX: usize = 1 << 20;
+/// What waits at all, in bytes.
+const QUEUE_MAX: usize = LOG_MAX + (64 << 10);
+/// How much of a long text is put into the queue at once, in bytes.
+const PIECE: usize = 16 << 10;
+
+static STDERR: LazyLock<Queue> = LazyLock::new(|| Queue::to(io::stderr()));
+
+/// Queues a line of the log, or counts it as lost.
+pub(crate) fn log(line: &[u8]) {
+    STDERR.put(line, LOG_MAX);
+}
+
+/// Queues what the command itself has to say.
+pub(crate) fn say(text: &[u8]) {
+    STDERR.put(text, QUEUE_MAX);
+}
+
+/// Queues all of a long text, as fast as it is written. Dropping the future leaves the rest out.
+pub(crate) async fn relay(text: &[u8]) {
+    STDERR.put_all(text).await;
+}
+
+/// Waits until everything is written, for at most `patience`.
+pub(crate) fn finish(patience: Duration) {
+    STDERR.finish(patience);
+}
+
+struct Queue(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// For the thread: something waits. For [`Queue::finish`]: something is written.
+    changed: Condvar,
+    /// For [`Queue::put_all`]: there is room.
+    room: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    text: Vec<u8>,
+    /// Lines that did not fit, after `text`.
+    lost: u64,
+    is_writing: bool,
+}
+
+impl State {
+    const fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.lost == 0
+    }
+}
+
+impl Queue {
+    fn to(target: impl Write + Send + 'static) -> Self {
+        let shared = Arc::new(Shared::default());
+        let for_thread = Arc::clone(&shared);
+        // Without a thread everything is lost, and there is nowhere to say so. Not joined: it may hang in a write.
+        drop(
+            std::thread::Builder::new()
+                .name("stderr".into())
+                .spawn(move || for_thread.write_to(target)),
+        );
+        Self(shared)
+    }
+
+    /// Takes the text in, or counts it. From the first that does not fit until the thread takes the queue, nothing of the
+    /// log does: so the count stands where the lines are missing.
+    fn put(&self, text: &[u8], max: usize) {
+        let mut state = self.0.lock();
+        let is_log = max < QUEUE_MAX;
+        if state.text.len() + text.len() > max || is_log && state.lost > 0 {
+            state.lost += 1;
+        } else {
+            state.text.extend_from_slice(text);
+        }
+        drop(state);
+        self.0.changed.notify_all();
+    }
+
+    async fn put_all(&self, text: &[u8]) {
+        for piece in text.chunks(PIECE) {
+            loop {
+                let mut room = std::pin::pin!(self.0.room.notified());
+                room.as_mut().enable();
+                if self.0.lock().text.len() + piece.len() <= LOG_MAX {
+                    self.put(piece, QUEUE_MAX);
+                    break;
+                }
+                room.await;
+            }
+        }
+    }
+
+    fn finish(&self, patience: Duration) {
+        let busy = |state: &mut State| state.is_writing || !state.is_empty();
+        drop(self.0.changed.wait_timeout_while(self.0.lock(), patience, busy));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_to(&self, mut target: impl Write) {
+        loop {
+            let idle = |state: &mut State| state.is_empty();
+            let mut state = self
+                .changed
+                .wait_while(self.lock(), idle)
+                .unwrap_or_else(PoisonError::into_inner);
+            let mut text = std::mem::take(&mut state.text);
+            let lost = std::mem::take(&mut state.lost);
+            state.is_writing = true;
+            drop(state);
+            self.room.notify_waiters();
+            if lost > 0 {
+                // To a vector it does not fail.
+                drop(writeln!(
+                    text,
+                    "{lost} lines are lost here: standard error was not read in time"
+                ));
+            }
+            // A standard error that is closed only means that nothing reads it.
+            drop(target.write_all(&text));
+            self.lock().is_writing = false;
+            self.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn u3_a_standard_error_that_is_not_read_holds_nothing_up_and_the_loss_is_told() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let queue = Queue::to(writer);
+        let line = [&[b'x'; 127][..], b"\n"].concat();
+        let count = 4 * LOG_MAX / line.len();
+        for _ in 0..count {
+            queue.put(&line, LOG_MAX);
+        }
+        // The queue is full of the log, and the command's own word finds room.
+        queue.put(b"error: the end\n", QUEUE_MAX);
+        assert!(queue.0.lock().text.len() <= QUEUE_MAX);
+        let lost = queue.0.lock().lost;
+        assert!(lost > 0);
+        queue.finish(Duration::ZERO);
+
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            while !text.contains("lines are lost") {
+                let mut bytes = [0; 4096];
+                let count = reader.read(&mut bytes).unwrap();
+                text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+            }
+            send.send(text).unwrap();
+        });
+        let text = receive.recv_timeout(PATIENCE).unwrap();
+        assert!(text.contains(&format!("\n{lost} lines are lost here")), "{lost}");
+        assert!(text.contains("error: the end\n"));
+        assert_eq!(text.matches("xx\n").count() as u64 + lost, count as u64);
+        queue.finish(PATIENCE);
+        assert!(queue.0.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn u3_a_long_text_waits_for_its_reader_and_loses_nothing() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let queue = Queue::to(writer);
+        let long = b"0123456789abcdef".repeat(3 * LOG_MAX / 16);
+        // Nothing reads: it waits, and can be given up.
+        tokio::time::timeout(Duration::from_millis(1), queue.put_all(&long))
+            .await
+            .unwrap_err();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut read = 0;
+            let mut bytes = [0; 4096];
+            while read < LOG_MAX {
+                read += reader.read(&mut bytes).unwrap();
+            }
+            (reader, bytes)
+        });
+        let _open = tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert_eq!(queue.0.lock().lost, 0);
+    }
+}

@@ -1,0 +1,101 @@
+//! Text of a guest, as a terminal and a log may be given it.
+//!
+//! A terminal obeys control characters: a carriage return overwrites the line, an escape sequence moves the cursor, sets the
+//! title or asks for the clipboard. Unicode adds characters that reverse what a reader sees of a line (U+202E) and two that
+//! end lines for some readers (U+2028, U+2029). Shown by their numbers, they change nothing but themselves. An end of line is
+//! shown so, too: else a guest could write a line of the log in the host's name.
+
+use std::fmt;
+
+/// Displays a text on one line, with every character that is not plain to see as its number: `\u{202e}`, and for the three
+/// best known `\n`, `\r` and `\t`.
+///
+/// ```
+/// use capsule_host::printable::Printable;
+///
+/// assert_eq!(Printable("done\r\u{1b}[2Jroot# \u{202e}").to_string(), r"done\r\u{1b}[2Jroot# \u{202e}");
+/// ```
+///
+/// A backslash stays as it is, so what is displayed cannot be read back, only read.
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.find(is_control) {
+            let (plain, tail) = rest.split_at(at);
+            f.write_str(plain)?;
+            let mut tail = tail.chars();
+            match tail.next() {
+                Some('\n') => f.write_str("\\n")?,
+                Some('\r') => f.write_str("\\r")?,
+                Some('\t') => f.write_str("\\t")?,
+                Some(control) => write!(f, "\\u{{{:x}}}", u32::from(control))?,
+                None => {}
+            }
+            rest = tail.as_str();
+        }
+        f.write_str(rest)
+    }
+}
+
+/// Whether a terminal, or who reads a line from left to right, could be misled by this character: the control characters C0,
+/// DEL and C1, the ends of line and paragraph, and the marks that set the direction of text.
+#[must_use]
+pub const fn is_control(character: char) -> bool {
+    matches!(character,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The same for several lines: their ends stay, and each line after the first begins with two spaces, so that none can be
+/// taken for one of the host's.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (number, line) in text.lines().enumerate() {
+        if number > 0 {
+            shown.push_str("\n  ");
+        }
+        shown.push_str(&Printable(line).to_string());
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u3_what_a_terminal_would_obey_is_shown() {
+        for (text, shown) in [
+            ("plain, ünïcode 👩‍🚀 and \\", "plain, ünïcode 👩‍🚀 and \\"),
+            ("a\rb\nc\td", "a\\rb\\nc\\td"),
+            ("\u{1b}]0;title\u{7}", "\\u{1b}]0;title\\u{7}"),
+            ("\u{9b}2J\u{7f}", "\\u{9b}2J\\u{7f}"),
+            ("a\u{202e}b\u{2066}c\u{2069}", "a\\u{202e}b\\u{2066}c\\u{2069}"),
+            ("\u{2028}\u{2029}\u{200f}\u{61c}", "\\u{2028}\\u{2029}\\u{200f}\\u{61c}"),
+            ("", ""),
+        ] {
+            assert_eq!(Printable(text).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn u3_no_control_is_left_of_any_character() {
+        for character in ('\0'..='\u{ffff}').filter(|character| is_control(*character) || character.is_control()) {
+            let text = character.to_string();
+            let shown = Printable(&text).to_string();
+            assert!(!shown.chars().any(is_control), "{shown:?}");
+            assert!(shown.is_ascii() && shown.starts_with('\\'), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn u3_a_second_line_is_not_taken_for_the_hosts() {
+        assert_eq!(
+            printable_lines("one\nerror: two\r\n\u{202e}"),
+            "one\n  error: two\n  \\u{202e}"
+        );
+    }
+}
