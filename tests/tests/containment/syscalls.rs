@@ -192,7 +192,11 @@ async fn b7_sampled_memory_belongs_to_processes() {
         skip("a machine where memory is sampled");
         return;
     }
-    let host = Host::launching(launcher);
+    let unlimited = Limits {
+        resource_defaults: ResourceLimits::default(),
+        ..Limits::default()
+    };
+    let host = Host::launching_within(launcher, unlimited);
     let attempts = [
         (by_number(libc::SYS_semget, &[0, 1, 0o600]), libc::ENOSYS),
         (by_number(libc::SYS_msgget, &[0, 0o600]), libc::ENOSYS),
