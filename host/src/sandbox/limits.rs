@@ -22,8 +22,9 @@ pub enum Enforcement {
     /// By looking at the whole tree, and killing it once it is over. It is looked at every 20 ms, and for memory less often
     /// while it is so far below its limit that it could not get there before the next look. So it may have as much more
     /// memory as it can fill in 20 ms (some 2 GiB a second for each processor), and as much more processor time as it can
-    /// use in them (that of every processor). Shared memory counts in full as soon as it is mapped. What lies in the kernel's own buffers, of pipes and
-    /// sockets, is not seen, nor is the time of programs that may not be read and end between two looks.
+    /// use in them (that of every processor). Shared memory counts in full as soon as it is mapped. Sockets in a network of
+    /// the tree's own, beyond 64, count for what their buffers could hold, and every open file for a page. What is in sockets
+    /// of a shared network is not seen, nor is the time of programs that may not be read and end between two looks.
     Sampled,
     /// By the kernel, for each process on its own; all that is promised of open files.
     PerProcess,
