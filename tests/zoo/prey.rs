@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::process::parent_id;
 
 use crate::say;
 use crate::sys::{self, call, int};
@@ -28,8 +29,9 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
 /// Lies in wait for new inits, and says what it got of them. Ends when its parent does, or is killed.
 fn prowl() {
     let mut seen = 0_u32;
+    let parent = parent_id();
     say("up");
-    loop {
+    while parent_id() == parent {
         // The number of the process made last, at the end of the line. Those of before may not be ready yet.
         let load = fs::read_to_string("/proc/loadavg").expect("/proc");
         let last: i32 = load
