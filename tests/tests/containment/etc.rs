@@ -35,10 +35,12 @@ async fn b1_the_command_has_a_name_and_no_other_person_has() {
         ))
         .await;
     let lines: Vec<_> = printed.lines().collect();
-    let (who, passwd) = lines.split_at(3);
+    let [who, group, home, passwd @ ..] = lines.as_slice() else {
+        panic!("{printed}");
+    };
     let name = name_here(uid()).unwrap_or_else(|| "capsule".into());
-    assert_eq!((who[0], who[2]), (name.as_str(), "/tmp"), "{printed}");
-    assert!(who[1].parse::<u32>().is_err(), "{printed}");
+    assert_eq!((*who, *home), (name.as_str(), "/tmp"), "{printed}");
+    assert!(group.parse::<u32>().is_err(), "{printed}");
     let people: Vec<_> = passwd
         .iter()
         .filter_map(|line| line.split(':').nth(2)?.parse::<u32>().ok())
@@ -56,14 +58,16 @@ async fn b1_names_of_this_machine_and_no_trace_of_which_it_is() {
         ))
         .await;
     let lines: Vec<_> = printed.lines().collect();
-    assert_eq!(lines[0], "capsule", "{printed}");
+    let [name, localhost, count, id] = lines.as_slice() else {
+        panic!("{printed}");
+    };
+    assert_eq!((*name, *count), ("capsule", "1"), "{printed}");
     assert!(
-        lines[1].starts_with("127.0.0.1") || lines[1].starts_with("::1"),
+        localhost.starts_with("127.0.0.1") || localhost.starts_with("::1"),
         "{printed}"
     );
-    assert_eq!(lines[2], "1", "{printed}");
     let own = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    assert!(lines[3].len() == 32 && lines[3] != own.trim(), "{printed}");
+    assert!(id.len() == 32 && *id != own.trim(), "{printed}");
 }
 
 async fn b1_with_the_network_the_names_of_that() {
