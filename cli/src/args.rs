@@ -29,7 +29,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     Doctor(DoctorArgs),
     Audit(AuditArgs),
     #[cfg(feature = "conformance")]
@@ -272,7 +272,7 @@ mod tests {
 
     fn parse(line: &[&str]) -> Result<RunArgs, clap::Error> {
         match Cli::try_parse_from([&["capsule", "run"], line].concat())?.command {
-            Command::Run(args) => Ok(args),
+            Command::Run(args) => Ok(*args),
             #[cfg(feature = "conformance")]
             other @ Command::Conformance(_) => panic!("{other:?}"),
             other @ (Command::Doctor(_) | Command::Audit(_)) => panic!("{other:?}"),

@@ -49,7 +49,7 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
         if !offline.has_sources().await? {
             spinner.say(format!("fetching what {} needs", folder.display()));
             let online = Builder::new(&site, true, &own)?;
-            online.run("cargo", SOURCES).await?.or_told(folder)?;
+            online.run("cargo", SOURCES).await?.or_told(folder).await?;
             spinner.say(format!("building {}", folder.display()));
         }
         offline
@@ -61,8 +61,8 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
     }
     let built = builder.run("cargo", &arguments).await?;
     drop(spinner);
-    let output = built.or_told(folder)?;
-    console::relay(&output.stderr);
+    let output = built.or_told(folder).await?;
+    console::relay(&output.stderr).await;
     let found = artifacts(output.stdout.as_slice(), &Spinner::hidden())
         .await
         .map_err(|error| BuildError::Read {
@@ -234,11 +234,11 @@ impl Ran {
     }
 
     /// What it printed; its complaints go to the person where it failed.
-    fn or_told(self, folder: &Path) -> Result<RunOutput, BuildError> {
+    async fn or_told(self, folder: &Path) -> Result<RunOutput, BuildError> {
         if self.is_ok() {
             return Ok(self.0);
         }
-        console::relay(&self.0.stderr);
+        console::relay(&self.0.stderr).await;
         Err(BuildError::Confined {
             folder: folder.to_owned(),
             root: root(folder),
@@ -300,7 +300,11 @@ fn environment(site: &Site, cargo_home: &Path) -> Vec<(String, String)> {
 /// is there, by its name.
 async fn ensure_target(builder: &Builder<'_>) -> Result<(), BuildError> {
     let asked = ["--print", "sysroot", "--print", "target-libdir", "--target", TARGET];
-    let answer = builder.run("rustc", &asked).await?.or_told(&builder.site.folder)?;
+    let answer = builder
+        .run("rustc", &asked)
+        .await?
+        .or_told(&builder.site.folder)
+        .await?;
     let answer = String::from_utf8_lossy(&answer.stdout);
     let mut lines = answer.lines().map(Path::new);
     let (Some(sysroot), Some(library)) = (lines.next(), lines.next()) else {

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     console::init_logging(cli.verbose);
     let code = match cli.command {
-        Command::Run(args) => with_runtime(run::run(args)),
+        Command::Run(args) => with_runtime(run::run(*args)),
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => with_runtime(conformance::conformance(args)),
         Command::Doctor(args) => doctor::doctor(&args),

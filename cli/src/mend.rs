@@ -233,6 +233,7 @@ fn shown(steps: &[Step]) -> String {
 
 fn is_wanted() -> bool {
     let mut answer = String::new();
+    console::finish();
     let asked = write!(io::stderr(), "\nMake these changes? [y/N] ").and_then(|()| io::stderr().flush());
     asked.is_ok() && io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

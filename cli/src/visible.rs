@@ -37,7 +37,7 @@ pub(crate) fn tell_of_wishes(manifest: &Manifest, granted: &[Visible]) {
         match wish.parse::<Visible>() {
             Ok(visible) if granted.iter().any(|granted| granted.covers(&visible)) => {}
             Ok(_) => {
-                tracing::warn!("the capsule would like to see {wish:?}, which you did not grant: {FLAG} {wish:?} does")
+                tracing::warn!("the capsule would like to see {wish:?}, which you did not grant: {FLAG} {wish:?} does");
             }
             Err(error) => tracing::warn!("the capsule would like to see {wish:?}, which it cannot: {error}"),
         }

@@ -249,10 +249,9 @@ mod tests {
     fn memory_with_at_most(most: usize) -> u64 {
         let mut children: Vec<_> = (0..2)
             .map(|_| {
-                std::process::Command::new("sleep")
-                    .arg("60")
-                    .spawn()
-                    .expect("a process")
+                #[expect(clippy::disallowed_methods, reason = "a child to be looked at")]
+                let mut sleep = std::process::Command::new("sleep");
+                sleep.arg("60").spawn().expect("a process")
             })
             .collect();
         let mut look = Look::at(std::process::id(), None, Own::default());

@@ -21,10 +21,6 @@ pub(super) enum Arch {
 
 /// For whom a program is: a [`Setting`] each.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "three facts that have nothing to do with each other"
-)]
 pub(super) struct Settings {
     pub(super) network: bool,
     /// Memory is limited, and counted process by process.
