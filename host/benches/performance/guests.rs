@@ -26,6 +26,7 @@ pub(crate) fn run(report: &mut Report) {
     let host = Host::unconfined();
     let runtime = Runtime::builder(host.registry.clone())
         .max_instances(WAITING + 8)
+        .instances_per_principal(Some(WAITING + 8))
         .guest_time(Duration::from_secs(60))
         .build()
         .unwrap();

@@ -10,6 +10,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::error::{BuildError, describe};
+use super::shares::Shares;
 use super::state::State;
 use super::ticker::Ticker;
 use crate::audit::AuditSink;
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) limits: CallLimits,
     pub(super) messaging: Messaging,
     pub(super) slots: Arc<Semaphore>,
+    /// The part of the slots that each principal may have.
+    pub(super) shares: Arc<Shares>,
     /// The part of the slots that interceptors may take together, so that calls always find one.
     pub(super) for_interceptors: Arc<Semaphore>,
     pub(super) background: Arc<Semaphore>,
@@ -95,6 +98,7 @@ pub struct RuntimeBuilder {
     cache_dir: Option<PathBuf>,
     limits: CallLimits,
     max_instances: u32,
+    instances_per_principal: Option<u32>,
     max_background: u32,
     messaging: Option<Messaging>,
 }
@@ -109,6 +113,7 @@ impl RuntimeBuilder {
     /// | [`hostcall_memory`](Self::hostcall_memory) | 64 MiB | the largest legal request carries 16 MiB of files; more is answered `too-large` up to here |
     /// | [`max_resources`](Self::max_resources) | 4,096 | 256 pollables and what they stand for, several times over |
     /// | [`max_instances`](Self::max_instances) | 64 | each reserves 16 GiB of address space, and no memory |
+    /// | [`instances_per_principal`](Self::instances_per_principal) | a quarter of those | it takes four that fill theirs to fill all |
     /// | [`max_background`](Self::max_background) | 16 | the same; they are few and stay |
     /// | [`messaging`](Self::messaging) | one of its own | within this process, with the default limits |
     /// | [`audit`](Self::audit) | none | where records may be kept is the embedder's to say |
@@ -126,6 +131,7 @@ impl RuntimeBuilder {
                 max_resources: 4096,
             },
             max_instances: 64,
+            instances_per_principal: None,
             max_background: 16,
             messaging: None,
         }
@@ -189,6 +195,17 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many of [`max_instances`](Self::max_instances) one principal may have at once, over all capsules of the runtime:
+    /// its calls and the instances that messages of its start. Further ones wait for their turn and keep no other
+    /// principal's from theirs. All that is done for [`Principal::Anonymous`](crate::supervisor::Principal) has one share.
+    ///
+    /// `None` is a quarter of all, rounded up. An embedder with a single principal gives it all of them.
+    #[must_use]
+    pub const fn instances_per_principal(mut self, count: Option<u32>) -> Self {
+        self.instances_per_principal = count;
+        self
+    }
+
     /// How many capsules may have their `run` running. They count apart from
     /// [`max_instances`](Self::max_instances): they hold their place for as long as they are loaded.
     #[must_use]
@@ -216,10 +233,17 @@ impl RuntimeBuilder {
             cache_dir,
             limits,
             max_instances,
+            instances_per_principal,
             max_background,
             messaging,
         } = self;
-        if max_instances == 0 || limits.guest_time.is_zero() || limits.guest_memory == 0 || limits.max_resources == 0 {
+        let instances_per_principal = instances_per_principal.unwrap_or(max_instances.div_ceil(4));
+        if max_instances == 0
+            || instances_per_principal == 0
+            || limits.guest_time.is_zero()
+            || limits.guest_memory == 0
+            || limits.max_resources == 0
+        {
             return Err(BuildError::Zero);
         }
         let (cache, cache_dir) = cache_dir.as_deref().map(cache).transpose()?.unzip();
@@ -249,6 +273,7 @@ impl RuntimeBuilder {
             limits,
             messaging,
             slots: places(max_instances),
+            shares: Shares::new(instances_per_principal),
             for_interceptors: places(max_instances.div_ceil(2)),
             background: places(max_background),
             max_background,
@@ -266,6 +291,7 @@ impl fmt::Debug for RuntimeBuilder {
             cache_dir,
             limits,
             max_instances,
+            instances_per_principal,
             max_background,
             messaging: _,
         } = self;
@@ -273,6 +299,7 @@ impl fmt::Debug for RuntimeBuilder {
             .field("cache_dir", cache_dir)
             .field("limits", limits)
             .field("max_instances", max_instances)
+            .field("instances_per_principal", instances_per_principal)
             .field("max_background", max_background)
             .finish_non_exhaustive()
     }

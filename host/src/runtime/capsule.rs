@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
+use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -133,7 +133,7 @@ impl Capsule {
     }
 
     /// Performs `action` in a fresh instance, on behalf of `principal`, and hands it `payload`. Waits first while as
-    /// many calls are in flight as the runtime allows.
+    /// many calls are in flight as the runtime allows the principal, or all of them.
     ///
     /// Until the guest waits for the first time, or has computed for some 10 ms, it runs where the future is polled; then it
     /// goes on in a task of its own, polled or not. So calls that are to run beside each other belong in tasks of their own:
@@ -149,13 +149,18 @@ impl Capsule {
     /// Outside of a tokio runtime, before the guest has done anything.
     pub async fn call(&self, principal: Principal, action: &str, payload: Vec<u8>) -> Result<CapsuleResult, CallError> {
         let loaded = Arc::clone(self.loaded());
-        let slot = Arc::clone(&loaded.runtime.0.slots).acquire_owned();
-        let slot = loaded
+        let runtime = &*loaded.runtime.0;
+        let share = runtime.shares.claim(&principal);
+        let place = async {
+            let share = share.take().await?;
+            Ok::<_, AcquireError>((share, Arc::clone(&runtime.slots).acquire_owned().await?))
+        };
+        let place = loaded
             .notice
-            .run_until_cancelled(slot)
+            .run_until_cancelled(place)
             .await
             .ok_or(CallError::Cancelled)?;
-        let slot = slot.map_err(|closed| CallError::Host(closed.to_string()))?;
+        let place = place.map_err(|closed| CallError::Host(closed.to_string()))?;
         let cause = Cause {
             principal,
             source: None,
@@ -168,7 +173,7 @@ impl Capsule {
         let calls = self.loaded().calls.clone();
         let work = async move {
             let result = loaded.perform(cause, &action, &payload).await;
-            drop(slot);
+            drop(place);
             result
         };
         settle(&calls, work).await

@@ -5,20 +5,23 @@
 //! - a message says how many led to it, and publishing is refused beyond
 //!   [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max);
 //! - few instances of a capsule run at once for messages ([`AT_ONCE`]), those of all capsules take half of the places of
-//!   calls at most, and places are given in the order in which they were asked for; so a loop through processes, whose
-//!   events no message leads to, goes no faster than its instances do, and keeps no call from its turn;
+//!   calls at most, those of a principal its share, and places are given in the order in which they were asked for; so a
+//!   loop through processes, whose events no message leads to, goes no faster than its instances do, and keeps no call from
+//!   its turn;
 //! - publishing has a rate for each owner, and a queue its bounds.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::capsule::Loaded;
 use super::error::CallError;
+use super::shares::Claim;
 use super::state::Cause;
 use crate::bus::{Error, Message, Messaging, Pattern, Subscriber, Subscription};
+use crate::supervisor::Principal;
 
 /// How many instances of one capsule run at once for messages.
 const AT_ONCE: usize = 4;
@@ -167,16 +170,42 @@ pub(super) async fn serve(loaded: Arc<Loaded>, number: usize) {
             }
         };
         let (capsule, action) = (Arc::clone(&loaded), interceptor.action.clone());
-        let places = (at_once, share, slot);
         drop(loaded.calls.spawn(async move {
-            capsule.deliver(&action, &message).await;
-            drop(places);
+            match capsule.within_share(&message.principal, (share, slot)).await {
+                Some(places) => {
+                    capsule.deliver(&action, &message).await;
+                    drop(places);
+                }
+                None => drop(capsule.interceptors.failed.fetch_add(1, Ordering::Relaxed)),
+            }
+            drop(at_once);
             drop(running);
         }));
     }
 }
 
+/// A place among those for interceptors, and one among all.
+type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
 impl Loaded {
+    /// Takes a part of the principal's share for an instance that has `places`. While there is none, it gives them back,
+    /// for the messages of other principals. `None` once the capsule is unloaded.
+    async fn within_share(&self, principal: &Principal, places: Places) -> Option<(Claim, Places)> {
+        let runtime = &*self.runtime.0;
+        let mut claim = runtime.shares.claim(principal);
+        if claim.try_take() {
+            return Some((claim, places));
+        }
+        drop(places);
+        let in_turn = async {
+            let claim = claim.take().await.ok()?;
+            let share = Arc::clone(&runtime.for_interceptors).acquire_owned().await.ok()?;
+            let slot = Arc::clone(&runtime.slots).acquire_owned().await.ok()?;
+            Some((claim, (share, slot)))
+        };
+        self.notice.run_until_cancelled(in_turn).await?
+    }
+
     async fn deliver(&self, action: &str, message: &Message) {
         let cause = Cause {
             principal: message.principal.clone(),

@@ -52,6 +52,7 @@ mod load;
 mod memory;
 mod meter;
 mod output;
+mod shares;
 mod state;
 mod ticker;
 

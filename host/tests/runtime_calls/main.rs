@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
+mod fairness;
 mod guests;
 mod messages;
 mod talkers;
@@ -258,7 +259,8 @@ async fn time_in_a_host_call_is_not_guest_time() {
 
 #[tokio::test]
 async fn waiting_guests_share_one_thread() {
-    let capsule = load(builder().max_instances(50), &guests::sleep()).await;
+    let builder = builder().max_instances(50).instances_per_principal(Some(50));
+    let capsule = load(builder, &guests::sleep()).await;
     let start = Instant::now();
     let calls: Vec<_> = (0..50)
         .map(|_| {
@@ -507,6 +509,7 @@ async fn b1_no_workspace_has_to_do_with_compiled_code() {
 async fn limits_that_nothing_runs_under_are_refused() {
     for builder in [
         builder().max_instances(0),
+        builder().instances_per_principal(Some(0)),
         builder().guest_time(Duration::ZERO),
         builder().guest_memory(0),
         builder().max_resources(0),

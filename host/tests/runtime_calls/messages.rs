@@ -58,6 +58,7 @@ impl Host {
         let runtime = Runtime::builder(registry.clone())
             .messaging(messaging.clone())
             .max_instances(max_instances)
+            .instances_per_principal(Some(max_instances))
             .max_background(2)
             .guest_time(GUEST_TIME);
         Self {

@@ -1,0 +1,151 @@
+//! What one principal may take of what all share, and for how long (Q5).
+
+use std::future::Future;
+use std::time::Duration;
+
+use capsule_host::bus::{Attribution, Audience, Message, Pattern, Topic};
+use capsule_host::runtime::{CallError, Capsule, CapsuleResult, Interceptor, LoadOptions};
+use capsule_host::supervisor::Principal;
+use tempfile::TempDir;
+
+use super::{answer, builder, guests, load, nanos, options};
+
+/// Longer than any test has patience, and what a guest may sleep at once.
+const LONG: Duration = Duration::from_secs(50);
+
+/// What another's call may take on a busy machine; one that waits for a place takes [`LONG`].
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn named(name: &str) -> Principal {
+    Principal::Named(name.into())
+}
+
+async fn sleeps(capsule: Capsule, principal: Principal, time: Duration) -> Result<CapsuleResult, CallError> {
+    capsule.call(principal, "act", nanos(time).to_vec()).await
+}
+
+async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("{what} did not come"))
+}
+
+async fn until(what: &str, fact: impl Fn() -> bool) {
+    soon(what, async {
+        while !fact() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn q5_a_principal_that_fills_its_share_waits_and_anothers_call_starts_at_once() {
+    // A quarter of eight is two.
+    let capsule = load(builder(), &guests::sleep()).await;
+    let mut calls: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(sleeps(capsule.clone(), named("ada"), LONG)))
+        .collect();
+    until("ada's share", || capsule.calls_in_flight() >= 2).await;
+    let other = soon("bob's answer", sleeps(capsule.clone(), named("bob"), Duration::ZERO)).await;
+    assert_eq!(other.unwrap(), answer("0"));
+    assert_eq!(capsule.calls_in_flight(), 2, "the rest of ada's wait");
+
+    // Each that ends makes room for the one that has waited longest.
+    for call in calls.drain(..6) {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+        until("ada's next", || capsule.calls_in_flight() == 2).await;
+    }
+    // Those that still wait for their share are told of the end as well.
+    calls.extend((0..3).map(|_| tokio::spawn(sleeps(capsule.clone(), named("ada"), LONG))));
+    tokio::task::yield_now().await;
+    soon("the end", capsule.unload()).await;
+    for call in calls {
+        match soon("an end", call).await.unwrap() {
+            Ok(told) => assert_eq!(told, answer("5")),
+            Err(error) => assert!(matches!(error, CallError::Cancelled), "{error:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn q5_a_share_is_free_again_however_a_call_ends() {
+    // A share of one, so that a single leak is seen.
+    let runtime = builder().max_instances(4).build().unwrap();
+    let folder = TempDir::new().unwrap();
+    let load = async |component: &[u8]| runtime.load(options(&folder), component).await.unwrap();
+    let sleeper = load(&guests::sleep()).await;
+    let free = async |after: &str| {
+        let answered = soon(after, sleeps(sleeper.clone(), named("ada"), Duration::ZERO)).await;
+        assert_eq!(answered.unwrap(), answer("0"), "after {after}");
+    };
+
+    let traps = load(&guests::traps_on_payload()).await;
+    let trapped = traps.call(named("ada"), "act", vec![1]).await;
+    assert_eq!(trapped.unwrap_err().kind(), "trap");
+    free("a trap").await;
+
+    let running = tokio::spawn(sleeps(sleeper.clone(), named("ada"), LONG));
+    until("the call", || sleeper.calls_in_flight() == 1).await;
+    let waiting = tokio::spawn(sleeps(sleeper.clone(), named("ada"), LONG));
+    tokio::task::yield_now().await;
+    for dropped in [waiting, running] {
+        dropped.abort();
+        assert!(dropped.await.unwrap_err().is_cancelled());
+    }
+    free("a drop").await;
+
+    let other = load(&guests::sleep()).await;
+    let running = tokio::spawn(sleeps(other.clone(), named("ada"), LONG));
+    until("the call", || other.calls_in_flight() == 1).await;
+    soon("the end", other.unload()).await;
+    drop(running.await.unwrap());
+    free("an unloading").await;
+}
+
+#[tokio::test]
+async fn q5_messages_of_one_principal_leave_places_to_those_of_another() {
+    // Two places for what messages start, and a share of one.
+    let runtime = builder().max_instances(4).build().unwrap();
+    let folder = TempDir::new().unwrap();
+    let hears = async |id: &str, component: &[u8]| {
+        let interceptors = vec![Interceptor {
+            topic: Pattern::parse(&format!("{id}.*")).unwrap(),
+            action: "act".into(),
+        }];
+        let options = LoadOptions {
+            capsule_id: id.into(),
+            interceptors,
+            ..options(&folder)
+        };
+        runtime.load(options, component).await.unwrap()
+    };
+    let say = |to: &str, principal: &str, payload: &str| {
+        let message = Message {
+            topic: Topic::parse(&format!("{to}.v1.do")).unwrap(),
+            payload: payload.into(),
+            source: "embedder".into(),
+            principal: named(principal),
+            attribution: Attribution::System,
+            audience: Audience::Everybody,
+            depth: 0,
+        };
+        runtime.messaging().announce(message).unwrap();
+    };
+    let slow = [
+        hears("slow-one", &guests::sleep()).await,
+        hears("slow-two", &guests::sleep()).await,
+    ];
+    let quick = hears("quick", &guests::echo()).await;
+    // Text that says 47 s to the guest.
+    let long = "\0\0\0\0\x0b\0\0\0";
+    say("slow-one", "ada", long);
+    say("slow-two", "ada", long);
+    until("ada's", || slow.iter().all(|capsule| capsule.calls_in_flight() == 1)).await;
+    say("quick", "bob", "hello");
+    until("bob's", || quick.deliveries().succeeded == 1).await;
+    // What waits for its share ends with its capsule.
+    for capsule in slow {
+        soon("the end", capsule.unload()).await;
+    }
+}
