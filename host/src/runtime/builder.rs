@@ -64,6 +64,7 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallLimits {
     pub(super) guest_time: Duration,
+    pub(super) call_time: Option<Duration>,
     pub(super) guest_memory: usize,
     pub(super) hostcall_memory: usize,
     pub(super) max_resources: usize,
@@ -109,6 +110,7 @@ impl RuntimeBuilder {
     /// | | | because |
     /// |---|---|---|
     /// | [`guest_time`](Self::guest_time) | 10 s | an action starts, reads and decides; it does not compute for long |
+    /// | [`call_time`](Self::call_time) | 10 min | a call that waits keeps a place; what takes longer is a persistent process |
     /// | [`guest_memory`](Self::guest_memory) | 256 MiB | a `spawn` may answer with 96 MiB: 16 MiB a stream, up to three bytes each as text |
     /// | [`hostcall_memory`](Self::hostcall_memory) | 64 MiB | the largest legal request carries 16 MiB of files; more is answered `too-large` up to here |
     /// | [`max_resources`](Self::max_resources) | 4,096 | 256 pollables and what they stand for, several times over |
@@ -126,6 +128,7 @@ impl RuntimeBuilder {
             cache_dir: None,
             limits: CallLimits {
                 guest_time: Duration::from_secs(10),
+                call_time: Some(Duration::from_secs(600)),
                 guest_memory: 256 << 20,
                 hostcall_memory: 64 << 20,
                 max_resources: 4096,
@@ -161,6 +164,16 @@ impl RuntimeBuilder {
     #[must_use]
     pub const fn guest_time(mut self, time: Duration) -> Self {
         self.limits.guest_time = time;
+        self
+    }
+
+    /// How long a call may take by the clock, from the time that it has its place: computing, and waiting in host calls such
+    /// as `sleep-ns`, `poll` and `wait`, which [`guest_time`](Self::guest_time) does not count. One that goes on is ended with
+    /// [`CallError::CallTime`](super::CallError::CallTime), as if its future were dropped, and its place is free. It holds for
+    /// the instances that messages start as well; a `run` in the background has no such end. `None` lets a call wait for ever.
+    #[must_use]
+    pub const fn call_time(mut self, time: Option<Duration>) -> Self {
+        self.limits.call_time = time;
         self
     }
 
@@ -241,6 +254,7 @@ impl RuntimeBuilder {
         if max_instances == 0
             || instances_per_principal == 0
             || limits.guest_time.is_zero()
+            || limits.call_time.is_some_and(|time| time.is_zero())
             || limits.guest_memory == 0
             || limits.max_resources == 0
         {

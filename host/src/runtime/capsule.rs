@@ -7,7 +7,7 @@
 //! ends it.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
@@ -299,6 +299,13 @@ impl Loaded {
             self.notice.cancelled().await;
             tokio::time::sleep(NOTICE).await;
         };
+        let too_long = async {
+            let Some(limit) = runtime.limits.call_time else {
+                return pending().await;
+            };
+            tokio::time::sleep(limit).await;
+            CallError::CallTime(limit)
+        };
         tokio::select! {
             biased;
             () = interrupt => Err(CallError::Cancelled),
@@ -307,6 +314,8 @@ impl Loaded {
                 Err(_) if self.notice.is_cancelled() => Err(CallError::Cancelled),
                 result => result,
             },
+            // Last: a call that never waits sets no timer.
+            error = too_long => Err(error),
         }
     }
 }

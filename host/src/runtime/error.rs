@@ -11,7 +11,7 @@ use crate::printable::printable_lines;
 #[non_exhaustive]
 pub enum BuildError {
     /// A limit is zero.
-    #[error("guest time, guest memory, resources and instances must all be more than zero")]
+    #[error("guest time, call time, guest memory, resources and instances must all be more than zero")]
     Zero,
     /// The folder for compiled code cannot be used.
     #[error("{} cannot keep compiled code: {reason}; name a folder that you may write to, or none", dir.display())]
@@ -89,6 +89,9 @@ pub enum CallError {
     /// The guest computed for longer than it may; the time is the limit.
     #[error("the capsule computed for more than {0:?}; have it do less in a call, or give it more guest time")]
     GuestTime(Duration),
+    /// The call took longer than it may, most of it in waiting; the time is the limit.
+    #[error("the call took more than {0:?}; have the capsule wait for less in a call, or give calls more time")]
+    CallTime(Duration),
     /// The guest wanted more memory than it may have, and failed over the refusal; the bytes are the limit.
     #[error("the capsule wanted more than {0} bytes of memory; have it hold less at once, or give it more")]
     GuestMemory(usize),
@@ -110,6 +113,7 @@ impl CallError {
         match self {
             Self::Trap { .. } => "trap",
             Self::GuestTime(_) => "guest-time",
+            Self::CallTime(_) => "call-time",
             Self::GuestMemory(_) => "guest-memory",
             Self::Cancelled => "cancelled",
             Self::NoEntryPoint(_) => "no-entry-point",

@@ -94,6 +94,7 @@ impl State {
             .build();
         let CallLimits {
             guest_time,
+            call_time: _,
             guest_memory,
             hostcall_memory: _,
             max_resources,

@@ -4,11 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use capsule_host::bus::{Attribution, Audience, Message, Pattern, Topic};
-use capsule_host::runtime::{CallError, Capsule, CapsuleResult, Interceptor, LoadOptions};
+use capsule_host::runtime::{Background, CallError, Capsule, CapsuleResult, Grants, Interceptor, LoadOptions, Topics};
 use capsule_host::supervisor::Principal;
 use tempfile::TempDir;
 
-use super::{answer, builder, guests, load, nanos, options};
+use super::{answer, builder, guests, load, nanos, options, talkers};
 
 /// Longer than any test has patience, and what a guest may sleep at once.
 const LONG: Duration = Duration::from_secs(50);
@@ -148,4 +148,71 @@ async fn q5_messages_of_one_principal_leave_places_to_those_of_another() {
     for capsule in slow {
         soon("the end", capsule.unload()).await;
     }
+}
+
+/// May subscribe everywhere.
+fn hearing(folder: &TempDir) -> LoadOptions {
+    let topics = Topics {
+        subscribe: vec![Pattern::parse("*").unwrap()],
+        ..Topics::default()
+    };
+    LoadOptions {
+        grants: Grants {
+            topics,
+            ..Grants::default()
+        },
+        ..options(folder)
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn q5_a_call_that_waits_for_ever_is_ended_and_its_place_is_free() {
+    let runtime = builder().max_instances(1).build().unwrap();
+    let folder = TempDir::new().unwrap();
+    let echo = runtime.load(options(&folder), &guests::echo()).await.unwrap();
+    for component in [guests::sleeps_for_ever(), talkers::polls()] {
+        let capsule = runtime.load(hearing(&folder), &component).await.unwrap();
+        let start = tokio::time::Instant::now();
+        let call = capsule.call(named("ada"), "act", b"never.v1.said".to_vec());
+        let error = tokio::time::timeout(HOUR, call).await.expect("it ended").unwrap_err();
+        let ten_minutes = Duration::from_secs(600);
+        assert!(
+            matches!(error, CallError::CallTime(limit) if limit == ten_minutes),
+            "{error:?}"
+        );
+        assert_eq!(error.kind(), "call-time");
+        let took = start.elapsed();
+        assert!(took >= ten_minutes && took < ten_minutes + LONG, "{took:?}");
+        assert_eq!(capsule.calls_in_flight(), 0);
+        let next = tokio::time::timeout(HOUR, echo.call(named("bob"), "act", b"x".to_vec())).await;
+        assert_eq!(next.expect("its place is free").unwrap(), answer("x"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn q5_without_a_bound_a_call_waits_on_and_a_run_in_the_background_has_none() {
+    let runtime = builder().call_time(None).build().unwrap();
+    let folder = TempDir::new().unwrap();
+    let capsule = runtime
+        .load(options(&folder), &guests::sleeps_for_ever())
+        .await
+        .unwrap();
+    let call = capsule.call(named("ada"), "act", Vec::new());
+    assert!(tokio::time::timeout(HOUR, call).await.is_err(), "it still waits");
+
+    let runtime = builder().build().unwrap();
+    let options = LoadOptions {
+        background: Some(named("ada")),
+        ..hearing(&folder)
+    };
+    let capsule = runtime.load(options, &talkers::sleeps_on()).await.unwrap();
+    capsule.ready().await.unwrap();
+    tokio::time::sleep(HOUR).await;
+    assert!(
+        matches!(capsule.background(), Background::Ready),
+        "{:?}",
+        capsule.background()
+    );
 }

@@ -150,6 +150,11 @@ pub(crate) fn sleep() -> Vec<u8> {
     )
 }
 
+/// Sleeps for ever, 50 s at a time.
+pub(crate) fn sleeps_for_ever() -> Vec<u8> {
+    with_sys("(loop $for_ever (call $sleep (i64.const 50000000000) (i32.const 128)) (br $for_ever)) unreachable")
+}
+
 /// Answers with the number of capabilities that it is told of.
 pub(crate) fn capabilities() -> Vec<u8> {
     with_sys("(call $capabilities (i32.const 128)) (call $digit (i32.load (i32.const 132)))")

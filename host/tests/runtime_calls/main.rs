@@ -511,6 +511,7 @@ async fn limits_that_nothing_runs_under_are_refused() {
         builder().max_instances(0),
         builder().instances_per_principal(Some(0)),
         builder().guest_time(Duration::ZERO),
+        builder().call_time(Some(Duration::ZERO)),
         builder().guest_memory(0),
         builder().max_resources(0),
     ] {

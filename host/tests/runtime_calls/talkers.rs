@@ -154,6 +154,11 @@ pub(crate) fn patient() -> Vec<u8> {
     in_background("(call $ready) (call $sleep (i64.const 60000000000) (i32.const 128))")
 }
 
+/// Says that it is ready, and sleeps for ever, 50 s at a time.
+pub(crate) fn sleeps_on() -> Vec<u8> {
+    in_background("(call $ready) (loop $more (call $sleep (i64.const 50000000000) (i32.const 128)) (br $more))")
+}
+
 /// Says that it is ready, and will not end.
 pub(crate) fn stubborn() -> Vec<u8> {
     in_background("(call $ready) (loop $for_ever (br $for_ever))")
