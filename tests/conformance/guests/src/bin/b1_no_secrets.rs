@@ -5,8 +5,10 @@ use conformance_guest::*;
 case!(r#"{"needs": ["confined"]}"#: run);
 
 fn run() -> Outcome {
+    // A name that leads to the private `/tmp` shows nothing of the host.
     let script = "for p in /root /home /var/lib /var/log /var/run /run /mnt /media /srv /boot /etc/ssh /lost+found; do \
-                  test -e $p && find $p -mindepth 1 -maxdepth 2 2>/dev/null | grep -v \"^$(pwd -P)\" | grep -v -F -x -f parents | head -3; done; \
+                  test -e $p && find $p -mindepth 1 -maxdepth 2 2>/dev/null | grep -v \"^$(pwd -P)\" | grep -v -F -x -f parents | \
+                  while read -r f; do test \"$(readlink \"$f\")\" = /tmp || echo \"$f\"; done | head -3; done; \
                   for f in /etc/shadow /etc/gshadow /etc/sudoers /proc/kcore /proc/1/environ /proc/kmsg /dev/mem /dev/kmsg; do head -c 1 $f >/dev/null 2>&1 && test \"$f\" != /proc/1/environ && echo $f; done; true";
     // The folders that lead to the workspace may be seen, though nothing else in them.
     output("p=$(pwd -P); : > parents; while [ \"$p\" != / ]; do echo \"$p\" >> parents; p=$(dirname \"$p\"); done")?;
