@@ -330,7 +330,12 @@ async fn make(capsule: &Capsule, principal: &Principal, action: &str, payload: V
 /// A runtime with a cache of compiled code, or without one where its folder cannot be used.
 fn runtime(registry: &Registry, log: Option<Arc<ChainSink>>) -> Result<Runtime, runtime::BuildError> {
     let log = log.map(|log| log as Arc<dyn AuditSink>);
-    let builder = || Runtime::builder(registry.clone()).audit(log.clone());
+    // All calls of a command line are for one principal, which shares with no other.
+    let builder = || {
+        Runtime::builder(registry.clone())
+            .audit(log.clone())
+            .instances_per_principal(Some(u32::MAX))
+    };
     match builder().cache_dir(cache_dir()).build() {
         Err(error @ runtime::BuildError::Cache { .. }) => {
             tracing::info!("{error}; compiled code is not kept");

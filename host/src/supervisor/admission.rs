@@ -94,9 +94,17 @@ impl Inner {
         }
         let begun = Instant::now();
         let launcher = Arc::clone(&self.launcher);
+        let (lulls, runtime, closing) = (
+            self.lulls.clone(),
+            self.tasks.runtime.clone(),
+            self.tasks.closing.clone(),
+        );
         // Looking for a program and making a process take a millisecond, and more on a busy disk.
         let launching = self.tasks.runtime.spawn_blocking(move || {
-            launcher.launch(launch).map(|launched| Fresh {
+            let launched = launcher.launch(launch);
+            // Here, because what was prepared is used up also where nothing comes of it, or nothing waits for it any more.
+            lulls.expect(&runtime, &launcher, &closing);
+            launched.map(|launched| Fresh {
                 launched,
                 permits,
                 member,
@@ -107,8 +115,6 @@ impl Inner {
             Ok(fresh) => {
                 let fresh = fresh?;
                 metrics::launched(begun.elapsed());
-                self.lulls
-                    .expect(&self.tasks.runtime, &self.launcher, &self.tasks.closing);
                 Ok(fresh)
             }
             Err(error) if error.is_cancelled() => Err(Error::Cancelled),

@@ -17,7 +17,8 @@ use crate::sync::Mutex;
 /// How long nothing has to have been started.
 const QUIET: Duration = Duration::from_millis(5);
 
-#[derive(Debug, Default)]
+/// Clones share what they wait for.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lulls {
     /// When something was last started, while the lull after it is waited for.
     last: Arc<Mutex<Option<Instant>>>,

@@ -93,6 +93,8 @@ impl Host for CapsuleHost {
         let registry = Registry::new(Handle::current(), Arc::clone(&self.launcher), limits(&settings));
         let registry = registry.map_err(failed)?;
         let runtime = Runtime::builder(registry.clone())
+            // A case makes many calls at once for one principal.
+            .instances_per_principal(Some(64))
             .cache_dir(self.cache_dir.clone())
             .audit(Some(Arc::clone(&records) as Arc<dyn AuditSink>));
         Ok(CapsuleRunning {
@@ -180,9 +182,12 @@ impl Running for CapsuleRunning {
                 data: result.data,
             }),
             Err(CallError::Cancelled) => Err(CallFailure::Cancelled),
-            Err(error @ (CallError::Trap { .. } | CallError::GuestTime(_) | CallError::GuestMemory(_))) => {
-                Err(CallFailure::Trapped(error.to_string()))
-            }
+            Err(
+                error @ (CallError::Trap { .. }
+                | CallError::GuestTime(_)
+                | CallError::CallTime(_)
+                | CallError::GuestMemory(_)),
+            ) => Err(CallFailure::Trapped(error.to_string())),
             Err(error) => Err(CallFailure::Host(error.to_string())),
         }
     }
