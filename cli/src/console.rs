@@ -1,6 +1,6 @@
 //! What the person is told: messages, the log, and a spinner where standard error is a terminal.
 //!
-//! - All of it goes through [`stderr`](crate::stderr), which waits for no reader, and nothing here may fail the command.
+//! - All of it goes through [`stderr`], which waits for no reader, and nothing here may fail the command.
 //! - What a guest has a say in is shown as [`Printable`] text, so that it moves no cursor and makes no line of its own.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
