@@ -270,7 +270,8 @@ impl Lifecycle {
             (State::Draining { exit, reason }, Event::Settled) => {
                 let gone_at = match self.times.retention {
                     Retention::Captured | Retention::For(Duration::ZERO) => {
-                        return (State::Gone { exit, reason }, vec![Publish, Remove]);
+                        // The id first: a waiter that was told of the exit may ask for it at once.
+                        return (State::Gone { exit, reason }, vec![Remove, Publish]);
                     }
                     Retention::For(retention) => Some(now + retention),
                     Retention::Held => None,
@@ -544,7 +545,7 @@ mod tests {
     fn t3_no_retention_is_gone_as_soon_as_the_exit_is_seen() {
         let (mut life, t) = process(5, 10, 0);
         life.on(Event::Exited(EXIT), t, t);
-        assert_eq!(life.on(Event::Settled, t, t), [Publish, Remove]);
+        assert_eq!(life.on(Event::Settled, t, t), [Remove, Publish]);
     }
 
     fn event() -> impl Strategy<Value = Event> {

@@ -134,6 +134,8 @@ impl Monitor {
                 self.tenure = None;
                 self.process.stdout.close();
                 self.process.stderr.close();
+                // Before the exit: a reader that is told of that looks no further.
+                self.process.tell_news();
                 let exit = self.lifecycle.exit();
                 self.status.send_modify(|status| *status = Status { exit, gone: true });
                 self.count_exit();
@@ -141,7 +143,7 @@ impl Monitor {
             }
             Action::Publish => {
                 let exit = self.lifecycle.exit();
-                // Before the exit: whoever is told of that looks no further.
+                // Before the exit: a reader that is told of that looks no further.
                 self.process.tell_news();
                 self.status.send_modify(|status| status.exit = exit);
                 self.count_exit();

@@ -231,10 +231,17 @@ pub fn e2_an_exit_is_told_once_however_late_the_wish() {
     assert_eq!(heard.exits(), 1);
 }
 
-/// Whoever waited when it ended sees the exit, though it is kept for no time at all.
+/// A caller that waited when the process ended sees the exit, though the process is kept for no time at all.
 pub fn x4_t3_who_waited_sees_an_exit_that_is_not_kept() {
     let scene = scene(Retention::For(Duration::ZERO), false);
-    let waits = [None, Some(MINUTE)].map(|time| scene.task(|process| async move { process.wait(time, &Handle).await }));
+    let waits = [None, Some(MINUTE)].map(|time| {
+        let tenures = Arc::clone(&scene.tenures);
+        scene.task(|process| async move {
+            let exit = process.wait(time, &Handle).await;
+            assert_eq!(tenures.load(Ordering::SeqCst), 0, "T3: its id goes before its exit is visible");
+            exit
+        })
+    });
     let own = scene.exits();
     block_on(async {
         own.await.expect("no panic");
