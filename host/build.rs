@@ -43,6 +43,7 @@ fn build() -> PathBuf {
         if cargo(&source, target, &target_dir, flags) {
             return target_dir.join(target).join("release/capsule-init");
         }
+        println!("cargo::warning=capsule-init does not compile for {target} with `{flags}`: a slower one is tried");
     }
     panic!("capsule-init does not compile; the reason is above");
 }

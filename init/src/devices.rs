@@ -28,31 +28,43 @@ const DEVICES: [(&str, u32, u32); 6] = [
     ("/dev/tty", 5, 0),
 ];
 
-/// The host's, held until it is known whether they are needed.
-pub(crate) type Held = [Result<OwnedFd, Report>; DEVICES.len()];
+/// The host's devices, where this process may not make its own.
+pub(crate) type Held = Option<[Result<OwnedFd, Report>; DEVICES.len()]>;
 
-/// To be called while the host's root is in sight.
-pub(crate) fn take() -> Held {
-    DEVICES.map(|(device, ..)| {
+/// A file that shows whether devices may be made: in a file system of this process's own, out of sight soon.
+const PROBE: &str = "/dev/probe";
+
+/// To be called when a file system of this process's own covers `/dev`, and `host` is the host's folder beneath it.
+///
+/// The host's devices are taken only where they are needed: to give up a detached mount that was put nowhere, the kernel waits
+/// until no processor can be looking at it any more, which takes milliseconds on a busy machine.
+pub(crate) fn take(host: OwnedFd) -> Held {
+    if make(PROBE, 1, 3).is_ok() {
+        return None;
+    }
+    Some(DEVICES.map(|(device, ..)| {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        open_tree(CWD, device, flags).at(LAYER, device)
-    })
+        let name = device.trim_start_matches("/dev/");
+        open_tree(&host, name, flags).at(LAYER, device)
+    }))
 }
 
 /// To be called in the new root, where files may be devices.
 pub(crate) fn put(held: Held) -> Result<(), Report> {
     mkdir("/dev", Mode::from_raw_mode(0o755)).at(LAYER, "/dev")?;
-    for (fd, (at, major, minor)) in held.into_iter().zip(DEVICES) {
-        let mode = Mode::from_raw_mode(0o666);
-        match mknodat(CWD, at, FileType::CharacterDevice, mode, makedev(major, minor)) {
-            Ok(()) => {}
-            // As an ordinary user, and as root of a container that may not.
-            Err(Errno::PERM | Errno::ACCESS) => {
-                let at = Path::new(at);
-                place(&Tree { fd: fd?, at })?;
-            }
-            Err(errno) => return Err(errno).at(LAYER, at),
-        }
-    }
-    Ok(())
+    let Some(held) = held else {
+        return DEVICES
+            .into_iter()
+            .try_for_each(|(at, major, minor)| make(at, major, minor).at(LAYER, at));
+    };
+    held.into_iter().zip(DEVICES).try_for_each(|(fd, (at, ..))| {
+        let at = Path::new(at);
+        place(&Tree { fd: fd?, at })
+    })
+}
+
+/// Refused to an ordinary user, and to root of a container that may not.
+fn make(at: &str, major: u32, minor: u32) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(0o666);
+    mknodat(CWD, at, FileType::CharacterDevice, mode, makedev(major, minor))
 }

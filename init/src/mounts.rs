@@ -81,21 +81,29 @@ pub(crate) fn build(
     };
     let view = &confinement.view;
     let shared: Vec<_> = view.iter().map(overlay::is_shared).collect();
-    let early = view
-        .iter()
-        .zip(&shared)
-        .map(|(view, shared)| if *shared { take_view(view, None) } else { Ok(None) });
+    let early = view.iter().zip(&shared).map(|(view, shared)| {
+        if *shared {
+            take_view(view, &Taken::There)
+        } else {
+            Ok(None)
+        }
+    });
     let early = early.collect::<Result<Vec<_>, _>>()?;
-    let devices = devices::take();
+    let host_devices = open(
+        "/dev",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let host_devices = host_devices.at(LAYER, "/dev")?;
     let taken = overlay::cover(view, &shared)?;
+    let devices = devices::take(host_devices);
     let late = view
         .iter()
         .zip(early)
         .zip(&taken)
         .map(|((view, early), taken)| match (early, taken) {
             (Some(early), _) => Ok(Some(early)),
-            (None, Taken::Copy(copy)) => take_view(view, Some(copy)),
-            (None, Taken::There | Taken::Bound(_)) => take_view(view, None),
+            (None, taken) => take_view(view, taken),
         });
     let trees = late.collect::<Result<Vec<_>, _>>()?;
     let bound = view.iter().zip(&taken).find_map(bound);
@@ -178,8 +186,8 @@ pub(crate) fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// Takes what is to be bound, from another place than its own if it is said.
-fn take_view<'a>(view: &'a View, from: Option<&Path>) -> Result<Option<Tree<'a>>, Report> {
+/// Takes what is to be bound.
+fn take_view<'a>(view: &'a View, taken: &Taken) -> Result<Option<Tree<'a>>, Report> {
     match view {
         View::Link { .. } | View::Folder { .. } | View::File { .. } => Ok(None),
         View::Bind {
@@ -187,7 +195,20 @@ fn take_view<'a>(view: &'a View, from: Option<&Path>) -> Result<Option<Tree<'a>>
             at,
             writable,
             required,
-        } => take(from.unwrap_or(path(source)), path(at), !writable, *required),
+        } => {
+            let from = if let Taken::Copy(copy) = taken {
+                copy
+            } else {
+                path(source)
+            };
+            let attributes = match taken {
+                // It has them already.
+                Taken::Overlay => 0,
+                Taken::There | Taken::Copy(_) | Taken::Bound(_) if *writable => HARMLESS,
+                Taken::There | Taken::Copy(_) | Taken::Bound(_) => HARMLESS | libc::MOUNT_ATTR_RDONLY,
+            };
+            take(from, path(at), attributes, *required)
+        }
     }
 }
 
@@ -202,20 +223,17 @@ fn bound((view, taken): (&View, &Taken)) -> Option<Bound> {
     }
 }
 
-/// A copy of the mounts at `source`. None of them can be written to if `read_only`.
-fn take<'a>(source: &Path, at: &'a Path, read_only: bool, required: bool) -> Result<Option<Tree<'a>>, Report> {
+/// A copy of the mounts at `source`, with these attributes.
+fn take<'a>(source: &Path, at: &'a Path, attributes: u64, required: bool) -> Result<Option<Tree<'a>>, Report> {
     // Recursive also where there is nothing beneath: an ordinary user may not uncover what a mount hides.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let fd = match open_tree(CWD, source, flags) {
         Err(Errno::NOENT | Errno::NOTDIR) if !required => return Ok(None),
         other => other.at(LAYER, &source.to_string_lossy())?,
     };
-    let attributes = if read_only {
-        HARMLESS | libc::MOUNT_ATTR_RDONLY
-    } else {
-        HARMLESS
-    };
-    sys::mount_setattr(fd.as_fd(), c"", true, attributes, 0).at(LAYER, &source.to_string_lossy())?;
+    if attributes != 0 {
+        sys::mount_setattr(fd.as_fd(), c"", true, attributes, 0).at(LAYER, &source.to_string_lossy())?;
+    }
     Ok(Some(Tree { fd, at }))
 }
 
@@ -223,7 +241,7 @@ fn take<'a>(source: &Path, at: &'a Path, read_only: bool, required: bool) -> Res
 /// it leads to must be what the descriptor is.
 fn take_workspace<'a>(at: &'a Path, host: &OwnedFd) -> Result<Tree<'a>, Report> {
     let subject = at.to_string_lossy();
-    let tree = take(at, at, false, true)?.ok_or(Errno::NOENT).at(LAYER, &subject)?;
+    let tree = take(at, at, HARMLESS, true)?.ok_or(Errno::NOENT).at(LAYER, &subject)?;
     let (ours, theirs) = (fstat(&tree.fd).at(LAYER, &subject)?, fstat(host).at(LAYER, &subject)?);
     if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
         Ok(tree)

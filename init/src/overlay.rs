@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use capsule_init::{Layer, Report, View};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, fstat, mkdir, open, statx};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fstat, mkdir, open, statx};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
@@ -56,15 +56,16 @@ pub(crate) fn is_shared(view: &View) -> bool {
         return true;
     };
     let source = path(source);
-    *writable || PSEUDO.iter().any(|pseudo| source.starts_with(pseudo)) || {
-        let kind = open_path(source).and_then(|fd| kind(&fd));
-        kind.is_ok_and(|kind| !matches!(kind, FileType::Directory | FileType::RegularFile))
-    }
+    *writable
+        || PSEUDO.iter().any(|pseudo| source.starts_with(pseudo))
+        || found(source).is_ok_and(|found| !matches!(found.kind, FileType::Directory | FileType::RegularFile))
 }
 
 /// From where a part of the view is to be taken, once everything that can be covered is.
 pub(crate) enum Taken {
-    /// From where it is: it is covered, not there, or to be shared.
+    /// From an overlay, which gives nothing that can be written to.
+    Overlay,
+    /// From where it is: it is not there, or to be shared.
     There,
     /// It could not be covered, and is a copy.
     Copy(PathBuf),
@@ -96,7 +97,8 @@ pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report
     let taken = sources().enumerate().map(|(number, source)| {
         let Some(source) = source else { return Taken::There };
         match covers.cover(source) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Taken::There,
+            Ok(()) => Taken::Overlay,
+            Err(Errno::NOENT | Errno::NOTDIR) => Taken::There,
             Err(errno) => copies::copy(source, Path::new(COPIES), number).map_or(Taken::Bound(errno), Taken::Copy),
         }
     });
@@ -115,13 +117,14 @@ struct Covers {
 impl Covers {
     /// Covers `source`, or for a file the folder that it is in, unless that is so already.
     fn cover(&mut self, source: &Path) -> Result<(), Errno> {
-        let found = open_path(source)?;
-        if self.made.contains(&mount_number(&found)?) {
+        if self.made.contains(&found(source)?.mount) {
             return Ok(());
         }
+        let found = open_path(source)?;
         // Where it really is.
         let at = fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(|_| Errno::NOENT)?;
-        let (folder, at) = if kind(&found)? == FileType::Directory {
+        let is_folder = FileType::from_raw_mode(fstat(&found)?.st_mode) == FileType::Directory;
+        let (folder, at) = if is_folder {
             (found, at.as_path())
         } else {
             let parent = at.parent().ok_or(Errno::INVAL)?;
@@ -163,8 +166,20 @@ fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn kind(fd: &OwnedFd) -> Result<FileType, Errno> {
-    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode))
+/// What is at a path.
+struct Found {
+    kind: FileType,
+    /// The number of the mount that it comes from.
+    mount: u64,
+}
+
+/// By one call, since there are some fifty paths to ask of.
+fn found(path: &Path) -> Result<Found, Errno> {
+    let found = statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE | StatxFlags::MNT_ID)?;
+    Ok(Found {
+        kind: FileType::from_raw_mode(found.stx_mode.into()),
+        mount: found.stx_mnt_id,
+    })
 }
 
 fn mount_number(fd: &OwnedFd) -> Result<u64, Errno> {

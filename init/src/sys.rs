@@ -235,12 +235,18 @@ pub(crate) fn usual_scheduling() {
     const THIS_PROCESS: c_int = 1;
     const IOPRIO_REAL_TIME: c_long = 1;
     const CLASS_SHIFT: c_int = 13;
-    let usual = libc::sched_param { sched_priority: 0 };
+    // All of what the kernel reads as the parameters. The C libraries' structures differ.
+    let usual_priority: c_int = 0;
     // SAFETY: the parameters are read only, and the rest are numbers. Bare calls: some C libraries leave out the first.
     unsafe {
         let policy = libc::syscall(libc::SYS_sched_getscheduler, 0) & !c_long::from(libc::SCHED_RESET_ON_FORK);
         if policy == c_long::from(libc::SCHED_FIFO) || policy == c_long::from(libc::SCHED_RR) {
-            libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_OTHER, &raw const usual);
+            libc::syscall(
+                libc::SYS_sched_setscheduler,
+                0,
+                libc::SCHED_OTHER,
+                &raw const usual_priority,
+            );
         }
         if libc::syscall(libc::SYS_ioprio_get, THIS_PROCESS, 0) >> CLASS_SHIFT == IOPRIO_REAL_TIME {
             libc::syscall(libc::SYS_ioprio_set, THIS_PROCESS, 0, 0);

@@ -49,6 +49,7 @@ const ROWS: &[Row] = &[
     ("guests", guests::run),
     ("scale", scale::run),
     ("waiting", waiting::run),
+    ("trees", waiting::idle_trees),
 ];
 
 fn main() {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use capsule_host::supervisor::{Overflow, SpawnRequest};
 
 use crate::drain::cpu_time;
-use crate::host::{Host, buffered, request};
+use crate::host::{Host, buffered, idle, request};
 use crate::report::{Report, Target, Unit};
 use crate::scale::allow_descriptors;
 
 pub(crate) const TIME: Duration = Duration::from_secs(5);
 const RINGS: usize = 200;
 const RING: u32 = 64 << 10;
+const TREES: usize = 1000;
 
 pub(crate) fn run(report: &mut Report) {
     allow_descriptors(16 * 1024);
@@ -35,6 +36,30 @@ pub(crate) fn run(report: &mut Report) {
     });
     let stalled = percent_of_a_core(&host);
     line(report, &format!("{RINGS} stalled rings for 5 s"), stalled, idle);
+    host.runtime.block_on(async {
+        for id in ids {
+            scope.stop(&id, Some(Duration::ZERO)).await.unwrap();
+        }
+    });
+}
+
+/// Trees that do nothing, each with the limits of its owner's defaults: what is sampled of them is what is used.
+pub(crate) fn idle_trees(report: &mut Report) {
+    allow_descriptors(64 * 1024);
+    let host = Host::confined();
+    let alone = percent_of_a_core(&host);
+    let scope = host.scope("idle");
+    let ids = host.runtime.block_on(async {
+        let mut ids = Vec::new();
+        for _ in 0..TREES {
+            ids.push(host.start(&scope, idle()).await);
+        }
+        ids
+    });
+    // Each is looked at once before it is known to be idle.
+    let _first_looks = percent_of_a_core(&host);
+    let used = percent_of_a_core(&host);
+    line(report, &format!("{TREES} idle confined trees for 5 s"), used, alone);
     host.runtime.block_on(async {
         for id in ids {
             scope.stop(&id, Some(Duration::ZERO)).await.unwrap();

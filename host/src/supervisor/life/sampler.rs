@@ -32,6 +32,10 @@ const FAR: Duration = Duration::from_millis(200);
 /// How many times a tree is passed over, at the most: what others give back may hide what it takes.
 const PASSES: u32 = 8;
 
+/// The same where no processor time was counted since the last look. Such a tree is idle, unless it runs a program that may
+/// not be read, of which the kernel counts nothing.
+const IDLE_PASSES: u32 = 60;
+
 /// How long a tree needs to fill half of `left`.
 fn time_to_fill(left: u64) -> Duration {
     static PROCESSORS: LazyLock<u64> = LazyLock::new(|| {
@@ -47,6 +51,8 @@ struct Memory {
     max: u64,
     left: u64,
     available: Option<u64>,
+    /// What the tree had used of the processors, where that is counted.
+    cpu: Option<Duration>,
     passes: u32,
 }
 
@@ -57,22 +63,30 @@ impl Memory {
             max,
             left: max,
             available: None,
+            cpu: None,
             passes: 0,
         }
     }
 
-    /// Whether it can be passed over, because nothing of this size was taken of the machine.
-    fn is_far(&mut self) -> bool {
+    /// Whether it can be passed over, because nothing of this size was taken of the machine. `cpu` is what the tree has used
+    /// of the processors, where that is counted.
+    fn is_far(&mut self, cpu: Option<Duration>) -> bool {
         let (Some(then), true) = (self.available, time_to_fill(self.left) >= FAR) else {
             return false;
         };
         let taken = machine::available().map_or(u64::MAX, |now| then.saturating_sub(now));
         self.passes += 1;
-        self.passes < PASSES && taken < self.left / 4
+        let passes = if cpu.is_some() && cpu == self.cpu {
+            IDLE_PASSES
+        } else {
+            PASSES
+        };
+        self.passes < passes && taken < self.left / 4
     }
 
     /// `false`: it has more than it may.
-    fn seen(&mut self, used: u64) -> bool {
+    fn seen(&mut self, used: u64, cpu: Option<Duration>) -> bool {
+        self.cpu = cpu;
         self.left = self.max.saturating_sub(used);
         self.passes = 0;
         self.available = (time_to_fill(self.left) >= FAR).then(machine::available).flatten();
@@ -104,7 +118,9 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
     loop {
         let until = memory.as_ref().map_or(EVERY, |memory| time_to_fill(memory.left));
         tokio::time::sleep(if max_cpu.is_some() { EVERY } else { until }).await;
-        let wants_memory = memory.as_mut().is_some_and(|memory| !memory.is_far());
+        // Before the look, so that what is used meanwhile counts as used after it.
+        let counted = process.meter.cpu();
+        let wants_memory = memory.as_mut().is_some_and(|memory| !memory.is_far(counted));
         let wants_cpu = max_cpu.is_some() && !process.meter.misses_nothing();
         let (mut used, mut cpu) = (None, Duration::ZERO);
         if wants_memory || wants_cpu {
@@ -122,7 +138,7 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
             (look, used, cpu) = looked;
         }
         if let (Some(memory), Some(used)) = (&mut memory, used)
-            && !memory.seen(used)
+            && !memory.seen(used, counted)
         {
             return End::LimitMemory;
         }
@@ -150,15 +166,24 @@ mod tests {
     #[test]
     fn r1_a_tree_close_to_its_limit_is_never_passed_over() {
         let mut memory = Memory::new(64 << 20);
-        assert!(memory.seen(60 << 20) && !memory.is_far());
-        assert!(memory.seen(64 << 20) && !memory.seen((64 << 20) + 1));
+        assert!(memory.seen(60 << 20, None) && !memory.is_far(None));
+        assert!(memory.seen(64 << 20, None) && !memory.seen((64 << 20) + 1, None));
     }
 
     #[test]
     fn r1_a_tree_far_from_its_limit_is_looked_at_all_the_same() {
-        let mut memory = Memory::new(u64::MAX / 2);
-        assert!(!memory.is_far(), "before the first look");
-        assert!(memory.seen(0));
-        assert!((1..PASSES).all(|_| memory.is_far()) && !memory.is_far());
+        let (used, more) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
+        for (then, now, passes) in [
+            (None, None, PASSES),
+            (used, more, PASSES),
+            (used, None, PASSES),
+            (used, used, IDLE_PASSES),
+        ] {
+            let mut memory = Memory::new(u64::MAX / 2);
+            assert!(!memory.is_far(now), "before the first look");
+            assert!(memory.seen(0, then));
+            assert!((1..passes).all(|_| memory.is_far(now)), "{then:?} {now:?}");
+            assert!(!memory.is_far(now), "{then:?} {now:?}");
+        }
     }
 }

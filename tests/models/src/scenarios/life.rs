@@ -238,7 +238,11 @@ pub fn x4_t3_who_waited_sees_an_exit_that_is_not_kept() {
         let tenures = Arc::clone(&scene.tenures);
         scene.task(|process| async move {
             let exit = process.wait(time, &Handle).await;
-            assert_eq!(tenures.load(Ordering::SeqCst), 0, "T3: its id goes before its exit is visible");
+            assert_eq!(
+                tenures.load(Ordering::SeqCst),
+                0,
+                "T3: its id goes before its exit is visible"
+            );
             exit
         })
     });
