@@ -40,7 +40,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;
 
 /// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
 /// policy beside it.
@@ -228,6 +228,10 @@ impl Birth {
         }
     }
 }
+
+/// What travels in place of a [`Birth`] to a spawner that its host may not kill, because it has become another user: the
+/// spawner is to go, and what it has made stays.
+pub const LEAVE: u8 = u8::MAX;
 
 /// What init has to say, and the spawner for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use capsule_init::{Birth, Identity, Layer};
+use capsule_init::{Birth, Identity, LEAVE, Layer};
 use libc::c_int;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -53,7 +53,7 @@ struct Order {
     group: Option<OwnedFd>,
 }
 
-/// Makes inits until the host is gone, and then returns nothing; returns something in each init.
+/// Makes inits until the host is gone or has no use for it, and then returns nothing; returns something in each init.
 pub(crate) fn run() -> Option<Newborn> {
     // Nothing that is sent by number shall end an init: its channel does.
     sys::block_signals(true);
@@ -73,9 +73,13 @@ pub(crate) fn run() -> Option<Newborn> {
         return None;
     }
     loop {
-        let Some(Order { birth, channel, group }) = order() else {
-            sweep::end_inits();
-            return None;
+        let Order { birth, channel, group } = match order() {
+            Asked::Init(order) => order,
+            Asked::Leave => return None,
+            Asked::End => {
+                sweep::end_inits();
+                return None;
+            }
         };
         if make(birth, host, channel.as_fd(), group.as_ref()) {
             sys::forget_children(false);
@@ -94,8 +98,17 @@ pub(crate) fn run() -> Option<Newborn> {
     }
 }
 
-/// Waits for the next order; nothing once the host is gone.
-fn order() -> Option<Order> {
+/// What the host wants.
+enum Asked {
+    Init(Order),
+    /// That this process goes, and nothing that it has made.
+    Leave,
+    /// The host is gone.
+    End,
+}
+
+/// Waits for the next order.
+fn order() -> Asked {
     loop {
         let mut byte = [0];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -110,7 +123,10 @@ fn order() -> Option<Order> {
             Ok(received) if received.bytes > 0 => {}
             Err(Errno::INTR) => continue,
             // Also where descriptor 0 is something else: this was not started by a host.
-            Ok(_) | Err(_) => return None,
+            Ok(_) | Err(_) => return Asked::End,
+        }
+        if byte == [LEAVE] {
+            return Asked::Leave;
         }
         let rights = control.drain().filter_map(|message| {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
@@ -123,7 +139,7 @@ fn order() -> Option<Order> {
         // Where a descriptor was lost nobody can be told, but the host sees the end of the channel.
         if let (Some(birth), Some(channel)) = (Birth::from_byte(byte[0]), descriptors.next()) {
             let group = descriptors.next();
-            return Some(Order { birth, channel, group });
+            return Asked::Init(Order { birth, channel, group });
         }
     }
 }

@@ -30,6 +30,16 @@ impl Process {
         Self { number, start }
     }
 
+    /// A child of this process, which is not reaped.
+    pub(crate) fn of_child(pid: u32) -> io::Result<Self> {
+        let stat = short_text(&format!("/proc/{pid}/stat"))?;
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let found = number
+            .zip(clock(&stat))
+            .map(|(number, (start, _))| Self { number, start });
+        found.ok_or_else(|| io::Error::other("the kernel does not say when a process started"))
+    }
+
     pub(crate) const fn number(&self) -> u32 {
         self.number.as_raw_nonzero().get().unsigned_abs()
     }

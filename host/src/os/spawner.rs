@@ -8,7 +8,8 @@
 //! while nobody waits for it.
 //!
 //! What a command has of the host without being asked (limits, priority, umask) is what the host had when its first command
-//! was started; but a host that has become another user gets another spawner.
+//! was started; but a host that has become another user gets another spawner, and an init that was made before it did is used
+//! for nothing (contract B8).
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -20,19 +21,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use capsule_init::{Birth, Report};
+use capsule_init::{Birth, LEAVE, Report};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
 };
-use rustix::process::{Gid, Uid, getegid, geteuid};
+use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
 
 use super::channel::{Channel, PATIENCE};
+use super::init::END;
 use super::memfd;
-use super::process::{Process, is_stopped};
-use super::tree::short_text;
+use super::process::Process;
+use super::tree::text;
 
 /// The program, as the build made it.
 static PROGRAM: &[u8] = include_bytes!(env!("CAPSULE_INIT_PROGRAM"));
@@ -51,7 +53,25 @@ struct State {
     /// What was last asked for and can wait: not in a control group, which is made for one command.
     usual: Option<Birth>,
     /// An init that waits.
-    spare: Option<(Birth, Newborn)>,
+    spare: Option<Spare>,
+}
+
+/// An init that waits for its configuration, and what decides for which command it can be used.
+#[derive(Debug)]
+struct Spare {
+    birth: Birth,
+    user: User,
+    newborn: Newborn,
+}
+
+/// Who a process is, as far as a program that it starts inherits it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct User {
+    /// Real and effective.
+    uids: [u32; 2],
+    gids: [u32; 2],
+    /// In the order that the kernel keeps them in.
+    groups: Vec<u32>,
 }
 
 /// An init that is there, and has been told nothing.
@@ -96,37 +116,41 @@ impl Spawner {
     /// One that was killed or stopped is passed over, and so is a spawner.
     pub(crate) fn init(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> Result<Newborn, Unborn> {
         if group.is_none() {
-            let mut state = self.lock();
+            let mut state = self.lock()?;
             state.usual = Some(birth);
-            let spare = state.spare.take_if(|(born, _)| *born == birth);
+            let spare = state.spare.take_if(|spare| spare.birth == birth);
             drop(state);
-            match spare {
-                Some((_, spare)) if spare.process.is_stopped() => spare.process.kill(),
-                Some((_, spare)) if spare.channel.is_open() => return Ok(spare),
+            match spare.map(|spare| spare.newborn) {
+                Some(spare) if spare.process.is_stopped() => spare.process.kill(),
+                Some(spare) if spare.channel.is_open() => return Ok(spare),
                 Some(_) | None => {}
             }
         }
-        self.make(birth, group)
+        let Spare { newborn, .. } = self.make(birth, group)?;
+        Ok(newborn)
     }
 
     /// Has an init made for the next command, if one can wait for it and none does. Blocks until it is there.
     pub(crate) fn prepare(&self) {
-        let usual = {
-            let state = self.lock();
-            state.usual.filter(|_| state.spare.is_none())
-        };
-        let Some(birth) = usual else { return };
+        let usual = self.lock().map(|state| state.usual.filter(|_| state.spare.is_none()));
+        let Ok(Some(birth)) = usual else { return };
         // If it cannot be had now, the next command will say why.
-        let Ok(made) = self.make(birth, None) else { return };
-        let mut state = self.lock();
-        if state.spare.is_none() {
-            state.spare = Some((birth, made));
+        if let Ok(made) = self.make(birth, None) {
+            self.keep(made);
         }
     }
 
-    fn make(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> Result<Newborn, Unborn> {
+    /// Has an init wait that was made for it.
+    fn keep(&self, made: Spare) {
+        let Ok(mut state) = self.lock() else { return };
+        if state.spare.is_none() {
+            state.spare = Some(made);
+        }
+    }
+
+    fn make(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> Result<Spare, Unborn> {
         for patience in PATIENCES {
-            let channel = self.lock().order(self.program.as_deref(), birth, group)?;
+            let (channel, user) = self.lock()?.order(self.program.as_deref(), birth, group)?;
             if !self.is_heard(&channel, patience) {
                 continue;
             }
@@ -136,7 +160,8 @@ impl Spawner {
                         .sender
                         .ok_or_else(|| io::Error::other("an init without a number"))?;
                     let process = Process::new(number, start);
-                    return Ok(Newborn { channel, process });
+                    let newborn = Newborn { channel, process };
+                    return Ok(Spare { birth, user, newborn });
                 }
                 Some((report, _)) => return Err(Unborn::Refused(report)),
                 // It was killed, or its spawner was before it made it.
@@ -164,24 +189,31 @@ impl Spawner {
     }
 
     fn is_stopped(&self) -> bool {
-        let state = self.lock();
-        let Some(running) = &state.running else { return false };
-        short_text(&format!("/proc/{}/stat", running.child.id())).is_ok_and(|stat| is_stopped(&stat))
+        let running = self.locked().running.as_ref().map(|running| running.process);
+        running.is_some_and(|process| process.is_stopped())
     }
 
     /// Ends the process, which has not made what it was asked for. The next command gets another one.
     fn give_up(&self) {
-        *self.lock() = State::NEW;
+        *self.locked() = State::NEW;
     }
 
-    /// A host that has become somebody else does not start commands as who it was.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let user = (geteuid(), getegid());
-        if state.running.as_ref().is_some_and(|running| running.user != user) {
+    /// A host that has become another user does not start commands as who it was: by what was made for that user, be it a
+    /// spawner or an init that was asked for before and came to wait only afterwards.
+    fn lock(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.locked();
+        let user = User::of_this_thread()?;
+        let is_another = |of: &User| *of != user;
+        if state.running.as_ref().is_some_and(|running| is_another(&running.user))
+            || state.spare.as_ref().is_some_and(|spare| is_another(&spare.user))
+        {
             *state = State::NEW;
         }
-        state
+        Ok(state)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -192,20 +224,27 @@ impl State {
         spare: None,
     };
 
-    fn order(&mut self, program: Option<&Path>, birth: Birth, group: Option<BorrowedFd<'_>>) -> io::Result<Channel> {
+    /// The channel to an init that was asked for, and who that is.
+    fn order(
+        &mut self,
+        program: Option<&Path>,
+        birth: Birth,
+        group: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(Channel, User)> {
         let (ours, inits) = Channel::pair()?;
         let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(group).collect();
         if let Some(running) = &self.running
-            && running.order(birth, &descriptors).is_ok()
+            && running.send(birth.to_byte(), &descriptors).is_ok()
         {
-            return Ok(ours);
+            return Ok((ours, running.user.clone()));
         }
-        // Not started yet, or somebody killed it: then it has not heard of this order.
+        // Not started yet, or killed: then it has not heard of this order.
         self.running = None;
         let running = Running::start(program)?;
-        running.order(birth, &descriptors)?;
+        running.send(birth.to_byte(), &descriptors)?;
+        let user = running.user.clone();
         self.running = Some(running);
-        Ok(ours)
+        Ok((ours, user))
     }
 }
 
@@ -214,8 +253,9 @@ impl State {
 struct Running {
     socket: OwnedFd,
     child: Child,
-    /// Who it runs as.
-    user: (Uid, Gid),
+    process: Process,
+    /// Who it runs as, by the kernel's word: the host may become another user while it starts.
+    user: User,
 }
 
 impl Running {
@@ -241,18 +281,30 @@ impl Running {
             .stdin(theirs)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        Ok(Self {
-            child: command.spawn()?,
-            socket: ours,
-            user: (geteuid(), getegid()),
-        })
+        let mut child = command.spawn()?;
+        let found = Process::of_child(child.id()).and_then(|process| Ok((process, User::of(child.id())?)));
+        match found {
+            Ok((process, user)) => Ok(Self {
+                socket: ours,
+                child,
+                process,
+                user,
+            }),
+            Err(error) => {
+                // It is new, and can only be this user's.
+                child.kill().and_then(|()| child.wait())?;
+                Err(error)
+            }
+        }
     }
 
-    fn order(&self, birth: Birth, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let byte = [birth.to_byte()];
+    fn send(&self, byte: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let byte = [byte];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
         let mut attached = SendAncillaryBuffer::new(&mut space);
-        attached.push(SendAncillaryMessage::ScmRights(descriptors));
+        if !descriptors.is_empty() {
+            attached.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
         loop {
             match sendmsg(&self.socket, &[IoSlice::new(&byte)], &mut attached, SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
@@ -264,11 +316,47 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has nothing to put in order, and is gone in a moment also where somebody has stopped it.
-        let ended = self.child.kill().and_then(|()| self.child.wait());
-        if let Err(error) = ended {
-            tracing::error!(%error, "a child was reaped by somebody else");
+        // It has nothing to put in order, and is gone in a moment also where it was stopped. Where this host is no longer the
+        // user who may kill it, it is asked to go: at the end of its socket it would end what it has made.
+        let told = self.child.kill().or_else(|_| self.send(LEAVE, &[]));
+        let reaped = match self.process.wait(END) {
+            true => self.child.wait().map(drop),
+            false => Err(io::ErrorKind::TimedOut.into()),
+        };
+        if let Err(error) = told.and(reaped) {
+            tracing::error!(%error, "what makes inits was not ended, or was reaped by another part of this program");
         }
+    }
+}
+
+impl User {
+    /// Who this thread is, and by the C library's calls every other thread.
+    fn of_this_thread() -> io::Result<Self> {
+        Ok(Self {
+            uids: [getuid(), geteuid()].map(|uid| uid.as_raw()),
+            gids: [getgid(), getegid()].map(|gid| gid.as_raw()),
+            groups: getgroups()?.into_iter().map(|gid| gid.as_raw()).collect(),
+        })
+    }
+
+    /// Who a process is.
+    fn of(pid: u32) -> io::Result<Self> {
+        let status = text(format!("/proc/{pid}/status"))?;
+        let numbers = |name: &str| -> Option<Vec<u32>> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_ascii_whitespace()
+                .map(|number| number.parse().ok())
+                .collect()
+        };
+        let pair = |name| numbers(name)?.first_chunk().copied();
+        let user = || {
+            Some(Self {
+                uids: pair("Uid:")?,
+                gids: pair("Gid:")?,
+                groups: numbers("Groups:")?,
+            })
+        };
+        user().ok_or_else(|| io::Error::other("the kernel does not say who a process is"))
     }
 }
 
@@ -286,24 +374,76 @@ mod tests {
     }
 
     #[test]
-    fn b4_a_host_that_has_become_another_user_gets_another_spawner() {
+    fn b4_b8_a_host_that_has_become_another_user_gets_another_spawner() {
         let spawner = Spawner::new(None);
-        let first = spawner.init(Birth::Unconfined, None).expect("an init");
+        // One that a spawner which sees its host go would kill. Not where the machine makes no such process.
+        let first = spawner.init(Birth::Confined { network: true }, None);
+        let first = first
+            .or_else(|_| spawner.init(Birth::Unconfined, None))
+            .expect("an init");
         let before = spawner_of(&spawner);
         drop(spawner.init(Birth::Unconfined, None).expect("an init"));
         assert_eq!(spawner_of(&spawner), before);
 
         spawner.prepare();
-        if let Some(running) = &mut spawner.state.lock().expect("no panic").running {
-            running.user.0 = Uid::from_raw(running.user.0.as_raw() + 1);
-        }
+        as_another_user(|| {
+            drop(spawner.init(Birth::Unconfined, None).expect("an init"));
+            assert_ne!(spawner_of(&spawner), before);
+            assert!(spawner.locked().spare.is_none(), "nor an init of before");
+            assert!(
+                !Path::new(&format!("/proc/{before}")).exists(),
+                "the spawner of before was reaped"
+            );
+            // What was made before goes on.
+            assert!(first.channel.is_open());
+            assert!(!first.process.wait(Duration::ZERO));
+        });
+    }
+
+    #[test]
+    fn b8_an_init_that_was_asked_for_by_another_user_is_never_used() {
+        let spawner = Spawner::new(None);
         drop(spawner.init(Birth::Unconfined, None).expect("an init"));
-        assert_ne!(spawner_of(&spawner), before);
-        assert!(
-            spawner.state.lock().expect("no panic").spare.is_none(),
-            "nor an init of before"
-        );
-        // What was made before goes on.
-        assert!(first.channel.is_open());
+        // What `prepare` does, with the host becoming another user after it has asked and before it has what it asked for.
+        let made = spawner.make(Birth::Unconfined, None).expect("an init");
+        let before = made.newborn.process;
+        as_another_user(|| {
+            spawner.keep(made);
+            for _ in 0..2 {
+                let next = spawner.init(Birth::Unconfined, None).expect("an init");
+                assert_ne!(next.process.number(), before.number());
+                let is = User::of(next.process.number()).expect("it runs");
+                assert_eq!(is, User::of_this_thread().expect("a user"));
+            }
+            assert!(before.wait(PATIENCE), "nothing holds it any more");
+        });
+    }
+
+    #[test]
+    fn b8_who_a_process_is_is_told_by_the_kernel() {
+        let this = User::of_this_thread().expect("a user");
+        assert_eq!(User::of(std::process::id()).expect("proc"), this);
+    }
+
+    /// Does it on a thread that is another user to the kernel, which has users for threads. Not where this user cannot become
+    /// another.
+    fn as_another_user(what: impl FnOnce() + Send) {
+        use rustix::process::{Gid, Uid};
+        use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+        if !geteuid().is_root() {
+            println!("skipped: only root becomes another user");
+            return;
+        }
+        std::thread::scope(|scope| {
+            let (uid, gid) = (Uid::from_raw(4243), Gid::from_raw(4243));
+            let other = scope.spawn(move || {
+                set_thread_groups(&[]).expect("no groups");
+                set_thread_res_gid(gid, gid, gid).expect("another group");
+                set_thread_res_uid(uid, uid, uid).expect("another user");
+                what();
+            });
+            other.join().expect("as another user");
+        });
     }
 }
