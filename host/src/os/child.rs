@@ -8,6 +8,10 @@
 //! here is without a bound (contract B5): an init that was told to end its tree and has not within [`OBEDIENCE`] is ended by
 //! the kernel, which takes its namespace with it.
 //!
+//! Even the kernel may not end it: a process that waits for a file system which never answers ends with that wait. After
+//! [`END`] nothing of the host waits for such a tree any more. It is not forgotten: it stays [stuck](Child::is_stuck) until
+//! the kernel lets go of it, and what is counted for it is counted until then.
+//!
 //! Each process that runs costs a host few descriptors: the channel, the counter of its processor time, and its pipes.
 
 use std::io;
@@ -38,6 +42,9 @@ pub(crate) struct RawExit {
 /// kernel is told again.
 const OBEDIENCE: Duration = Duration::from_millis(100);
 
+/// When the kernel is told once more to end what was given up.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// A command and everything that it started. Dropping it kills what is there and waits for the end of init.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -49,17 +56,21 @@ pub(crate) struct Child {
     confined: bool,
     /// When the tree was first to be killed.
     killed: OnceLock<Instant>,
+    /// When init was first let go: not when the tree was killed, which may have taken its time to end.
+    dismissed: OnceLock<Instant>,
     /// How the command ended, where init has told that before the end of the tree.
     status: OnceLock<i32>,
 }
 
-/// The tree runs, or nobody has looked since.
+/// The tree runs, or has not been looked at since.
 const RUNS: u8 = 0;
 /// Init has said that nothing is left but itself. What it still has to do, its namespaces to take down, can take longer than
-/// all else of an exit, and concerns nobody.
+/// all else of an exit, and concerns nothing else.
 const LEAVING: u8 = 1;
 /// Init has ended.
 const GONE: u8 = 2;
+/// Init has not ended in time, and is not waited for any more.
+const STUCK: u8 = 3;
 
 impl Child {
     /// Needs a tokio runtime with its I/O driver. Where that is full the tree is ended.
@@ -72,6 +83,7 @@ impl Child {
                 life: AtomicU8::new(RUNS),
                 confined,
                 killed: OnceLock::new(),
+                dismissed: OnceLock::new(),
                 status: OnceLock::new(),
             }),
             Err(error) => {
@@ -133,13 +145,15 @@ impl Child {
             self.force();
             at = Instant::now() + OBEDIENCE;
         }
+        sleep_until(last).await;
         self.abandon();
     }
 
-    /// Has the kernel end the tree. An init that holds no namespace has to do that itself, and is woken.
+    /// Has the kernel end the tree. An init that holds no namespace has to do that itself, and is woken: without it, what is
+    /// left of the tree would run on.
     fn force(&self) {
         self.meter.kill_group();
-        if self.confined {
+        if self.confined || self.is_leaving() {
             self.init.kill();
         } else {
             self.init.wake();
@@ -147,12 +161,18 @@ impl Child {
     }
 
     fn abandon(&self) {
-        self.life.store(GONE, Ordering::Relaxed);
-        self.init.kill();
-        tracing::error!(
-            pid = self.init.number(),
-            "a tree of processes was killed and does not end: something holds it in the kernel, or stops its init again and again"
-        );
+        let pid = self.init.number();
+        if self.life.swap(STUCK, Ordering::Relaxed) == LEAVING {
+            tracing::error!(
+                pid,
+                "a tree of processes has ended, but its init does not: something holds it in the kernel"
+            );
+        } else {
+            tracing::error!(
+                pid,
+                "a tree of processes was killed and does not end: something holds it in the kernel, or stops its init again and again"
+            );
+        }
     }
 
     /// Whether init has still to be waited for, though its tree has ended.
@@ -160,11 +180,34 @@ impl Child {
         self.life.load(Ordering::Relaxed) == LEAVING
     }
 
+    /// Whether the tree was given up: it was killed and runs on, as far as it can.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.life.load(Ordering::Relaxed) == STUCK
+    }
+
+    /// Completes once a tree that was given up has ended after all, however long that takes: nothing that has to come to an
+    /// end may wait for it. May be dropped and called again.
+    pub(crate) async fn freed(&self) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.init.ended() => break,
+                () = tokio::time::sleep(AGAIN) => self.force(),
+            }
+        }
+        self.life.store(GONE, Ordering::Relaxed);
+        self.meter.close();
+        tracing::warn!(
+            pid = self.init.number(),
+            "a tree of processes that was given up has ended after all"
+        );
+    }
+
     /// Lets init go, which has been heard, and completes once it is gone. May be dropped and called again.
     pub(crate) async fn left(&self) {
         self.meter.close();
         self.kill();
-        let since = *self.killed.get_or_init(Instant::now);
+        let since = *self.dismissed.get_or_init(Instant::now);
         tokio::select! {
             biased;
             // Where the runtime is going down, the wait is a short one.
@@ -223,7 +266,7 @@ impl Child {
                 // It is the last one, so it need not be taken.
                 Waiting::Report(report) => return self.conclude(Some(report)),
                 Waiting::Other | Waiting::End => return self.conclude(None),
-                Waiting::Nothing if self.life.load(Ordering::Relaxed) == GONE => return self.conclude(None),
+                Waiting::Nothing if self.is_stuck() => return self.conclude(None),
                 Waiting::Nothing => {
                     self.kill();
                     if !self.channel.get_ref().wait(OBEDIENCE) {
@@ -250,7 +293,8 @@ impl Child {
             self.see_off();
         }
         self.meter.finish(exit.as_ref().map(usage));
-        if !is_leaving {
+        // What is stuck keeps its group and its user.
+        if self.life.load(Ordering::Relaxed) == GONE {
             self.meter.close();
         }
         let status = exit.map(|exit| exit.status).or(self.status.get().copied());
@@ -261,17 +305,20 @@ impl Child {
     fn see_off(&self) {
         self.kill();
         let begun = std::time::Instant::now();
-        while self.life.load(Ordering::Relaxed) != GONE && !self.init.wait(OBEDIENCE) {
+        while !self.is_stuck() {
+            if self.init.wait(OBEDIENCE) {
+                self.life.store(GONE, Ordering::Relaxed);
+                return;
+            }
             self.force();
             if begun.elapsed() > END {
                 self.abandon();
             }
         }
-        self.life.store(GONE, Ordering::Relaxed);
     }
 }
 
-/// Somebody killed init (the kernel, out of memory), and the kernel then killed its tree.
+/// Init was killed (by the kernel, out of memory), and the kernel then killed its tree; or it does that as soon as it can.
 const KILLED_WITH_INIT: RawExit = RawExit {
     code: None,
     signal: Some(Signal::KILL.as_raw()),
@@ -308,7 +355,7 @@ impl Drop for Child {
         // Only where a task was torn down with its runtime, or a launch was given up. The waits are short: what runs was
         // just killed.
         match self.life.load(Ordering::Relaxed) {
-            GONE => {}
+            GONE | STUCK => {}
             LEAVING => self.see_off(),
             _ => {
                 self.reap();
@@ -316,5 +363,63 @@ impl Drop for Child {
             }
         }
         self.meter.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use capsule_init::{Config, Limits, PROTOCOL};
+    use rustix::process::{Pid, kill_process};
+
+    use super::*;
+    use crate::os::init::{Handover, Init};
+
+    /// A command that ends at once, unconfined.
+    fn started() -> Child {
+        let config = Config {
+            protocol: PROTOCOL,
+            programs: vec![b"/bin/true".to_vec()],
+            args: vec![b"true".to_vec()],
+            env: Vec::new(),
+            cwd: b".".to_vec(),
+            limits: Limits::default(),
+            landlock: false,
+            seccomp: Vec::new(),
+            count_cpu: false,
+            group: false,
+            confinement: None,
+        };
+        let workspace = File::open("/").expect("a folder");
+        let handover = Handover {
+            workspace: workspace.as_fd(),
+            landlock: None,
+            injected: None,
+            stdin: false,
+        };
+        let started = Init::embedded().start(config, &handover, None, None);
+        started.expect("a command").child
+    }
+
+    /// However long its tree took to end.
+    #[tokio::test]
+    async fn b5_an_init_has_its_own_time_to_leave() {
+        let mut child = started();
+        child.exited().await.expect("an end");
+        assert_eq!(child.reap().code, Some(0));
+        assert!(child.is_leaving());
+        let number = i32::try_from(child.init.number()).ok().and_then(Pid::from_raw);
+        // It cannot leave before it is forced.
+        kill_process(number.expect("a number"), Signal::STOP).expect("it is there");
+        while !child.init.is_stopped() {
+            tokio::task::yield_now().await;
+        }
+        let long_ago = Instant::now().checked_sub(END).expect("the machine runs for longer");
+        child.killed.set(long_ago).expect("it was not killed before");
+        child.left().await;
+        assert!(!child.is_stuck(), "it had no time");
+        assert!(child.init.wait(Duration::ZERO));
     }
 }

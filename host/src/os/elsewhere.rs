@@ -46,6 +46,14 @@ pub(crate) mod child {
             match self.0 {}
         }
 
+        pub(crate) fn is_stuck(&self) -> bool {
+            match self.0 {}
+        }
+
+        pub(crate) async fn freed(&self) {
+            match self.0 {}
+        }
+
         pub(crate) fn signal(&self, _: Signal) -> io::Result<()> {
             match self.0 {}
         }

@@ -1,14 +1,19 @@
 //! The end belongs to the host, whatever the tree does, and whatever is done to its init (B5).
 
+use std::process::Child;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::death::Doomed;
 use crate::harness::{
-    Host, PATIENCE, limited, living, marker, nothing_left, signalled, soon, watchdog, workspace, zoo,
+    AllowAll, Host, PATIENCE, Process, code, command, limited, living, marker, nothing_left, signalled, soon, watchdog,
+    workspace, zoo,
 };
-use capsule_host::sandbox::ResourceLimits;
+use crate::who::{program, skip};
+use capsule_host::sandbox::{Confined, Policy, ResourceLimits};
+use capsule_host::supervisor::{Error, Limits, Owner, Principal};
 
 /// How long an end may take that was asked for, with every processor busy.
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,14 +29,14 @@ const FEW: ResourceLimits = ResourceLimits {
 const STORMS: [&str; 3] = ["siblings", "bomb", "comets"];
 
 /// Keeps every processor busy until it is dropped.
-struct Busy(std::sync::Arc<std::sync::atomic::AtomicBool>);
+struct Busy(Arc<std::sync::atomic::AtomicBool>);
 
 impl Busy {
     fn new() -> Self {
         use std::sync::atomic::Ordering::Relaxed;
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            let stop = std::sync::Arc::clone(&stop);
+            let stop = Arc::clone(&stop);
             drop(std::thread::spawn(move || while !stop.load(Relaxed) {}));
         }
         Self(stop)
@@ -148,6 +153,123 @@ async fn b5_a_stopped_init_ends_with_its_host() {
     nothing_left(&marker, &[session], SECOND).await;
 }
 
+/// After how long what the kernel does not end is given up.
+const GIVEN_UP: Duration = Duration::from_secs(10);
+
+/// Holds a tree in the kernel until it is dropped, as a file system does that never answers: a process in the tree's
+/// namespace whose parent, outside, does not take note of its end. Pid 1 cannot end before.
+struct Hold {
+    parent: Child,
+    child: u32,
+}
+
+impl Hold {
+    const TOOL: &str = "/usr/bin/nsenter";
+
+    /// Of the tree that a command is in.
+    async fn of(process: &Process) -> Self {
+        let target = process.os_pid().to_string();
+        let spaces = ["--user", "--pid", "--preserve-credentials", "--target", &target];
+        // A host that is root makes the namespace for processes outside of that for users.
+        let spaces = spaces.iter().skip(usize::from(crate::who::is_root()));
+        let parent = program(Self::TOOL)
+            .args(spaces)
+            .args(["/bin/sleep", "1000"])
+            .spawn()
+            .expect("nsenter");
+        let children = format!("/proc/{0}/task/{0}/children", parent.id());
+        let mut child = None;
+        let up = || {
+            let found = std::fs::read_to_string(&children).unwrap_or_default();
+            child = found.trim().parse().ok();
+            child.is_some()
+        };
+        assert!(soon(PATIENCE, up).await, "nothing came into the namespace");
+        stopped(parent.id()).await;
+        Self {
+            parent,
+            child: child.expect("a number"),
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // It may have been killed already, but it was not reaped.
+        signal(self.child, Signal::KILL);
+        signal(self.parent.id(), Signal::CONT);
+        self.parent.wait().expect("it was started here");
+    }
+}
+
+/// A host where a principal has one process, and such a process, which cannot be ended.
+async fn beside_what_cannot_be_ended(marker: &str) -> (Host, Process, Hold) {
+    let limits = Limits {
+        processes_per_principal: 1,
+        ..Limits::default()
+    };
+    let launcher = Confined::new(Policy::new()).expect("a confinement");
+    let host = Host::launching_within(Arc::new(launcher), limits);
+    let process = host.start(zoo(&["deaf-tree", marker])).await;
+    process.prints("up").await;
+    let hold = Hold::of(&process).await;
+    // It would say that nothing is left of the command, which is true here and in general is not.
+    stopped(parent(process.os_pid())).await;
+    (host, process, hold)
+}
+
+/// No call waits for it for longer; but what it uses is used for as long as it is there.
+async fn b5_what_cannot_be_ended_is_given_up_and_keeps_its_slot() {
+    if !std::path::Path::new(Hold::TOOL).exists() {
+        return skip(Hold::TOOL);
+    }
+    let marker = marker();
+    let (host, process, hold) = beside_what_cannot_be_ended(&marker).await;
+    let init = parent(process.os_pid());
+    let begun = Instant::now();
+    assert_eq!(process.stop(Duration::ZERO).await, signalled(libc::SIGKILL));
+    let took = begun.elapsed();
+    assert!(GIVEN_UP <= took && took < GIVEN_UP + 2 * SECOND, "{took:?}");
+    assert!(is_there(init), "or this shows nothing");
+    assert!(matches!(process.scope.status(&process.id), Err(Error::NoSuchProcess)));
+
+    let another = || command("/bin/true", &[]);
+    assert_eq!(host.run(another()).await.map(|output| output.exit), Err(Error::Quota));
+    let others = host.registry.scope(Owner {
+        principal: Principal::Named("bob".into()),
+        capsule: "zoo".into(),
+    });
+    let ran = watchdog(others.spawn(another(), &host.workspace, &mut AllowAll)).await;
+    assert_eq!(ran.map(|output| output.exit), Ok(code(0)));
+
+    drop(hold);
+    assert!(soon(PATIENCE, || !is_there(init)).await);
+    assert!(
+        soon(PATIENCE, || host.registry.tasks() == 0).await,
+        "it is watched for ever"
+    );
+    assert_eq!(host.run(another()).await.map(|output| output.exit), Ok(code(0)));
+    nothing_left(&marker, &[], SECOND).await;
+}
+
+async fn b5_what_cannot_be_ended_holds_up_no_shutdown() {
+    if !std::path::Path::new(Hold::TOOL).exists() {
+        return skip(Hold::TOOL);
+    }
+    let marker = marker();
+    let (host, process, hold) = beside_what_cannot_be_ended(&marker).await;
+    let init = parent(process.os_pid());
+    watchdog(host.registry.shutdown()).await;
+    assert!(is_there(init), "or this shows nothing");
+    drop(hold);
+    assert!(soon(PATIENCE, || !is_there(init)).await);
+    nothing_left(&marker, &[], SECOND).await;
+}
+
+fn is_there(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
 crate::who::everybody!(
     b5_a_storm_ends_within_a_second_of_its_stop,
     b5_a_storm_ends_within_a_second_of_its_hosts_death,
@@ -155,4 +277,6 @@ crate::who::everybody!(
     b5_a_stopped_init_is_ended_all_the_same,
     b5_a_host_shuts_down_beside_stopped_inits,
     b5_a_stopped_init_ends_with_its_host,
+    b5_what_cannot_be_ended_is_given_up_and_keeps_its_slot,
+    b5_what_cannot_be_ended_holds_up_no_shutdown,
 );

@@ -64,7 +64,10 @@ pub(crate) async fn run(mut monitor: Monitor) {
         monitor.timer.set(monitor.lifecycle.deadline(monitor.process.touched()));
         tokio::select! {
             exited = exited(monitor.child.as_ref()), if monitor.lifecycle.is_alive() => monitor.reap(exited),
-            () = left(monitor.child.as_ref()), if !monitor.lifecycle.is_alive() => monitor.child = None,
+            () = left(monitor.child.as_ref()), if !monitor.lifecycle.is_alive() => {
+                monitor.child = None;
+                monitor.slot = None;
+            }
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
             () = monitor.flow_changed.notified() => {}
             () = monitor.timer.due() => monitor.on(Event::Deadline),
@@ -79,10 +82,13 @@ pub(crate) async fn run(mut monitor: Monitor) {
             tokio::task::yield_now().await;
         }
     }
-    if let Some(child) = &monitor.child
-        && child.is_leaving()
-    {
-        child.left().await;
+    if let Some(child) = &monitor.child {
+        if child.is_leaving() {
+            child.left().await;
+        } else {
+            // With the slot, which another process must not have as long as this one is there. No shutdown waits for that.
+            monitor.member.closing.run_until_cancelled(freed(child)).await;
+        }
     }
 }
 
@@ -97,8 +103,15 @@ async fn exited(child: Option<&Child>) -> std::io::Result<()> {
 async fn left(child: Option<&Child>) {
     match child {
         Some(child) if child.is_leaving() => child.left().await,
-        Some(_) => {}
+        Some(child) => freed(child).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Completes once nothing is left of a child that may have been given up.
+async fn freed(child: &Child) {
+    if child.is_stuck() {
+        child.freed().await;
     }
 }
 
@@ -128,7 +141,10 @@ impl Monitor {
             }
             Action::FreeSlot => {
                 self.process.stdin.break_off();
-                self.slot = None;
+                // What was killed and does not end goes on using what the slot stands for.
+                if !self.child.as_ref().is_some_and(Child::is_stuck) {
+                    self.slot = None;
+                }
             }
             Action::Remove => {
                 self.tenure = None;
