@@ -10,6 +10,9 @@ mod escapes;
 mod etc;
 mod groups;
 mod harness;
+#[path = "../common/holdings.rs"]
+#[expect(dead_code, reason = "what tests hold; these need a part of it")]
+mod holdings;
 mod init;
 mod injection;
 mod limits;
@@ -18,6 +21,7 @@ mod software;
 mod status;
 mod syscalls;
 mod terminals;
+mod told;
 mod users;
 mod visible;
 mod who;

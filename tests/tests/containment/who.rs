@@ -35,6 +35,17 @@ macro_rules! root {
         }
     };
 }
+/// Makes one test of each case that needs a user of its own, whose number stands before it.
+macro_rules! apart {
+    ($($user:literal: $case:ident),+ $(,)?) => {
+        mod as_a_user_of_its_own {
+            $(#[test] fn $case() {
+                crate::who::as_a_user_of_its_own($user, concat!(module_path!(), "::", stringify!($case)), super::$case);
+            })+
+        }
+    };
+}
+pub(crate) use apart;
 pub(crate) use everybody;
 pub(crate) use root;
 
@@ -50,31 +61,46 @@ pub(crate) fn as_root<F: Future<Output = ()>>(case: fn() -> F) {
     }
 }
 
-/// Root becomes somebody else in another process, which runs this one test.
+/// Root becomes another user in another process, which runs this one test.
 pub(crate) fn as_an_ordinary_user<F: Future<Output = ()>>(path: &str, case: fn() -> F) {
-    if !is_root() {
+    if is_root() {
+        as_user(ORDINARY, path);
+    } else {
         run(case);
-        return;
     }
+}
+
+/// The same, as a user that no other test is.
+pub(crate) fn as_a_user_of_its_own<F: Future<Output = ()>>(user: u32, path: &str, case: fn() -> F) {
+    if is_root() {
+        as_user(user, path);
+    } else if std::env::var_os(BINARIES).is_some() {
+        run(case);
+    } else {
+        skip("the tests to be run by root");
+    }
+}
+
+fn as_user(user: u32, path: &str) {
     let (_, name) = path.split_once("::").expect("a crate's name first");
     let binaries = Binaries::borrow();
     // Where this user's secrets would be.
     let home = tempfile::tempdir().expect("a folder");
-    std::os::unix::fs::chown(home.path(), Some(ORDINARY), Some(ORDINARY)).expect("somebody's home");
+    std::os::unix::fs::chown(home.path(), Some(user), Some(user)).expect("a home");
     let output = program(binaries.path("this-test"))
         .env(BINARIES, binaries.folder())
         .args(["--exact", name, "--nocapture"])
         .env("HOME", home.path())
         .current_dir("/")
-        .uid(ORDINARY)
-        .gid(ORDINARY)
+        .uid(user)
+        .gid(user)
         .output()
         .expect("the test binary can be run by everybody");
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed);
     assert!(
         output.status.success() && printed.contains("1 passed"),
-        "as uid {ORDINARY}:\n{printed}"
+        "as uid {user}:\n{printed}"
     );
 }
 
