@@ -223,7 +223,7 @@ fn count(what: &str, mut again: impl FnMut() -> Result<(), i32>) -> ! {
     let mut times = 0_u32;
     let errno = loop {
         match again() {
-            Ok(()) if times < 300 => times += 1,
+            Ok(()) if times < 1000 => times += 1,
             Ok(()) => break 0,
             Err(errno) => break errno,
         }

@@ -22,8 +22,8 @@ async fn s6_git_commits_and_clones() {
 }
 
 async fn s6_git_shares_a_repository() {
-    let script = "git init -q --shared=group --bare r && git -C r config core.sharedRepository";
-    prints("/usr/bin/git", script, "1").await;
+    let script = "git init -q --shared=group --bare r && git -C r config core.sharedRepository && stat -c %a r/objects";
+    prints("/usr/bin/git", script, "1\n2775").await;
 }
 
 async fn s6_bash_substitutes_processes() {
