@@ -2,7 +2,7 @@
 //!
 //! The number of a process may be used again once it was reaped, so no number is ever signalled: init, which alone reaps
 //! the command, sends the signals, and the host asks it to. What ends the tree without fail is the end of the channel. Init
-//! is not a child of the host, which therefore has nobody to reap: the kernel forgets it as it ends.
+//! is not a child of the host, which therefore has nothing to reap: the kernel forgets it as it ends.
 //!
 //! An init is a process as others are: one of its own user can stop it, and a tree can keep it busy. So none of the waits
 //! here is without a bound (contract B5): an init that was told to end its tree and has not within [`OBEDIENCE`] is ended by
@@ -23,7 +23,7 @@ use capsule_init::{Command, Exit, Report};
 use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::channel::{Channel, Waiting};
 use super::init::END;
@@ -189,11 +189,13 @@ impl Child {
     /// end may wait for it. May be dropped and called again.
     pub(crate) async fn freed(&self) {
         loop {
-            tokio::select! {
-                biased;
-                _ = self.init.ended() => break,
-                () = tokio::time::sleep(AGAIN) => self.force(),
+            match timeout(AGAIN, self.init.ended()).await {
+                Ok(Ok(())) => break,
+                // The host has no means left to watch it, which is no end.
+                Ok(Err(_)) => sleep(AGAIN).await,
+                Err(_) => {}
             }
+            self.force();
         }
         self.life.store(GONE, Ordering::Relaxed);
         self.meter.close();
