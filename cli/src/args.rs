@@ -108,7 +108,7 @@ pub(crate) enum AuditCommand {
 
 /// Find the first line of an audit log that was altered, removed, put in or moved.
 ///
-/// Each line holds a hash over its content and the line before. The log has no secret: whoever may write to the whole
+/// Each line holds a hash over its content and the line before. The log has no secret: a user who may write to the whole
 /// file can make a new log of it that is as good as the old one, and can cut lines off its end. Both show only against a
 /// head that was kept elsewhere. This command prints the head; `capsule run -v` does so when it has written its log.
 ///
@@ -143,7 +143,7 @@ pub(crate) struct RunArgs {
 
     /// On whose behalf the calls run [default: your login name].
     ///
-    /// Processes belong to a principal and a capsule; nobody else can name them.
+    /// Processes belong to a principal and a capsule; no other can name them.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) principal: Option<String>,
 

@@ -263,7 +263,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // `id` is `None` once the leader was reaped, so the number cannot have become somebody else's.
+        // `id` is `None` once the leader was reaped, so the number cannot have become another process's.
         let leader = self
             .child
             .id()

@@ -1,7 +1,7 @@
 //! Building a crate that is not trusted: cargo, and all code that it runs, confined as a capsule's own commands are
 //! (contract B6).
 //!
-//! Whoever wrote a crate has their code run by its build: build scripts, macros, a toolchain file, a `.cargo/config.toml`.
+//! The authors of a crate have their code run by its build: build scripts, macros, a toolchain file, a `.cargo/config.toml`.
 //! So every program that looks at the crate's folder runs in the sandbox. What it sees is the crate's workspace, the
 //! toolchains and the registry's cache, read-only, and no network. What it may write is:
 //! - a target folder of its own, beneath the usual one. That itself is not for it: it holds build scripts and programs that

@@ -2,7 +2,8 @@
 //! `.wasm` in a `Capsule.toml`, with the same keys at its top.
 //!
 //! It says what the capsule is made for, not what it may do to this machine: commands are granted by the command line
-//! alone, and what it would like to see of this machine is only told of. Messages it may name itself, because here they reach nobody but this capsule and this principal.
+//! alone, and what it would like to see of this machine is only told of. Messages it may name itself, because here they
+//! reach only this capsule and this principal.
 
 use std::io;
 use std::path::{Path, PathBuf};

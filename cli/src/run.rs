@@ -2,7 +2,7 @@
 //!
 //! Constraints that shape it:
 //! - Every path that leads out of [`run`] after the registry was made passes `Registry::shutdown`, a panic too: the work
-//!   is a task of its own, and a panic of a task is a value to whoever waits for it.
+//!   is a task of its own, and a panic of a task is a value to the task that waits for it.
 //! - An interrupt is heard at every moment: during a build, a load, a call, and while a line waits for a reader that
 //!   does not read. That is why lines are written by a blocking task and never waited for alone.
 //! - Lines appear as calls end. A call that failed does not stop those after it: a `stop` at the end of the command line
@@ -345,7 +345,7 @@ fn runtime(registry: &Registry, log: Option<Arc<ChainSink>>) -> Result<Runtime, 
     }
 }
 
-/// Prints one line, unless an interrupt comes while nobody reads it.
+/// Prints one line, unless an interrupt comes while it is not read.
 async fn print(action: &str, outcome: &Outcome, interrupts: &mut Interrupts) -> Result<(), Failure> {
     let line = report::line(action, outcome).map_err(|error| Failure::Output(error.into()))?;
     tokio::select! {

@@ -17,7 +17,7 @@ use std::error::Error;
 /// | no such action, or a payload that the handler's type does not fit | `deny` | `{"message": …}` |
 ///
 /// `deny` thus says that nothing was done, `abort` that something was tried. Both count as failed
-/// for whoever calls. A panic is neither: it traps, and the host says so.
+/// for the caller. A panic is neither: it traps, and the host says so.
 ///
 /// A call without payload gives the handler `null` if its type takes that (`Option`, `()`), and an
 /// empty object otherwise, so that a struct whose fields all have defaults needs no payload.

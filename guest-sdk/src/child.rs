@@ -30,7 +30,7 @@ const MOST: usize = 8 * 1024 * 1024;
 /// It comes from [`Command::spawn`](crate::Command::spawn). What is to outlive the instance is
 /// started with [`spawn_persistent`](crate::Command::spawn_persistent) instead.
 ///
-/// Of output that nobody reads the host keeps the newest, 1 MiB a stream unless the embedder says
+/// Of output that is not read the host keeps the newest, 1 MiB a stream unless the embedder says
 /// otherwise, and drops the rest without a word; the process is never held up by it.
 ///
 /// Every method may answer [`Error::Cancelled`].
@@ -326,9 +326,9 @@ impl fmt::Debug for Child {
 #[derive(Debug, Default)]
 struct Buffers {
     streams: RefCell<[Buffer; 2]>,
-    /// All bytes that ever came, so that whoever waits sees whether that brought any.
+    /// All bytes that ever came, so that a waiting task sees whether that brought any.
     received: Cell<u64>,
-    /// Somebody wants all of it, however much that is.
+    /// A caller wants all of it, however much that is.
     collecting: Cell<bool>,
 }
 
@@ -408,7 +408,7 @@ impl Patience {
 /// use std::time::Duration;
 ///
 /// let mut server = capsule_sdk::Command::new("python3").args(["-um", "http.server"]).spawn()?;
-/// let stdout = server.stdout.as_mut().expect("nobody took it");
+/// let stdout = server.stdout.as_mut().expect("it was not taken");
 /// stdout.wait_for_output("Serving HTTP", Duration::from_secs(10))?;
 /// # Ok(()) }
 /// ```

@@ -251,7 +251,7 @@ impl Command {
         self
     }
 
-    /// Persistent processes: it is ended when nobody touched it for this time; 30 minutes if not
+    /// Persistent processes: it is ended when no call touched it for this time; 30 minutes if not
     /// set. Reading, writing, signalling and waiting are touches, asking for its status is not.
     /// Zero is refused.
     ///
@@ -373,7 +373,7 @@ pub enum Overflow {
     /// The oldest bytes make room; the process is never held up.
     #[default]
     DropOldest,
-    /// The process waits until a reader went on. No byte is lost, but a process that nobody reads
+    /// The process waits until a reader went on. No byte is lost, but a process that is not read
     /// stands still.
     Backpressure,
 }

@@ -1,4 +1,4 @@
-//! Why a call to the host failed: one variant for each case of the interface, so that nobody has
+//! Why a call to the host failed: one variant for each case of the interface, so that no caller has
 //! to compare texts.
 
 use crate::wit::process::ErrorCode;

@@ -84,7 +84,7 @@ pub enum Reason {
     Killed,
     /// By [`stop`](crate::Process::stop).
     Stopped,
-    /// By a timer: its lifetime, or that nobody touched it.
+    /// By a timer: its lifetime, or that no call touched it.
     Reaped,
     /// By the host's own end.
     Shutdown,

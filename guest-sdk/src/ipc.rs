@@ -158,7 +158,7 @@ pub fn subscribe(topic_pattern: &str) -> Result<Subscription, Error> {
 /// An interest in topics. Dropping it ends the interest; what is queued is lost.
 ///
 /// The queue is the host's, and bounded. A subscriber that is too slow loses messages and is told
-/// how many; it holds nobody up.
+/// how many; it holds up no sender.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -305,7 +305,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The lifecycle event that it is; none if it is something else. Anyone with the grant for
+    /// The lifecycle event that it is; none if it is something else. Every capsule with the grant for
     /// such a topic could publish there: where that matters, look at the [`sender`](Self::sender).
     ///
     /// ```no_run
@@ -347,7 +347,7 @@ impl From<wit::IpcMessage> for Message {
 pub enum Sender {
     /// The host knows that it was this principal.
     Verified(String),
-    /// The sender says that it was this principal; nobody checked.
+    /// The sender says that it was this principal; it was not checked.
     Claimed(String),
     /// The host itself.
     System,

@@ -262,7 +262,7 @@ impl Reader for Log {
                 Some(Pollable::logs_of_process(&handle))
             };
             if let Some(news) = self.news.get_or_insert_with(attach)
-                // It is of both streams. While the other one holds what nobody reads here, it is
+                // It is of both streams. While the other one holds what is not read here, it is
                 // ready and would be no wait at all.
                 && !news.is_ready()
             {
@@ -382,7 +382,7 @@ impl<T: Tail> Iterator for Lines<T> {
 /// later one [`resume`](Log::resume) and follow on.
 ///
 /// It ends with the stream, and with an error, after which there is nothing more: among them
-/// [`Error::NoSuchProcess`] when somebody else stops the process,
+/// [`Error::NoSuchProcess`] when another caller stops the process,
 /// and [`Error::WaitTimeout`] after the time of [`at_most`](Self::at_most).
 ///
 /// ```no_run

@@ -136,7 +136,7 @@ impl fmt::Debug for Pollable {
     }
 }
 
-/// Waits under [`block_on`](crate::block_on); whoever waits elsewhere is never woken.
+/// Waits under [`block_on`](crate::block_on); a task that waits elsewhere is never woken.
 impl IntoFuture for Pollable {
     type Output = ();
     type IntoFuture = Ready;

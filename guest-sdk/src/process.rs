@@ -232,7 +232,7 @@ impl Process {
     }
 
     /// Is ready while there is output of either stream that this instance has not seen, through a
-    /// [`Log`] or [`read_logs`](Self::read_logs), and once it has exited. So whoever waits for it
+    /// [`Log`] or [`read_logs`](Self::read_logs), and once it has exited. So a caller that waits for it
     /// should read both streams.
     ///
     /// # Errors
@@ -423,7 +423,7 @@ impl Process {
         Log::new(self.id.clone(), stream)
     }
 
-    /// Takes the output that is buffered: nobody gets it again, a [`Log`] neither (it counts it as
+    /// Takes the output that is buffered: no caller gets it again, a [`Log`] neither (it counts it as
     /// dropped). Use a `Log` unless you want just that.
     ///
     /// # Errors
@@ -561,7 +561,7 @@ pub struct ProcessInfo {
     pub exit: Option<ExitStatus>,
     /// Since its start.
     pub age: Duration,
-    /// Since anybody last touched it.
+    /// Since a call last touched it.
     pub idle: Duration,
     /// Bytes that [`Process::read_logs`] would hand over.
     pub buffered_bytes: u64,

@@ -83,7 +83,7 @@ impl io::Write for Stdin {
 /// # Ok(()) }
 /// ```
 pub struct ChildStdin {
-    /// Weak: a child that was dropped must end, whoever could still write to it.
+    /// Weak: a child that was dropped must end, even if a handle could still write to it.
     handle: Weak<ProcessHandle>,
 }
 

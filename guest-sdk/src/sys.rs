@@ -83,7 +83,7 @@ impl From<Error> for crate::Error {
 pub enum Level {
     /// Step by step.
     Trace,
-    /// For whoever looks into a fault.
+    /// For the search for a fault.
     Debug,
     /// Worth knowing.
     Info,

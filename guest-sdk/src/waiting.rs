@@ -17,7 +17,7 @@ pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 pub(crate) const LONGEST: Duration = Duration::from_millis(100);
 
 /// Waits for an exit, at most `slice`. If there can be none any more, that time passes all the
-/// same: whoever looks again must not do so without a pause.
+/// same: a caller that looks again must not do so without a pause.
 pub(crate) fn pass(slice: Duration, wait: impl FnOnce(u64) -> std::result::Result<ExitInfo, ErrorCode>) -> Result<()> {
     match wait(millis(slice)).map_err(Error::from) {
         Ok(_) | Err(Error::WaitTimeout) => Ok(()),

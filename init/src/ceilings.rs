@@ -1,5 +1,5 @@
 //! What the kernel counts for a user or a namespace, and not for a process: bounded, so that what one tree takes leaves the
-//! host and every other tree its part (contract S5, Q5), and so that no memory can be had where nobody counts it (R1, R3).
+//! host and every other tree its part (contract S5, Q5), and so that no memory can be had where it is not counted (R1, R3).
 //!
 //! An ordinary user's trees are all of that user to the kernel, which adds up what a user has over all namespaces. So each
 //! tree gets less than an eighth of what a user usually has: eight of them, as many as a principal may have, leave some.
@@ -71,7 +71,7 @@ fn put(file: Result<OwnedFd, Errno>, value: &[u8]) {
     let _: Result<usize, Errno> = file.and_then(|file| write(&file, value));
 }
 
-/// Takes back what the host may have given itself before everybody else: real-time scheduling, a higher priority, the same
+/// Takes back what the host may have given itself before all others: real-time scheduling, a higher priority, the same
 /// for its disk. A host that has put itself last keeps its commands there.
 ///
 /// Always allowed: none of it asks for more than there is. Allocates nothing.

@@ -34,7 +34,7 @@ pub(crate) struct Descriptors {
 
 /// Why there is no configuration.
 pub(crate) enum Unconfigured {
-    /// The host is gone, or is going to think so of this process: there is nobody to tell.
+    /// The host is gone, or is going to think so of this process: there is no host to tell.
     Gone,
     /// The host speaks another version.
     Malformed,
@@ -83,9 +83,9 @@ impl Channel {
 
     /// Returns when the host has cut the channel, or is gone.
     ///
-    /// Whoever has said the last word waits here: the end of a process takes its time, and would keep the processor from
-    /// the host that has just been told. For the same reason it is only the end that is waited for: one that waits to read
-    /// is woken also when what it wrote has been read.
+    /// A process that has said its last word waits here: the end of a process takes its time, and would keep the
+    /// processor from the host that has just been told. For the same reason it is only the end that is waited for: one
+    /// that waits to read is woken also when what it wrote has been read.
     pub(crate) fn wait_for_end(&self) {
         let mut fds = [PollFd::from_borrowed_fd(socket(), PollFlags::RDHUP)];
         while poll(&mut fds, None) == Err(Errno::INTR) {}

@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 const LONGEST: u64 = 1 << 20;
 
 /// A copy of `source` in `folder`, by a number that no other there has. What is no file, is too long or may not be read by
-/// everybody is refused.
+/// all users are refused.
 pub(crate) fn copy(source: &Path, folder: &Path, number: usize) -> io::Result<PathBuf> {
     // What has become a FIFO meanwhile is not waited for.
     let file = File::options()

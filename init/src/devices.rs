@@ -1,8 +1,9 @@
 //! The devices that programs expect and that give nothing away.
 //!
 //! A device leads to the same driver through whichever file, but a file is a place to meet: what opens `/dev/null` of the
-//! host can be watched there, and a lock on it held, by everybody who has it in sight. So they are files of the tree's own.
-//! Only root may make such files; an ordinary user's tree gets those of the host, and what is open to everybody stays so.
+//! host can be watched there, and a lock on it held, by every process that has it in sight. So they are files of the
+//! tree's own. Only root may make such files; an ordinary user's tree gets those of the host, and what is open to all
+//! stays so.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

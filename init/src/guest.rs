@@ -126,7 +126,7 @@ fn become_program(image: &Image, words: RawFd) {
     // Above what there is to say.
     let mut buffer = [0; 128];
     if let Ok(said) = postcard::to_slice(&refused, &mut buffer) {
-        // If init is gone there is nobody to tell, and this process is as good as dead.
+        // If init is gone there is nothing to tell, and this process is as good as dead.
         sys::write(words, said);
     }
 }

@@ -197,7 +197,7 @@ impl Mapping {
 }
 
 /// Whether the tree can work in its workspace. Asked only of a host that is root: an ordinary user's rights are its own
-/// affair, but root's workspace is closed to everybody else unless somebody thought of it.
+/// affair, but root's workspace is closed to all others unless its owner opened it.
 pub(crate) fn may_write(workspace: &OwnedFd) -> Result<(), Report> {
     let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     accessat(workspace, ".", access, AtFlags::EACCESS).at(Layer::Workspace, "access")

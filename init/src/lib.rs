@@ -10,7 +10,7 @@
 //! Its standard input is one end of a close-on-exec `AF_UNIX` socket pair of kind `SOCK_SEQPACKET`, its stdout and stderr
 //! are `/dev/null`. Each message is one [`Birth`], a byte, with one end of a new channel attached, and behind that the
 //! directory of the control group that the init is to be in, if any. The spawner makes an init that has this channel, or
-//! says there why it could not. It ends when its own channel does. Nobody has to wait for its
+//! says there why it could not. It ends when its own channel does. No process has to wait for its
 //! children: the kernel forgets them as they end.
 //!
 //! # The channel
@@ -238,7 +238,7 @@ pub const LEAVE: u8 = u8::MAX;
 pub enum Report {
     /// Init is there, and ready for its configuration. Its number is told by the credentials that the kernel attaches.
     Born {
-        /// When it started, as `/proc/PID/stat` has it: together with the number that is nobody else.
+        /// When it started, as `/proc/PID/stat` has it: together with the number that is no other process.
         start: u64,
     },
     /// The command runs. Descriptors, in this order: the pidfd of the command if `command`; the counter of its CPU time (a
@@ -340,7 +340,7 @@ pub enum Layer {
     Overlay,
     /// Whether the identity may write to the workspace.
     Workspace,
-    /// Who the command runs as, and that it can be nobody else.
+    /// Who the command runs as, and that it can be no other user.
     Identity,
     /// Resource limits.
     Limits,

@@ -1,7 +1,7 @@
 //! Folders that the tree only reads are shown through an overlay of its own instead of by a bind.
 //!
 //! A bind shows the host's very inodes, and an inode is a place to meet: who may look up a socket may connect to it, a FIFO
-//! joins its two ends, `inotify` tells what others do with a file, and a lock holds everybody else up. A file system of
+//! joins its two ends, `inotify` tells what others do with a file, and a lock holds all others up. A file system of
 //! overlay's kind has inodes of its own in front of the same content, so nothing of that leads anywhere; and the pages of
 //! programs stay shared with the host.
 //!

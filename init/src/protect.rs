@@ -44,7 +44,7 @@ pub(crate) fn protect(workspace: &OwnedFd, at: &Path, confinement: &Confinement)
 }
 
 /// Makes the whole workspace read-only, but for these. Here a symbolic link on the way is an error: it could lead to
-/// something that nobody meant.
+/// something that was not meant.
 fn all_but(workspace: &OwnedFd, at: &Path, writable: &[Bytes]) -> Result<(), Report> {
     let subject = |path: &Path| format!("keeping {} writable", path.display());
     let mut taken = Vec::new();

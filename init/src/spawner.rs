@@ -35,7 +35,7 @@ const NAMESPACES: [(c_int, Layer); 6] = [
 /// An init, before it has its configuration; descriptor 0 is its channel.
 pub(crate) struct Newborn {
     pub(crate) birth: Birth,
-    /// Who the host is. In a new user namespace nobody has an id until it is mapped.
+    /// Who the host is. In a new user namespace no process has an id until it is mapped.
     pub(crate) host: Identity,
     // What follows is made here because here there may be time for it.
     /// For the command, while it has none of its own.
@@ -136,7 +136,7 @@ fn order() -> Asked {
             }
         });
         let mut descriptors = rights.flatten();
-        // Where a descriptor was lost nobody can be told, but the host sees the end of the channel.
+        // Where a descriptor was lost there is no channel to tell by, but the host sees the end of the channel.
         if let (Some(birth), Some(channel)) = (Birth::from_byte(byte[0]), descriptors.next()) {
             let group = descriptors.next();
             return Asked::Init(Order { birth, channel, group });
@@ -167,7 +167,7 @@ fn make(birth: Birth, host: Identity, channel: BorrowedFd<'_>, group: Option<&Ow
                 "clone"
             };
             let failed = failure(Layer::Process, errno, call);
-            // One call, one errno: somebody asks for the namespaces one by one to find out which it was.
+            // One call, one errno: a process asks for the namespaces one by one to find out which it was.
             match sys::clone(0, None) {
                 Ok(None) => {
                     let refused = namespaces

@@ -38,7 +38,7 @@ struct Supervisor<'a> {
     channel: &'a Channel,
     tree: Tree,
     pid: Pid,
-    /// How the command ended, once it was reaped; its number may then belong to somebody else.
+    /// How the command ended, once it was reaped; its number may then belong to another process.
     status: Option<c_int>,
     /// Whether the host knows how.
     told: bool,
@@ -80,7 +80,7 @@ pub(crate) fn run(
             supervisor.report_exit();
             supervisor.channel.wait_for_end();
         }
-        // Nobody is there who could be told.
+        // The host is not there to be told.
         Ok(false) => {}
         Err(report) => {
             supervisor.channel.report(&report, &[]);
@@ -133,7 +133,7 @@ impl Supervisor<'_> {
                 (Command::Signal(signal), _) => signal_group(self.pid, signal.into()),
                 (Command::Terminate, Tree::Namespace) => {
                     for signal in [SIGTERM, SIGCONT] {
-                        // Nobody there: nothing to be done about that.
+                        // None is there: nothing to be done about that.
                         sys::kill(-1, signal).unwrap_or_default();
                     }
                 }
@@ -280,7 +280,7 @@ enum Reaped {
 /// Signals the command's group; it is not reaped, so its number is still its own.
 fn signal_group(pid: Pid, signal: c_int) {
     let pid = pid.as_raw_nonzero().get();
-    // The command may have left its group, and nobody may be in it.
+    // The command may have left its group, and the group may be empty.
     if sys::kill(-pid, signal) == Err(Errno::SRCH) {
         sys::kill(pid, signal).unwrap_or_default();
     }

@@ -1,8 +1,8 @@
 //! Finding every descendant where no namespace holds them together.
 //!
 //! This process is their reaper, so nothing leaves: who loses its parent becomes a child of ours. But a tree that keeps
-//! forking outruns whoever only kills, so it is brought to a halt first. Numbers are never trusted: one is signalled only
-//! through a pidfd that was opened before its parent was looked up, and is still alive after.
+//! forking outruns a process that only kills, so it is brought to a halt first. Numbers are never trusted: one is
+//! signalled only through a pidfd that was opened before its parent was looked up, and is still alive after.
 
 use std::collections::HashSet;
 use std::fs;
@@ -99,7 +99,7 @@ fn family() -> HashSet<i32> {
 }
 
 /// The children of every thread of a process. One that comes or goes at this moment may hide another: who looks again
-/// finds it, and whoever loses its parent becomes a child of this process.
+/// finds it, and a process that loses its parent becomes a child of this process.
 fn children(parent: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{parent}/task"));
     let threads = threads.into_iter().flatten().flatten();

@@ -5,7 +5,7 @@
 //! descriptors of its own (see `vfork`), and allocates nothing.
 #![expect(
     unsafe_code,
-    reason = "calls whose safe wrapper nobody offers; each says why it is sound"
+    reason = "calls that no library wraps safely; each says why it is sound"
 )]
 
 use std::ffi::{CStr, CString};
@@ -95,7 +95,7 @@ pub(crate) fn child_signals() -> Result<OwnedFd> {
 
 fn own(returned: c_long) -> Result<OwnedFd> {
     let fd = RawFd::try_from(check(returned)?).map_err(|_| Errno::BADF)?;
-    // SAFETY: the kernel just made this descriptor for the caller, and nobody else knows its number.
+    // SAFETY: the kernel just made this descriptor for the caller, and no other code knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -308,7 +308,7 @@ impl Filter {
 
 /// Makes `to`, one of the standard streams, what `from` is.
 pub(crate) fn dup2(from: RawFd, to: RawFd) -> Result<()> {
-    // SAFETY: takes numbers only. Nobody owns a standard stream.
+    // SAFETY: takes numbers only. No value owns a standard stream.
     check(unsafe { libc::dup2(from, to) }.into()).map(drop)
 }
 
@@ -334,7 +334,7 @@ struct CounterAttributes {
     config1: u64,
 }
 
-/// Counts the CPU time of this process and all that it starts from now on, whoever waits for them.
+/// Counts the CPU time of this process and all that it starts from now on, waited for or not.
 ///
 /// A guest that ignores SIGCHLD hides its children from every other account. The flag to leave out the kernel is what
 /// makes this free for an ordinary user; the clock counts all the same.
@@ -371,7 +371,7 @@ pub(crate) struct Strings {
     _strings: Vec<CString>,
 }
 
-// SAFETY: nobody writes to what the pointers point to; it is owned beside them, and stays where it is.
+// SAFETY: nothing writes to what the pointers point to; it is owned beside them, and stays where it is.
 unsafe impl Sync for Strings {}
 
 impl Strings {

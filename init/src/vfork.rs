@@ -40,7 +40,7 @@ pub(crate) struct Started<T: Sync> {
     /// process another memory, or none.
     pipe: OwnedFd,
     said: Vec<u8>,
-    /// Made by a box; nobody else's, but it is not given back before that.
+    /// Made by a box; this value's alone, but it is not given back before that.
     task: NonNull<Task<T>>,
     /// The same.
     stack: ManuallyDrop<Stack>,
@@ -122,7 +122,7 @@ impl<T: Sync> Started<T> {
             }
             Ok(read) => it.said.extend(buffer.iter().take(read)),
             Err(Errno::INTR) => {}
-            // What is shared stays: nobody knows whether it is still used.
+            // What is shared stays: it is not known whether it is still used.
             Err(errno) => return Err(errno),
         }
         *started = Some(it);
@@ -135,7 +135,7 @@ const GONE: c_int = 127;
 
 /// What the new process does.
 extern "C" fn begin<T: Sync>(task: *mut c_void) -> c_int {
-    // SAFETY: `start` made it of a task of this type, which stays until this process has left the memory, and which nobody
+    // SAFETY: `start` made it of a task of this type, which stays until this process has left the memory, and which nothing
     // writes to.
     let task = unsafe { &*task.cast_const().cast::<Task<T>>() };
     (task.run)(&task.work, task.words);
@@ -145,7 +145,7 @@ extern "C" fn begin<T: Sync>(task: *mut c_void) -> c_int {
 fn share<T: Sync>(task: NonNull<Task<T>>, stack: &Stack) -> Result<(Pid, OwnedFd), Errno> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
-    // SAFETY: the new process runs on memory that nobody else uses, reads a task that may be read by several (`Sync`), and
+    // SAFETY: the new process runs on memory that nothing else uses, reads a task that may be read by several (`Sync`), and
     // both stay where they are until it has left. What it runs does not unwind: this program aborts on a panic. The pidfd
     // goes where there is a place for it.
     let pid = unsafe { libc::clone(begin::<T>, stack.top(), flags, task.as_ptr().cast(), &raw mut pidfd) };
@@ -168,7 +168,7 @@ impl Stack {
             Some(memory) if memory.as_ptr() != libc::MAP_FAILED => Self(memory),
             _ => return Err(failed()),
         };
-        // SAFETY: within what was just made, and of which nobody knows.
+        // SAFETY: within what was just made, and of which no other code knows.
         let opened = unsafe {
             let usable = stack.0.as_ptr().byte_add(GUARD);
             libc::mprotect(usable, STACK, libc::PROT_READ | libc::PROT_WRITE)
@@ -185,7 +185,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the whole of what `new` made. `Started` drops it only when nobody runs on it any more.
+        // SAFETY: the whole of what `new` made. `Started` drops it only when no process runs on it any more.
         unsafe {
             libc::munmap(self.0.as_ptr(), GUARD + STACK);
         }

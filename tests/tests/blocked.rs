@@ -73,7 +73,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
     let component = std::fs::read(env!("CAPSULE_HOSTILE_GUEST")).unwrap();
     let capsule = runtime.load(options, &component).await.unwrap();
 
-    // Each for somebody else, so that each has a process, or messages, of its own.
+    // Each for another principal, so that each has a process, or messages, of its own.
     let mut waiting = JoinSet::new();
     let mut causes = Vec::new();
     for number in 0..200 {
@@ -93,7 +93,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
         causes.push((number, cause));
     }
 
-    // All of them have come to where they wait once nobody does anything any more, and then it stays so.
+    // All of them have come to where they wait once no task does anything any more, and then it stays so.
     let start = Instant::now();
     loop {
         let before = processor_time();
@@ -104,7 +104,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
         }
         assert!(start.elapsed() < PATIENCE, "still busy: {used:?} in {WINDOW:?}");
     }
-    assert!(waiting.try_join_next().is_none(), "nobody had a reason to wake");
+    assert!(waiting.try_join_next().is_none(), "none had a reason to wake");
 
     // In an order that mixes them: the one that is given its reason is the next to return.
     for step in 0..causes.len() {

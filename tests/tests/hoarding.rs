@@ -113,7 +113,7 @@ async fn what_a_guest_keeps_meets_a_quota_and_not_the_hosts_memory() {
     let grown = own("VmRSS:").saturating_sub(before);
     println!("after all: {grown} KiB");
     assert!(grown < ROOM / 4, "{grown} KiB stay");
-    // Nothing of it is in anybody's way.
+    // Nothing of it is in the way.
     let kept = hoard(&capsule, "keep-handles", &json!({ "id": id, "count": 10 })).await;
     assert_eq!(kept.unwrap()["kept"], 10);
     let kept = hoard(&capsule, "keep-subscriptions", &json!({ "id": id, "count": 10 })).await;

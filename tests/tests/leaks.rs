@@ -73,14 +73,14 @@ impl Crowd {
         crowd
     }
 
-    /// Nobody of it runs; every writer was told.
+    /// None of it runs; every writer was told.
     async fn see_gone(self) {
         for writer in self.writers {
             let result = watchdog(writer).await.expect("no panic");
             assert!(matches!(result, Err(Error::Closed | Error::Cancelled)), "{result:?}");
         }
         for pid in self.pids {
-            until("nobody of the crowd runs", || !runs(pid)).await;
+            until("none of the crowd runs", || !runs(pid)).await;
         }
     }
 }
@@ -151,7 +151,7 @@ async fn after_drop(host: Host) {
     drop(host);
     until("no child is left", || children().is_empty()).await;
     for pid in crowd.pids {
-        until("nobody of the crowd runs", || !runs(pid)).await;
+        until("none of the crowd runs", || !runs(pid)).await;
     }
 }
 
@@ -260,7 +260,7 @@ async fn while_kept(host: &Host, handle: &Handle) {
     end_all(&scope).await;
 }
 
-/// Also those that came to be although whoever asked for them had gone.
+/// Also those that came to be although the caller that asked for them had gone.
 async fn end_all(scope: &Scope) {
     for info in scope.list(None) {
         let result = scope.stop(info.id.expose(), Some(Duration::ZERO)).await;
@@ -350,7 +350,7 @@ fn b3_k2_k4_s8_nothing_is_left_of_processes_however_they_end() {
     let afterwards = Builder::new_current_thread().enable_all().build().expect("a runtime");
     afterwards.block_on(async {
         for pid in pids {
-            until("nobody of the crowd runs", || !runs(pid)).await;
+            until("none of the crowd runs", || !runs(pid)).await;
         }
         // What is left of it answers, and does not hang.
         for info in scope.list(None) {

@@ -128,7 +128,7 @@ async fn stop(pid: u32) {
     .await;
 }
 
-/// Whoever had the end of another's channel would keep it open when its init dies.
+/// An init that had the end of another's channel would keep it open when its init dies.
 async fn an_init_has_no_channel_but_its_own(host: &Host) {
     let scope = host.scope();
     for _ in 0..5 {

@@ -105,7 +105,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
             let (kind, name) = (kind.as_ptr().expose_provenance(), name.as_ptr().expose_provenance());
             call(libc::SYS_request_key, &[kind, name, 0, 0])
         }
-        // Faults of user mode only, which anybody may ask for.
+        // Faults of user mode only, which any process may ask for.
         "userfaultfd" => call(libc::SYS_userfaultfd, &[1]),
         "io-uring" => {
             let mut parameters = [0_u8; 120];
@@ -185,7 +185,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
         "prlimit-cpu" => prlimit(number(), libc::RLIMIT_CPU),
         "prlimit-stack" => prlimit(number(), libc::RLIMIT_STACK),
         "prlimit-data" => prlimit(number(), libc::RLIMIT_DATA),
-        // Puts it behind everybody else.
+        // Puts it behind all others.
         "nice" => call(libc::SYS_setpriority, &[0, number(), 19]),
         "idle" => {
             let parameters = [0_u64; 4];
@@ -248,7 +248,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
         "mkdir" => answer(std::fs::create_dir(argument)),
         "hard-link" => answer(std::fs::hard_link(pair().0, pair().1)),
         "rename" => answer(std::fs::rename(pair().0, pair().1)),
-        // Makes the link, which is anybody's right, and goes through it, which is the attempt.
+        // Makes the link, which is every user's right, and goes through it, which is the attempt.
         "symlink-read" => {
             let (to, link) = pair();
             symlink(to, link).map_err(|error| error.raw_os_error().unwrap_or_default())?;
@@ -259,7 +259,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
             libc::SYS_mknodat,
             &[int(CWD), path, flag(libc::S_IFBLK) | 0o666, 0xfe00],
         ),
-        // A file that is another user's for whoever starts it.
+        // A file that is another user's for the process that starts it.
         "suid-chmod" => call(libc::SYS_chmod, &[path, SET_ID]),
         "suid-fchmod" => call(libc::SYS_fchmod, &[open(argument, 0)?, SET_ID]),
         "suid-fchmodat" => call(libc::SYS_fchmodat, &[int(CWD), path, SET_ID]),
@@ -292,7 +292,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
         "suid-mknod" => call(libc::SYS_mknod, &[path, flag(libc::S_IFREG) | SET_ID, 0]),
         "suid-mknodat" => call(libc::SYS_mknodat, &[int(CWD), path, flag(libc::S_IFREG) | SET_ID, 0]),
         "sgid-mkdir" => call(libc::SYS_mkdir, &[path, 0o2755]),
-        // Whoever else's.
+        // Any other user's.
         "setuid" => call(libc::SYS_setuid, &[number()]),
         "setgid" => call(libc::SYS_setgid, &[number()]),
         "setgroups" => {
@@ -369,7 +369,7 @@ fn sysctls(beneath: &Path) {
                 .write(true)
                 .custom_flags(libc::O_NONBLOCK)
                 .open(&path);
-            // Some of them are for everybody to open, and ask who it is when they are written to.
+            // Some of them are for all to open, and ask who it is when they are written to.
             let same = || std::fs::read(&path).unwrap_or_else(|_| b"0".to_vec());
             if file.and_then(|mut file| file.write_all(&same())).is_ok() {
                 say(&format!("changed {}", path.display()));

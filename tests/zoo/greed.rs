@@ -56,7 +56,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             fill("/tmp/much", number / 2);
             hold(number / 2, || private(STEP))
         }
-        // Bytes on their way between nobody and nobody.
+        // Bytes on their way from no process to none.
         "pipes" => hold(number, || {
             for _ in 0..STEP {
                 pipe_of_a_mebibyte()?;
@@ -70,7 +70,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             }
             Ok(())
         }),
-        // Large pages, each kept by a pipe that holds a small part of it, and in nobody's view.
+        // Large pages, each kept by a pipe that holds a small part of it, and in no process's view.
         "spliced" => {
             let (_reader, mut writer) = std::io::pipe().expect("a pipe");
             let mut used = 0;
@@ -100,7 +100,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             });
             say("free");
         }
-        // The same, and nobody asks what they used.
+        // The same, and it is not asked what they used.
         "relay-unseen" => {
             sys::ignore_children();
             relay(number, |part| {

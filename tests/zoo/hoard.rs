@@ -1,4 +1,4 @@
-//! Processes that take all of what the kernel counts for a user, a namespace or nobody, and keep it.
+//! Processes that take all of what the kernel counts for a user, a namespace or nothing at all, and keep it.
 
 use std::fs::File;
 use std::io::Write;

@@ -2,7 +2,7 @@
 //!
 //! `zoo-host MARKER WORKSPACE MODE CMD ARG…`, in a session of its own. MODE is `run` (to its end, then what it printed and
 //! how it ended) or `hold` (says `spawning` and `spawned`, shuts down when it is told `shutdown`, and stays otherwise).
-//! From the environment: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS` opens 3 to 40 for everybody to
+//! From the environment: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS` opens 3 to 40 for all programs to
 //! inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group to make groups in,
 //! `ZOO_VISIBLE` what is to be shown beside the system, `ZOO_USERS` is the first of 64 users to lend, `ZOO_NETWORK` shares
 //! the host's network.
@@ -24,7 +24,7 @@ impl Gate for AllowAll {
 }
 
 fn say(line: &str) {
-    // The test that listens may be gone: then there is nobody to tell.
+    // The test that listens may be gone: then there is nothing to tell.
     drop(io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
 }
 
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(2);
     let mut next = || args.next().ok_or("an argument is missing");
     let (workspace, mode, cmd) = (Workspace::open(next()?)?, next()?, next()?);
-    // Whoever is to be killed has something injected, too.
+    // A host that is to be killed has something injected, too.
     let file_injections = if mode == "hold" { injections() } else { Vec::new() };
     let request = SpawnRequest {
         file_injections,

@@ -58,7 +58,7 @@ fn is_init(pid: i32) -> bool {
 
 fn attack(pid: i32) {
     for file in ["environ", "mem", "maps"] {
-        // What is another program by now is not meant, and of one that has ended anybody may open what is nothing.
+        // What is another program by now is not meant, and of one that has ended any process may open what is nothing.
         let read = File::open(format!("/proc/{pid}/{file}")).map(|mut file| file.read(&mut [0]));
         let is_there = read.is_ok_and(|read| !matches!(read, Ok(0)));
         if is_there && is_init(pid) {

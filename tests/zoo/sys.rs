@@ -79,7 +79,7 @@ pub(crate) fn hide(number: c_long) -> Answer {
 
 /// The pid of the child, and none in the child. This program has one thread whenever it forks.
 pub(crate) fn fork() -> Result<Option<i32>, i32> {
-    // SAFETY: with one thread no lock is held by anybody else, and the child may go on as it likes.
+    // SAFETY: with one thread no lock is held by another, and the child may go on as it likes.
     match unsafe { libc::fork() } {
         0 => Ok(None),
         pid if pid > 0 => Ok(Some(pid)),
@@ -148,7 +148,7 @@ pub(crate) fn next_signal(signals: &[i32]) -> i32 {
     }
 }
 
-/// Children are reaped by the kernel, and their use of processors is told to nobody.
+/// Children are reaped by the kernel, and their use of processors is not told.
 pub(crate) fn ignore_children() {
     // Handler SIG_IGN.
     let action = [1_u64, 0, 0, 0];
@@ -248,14 +248,14 @@ pub(crate) fn int80() -> i32 {
     eax
 }
 
-/// From here on whoever opens this file waits: for us, or until the kernel has lost patience (45 s as it comes).
+/// From here on a process that opens this file waits: for us, or until the kernel has lost patience (45 s as it comes).
 pub(crate) fn lease(file: &std::fs::File) -> Answer {
     block_io();
     let file = int(std::os::fd::AsRawFd::as_raw_fd(file));
     call(libc::SYS_fcntl, &[file, int(libc::F_SETLEASE), int(libc::F_WRLCK)])
 }
 
-/// Returns once somebody waits for a leased file.
+/// Returns once a process waits for a leased file.
 pub(crate) fn wanted() {
     let mut signal = 0;
     // SAFETY: a set that was made before it is read, and a place for the number.

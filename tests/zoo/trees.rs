@@ -15,7 +15,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             say("up");
             sys::pause()
         }
-        // Keeps everybody who opens a file waiting, and says when somebody does.
+        // Keeps every process that opens a file waiting, and says when one does.
         "lease" => {
             let file = args.first().and_then(|path| File::open(path).ok()).expect("a file");
             let leased = sys::lease(&file);
@@ -146,7 +146,7 @@ fn crippled_init(args: &[&str]) -> ! {
     sys::pause()
 }
 
-/// Says so, also where nobody reads what is printed.
+/// Says so, also where what is printed is not read.
 fn up() {
     drop(File::create("./up"));
     say("up");
@@ -191,8 +191,8 @@ fn leave_orphan() {
     }
 }
 
-/// Processes that are gone before anybody looks, each leaving another; the command itself stays, and says so once there
-/// have been a hundred.
+/// Processes that are gone before they are looked for, each leaving another; the command itself stays, and says so once
+/// there have been a hundred.
 fn comets() -> ! {
     sys::deaf();
     sys::ignore_children();
@@ -218,7 +218,7 @@ fn comets() -> ! {
     sys::pause()
 }
 
-/// Says how often something can be done, up to far more than anybody should.
+/// Says how often something can be done, up to far more than a process should.
 fn count(what: &str, mut again: impl FnMut() -> Result<(), i32>) -> ! {
     let mut times = 0_u32;
     let errno = loop {
@@ -276,7 +276,7 @@ fn wait_alone() {
     }
 }
 
-/// Returns when everybody who holds the other end of a pipe is gone.
+/// Returns when every process that holds the other end of a pipe is gone.
 pub(crate) fn drain(mut pipe: impl Read) {
     drop(pipe.read(&mut [0]));
 }

@@ -37,7 +37,7 @@ impl Host {
     #[must_use = "without it there is no host any more"]
     #[expect(
         clippy::new_without_default,
-        reason = "it takes hold of the thread; nobody may expect that of a default"
+        reason = "it takes hold of the thread; no test may expect that of a default"
     )]
     pub fn new() -> Self {
         world::install(World::default());

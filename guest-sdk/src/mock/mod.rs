@@ -2,7 +2,7 @@
 //!
 //! A test makes a [`Host`], says what commands do ([`Script`]), calls the capsule's functions as
 //! plain functions, and looks at what they did. There is no process, no thread and no real time:
-//! whoever waits moves the mock's clock to what comes next, so a wait of an hour takes no time and
+//! a wait moves the mock's clock to what comes next, so a wait of an hour takes no time and
 //! the same test always does the same.
 //!
 //! In the capsule's `Cargo.toml`:

@@ -95,7 +95,7 @@ impl Script {
         }))
     }
 
-    /// Dies of a signal that is nobody's doing here, by its number.
+    /// Dies of a signal that is not the capsule's doing, by its number.
     ///
     /// ```
     /// # use capsule_sdk::mock::Script;

@@ -1,6 +1,6 @@
 //! What the mock holds, and how its time passes.
 //!
-//! Whoever waits moves the clock: from one scripted step to the next, until what is waited for is
+//! A wait moves the clock: from one scripted step to the next, until what is waited for is
 //! there or the deadline came. A wait without a deadline for which no step is left would never
 //! return, so it panics and says so.
 
@@ -111,7 +111,7 @@ pub(super) struct Process {
     pub(super) stdout: Stream,
     pub(super) stderr: Stream,
     pub(super) exit: Option<ExitInfo>,
-    /// Stopped, released or dropped: nobody can name it any more.
+    /// Stopped, released or dropped: it cannot be named any more.
     pub(super) gone: bool,
     /// In the mock's time, in ascending order.
     steps: VecDeque<(Duration, Step)>,
@@ -470,7 +470,7 @@ pub(super) fn start(request: &SpawnRequest, persistent: bool, keep_input_open: b
     Ok(index)
 }
 
-/// 52 characters, as on a host, but anybody can guess them.
+/// 52 characters, as on a host, but easily guessed.
 fn id(nth: usize) -> String {
     let digits: String = nth
         .to_string()

@@ -7,17 +7,17 @@
 use rustix::io::Errno;
 
 /// # Errors
-/// What the kernel answers, or whoever answers for it.
+/// What the kernel answers, or the filter that answers for it.
 pub(crate) fn is_possible() -> rustix::io::Result<()> {
     /// The C library's has a type that does not hold it.
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
     /// The kernel gives out no descriptor so high.
-    const NOBODYS: u64 = i32::MAX as u64;
+    const NO_GROUP: u64 = i32::MAX as u64;
     // SAFETY: plain integers, for which zero is valid.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = CLONE_INTO_CGROUP;
     arguments.exit_signal = libc::SIGCHLD.unsigned_abs().into();
-    arguments.cgroup = NOBODYS;
+    arguments.cgroup = NO_GROUP;
     // SAFETY: the arguments are read only, and as long as is said. No process comes of it, whose memory would be a copy of
     // this one's: the kernel lets none run before it has its group, and there is none.
     unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };

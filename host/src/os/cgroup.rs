@@ -1,13 +1,13 @@
 //! Control groups of version 2: one for each tree, in a directory that this host was given.
 //!
 //! ```text
-//! GIVEN/                    somebody else's; of it only `cgroup.subtree_control` is ever written
+//! GIVEN/                    another program's; of it only `cgroup.subtree_control` is ever written
 //!   capsule-host-4f2a…/     this host's, and locked by it for as long as it lives
 //!     0/ 1/ 2/ …            a tree's, for as long as that lives
 //! ```
 //!
 //! No process is ever moved: a tree is born in its group. The lock is how hosts that share a directory tell what one of
-//! them left behind when it was killed: what nobody has locked is nobody's, and goes at the next start.
+//! them left behind when it was killed: what is not locked has no host, and goes at the next start.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -231,7 +231,7 @@ impl Drop for Group {
     }
 }
 
-/// Makes a directory of this host's own, and locks it. Whoever sweeps locks what it removes: so either this is first, or
+/// Makes a directory of this host's own, and locks it. A sweeping host locks what it removes: so either this is first, or
 /// it finds its directory gone, and makes another.
 fn locked(given: &OwnedFd) -> rustix::io::Result<(String, OwnedFd)> {
     loop {

@@ -1,6 +1,6 @@
 //! The memory of the machine: how much there is for this host, and how much of it is left (contract R3).
 //!
-//! The second is asked by whoever watches a tree that is far from its limit, of thousands perhaps. The kernel needs some
+//! The second is asked for each tree that is far from its limit, of thousands perhaps. The kernel needs some
 //! 20 µs to answer, so they share one answer for a moment.
 
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Files in memory that nobody can change any more: the program that confines, and what is injected.
+//! Files in memory that cannot be changed any more: the program that confines, and what is injected.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};

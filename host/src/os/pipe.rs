@@ -14,9 +14,9 @@ use rustix::fs::{OFlags, Timespec, fcntl_getfl, fcntl_setfl};
 pub(crate) enum Waiting {
     /// At least one byte waits.
     Bytes,
-    /// Nothing waits, and somebody still holds the other end.
+    /// Nothing waits, and a process still holds the other end.
     Nothing,
-    /// Nothing waits and nobody holds the other end.
+    /// Nothing waits and no process holds the other end.
     EndOfFile,
 }
 

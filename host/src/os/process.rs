@@ -1,7 +1,7 @@
 //! A process that is no child of ours, without a descriptor for as long as it runs.
 //!
-//! Its number may be another's by the time that it is looked at. So when it started is kept beside it, and whoever wants to
-//! wait for it takes hold of whatever has the number, and then looks whether that is the one.
+//! Its number may be another's by the time that it is looked at. So when it started is kept beside it, and a caller that
+//! wants to wait for it takes hold of whatever has the number, and then looks whether that is the one.
 
 use std::io;
 use std::os::fd::OwnedFd;

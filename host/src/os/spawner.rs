@@ -5,7 +5,7 @@
 //! is asked for, does not, but copies the descriptors, milliseconds for thousands of processes. So a host starts one
 //! program once, which stays small, and has that make an init for each command. And since an init can wait for its
 //! configuration, one does whenever there was time to make it: what that takes, most of all a network namespace, is done
-//! while nobody waits for it.
+//! while nothing waits for it.
 //!
 //! What a command has of the host without being asked (limits, priority, umask) is what the host had when its first command
 //! was started; but a host that has become another user gets another spawner, and an init that was made before it did is used

@@ -15,7 +15,7 @@ use std::time::Duration;
 const MOST: usize = 4096;
 
 /// What a socket counts for: its buffers at their usual sizes, full of the smallest messages, which cost the most. The
-/// kernel tells nobody outside of the tree's network how much is in them.
+/// kernel does not tell outside of the tree's network how much is in them.
 const SOCKET: u64 = 280 << 10;
 
 /// How many sockets count for nothing, as most have little in them: together they hold less than is filled between two looks.
@@ -95,7 +95,7 @@ impl Look {
                             *known = size.max(*known);
                         }
                     }
-                    // Nobody but root may look into a program that may not be read: all that it could have.
+                    // Only root may look into a program that may not be read: all that it could have.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                         own = own.saturating_add(bytes(&status, "VmSize:").unwrap_or_default());
                     }
@@ -140,7 +140,7 @@ impl Look {
 }
 
 /// A file of `/proc`. A process may have any bytes for a name, and a file that it maps: what is no text in them is replaced,
-/// for whoever could not be read would not be seen.
+/// for a process that could not be read would not be seen.
 pub(crate) fn text(path: impl AsRef<Path>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&read(path)?).into_owned())
 }

@@ -5,8 +5,9 @@
 //! the kernel lets this user have none, what the command's own clock says. And memory is the command's peak resident size
 //! while it runs, and at the end the largest of any process of the tree.
 //!
-//! Asking the kernel costs some 20 µs, most of it the text of `/proc/PID/status`. Whoever asks again within [`FRESH`] gets
-//! the answer of before, so that a guest which lists its processes in a loop does not make the kernel write it out each time.
+//! Asking the kernel costs some 20 µs, most of it the text of `/proc/PID/status`. A caller that asks again within
+//! [`FRESH`] gets the answer of before, so that a guest which lists its processes in a loop does not make the kernel
+//! write it out each time.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -30,7 +31,7 @@ const FRESH: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(crate) struct Meter {
-    /// In the host's namespace; none for a command that ended before anybody could ask.
+    /// In the host's namespace; none for a command that ended before the host could ask.
     os_pid: Option<u32>,
     init_pid: u32,
     own: Own,
@@ -161,8 +162,8 @@ impl Meter {
         }
     }
 
-    /// Lets go of all that was asked, and removes the group. Takes its time: where there is no group, whoever waits for the
-    /// exit does not wait for this.
+    /// Lets go of all that was asked, and removes the group. Takes its time: where there is no group, a caller that waits
+    /// for the exit does not wait for this.
     pub(crate) fn close(&self) {
         let sources = self.lock().take();
         // Outside of the lock.

@@ -1,8 +1,8 @@
 //! Where control groups for trees can be made: a directory that the embedder names, or one that is found (contract R1).
 //!
 //! A group that holds processes cannot have its groups limited, unless it is the root of all; so a host cannot use its own
-//! group, and moves nobody to change that. What is found is therefore a group *beside* the host's, in a directory that its
-//! service manager says is the host's to use. Settings of any other group are left as they are.
+//! group, and moves no process to change that. What is found is therefore a group *beside* the host's, in a directory
+//! that its service manager says is the host's to use. Settings of any other group are left as they are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -98,7 +98,7 @@ fn find() -> Result<Groups, Missing> {
         return refused("has not both of the controllers memory and pids");
     }
     if !delegated && lacks("cgroup.subtree_control") {
-        // Where nobody is in the way that is for the embedder to change, by naming it.
+        // Where no process is in the way that is for the embedder to change, by naming it.
         return refused("does not hand its controllers on, and holds this process itself");
     }
     may_be_born_in(path)?;
@@ -173,7 +173,7 @@ fn mount_of_groups(line: &str) -> Option<(PathBuf, PathBuf)> {
         return None;
     }
     let mut fields = mount.split(' ').skip(3);
-    // Octal escapes stand for blanks, which nobody has in these paths; one that has is taken for absent further on.
+    // Octal escapes stand for blanks, which are not usual in these paths; one that has is taken for absent further on.
     Some((fields.next()?.into(), fields.next()?.into()))
 }
 

@@ -25,7 +25,7 @@ use crate::os::users::{Lease, Users};
 /// capabilities, filtered system calls. The default of a host.
 ///
 /// With the first command comes a small process, `capsule-init`, that makes the inits of all commands and keeps one ready,
-/// in namespaces of its own, for the next. Both end when this is dropped, and when the host dies; one that somebody kills
+/// in namespaces of its own, for the next. Both end when this is dropped, and when the host dies; one that is killed
 /// is replaced. What commands inherit of the host (resource limits, priority, umask, namespaces) they inherit by way of it,
 /// as it was at the first command; a host that becomes another user gets another one.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Confined {
 
     /// The same, and says what was found.
     pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<Tried, LaunchError> {
-        // Init itself, which ends when nobody tells it anything: the one program that is surely there.
+        // Init itself, which ends when it is told nothing: the one program that is surely there.
         let launch = Launch {
             cmd: "/proc/self/exe".into(),
             args: Vec::new(),

@@ -3,7 +3,7 @@
 //! Three kinds of parts. What says how programs are set up is the host's own, by an allow-list: nothing in which a machine's
 //! owner may have written a password or a token (`environment`, `profile.d`, `gitconfig`, `npmrc`, `pip.conf`, `wgetrc`).
 //! What says who and where one is (`passwd`, `hosts`, `nsswitch.conf`) is written for the command: it names the accounts of
-//! the system and the one that the command runs as, and nobody else who uses the machine. And what only has to be there
+//! the system and the one that the command runs as, and no other person who uses the machine. And what only has to be there
 //! (`/run`, `/var`) is there, and empty.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! What a confined command may see and use, as data (contract B1).
 //!
-//! An allow-list: what is not named here does not exist for the command. Whoever writes a policy says what a program
+//! An allow-list: what is not named here does not exist for the command. The author of a policy says what a program
 //! needs, and never has to know where the secrets of a machine are.
 
 use std::io;

@@ -145,7 +145,7 @@ pub enum State {
     Unknown,
 }
 
-/// Who confined commands run as, unless a policy names somebody.
+/// Who confined commands run as, unless a policy names a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunsAs {
     /// The user that the host is.
@@ -264,7 +264,7 @@ fn attempt(launcher: &Confined) -> Result<Tried, Missing> {
         let _within = runtime.enter();
         launcher.try_out(&workspace)
     };
-    // Any other end waits, which a thread that runs somebody else's tasks may not do.
+    // Any other end waits, which a thread that runs other tasks may not do.
     runtime.shutdown_background();
     tried.map_err(missing)
 }
@@ -347,7 +347,7 @@ fn landlock() -> Result<&'static str, Missing> {
     Err(Missing::new(init::Layer::Landlock, reason, Some(remedy)))
 }
 
-/// A folder for the attempt, that root's commands may write to whoever they run as, and nobody else can get to. Removed
+/// A folder for the attempt, that root's commands may write to as any user, and no other process can get to. Removed
 /// when dropped.
 struct Place(PathBuf);
 

@@ -1,7 +1,7 @@
 //! What a person asks to be shown to commands, beside the system and the workspace: a path, or a toolchain by its name.
 //!
 //! A person does not have in mind all that lies in a folder, and a program that was granted one shall not find in it what
-//! nobody meant to give. So some are refused here: those that hold a home, secrets by a usual name, or the machine's
+//! were not meant to be given. So some are refused here: those that hold a home, secrets by a usual name, or the machine's
 //! state. An embedder that knows what it does says [`Policy::visible`](super::Policy::visible), which asks nothing.
 
 use std::os::unix::ffi::OsStrExt;

@@ -63,12 +63,12 @@ impl Workspace {
     /// Opens `path`; from here on it is this directory, whatever the path comes to name.
     ///
     /// # Errors
-    /// [`WorkspaceError`]: it cannot be opened; or whoever may write there has more than a workspace. That is so of the root,
-    /// of folders of the system and those by which running programs are reached (`/etc`, `/usr`, `/run`, `$XDG_RUNTIME_DIR`
-    /// and their like), of home folders, those of `/etc/passwd` as well as `$HOME`, and what holds one, of the places for keys
-    /// and programs in a home, of `$CARGO_HOME` and `$RUSTUP_HOME`, and of a folder that holds a socket of a running program
-    /// (looked for in three levels of folders and 4096 entries). What the folder is counts, and not by which path or link
-    /// it was reached.
+    /// [`WorkspaceError`]: it cannot be opened; or a process that may write there has more than a workspace. That is so
+    /// of the root, of folders of the system and those by which running programs are reached (`/etc`, `/usr`, `/run`,
+    /// `$XDG_RUNTIME_DIR` and their like), of home folders, those of `/etc/passwd` as well as `$HOME`, and what holds
+    /// one, of the places for keys and programs in a home, of `$CARGO_HOME` and `$RUSTUP_HOME`, and of a folder that
+    /// holds a socket of a running program (looked for in three levels of folders and 4096 entries). What the folder is
+    /// counts, and not by which path or link it was reached.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WorkspaceError> {
         Self::open_apart_from(path, &[])
     }
@@ -125,7 +125,7 @@ impl Workspace {
     pub(crate) fn resolve(&self, cwd: Option<&str>) -> Result<OwnedFd, CwdError> {
         let cwd = cwd.unwrap_or(".");
         // A `..` is refused as written, also where it would stay inside: what it means depends on the symbolic links
-        // before it, and nobody needs it.
+        // before it, and it is not needed.
         let leaves = |component| {
             matches!(
                 component,

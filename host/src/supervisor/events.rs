@@ -1,6 +1,6 @@
 //! Lifecycle events on their way out (contract E1, E2): what happened to a process that its owner watches.
 //!
-//! The supervisor says what happened and to whom it belongs. Who gets to hear of it is for whoever carries the events.
+//! The supervisor says what happened and to whom it belongs. Who gets to hear of it is for the carrier of the events.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,7 +9,7 @@ use super::Owner;
 /// Something happened to a process.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Whose process it is. Nobody else may hear of it, unless the embedder says so.
+    /// Whose process it is. No other owner may hear of it, unless the embedder says so.
     pub owner: Owner,
     /// Where the owner asked for it to be published.
     pub topic: String,
@@ -32,7 +32,7 @@ pub trait Events: Send + Sync {
     fn publish(&self, event: Event);
 }
 
-/// Everybody who carries events of one registry.
+/// All that carry events of one registry.
 #[derive(Default)]
 pub(crate) struct Carriers(RwLock<Vec<Arc<dyn Events>>>);
 

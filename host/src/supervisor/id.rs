@@ -15,7 +15,7 @@ static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().unwrap_or(BASE32_NOPAD)
 });
 
-/// The id of a persistent process: 256 random bits. Whoever holds it, and is its owner, reaches the process.
+/// The id of a persistent process: 256 random bits. A caller that holds it, and is its owner, reaches the process.
 ///
 /// `Debug` redacts it, and there is no `Display`: an id belongs in no log. [`ProcessId::expose`] gives the text.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,11 +40,11 @@ impl fmt::Debug for ProcessId {
     }
 }
 
-/// What the registry knows an id by. Useless to somebody who reads it, because the key is random and never leaves.
+/// What the registry knows an id by. Useless to a reader, because the key is random and never leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdHash([u8; blake3::OUT_LEN]);
 
-/// What spreads over a table what is spread already and can be chosen by nobody: hashes, or numbers in their order.
+/// What spreads over a table what is spread already and cannot be chosen: hashes, or numbers in their order.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AsItIs(u64);
 

@@ -362,7 +362,7 @@ mod tests {
             strict_resource_limits: true,
             ..Limits::default()
         };
-        let got = strict.resources(None, HELD).expect("nobody asked");
+        let got = strict.resources(None, HELD).expect("no request");
         assert!(got.max_memory_bytes.is_some(), "held by looking: {got:?}");
 
         // The same by the embedder's word.

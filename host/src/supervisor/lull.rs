@@ -1,7 +1,7 @@
 //! Times when nothing is being started, which a launcher may use to prepare for the next command.
 //!
 //! What is done then would keep the processors from the command that was just started, so it waits a few milliseconds.
-//! Commands that follow one another faster only move that moment: nobody is woken for them.
+//! Commands that follow one another faster only move that moment: no task is woken for them.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

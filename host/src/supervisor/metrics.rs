@@ -1,8 +1,8 @@
 //! What can be counted of a host, through the facade of the crate `metrics` (contract U2).
 //!
-//! Whoever wants the numbers installs a recorder, such as `metrics-exporter-prometheus`, before the first registry is
-//! made; without one, counting costs next to nothing. The numbers are those of the whole program, over all registries.
-//! No label holds a principal, a capsule, a command or an id.
+//! An embedder that wants the numbers installs a recorder, such as `metrics-exporter-prometheus`, before the first
+//! registry is made; without one, counting costs next to nothing. The numbers are those of the whole program, over all
+//! registries. No label holds a principal, a capsule, a command or an id.
 //!
 //! | name | kind | unit | labels |
 //! |---|---|---|---|
@@ -76,7 +76,7 @@ pub(crate) fn retained() -> Gauge {
     gauge!(RETAINED)
 }
 
-/// Starts something, and counts what came of it. Not counted when it is dropped: nobody was told anything.
+/// Starts something, and counts what came of it. Not counted when it is dropped: no caller was told anything.
 pub(crate) async fn counted<T>(tier: Tier, start: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let started = start.await;
     let tier = match tier {

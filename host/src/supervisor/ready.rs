@@ -1,7 +1,7 @@
 //! Waiting for a process's exit or output, together with whatever else a caller waits for (contract A3).
 //!
 //! Each is a question that can be asked again and again, and a wait that ends when the answer is yes. Nothing is polled:
-//! a wait is woken by the change itself. While somebody waits, the process is not idle.
+//! a wait is woken by the change itself. While a caller waits, the process is not idle.
 
 use std::fmt;
 use std::pin::pin;

@@ -120,7 +120,7 @@ impl Registry {
         })))
     }
 
-    /// The processes of `owner`, and nobody else's.
+    /// The processes of `owner` alone.
     #[must_use]
     pub fn scope(&self, owner: Owner) -> Scope {
         let inner = &self.0;
@@ -204,7 +204,7 @@ impl Drop for Inner {
     }
 }
 
-/// One shared value a key, for as long as anybody holds it.
+/// One shared value a key, for as long as it is held.
 pub(crate) struct Interned<K, V>(Mutex<HashMap<K, Weak<V>>>);
 
 impl<K, V> Default for Interned<K, V> {

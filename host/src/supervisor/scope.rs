@@ -89,7 +89,7 @@ impl Scope {
         let registry = &self.registry.0;
         let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Captured)?;
         let slot = self.table.purse.processes.take(1).ok_or(Error::Quota)?;
-        // Nobody could write to it, and end of file must come.
+        // No caller could write to it, and end of file must come.
         request.keep_stdin_open = false;
         let keep = Keep {
             ring: registry.limits.capture_max,
@@ -280,7 +280,7 @@ impl Scope {
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`]; [`Error::TooLarge`] above [`Limits::write_max`](super::Limits::write_max), with no byte
-    /// written; [`Error::Closed`] where stdin is not open, or nobody reads it any more.
+    /// written; [`Error::Closed`] where stdin is not open, or no process reads it any more.
     pub async fn write_stdin(&self, id: &str, data: Vec<u8>) -> Result<u32, Error> {
         let entry = self.find(id)?;
         entry.process.write_stdin(data, self.registry.0.limits.write_max).await

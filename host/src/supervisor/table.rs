@@ -49,7 +49,7 @@ pub(crate) struct Place {
     _permits: [Permit; 3],
 }
 
-/// The processes that an owner starts between two times that all of them are ended, whoever holds them.
+/// The processes that an owner starts between two times that all of them are ended, held or not.
 #[derive(Debug)]
 struct Generation {
     closing: CancellationToken,
@@ -102,7 +102,7 @@ impl Table {
         }
     }
 
-    /// Whoever asks for it before a command is started is waited for by [`Self::end_all`], or sees the end.
+    /// A caller that asks for it before a command is started is waited for by [`Self::end_all`], or sees the end.
     pub(crate) fn join(self: &Arc<Self>) -> Member {
         let generation = self.generation();
         Member {

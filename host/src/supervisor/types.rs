@@ -7,9 +7,9 @@ use super::ProcessId;
 /// On whose behalf a capsule runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// Somebody whom the embedder has authenticated, by a name that is theirs alone.
+    /// A user whom the embedder has authenticated, by a name that is theirs alone.
     Named(String),
-    /// Nobody in particular. Persistent processes are not for them: the next nobody would reach them.
+    /// A caller without a name. Persistent processes are not for such callers: the next one would reach them.
     Anonymous,
 }
 
@@ -117,7 +117,7 @@ pub struct ProcessInfo {
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Being started. A process can only be named once it runs, so nobody gets to see this.
+    /// Being started. A process can only be named once it runs, so no caller gets to see this.
     Starting,
     /// Running, or ended and not yet read to the end.
     Running,

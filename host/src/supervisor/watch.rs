@@ -225,7 +225,7 @@ mod tests {
         let watch = watch();
         let id = ProcessId::generate().unwrap();
         let reason = Reason::Ended(End::Idle);
-        assert_eq!(watch.exited(EXIT, reason), None, "nobody wants to know");
+        assert_eq!(watch.exited(EXIT, reason), None, "it is not watched");
         watch.set(Some((id.clone(), Topics::new("a").unwrap())));
         watch.set(Some((id.clone(), Topics::new("b").unwrap())));
         let event = watch.exited(EXIT, reason).unwrap();

@@ -8,8 +8,9 @@
 //! Of a message neither the topic nor the content is recorded: a topic may hold an id, which is what it ends in where a
 //! process is watched without another wish.
 //!
-//! Not recorded is what only looks or waits and concerns nobody else: all of `astrid:io`, and of `astrid:sys` the clocks,
-//! `sleep-ns`, `random-bytes`, `log` (a log of its own), `get-caller` and `enumerate-capabilities` (what the caller is).
+//! Not recorded is what only looks or waits and concerns no other caller: all of `astrid:io`, and of `astrid:sys` the
+//! clocks, `sleep-ns`, `random-bytes`, `log` (a log of its own), `get-caller` and `enumerate-capabilities` (what the
+//! caller is).
 
 use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi_io::poll::DynPollable;
@@ -34,7 +35,7 @@ pub(super) fn audited<T: ProcessView>(data: &mut T) -> Audited<'_> {
     Audited(data.process())
 }
 
-/// A call in flight, and its record, if anybody wants one. Dropped, it hands the record over.
+/// A call in flight, and its record, if one is wanted. Dropped, it hands the record over.
 struct Call<'v, 'a> {
     view: &'v mut ProcessCtxView<'a>,
     record: Option<Record>,

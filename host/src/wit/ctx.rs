@@ -194,7 +194,7 @@ pub trait ProcessHooks: Send {
         false
     }
 
-    /// Whether `owner` may do this with a topic. Never asked about publishing below `astrid.process`, which nobody may.
+    /// Whether `owner` may do this with a topic. Never asked about publishing below `astrid.process`, which no owner may.
     /// Subscribing to nothing but lifecycle topics is also allowed where [`Ask::Process`] is, and then tells of the owner's
     /// own processes only: they are what it may ask `status` about, and it chose to watch them. Must not block.
     ///
@@ -222,7 +222,7 @@ pub trait ProcessHooks: Send {
     /// Whether [`Self::audit`] is to be called: making a record costs some 0.3 µs, more than many a call does. Asked at the
     /// beginning of each call. Must not block.
     ///
-    /// The default is yes, so that records which somebody takes are not lost by leaving this out.
+    /// The default is yes, so that records which a hook takes are not lost by leaving this out.
     fn wants_audit(&self) -> bool {
         true
     }

@@ -66,7 +66,7 @@ pub enum SysError {
     /// More than one call may ask for.
     #[error("more than one call may ask for")]
     TooLarge,
-    /// Nobody here knows the capsule that was asked about.
+    /// This host does not know the capsule that was asked about.
     #[error("no registry of capsules is at hand")]
     NoRegistry,
     /// The capsule is being unloaded.

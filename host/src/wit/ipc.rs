@@ -22,7 +22,7 @@ use crate::supervisor::{Ask, Principal};
 
 type Answer<T> = Result<T, IpcError>;
 
-/// How a message names a principal that nobody was authenticated as.
+/// How a message names a caller that was not authenticated.
 const ANONYMOUS: &str = "anonymous";
 
 #[async_trait]

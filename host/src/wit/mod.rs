@@ -8,7 +8,7 @@
 //! - No behaviour of a process lives here, and no decision but the numbers that only this edge sees (the longest
 //!   `sleep-ns`, the most `random-bytes`, the most pollables).
 //! - Every call that waits races with the context's cancellation, so that unloading a capsule frees its guests.
-//! - Every call that matters to somebody else leaves one record, made in `audited`, around the code that answers.
+//! - Every call that matters beyond its instance leaves one record, made in `audited`, around the code that answers.
 //! - No id, and no argument that could be one, reaches a log line, a span, or a `Debug` output.
 
 mod audited;

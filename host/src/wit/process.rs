@@ -35,7 +35,7 @@ impl ProcessCtxView<'_> {
 
     /// `spawn-background`.
     pub(super) async fn start_in_background(&mut self, request: SpawnRequest) -> Answer<Resource<ProcessHandle>> {
-        // A spawn that is refused has run nothing, so the room is asked for first. Nobody takes it meanwhile: the table is
+        // A spawn that is refused has run nothing, so the room is asked for first. It is not taken meanwhile: the table is
         // ours until this call is over.
         let room = self.table.push(())?;
         self.table.delete(room)?;

@@ -232,7 +232,7 @@ impl<R: Running> Session<R> {
         }
     }
 
-    /// The capsule's name, once it is loaded: whoever comes while that happens waits.
+    /// The capsule's name, once it is loaded: a call that comes while that happens waits.
     async fn capsule(&self, capsule: &str) -> Result<String, Stop> {
         let name = self.name(capsule);
         let mut loaded = self.loaded.lock().await;

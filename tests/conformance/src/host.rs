@@ -215,7 +215,7 @@ pub struct AuditRecord {
     pub time_ms: u64,
     /// The function called, as the interface names it.
     pub operation: String,
-    /// On whose behalf; empty for nobody.
+    /// On whose behalf; empty for no principal.
     pub principal: String,
     /// By which capsule.
     pub capsule: String,

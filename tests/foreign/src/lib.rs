@@ -396,7 +396,7 @@ impl Foreign {
         Ok(process.id().clone())
     }
 
-    /// Called by the host with the event, and by nobody else: it leaves a note where a test can see it.
+    /// Called by the host with the event, and by no other: it leaves a note where a test can see it.
     #[astrid::interceptor("on-exit")]
     fn on_exit(&self, event: serde_json::Value) -> Result<(), SysError> {
         let note = Command::new("sh").args(["-c", "cat > note.tmp; mv note.tmp note"]);

@@ -3,7 +3,7 @@
 //! `host/src` is compiled here a second time, file by file. What differs is what the files call: locks that the checker
 //! schedules (`sync`), a tokio of which time and readiness are modelled (`tokio/`), and a tree of processes that ends when
 //! the checker says so (`os`). Pipes are real. The checker runs a scenario of [`scenarios`] a great many times, in another
-//! order each time, and fails where an order ends in a panic, in a task that nobody will wake any more, or never.
+//! order each time, and fails where an order ends in a panic, in a task that will not be woken any more, or never.
 
 // The host's files say `tokio_util::sync` and `tokio_util::task`; what those hold here is below.
 extern crate self as tokio_util;

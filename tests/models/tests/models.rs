@@ -11,7 +11,7 @@ const RUNS: usize = 1500;
 
 fn check(scenario: fn()) {
     let mut config = Config::new();
-    // Far more than any of them needs: what goes on for longer waits for something that nobody will do.
+    // Far more than any of them needs: what goes on for longer waits for something that will not be done.
     config.max_steps = shuttle::MaxSteps::FailAfter(100_000);
     Runner::new(RandomScheduler::new(RUNS), config.clone()).run(scenario);
     Runner::new(PctScheduler::new(3, RUNS), config).run(scenario);

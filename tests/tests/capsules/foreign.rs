@@ -298,7 +298,7 @@ async fn a_foreign_capsule_hears_of_an_end_and_is_woken_by_one() {
         if let Ok(text) = std::fs::read_to_string(&note) {
             break serde_json::from_str(&text).unwrap();
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "nobody was woken");
+        assert!(began.elapsed() < Duration::from_secs(30), "none was woken");
         tokio::task::yield_now().await;
     };
     assert_eq!((&note["id"], &note["exit_code"]), (&id, &json!(6)));

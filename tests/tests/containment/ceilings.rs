@@ -121,7 +121,7 @@ async fn b4_a_command_has_no_priority_of_its_hosts() {
     }
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     r3_a_tree_that_asks_for_nothing_has_the_default_ceilings,
     r1_tables_of_memory_are_bounded,
     r1_semaphores_are_bounded,

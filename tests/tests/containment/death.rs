@@ -1,4 +1,4 @@
-//! Nothing is left behind, whoever dies, and however (B3, X1).
+//! Nothing is left behind, whichever process dies, and however (B3, X1).
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
@@ -102,7 +102,7 @@ async fn b3_a_host_killed_while_it_spawns_leaves_nothing() {
     nothing_left(&marker, &sessions, AT_ONCE).await;
 }
 
-/// Keeps everybody waiting who opens a file, until it is dropped.
+/// Keeps every process waiting that opens a file, until it is dropped.
 struct Lessee {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
@@ -295,7 +295,7 @@ async fn b3_the_retirement_of_a_pool_thread_is_not_its_end() {
     runtime.shutdown_background();
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b3_a_host_killed_while_it_spawns_leaves_nothing,
     b3_a_host_killed_while_a_program_is_opened_leaves_nothing,
     b3_a_host_killed_with_everything_up_leaves_nothing,

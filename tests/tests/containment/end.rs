@@ -270,7 +270,7 @@ fn is_there(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b5_a_storm_ends_within_a_second_of_its_stop,
     b5_a_storm_ends_within_a_second_of_its_hosts_death,
     b5_a_storm_does_not_hide_how_the_command_ended,

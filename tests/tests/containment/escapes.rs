@@ -258,7 +258,7 @@ async fn b1_no_setting_of_the_kernel_can_be_changed() {
     );
 }
 
-/// A file that is for everybody to read, in a folder for everybody to enter.
+/// A file that all users may read, in a folder that all may enter.
 fn planted(folder: &TempDir) -> String {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.path().join("secret");
@@ -266,7 +266,7 @@ fn planted(folder: &TempDir) -> String {
         .and_then(|mut file| file.write_all(b"hush"))
         .expect("a secret");
     for (path, mode) in [(folder.path(), 0o777), (path.as_path(), 0o666)] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("for everybody");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("for all");
     }
     path.display().to_string()
 }
@@ -495,7 +495,7 @@ async fn b4_root_is_an_ordinary_user_in_a_workspace_of_its_own() {
     use std::os::unix::fs::PermissionsExt;
     let dir = workspace();
     std::os::unix::fs::chown(dir.path(), Some(0), Some(0)).expect("root's own again");
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).expect("for everybody");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).expect("for all");
     let host = Host::new();
     let workspace = Workspace::open(dir.path()).expect("a workspace");
     let mut gate = crate::harness::AllowAll;
@@ -512,7 +512,7 @@ async fn b1_the_home_folder_is_no_workspace() {
     let inside = home.path().join("project");
     std::fs::create_dir(&inside).expect("a folder");
     if is_root() {
-        std::os::unix::fs::chown(&inside, Some(ORDINARY), Some(ORDINARY)).expect("somebody's");
+        std::os::unix::fs::chown(&inside, Some(ORDINARY), Some(ORDINARY)).expect("an owner");
     }
     let run = |workspace: &Path| {
         let mut host = program(crate::who::binary("zoo-host"));
@@ -527,7 +527,7 @@ async fn b1_the_home_folder_is_no_workspace() {
     assert!(!run(home.path()), "the home folder itself");
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b1_mounts_and_roots_stay_as_they_are,
     b1_no_new_namespaces,
     b4_the_kernels_machinery_is_out_of_reach,

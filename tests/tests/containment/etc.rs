@@ -1,4 +1,5 @@
-//! What programs look for by name in `/etc`, `/run` and `/var`: it is there, and tells of nobody who uses the machine (B1).
+//! What programs look for by name in `/etc`, `/run` and `/var`: it is there, and tells of no person who uses the machine
+//! (B1).
 
 use std::path::Path;
 
@@ -135,7 +136,7 @@ two.close(); one.close(); one.unlink()
     assert_eq!(printed, "7\n");
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b1_the_command_has_a_name_and_no_other_person_has,
     b1_names_of_this_machine_and_no_trace_of_which_it_is,
     b1_with_the_network_the_names_of_that,

@@ -1,9 +1,9 @@
 //! Trees in control groups of version 2: where they are made, what they hold, and that nothing of them is left (R1, R2,
 //! X6, E2, B2, B3).
 //!
-//! The groups are made in one of this test's own, beneath `CAPSULE_CGROUP` or else where version 2 is mounted. Whoever may
-//! write there can run the first part; the second needs the controllers `memory` and `pids`, which a machine that still
-//! has version 1 does not give. `tests/vm/run` brings a machine that does, and sets `CAPSULE_REQUIRE_CGROUP`.
+//! The groups are made in one of this test's own, beneath `CAPSULE_CGROUP` or else where version 2 is mounted. A user who
+//! may write there can run the first part; the second needs the controllers `memory` and `pids`, which a machine that
+//! still has version 1 does not give. `tests/vm/run` brings a machine that does, and sets `CAPSULE_REQUIRE_CGROUP`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -263,7 +263,7 @@ async fn b3_what_a_killed_host_left_goes_at_the_next_start_and_nothing_else() {
     let session = host.killed();
     let tree = || living(&marker, &[session]).len() == 1;
     assert!(soon(AT_ONCE, tree).await, "{:?}", living(&marker, &[session]));
-    assert_eq!(given.hosts().len(), 2, "nobody is there to remove it");
+    assert_eq!(given.hosts().len(), 2, "no host is there to remove it");
 
     let next = Confined::new(given.policy()).expect("a confinement");
     assert_eq!(given.hosts().len(), 2, "the living one's and the next one's");
@@ -302,7 +302,7 @@ impl Events for Exits {
     }
 }
 
-/// How a process ended, as is told to whoever watches it.
+/// How a process ended, as is told to its watchers.
 async fn told(exits: &Exits, process: &Process) -> (ExitInfo, String, String) {
     process.scope.watch(&process.id, Some("x")).expect("it is there");
     let exit = process.exit().await;
@@ -500,7 +500,7 @@ async fn b2_a_group_that_was_delegated_is_found() {
         lacking("to be in a group beside those that are given", false);
         return;
     }
-    assert_eq!(enforced(), Some(Enforcement::Sampled), "nobody said that it is ours");
+    assert_eq!(enforced(), Some(Enforcement::Sampled), "it was not said to be ours");
     // As a service manager does.
     rustix::fs::setxattr(&base, MARK, b"1", rustix::fs::XattrFlags::empty()).expect("a mark");
     let found = std::panic::catch_unwind(enforced);
@@ -573,7 +573,7 @@ async fn b2_a_group_with_processes_is_refused() {
     given.is_empty();
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b3_a_group_goes_with_its_tree,
     b1_a_tree_sees_nothing_of_its_group,
     x6_a_group_counts_what_nobody_waits_for,

@@ -18,7 +18,7 @@ use crate::who::{ORDINARY, is_root};
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long something may take that takes no time at all where nobody else uses the machine.
+/// How long something may take that takes no time at all where nothing else uses the machine.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct AllowAll;
@@ -34,7 +34,7 @@ pub(crate) fn workspace() -> TempDir {
     let dir = TempDir::new().expect("a workspace");
     let zoo = dir.path().join("zoo");
     // By another process: a descriptor to write with, were it only for a moment in a child that another test starts just
-    // then, would make the copy a busy one that nobody can execute.
+    // then, would make the copy a busy one that cannot be executed.
     let copied = crate::who::program("/bin/cp")
         .arg(crate::who::binary("zoo"))
         .arg(&zoo)
@@ -43,7 +43,7 @@ pub(crate) fn workspace() -> TempDir {
     std::fs::set_permissions(&zoo, std::fs::Permissions::from_mode(0o755)).expect("the zoo");
     if is_root() {
         for path in [dir.path(), &zoo] {
-            std::os::unix::fs::chown(path, Some(ORDINARY), Some(ORDINARY)).expect("a workspace of somebody else");
+            std::os::unix::fs::chown(path, Some(ORDINARY), Some(ORDINARY)).expect("a workspace of another user");
         }
     }
     dir

@@ -96,7 +96,7 @@ async fn b3_a_crippled_init_still_ends_its_tree_with_the_host() {
     assert!(left.is_empty(), "survived after {left:?}");
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b3_init_cannot_be_reached,
     b3_init_ignores_signals,
     b3_init_keeps_its_limits_and_its_place,

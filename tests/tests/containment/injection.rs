@@ -345,7 +345,7 @@ async fn j1_a_workspace_beside_a_file_is_one_as_ever() {
     let inner = folder.path().join("a/b/workspace");
     std::fs::create_dir_all(&inner).expect("a workspace");
     if is_root() {
-        std::os::unix::fs::chown(&inner, Some(ORDINARY), Some(ORDINARY)).expect("somebody's");
+        std::os::unix::fs::chown(&inner, Some(ORDINARY), Some(ORDINARY)).expect("an owner");
     }
     let beside = folder.path().join("a/b/beside").display().to_string();
     let script = format!(r#"echo x >made && mv made "$(pwd)/moved" && cat moved {beside} && pwd"#);
@@ -363,7 +363,7 @@ async fn j1_no_place_in_a_folder_of_the_hosts() {
     let shared = TempDir::new_in("/var/tmp").expect("a folder");
     std::fs::write(shared.path().join("there"), "the host's").expect("a file");
     if is_root() {
-        std::os::unix::fs::chown(shared.path(), Some(ORDINARY), Some(ORDINARY)).expect("somebody's");
+        std::os::unix::fs::chown(shared.path(), Some(ORDINARY), Some(ORDINARY)).expect("an owner");
     }
     let host = Host::with(Policy::new().writable(shared.path()));
     let there = shared.path().join("there").display().to_string();
@@ -399,7 +399,7 @@ async fn j1_three_descriptors_and_no_more() {
     assert_eq!(printed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     j1_the_child_finds_what_was_injected_and_the_gate_its_hash,
     j1_every_tier_and_every_place,
     j1_nothing_of_the_tree_can_change_it,

@@ -108,7 +108,7 @@ async fn r1_memory_behind_a_name_that_is_no_text_is_bounded() {
 
 async fn r1_memory_in_two_places_is_bounded_in_sum() {
     let host = Host::new();
-    // May be executed and not read: the kernel then lets nobody look into the process but root.
+    // May be executed and not read: the kernel then lets only root look into the process.
     host.printed(sh("cp zoo unreadable && chmod 111 unreadable")).await;
     for program in ["./zoo", "./unreadable"] {
         // 56 MiB in each, with a limit of 64: more than the limit, though neither is.
@@ -189,7 +189,7 @@ async fn r1_processes_and_threads_are_limited_for_the_tree_alone() {
     assert_eq!((forks.trim(), threads.trim()), ("forks 19 11", "threads 19 11"));
 }
 
-/// Never more than 20, over at once, and nobody else is the worse for it.
+/// Never more than 20, over at once, and no other tree is the worse for it.
 ///
 /// Those that are never there for long have to say that they are many; one look may find none of them.
 async fn multiplies_within_bounds(behaviour: &str, said: Option<&str>) {
@@ -356,7 +356,7 @@ async fn r2_e2_an_exit_over_a_limit_is_told_from_other_deaths() {
     }
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     r2_e2_an_exit_over_a_limit_is_told_from_other_deaths,
     r1_memory_of_its_own_is_bounded,
     r1_memory_of_eight_is_bounded,

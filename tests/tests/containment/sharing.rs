@@ -1,5 +1,5 @@
 //! What a command has in common with others must not be a place to meet (B9, B10): sockets, FIFOs, what is told of a
-//! file's use, locks, and the kernel's own words about everybody.
+//! file's use, locks, and the kernel's own words about all others.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, Permissions};
@@ -19,7 +19,7 @@ use crate::who::{is_root, program};
 const REFUSED: &[i32] = &[libc::ECONNREFUSED];
 const NO_OTHER_END: &[i32] = &[libc::ENXIO];
 
-/// A folder of the host's that everybody may do everything with.
+/// A folder of the host's that all users may do everything with.
 fn visible() -> TempDir {
     let dir = TempDir::new().expect("a folder");
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("a mode");
@@ -335,7 +335,7 @@ async fn b10_each_tree_has_a_session_keyring_of_its_own() {
     .await;
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b9_sockets_and_fifos_of_a_visible_folder_lead_nowhere,
     b9_a_socket_that_a_policy_names_is_a_grant,
     b10_nothing_is_heard_of_the_use_of_a_visible_file,

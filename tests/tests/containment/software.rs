@@ -96,7 +96,7 @@ async fn s6_node_has_workers() {
     prints("/usr/bin/node", script, "42").await;
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     s6_git_commits_and_clones,
     s6_git_shares_a_repository,
     s6_bash_substitutes_processes,

@@ -26,7 +26,7 @@ async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
         ("kill -11 $$", signalled(11)),
         ("kill -64 $$", signalled(64)),
         ("sh -c 'kill -9 $$'; exit $?", code(137)),
-        // Everybody but oneself.
+        // All but oneself.
         ("kill -9 -1; exit 5", code(5)),
     ] {
         let output = host.run(sh(script)).await.expect("it runs");
@@ -109,7 +109,7 @@ async fn k1_a_signal_is_for_the_group_and_stop_is_for_the_tree() {
     for who in ["command", "child"] {
         process.prints(&format!("{who} 10")).await;
     }
-    // Whoever hears TERM heard everything before it.
+    // A process that hears TERM heard everything before it.
     assert_eq!(process.stop(Duration::from_secs(30)).await, code(7), "it had its time");
 }
 
@@ -154,7 +154,7 @@ async fn k2_stop_kills_the_deaf() {
     nothing_left(&marker, &[], Duration::ZERO).await;
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     x2_a_code_is_a_code_and_a_signal_is_a_signal,
     s6_a_program_that_cannot_be_executed_fails_the_spawn,
     s6_a_confinement_that_cannot_be_made_is_said_to_be_that,

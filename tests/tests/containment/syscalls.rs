@@ -246,7 +246,7 @@ async fn b7_set_group_id_is_denied_where_it_gives_another_group() {
     }
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b7_what_is_not_listed_is_not_implemented,
     b7_what_programs_expect_to_be_denied_is_denied,
     b7_calls_with_two_faces,

@@ -57,7 +57,7 @@ async fn r3_terminals_are_bounded() {
     assert_eq!(printed, format!("64 {}\n", libc::ENOSPC));
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b1_python_runs_a_program_in_a_terminal,
     b1_script_records_a_terminal,
     b1_no_terminal_of_the_hosts_is_there,

@@ -1,5 +1,5 @@
 //! A host that is root gives each tree a kernel user of its own (B8): no two trees have anything in common that the kernel
-//! keeps for a user, nobody else is that user at any moment of an init's life, and files keep their owners.
+//! keeps for a user, no other process is that user at any moment of an init's life, and files keep their owners.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

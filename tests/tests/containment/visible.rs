@@ -133,7 +133,7 @@ async fn s6_of_a_link_in_the_workspace_nothing_is_said() {
     assert_eq!(there, tell(&home.path(".cargo/bin/nothing")));
 }
 
-crate::who::everybody!(
+crate::who::each_user!(
     b1_a_toolchain_is_shown_by_its_name_and_no_secret_beside_it,
     b1_what_holds_secrets_is_not_shown_by_its_path,
     s6_of_a_program_that_is_not_visible_is_said_where_it_is_and_what_shows_it,

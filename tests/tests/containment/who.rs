@@ -1,4 +1,4 @@
-//! Each case as root and as an ordinary user, as far as whoever runs the tests can be both.
+//! Each case as root and as an ordinary user, as far as the user who runs the tests can be both.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Somebody who is not root. Nobody has to know them.
+/// A user who is not root, and need not exist.
 pub(crate) const ORDINARY: u32 = 1000;
 
 /// Makes two tests of each case.
-macro_rules! everybody {
+macro_rules! each_user {
     ($($case:ident),+ $(,)?) => {
         mod as_root {
             $(#[test] fn $case() { crate::who::as_root(super::$case); })+
@@ -46,7 +46,7 @@ macro_rules! apart {
     };
 }
 pub(crate) use apart;
-pub(crate) use everybody;
+pub(crate) use each_user;
 pub(crate) use root;
 
 pub(crate) fn is_root() -> bool {
@@ -95,7 +95,7 @@ fn as_user(user: u32, path: &str) {
         .uid(user)
         .gid(user)
         .output()
-        .expect("the test binary can be run by everybody");
+        .expect("the test binary can be run by all users");
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed);
     assert!(
@@ -107,7 +107,7 @@ fn as_user(user: u32, path: &str) {
 /// Where [`binary`] looks, in the process of an ordinary user.
 const BINARIES: &str = "CAPSULE_TEST_BINARIES";
 
-/// A program of these tests, where whoever runs it can reach it.
+/// A program of these tests, where the user that runs it can reach it.
 pub(crate) fn binary(name: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os(BINARIES) {
         return Path::new(&folder).join(name);
@@ -119,7 +119,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     }
 }
 
-/// The programs in a folder that everybody may enter: the build may lie in one that is root's alone. It lasts as long as
+/// The programs in a folder that all users may enter: the build may lie in one that is root's alone. It lasts as long as
 /// some test uses it.
 struct Binaries(Arc<TempDir>);
 
@@ -177,7 +177,7 @@ pub(crate) fn skip(missing: &str) {
     remark(&format!("skipped, for want of {missing}"));
 }
 
-/// For whoever reads what a test has to say.
+/// For the reader of what a test has to say.
 pub(crate) fn remark(text: &str) {
     #[expect(clippy::print_stderr, reason = "a test's own words, which the test runner collects")]
     {

@@ -238,7 +238,7 @@ async fn b6_a_workspace_that_hands_over_the_host_is_refused() {
     assert!(Workspace::open(own.path()).is_ok(), "nothing listens there");
 }
 
-crate::who::everybody![
+crate::who::each_user![
     b6_a_workspace_that_hands_over_the_host_is_refused,
     b6_what_tools_execute_unasked_cannot_be_changed,
     b6_a_repository_can_be_read_and_not_written,

@@ -229,7 +229,7 @@ async fn s5_a_spawn_dropped_anywhere_keeps_nothing_in_secret() {
     assert_eq!(host.try_start(forever()).await.map(drop), Err(Error::Quota));
 }
 
-/// A drain and two cursors at once: each chain adds up, whoever got which bytes.
+/// A drain and two cursors at once: each chain adds up, whichever got which bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l4_l6_a_drain_and_cursors_side_by_side_add_up() {
     const LINES: usize = 100_000;
@@ -294,7 +294,7 @@ async fn l4_l6_a_drain_and_cursors_side_by_side_add_up() {
     }
 }
 
-/// The real launcher, with somebody beside it who counts, and who can hold it up.
+/// The real launcher, with a counter beside it that can hold it up.
 #[derive(Debug)]
 struct Watched {
     launcher: Unconfined,
@@ -578,7 +578,7 @@ fn b3_calls_in_flight_when_the_runtime_goes_down_end() {
             assert!(fits, "{what}: {result:?}");
         }
         for pid in pids {
-            until("nobody runs", || !runs(pid)).await;
+            until("none runs", || !runs(pid)).await;
         }
         // Later calls are told too.
         let scope = host.scope();

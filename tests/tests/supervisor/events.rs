@@ -105,7 +105,7 @@ async fn e2_log_ready_comes_once_for_each_time_that_there_is_something_to_read()
     scope.watch(&id, Some("x")).expect("it is there");
     told.count(topic, 1).await;
     say(b"more", 9).await;
-    assert_eq!(told.of(topic).len(), 1, "nobody has read it yet");
+    assert_eq!(told.of(topic).len(), 1, "it was not read yet");
     // A read that does not reach the end changes nothing.
     let part = chunk(&scope, &id, LogStream::Stdout, None, 3);
     say(b"again", 14).await;

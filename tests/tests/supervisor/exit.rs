@@ -111,7 +111,7 @@ fn with_an_outsider(script: &str) -> SpawnRequest {
     ))
 }
 
-/// Opens streams of the command that runs, as its outsider: this test is in nobody's tree.
+/// Opens streams of the command that runs, as its outsider: this test is in no tree.
 async fn hold(host: &Host, streams: &[u32]) -> Vec<File> {
     let path = host.dir().join("pid");
     until("the command runs", || path.exists()).await;
@@ -146,7 +146,7 @@ async fn x3_a_pipe_held_from_outside_is_given_up_after_the_drain_time() {
     let begun = Instant::now();
     scope.close_stdin(&id).expect("it is there");
     assert_eq!(exit(&scope, &id).await, code(6));
-    assert!(begun.elapsed() >= DRAIN, "somebody might still have written");
+    assert!(begun.elapsed() >= DRAIN, "an outsider might still have written");
     // All that the tree wrote is there, and the streams have ended.
     let all = chunk(&scope, &id, OUT, None, u32::MAX);
     assert!(all.data == [numbers(0, 30_000).as_slice(), b"last\n"].concat());
@@ -169,7 +169,7 @@ async fn x3_a_captured_command_gives_up_a_pipe_held_from_outside_too() {
     drop(outside);
 }
 
-/// The tail waits in the pipe, behind a ring that nobody empties, with an outsider at the other end.
+/// The tail waits in the pipe, behind a ring that is not emptied, with an outsider at the other end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x3_a_full_ring_is_emptied_after_the_exit_whoever_holds_the_pipe() {
     for outside in [false, true] {
@@ -248,7 +248,7 @@ async fn x3_an_outsider_that_goes_on_writing_does_not_hold_the_exit() {
     watchdog(writing).await.expect("no panic");
 }
 
-/// N3's end of a write is the child's exit, whoever else holds the pipe.
+/// N3's end of a write is the child's exit, whatever else holds the pipe.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n3_x1_a_stdin_held_from_outside_does_not_hold_the_writer() {
     let host = Host::new();
@@ -354,7 +354,7 @@ async fn x4_a_thousand_waiters_all_get_the_exit() {
             tokio::spawn(async move { scope.wait(&id, Duration::from_secs(100)).await })
         })
         .collect();
-    // Some go away again, and hurt nobody.
+    // Some go away again, and hurt no other.
     let mut staying = Vec::new();
     for (number, waiter) in waiters.into_iter().enumerate() {
         if number % 3 == 0 {

@@ -356,7 +356,7 @@ async fn a3_logs_are_ready_while_there_is_something_this_reader_has_not_had() {
 
     // A piece of a character is not to be had by `read-logs`, so it is nothing.
     assert_eq!(scope.read_logs(&id).expect("it is there").stdout, "one ");
-    assert!(!is_ready(others.ready()).await, "it was taken from everybody");
+    assert!(!is_ready(others.ready()).await, "it was taken from all");
     say(b"\xE2\x82").await;
     assert!(!is_ready(others.ready()).await);
     say(b"\xAC").await;

@@ -16,7 +16,7 @@ use capsule_host::supervisor::{
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-/// Longer than anything here takes, and shorter than anybody's patience.
+/// Longer than anything here takes, and shorter than a person's patience.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Allows everything.
@@ -138,7 +138,7 @@ pub(crate) fn cat() -> SpawnRequest {
     }
 }
 
-/// Runs until somebody ends it, and obeys every signal.
+/// Runs until it is ended, and obeys every signal.
 pub(crate) fn forever() -> SpawnRequest {
     command("/bin/sleep", &["1000"])
 }
@@ -150,7 +150,7 @@ pub(crate) async fn watchdog<T>(future: impl Future<Output = T>) -> T {
         .expect("it ended, instead of hanging")
 }
 
-/// Returns once `fact` holds. For facts that nobody announces, such as those in `/proc`.
+/// Returns once `fact` holds. For facts that are not announced, such as those in `/proc`.
 pub(crate) async fn until(what: &str, mut fact: impl FnMut() -> bool) {
     let asking = async {
         while !fact() {

@@ -91,7 +91,7 @@ async fn ask_everything(scope: &Scope, id: &str, cursor: &str) -> Vec<(&'static 
     ]
 }
 
-/// What must not change when somebody else asks.
+/// What must not change when another owner asks.
 fn facts(info: &ProcessInfo) -> String {
     let ProcessInfo {
         label,
@@ -203,12 +203,12 @@ async fn i3_every_wrong_id_gets_the_same_answer_and_touches_nothing() {
         }
     }
 
-    // The owner sees no difference, not even that somebody was there.
+    // The owner sees no difference, not even that another was there.
     assert_eq!(host.registry.retained(), retained);
     for (id, before) in victims.into_iter().zip(&before) {
         let after = alice.status(id).expect("still there");
         assert_eq!(facts(&after), facts(before));
-        assert!(after.idle >= before.idle, "nobody touched it");
+        assert!(after.idle >= before.idle, "no call touched it");
     }
     assert_eq!(alice.status(&live).expect("there").os_pid, Some(pid));
     assert_eq!(alice.list(None).len(), 2);

@@ -506,7 +506,7 @@ async fn l4_delivered_and_dropped_add_up_to_the_position_under_a_flood() {
     let start = start.expect("some data");
     assert_eq!(start + delivered + losses, LINES * 8);
     assert!(losses > 0, "the ring was too small for it");
-    // The host's own count is of all that nobody could read any more; at the end the ring holds the rest.
+    // The host's own count is of all that could not be read any more; at the end the ring holds the rest.
     let info = scope.status(&id).expect("it is there");
     assert_eq!(info.bytes_dropped + info.buffered_bytes, length(&numbers(0, LINES)));
     assert_eq!(info.buffered_bytes, 4096);
@@ -719,7 +719,7 @@ async fn l6_the_furthest_cursor_presented_counts() {
     all.extend_from_slice(&more);
     echo.write(&more).await;
     assert!(echo.since(&half).data == all[2048..]);
-    // The next byte would have to evict one that nobody acknowledged, so it waits.
+    // The next byte would have to evict one that was not acknowledged, so it waits.
     echo.send(b"x").await;
     for _ in 0..50 {
         breathe().await;

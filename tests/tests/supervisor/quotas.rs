@@ -27,7 +27,7 @@ async fn q1_eight_processes_of_a_principal_run_at_once() {
     assert_eq!(host.run(touch()).await, Err(Error::Quota));
     assert!(!marker.exists(), "a refused spawn has no side effect");
     assert_eq!(host.registry.retained(), 8);
-    // Not by other principals, nor by those who are nobody.
+    // Not by other principals, nor by those without a name.
     let bob = host.scope_of("bob", "editor");
     host.start_in(&bob, forever()).await.expect("bob has his own");
     let anonymous = host.anonymous();
@@ -35,7 +35,7 @@ async fn q1_eight_processes_of_a_principal_run_at_once() {
         .spawn(command("/bin/true", &[]), &host.workspace, &mut AllowAll)
         .await;
     assert_eq!(result.expect("it runs").exit, code(0));
-    // The exit gives the slot back, before anybody releases the id.
+    // The exit gives the slot back, before the id is released.
     let (scope, id) = &ids[3];
     scope.close_stdin(id).expect("it is there");
     exit(scope, id).await;
@@ -96,7 +96,7 @@ async fn q1_s5_of_sixty_four_racing_spawns_exactly_eight_succeed() {
     }
 }
 
-/// Both ways in at once, with short commands: nobody ever sees more than the quota at work.
+/// Both ways in at once, with short commands: no call ever sees more than the quota at work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn q1_no_more_than_the_quota_are_ever_at_work() {
     let host = Arc::new(Host::with(|limits| limits.processes_per_principal = 4));

@@ -105,7 +105,7 @@ async fn k1_signalling_an_exited_process_succeeds_and_does_nothing() {
     assert_eq!(scope.read_logs(&id).expect("there").stdout, "bye\n");
 }
 
-/// Many signals while the child is about to exit: each succeeds, and none hits somebody else.
+/// Many signals while the child is about to exit: each succeeds, and none hits another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k1_signals_that_race_with_the_exit_succeed() {
     let host = Host::roomy();
@@ -342,7 +342,7 @@ async fn k2_concurrent_stops_return_an_exit_or_no_such_process() {
                     Err(error) => assert_eq!(error, Error::NoSuchProcess),
                 }
             }
-            assert!(!exits.is_empty(), "somebody stopped it");
+            assert!(!exits.is_empty(), "one of them stopped it");
             assert!(exits.iter().all(|exit| exit == &exits[0]), "{exits:?}");
             assert_eq!(host.registry.retained(), 0);
         }

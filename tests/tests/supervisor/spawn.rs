@@ -293,7 +293,7 @@ async fn s2_a_requested_variable_replaces_the_passed_one() {
 }
 
 /// A file in the workspace. By another process: a descriptor to write with, were it only for a moment in a child that
-/// another test starts just then, would make it a busy one that nobody can execute.
+/// another test starts just then, would make it a busy one that cannot be executed.
 async fn file(host: &Host, name: &str, mode: &str, content: &[u8]) -> String {
     let path = host.dir().join(name).to_str().expect("a plain path").to_owned();
     let write = SpawnRequest {
@@ -502,7 +502,7 @@ async fn s3_the_workspace_stays_the_directory_that_was_opened() {
     }
 }
 
-/// Somebody swaps a directory with a link to the outside, as fast as the kernel does it.
+/// A thread swaps a directory with a link to the outside, as fast as the kernel does it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_a_directory_that_becomes_a_link_is_never_followed_out() {
     let host = Host::new();
@@ -811,7 +811,7 @@ async fn s7_spawn_persistent_does_not_wait_for_the_prelude() {
         stdin: Some(vec![0; 4 << 20]),
         ..forever()
     };
-    // Nobody will ever read it, so this would hang.
+    // It will never be read, so this would hang.
     let id = host.start(request).await;
     host.scope().stop(&id, None).await.expect("it runs");
 }
@@ -1009,7 +1009,7 @@ async fn s10_a_persistent_process_needs_its_grant_and_an_authenticated_principal
     assert_eq!(result.map(|_| ()), Err(Error::PersistUnsupported));
     assert!(!marker.exists());
     assert_eq!(host.registry.retained(), 0);
-    // Nobody in particular may still run a command to its end.
+    // A caller without a name may still run a command to its end.
     let output = host
         .anonymous()
         .spawn(command("/bin/echo", &["x"]), &host.workspace, &mut AllowAll)
@@ -1049,7 +1049,7 @@ async fn b4_the_child_starts_with_default_signals() {
     }
 }
 
-/// Who runs the tests may have left descriptors open for everybody; the host adds none, whatever it holds itself.
+/// Who runs the tests may have left descriptors open to be inherited; the host adds none, whatever it holds itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b4_the_child_inherits_no_descriptor_of_the_host() {
     let host = Host::roomy();

@@ -32,7 +32,7 @@ impl<'a> Arrived<'a> {
     /// The same for one that cannot be done yet.
     async fn stuck(scope: &'a Scope, id: &'a str, data: Vec<u8>) -> Self {
         let arrived = Self::new(scope, id, data).await;
-        assert_eq!(arrived.result, None, "nobody has read it yet");
+        assert_eq!(arrived.result, None, "it was not read yet");
         arrived
     }
 
@@ -263,7 +263,7 @@ async fn n3_a_child_that_closes_its_end_closes_the_stream() {
         } else {
             None
         };
-        // Nobody but the shell has its stdin.
+        // Only the shell has its stdin.
         scope.signal(&id, Signal::Usr1).await.expect("it is there");
         lines(&scope, &id, 2).await;
         if let Some(write) = write {
@@ -338,7 +338,7 @@ async fn n4_the_end_of_the_input_follows_the_prelude_and_every_accepted_write() 
         let write = Arrived::new(&scope, &id, data).await;
         pending.push(write);
     }
-    // It returns at once, though nobody reads.
+    // It returns at once, though nothing reads.
     scope.close_stdin(&id).expect("it is there");
     let late = Arrived::new(&scope, &id, b"too late".to_vec()).await;
     assert_eq!(late.result, Some(Err(Error::Closed)));

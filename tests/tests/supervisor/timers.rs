@@ -272,11 +272,11 @@ async fn t2_a_process_with_a_call_in_flight_is_not_idle() {
     let id = host.start(deaf()).await;
     assert_eq!(watchdog(scope.wait(&id, 4 * idle)).await, Err(Error::WaitTimeout));
     assert!(scope.status(&id).is_ok());
-    // A write that nobody takes.
+    // A write that is not taken.
     let id = host.start(deaf()).await;
     let begun = Instant::now();
     tokio::select! {
-        result = scope.write_stdin(&id, vec![0; 1 << 20]) => panic!("nobody reads: {result:?}"),
+        result = scope.write_stdin(&id, vec![0; 1 << 20]) => panic!("nothing reads: {result:?}"),
         () = until("long enough", || begun.elapsed() > 4 * idle) => (),
     }
     assert!(scope.status(&id).is_ok());

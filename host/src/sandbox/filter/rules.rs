@@ -151,7 +151,7 @@ const TCP: u32 = 6;
 const UDP: u32 = 17;
 const NO_FAMILY: Answer = Errno(libc::EAFNOSUPPORT);
 
-const SET_ID: &str = "No set-user-id bit: the workspace is also a folder of the host, which nobody mounts `nosuid`, and a \
+const SET_ID: &str = "No set-user-id bit: the workspace is also a folder of the host, which is seldom mounted `nosuid`, and a \
     program with that bit there runs as the workspace's owner for any other user of the machine. No set-group-id bit where \
     the workspace is id-mapped, for there it would give another group than the tree's; elsewhere it is the tree's own, and \
     shared folders need it.";
@@ -160,7 +160,7 @@ const SET_ID: &str = "No set-user-id bit: the workspace is also a folder of the 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         calls: &["fcntl"],
-        text: "No leases (`F_SETLEASE`), which hold up whoever opens the file outside.",
+        text: "No leases (`F_SETLEASE`), which hold up processes outside that open the file.",
         cases: &[case(&[Is(1, 1024)], EINVAL)],
         otherwise: Allow,
     },

@@ -1,6 +1,6 @@
 //! The part of a process's task that owns its child.
 //!
-//! It alone signals the child, reaps it and decides what comes next; everybody else sends it a request and watches the
+//! It alone signals the child, reaps it and decides what comes next; all others send it a request and watches the
 //! status that it publishes. What it decides is in `lifecycle`; here it is carried out.
 
 use std::sync::Arc;
@@ -78,7 +78,8 @@ pub(crate) async fn run(mut monitor: Monitor) {
         }
         monitor.look_at_outputs();
         if std::mem::take(&mut monitor.told) {
-            // Whoever was just told of the exit comes first, also before the timer, whose task would be woken next to it.
+            // A task that was just told of the exit comes first, also before the timer, whose task would be woken next to
+            // it.
             tokio::task::yield_now().await;
         }
     }

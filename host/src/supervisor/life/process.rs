@@ -25,7 +25,7 @@ use crate::supervisor::table::Member;
 use crate::supervisor::watch::{Topics, Watch};
 use crate::supervisor::{Error, ExitInfo, LogStream, Logs, Overflow, Owner, ProcessId, Signal};
 
-/// What everybody may see of a process.
+/// What every caller may see of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) exit: Option<(ExitInfo, Reason)>,
@@ -33,7 +33,7 @@ pub(crate) struct Status {
     pub(crate) gone: bool,
 }
 
-/// A process that ends with whoever holds this.
+/// A process that ends with the holder of this.
 #[derive(Debug)]
 pub(crate) struct Owned(pub(crate) Arc<Process>);
 
@@ -59,7 +59,7 @@ pub(crate) struct Process {
     touch: Touch,
 }
 
-/// When somebody last had to do with a process (contract T2).
+/// When a call last had to do with a process (contract T2).
 #[derive(Debug, Default)]
 struct Touch {
     /// In nanoseconds after its start.
@@ -324,12 +324,12 @@ impl Process {
         self.stdout.announce(wanted);
         self.stderr.announce(wanted);
         self.stdin.announce(wanted);
-        // Before the exit: whoever is told of that looks no further.
+        // Before the exit: a caller that is told of that looks no further.
         self.tell_news();
         self.tell_of_exit();
     }
 
-    /// Publishes the exit if that is to be done and was not. Called when the exit has come to be seen, and when somebody
+    /// Publishes the exit if that is to be done and was not. Called when the exit has come to be seen, and when a caller
     /// has come to want it: whichever is last finds both.
     pub(crate) fn tell_of_exit(&self) {
         let exit = self.status.borrow().exit;
@@ -356,7 +356,7 @@ impl Process {
 
     /// When it was last touched: now, while a call is in flight.
     pub(crate) fn touched(&self) -> Instant {
-        // Whoever sees that a call is over sees when that was.
+        // A caller that sees that a call is over sees when that was.
         if self.touch.calls.load(Ordering::Acquire) > 0 {
             Instant::now()
         } else {

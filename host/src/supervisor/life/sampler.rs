@@ -124,7 +124,7 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
         let wants_cpu = max_cpu.is_some() && !process.meter.misses_nothing();
         let (mut used, mut cpu) = (None, Duration::ZERO);
         if wants_memory || wants_cpu {
-            // Off the threads that everybody else's calls run on: how long a look takes is the guest's to choose, by how
+            // Off the threads that all other calls run on: how long a look takes is the guest's to choose, by how
             // many processes it has.
             let looking = tokio::task::spawn_blocking(move || {
                 let used = wants_memory.then(|| look.memory());
@@ -142,7 +142,7 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
         {
             return End::LimitMemory;
         }
-        // The kernel's counter sees also what is gone before anybody looks, but the kernel takes it away from a program
+        // The kernel's counter sees also what is gone before it is looked for, but the kernel takes it away from a program
         // that may not be read.
         if max_cpu.is_some_and(|max| cpu.max(process.meter.cpu().unwrap_or_default()) >= max) {
             return End::LimitCpu;

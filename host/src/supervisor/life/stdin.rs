@@ -193,7 +193,7 @@ impl Stdin {
     }
 }
 
-/// Marks a write as one that nobody waits for.
+/// Marks a write as one that no caller waits for.
 struct Abandon<'a> {
     stdin: &'a Stdin,
     ticket: u64,
@@ -215,7 +215,7 @@ impl Drop for Abandon<'_> {
     }
 }
 
-/// The writing task: ends, and closes the pipe, when all is written and no more is accepted, or nobody reads any more.
+/// The writing task: ends, and closes the pipe, when all is written and no more is accepted, or no process reads any more.
 pub(crate) async fn run(stdin: Arc<Stdin>, pipe: OwnedFd) {
     if let Ok(pipe) = readiness::watch(pipe, Interest::WRITABLE) {
         while let Some(write) = stdin.next().await {

@@ -1,8 +1,8 @@
 //! One output stream of a process: its ring, its pipe, and everything that may be done to the two.
 //!
-//! The pipe lies under the same lock as the ring, so that whoever makes room can refill the ring at once: a reader that
-//! acknowledges bytes of a full ring finds the next ones there, without waiting for a task to be scheduled. The lock is
-//! held for a few reads of what waits in the pipe, or for one slice of a copy, never across an await.
+//! The pipe lies under the same lock as the ring, so that a reader that makes room can refill the ring at once: a reader
+//! that acknowledges bytes of a full ring finds the next ones there, without waiting for a task to be scheduled. The lock
+//! is held for a few reads of what waits in the pipe, or for one slice of a copy, never across an await.
 //!
 //! The reader waits for the pipe; consumers never wait. A ring that is full under backpressure is *parked*: the task
 //! sleeps, and a consumer that makes room reads a slice. Where that left room, or found the pipe empty, the task reads on: a
@@ -85,7 +85,7 @@ pub(crate) struct Output {
     pub(crate) reader: Notify,
     /// Wakes the monitor: see [`State::concerns_monitor`].
     flow_changed: Arc<Notify>,
-    /// Wakes whoever waits for output: bytes came, or the stream ended.
+    /// Wakes the tasks that wait for output: bytes came, or the stream ended.
     changed: Notify,
 }
 
@@ -212,7 +212,7 @@ impl Output {
         }));
         drop(state);
         // Most often little or nothing is left but the end. Read here, it does not have to wait for the task's turn, nor
-        // whoever waits for the exit.
+        // the caller that waits for the exit.
         for _ in 0..LEFTOVERS {
             if self.flow() != Flow::Reading || self.pump_up_to(SLICE) != Pumped::More {
                 break;
@@ -309,7 +309,7 @@ impl Output {
                 let end = state.ring.end();
                 state.read_up_to(end);
                 self.refill(&mut state, was_full);
-                // What somebody outside of the tree writes meanwhile is not waited for.
+                // What a process outside of the tree writes meanwhile is not waited for.
                 let over = state.ring.len() == 0 && (state.flow == Flow::Ended || state.residue == Some(0));
                 (drained, over)
             };
@@ -503,14 +503,14 @@ impl State {
     }
 }
 
-/// Why somebody stopped sipping.
+/// Why a reader stopped sipping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sipped {
     /// The pipe is empty.
     Empty,
     /// The stream has ended.
     Ended,
-    /// It is somebody else's turn.
+    /// It is another task's turn.
     Turn,
     /// So much comes that asking is worth it; or the ring takes nothing unasked.
     Ask,

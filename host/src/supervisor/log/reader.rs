@@ -28,7 +28,7 @@ pub(crate) async fn run(output: Arc<Output>, drain_time: Duration) {
             }
         };
         if output.flow() == Flow::Parked {
-            // Consumers read now. Whoever finds the pipe empty, or its end, wakes this task; `Notify` keeps a wake-up
+            // Consumers read now. One that finds the pipe empty, or its end, wakes this task; `Notify` keeps a wake-up
             // that comes before it waits.
             tokio::select! {
                 () = output.reader.notified() => {}

@@ -343,7 +343,7 @@ pub fn until_held(file: &str) -> Result<(), Stop> {
     until(&format!("{file} held"), || Ok(held(file)?.then_some(())))
 }
 
-/// Waits until nobody holds the lock.
+/// Waits until the lock is free.
 pub fn until_free(file: &str) -> Result<(), Stop> {
     until(&format!("{file} free"), || Ok((!held(file)?).then_some(())))
 }

@@ -189,7 +189,7 @@ fn by(signal: i32) -> ExitInfo {
     }
 }
 
-/// Two stops, a signal, a release and the process's own end, in any order: everybody is answered, and it is gone.
+/// Two stops, a signal, a release and the process's own end, in any order: each is answered, and it is gone.
 pub fn k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered() {
     let scene = scene(Retention::For(MINUTE), true);
     let stops = [scene.stops(), scene.stops()];
@@ -269,7 +269,7 @@ pub fn n3_a2_an_end_ends_everything_that_waits() {
     let own = scene.exits();
     block_on(async {
         for writer in writers {
-            assert_eq!(writer.await.expect("no panic"), Err(Error::Closed), "nobody reads");
+            assert_eq!(writer.await.expect("no panic"), Err(Error::Closed), "nothing reads");
         }
         let (exit, output) = output.await.expect("no panic");
         assert_eq!((exit, output), (Ok(OWN), (Vec::new(), Vec::new())));

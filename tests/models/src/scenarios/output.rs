@@ -171,7 +171,7 @@ pub fn l1_l4_what_is_drained_is_not_read_and_nothing_is_unaccounted_for() {
     });
 }
 
-/// The newest bytes are there, whoever reads meanwhile.
+/// The newest bytes are there, whichever caller reads meanwhile.
 pub fn l5_the_newest_bytes_are_retained() {
     let all = text(23);
     let Stream {
@@ -201,7 +201,7 @@ pub fn l5_the_newest_bytes_are_retained() {
     assert!(newest.at_end);
 }
 
-/// A child that never stops filling a full ring is read on as soon as somebody acknowledges or drains; and an exit is
+/// A child that never stops filling a full ring is read on as soon as a reader acknowledges or drains; and an exit is
 /// shown although the ring is full.
 pub fn x3_a_full_ring_settles_and_is_emptied_later() {
     let all = text(20);
@@ -277,7 +277,7 @@ pub fn x3_a_pipe_that_others_hold_ends_by_the_drain_time() {
     drop(other);
 }
 
-/// The host closes its end at any moment: the task ends, and so does everybody who waits.
+/// The host closes its end at any moment: the task ends, and so does every wait.
 pub fn k2_a_closed_stream_ends_for_everybody() {
     let Stream {
         output,
@@ -384,7 +384,7 @@ pub fn e2_log_ready_comes_once_for_each_change_from_empty() {
         assert_eq!(child.write(b"two"), 3);
         child.close();
         let announced = announced.await.expect("no panic");
-        // The first bytes may have been read before anybody wanted to know, or in two halves.
+        // The first bytes may have been read before a reader wanted to know, or in two halves.
         assert!((1..=2).contains(&announced), "{announced} announcements");
         reader.await.expect("the reader task ends with the stream");
     });

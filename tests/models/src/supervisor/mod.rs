@@ -16,7 +16,7 @@ pub(crate) use log::ring::Overflow;
 pub(crate) use types::{ExitInfo, LogStream, Logs, Owner, Principal, Signal};
 
 pub(crate) mod metrics {
-    //! Nobody counts.
+    //! Nothing is counted.
 
     use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Readiness of descriptors, as an edge-triggered epoll and tokio's memory of what it said show it.
 //!
-//! The descriptors are real pipes, which never block and so never wait for anything that the checker does not see. Whoever
-//! plays the other end reports each thing that it did ([`event`]): an edge that nobody reported does not come, and one
-//! that came while nobody looked is kept until it is cleared, as tokio keeps it.
+//! The descriptors are real pipes, which never block and so never wait for anything that the checker does not see. The
+//! code that plays the other end reports each thing that it did ([`event`]): an edge that was not reported does not come,
+//! and one that came while nothing looked is kept until it is cleared, as tokio keeps it.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

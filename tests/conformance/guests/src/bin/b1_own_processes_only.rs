@@ -1,4 +1,4 @@
-//! A child has a pid namespace of its own: it sees its own tree in `/proc` and can signal nobody else.
+//! A child has a pid namespace of its own: it sees its own tree in `/proc` and can signal no other.
 
 use conformance_guest::*;
 
@@ -17,7 +17,7 @@ fn run() -> Outcome {
         "processes, others, own pid: {numbers:?}"
     );
     check!(numbers[1] == 0, "it sees another spawn's process");
-    // To everybody that it can reach, itself included.
+    // To every process that it can reach, itself included.
     spawn(&sh("kill -9 -1"))?;
     check!(
         status(&other)?.phase == ProcessPhase::Running,

@@ -1,4 +1,4 @@
-//! No zombie is left of what was ended: a pid that a process had is nobody's child of the host.
+//! No zombie is left of what was ended: a pid that a process had is no child of the host.
 
 use conformance_guest::*;
 

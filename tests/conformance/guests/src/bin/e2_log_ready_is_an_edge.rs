@@ -30,11 +30,11 @@ fn run() -> Outcome {
     until("the lines", || Ok((status(&id)?.buffered_bytes == 354).then_some(())))?;
     events.until("log-ready", 1)?;
     let once = ready(&mut events)?;
-    check!(once == 1, "{once} events for 51 lines that nobody read");
+    check!(once == 1, "{once} events for 51 lines that were not read");
     output("echo b > gate")?;
     until("the lines", || Ok((status(&id)?.buffered_bytes == 708).then_some(())))?;
     let still = ready(&mut events)?;
-    check!(still == 1, "{still} events although nobody read");
+    check!(still == 1, "{still} events although nothing was read");
     ended(&id, 2)?;
     output("echo c > gate")?;
     events.until("log-ready", 2)?;

@@ -1,4 +1,4 @@
-//! `exited` says how a process ended: by itself, by a signal of somebody's, by its lifetime, by idling, by a stop.
+//! `exited` says how a process ended: by itself, by a signal, by its lifetime, by idling, by a stop.
 
 use conformance_guest::*;
 

@@ -19,5 +19,5 @@ fn run() -> Outcome {
         signal(&id, sent)?;
     }
     check!(status(&id)?.exit == Some(code(9)), "the exit changed");
-    Ok("seven signals to nobody".into())
+    Ok("seven signals to no process".into())
 }

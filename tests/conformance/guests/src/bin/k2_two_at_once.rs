@@ -36,7 +36,7 @@ fn last(seen: &str) -> Outcome {
             lines(seen)
                 .iter()
                 .any(|line| line.as_bytes().get(column) == Some(&b'x')),
-            "nobody got the exit of {column}: {seen:?}"
+            "neither got the exit of {column}: {seen:?}"
         );
     }
     Ok(seen.replace('\n', " "))

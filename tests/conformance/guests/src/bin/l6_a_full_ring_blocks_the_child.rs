@@ -16,7 +16,7 @@ fn run() -> Outcome {
         || Ok((status(&id)?.buffered_bytes >= 4096).then_some(())),
     )?;
     // More than any pipe and the ring hold is still to come, so it cannot be done, however long this takes.
-    check!(holds("test ! -e done")?, "the child wrote what nobody has room for");
+    check!(holds("test ! -e done")?, "the child wrote what there is no room for");
     let buffered = status(&id)?.buffered_bytes;
     check!(buffered == 4096, "{buffered} bytes in a ring of 4096");
     let mut got = 0;

@@ -24,7 +24,7 @@ fn run() -> Outcome {
         })?;
         check!(
             status(&id)?.phase == ProcessPhase::Running,
-            "it ended with a stream that nobody read"
+            "it ended with a stream that was not read"
         );
         stop(&id, Some(0))?;
     }

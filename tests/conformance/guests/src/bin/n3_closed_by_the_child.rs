@@ -12,7 +12,7 @@ fn run() -> Outcome {
     })?;
     printed(&id, "gone")?;
     let outcome = write_stdin(&id, &vec![b'x'; 1 << 20]);
-    refused("nobody can read it", outcome, &ErrorCode::Closed)?;
+    refused("it cannot be read", outcome, &ErrorCode::Closed)?;
     refused("the next", write_stdin(&id, b"x"), &ErrorCode::Closed)?;
     let info = status(&id)?;
     check!(info.phase == ProcessPhase::Running && !info.stdin_open, "{info:?}");

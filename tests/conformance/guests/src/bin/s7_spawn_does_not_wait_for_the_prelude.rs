@@ -1,4 +1,4 @@
-//! `spawn-persistent` returns although nobody reads the prelude, and a write comes after all of it.
+//! `spawn-persistent` returns although the prelude is not read, and a write comes after all of it.
 
 use conformance_guest::*;
 
