@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::queue::{Delivery, Queue};
 use super::{Error, Message, Pattern, Subscriber};
+use crate::supervisor::Principal;
 
 #[derive(Debug)]
 pub(super) struct Inbox {
@@ -56,12 +57,45 @@ impl Inbox {
         Ok(state.queue.take())
     }
 
-    /// The oldest message, or none for now; `Closed` once there will be nothing more.
+    /// The oldest message of this principal, if there is one.
+    pub(super) fn pop_of(&self, principal: &Principal) -> Option<Arc<Message>> {
+        self.lock().queue.pop_of(principal)
+    }
+
+    /// The next message in turn, or none for now; `Closed` once there will be nothing more.
     pub(super) fn pop(&self) -> Result<Option<Arc<Message>>, Error> {
         let mut state = self.lock();
         match state.queue.pop() {
             None if state.closed => Err(Error::Closed),
             message => Ok(message),
+        }
+    }
+
+    /// Waits until the turn is that of a principal whom `admit` lets in; asks again after every change and whenever `freed`
+    /// is notified. `Closed` once there will be nothing more.
+    pub(super) async fn turn<T>(
+        &self,
+        freed: &Notify,
+        mut admit: impl FnMut(&Principal) -> Option<T>,
+    ) -> Result<(Principal, T), Error> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let mut freed = std::pin::pin!(freed.notified());
+            freed.as_mut().enable();
+            {
+                let state = self.lock();
+                if let Some(turn) = state.queue.turn(&mut admit) {
+                    return Ok(turn);
+                }
+                if state.closed && state.queue.is_empty() {
+                    return Err(Error::Closed);
+                }
+            }
+            tokio::select! {
+                () = changed => {}
+                () = freed => {}
+            }
         }
     }
 

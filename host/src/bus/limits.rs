@@ -26,7 +26,8 @@ pub struct BusLimits {
     pub depth_max: u8,
     /// Subscriptions of one principal at once, over all capsules and instances (`quota` beyond it). 128.
     pub subscriptions_per_principal: usize,
-    /// Messages that wait in one subscription or for one interceptor; what does not fit is counted. 1024.
+    /// Messages that wait in one subscription or for one interceptor; what does not fit is counted. Where they are of
+    /// several principals, each has an equal share, and what one leaves free the others use. 1024.
     pub queue_messages: usize,
     /// What they take together. The messages themselves are shared by all queues that hold them. 512 KiB, so 64 MiB a
     /// principal at most.

@@ -31,6 +31,7 @@
 //! What shapes the code here:
 //! - A slow subscriber slows nobody (contract E4): publishing puts a pointer into queues that are bounded by number and
 //!   bytes, and what does not fit is counted to the message.
+//! - Where messages of several principals wait in one queue, each principal has a share of it and a turn (Q5).
 //! - What happened to a process concerns its owner. A message says whom it is for, and every way to a queue asks
 //!   that, so that no pattern is wide enough to hear more (E3).
 //! - No lock is held while a task is woken or anything is awaited.

@@ -1,14 +1,24 @@
 //! The messages that wait for one subscriber, as plain data: bounded by number and bytes, with an exact count of what did
 //! not fit.
 //!
-//! When it is full the oldest go, because a reader that comes late wants to know how things stand. Last of all goes the
-//! news that a process ended: it comes once, and no flood of other messages pushes it out.
+//! An interceptor, and a subscriber that hears of everyone, have messages of several principals in one queue; all others
+//! have one principal's. So that no principal's flood costs another its messages or its turn (Q5):
+//! - Each principal has a lane of its own and a share of the room: the room by the number of the principals who have messages
+//!   here. Who is within the share loses nothing; when there is no room, who is beyond it does.
+//! - Messages that are taken one by one are taken from the lanes in turn. So a message waits for no more than those
+//!   before it in its lane, times the number of lanes.
+//! - There is no lane without a message, so that the lanes are as bounded as the messages are.
+//!
+//! Of what is beyond a share the oldest go first, because a reader that comes late wants to know how things stand. Last of all
+//! goes the news that a process ended: it comes once, and no flood of other messages pushes it out.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
 use super::Message;
+use crate::supervisor::Principal;
 
 /// What a read hands over.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +33,12 @@ pub struct Delivery {
 }
 
 pub(super) struct Queue {
-    waiting: VecDeque<Arc<Message>>,
+    /// One for each principal who has messages here, whose turn is next first.
+    lanes: VecDeque<Lane>,
+    messages: usize,
     bytes: usize,
+    /// How many came so far, for the order among lanes.
+    came: u64,
     max_messages: usize,
     max_bytes: usize,
     /// Whether a message equal to one that waits is merged with it.
@@ -34,11 +48,38 @@ pub(super) struct Queue {
     merged: u64,
 }
 
+/// What waits of one principal.
+struct Lane {
+    principal: Principal,
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+}
+
+struct Waiting {
+    number: u64,
+    message: Arc<Message>,
+}
+
+/// What has to go for a message that does not fit.
+enum Victim {
+    /// The message itself.
+    Incoming,
+    /// One that waits.
+    Waiting {
+        /// The number of its lane.
+        lane: usize,
+        /// Its place in it.
+        at: usize,
+    },
+}
+
 impl Queue {
     pub(super) const fn new(max_messages: usize, max_bytes: usize, merges: bool) -> Self {
         Self {
-            waiting: VecDeque::new(),
+            lanes: VecDeque::new(),
+            messages: 0,
             bytes: 0,
+            came: 0,
             max_messages,
             max_bytes,
             merges,
@@ -48,9 +89,11 @@ impl Queue {
         }
     }
 
-    /// Puts a message at the end, merges it, or counts what had to go.
+    /// Puts a message at the end of its principal's lane, merges it, or counts what had to go.
     pub(super) fn push(&mut self, message: Arc<Message>) {
-        if self.merges && self.waiting.iter().any(|waiting| **waiting == *message) {
+        let equal = |waiting: &Waiting| *waiting.message == *message;
+        let own = self.lanes.iter().find(|lane| lane.principal == message.principal);
+        if self.merges && own.is_some_and(|lane| lane.waiting.iter().any(equal)) {
             self.merged += 1;
             return;
         }
@@ -58,20 +101,81 @@ impl Queue {
         if self.max_messages == 0 || weight > self.max_bytes {
             return self.lose();
         }
-        while self.waiting.len() >= self.max_messages || self.bytes + weight > self.max_bytes {
-            let expendable = self.waiting.iter().position(|waiting| !waiting.topic.is_exit());
-            let victim = match expendable {
-                Some(at) => at,
-                None if message.topic.is_exit() => 0,
-                None => return self.lose(),
-            };
-            if let Some(gone) = self.waiting.remove(victim) {
-                self.bytes -= gone.weight();
+        while self.messages >= self.max_messages || self.bytes + weight > self.max_bytes {
+            match self.victim(&message) {
+                Victim::Waiting { lane, at } => drop(self.remove(lane, at)),
+                Victim::Incoming => return self.lose(),
             }
             self.lose();
         }
+        let number = self.came;
+        self.came += 1;
+        self.messages += 1;
         self.bytes += weight;
-        self.waiting.push_back(message);
+        let waiting = Waiting { number, message };
+        match self
+            .lanes
+            .iter_mut()
+            .find(|lane| lane.principal == waiting.message.principal)
+        {
+            Some(lane) => lane.push(waiting),
+            None => self.lanes.push_back(Lane::of(waiting)),
+        }
+    }
+
+    /// What has to go so that `message` may fit. Of those principals who are beyond their share, with it, it is the one with
+    /// the most, and of two the one whose oldest is older; but no news of an exit goes while one of them has anything else.
+    fn victim(&self, message: &Message) -> Victim {
+        let by_number = self.messages >= self.max_messages;
+        let (room, weight) = if by_number {
+            (self.max_messages, 1)
+        } else {
+            (self.max_bytes, message.weight())
+        };
+        let size = |lane: &Lane| if by_number { lane.waiting.len() } else { lane.bytes };
+        let is_own = |lane: &Lane| lane.principal == message.principal;
+        let is_new = !self.lanes.iter().any(is_own);
+        let share = room / (self.lanes.len() + usize::from(is_new));
+
+        // Whether it has something other than an exit, how much there is, and how long ago it came.
+        let mut most = ((!message.topic.is_exit(), weight, Reverse(u64::MAX)), Victim::Incoming);
+        let mut found = is_new && weight > share;
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let own = is_own(lane);
+            let size = size(lane) + if own { weight } else { 0 };
+            if size <= share {
+                continue;
+            }
+            let expendable = lane.waiting.iter().position(|waiting| !waiting.message.topic.is_exit());
+            let victim = match expendable {
+                None if own && !message.topic.is_exit() => Victim::Incoming,
+                at => Victim::Waiting {
+                    lane: number,
+                    at: at.unwrap_or_default(),
+                },
+            };
+            let has_other = expendable.is_some() || matches!(victim, Victim::Incoming);
+            let oldest = lane.waiting.front().map_or(u64::MAX, |waiting| waiting.number);
+            let rank = (has_other, size, Reverse(oldest));
+            if !found || rank > most.0 {
+                (most, found) = ((rank, victim), true);
+            }
+        }
+        most.1
+    }
+
+    /// Takes one out of a lane, and the lane away with its last.
+    fn remove(&mut self, number: usize, at: usize) -> Option<Arc<Message>> {
+        let lane = self.lanes.get_mut(number)?;
+        let message = lane.waiting.remove(at)?.message;
+        let weight = message.weight();
+        lane.bytes -= weight;
+        self.bytes -= weight;
+        self.messages -= 1;
+        if lane.waiting.is_empty() {
+            self.lanes.remove(number);
+        }
+        Some(message)
     }
 
     const fn lose(&mut self) {
@@ -79,31 +183,55 @@ impl Queue {
         self.lagged += 1;
     }
 
-    /// Everything, with the count since the last time.
+    /// Everything, in the order in which it came, with the count since the last time.
     pub(super) fn take(&mut self) -> Delivery {
-        self.bytes = 0;
+        (self.messages, self.bytes) = (0, 0);
+        let lanes = std::mem::take(&mut self.lanes);
+        let mut waiting: Vec<_> = lanes.into_iter().flat_map(|lane| lane.waiting).collect();
+        waiting.sort_unstable_by_key(|waiting| waiting.number);
         Delivery {
-            messages: std::mem::take(&mut self.waiting).into(),
+            messages: waiting.into_iter().map(|waiting| waiting.message).collect(),
             dropped: std::mem::take(&mut self.dropped),
             lagged: self.lagged,
         }
     }
 
-    /// The oldest message. A read as well: the count since the last one begins anew.
+    /// Whose turn it is: the first principal whom `admit` lets in, with what it says.
+    pub(super) fn turn<T>(&self, mut admit: impl FnMut(&Principal) -> Option<T>) -> Option<(Principal, T)> {
+        let mut lanes = self.lanes.iter();
+        lanes.find_map(|lane| admit(&lane.principal).map(|admitted| (lane.principal.clone(), admitted)))
+    }
+
+    /// The oldest message of this principal, whose next turn comes after everyone's. A read as well: the count since the
+    /// last one begins anew.
+    pub(super) fn pop_of(&mut self, principal: &Principal) -> Option<Arc<Message>> {
+        self.dropped = 0;
+        let number = self.lanes.iter().position(|lane| lane.principal == *principal)?;
+        let last = self.lanes.len() - 1;
+        let message = self.remove(number, 0);
+        // With its last message its lane is gone, and it begins at the end when it comes back.
+        if self.lanes.len() > last
+            && let Some(lane) = self.lanes.remove(number)
+        {
+            self.lanes.push_back(lane);
+        }
+        message
+    }
+
+    /// The oldest message of the principal whose turn it is. A read even where there is none.
     pub(super) fn pop(&mut self) -> Option<Arc<Message>> {
         self.dropped = 0;
-        let message = self.waiting.pop_front()?;
-        self.bytes -= message.weight();
-        Some(message)
+        let (principal, ()) = self.turn(|_| Some(()))?;
+        self.pop_of(&principal)
     }
 
     /// Whether a read would tell nothing.
     pub(super) fn is_silent(&self) -> bool {
-        self.waiting.is_empty() && self.dropped == 0
+        self.is_empty() && self.dropped == 0
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.messages == 0
     }
 
     /// How many did not fit, and how many were merged, since the beginning.
@@ -112,10 +240,28 @@ impl Queue {
     }
 }
 
+impl Lane {
+    fn of(first: Waiting) -> Self {
+        let mut lane = Self {
+            principal: first.message.principal.clone(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+        };
+        lane.push(first);
+        lane
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.message.weight();
+        self.waiting.push_back(waiting);
+    }
+}
+
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
-            .field("waiting", &self.waiting.len())
+            .field("waiting", &self.messages)
+            .field("principals", &self.lanes.len())
             .field("lagged", &self.lagged)
             .finish_non_exhaustive()
     }
@@ -123,14 +269,23 @@ impl fmt::Debug for Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::bus::{Attribution, Audience, Topic};
-    use crate::supervisor::Principal;
+
+    fn named(name: &str) -> Principal {
+        Principal::Named(name.into())
+    }
 
     fn message(topic: &str, payload: &str) -> Arc<Message> {
-        let principal = Principal::Named("p".into());
+        message_of("p", topic, payload)
+    }
+
+    fn message_of(principal: &str, topic: &str, payload: &str) -> Arc<Message> {
+        let principal = named(principal);
         Arc::new(Message {
             topic: Topic::parse(topic).unwrap(),
             payload: payload.into(),
@@ -154,16 +309,24 @@ mod tests {
     const EXIT: &str = "astrid.process.v1.exited.x";
     const ROOM: usize = 1 << 20;
 
+    const NAMES: [&str; 4] = ["ada", "bob", "cyd", "dan"];
+
+    /// How much of each principal's waits: messages and bytes.
+    fn sizes(queue: &Queue) -> HashMap<Principal, (usize, usize)> {
+        let size = |lane: &Lane| (lane.principal.clone(), (lane.waiting.len(), lane.bytes));
+        queue.lanes.iter().map(size).collect()
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
-        Push { exit: bool, size: usize },
+        Push { of: usize, exit: bool, size: usize },
         Take,
         Pop,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            4 => (any::<bool>(), 0..600_usize).prop_map(|(exit, size)| Step::Push { exit, size }),
+            4 => (0..NAMES.len(), any::<bool>(), 0..600_usize).prop_map(|(of, exit, size)| Step::Push { of, exit, size }),
             1 => Just(Step::Take),
             1 => Just(Step::Pop),
         ];
@@ -173,17 +336,17 @@ mod tests {
     proptest! {
         #[test]
         fn e4_every_message_is_delivered_queued_or_counted(
-            steps in steps(), max_messages in 0..6_usize, max_bytes in 0..2000_usize,
+            steps in steps(), max_messages in 0..9_usize, max_bytes in 0..3000_usize,
         ) {
             let mut queue = Queue::new(max_messages, max_bytes, false);
             let (mut pushed, mut delivered, mut dropped) = (0_u64, 0, 0);
-            let mut last = None;
+            let mut last = HashMap::new();
             for step in steps {
                 let got = match step {
-                    Step::Push { exit, size } => {
+                    Step::Push { of, exit, size } => {
                         // The number makes the order visible.
                         let payload = format!("{pushed:08}{}", "x".repeat(size));
-                        queue.push(message(if exit { EXIT } else { "t" }, &payload));
+                        queue.push(message_of(NAMES[of], if exit { EXIT } else { "t" }, &payload));
                         pushed += 1;
                         Vec::new()
                     }
@@ -191,6 +354,7 @@ mod tests {
                         let delivery = queue.take();
                         dropped += delivery.dropped;
                         prop_assert_eq!(delivery.lagged, dropped);
+                        prop_assert!(delivery.messages.is_sorted_by_key(|message| message.payload.clone()), "in order");
                         delivery.messages
                     }
                     Step::Pop => {
@@ -199,15 +363,91 @@ mod tests {
                     }
                 };
                 for message in got {
-                    prop_assert!(last < Some(message.payload.clone()), "in order");
-                    last = Some(message.payload.clone());
+                    let last = last.insert(message.principal.clone(), message.payload.clone());
+                    prop_assert!(last < Some(message.payload.clone()), "in the order of its principal's");
                     delivered += 1;
                 }
-                prop_assert!(queue.waiting.len() <= max_messages && queue.bytes <= max_bytes);
-                prop_assert_eq!(queue.bytes, queue.waiting.iter().map(|message| message.weight()).sum::<usize>());
-                prop_assert_eq!(delivered + queue.waiting.len() as u64 + queue.lagged, pushed);
+                prop_assert!(queue.messages <= max_messages && queue.bytes <= max_bytes);
+                let lanes = || queue.lanes.iter();
+                let waiting = || lanes().flat_map(|lane| &lane.waiting);
+                prop_assert_eq!(queue.bytes, waiting().map(|waiting| waiting.message.weight()).sum::<usize>());
+                prop_assert_eq!(queue.bytes, lanes().map(|lane| lane.bytes).sum::<usize>());
+                prop_assert_eq!(queue.messages, waiting().count());
+                prop_assert!(lanes().all(|lane| !lane.waiting.is_empty()), "no lane without a message");
+                prop_assert_eq!(delivered + queue.messages as u64 + queue.lagged, pushed);
             }
         }
+
+        #[test]
+        fn q5_who_is_within_a_share_loses_nothing(
+            steps in steps(), max_messages in 1..9_usize, max_bytes in 200..3000_usize,
+        ) {
+            let mut queue = Queue::new(max_messages, max_bytes, false);
+            for step in steps {
+                let Step::Push { of, exit, size } = step else {
+                    drop(queue.pop());
+                    continue;
+                };
+                let message = message_of(NAMES[of], if exit { EXIT } else { "t" }, &"x".repeat(size));
+                let weight = message.weight();
+                let mut before = sizes(&queue);
+                let own = before.entry(message.principal.clone()).or_default();
+                *own = (own.0 + 1, own.1 + weight);
+                queue.push(message);
+                let after = sizes(&queue);
+                for (principal, (messages, bytes)) in &before {
+                    let left = after.get(principal).copied().unwrap_or_default();
+                    let within = messages * before.len() <= max_messages && bytes * before.len() <= max_bytes;
+                    prop_assert!(!within || left == (*messages, *bytes), "{principal:?}: {before:?} {after:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn q5_a_flood_of_one_costs_another_neither_message_nor_turn() {
+        for flood in ["t", EXIT] {
+            let mut queue = Queue::new(10, ROOM, true);
+            queue.push(message_of("bob", "t", "bob's log"));
+            queue.push(message_of("bob", EXIT, "bob's exit"));
+            for n in 0..1000 {
+                queue.push(message_of("ada", flood, &n.to_string()));
+            }
+            queue.push(message_of("bob", "t", "bob's last"));
+            let order: Vec<_> = (0..6).map(|_| queue.pop().unwrap().payload.clone()).collect();
+            // One more of ada's went for the last of bob's.
+            let expected = ["bob's log", "993", "bob's exit", "994", "bob's last", "995"];
+            assert_eq!(order, expected, "{flood}");
+            assert_eq!(queue.counts(), (993, 0));
+        }
+    }
+
+    #[test]
+    fn q5_many_principals_have_a_turn_each_and_no_more_room_than_there_is() {
+        let mut queue = Queue::new(10, ROOM, true);
+        for n in 0..1000 {
+            queue.push(message_of(&n.to_string(), "t", "x"));
+            assert!(queue.lanes.len() <= 10);
+        }
+        let left: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|message| message.principal.clone())
+            .collect();
+        let newest: Vec<_> = (990..1000).map(|n| named(&n.to_string())).collect();
+        assert_eq!(left, newest);
+    }
+
+    #[test]
+    fn q5_who_is_not_let_in_keeps_the_place() {
+        let mut queue = Queue::new(10, ROOM, true);
+        for (principal, payload) in [("ada", "1"), ("ada", "2"), ("bob", "1"), ("bob", "2")] {
+            queue.push(message_of(principal, "t", payload));
+        }
+        let not_ada = |principal: &Principal| (*principal != named("ada")).then_some(());
+        let (principal, ()) = queue.turn(not_ada).unwrap();
+        assert_eq!(principal, named("bob"));
+        queue.pop_of(&principal).unwrap();
+        assert_eq!(queue.pop().unwrap().principal, named("ada"));
+        assert!(queue.turn(|_| None::<()>).is_none());
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::inbox::Inbox;
 use super::messaging::Purse;
 use super::{Delivery, Error, Lease, Message};
+use crate::supervisor::Principal;
 use crate::supervisor::quota::Permit;
 
 /// Messages that match a pattern, as they come. Dropping it ends the interest and frees its place in the principal's
@@ -64,7 +67,28 @@ impl Subscription {
         Readiness(Arc::clone(&self.inbox))
     }
 
-    /// Takes out the oldest message alone, and forgets how many were dropped since the last read.
+    /// Waits until a message waits of a principal whom `admit` lets in, and says whose turn it is: the principals who have
+    /// messages here take turns, so that no one of them holds up the others. Takes nothing out. Asks `admit` again after
+    /// every change and whenever `freed` is notified.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the carrier is gone and everything was read.
+    pub(crate) async fn turn<T>(
+        &self,
+        freed: &Notify,
+        admit: impl FnMut(&Principal) -> Option<T>,
+    ) -> Result<(Principal, T), Error> {
+        self.inbox.turn(freed, admit).await
+    }
+
+    /// Takes out the oldest message of this principal alone, if there is one, and forgets how many were dropped since the
+    /// last read.
+    pub(crate) fn pop_of(&self, principal: &Principal) -> Option<Arc<Message>> {
+        self.inbox.pop_of(principal)
+    }
+
+    /// Takes out one message: the oldest of the principal whose turn it is. Forgets how many were dropped since the last
+    /// read.
     ///
     /// # Errors
     /// As [`Self::poll`].

@@ -1,30 +1,35 @@
 //! Messages that start an instance: a capsule with no instance alive still learns of what it asked to be told (E3).
 //!
-//! Each interceptor has a queue on the bus, in which equal messages that wait are merged, and a task that starts an instance
-//! for one message after the other. What bounds a loop of interceptors that cause each other's messages:
+//! Each interceptor has a queue on the bus, in which equal messages that wait are merged and the principals take turns, and a
+//! task that starts an instance for one message after the other. A principal whose messages are many, or whose instances
+//! are slow, holds up no other's (Q5): its messages stay in the queue while as many instances as may run at once for it
+//! do, and those of the others go past them.
+//!
+//! What bounds a loop of interceptors that cause each other's messages:
 //! - a message says how many led to it, and publishing is refused beyond
 //!   [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max);
-//! - few instances of a capsule run at once for messages ([`AT_ONCE`]), those of all capsules take half of the places of
-//!   calls at most, those of a principal its share, and places are given in the order in which they were asked for; so a
-//!   loop through processes, whose events no message leads to, goes no faster than its instances do, and keeps no call from
-//!   its turn;
+//! - few instances of a capsule run at once for messages of one principal ([`AT_ONCE`]), those of all capsules and principals
+//!   take half of the places of calls at most, those of a principal its share, and places are given in the order in which
+//!   they were asked for; so a loop through processes, whose events no message leads to, goes no faster than its instances
+//!   do, and keeps no call from its turn;
 //! - publishing has a rate for each owner, and a queue its bounds.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use super::capsule::Loaded;
 use super::error::CallError;
-use super::shares::Claim;
+use super::shares::{Claim, Shares};
 use super::state::Cause;
 use crate::bus::{Error, Message, Messaging, Pattern, Subscriber, Subscription};
+use crate::printable::Printable;
 use crate::supervisor::Principal;
 
-/// How many instances of one capsule run at once for messages.
-const AT_ONCE: usize = 4;
+/// How many instances of one capsule run at once, or wait for their principal's share, for messages of one principal.
+const AT_ONCE: u32 = 4;
 
 /// An action that is called for every message whose topic matches, each in a fresh instance, on behalf of the message's
 /// principal. The payload is the message's.
@@ -56,7 +61,10 @@ pub struct Deliveries {
 /// The interceptors of one capsule.
 pub(super) struct Interceptors {
     served: Vec<(Interceptor, Subscription)>,
-    at_once: Arc<Semaphore>,
+    /// Who has how many of [`AT_ONCE`].
+    at_once: Arc<Shares>,
+    /// One of them is free again.
+    freed: Notify,
     running: watch::Sender<usize>,
     succeeded: AtomicU64,
     failed: AtomicU64,
@@ -74,7 +82,8 @@ impl Interceptors {
         };
         Ok(Self {
             served: interceptors.iter().map(listen).collect::<Result<_, Error>>()?,
-            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            at_once: Shares::new(AT_ONCE),
+            freed: Notify::new(),
             running: watch::Sender::new(0),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -140,19 +149,47 @@ impl Drop for Running {
     }
 }
 
+/// One of the [`AT_ONCE`] of a principal. Dropped, it is there for the principal's next message.
+struct Turn {
+    claim: Option<Claim>,
+    loaded: Arc<Loaded>,
+}
+
+impl Turn {
+    fn of(loaded: &Arc<Loaded>, principal: &Principal) -> Option<Self> {
+        let mut claim = loaded.interceptors.at_once.claim(principal);
+        claim.try_take().then(|| Self {
+            claim: Some(claim),
+            loaded: Arc::clone(loaded),
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Free before it is told.
+        self.claim = None;
+        self.loaded.interceptors.freed.notify_waiters();
+    }
+}
+
 /// Starts an instance for each message of one interceptor, for ever. Dropping it leaves those that were started.
 pub(super) async fn serve(loaded: Arc<Loaded>, number: usize) {
     let Some((interceptor, subscription)) = loaded.interceptors.served.get(number) else {
         return;
     };
-    let readiness = subscription.readiness();
     loop {
-        readiness.ready().await;
         let runtime = &*loaded.runtime.0;
-        // Before the message is taken: until then an equal one is merged with it.
-        let Ok(at_once) = Arc::clone(&loaded.interceptors.at_once).acquire_owned().await else {
-            return;
+        let admit = |principal: &Principal| Turn::of(&loaded, principal);
+        let (principal, turn) = match subscription.turn(&loaded.interceptors.freed, admit).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(capsule = loaded.options.capsule_id, action = interceptor.action, %error,
+                    "an interceptor hears nothing more");
+                return;
+            }
         };
+        // Before the message is taken: until then an equal one is merged with it.
         let Ok(share) = Arc::clone(&runtime.for_interceptors).acquire_owned().await else {
             return;
         };
@@ -160,14 +197,9 @@ pub(super) async fn serve(loaded: Arc<Loaded>, number: usize) {
             return;
         };
         let running = Running::begin(&loaded);
-        let message = match subscription.pop() {
-            Ok(Some(message)) => message,
-            Ok(None) => continue,
-            Err(error) => {
-                tracing::error!(capsule = loaded.options.capsule_id, action = interceptor.action, %error,
-                    "an interceptor hears nothing more");
-                return;
-            }
+        // It may have had to go meanwhile.
+        let Some(message) = subscription.pop_of(&principal) else {
+            continue;
         };
         let (capsule, action) = (Arc::clone(&loaded), interceptor.action.clone());
         drop(loaded.calls.spawn(async move {
@@ -178,7 +210,7 @@ pub(super) async fn serve(loaded: Arc<Loaded>, number: usize) {
                 }
                 None => drop(capsule.interceptors.failed.fetch_add(1, Ordering::Relaxed)),
             }
-            drop(at_once);
+            drop(turn);
             drop(running);
         }));
     }
@@ -219,7 +251,8 @@ impl Loaded {
         let capsule = self.options.capsule_id.as_str();
         let counted = match self.perform(cause, action, message.payload.as_bytes()).await {
             Ok(answer) => {
-                tracing::debug!(capsule, action, answer = answer.action, "an interceptor was called");
+                let answer = Printable(&answer.action);
+                tracing::debug!(capsule, action, %answer, "an interceptor was called");
                 &self.interceptors.succeeded
             }
             Err(error) => {

@@ -150,6 +150,47 @@ async fn q5_messages_of_one_principal_leave_places_to_those_of_another() {
     }
 }
 
+#[tokio::test]
+async fn q5_messages_of_one_principal_neither_push_out_nor_hold_up_those_of_another() {
+    let runtime = builder().build().unwrap();
+    let folder = TempDir::new().unwrap();
+    let options = LoadOptions {
+        interceptors: vec![Interceptor {
+            topic: Pattern::parse("slow.*").unwrap(),
+            action: "act".into(),
+        }],
+        ..options(&folder)
+    };
+    let capsule = runtime.load(options, &guests::sleep()).await.unwrap();
+    let say = |principal: &str, payload: String| {
+        let message = Message {
+            topic: Topic::parse("slow.v1.do").unwrap(),
+            payload,
+            source: "embedder".into(),
+            principal: named(principal),
+            attribution: Attribution::System,
+            audience: Audience::Everybody,
+            depth: 0,
+        };
+        runtime.messaging().announce(message).unwrap();
+    };
+    // Text that says 47 s to the guest, and never the same, so that none is merged.
+    let long = |n: u8, m: u8| String::from_utf8(vec![n, m, 0, 0, 11, 0, 0, 0]).unwrap();
+    for n in 0..8 {
+        say("ada", long(n, 0));
+    }
+    until("ada's share", || capsule.calls_in_flight() >= 2).await;
+    say("bob", "\0\0\0\0\0\0\0\0".into());
+    for n in 0..128 {
+        for m in 1..17 {
+            say("ada", long(n, m));
+        }
+    }
+    until("bob's", || capsule.deliveries().succeeded == 1).await;
+    assert!(capsule.deliveries().dropped >= 1024, "ada's own");
+    soon("the end", capsule.unload()).await;
+}
+
 /// May subscribe everywhere.
 fn hearing(folder: &TempDir) -> LoadOptions {
     let topics = Topics {
