@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use capsule_conformance::{CASES, CapsuleHost, Outcome, Report, Selection, run};
+use capsule_host::printable::{Printable, printable_json};
 
 use crate::args::ConformanceArgs;
 use crate::cache_dir::cache_dir;
@@ -57,9 +58,10 @@ pub(crate) async fn conformance(args: ConformanceArgs) -> u8 {
 }
 
 fn print(outcome: &Outcome) -> io::Result<()> {
-    report::write(format!("{outcome}\n").as_bytes())
+    // A host that fails a case may have said anything.
+    report::write(format!("{}\n", Printable(&outcome.to_string())).as_bytes())
 }
 
 fn save(report: &Report, path: &Path) -> io::Result<()> {
-    std::fs::write(path, report.to_json() + "\n")
+    std::fs::write(path, printable_json(report.to_json()) + "\n")
 }

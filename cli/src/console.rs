@@ -55,9 +55,18 @@ fn say(message: &str) {
     stderr::say(text.as_bytes());
 }
 
-/// Passes on what another program wrote, all of it, as fast as it is read. Dropping the future leaves the rest out.
+/// Passes on what another program wrote, all of it, as fast as it is read. Dropping the future leaves the rest out. What
+/// builds an untrusted crate repeats what the crate says, so a terminal must obey none of it.
 pub(crate) async fn relay(text: &[u8]) {
-    stderr::relay(text).await;
+    stderr::relay(relayed(text).as_bytes()).await;
+}
+
+fn relayed(text: &[u8]) -> String {
+    let mut shown = printable_lines(&String::from_utf8_lossy(text));
+    if !shown.is_empty() {
+        shown.push('\n');
+    }
+    shown
 }
 
 /// Waits for a moment until everything that was said is written.
@@ -176,5 +185,23 @@ impl TermLike for Terminal {
 
     fn flush(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u3_what_a_build_says_is_not_for_a_terminal_to_obey() {
+        for (said, shown) in [
+            ("", ""),
+            ("warning: unused\n", "warning: unused\n"),
+            ("one\nerror: two\r\n", "one\n  error: two\n"),
+            ("warning: \u{1b}[2J\r\u{202e}x", "warning: \\u{1b}[2J\\r\\u{202e}x\n"),
+        ] {
+            assert_eq!(relayed(said.as_bytes()), shown);
+        }
+        assert_eq!(relayed(b"\xff\x9b"), "\u{fffd}\u{fffd}\n");
     }
 }

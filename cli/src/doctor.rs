@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use capsule_host::printable::{Printable, printable_json};
 use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, Policy, RunsAs, State};
 use serde::Serialize;
 
@@ -148,7 +149,8 @@ struct Rows(String);
 
 impl Rows {
     fn heading(&mut self, text: &str) {
-        self.line(format_args!("\n{text}"));
+        self.0.push('\n');
+        self.line(format_args!("{text}"));
     }
 
     fn row(&mut self, name: &str, state: &str, text: &str) {
@@ -159,8 +161,8 @@ impl Rows {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // A string takes whatever is written to it.
-        let _ = writeln!(self.0, "{line}");
+        // Names of folders and groups are among it. A string takes whatever is written to it.
+        let _ = writeln!(self.0, "{}", Printable(&line.to_string()));
     }
 }
 
@@ -201,7 +203,7 @@ fn groups(cgroup: &Cgroup) -> String {
 
 /// As JSON, with a newline. Keys are for programs, and stay.
 fn json(facts: &Confinement) -> Result<Vec<u8>, serde_json::Error> {
-    let mut text = serde_json::to_vec(&Facts {
+    let text = serde_json::to_string(&Facts {
         sufficient: facts.is_sufficient(),
         layers: facts.layers.iter().map(LayerFacts::of).collect(),
         limits: LimitFacts {
@@ -228,8 +230,7 @@ fn json(facts: &Confinement) -> Result<Vec<u8>, serde_json::Error> {
             remedy: facts.groups.as_ref().err().and_then(Missing::remedy),
         },
     })?;
-    text.push(b'\n');
-    Ok(text)
+    Ok((printable_json(text) + "\n").into_bytes())
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use capsule_host::printable::is_control;
+use capsule_host::printable::printable_json;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -54,26 +54,9 @@ pub(crate) fn line(call: &str, outcome: &Outcome) -> Result<Vec<u8>, serde_json:
             error: ErrorBody { kind, message },
         }),
     }?;
-    let mut line = escaped(line);
+    let mut line = printable_json(line);
     line.push('\n');
     Ok(line.into_bytes())
-}
-
-/// JSON without control characters. Beyond ASCII (and DEL) they stand only within strings; below, only a tab stands outside.
-fn escaped(json: String) -> String {
-    let is_hidden = |character: char| character >= '\x7f' && is_control(character);
-    if !json.contains(is_hidden) {
-        return json;
-    }
-    let mut shown = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_hidden(character) {
-            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 /// Writes a line and sees that it has left. Blocks while the reader does not read.
@@ -132,6 +115,8 @@ fn embed(data: &str) -> Data<'_> {
 
 #[cfg(test)]
 mod tests {
+    use capsule_host::printable::is_control;
+
     use super::*;
 
     fn result(data: Option<&str>) -> String {

@@ -62,6 +62,31 @@ pub fn printable_lines(text: &str) -> String {
     shown
 }
 
+/// JSON in which strings hold none of it either: such characters are written as JSON's own escapes, which mean the same to a
+/// program that parses it. Takes what is JSON already, in which the controls below DEL are escaped.
+///
+/// ```
+/// use capsule_host::printable::printable_json;
+///
+/// assert_eq!(printable_json("{\"cmd\":\"\u{9b}2J\u{202e}\"}".into()), r#"{"cmd":"\u009b2J\u202e"}"#);
+/// ```
+#[must_use]
+pub fn printable_json(json: String) -> String {
+    let is_hidden = |character: char| character >= '\x7f' && is_control(character);
+    if !json.contains(is_hidden) {
+        return json;
+    }
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_hidden(character) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
