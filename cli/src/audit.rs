@@ -66,6 +66,7 @@ fn words(verified: &Verified) -> String {
         lines,
         calls,
         lost,
+        over_rate,
         resumed,
         finished,
         head,
@@ -77,7 +78,7 @@ fn words(verified: &Verified) -> String {
         "without an end: its writer runs, was killed, or lines were cut off"
     };
     format!(
-        "intact: {lines} lines, {calls} calls, {lost} records lost, opened {} times; {end}\nhead: {head}\n",
+        "intact: {lines} lines, {calls} calls, {lost} records lost ({over_rate} of them over a capsule's rate), opened {} times; {end}\nhead: {head}\n",
         resumed + 1
     )
 }
@@ -91,6 +92,7 @@ enum Finding {
         lines: u64,
         calls: u64,
         lost: u64,
+        over_rate: u64,
         resumed: u64,
         finished: bool,
         head: String,
@@ -110,6 +112,7 @@ impl Finding {
             lines: verified.lines,
             calls: verified.calls,
             lost: verified.lost,
+            over_rate: verified.over_rate,
             resumed: verified.resumed,
             finished: verified.finished,
             head: verified.head.to_string(),

@@ -8,8 +8,9 @@
 //!   the line from `"seq"` to the closing brace. Two words of a shell can check it:
 //!   `printf %s "$hash_before" "$rest_of_line" | b3sum`.
 //! - Numbers count from 0 without a gap. The first line is `begin`, with a random number that tells one chain from
-//!   another; then come `call` (a [`Record`]), `lost` (how many records did not fit), `resume` (the file was opened again,
-//!   and how many bytes of an unfinished line were taken off it) and `end`.
+//!   another; then come `call` (a [`Record`]), `lost` (how many records did not fit; where it names a capsule, how many of
+//!   its and a principal's were over their rate, of which operations and outcomes, and from when to when), `resume` (the
+//!   file was opened again, and how many bytes of an unfinished line were taken off it) and `end`.
 //! - The bytes count and not what they mean as JSON: a space put in is an alteration.
 
 use std::fmt;
@@ -18,7 +19,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::rated::Over;
 use super::record::{Record, rfc3339};
+use crate::printable::printable_json;
 
 /// The longest line, in bytes, without its end. No record comes near it.
 pub const LINE_MAX: usize = 256 * 1024;
@@ -56,6 +59,15 @@ pub(super) enum Entry<'a> {
         #[serde(serialize_with = "rfc3339")]
         time: SystemTime,
         records: u64,
+    },
+    /// The same event: a reader that knows nothing of rates counts it all the same.
+    #[serde(rename = "lost")]
+    Over {
+        #[serde(serialize_with = "rfc3339")]
+        time: SystemTime,
+        records: u64,
+        #[serde(flatten)]
+        over: &'a Over,
     },
     Resume {
         #[serde(serialize_with = "rfc3339")]
@@ -130,7 +142,8 @@ impl Entry<'_> {
     /// Its part of a line: from the name of its first field to the closing brace. None where it is too long for a line.
     pub(super) fn body(&self) -> Option<String> {
         // Nothing that is serialised here can fail to be.
-        let mut body = serde_json::to_string(self).ok()?;
+        // A log is also looked at, in a terminal: what a guest wrote must do nothing there.
+        let mut body = printable_json(serde_json::to_string(self).ok()?);
         body.remove(0);
         let frame = OPENING.len() + DIGITS + AFTER_HASH.len() + SEQ.len() + 20 + 1;
         (frame + body.len() <= LINE_MAX).then_some(body)
@@ -187,7 +200,10 @@ pub(super) fn may_begin_a_line(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::SpawnDetails;
     use super::*;
+    use crate::printable::is_control;
+    use crate::supervisor::{Owner, Principal, SpawnRequest};
 
     #[test]
     fn u1_the_hash_of_a_line_can_be_computed_by_hand() {
@@ -207,6 +223,33 @@ mod tests {
             format!("{{\"hash\":\"{second}\",\"seq\":1,\"event\":\"b\"}}\n").as_bytes()
         );
         assert_eq!(chain.head.to_string(), second.as_str());
+    }
+
+    #[test]
+    fn u3_nothing_in_a_line_is_for_a_terminal_to_obey_and_all_of_it_can_be_read() {
+        let hostile: String = (0..=0x2069)
+            .filter_map(char::from_u32)
+            .filter(|c| is_control(*c))
+            .collect();
+        let owner = Owner {
+            principal: Principal::Named(hostile.clone()),
+            capsule: hostile.clone(),
+        };
+        let mut record = Record::new(&owner, "spawn");
+        let request = SpawnRequest {
+            cmd: hostile.clone(),
+            args: vec![hostile.clone()],
+            cwd: Some(hostile.clone()),
+            env: vec![(hostile.clone(), "secret".into())],
+            ..SpawnRequest::default()
+        };
+        record.spawn = Some(Box::new(SpawnDetails::of(&request, &|_| "NAME".into())));
+        let body = Entry::Call(&record).body().unwrap();
+        assert!(!body.contains(is_control), "{body:?}");
+        let read: serde_json::Value = serde_json::from_str(&format!("{{{body}")).unwrap();
+        for place in ["/principal", "/capsule", "/cmd", "/args/0", "/cwd", "/env_keys/0"] {
+            assert_eq!(read.pointer(place).unwrap(), hostile.as_str(), "{place}");
+        }
     }
 
     #[test]

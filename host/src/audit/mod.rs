@@ -31,11 +31,14 @@
 //! - A record never holds the value of a variable, a byte of stdin or output, or an id, whatever a guest puts where; and
 //!   a guest cannot make one large.
 //! - Recording never waits: not for a disk, not for a reader. What cannot be kept is counted, and the count is recorded.
+//! - No guest fills a disk: what a [`ChainSink`] writes of one owner has a rate ([`AuditRate`]), and one line tells of what was
+//!   over it, by operation and outcome. A sink of the embedder's own is handed every record, and keeps its own bounds.
 //! - The chain has no secret. It tells of damage and of meddling with a part; who may rewrite the whole file can make a
 //!   new chain of it, and cut lines off its end. Against both helps a head kept where they cannot reach it.
 
 mod chain;
 mod file;
+mod rated;
 mod record;
 mod redact;
 mod sink;
@@ -43,6 +46,7 @@ mod verify;
 
 pub use chain::{Head, LINE_MAX, NotAHead};
 pub use file::OpenError;
+pub use rated::AuditRate;
 pub use record::{Injected, Outcome, Record, SpawnDetails};
 pub use sink::{AuditSink, ChainSink, FinishError};
 pub use verify::{Flaw, Verified, VerifyError, verify};

@@ -5,8 +5,9 @@
 //! in the place of the lines that are missing.
 //!
 //! ```text
-//! record() ──▶ queue, at most QUEUE_MAX bytes ──▶ thread: number, hash, write ──▶ file
-//!                 └─ full: count ─▶ `lost` line, after those that were in the queue
+//! record() ──▶ rate ──▶ queue, at most QUEUE_MAX bytes ──▶ thread: number, hash, write ──▶ file
+//!               │          └─ full: count ─▶ `lost` line, after those that were in the queue
+//!               └─ over it: count ─▶ `lost` line of the owner, within about a second
 //! ```
 //!
 //! - From the first record that does not fit until the thread takes the queue, none fits: so the count is exact and stands
@@ -23,9 +24,13 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::time::Instant as Now;
+
 use super::chain::{Chain, Entry, Head};
 use super::file::{self, OpenError, Opened};
+use super::rated::{AuditRate, Over, Rated};
 use super::record::Record;
+use crate::printable::Printable;
 
 /// What waits in the queue, in bytes; as much again may be on its way out.
 const QUEUE_MAX: usize = 4 * 1024 * 1024;
@@ -68,6 +73,7 @@ struct Queue {
     bytes: usize,
     /// Records that did not fit, after those in `bodies`.
     lost: u64,
+    rated: Rated,
     /// A record came since the thread last looked.
     news: bool,
     finishing: bool,
@@ -80,16 +86,25 @@ struct Queue {
 struct Batch {
     bodies: Vec<String>,
     lost: u64,
+    over: Vec<(u64, Over)>,
     last: bool,
 }
 
 impl ChainSink {
     /// Writes to this file. One that is not there is made, for its owner alone; one that holds a chain is continued. The
-    /// file is this writer's alone until the sink is gone.
+    /// file is this writer's alone until the sink is gone. Each owner has the default [`AuditRate`].
     ///
     /// # Errors
     /// [`OpenError`], and then the file is as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_with(path, AuditRate::default())
+    }
+
+    /// The same with another rate for each owner.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: impl AsRef<Path>, rate: AuditRate) -> Result<Self, OpenError> {
         let Opened { file, chain, torn } = file::open(path.as_ref())?;
         let time = SystemTime::now();
         let mut first = vec![];
@@ -99,19 +114,33 @@ impl ChainSink {
         if chain.next > 0 || torn > 0 {
             first.push(Entry::Resume { time, torn_bytes: torn });
         }
-        Ok(Self::start(Target::File(file), chain, &first)?)
+        Ok(Self::start(Target::File(file), chain, &first, rate)?)
     }
 
-    /// Writes a new chain to whatever this is. It is written to from a thread of its own and may block.
+    /// Writes a new chain to whatever this is. It is written to from a thread of its own and may block. Each owner has
+    /// the default [`AuditRate`].
     ///
     /// # Errors
     /// [`OpenError::Random`]; [`OpenError::Io`] where there can be no thread.
     pub fn to_writer(writer: impl Write + Send + 'static) -> Result<Self, OpenError> {
-        let begin = Entry::begin().map_err(OpenError::Random)?;
-        Ok(Self::start(Target::Other(Box::new(writer)), Chain::NEW, &[begin])?)
+        Self::to_writer_with(writer, AuditRate::default())
     }
 
-    fn start(target: Target, mut chain: Chain, first: &[Entry<'_>]) -> io::Result<Self> {
+    /// The same with another rate for each owner.
+    ///
+    /// # Errors
+    /// As [`Self::to_writer`].
+    pub fn to_writer_with(writer: impl Write + Send + 'static, rate: AuditRate) -> Result<Self, OpenError> {
+        let begin = Entry::begin().map_err(OpenError::Random)?;
+        Ok(Self::start(
+            Target::Other(Box::new(writer)),
+            Chain::NEW,
+            &[begin],
+            rate,
+        )?)
+    }
+
+    fn start(target: Target, mut chain: Chain, first: &[Entry<'_>], rate: AuditRate) -> io::Result<Self> {
         let mut text = Vec::new();
         let head = chain.head;
         for body in first.iter().filter_map(Entry::body) {
@@ -122,6 +151,7 @@ impl ChainSink {
                 bodies: Vec::new(),
                 bytes: 0,
                 lost: 0,
+                rated: Rated::new(rate),
                 // The first lines are written at once.
                 news: true,
                 finishing: false,
@@ -193,9 +223,17 @@ impl AuditSink for ChainSink {
         if queue.finishing {
             return;
         }
-        queue.take_in(body);
+        let bytes = body.as_ref().map_or(0, String::len);
+        let told_before = queue.rated.due().is_some();
+        let admitted = queue.rated.admit(record, bytes, Now::now());
+        if admitted {
+            queue.take_in(body);
+        }
         drop(queue);
-        self.0.work.notify_one();
+        // Of what is over the rate the thread is told once: it then knows when to write the count.
+        if admitted || !told_before {
+            self.0.work.notify_one();
+        }
     }
 }
 
@@ -233,13 +271,21 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a record comes or the end does, and says whether it is the end. Takes nothing.
-    fn wait(&self) -> bool {
-        let idle = |queue: &mut Queue| !queue.news && !queue.finishing;
-        let mut queue = self
-            .work
-            .wait_while(self.lock(), idle)
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Waits until a record comes, or the end does, or a count is to be told, and says whether it is the end. Takes
+    /// nothing. While writing fails, a count is no reason to try again: it waits with the records.
+    fn wait(&self, is_failing: bool) -> bool {
+        let mut queue = self.lock();
+        while !queue.news && !queue.finishing {
+            let due = queue.rated.due().filter(|_| !is_failing);
+            queue = match due.map(|due| due.saturating_duration_since(Now::now())) {
+                Some(Duration::ZERO) => break,
+                Some(left) => {
+                    let woken = self.work.wait_timeout(queue, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
         queue.news = false;
         queue.finishing
     }
@@ -248,10 +294,12 @@ impl Shared {
     fn take(&self) -> Batch {
         let mut queue = self.lock();
         queue.bytes = 0;
+        let last = queue.finishing;
         Batch {
             bodies: std::mem::take(&mut queue.bodies),
             lost: std::mem::take(&mut queue.lost),
-            last: queue.finishing,
+            over: queue.rated.take(Now::now(), last),
+            last,
         }
     }
 }
@@ -283,7 +331,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, shared: &Shared) {
         loop {
-            let mut last = shared.wait();
+            let mut last = shared.wait(self.failing);
             let mut result = self.write();
             if result.is_ok() {
                 let batch = shared.take();
@@ -325,14 +373,26 @@ impl Writer {
             time,
             records: batch.lost,
         });
+        let over = batch.over.iter().map(|(records, over)| Entry::Over {
+            time,
+            records: *records,
+            over,
+        });
         let end = batch.last.then_some(Entry::End { time });
-        for body in lost.into_iter().chain(end).filter_map(|entry| entry.body()) {
+        for body in lost.into_iter().chain(over).chain(end).filter_map(|entry| entry.body()) {
             self.chain.append(&body, &mut self.text);
         }
         if batch.lost > 0 {
             tracing::warn!(
                 records = batch.lost,
                 "records did not fit into the audit's queue; the audit log says so"
+            );
+        }
+        for (records, over) in &batch.over {
+            tracing::warn!(
+                capsule = %Printable(&over.capsule),
+                records,
+                "a capsule makes more calls than are recorded; the audit log says how many of which"
             );
         }
     }
@@ -520,7 +580,7 @@ mod tests {
     #[test]
     fn u1_a_pipe_that_nobody_reads_holds_up_nobody_and_the_loss_is_recorded() {
         let (reader, writer) = io::pipe().unwrap();
-        let sink = ChainSink::to_writer(writer).unwrap();
+        let sink = ChainSink::to_writer_with(writer, AuditRate::UNLIMITED).unwrap();
         let body = Entry::Call(&record()).body().unwrap().len();
         // More than the pipe, what is on its way and the queue hold together.
         let count = (4 * QUEUE_MAX / body) as u64;
@@ -546,6 +606,53 @@ mod tests {
         let seen = receive.recv().unwrap();
         assert_eq!((seen.lost, seen.calls + seen.lost), (lost, count));
         assert_eq!(seen.head, head);
+    }
+
+    #[test]
+    fn u3_a_flood_of_calls_is_written_at_its_rate_and_the_rest_is_told_of_while_it_lasts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let rate = AuditRate {
+            per_second: 1,
+            burst: 10,
+        };
+        let sink = ChainSink::open_with(&path, rate).unwrap();
+        let lines = || std::fs::read_to_string(&path).unwrap();
+        for _ in 0..50_000 {
+            sink.record(&record());
+        }
+        // Told without another record, and before the end.
+        let start = Instant::now();
+        while !lines().contains("\"lost\"") {
+            assert!(start.elapsed() < PATIENCE, "{}", lines());
+            std::thread::yield_now();
+        }
+        for _ in 0..50_000 {
+            sink.record(&record());
+        }
+        let mut denied = record();
+        denied.outcome = super::super::Outcome::error("capability-denied");
+        sink.record(&denied);
+        let head = sink.finish(PATIENCE).unwrap();
+        let seen = verify(BufReader::new(File::open(&path).unwrap()), Some(&head)).unwrap();
+        assert_eq!(seen.calls + seen.lost, 100_001);
+        assert_eq!(seen.over_rate, seen.lost);
+        assert!(lines().contains("capability-denied"), "it is dropped last");
+        let most = 10 + start.elapsed().as_secs() + 20;
+        assert!(seen.calls <= most && seen.lines <= seen.calls + most, "{seen:?}");
+        let told: Vec<_> = lines()
+            .lines()
+            .filter(|line| line.contains("\"lost\""))
+            .map(str::to_owned)
+            .collect();
+        let told: serde_json::Value = serde_json::from_str(&told[0]).unwrap();
+        assert_eq!(
+            (&told["principal"], &told["capsule"]),
+            (&"alice".into(), &"editor".into())
+        );
+        assert_eq!(told["operations"]["status"], told["records"]);
+        assert_eq!(told["outcomes"]["dropped"], told["records"]);
+        assert!(told["from"].as_str().unwrap() <= told["to"].as_str().unwrap(), "{told}");
     }
 
     /// A disk that takes a half of what it is given and then is full, until it is cleaned up.
@@ -616,7 +723,7 @@ mod tests {
     fn u1_dropping_a_sink_writes_what_waits() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let sink = ChainSink::open(&path).unwrap();
+        let sink = ChainSink::open_with(&path, AuditRate::UNLIMITED).unwrap();
         for _ in 0..1000 {
             sink.record(&record());
         }

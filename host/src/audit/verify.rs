@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, Read as _};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::chain::{Chain, Head, LINE_MAX, Line, VERSION};
 
@@ -19,6 +20,8 @@ pub struct Verified {
     pub calls: u64,
     /// Records that could not be kept when they came; the lines that say so are counted in `lines`.
     pub lost: u64,
+    /// How many of them were over their owner's rate ([`AuditRate`](super::AuditRate)).
+    pub over_rate: u64,
     /// How often it was opened again.
     pub resumed: u64,
     /// Whether the last line says that its writer was done. Without it the writer still runs, was killed, or somebody
@@ -103,6 +106,7 @@ struct Content {
     event: String,
     version: Option<u32>,
     records: Option<u64>,
+    capsule: Option<IgnoredAny>,
 }
 
 /// Reads a chain to its end.
@@ -118,6 +122,7 @@ pub fn verify(mut file: impl BufRead, expect: Option<&Head>) -> Result<Verified,
         lines: 0,
         calls: 0,
         lost: 0,
+        over_rate: 0,
         resumed: 0,
         finished: false,
         head: chain.head,
@@ -144,7 +149,13 @@ pub fn verify(mut file: impl BufRead, expect: Option<&Head>) -> Result<Verified,
                 }
             }
             "call" => verified.calls += 1,
-            "lost" => verified.lost = verified.lost.saturating_add(content.1.records.unwrap_or_default()),
+            "lost" => {
+                let records = content.1.records.unwrap_or_default();
+                verified.lost = verified.lost.saturating_add(records);
+                if content.1.capsule.is_some() {
+                    verified.over_rate = verified.over_rate.saturating_add(records);
+                }
+            }
             "resume" => verified.resumed += 1,
             "end" => verified.finished = true,
             _ => return Err(broken(Flaw::Malformed)),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
+mod audit;
 mod fairness;
 mod guests;
 mod messages;

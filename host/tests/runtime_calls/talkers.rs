@@ -89,6 +89,19 @@ pub(crate) fn repeats() -> Vec<u8> {
     )
 }
 
+/// Publishes its payload on the topic that its action names, 20,000 times, whatever comes of it.
+pub(crate) fn floods() -> Vec<u8> {
+    talker(
+        "(local $n i32)
+         (loop $more
+           (call $publish (local.get $action) (local.get $action_len) (local.get $payload) (local.get $payload_len)
+             (i32.const 128))
+           (local.set $n (i32.add (local.get $n) (i32.const 1)))
+           (br_if $more (i32.lt_u (local.get $n) (i32.const 20000))))
+         (call $none)",
+    )
+}
+
 /// Subscribes to the pattern in its payload and answers with the first message, for which it waits in `recv`.
 pub(crate) fn receives() -> Vec<u8> {
     talker(&format!(

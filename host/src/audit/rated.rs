@@ -1,0 +1,319 @@
+//! How much each owner may have written, as plain data: so that a guest that calls in a loop does not fill the disk (U3).
+//!
+//! Every call is still handed to the sink (U1), and each is in the file or in the count of what is not:
+//! - An owner, which is a principal and a capsule, has a rate. A record counts as one for every KiB of it that is begun, so
+//!   that large ones are not cheaper.
+//! - What tells most of an attack is dropped last. Starts of processes, their ends, and refusals have a reserve each beside the
+//!   rate that all share. No flood of one kind takes the reserve of another: who wants a start to go unseen cannot hide it
+//!   behind a million refusals, nor a refusal behind a million reads.
+//! - What is over the rate is counted by operation and outcome, both of which are names of the interface and so are few.
+//!   The count is one line for an owner, a second after the first that was dropped, and again while it goes on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::record::{Outcome, Record, rfc3339};
+use crate::rate::Rates;
+
+/// Bytes of a record that count as one.
+const UNIT: usize = 1024;
+/// How long what was dropped is counted before it is told, so that a flood is told of in few lines.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
+/// How many records of one principal's calls through one capsule are written.
+///
+/// There are four such allowances for each owner: one for starts of processes, one for their ends, one for refusals, and
+/// one for all calls, those too for which their own has nothing left. A record counts as one for every KiB of it that is
+/// begun; most are shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditRate {
+    /// Records a second, in the long run. 128; so an owner has 512 KiB a second written at the very most, and with ordinary
+    /// calls about 40 KiB. With zero none is written, and all are counted.
+    pub per_second: u32,
+    /// How many of them may come at once. 512; so those of one owner alone, 2 MiB at most, fit into what waits to be
+    /// written.
+    pub burst: u32,
+}
+
+/// Who is counted, as the records have it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Source {
+    principal: Option<String>,
+    capsule: String,
+}
+
+/// What a record is of, by what is to be dropped last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Start,
+    End,
+    Refusal,
+    Other,
+}
+
+/// The rates of all owners, and what was over them since that was last told.
+#[derive(Debug)]
+pub(super) struct Rated {
+    starts: Rates<Source>,
+    ends: Rates<Source>,
+    refusals: Rates<Source>,
+    all: Rates<Source>,
+    over: HashMap<Source, Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    since: Instant,
+    records: u64,
+    from: SystemTime,
+    to: SystemTime,
+    operations: BTreeMap<&'static str, u64>,
+    outcomes: BTreeMap<&'static str, u64>,
+}
+
+/// Records of one owner that were over the rate, as a line tells of them.
+#[derive(Debug, Serialize)]
+pub(super) struct Over {
+    pub(super) principal: Option<String>,
+    pub(super) capsule: String,
+    /// When the first of these calls began.
+    #[serde(serialize_with = "rfc3339")]
+    from: SystemTime,
+    /// When the last one did.
+    #[serde(serialize_with = "rfc3339")]
+    to: SystemTime,
+    /// How many of them there are of each operation.
+    operations: BTreeMap<&'static str, u64>,
+    /// And of each outcome.
+    outcomes: BTreeMap<&'static str, u64>,
+}
+
+impl AuditRate {
+    /// Every record is written, whatever a guest does to the disk.
+    pub const UNLIMITED: Self = Self {
+        per_second: u32::MAX,
+        burst: u32::MAX,
+    };
+}
+
+impl Default for AuditRate {
+    fn default() -> Self {
+        Self {
+            per_second: 128,
+            burst: 512,
+        }
+    }
+}
+
+impl Kind {
+    fn of(record: &Record) -> Self {
+        let outcome = record.outcome;
+        match (record.operation, outcome.as_str()) {
+            // There was a process, or there may have been.
+            ("spawn" | "spawn-background" | "spawn-persistent", "ok" | "too-large" | "cancelled" | "dropped") => {
+                Self::Start
+            }
+            ("spawn" | "spawn-background" | "spawn-persistent", _)
+            | (
+                _,
+                "capability-denied"
+                | "boundary-escape"
+                | "quota"
+                | "registry-full"
+                | "persist-unsupported"
+                | "rate-limited",
+            ) => Self::Refusal,
+            ("stop" | "process-handle.kill" | "process-handle.drop", _) if outcome == Outcome::OK => Self::End,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Rated {
+    pub(super) fn new(AuditRate { per_second, burst }: AuditRate) -> Self {
+        let rates = || Rates::new(per_second, burst);
+        Self {
+            starts: rates(),
+            ends: rates(),
+            refusals: rates(),
+            all: rates(),
+            over: HashMap::new(),
+        }
+    }
+
+    /// Whether a record, which has so many bytes as a line, is to be written. If not, it is counted.
+    pub(super) fn admit(&mut self, record: &Record, bytes: usize, now: Instant) -> bool {
+        let source = Source {
+            principal: record.principal.clone(),
+            capsule: record.capsule.clone(),
+        };
+        let units = u32::try_from(bytes.div_ceil(UNIT).max(1)).unwrap_or(u32::MAX);
+        let reserve = match Kind::of(record) {
+            Kind::Start => Some(&mut self.starts),
+            Kind::End => Some(&mut self.ends),
+            Kind::Refusal => Some(&mut self.refusals),
+            Kind::Other => None,
+        };
+        if reserve.is_some_and(|reserve| reserve.admit(&source, units, now)) || self.all.admit(&source, units, now) {
+            return true;
+        }
+        let counted = self.over.entry(source).or_insert_with(|| Counted {
+            since: now,
+            records: 0,
+            from: record.time,
+            to: record.time,
+            operations: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+        });
+        counted.records += 1;
+        counted.from = counted.from.min(record.time);
+        counted.to = counted.to.max(record.time);
+        *counted.operations.entry(record.operation).or_default() += 1;
+        *counted.outcomes.entry(record.outcome.as_str()).or_default() += 1;
+        false
+    }
+
+    /// When there is next something to tell.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let since = self.over.values().map(|counted| counted.since).min();
+        since.map(|since| since + TELL_AFTER)
+    }
+
+    /// What there is to tell by now, with the number of records; at the end everything.
+    pub(super) fn take(&mut self, now: Instant, is_end: bool) -> Vec<(u64, Over)> {
+        let due = |_: &Source, counted: &mut Counted| is_end || now >= counted.since + TELL_AFTER;
+        let taken = self.over.extract_if(due).map(|(source, counted)| {
+            let over = Over {
+                principal: source.principal,
+                capsule: source.capsule,
+                from: counted.from,
+                to: counted.to,
+                operations: counted.operations,
+                outcomes: counted.outcomes,
+            };
+            (counted.records, over)
+        });
+        taken.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::{Owner, Principal};
+
+    const RATE: AuditRate = AuditRate {
+        per_second: 4,
+        burst: 8,
+    };
+
+    fn record(principal: &str, operation: &'static str, outcome: Outcome) -> Record {
+        let owner = Owner {
+            principal: Principal::Named(principal.into()),
+            capsule: "c".into(),
+        };
+        let mut record = Record::new(&owner, operation);
+        record.outcome = outcome;
+        record
+    }
+
+    #[test]
+    fn u3_each_record_of_a_flood_is_written_or_told_in_a_bounded_number_of_lines() {
+        let (mut rated, start) = (Rated::new(RATE), Instant::now());
+        let status = record("ada", "status", Outcome::OK);
+        let (mut written, mut told, mut lines) = (0, 0, 0);
+        for n in 0..10_000 {
+            let now = start + Duration::from_millis(1) * n;
+            written += u64::from(rated.admit(&status, 200, now));
+            for (records, over) in rated.take(now, false) {
+                assert_eq!((over.operations["status"], over.outcomes["ok"]), (records, records));
+                told += records;
+                lines += 1;
+            }
+        }
+        assert!(
+            (47..=48).contains(&written),
+            "8 at once, 4 in each of 10 seconds: {written}"
+        );
+        assert!((8..=10).contains(&lines), "one a second: {lines}");
+        let now = start + Duration::from_secs(10);
+        told += rated.take(now, true).iter().map(|(records, _)| records).sum::<u64>();
+        assert_eq!(written + told, 10_000);
+        assert!(rated.due().is_none() && rated.over.is_empty(), "nothing is kept");
+    }
+
+    #[test]
+    fn u3_what_tells_most_of_an_attack_is_dropped_last_and_no_kind_hides_another() {
+        let (denied, ok) = (Outcome::error("capability-denied"), Outcome::OK);
+        let kinds = [
+            ("spawn", ok, true),
+            ("spawn-persistent", Outcome::DROPPED, true),
+            ("stop", ok, true),
+            ("process-handle.kill", ok, true),
+            ("spawn", denied, true),
+            ("publish", Outcome::error("rate-limited"), true),
+            ("stop", Outcome::error("no-such-process"), false),
+            ("status", ok, false),
+        ];
+        for (flood, outcome, _) in kinds {
+            let (mut rated, now) = (Rated::new(RATE), Instant::now());
+            let flood = record("ada", flood, outcome);
+            while rated.admit(&flood, 200, now) {}
+            for (operation, outcome, has_reserve) in kinds {
+                let other = record("ada", operation, outcome);
+                if Kind::of(&other) == Kind::of(&flood) {
+                    continue;
+                }
+                assert_eq!(
+                    rated.admit(&other, 200, now),
+                    has_reserve,
+                    "{operation} after {}",
+                    flood.operation
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn u3_large_records_are_not_cheap() {
+        let (mut rated, now) = (Rated::new(RATE), Instant::now());
+        let status = record("ada", "status", Outcome::OK);
+        assert!(rated.admit(&status, 7 * UNIT + 1, now));
+        assert!(!rated.admit(&status, 1, now));
+        assert!(!rated.admit(&record("bob", "status", Outcome::OK), 9 * UNIT, now));
+    }
+
+    #[test]
+    fn q5_a_flood_of_one_drops_no_record_of_another() {
+        let (mut rated, now) = (Rated::new(RATE), Instant::now());
+        for _ in 0..10_000 {
+            rated.admit(&record("ada", "status", Outcome::OK), 200, now);
+        }
+        for _ in 0..8 {
+            assert!(rated.admit(&record("bob", "status", Outcome::OK), 200, now));
+        }
+    }
+
+    #[test]
+    fn u3_unlimited_drops_nothing_and_zero_counts_all() {
+        let now = Instant::now();
+        for (rate, written) in [
+            (AuditRate::UNLIMITED, 1000),
+            (
+                AuditRate {
+                    per_second: 0,
+                    burst: 8,
+                },
+                0,
+            ),
+        ] {
+            let mut rated = Rated::new(rate);
+            let status = record("ada", "status", Outcome::OK);
+            let count = (0..1000).filter(|_| rated.admit(&status, 200, now)).count();
+            assert_eq!(count, written);
+        }
+    }
+}
