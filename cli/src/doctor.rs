@@ -104,19 +104,7 @@ fn table(facts: &Confinement) -> String {
     };
     rows.row("commands run", "", &identity);
     if !matches!(facts.runs_as, RunsAs::OwnUser { .. }) {
-        rows.row(
-            "",
-            "",
-            "shared with each other and with all that runs as this user: what the kernel counts for a user (watches, \
-             descriptors in flight, pages of pipes), and who may stop it",
-        );
-        if matches!(facts.runs_as, RunsAs::Host { .. }) {
-            rows.row(
-                "",
-                "",
-                "remedy: run the host as root, which gives each command a user of its own",
-            );
-        }
+        shared(&mut rows, facts);
     }
     let counted = match facts.live_cpu {
         Some(true) => "counted while a command runs, for all that it starts",
@@ -142,6 +130,44 @@ fn table(facts: &Confinement) -> String {
         }
     }
     rows.0
+}
+
+/// What commands share where they are not users of their own.
+fn shared(rows: &mut Rows, facts: &Confinement) {
+    rows.row(
+        "",
+        "",
+        "shared with each other and with all that runs as this user: what the kernel counts for a user (descriptors in \
+         flight, pages of pipes), and who may stop it",
+    );
+    match &facts.counted_for {
+        Some(Ok((first, last))) => rows.row(
+            "",
+            "",
+            &format!("what a command watches (epoll) is counted for a user of its own, one of {first} to {last}"),
+        ),
+        Some(Err(missing)) => {
+            rows.row(
+                "",
+                "",
+                &format!(
+                    "shared too: watches (epoll), of which one command can take all: {}",
+                    missing.reason()
+                ),
+            );
+            if let Some(remedy) = missing.remedy() {
+                rows.row("", "", &format!("remedy: {remedy}"));
+            }
+        }
+        None => rows.row("", "", "shared too: watches (epoll), of which one command can take all"),
+    }
+    if matches!(facts.runs_as, RunsAs::Host { .. }) {
+        rows.row(
+            "",
+            "",
+            "remedy for all of it: run the host as root, which gives each command a user of its own",
+        );
+    }
 }
 
 /// Lines of three columns.
@@ -218,6 +244,12 @@ fn json(facts: &Confinement) -> Result<Vec<u8>, serde_json::Error> {
             RunsAs::OwnUser { first, count } => Identity::OwnUser { first, count },
             RunsAs::Named { uid } => Identity::Named { uid },
         },
+        counted_for: facts.counted_for.as_ref().map(|counted| CountedFacts {
+            first: counted.as_ref().ok().map(|(first, _)| *first),
+            last: counted.as_ref().ok().map(|(_, last)| *last),
+            reason: counted.as_ref().err().map(Missing::reason),
+            remedy: counted.as_ref().err().and_then(Missing::remedy),
+        }),
         cgroup: facts.cgroup.as_ref().map(|cgroup| CgroupFacts {
             mount: &cgroup.mount,
             group: cgroup.group.as_deref(),
@@ -240,6 +272,7 @@ struct Facts<'a> {
     limits: LimitFacts,
     live_cpu: Option<bool>,
     runs_as: Identity,
+    counted_for: Option<CountedFacts<'a>>,
     cgroup: Option<CgroupFacts<'a>>,
     groups: GroupsFacts<'a>,
 }
@@ -285,6 +318,16 @@ enum Identity {
     Host { uid: u32 },
     OwnUser { first: u32, count: u32 },
     Named { uid: u32 },
+}
+
+/// Whom the watches of a command that runs as the host's user are counted for; null, with the reason, where that is the
+/// host's user.
+#[derive(Serialize)]
+struct CountedFacts<'a> {
+    first: Option<u32>,
+    last: Option<u32>,
+    reason: Option<&'a str>,
+    remedy: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -49,6 +49,13 @@ pub const MAX_PAYLOAD: usize = 4 << 20;
 /// The bytes before a payload: its length, little-endian.
 pub const HEADER: usize = 4;
 
+/// The argument with which the program makes epoll instances instead of inits, which are then counted for another user.
+///
+/// Its standard input is as the spawner's. It makes a user namespace and sends a byte; the host has that namespace mapped,
+/// each number to itself, and sends a byte. After that each message is a user's number, of four bytes, little-endian, with
+/// the descriptor attached that came with [`Report::Started`] because of [`Confinement::epolls`].
+pub const EPOLLS: &str = "epolls";
+
 /// A path, argument or variable: bytes without NUL, as the kernel sees them.
 pub type Bytes = Vec<u8>;
 
@@ -126,6 +133,8 @@ pub struct Confinement {
     /// Whether the user namespace comes along that makes one out of the other. It is the same for all commands of these two,
     /// and takes time to make, so that init sends the one that it had to make.
     pub mapping: bool,
+    /// Whether the tree is to have its epoll instances of another process, see [`EPOLLS`], if that can be had.
+    pub epolls: bool,
     /// The absolute path of the workspace, to the directory whose descriptor was sent; it appears there too.
     pub workspace: Bytes,
     /// What the tree may not change in the workspace: paths relative to it, without `..`. One that does not exist is left out.
@@ -242,7 +251,8 @@ pub enum Report {
         start: u64,
     },
     /// The command runs. Descriptors, in this order: the pidfd of the command if `command`; the counter of its CPU time (a
-    /// perf event in nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`.
+    /// perf event in nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`; what
+    /// tells of calls for epoll instances if `epolls`.
     Started {
         /// Whether the pidfd is attached. It is not where the kernel refuses to carry descriptors, because this user has as
         /// many on their way already as it may: the command runs all the same, and is the first child of init.
@@ -251,6 +261,9 @@ pub enum Report {
         counter: bool,
         /// Whether init had to make the namespace of [`Confinement::mapping`], which is attached for the next command.
         mapping: bool,
+        /// Whether the tree waits for another process to make its epoll instances. Asked for and absent: the kernel does
+        /// not let calls be answered, or the descriptor could not be sent; in the latter case there are no such instances.
+        epolls: bool,
         /// What the tree only reads is shown in a way in which it is no place to meet others. This is the first for which
         /// that could not be had; it is the host's own.
         bound: Option<Bound>,
@@ -488,6 +501,7 @@ mod tests {
                 network: false,
                 workspace_owner: None,
                 mapping: false,
+                epolls: true,
                 workspace: b"/w".to_vec(),
                 protected: vec![b".git".to_vec()],
                 writable: Some(vec![b"target".to_vec()]),

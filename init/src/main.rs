@@ -12,11 +12,14 @@
 //! guest      starts the command, behind limits, Landlock and seccomp        vfork      in init's own memory
 //! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
 //! sweep      how everything is found where there is no namespace to do it
+//! epolls     another process: makes epoll instances for an ordinary user's trees        asked   what they ask it
 //! ```
 //!
 //! What shapes all of it: this program is as trusted as the host and lives beside a guest that is not. It takes nothing
 //! from the guest but the status of dead children. It never blocks where the end of the channel would go unnoticed, it
 //! cannot be traced, and it panics nowhere: whatever fails becomes a report and an end.
+#[cfg(target_os = "linux")]
+mod asked;
 #[cfg(target_os = "linux")]
 mod ceilings;
 #[cfg(target_os = "linux")]
@@ -25,6 +28,8 @@ mod channel;
 mod copies;
 #[cfg(target_os = "linux")]
 mod devices;
+#[cfg(target_os = "linux")]
+mod epolls;
 #[cfg(target_os = "linux")]
 mod failure;
 #[cfg(target_os = "linux")]
@@ -64,6 +69,10 @@ fn main() {
     use channel::{Channel, Unconfigured};
     use rustix::io::Errno;
 
+    if epolls::is_wanted() {
+        epolls::run();
+        return;
+    }
     let Some(newborn) = spawner::run() else { return };
     let channel = Channel;
     let outcome = match channel.say_born().and_then(|()| channel.configuration()) {

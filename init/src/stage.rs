@@ -15,7 +15,7 @@ use crate::identity::{Mapping, Others};
 use crate::mounts::{Built, Shown};
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
-use crate::{ceilings, guest, identity, mounts, sys};
+use crate::{ceilings, epolls, guest, identity, mounts, sys};
 
 /// Runs the command to its end.
 pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descriptors: Descriptors) -> Result<(), Report> {
@@ -59,6 +59,13 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
     };
     // Opened before anything can get in its way.
     let killer = group.as_ref().and_then(|group| sys::group_killer(group).ok());
+    // This process makes no such instance itself. Where calls cannot be answered they are not held up, and what they make is
+    // counted for the host's user.
+    let wanted = config
+        .confinement
+        .as_ref()
+        .is_some_and(|confinement| confinement.epolls);
+    let epolls = if wanted { epolls::listen().ok() } else { None };
     // Of memory, nothing is given back while the command still uses this one's.
     drop(config);
     let guest = guest::start(image, stack, group.as_ref())?;
@@ -67,6 +74,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
     let attached = Attached {
         counter,
         mapping: made,
+        epolls,
         bound,
     };
     supervise::run(channel, tree, guest, attached, &children, killer);

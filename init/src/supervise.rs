@@ -50,6 +50,8 @@ struct Supervisor<'a> {
 pub(crate) struct Attached {
     pub(crate) counter: Option<OwnedFd>,
     pub(crate) mapping: Option<OwnedFd>,
+    /// What tells of calls for epoll instances. Not kept here: where the host does not take it they fail instead of waiting.
+    pub(crate) epolls: Option<OwnedFd>,
     /// Of its view.
     pub(crate) bound: Option<Bound>,
 }
@@ -233,15 +235,17 @@ impl Supervisor<'_> {
         let Attached {
             counter,
             mapping,
+            epolls,
             bound,
         } = attached;
         let started = |descriptors: bool| Report::Started {
             command: descriptors,
             counter: descriptors && counter.is_some(),
             mapping: descriptors && mapping.is_some(),
+            epolls: descriptors && epolls.is_some(),
             bound: bound.clone(),
         };
-        let descriptors = [Some(command), counter.as_ref(), mapping.as_ref()];
+        let descriptors = [Some(command), counter.as_ref(), mapping.as_ref(), epolls.as_ref()];
         let descriptors: Vec<_> = descriptors.into_iter().flatten().map(AsFd::as_fd).collect();
         // Descriptors may be refused, for a user has only so many on their way at once; words are not. The command runs by
         // now, so the host has to hear of it.

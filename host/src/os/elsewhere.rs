@@ -107,15 +107,40 @@ pub(crate) mod memfd {
     }
 }
 
+pub(crate) mod epolls {
+    use std::io;
+    use std::ops::Range;
+    use std::path::PathBuf;
+
+    pub(crate) const NEWUIDMAP: &str = "newuidmap";
+
+    /// See the one for Linux.
+    #[derive(Debug)]
+    pub(crate) struct Epolls;
+
+    impl Epolls {
+        pub(crate) fn new(_: Option<PathBuf>, _: Range<u32>) -> Self {
+            Self
+        }
+
+        /// Refuses.
+        pub(crate) fn prepare(&self) -> io::Result<()> {
+            Err(super::refusal())
+        }
+    }
+}
+
 pub(crate) mod init {
     use std::io;
     use std::os::fd::{BorrowedFd, OwnedFd};
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use capsule_init::{Bound, Config, Report};
 
     use super::child::Child;
+    use super::epolls::Epolls;
     use crate::os::cgroup::Group;
+    use crate::os::users::Lease;
 
     /// See the one for Linux.
     #[derive(Debug)]
@@ -128,6 +153,7 @@ pub(crate) mod init {
         pub(crate) landlock: Option<BorrowedFd<'a>>,
         pub(crate) injected: Option<BorrowedFd<'a>>,
         pub(crate) stdin: bool,
+        pub(crate) epolls: Option<&'a Epolls>,
     }
 
     /// See the one for Linux.
@@ -138,6 +164,7 @@ pub(crate) mod init {
         pub(crate) stdout: OwnedFd,
         pub(crate) stderr: OwnedFd,
         pub(crate) bound: Option<Bound>,
+        pub(crate) is_counted_apart: bool,
     }
 
     /// See the one for Linux.
@@ -156,8 +183,18 @@ pub(crate) mod init {
             Self
         }
 
+        pub(crate) fn program(&self) -> Option<&Path> {
+            None
+        }
+
         /// Refuses.
-        pub(crate) fn start(&self, _: Config, _: &Handover<'_>, _: Option<Group>) -> Result<Started, StartError> {
+        pub(crate) fn start(
+            &self,
+            _: Config,
+            _: &Handover<'_>,
+            _: Option<Group>,
+            _: Option<Lease>,
+        ) -> Result<Started, StartError> {
             Err(StartError::Host(super::refusal()))
         }
     }

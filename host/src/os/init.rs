@@ -6,13 +6,14 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
 use super::channel::{Attached, Channel, PATIENCE};
 use super::child::Child;
+use super::epolls::Epolls;
 use super::pipe;
 use super::process::Process;
 use super::spawner::{Newborn, Spawner, Unborn};
@@ -54,6 +55,8 @@ pub(crate) struct Handover<'a> {
     pub(crate) injected: Option<BorrowedFd<'a>>,
     /// Whether the command's stdin is a pipe; `/dev/null` otherwise.
     pub(crate) stdin: bool,
+    /// What makes the tree's epoll instances, where the configuration says that something else does.
+    pub(crate) epolls: Option<&'a Epolls>,
 }
 
 /// A running command and the host's ends of its streams, which are non-blocking.
@@ -65,6 +68,8 @@ pub(crate) struct Started {
     pub(crate) stderr: OwnedFd,
     /// What it sees that is shared with the host and was not meant to be.
     pub(crate) bound: Option<Bound>,
+    /// Whether what it watches is counted for the user that was lent to it.
+    pub(crate) is_counted_apart: bool,
 }
 
 /// Why a command did not start. Nothing of it is left.
@@ -100,6 +105,10 @@ impl Init {
             spawner: Spawner::new(program),
             mappings: Mutex::new(Vec::new()),
         }
+    }
+
+    pub(crate) fn program(&self) -> Option<&Path> {
+        self.spawner.program()
     }
 
     /// Starts the command that `config` speaks of, in `group` if that says so; `lease` is given back at its end. Needs a tokio runtime with its I/O driver;
@@ -153,6 +162,7 @@ impl Init {
                     command,
                     counter,
                     mapping,
+                    epolls,
                     bound,
                 },
                 attached,
@@ -160,6 +170,8 @@ impl Init {
                 let mut descriptors = attached.descriptors.into_iter();
                 let mut next = |sent: bool| if sent { descriptors.next() } else { None };
                 let (command, counter, mapping) = (next(command), next(counter), next(mapping));
+                let is_counted_apart =
+                    next(epolls).is_some_and(|listener| hand_over(&listener, handover, lease.as_ref()));
                 if let (Some(owners), Some(made)) = (owners, mapping) {
                     self.keep(owners, Arc::new(made));
                 }
@@ -180,6 +192,7 @@ impl Init {
                     stdout,
                     stderr,
                     bound,
+                    is_counted_apart,
                 });
             }
             _ if has_run_out(group.as_ref()) => StartError::OutOfMemory,
@@ -284,6 +297,18 @@ fn first_child(pid: u32) -> Option<u32> {
 
 fn has_run_out(group: Option<&Group>) -> bool {
     group.is_some_and(Group::ran_out_of_memory)
+}
+
+/// Has a tree's epoll instances made. Where that fails the tree has none, as on a kernel without them: it runs by now.
+fn hand_over(listener: &OwnedFd, handover: &Handover<'_>, lease: Option<&Lease>) -> bool {
+    let Some((epolls, lease)) = handover.epolls.zip(lease) else {
+        return false;
+    };
+    let served = epolls.serve(lease.number(), listener);
+    if let Err(error) = &served {
+        tracing::error!(%error, "a command cannot make epoll instances: what makes them is gone");
+    }
+    served.is_ok()
 }
 
 /// Whom a workspace belongs to and whom it is shown to belong to, where that is not the same.

@@ -16,6 +16,8 @@ pub(crate) mod directory;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
+pub(crate) mod epolls;
+#[cfg(target_os = "linux")]
 pub(crate) mod init;
 pub(crate) mod machine;
 #[cfg(target_os = "linux")]
@@ -32,4 +34,4 @@ pub(crate) mod users;
 pub(crate) mod utf8;
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{child, directory, init, memfd};
+pub(crate) use elsewhere::{child, directory, epolls, init, memfd};

@@ -111,6 +111,10 @@ impl Spawner {
         }
     }
 
+    pub(crate) fn program(&self) -> Option<&Path> {
+        self.program.as_deref()
+    }
+
     /// An init that is ready for its configuration: born as said, and in a control group. Blocks until one is.
     ///
     /// One that was killed or stopped is passed over, and so is a spawner.
@@ -260,32 +264,11 @@ struct Running {
 
 impl Running {
     fn start(program: Option<&Path>) -> io::Result<Self> {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        set_socket_timeout(&ours, Timeout::Send, Some(PATIENCE))?;
-        let (path, file);
-        match program {
-            Some(program) => path = program.to_owned(),
-            None => {
-                // A sealed file in memory: nothing to install, and nothing that could be exchanged. In the child its
-                // descriptor survives until exec.
-                file = memfd::sealed("capsule-init", [PROGRAM])?;
-                path = by_descriptor(&file);
-            }
-        }
-        #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
-        let mut command = Command::new(path);
-        command
-            .arg0("capsule-init")
-            .env_clear()
-            .process_group(0)
-            .stdin(theirs)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut child = command.spawn()?;
+        let (socket, mut child) = start(program, None)?;
         let found = Process::of_child(child.id()).and_then(|process| Ok((process, User::of(child.id())?)));
         match found {
             Ok((process, user)) => Ok(Self {
-                socket: ours,
+                socket,
                 child,
                 process,
                 user,
@@ -326,6 +309,42 @@ impl Drop for Running {
         if let Err(error) = told.and(reaped) {
             tracing::error!(%error, "what makes inits was not ended, or was reaped by another part of this program");
         }
+    }
+}
+
+/// Starts init's program, with an argument that says what it is to be if that is not a spawner. With it comes this end of
+/// the socket that is its standard input.
+pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Result<(OwnedFd, Child)> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&ours, Timeout::Send, Some(PATIENCE))?;
+    let (path, file);
+    match program {
+        Some(program) => path = program.to_owned(),
+        None => {
+            // A sealed file in memory: nothing to install, and nothing that could be exchanged. In the child its
+            // descriptor survives until exec.
+            file = memfd::sealed("capsule-init", [PROGRAM])?;
+            path = by_descriptor(&file);
+        }
+    }
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+    let mut command = Command::new(path);
+    command
+        .arg0("capsule-init")
+        .args(argument)
+        .env_clear()
+        .process_group(0)
+        .stdin(theirs)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ok((ours, command.spawn()?))
+}
+
+/// Ends a child that has nothing to put in order; it is gone in a moment also where something has stopped it.
+pub(super) fn end(child: &mut Child) {
+    let ended = child.kill().and_then(|()| child.wait());
+    if let Err(error) = ended {
+        tracing::error!(%error, "a child was reaped elsewhere");
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! What the kernel counts for a user (watches, descriptors in flight, pages of pipes, queued signals) and what it lets
 //! processes of one user do to each other, it does by number. So a host that is root lends each tree a number that no
-//! process of the machine has.
+//! process of the machine has; and one that is an ordinary user lends it one of its subordinate range, to be counted for.
 //!
-//! Hosts of one machine agree by locks: the numbers come in blocks, each with an empty file in [`FOLDER`], and whose lock
+//! Hosts of one machine agree by locks: the numbers come in blocks, each with an empty file in [`FOLDER`], or in a folder of
+//! the user's, and whose lock
 //! it is may lend them. The kernel gives the lock back when the host ends, however that happens; a tree that is still about
 //! to end then is noticed, because a number is lent only if no process has it. Containers that share neither that folder nor
 //! their processes cannot agree; blocks are taken in a random order so that they seldom have to.
@@ -12,13 +13,15 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use rustix::process::{Uid, getpriority_user};
+use rustix::process::{Uid, geteuid, getpriority_user};
+
+use super::epolls::Epolls;
 
 /// Where the locks are. Only root can make something in its parent.
 const FOLDER: &str = "/run/capsule-users";
@@ -50,6 +53,8 @@ struct State {
 pub(crate) struct Lease {
     number: u32,
     users: Arc<Users>,
+    /// Where it is only counted for, what does that, which ends with the last one.
+    keeps: Option<Arc<Epolls>>,
 }
 
 /// Why no number could be lent.
@@ -57,8 +62,8 @@ pub(crate) struct Lease {
 pub(crate) enum NoUser {
     #[error("each of the users {first} to {last} is in use", first = .0.start, last = .0.end.saturating_sub(1))]
     UsedUp(Range<u32>),
-    #[error("the locks in {FOLDER}: {0}")]
-    Locks(#[source] io::Error),
+    #[error("the locks in {}: {source}", folder.display())]
+    Locks { folder: PathBuf, source: io::Error },
 }
 
 impl Users {
@@ -66,7 +71,8 @@ impl Users {
         Self::within(range, FOLDER)
     }
 
-    fn within(range: Range<u32>, folder: impl Into<PathBuf>) -> Arc<Self> {
+    /// The same, with another folder for the locks, which belongs to this user alone.
+    pub(crate) fn within(range: Range<u32>, folder: impl Into<PathBuf>) -> Arc<Self> {
         Arc::new(Self {
             range,
             folder: folder.into(),
@@ -84,6 +90,7 @@ impl Users {
                 return Ok(Lease {
                     number,
                     users: Arc::clone(self),
+                    keeps: None,
                 });
             }
             self.take_block(&mut state)?;
@@ -101,7 +108,10 @@ impl Users {
             if state.blocks.iter().any(|(taken, _)| *taken == block) {
                 continue;
             }
-            if let Some(file) = lock(&self.folder, block).map_err(NoUser::Locks)? {
+            if let Some(file) = lock(&self.folder, block).map_err(|source| NoUser::Locks {
+                folder: self.folder.clone(),
+                source,
+            })? {
                 state.blocks.push((block, file));
                 let first = block.saturating_mul(BLOCK);
                 let numbers = first.max(start)..first.saturating_add(BLOCK).min(end);
@@ -120,6 +130,13 @@ impl Users {
 }
 
 impl Lease {
+    /// Keeps that for as long as the tree may need it.
+    pub(crate) fn keeping(self, epolls: Arc<Epolls>) -> Self {
+        let mut lease = self;
+        lease.keeps = Some(epolls);
+        lease
+    }
+
     pub(crate) const fn number(&self) -> u32 {
         self.number
     }
@@ -141,6 +158,14 @@ fn lock(folder: &Path, block: u32) -> io::Result<Option<File>> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
+    }
+    // It may lie where everybody can make one.
+    let found = folder.symlink_metadata()?;
+    if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it belongs to another user, or others may write there",
+        ));
     }
     let file = OpenOptions::new()
         .read(true)

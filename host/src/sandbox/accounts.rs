@@ -37,6 +37,13 @@ pub(crate) fn number(line: &[u8]) -> Option<u32> {
     std::str::from_utf8(field(line, 2)?).ok()?.parse().ok()
 }
 
+/// The name of an account.
+pub(crate) fn name(uid: u32) -> Option<Vec<u8>> {
+    let lines = lines("/etc/passwd", 7);
+    let line = lines.iter().find(|line| number(line) == Some(uid))?;
+    field(line, 0).map(<[u8]>::to_vec)
+}
+
 /// The home folder of an account.
 pub(crate) fn home(uid: u32) -> Option<PathBuf> {
     let lines = lines("/etc/passwd", 7);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use capsule_init::{Bound, Layer};
@@ -17,6 +17,7 @@ use super::limits::{Enforcement, Enforcements, ResourceLimits};
 use super::missing::Missing;
 use super::policy::Policy;
 use super::start::{self, Hold};
+use super::subordinate::Subordinate;
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
 use crate::os::users::{Lease, Users};
@@ -39,6 +40,8 @@ pub struct Confined {
     groups: Option<Arc<Groups>>,
     /// Whom trees of a host that is root run as.
     users: Arc<Users>,
+    /// Whom trees of an ordinary user's host are counted for, or why there is no such user.
+    subordinate: Result<Subordinate, Missing>,
 }
 
 /// What a command that does nothing has told of this machine.
@@ -48,6 +51,8 @@ pub(crate) struct Tried {
     pub(crate) live_cpu: bool,
     /// What it saw that is shared with the host and was not meant to be.
     pub(crate) bound: Option<Bound>,
+    /// Whether what it watches was counted for a user of its own, which it did not run as.
+    pub(crate) is_counted_apart: bool,
 }
 
 impl Confined {
@@ -101,6 +106,7 @@ impl Confined {
         Ok(Tried {
             live_cpu: launched.child.meter().is_live(),
             bound: launched.bound,
+            is_counted_apart: launched.is_counted_apart,
         })
     }
 
@@ -133,6 +139,11 @@ impl Confined {
         })
     }
 
+    /// Whom trees of an ordinary user's host are counted for, which this user may not be able to have.
+    pub(crate) const fn subordinate(&self) -> Result<&Subordinate, &Missing> {
+        self.subordinate.as_ref()
+    }
+
     fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
         let filters = Filters::new(policy.has_network())
             .map_err(|error| LaunchError::Confinement(Missing::new(Layer::Seccomp, error.to_string(), None)))?;
@@ -147,7 +158,14 @@ impl Confined {
             Ok(program) => policy.protect(program),
             Err(_) => policy,
         };
+        let subordinate = if rustix::process::geteuid().is_root() {
+            let reason = "the host is root, whose commands have users of their own";
+            Err(Missing::new(Layer::Identity, reason, None))
+        } else {
+            Subordinate::of_host(init.program().map(Path::to_owned))
+        };
         Ok(Self {
+            subordinate,
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
             etc: Etc::of_host(),
@@ -169,6 +187,9 @@ impl Launcher for Confined {
         let confinement = self.policy.confinement(&launch.workspace, host_is_root, user, memory);
         let mut confinement = confinement.map_err(LaunchError::Host)?;
         self.etc.furnish(&mut confinement);
+        let subordinate = self.subordinate.as_ref().ok().filter(|_| !host_is_root);
+        let counted = subordinate.and_then(Subordinate::lease);
+        confinement.epolls = counted.is_some();
         let is_sampled = memory.is_some() && !self.controllers().memory;
         // What it makes is then root's on the disk.
         let as_root = confinement
@@ -182,7 +203,8 @@ impl Launcher for Confined {
             limits: launch.limits.for_each_process(true),
             group: self.group(&launch.limits).map_err(LaunchError::Host)?,
             sight: Some(self.policy.sight()),
-            lease,
+            lease: lease.or(counted),
+            epolls: subordinate.map(|subordinate| &**subordinate.epolls()),
         };
         start::start(&self.init, &self.environment, launch, hold)
     }

@@ -65,6 +65,8 @@ pub struct Launched {
     pub(crate) stderr: OwnedFd,
     /// What it sees that is shared with the host and was not meant to be.
     pub(crate) bound: Option<Bound>,
+    /// Whether what it watches is counted for a user of its own, which it does not run as.
+    pub(crate) is_counted_apart: bool,
 }
 
 impl From<Started> for Launched {
@@ -75,6 +77,7 @@ impl From<Started> for Launched {
             stdout,
             stderr,
             bound,
+            is_counted_apart,
         } = started;
         Self {
             child,
@@ -82,6 +85,7 @@ impl From<Started> for Launched {
             stdout,
             stderr,
             bound,
+            is_counted_apart,
         }
     }
 }

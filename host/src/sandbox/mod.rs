@@ -20,6 +20,7 @@ mod program;
 mod refused;
 mod sight;
 mod start;
+mod subordinate;
 mod toolchain;
 mod trusted;
 mod unconfined;

@@ -268,6 +268,7 @@ impl Policy {
             seen_as,
             workspace_owner,
             mapping: false,
+            epolls: false,
             network: self.network,
             workspace: bytes(workspace),
             protected: self.trusted.beneath(workspace).iter().map(|path| bytes(path)).collect(),

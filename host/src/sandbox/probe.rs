@@ -110,6 +110,9 @@ pub struct Confinement {
     pub live_cpu: Option<bool>,
     /// Who commands run as.
     pub runs_as: RunsAs,
+    /// Which of its own kernel users what a command watches (epoll) is counted for, first and last, where it runs as the host's
+    /// user; or why it is counted together with all that this user runs. `None` where commands run as other users.
+    pub counted_for: Option<Result<(u32, u32), Missing>>,
     /// Control groups, version 2; `None` where none are mounted.
     pub cgroup: Option<Cgroup>,
     /// The control group in which one is made for each command, or why there is none. The kernel limits their memory only
@@ -208,9 +211,13 @@ impl Confinement {
             policy
         };
         let runs_as = RunsAs::by(&policy);
-        let (limits, attempt) = match Confined::new(policy) {
-            Ok(launcher) => (launcher.enforcements(), attempt(&launcher)),
-            Err(error) => (Enforcements::default(), Err(missing(error))),
+        let (limits, attempt, counted_for) = match Confined::new(policy) {
+            Ok(launcher) => {
+                let tried = attempt(&launcher);
+                let counted = tried.as_ref().ok().map(|tried| counted_for(&launcher, tried));
+                (launcher.enforcements(), tried, counted)
+            }
+            Err(error) => (Enforcements::default(), Err(missing(error)), None),
         };
         let live_cpu = attempt.as_ref().ok().map(|tried| tried.live_cpu);
         let overlay = attempt
@@ -224,6 +231,7 @@ impl Confinement {
             limits,
             live_cpu,
             runs_as,
+            counted_for: counted_for.filter(|_| !uid.is_root()),
             cgroup: Cgroup::of_this_process(),
             groups,
         }
@@ -267,6 +275,23 @@ fn attempt(launcher: &Confined) -> Result<Tried, Missing> {
     // Any other end waits, which a thread that runs other tasks may not do.
     runtime.shutdown_background();
     tried.map_err(missing)
+}
+
+/// Whom the command that was tried was counted for.
+fn counted_for(launcher: &Confined, tried: &Tried) -> Result<(u32, u32), Missing> {
+    let subordinate = launcher.subordinate().map_err(Clone::clone)?;
+    if tried.is_counted_apart {
+        let range = subordinate.range();
+        return Ok((range.start, range.end.saturating_sub(1)));
+    }
+    // Asked once more, for the reason.
+    subordinate.try_lease()?;
+    let reason = "the kernel does not let one process answer another's calls (seccomp), or that is done already around this host";
+    Err(Missing::new(
+        init::Layer::Identity,
+        reason,
+        Some("a kernel of 5.14 or later"),
+    ))
 }
 
 /// What an error says is missing.

@@ -13,6 +13,7 @@ use super::missing::Missing;
 use super::program;
 use super::sight::Sight;
 use crate::os::cgroup::Group;
+use crate::os::epolls::Epolls;
 use crate::os::init::{Handover, Init, StartError};
 use crate::os::users::Lease;
 
@@ -25,7 +26,10 @@ pub(crate) struct Hold<'a> {
     pub(crate) group: Option<Group>,
     /// What of the host's is visible; all of it without this.
     pub(crate) sight: Option<Sight<'a>>,
+    /// The kernel's user of this tree: whom it runs as, or only whom it is counted for.
     pub(crate) lease: Option<Lease>,
+    /// What counts for it.
+    pub(crate) epolls: Option<&'a Epolls>,
 }
 
 pub(crate) fn start(
@@ -81,6 +85,7 @@ pub(crate) fn start(
         landlock: hold.landlock,
         injected: injected.as_ref().map(AsFd::as_fd),
         stdin,
+        epolls: hold.epolls,
     };
     match init.start(config, &handover, hold.group, hold.lease) {
         Ok(started) => Ok(started.into()),

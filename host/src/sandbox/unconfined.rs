@@ -77,6 +77,7 @@ impl Launcher for Unconfined {
             seccomp: Vec::new(),
             limits,
             lease: None,
+            epolls: None,
             group: group.transpose().map_err(LaunchError::Host)?,
             sight: None,
         };

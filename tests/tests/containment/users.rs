@@ -13,7 +13,7 @@ use capsule_host::supervisor::Error;
 
 use crate::death::Doomed;
 use crate::harness::{Host, PATIENCE, command, marker, nothing_left, sh, workspace, zoo};
-use crate::who::{ORDINARY, program};
+use crate::who::{ORDINARY, RANGED, program};
 
 /// One that no other test runs as.
 const PROWLER: u32 = 4242;
@@ -207,6 +207,123 @@ async fn b8_the_users_of_a_killed_host_are_free_again() {
     comes_to_run(&host).await;
 }
 
+/// The most watches of epoll that a user may have, if a test can take them all: each is some 200 bytes of the kernel's.
+fn most_watches() -> Option<usize> {
+    let most = std::fs::read_to_string("/proc/sys/fs/epoll/max_user_watches").expect("a limit");
+    most.trim().parse().ok().filter(|most| *most < 16_000_000)
+}
+
+/// The real user counts, so nobody else is left without; and who the tree is, to files, has not changed.
+async fn b8_what_a_tree_of_an_ordinary_user_watches_is_counted_for_it_alone() {
+    let Some(most) = most_watches() else {
+        crate::who::skip("a limit of watches that can be reached");
+        return;
+    };
+    let host = Host::new();
+    let wants = (most * 2).to_string();
+    let hoarder = host.start(zoo(&["watches", &wants, "keep"])).await;
+    let said = || hoarder.output().lines().any(|line| line.starts_with("took "));
+    assert!(crate::harness::soon(3 * PATIENCE, said).await, "{}", hoarder.output());
+    assert_eq!(hoarder.output().trim(), format!("took {most}"));
+    let outside = program(host.dir().join("zoo")).args(["watches", "8"]).output();
+    let outside = outside.expect("it runs").stdout;
+    assert_eq!(
+        String::from_utf8_lossy(&outside).trim(),
+        "took 8",
+        "counted for the user"
+    );
+    let other = host.printed(zoo(&["watches", "8"])).await;
+    assert_eq!(other.trim(), "took 8", "counted together");
+    host.printed(sh("echo x > made; mkdir folder")).await;
+    for name in ["made", "folder"] {
+        let made = host.dir().join(name).metadata().expect("it was made");
+        assert_eq!((made.uid(), made.gid()), (RANGED, RANGED), "{name}");
+    }
+    hoarder.stop(Duration::ZERO).await;
+}
+
+/// Instances that another process makes are what the kernel itself makes, errors included.
+async fn b8_an_epoll_instance_that_is_counted_apart_is_one_as_any_other() {
+    let host = Host::new();
+    let script = r#"
+import ctypes, errno, fcntl, os, resource, select, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def raw(call, argument):
+    got = libc.syscall(call, argument)
+    return errno.errorcode[ctypes.get_errno()] if got < 0 else got
+first = select.epoll()
+print(fcntl.fcntl(first.fileno(), fcntl.F_GETFD) == fcntl.FD_CLOEXEC)
+print(fcntl.fcntl(raw(ONE, 0), fcntl.F_GETFD) == 0)
+print(raw(ONE, 1))
+reader, writer = os.pipe()
+first.register(reader, select.EPOLLIN)
+os.write(writer, b"x")
+print(first.poll(5) == [(reader, select.EPOLLIN)])
+def many():
+    for _ in range(200):
+        select.epoll().close()
+threads = [threading.Thread(target=many) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+kept = []
+try:
+    while True:
+        kept.append(select.epoll())
+except OSError as error:
+    print(errno.errorcode[error.errno], len(kept) > 20)
+"#;
+    let script = script.replace("ONE", &libc::SYS_epoll_create1.to_string());
+    let printed = host.printed(command("/usr/bin/python3", &["-c", &script])).await;
+    assert_eq!(
+        printed.lines().collect::<Vec<_>>(),
+        ["True", "True", "EINVAL", "True", "EMFILE True"]
+    );
+}
+
+/// A process that has the rights of a whole range is nobody's to open, its own user's neither; and it ends with its host.
+async fn b8_what_counts_for_others_cannot_be_opened_and_ends_with_its_host() {
+    let find = || {
+        let every = std::fs::read_dir("/proc").expect("proc").flatten();
+        let numbers = every.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let own = std::process::id().to_string();
+        let is_one = |pid: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let parent = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            parent == Some(&own) && line == b"capsule-init\0epolls\0"
+        };
+        numbers.filter(is_one).collect::<Vec<_>>()
+    };
+    let host = Host::new();
+    let tree = host.start(zoo(&["stay", &marker()])).await;
+    tree.prints("up").await;
+    let found = find();
+    let [process] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    for file in ["mem", "environ", "fd", "ns/user", "maps"] {
+        let opened = std::fs::File::open(format!("/proc/{process}/{file}"));
+        let refused = opened.err().map(|error| error.kind());
+        assert_eq!(refused, Some(std::io::ErrorKind::PermissionDenied), "{file}");
+    }
+    tree.stop(Duration::ZERO).await;
+    host.registry.shutdown().await;
+    drop((tree, host));
+    assert!(
+        crate::harness::soon(PATIENCE, || find().is_empty()).await,
+        "{:?}",
+        find()
+    );
+}
+
+crate::who::ranged!(
+    b8_what_a_tree_of_an_ordinary_user_watches_is_counted_for_it_alone,
+    b8_an_epoll_instance_that_is_counted_apart_is_one_as_any_other,
+    b8_what_counts_for_others_cannot_be_opened_and_ends_with_its_host,
+);
 crate::who::root!(
     b8_each_tree_has_a_user_of_its_own,
     b8_what_is_counted_for_a_user_is_counted_for_one_tree,

@@ -45,8 +45,19 @@ macro_rules! apart {
         }
     };
 }
+/// Makes one test of each case that is about an ordinary user with a subordinate range.
+macro_rules! ranged {
+    ($($case:ident),+ $(,)?) => {
+        mod with_a_subordinate_range {
+            $(#[test] fn $case() {
+                crate::who::with_a_range(concat!(module_path!(), "::", stringify!($case)), super::$case);
+            })+
+        }
+    };
+}
 pub(crate) use apart;
 pub(crate) use each_user;
+pub(crate) use ranged;
 pub(crate) use root;
 
 pub(crate) fn is_root() -> bool {
@@ -101,6 +112,57 @@ fn as_user(user: u32, path: &str) {
     assert!(
         output.status.success() && printed.contains("1 passed"),
         "as uid {user}:\n{printed}"
+    );
+}
+
+/// Who has a subordinate range: somebody whom no other test runs as, for the kernel counts by user.
+pub(crate) const RANGED: u32 = 4343;
+
+/// The first number of the range.
+pub(crate) const RANGE: u32 = 3_000_000_000;
+
+/// Says it in files that only the process which runs this one test sees, and becomes that user there.
+pub(crate) fn with_a_range<F: Future<Output = ()>>(path: &str, case: fn() -> F) {
+    const BECOME: &str = "mount --bind \"$1\" /etc/subuid && mount --bind \"$1\" /etc/subgid && \
+        mount --bind \"$2\" /etc/passwd && exec setpriv --reuid \"$3\" --regid \"$3\" --clear-groups \"$4\" --exact \"$5\" --nocapture";
+    if !is_root() && std::env::var_os(BINARIES).is_some() {
+        run(case);
+        return;
+    }
+    let tools = ["/usr/bin/newuidmap", "/usr/bin/setpriv", "/etc/subuid", "/etc/subgid"];
+    if !is_root() || tools.iter().any(|tool| !Path::new(tool).exists()) {
+        skip("the tests to be run by root, with newuidmap and setpriv");
+        return;
+    }
+    let (_, name) = path.split_once("::").expect("a crate's name first");
+    let binaries = Binaries::borrow();
+    let home = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::chown(home.path(), Some(RANGED), Some(RANGED)).expect("somebody's home");
+    let said = tempfile::tempdir().expect("a folder");
+    let (range, accounts) = (said.path().join("range"), said.path().join("accounts"));
+    std::fs::write(&range, format!("{RANGED}:{RANGE}:65536\n")).expect("a file");
+    let known = std::fs::read_to_string("/etc/passwd").expect("accounts");
+    std::fs::write(&accounts, format!("{known}ranged:x:{RANGED}:{RANGED}::/:/bin/sh\n")).expect("a file");
+    for file in [said.path(), &range, &accounts] {
+        std::fs::set_permissions(file, Permissions::from_mode(0o755)).expect("a mode");
+    }
+    let output = program("/usr/bin/unshare")
+        .args(["--mount", "/bin/sh", "-c", BECOME, "sh"])
+        .args([&range, &accounts])
+        .arg(RANGED.to_string())
+        .arg(binaries.path("this-test"))
+        .arg(name)
+        .env(BINARIES, binaries.folder())
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .current_dir("/")
+        .output()
+        .expect("unshare");
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(
+        output.status.success() && printed.contains("1 passed"),
+        "as uid {RANGED}:\n{printed}"
     );
 }
 

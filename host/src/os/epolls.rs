@@ -1,0 +1,164 @@
+//! The process that makes epoll instances for the trees of an ordinary user's host, from the host's side (contract B8).
+//!
+//! It is the program of init once more, and init's `epolls.rs` says what it does. It needs a user namespace with numbers that
+//! are not the host's user, and only `newuidmap` may write such a map: a program of the system's that acts as root, which no
+//! guest can open or trace, and which checks the range against `/etc/subuid` itself.
+
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::cmsg_space;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, send, sendmsg};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::spawner;
+
+/// The program that maps.
+pub(crate) const NEWUIDMAP: &str = "newuidmap";
+
+/// How long the process may take to come up, and `newuidmap` to map it. A name service that hangs shall not hold up a start
+/// for longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Makes the process when it is first needed, and another one if that is gone.
+#[derive(Debug)]
+pub(crate) struct Epolls {
+    /// As the spawner's.
+    program: Option<PathBuf>,
+    /// The users that it can count for.
+    range: Range<u32>,
+    running: Mutex<Option<Running>>,
+}
+
+impl Epolls {
+    pub(crate) fn new(program: Option<PathBuf>, range: Range<u32>) -> Self {
+        Self {
+            program,
+            range,
+            running: Mutex::new(None),
+        }
+    }
+
+    /// Has the process run. Blocks, the first time for some milliseconds.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        let mut running = self.lock();
+        if running.as_mut().is_some_and(Running::is_there) {
+            return Ok(());
+        }
+        *running = Some(Running::start(self.program.as_deref(), &self.range)?);
+        Ok(())
+    }
+
+    /// Has it answer a tree's calls, by what tells of them, with instances that are counted for `user`.
+    pub(crate) fn serve(&self, user: u32, listener: &OwnedFd) -> io::Result<()> {
+        match &*self.lock() {
+            Some(running) => running.serve(user, listener),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The process. Dropping it ends it.
+#[derive(Debug)]
+struct Running {
+    socket: OwnedFd,
+    child: Child,
+}
+
+impl Running {
+    fn start(program: Option<&Path>, range: &Range<u32>) -> io::Result<Self> {
+        let (socket, child) = spawner::start(program, Some(capsule_init::EPOLLS))?;
+        let running = Self { socket, child };
+        // It has its namespace.
+        if !is_ready(&running.socket) || recv(&running.socket, &mut [0], RecvFlags::empty())?.1 == 0 {
+            return Err(io::Error::other("no user namespace could be made"));
+        }
+        map(running.child.id(), range)?;
+        send(&running.socket, &[0], SendFlags::NOSIGNAL)?;
+        Ok(running)
+    }
+
+    fn is_there(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn serve(&self, user: u32, listener: &OwnedFd) -> io::Result<()> {
+        let bytes = user.to_le_bytes();
+        let descriptors = [listener.as_fd()];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut attached = SendAncillaryBuffer::new(&mut space);
+        attached.push(SendAncillaryMessage::ScmRights(&descriptors));
+        loop {
+            match sendmsg(
+                &self.socket,
+                &[IoSlice::new(&bytes)],
+                &mut attached,
+                SendFlags::NOSIGNAL,
+            ) {
+                Err(Errno::INTR) => {}
+                other => return Ok(other.map(drop)?),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        spawner::end(&mut self.child);
+    }
+}
+
+/// Has `newuidmap` map each number of the range to itself. Itself: so there is no root in that namespace, whose comings and
+/// goings would cost the process its capabilities.
+fn map(pid: u32, range: &Range<u32>) -> io::Result<()> {
+    let count = range.end.saturating_sub(range.start);
+    let (pid, first, count) = (pid.to_string(), range.start.to_string(), count.to_string());
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+    let mut command = Command::new(NEWUIDMAP);
+    command
+        .args([&pid, &first, &first, &count])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    if !ends(&child) {
+        spawner::end(&mut child);
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    if child.wait()?.success() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        // What it said so far is enough.
+        let _ = stderr.take(512).read_to_string(&mut said);
+    }
+    Err(io::Error::other(said.trim().to_owned()))
+}
+
+/// Whether a child comes to its end in time.
+fn ends(child: &Child) -> bool {
+    let held = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    held.is_some_and(|held| is_ready(&held))
+}
+
+fn is_ready(fd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    let limit = Timespec::try_from(PATIENCE).unwrap_or_default();
+    poll(&mut fds, Some(&limit)).is_ok_and(|ready| ready > 0)
+}

@@ -1,0 +1,162 @@
+//! The subordinate range of an ordinary user, and what it is used for (contract B8).
+//!
+//! Such a host cannot run a tree as another user and have the tree's files stay its own: it may not show a file system that it
+//! has not mounted itself by other owners; of two user ids, the real one and the one for files, shells and the loader take
+//! the difference for a set-user-id program and give one of them up; and the id for files alone does not outlast the start of
+//! a program. So a tree stays this user, and what it could take from all others of this user without any bound, the watches of
+//! epoll, is counted for a number of the range instead, which one tree has for itself.
+
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use capsule_init::Layer;
+use rustix::process::geteuid;
+
+use super::accounts;
+use super::missing::Missing;
+use crate::os::epolls::{Epolls, NEWUIDMAP};
+use crate::os::users::{Lease, Users};
+
+/// Where the ranges are. Each line: a user's name or number, the first number, how many.
+const RANGES: &str = "/etc/subuid";
+
+/// The most numbers that are used: what a person usually has.
+const MOST: u32 = 0x1_0000;
+
+const REMEDY: &str = "as root, install newuidmap (Debian: apt-get install uidmap) and give this user a range that nobody else \
+                      has: usermod --add-subuids FIRST-LAST USER";
+
+/// Numbers to count for, and the process that does.
+#[derive(Debug)]
+pub(crate) struct Subordinate {
+    range: Range<u32>,
+    users: Arc<Users>,
+    epolls: Arc<Epolls>,
+    /// It did not work, which was told.
+    is_given_up: AtomicBool,
+}
+
+impl Subordinate {
+    /// What this user has, as far as that is known before it is used. `program` is init's.
+    pub(crate) fn of_host(program: Option<PathBuf>) -> Result<Self, Missing> {
+        let range = range().ok_or_else(|| missing(&format!("this user has no range in {RANGES}")))?;
+        if !is_installed() {
+            return Err(missing("there is no newuidmap in PATH"));
+        }
+        Ok(Self {
+            users: Users::within(range.clone(), locks()),
+            epolls: Arc::new(Epolls::new(program, range.clone())),
+            range,
+            is_given_up: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) const fn range(&self) -> &Range<u32> {
+        &self.range
+    }
+
+    /// A number for one tree. Without one the tree is counted with the others, which is told once.
+    pub(crate) fn lease(&self) -> Option<Lease> {
+        if self.is_given_up.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.try_lease() {
+            Ok(lease) => Some(lease.keeping(Arc::clone(&self.epolls))),
+            Err(missing) => {
+                if !self.is_given_up.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "what commands watch is counted together, and one of them can take all of it: {missing}"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// Why there is none.
+    pub(crate) fn try_lease(&self) -> Result<Lease, Missing> {
+        let named = |error: &dyn std::fmt::Display| missing(&format!("{NEWUIDMAP}: {error}"));
+        self.epolls.prepare().map_err(|error| named(&error))?;
+        self.users.lease().map_err(|error| missing(&error.to_string()))
+    }
+
+    pub(crate) const fn epolls(&self) -> &Arc<Epolls> {
+        &self.epolls
+    }
+}
+
+fn missing(reason: &str) -> Missing {
+    Missing::new(Layer::Identity, reason, Some(REMEDY))
+}
+
+/// The largest range of this user.
+fn range() -> Option<Range<u32>> {
+    let uid = geteuid().as_raw();
+    let lines = accounts::lines(RANGES, 3);
+    largest(&lines, uid, accounts::name(uid).as_deref())
+}
+
+fn largest(lines: &[Vec<u8>], uid: u32, name: Option<&[u8]>) -> Option<Range<u32>> {
+    let number = uid.to_string();
+    let ranges = lines.iter().filter_map(|line| {
+        let whose = accounts::field(line, 0)?;
+        if whose != number.as_bytes() && Some(whose) != name {
+            return None;
+        }
+        let first: u32 = std::str::from_utf8(accounts::field(line, 1)?).ok()?.parse().ok()?;
+        let count = accounts::number(line)?.min(MOST);
+        // Neither root nor what is no number.
+        (first > 0).then(|| first..first.saturating_add(count))
+    });
+    ranges
+        .filter(|range| !range.is_empty())
+        .max_by_key(ExactSizeIterator::len)
+}
+
+fn is_installed() -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(NEWUIDMAP).is_file())
+}
+
+/// A folder of this user's alone, which need not outlast the machine's next start. Whose it is, is looked at when it is used.
+fn locks() -> PathBuf {
+    let uid = geteuid().as_raw();
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let is_ours = |folder: &PathBuf| -> io::Result<bool> { Ok(folder.metadata()?.uid() == uid) };
+    match runtime.filter(|folder| folder.is_absolute() && is_ours(folder).unwrap_or_default()) {
+        Some(folder) => folder.join("capsule-users"),
+        None => std::env::temp_dir().join(format!("capsule-users-{uid}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Option<Range<u32>> {
+        let lines: Vec<_> = text.lines().map(|line| line.as_bytes().to_vec()).collect();
+        largest(&lines, 1000, Some(b"me"))
+    }
+
+    #[test]
+    fn b8_a_range_is_this_users_and_holds_neither_root_nor_what_is_no_number() {
+        assert_eq!(found("me:100000:65536"), Some(100_000..165_536));
+        assert_eq!(found("1000:100000:10\nme:200000:20"), Some(200_000..200_020));
+        assert_eq!(found("me:100000:4294967295"), Some(100_000..165_536));
+        assert_eq!(found("me:4294967290:100"), Some(4_294_967_290..u32::MAX));
+        for none in [
+            "you:100000:65536",
+            "10000:1:2",
+            "me:0:65536",
+            "me:100000:0",
+            "me:x:5",
+            "",
+        ] {
+            assert_eq!(found(none), None, "{none}");
+        }
+    }
+}

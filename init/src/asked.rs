@@ -1,0 +1,166 @@
+//! System calls of a tree that another process answers: the kernel's notifications of a filter.
+//!
+//! What is told of a call was written by the guest, but for which call it is and by whom; here it is only taken apart.
+#![expect(
+    unsafe_code,
+    reason = "calls whose safe wrapper nobody offers; each says why it is sound"
+)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::{c_int, c_long, c_ulong};
+use rustix::io::Errno;
+
+use crate::sys::check;
+
+/// The kernel's name of this architecture.
+#[cfg(target_arch = "x86_64")]
+const ARCH: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCH: u32 = 0xc000_00b7;
+
+/// The calls that make an epoll instance.
+#[cfg(target_arch = "x86_64")]
+const CALLS: [c_long; 2] = [libc::SYS_epoll_create1, libc::SYS_epoll_create];
+#[cfg(not(target_arch = "x86_64"))]
+const CALLS: [c_long; 1] = [libc::SYS_epoll_create1];
+
+/// A call that waits for an answer.
+pub(crate) struct Asked {
+    id: u64,
+    call: c_long,
+    /// The first argument, of which these calls look at the lower half.
+    argument: u32,
+}
+
+/// What the kernel fills in, with room for what a later one may add.
+#[repr(C)]
+struct Room {
+    told: libc::seccomp_notif,
+    more: [u64; 32],
+}
+
+impl Asked {
+    /// The flags that the descriptor is to have, if the kernel would make it one.
+    pub(crate) fn flags(&self) -> Result<c_int, Errno> {
+        let argument = self.argument.cast_signed();
+        match self.call {
+            libc::SYS_epoll_create1 if argument & !libc::EPOLL_CLOEXEC == 0 => Ok(argument),
+            libc::SYS_epoll_create1 => Err(Errno::INVAL),
+            // The older one takes a size, which means nothing but must be above zero.
+            _ if argument > 0 => Ok(0),
+            _ => Err(Errno::INVAL),
+        }
+    }
+}
+
+/// Has this process, and what it starts, wait for an answer to each such call; what comes back tells of them.
+pub(crate) fn listen() -> Result<OwnedFd, Errno> {
+    const LOAD: u16 = 0x20;
+    const IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const NUMBER: u32 = 0;
+    const ARCHITECTURE: u32 = 4;
+    const ALLOW: u32 = 0x7fff_0000;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let ask = CALLS.into_iter().enumerate().map(|(index, call)| {
+        let above = u8::try_from(CALLS.len().saturating_sub(index)).unwrap_or_default();
+        step(IF_EQUAL, above, 0, u32::try_from(call).unwrap_or(u32::MAX))
+    });
+    let calls = u8::try_from(CALLS.len()).unwrap_or_default();
+    let filter: Vec<_> = [
+        step(LOAD, 0, 0, ARCHITECTURE),
+        step(IF_EQUAL, 0, calls.saturating_add(1), ARCH),
+        step(LOAD, 0, 0, NUMBER),
+    ]
+    .into_iter()
+    .chain(ask)
+    .chain([
+        // The tree's own filter decides of the rest.
+        step(RETURN, 0, 0, ALLOW),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
+    ])
+    .collect();
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    let install = |flags: c_ulong| {
+        // SAFETY: the program points to as many instructions as it says; the kernel copies and verifies them, and writes
+        // to none.
+        let made = check(unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                &raw const program,
+            )
+        })?;
+        let made = RawFd::try_from(made).map_err(|_| Errno::BADF)?;
+        // SAFETY: the kernel just made this descriptor for the caller, and nobody else knows its number.
+        Ok(unsafe { OwnedFd::from_raw_fd(made) })
+    };
+    // So that no signal interrupts a call that is being answered, which epoll_create never is; since 5.19.
+    let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    install(listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV).or_else(|errno| match errno {
+        Errno::INVAL => install(listener),
+        errno => Err(errno),
+    })
+}
+
+/// The next call that waits; it must be known that one does.
+pub(crate) fn asked(listener: BorrowedFd<'_>) -> Result<Asked, Errno> {
+    // SAFETY: plain integers, for which zero is valid; and the kernel wants zeros.
+    let mut room: Room = unsafe { std::mem::zeroed() };
+    // SAFETY: what is filled in is as long as the number of the call says, and there is more room than that.
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut room) }.into())?;
+    let told = room.told;
+    Ok(Asked {
+        id: told.id,
+        call: told.data.nr.into(),
+        argument: u32::try_from(told.data.args.first().copied().unwrap_or_default() & u64::from(u32::MAX))
+            .map_err(|_| Errno::INVAL)?,
+    })
+}
+
+/// Answers with a copy of a descriptor, which the process that asked then has.
+pub(crate) fn give(listener: BorrowedFd<'_>, asked: &Asked, what: BorrowedFd<'_>, flags: c_int) -> Result<(), Errno> {
+    let given = libc::seccomp_notif_addfd {
+        id: asked.id,
+        flags: u32::try_from(libc::SECCOMP_ADDFD_FLAG_SEND).map_err(|_| Errno::INVAL)?,
+        srcfd: u32::try_from(what.as_raw_fd()).map_err(|_| Errno::BADF)?,
+        newfd: 0,
+        newfd_flags: flags.cast_unsigned(),
+    };
+    // SAFETY: read only, and as long as the number of the call says.
+    check(
+        unsafe {
+            libc::ioctl(
+                listener.as_raw_fd(),
+                libc::SECCOMP_IOCTL_NOTIF_ADDFD as _,
+                &raw const given,
+            )
+        }
+        .into(),
+    )
+    .map(drop)
+}
+
+/// Answers with an error.
+pub(crate) fn refuse(listener: BorrowedFd<'_>, asked: &Asked, errno: Errno) {
+    let answer = libc::seccomp_notif_resp {
+        id: asked.id,
+        val: 0,
+        error: -errno.raw_os_error(),
+        flags: 0,
+    };
+    // SAFETY: read only (the kernel writes nothing back), and as long as the number of the call says. Fails only where the
+    // process that asked is gone.
+    unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_SEND as _,
+            &raw const answer,
+        );
+    }
+}

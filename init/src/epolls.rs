@@ -1,0 +1,163 @@
+//! Epoll instances for the trees of an ordinary user's host, each counted for a kernel user that one tree has (contract B8).
+//!
+//! What an epoll instance watches the kernel counts for the user that made it, by the real user id, and there is a limit for
+//! each user; nothing else about it depends on who that was. So another process makes them: one, of the host's own, in a user
+//! namespace into which `newuidmap` has put the user's subordinate range. Before it makes one it takes on the number that was
+//! lent to the tree as its real id, and nothing but its real id. Who the tree is, to files and to signals, stays as it was.
+//!
+//! The tree's call for a new instance is held up by a filter that stands beside the tree's own ([`listen`]), told to this
+//! process, and answered with a descriptor. Where this process is gone the call is answered with ENOSYS.
+//!
+//! What shapes it: a request is the guest's, and so of it nothing is believed but what was checked here; each takes a bounded
+//! number of calls; and this process cannot be opened by the guest, whose user it has.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use libc::c_int;
+use rustix::event::{PollFd, PollFlags, epoll, poll};
+use rustix::io::{Errno, write};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{DumpableBehavior, Uid, set_dumpable_behavior};
+use rustix::thread::{set_name, set_thread_res_uid};
+
+use crate::asked::{self, Asked};
+use crate::{identity, sys};
+
+/// One tree.
+struct Tree {
+    /// The user that was lent to it.
+    user: Uid,
+    listener: OwnedFd,
+}
+
+/// What the host sends.
+enum Word {
+    Tree(Tree),
+    Nothing,
+    End,
+}
+
+/// Serves until the host is gone.
+pub(crate) fn run() {
+    sys::block_signals(true);
+    sys::default_signals();
+    let _ = set_name(c"capsule-epolls");
+    if sys::close_from(3, false).is_err() {
+        return;
+    }
+    // Until it is mapped: newuidmap asks whose the process is, and one that may not be opened is root's.
+    if set_dumpable_behavior(DumpableBehavior::Dumpable).is_err() || sys::unshare(libc::CLONE_NEWUSER).is_err() {
+        return;
+    }
+    if write(rustix::stdio::stdin(), &[0]).is_err() || !matches!(hear(), Word::Nothing) {
+        return;
+    }
+    if identity::conceal().is_err() {
+        return;
+    }
+    let mut trees: Vec<Tree> = Vec::new();
+    while let Some((host, asking)) = ready(&trees) {
+        let mut index = 0;
+        // Each tree one request in turn, so that none waits for what another asks.
+        trees.retain(|tree| {
+            let events = asking.get(index).copied().unwrap_or(PollFlags::empty());
+            index += 1;
+            if events.contains(PollFlags::IN) {
+                answer(tree);
+                true
+            } else {
+                // No process has the filter any more.
+                events.is_empty()
+            }
+        });
+        if host {
+            match hear() {
+                Word::Tree(tree) => trees.push(tree),
+                Word::Nothing => {}
+                Word::End => return,
+            }
+        }
+    }
+}
+
+/// Waits for the host or a tree.
+fn ready(trees: &[Tree]) -> Option<(bool, Vec<PollFlags>)> {
+    let host = PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN);
+    let listeners = trees.iter().map(|tree| PollFd::new(&tree.listener, PollFlags::IN));
+    let mut fds: Vec<_> = std::iter::once(host).chain(listeners).collect();
+    loop {
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+            Ok(_) => break,
+        }
+    }
+    let mut events = fds.iter().map(PollFd::revents);
+    let host = events.next().is_some_and(|events| !events.is_empty());
+    Some((host, events.collect()))
+}
+
+/// A tree is four bytes, the user's number, and the listener. One byte is a word without one.
+fn hear() -> Word {
+    let mut bytes = [0; 4];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut slices = [IoSliceMut::new(&mut bytes)];
+        match recvmsg(
+            rustix::stdio::stdin(),
+            &mut slices,
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            Err(Errno::INTR) => {}
+            Err(_) => return Word::End,
+            Ok(received) => break received.bytes,
+        }
+    };
+    let rights = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+        _ => None,
+    });
+    match (received, rights) {
+        (0, _) => Word::End,
+        (4, Some(listener)) => Word::Tree(Tree {
+            user: Uid::from_raw(u32::from_le_bytes(bytes)),
+            listener,
+        }),
+        _ => Word::Nothing,
+    }
+}
+
+fn answer(tree: &Tree) {
+    let listener = tree.listener.as_fd();
+    // The process that asked may have been killed in between.
+    let Ok(call) = asked::asked(listener) else { return };
+    let answered = make(tree.user, &call).and_then(|(made, flags)| asked::give(listener, &call, made.as_fd(), flags));
+    if let Err(errno) = answered {
+        asked::refuse(listener, &call, errno);
+    }
+}
+
+/// What was asked for, and the flags of its descriptor.
+fn make(user: Uid, asked: &Asked) -> Result<(OwnedFd, c_int), Errno> {
+    let flags = asked.flags()?;
+    // The real one alone, so that this process keeps the rest of the host's identity.
+    set_thread_res_uid(user, None, None)?;
+    Ok((epoll::create(epoll::CreateFlags::CLOEXEC)?, flags))
+}
+
+/// From here on what this process starts asks another one for epoll instances. What comes back is to be handed to that.
+pub(crate) fn listen() -> Result<OwnedFd, Errno> {
+    rustix::thread::set_no_new_privs(true)?;
+    asked::listen()
+}
+
+/// Whether this process is to be that one.
+pub(crate) fn is_wanted() -> bool {
+    std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == capsule_init::EPOLLS)
+}
