@@ -84,6 +84,11 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
 
+    /// The folder to look at as a workspace: whether commands can have users of their own there. A root host's cannot on some
+    /// file systems.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+
     /// Show which settings of this machine are in the way, and change them once you have agreed: sysctls, an AppArmor
     /// profile, control groups that systemd hands on. Only root can make the changes.
     #[arg(long, conflicts_with_all = ["json", "cgroup"])]

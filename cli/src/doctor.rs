@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use capsule_host::printable::{Printable, printable_json};
-use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, Policy, RunsAs, State};
+use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, Policy, RunsAs, State, Workspace};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
@@ -24,11 +24,13 @@ pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
         Some(group) => Policy::new().cgroup(group),
         None => Policy::new(),
     };
-    let facts = Confinement::probe_for(policy);
+    let facts = Confinement::probe_for(policy.clone());
+    // Where nothing can be confined there is nothing to say of a folder.
+    let there = facts.is_sufficient().then(|| runs_in(&args.dir, policy));
     let printed = if args.json {
-        json(&facts).map_err(io::Error::from)
+        json(&facts, &args.dir, there.as_ref()).map_err(io::Error::from)
     } else {
-        Ok(table(&facts).into_bytes())
+        Ok(table(&facts, &args.dir, there.as_ref()).into_bytes())
     };
     if let Err(error) = printed.and_then(|text| report::write(&text)) {
         // A reader that has seen enough is no failure worth a word.
@@ -48,6 +50,12 @@ pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
     FAILED
 }
 
+/// Whom commands run as in a folder, or why they cannot be confined there.
+fn runs_in(folder: &Path, policy: Policy) -> Result<RunsAs, String> {
+    let workspace = Workspace::open(folder).map_err(|error| error.to_string())?;
+    Confinement::probe_workspace(policy, &workspace).map_err(|missing| missing.to_string())
+}
+
 fn missing(layer: &Layer) -> Option<&Missing> {
     match &layer.state {
         State::Missing(missing) => Some(missing),
@@ -55,7 +63,7 @@ fn missing(layer: &Layer) -> Option<&Missing> {
     }
 }
 
-fn table(facts: &Confinement) -> String {
+fn table(facts: &Confinement, folder: &Path, there: Option<&Result<RunsAs, String>>) -> String {
     let works = if facts.is_sufficient() {
         "works"
     } else {
@@ -101,10 +109,25 @@ fn table(facts: &Confinement) -> String {
             format!("each as a user of its own, one of {first} to {last}; its files are the workspace owner's")
         }
         RunsAs::Named { uid } => format!("as user {uid}, which the policy names"),
+        RunsAs::Owner { uid } => format!("as user {uid}, whose the workspace is"),
     };
     rows.row("commands run", "", &identity);
     if !matches!(facts.runs_as, RunsAs::OwnUser { .. }) {
         shared(&mut rows, facts);
+    }
+    let name = format!("in {}", folder.display());
+    match there {
+        Some(Ok(RunsAs::Owner { uid })) => rows.row(
+            &name,
+            "",
+            &format!(
+                "as its owner ({uid}), shared with all that runs as that user: the file system cannot show files as another \
+                 user's; remedy: a workspace on another one (ext4, xfs, btrfs, tmpfs)"
+            ),
+        ),
+        Some(Ok(_)) => rows.row(&name, "", "the same"),
+        Some(Err(reason)) => rows.row(&name, "", &format!("no command runs there: {reason}")),
+        None => {}
     }
     let counted = match facts.live_cpu {
         Some(true) => "counted while a command runs, for all that it starts",
@@ -228,7 +251,11 @@ fn groups(cgroup: &Cgroup) -> String {
 }
 
 /// As JSON, with a newline. Keys are for programs, and stay.
-fn json(facts: &Confinement) -> Result<Vec<u8>, serde_json::Error> {
+fn json(
+    facts: &Confinement,
+    folder: &Path,
+    there: Option<&Result<RunsAs, String>>,
+) -> Result<Vec<u8>, serde_json::Error> {
     let text = serde_json::to_string(&Facts {
         sufficient: facts.is_sufficient(),
         layers: facts.layers.iter().map(LayerFacts::of).collect(),
@@ -239,11 +266,12 @@ fn json(facts: &Confinement) -> Result<Vec<u8>, serde_json::Error> {
             open_files: facts.limits.open_files.map(word),
         },
         live_cpu: facts.live_cpu,
-        runs_as: match facts.runs_as {
-            RunsAs::Host { uid } => Identity::Host { uid },
-            RunsAs::OwnUser { first, count } => Identity::OwnUser { first, count },
-            RunsAs::Named { uid } => Identity::Named { uid },
-        },
+        runs_as: Identity::of(facts.runs_as),
+        workspace: there.map(|there| FolderFacts {
+            dir: folder,
+            runs_as: there.as_ref().ok().copied().map(Identity::of),
+            reason: there.as_ref().err().map(String::as_str),
+        }),
         counted_for: facts.counted_for.as_ref().map(|counted| CountedFacts {
             first: counted.as_ref().ok().map(|(first, _)| *first),
             last: counted.as_ref().ok().map(|(_, last)| *last),
@@ -272,6 +300,7 @@ struct Facts<'a> {
     limits: LimitFacts,
     live_cpu: Option<bool>,
     runs_as: Identity,
+    workspace: Option<FolderFacts<'a>>,
     counted_for: Option<CountedFacts<'a>>,
     cgroup: Option<CgroupFacts<'a>>,
     groups: GroupsFacts<'a>,
@@ -318,6 +347,26 @@ enum Identity {
     Host { uid: u32 },
     OwnUser { first: u32, count: u32 },
     Named { uid: u32 },
+    Owner { uid: u32 },
+}
+
+impl Identity {
+    const fn of(runs_as: RunsAs) -> Self {
+        match runs_as {
+            RunsAs::Host { uid } => Self::Host { uid },
+            RunsAs::OwnUser { first, count } => Self::OwnUser { first, count },
+            RunsAs::Named { uid } => Self::Named { uid },
+            RunsAs::Owner { uid } => Self::Owner { uid },
+        }
+    }
+}
+
+/// Of the folder that was asked about; null where nothing can be confined at all.
+#[derive(Serialize)]
+struct FolderFacts<'a> {
+    dir: &'a Path,
+    runs_as: Option<Identity>,
+    reason: Option<&'a str>,
 }
 
 /// Whom the watches of a command that runs as the host's user are counted for; null, with the reason, where that is the

@@ -264,6 +264,9 @@ pub enum Report {
         /// Whether the tree waits for another process to make its epoll instances. Asked for and absent: the kernel does
         /// not let calls be answered, or the descriptor could not be sent; in the latter case there are no such instances.
         epolls: bool,
+        /// Whether the tree runs as the owner of its workspace, because the file system cannot show files as another's, and
+        /// not as its [`Confinement::identity`].
+        as_owner: bool,
         /// What the tree only reads is shown in a way in which it is no place to meet others. This is the first for which
         /// that could not be had; it is the host's own.
         bound: Option<Bound>,

@@ -30,7 +30,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
         mut mapping,
         group,
     } = descriptors;
-    let (mut made, mut bound) = (None, None);
+    let (mut made, mut bound, mut shown) = (None, None, Shown::AsWanted);
     let image = Image::of(&config, &stdio, landlock.as_ref())?;
     let tree = match (&config.confinement, birth) {
         (Some(confinement), Birth::Confined { network }) if confinement.network == network => {
@@ -38,7 +38,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
                 sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
             }
             let built = confine(confinement, host, &workspace, injected, mapping.take())?;
-            (workspace, made, bound) = (built.workspace, built.mapping, built.bound);
+            (workspace, made, bound, shown) = (built.workspace, built.mapping, built.bound, built.shown);
             Tree::Namespace
         }
         (None, Birth::Unconfined) => {
@@ -76,6 +76,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
         mapping: made,
         epolls,
         bound,
+        as_owner: shown == Shown::AsTheyAre,
     };
     supervise::run(channel, tree, guest, attached, &children, killer);
     Ok(())

@@ -54,6 +54,8 @@ pub(crate) struct Attached {
     pub(crate) epolls: Option<OwnedFd>,
     /// Of its view.
     pub(crate) bound: Option<Bound>,
+    /// Of its workspace.
+    pub(crate) as_owner: bool,
 }
 
 /// Stays until the tree has ended, and reports.
@@ -237,12 +239,14 @@ impl Supervisor<'_> {
             mapping,
             epolls,
             bound,
+            as_owner,
         } = attached;
         let started = |descriptors: bool| Report::Started {
             command: descriptors,
             counter: descriptors && counter.is_some(),
             mapping: descriptors && mapping.is_some(),
             epolls: descriptors && epolls.is_some(),
+            as_owner: *as_owner,
             bound: bound.clone(),
         };
         let descriptors = [Some(command), counter.as_ref(), mapping.as_ref(), epolls.as_ref()];

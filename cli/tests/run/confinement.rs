@@ -6,7 +6,9 @@ use std::process::Command;
 use rustix::process::geteuid;
 use serde_json::Value;
 
-use crate::support::{Ended, Workspace, command, ended, finish, skip, within, without_user_namespaces};
+use crate::support::{
+    Ended, Workspace, command, dev_server_file, ended, finish, skip, within, without_user_namespaces,
+};
 
 fn doctor() -> Command {
     let mut command = command(env!("CARGO_BIN_EXE_capsule"));
@@ -82,6 +84,48 @@ fn b2_it_is_well_for_an_ordinary_user_too() {
         }
         Err(error) => skip(&format!("setpriv of util-linux: {error}")),
     }
+}
+
+/// A command in a folder of user 1000's on a file system without id-mapped mounts, which the kernel has for files in memory.
+fn without_mapped_mounts(place: &Workspace, inner: &Command) -> Command {
+    let there = "mount -t ramfs none \"$1\" && mkdir \"$1/work\" && chmod 755 \"$1\" && chown 1000:1000 \"$1/work\" && \
+                 cd \"$1/work\" && shift && exec \"$@\"";
+    let mut unshare = command("unshare");
+    unshare.args(["--mount", "sh", "-c", there, "sh"]).arg(place.path());
+    within(unshare, inner)
+}
+
+#[test]
+fn b8_a_folder_where_commands_run_as_its_owner_is_told() {
+    if !geteuid().is_root() {
+        return skip("root, who can mount");
+    }
+    let place = Workspace::new();
+    let ended = finish(&mut without_mapped_mounts(&place, &doctor()));
+    let there = facts(&ended, 0);
+    assert!(there["runs_as"]["own_user"].is_object(), "{ended:?}");
+    assert_eq!(there["workspace"]["runs_as"]["owner"]["uid"], 1000, "{ended:?}");
+    let mut plain = command(env!("CARGO_BIN_EXE_capsule"));
+    plain.arg("doctor");
+    let output = without_mapped_mounts(&place, &plain).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("as its owner (1000)"), "{table}");
+
+    let elsewhere = Workspace::new();
+    let mut asked = doctor();
+    let ended = finish(asked.arg("--dir").arg(elsewhere.path()));
+    let there = facts(&ended, 0);
+    assert!(there["workspace"]["runs_as"]["own_user"].is_object(), "{ended:?}");
+
+    // At the first use of the folder, and not again.
+    let mut run = command(env!("CARGO_BIN_EXE_capsule"));
+    run.args(["run", "--workspace", ".", "--allow", "python3", "--allow-persistent"])
+        .arg(dev_server_file())
+        .args(["start", "stop"])
+        .env_remove("RUST_LOG");
+    let ended = finish(&mut without_mapped_mounts(&place, &run));
+    let warnings = ended.stderr.matches("run as the folder's owner").count();
+    assert_eq!(warnings, 1, "{ended:?}");
 }
 
 #[test]

@@ -165,6 +165,7 @@ pub(crate) mod init {
         pub(crate) stderr: OwnedFd,
         pub(crate) bound: Option<Bound>,
         pub(crate) is_counted_apart: bool,
+        pub(crate) as_owner: bool,
     }
 
     /// See the one for Linux.

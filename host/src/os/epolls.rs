@@ -143,7 +143,7 @@ fn map(pid: u32, range: &Range<u32>) -> io::Result<()> {
     let mut said = String::new();
     if let Some(stderr) = child.stderr.take() {
         // What it said so far is enough.
-        let _ = stderr.take(512).read_to_string(&mut said);
+        drop(stderr.take(512).read_to_string(&mut said));
     }
     Err(io::Error::other(said.trim().to_owned()))
 }

@@ -70,6 +70,8 @@ pub(crate) struct Started {
     pub(crate) bound: Option<Bound>,
     /// Whether what it watches is counted for the user that was lent to it.
     pub(crate) is_counted_apart: bool,
+    /// Whether it runs as its workspace's owner, though a user was lent to it.
+    pub(crate) as_owner: bool,
 }
 
 /// Why a command did not start. Nothing of it is left.
@@ -163,6 +165,7 @@ impl Init {
                     counter,
                     mapping,
                     epolls,
+                    as_owner,
                     bound,
                 },
                 attached,
@@ -193,6 +196,7 @@ impl Init {
                     stderr,
                     bound,
                     is_counted_apart,
+                    as_owner,
                 });
             }
             _ if has_run_out(group.as_ref()) => StartError::OutOfMemory,

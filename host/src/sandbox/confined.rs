@@ -1,9 +1,10 @@
 //! The launcher that confines, and what it can say about this machine.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use capsule_init::{Bound, Layer};
 
@@ -42,7 +43,12 @@ pub struct Confined {
     users: Arc<Users>,
     /// Whom trees of an ordinary user's host are counted for, or why there is no such user.
     subordinate: Result<Subordinate, Missing>,
+    /// The workspaces of which it was told that commands run as their owner there.
+    told: Mutex<BTreeSet<PathBuf>>,
 }
+
+/// How many workspaces are remembered, of which something was told.
+const TOLD: usize = 1024;
 
 /// What a command that does nothing has told of this machine.
 #[derive(Debug)]
@@ -53,6 +59,8 @@ pub(crate) struct Tried {
     pub(crate) bound: Option<Bound>,
     /// Whether what it watches was counted for a user of its own, which it did not run as.
     pub(crate) is_counted_apart: bool,
+    /// Whether it ran as the owner of the workspace, though it was to have a user of its own.
+    pub(crate) as_owner: bool,
 }
 
 impl Confined {
@@ -107,6 +115,7 @@ impl Confined {
             live_cpu: launched.child.meter().is_live(),
             bound: launched.bound,
             is_counted_apart: launched.is_counted_apart,
+            as_owner: launched.as_owner,
         })
     }
 
@@ -139,6 +148,25 @@ impl Confined {
         })
     }
 
+    /// Says once of each workspace that commands run as its owner there.
+    fn tell_of_owner(&self, workspace: &Path) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.contains(workspace) {
+            return;
+        }
+        // A host that sees so many folders come and go hears of one of them again.
+        if told.len() >= TOLD {
+            told.clear();
+        }
+        told.insert(workspace.to_owned());
+        tracing::warn!(
+            "commands in {} run as the folder's owner and not as users of their own, because its file system cannot show files \
+             as another user's (id-mapped mounts): they share with each other, and with all that runs as this user, what the \
+             kernel counts for a user, and may be stopped and read by that user",
+            workspace.display()
+        );
+    }
+
     /// Whom trees of an ordinary user's host are counted for, which this user may not be able to have.
     pub(crate) const fn subordinate(&self) -> Result<&Subordinate, &Missing> {
         self.subordinate.as_ref()
@@ -166,6 +194,7 @@ impl Confined {
         };
         Ok(Self {
             subordinate,
+            told: Mutex::default(),
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
             etc: Etc::of_host(),
@@ -206,7 +235,12 @@ impl Launcher for Confined {
             lease: lease.or(counted),
             epolls: subordinate.map(|subordinate| &**subordinate.epolls()),
         };
-        start::start(&self.init, &self.environment, launch, hold)
+        let workspace = launch.workspace.clone();
+        let launched = start::start(&self.init, &self.environment, launch, hold)?;
+        if launched.as_owner {
+            self.tell_of_owner(workspace.path());
+        }
+        Ok(launched)
     }
 
     fn prepare(&self) {

@@ -67,6 +67,8 @@ pub struct Launched {
     pub(crate) bound: Option<Bound>,
     /// Whether what it watches is counted for a user of its own, which it does not run as.
     pub(crate) is_counted_apart: bool,
+    /// Whether it runs as its workspace's owner, though it was to have a user of its own.
+    pub(crate) as_owner: bool,
 }
 
 impl From<Started> for Launched {
@@ -78,6 +80,7 @@ impl From<Started> for Launched {
             stderr,
             bound,
             is_counted_apart,
+            as_owner,
         } = started;
         Self {
             child,
@@ -86,6 +89,7 @@ impl From<Started> for Launched {
             stderr,
             bound,
             is_counted_apart,
+            as_owner,
         }
     }
 }

@@ -163,6 +163,12 @@ pub enum RunsAs {
         /// How many there are.
         count: u32,
     },
+    /// The host is root, and the file system of the workspace cannot show files as another user's (id-mapped mounts): commands
+    /// run as the workspace's owner. Only [`Confinement::probe_workspace`] says so.
+    Owner {
+        /// Its number.
+        uid: u32,
+    },
     /// The host is root, and the policy names one user for all commands.
     Named {
         /// Its number.
@@ -237,6 +243,22 @@ impl Confinement {
         }
     }
 
+    /// Whom commands run as in one workspace, by confining a command that does nothing there: [`RunsAs::Owner`] where that is
+    /// not who they usually run as. Blocks as [`Confinement::probe`] does.
+    ///
+    /// # Errors
+    /// Commands cannot be confined there.
+    pub fn probe_workspace(policy: Policy, workspace: &Workspace) -> Result<RunsAs, Missing> {
+        let runs_as = RunsAs::by(&policy);
+        let launcher = Confined::new(policy).map_err(missing)?;
+        if attempt_in(&launcher, workspace)?.as_owner {
+            let owner = rustix::fs::fstat(workspace.handle());
+            let uid = owner.map_err(|errno| Missing::by_kernel(init::Layer::Workspace, "fstat", errno))?;
+            return Ok(RunsAs::Owner { uid: uid.st_uid });
+        }
+        Ok(runs_as)
+    }
+
     /// Whether the default confinement works here.
     #[must_use]
     pub const fn is_sufficient(&self) -> bool {
@@ -262,6 +284,10 @@ fn attempt(launcher: &Confined) -> Result<Tried, Missing> {
     })?;
     let workspace = Workspace::open(place.workspace())
         .map_err(|error| Missing::new(init::Layer::Workspace, error.to_string(), None))?;
+    attempt_in(launcher, &workspace)
+}
+
+fn attempt_in(launcher: &Confined, workspace: &Workspace) -> Result<Tried, Missing> {
     // One of our own, so that it does not matter what the caller has. It drives nothing: the end of the command is waited
     // for on this thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -270,7 +296,7 @@ fn attempt(launcher: &Confined) -> Result<Tried, Missing> {
         .map_err(|error| missing(LaunchError::Host(error)))?;
     let tried = {
         let _within = runtime.enter();
-        launcher.try_out(&workspace)
+        launcher.try_out(workspace)
     };
     // Any other end waits, which a thread that runs other tasks may not do.
     runtime.shutdown_background();
