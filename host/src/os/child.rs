@@ -22,13 +22,12 @@ use std::time::Duration;
 use capsule_init::{Command, Exit, Report};
 use rustix::process::Signal;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::channel::{Channel, Waiting};
 use super::init::END;
 use super::process::Process;
-use super::readiness;
+use super::readiness::{self, Watched};
 use super::usage::{Meter, Usage};
 
 /// How a command ended, as the kernel reports it: exactly one of the two is set.
@@ -48,7 +47,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// A command and everything that it started. Dropping it kills what is there and waits for the end of init.
 #[derive(Debug)]
 pub(crate) struct Child {
-    channel: AsyncFd<Channel>,
+    channel: Watched<Channel>,
     init: Process,
     meter: Arc<Meter>,
     life: AtomicU8,

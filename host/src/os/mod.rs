@@ -23,6 +23,7 @@ pub(crate) mod machine;
 #[cfg(target_os = "linux")]
 pub(crate) mod memfd;
 pub(crate) mod pipe;
+mod poller;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
 pub(crate) mod readiness;

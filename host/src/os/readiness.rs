@@ -7,8 +7,11 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::io::Errno;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+use super::poller::{self, Readiness};
 
 /// What is one and the same open descriptor until it is dropped.
 ///
@@ -19,13 +22,76 @@ pub(crate) unsafe trait Steady: AsRawFd {}
 // SAFETY: that is what an `OwnedFd` is.
 unsafe impl Steady for OwnedFd {}
 
-/// Registers `io` with the runtime that this is called in, for reading or for writing.
+/// A descriptor that can be waited for.
+#[derive(Debug)]
+pub(crate) enum Watched<T: Steady> {
+    ByEpoll(AsyncFd<T>),
+    /// Because epoll has no watch left for this user.
+    ByPoll(T),
+}
+
+/// That it is ready.
+pub(crate) enum Ready<'a, T: Steady> {
+    ByEpoll(AsyncFdReadyGuard<'a, T>),
+    /// Looked at anew each time.
+    ByPoll,
+}
+
+/// Registers `io` with the runtime that this is called in, for reading or for writing. Where a command that shares this
+/// user has taken all watches, it is waited for in another way.
 ///
 /// # Errors
-/// What epoll answers, above all that its watches are used up. `io` is closed then.
-pub(crate) fn watch<T: Steady>(io: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+/// What epoll answers, or that no thread could be started. `io` is closed then.
+pub(crate) fn watch<T: Steady>(io: T, interest: Interest) -> io::Result<Watched<T>> {
     // SAFETY: the descriptor stays the same and open, as the trait says, and nothing takes it out of the `AsyncFd`, which
     // deregisters it before it drops it.
     let watched = unsafe { AsyncFd::register_with_interest(io, interest) };
-    Ok(watched?)
+    let (io, error) = match watched {
+        Ok(watched) => return Ok(Watched::ByEpoll(watched)),
+        Err(error) => error.into_parts(),
+    };
+    if Errno::from_io_error(&error) != Some(Errno::NOSPC) {
+        return Err(error);
+    }
+    poller::prepare()?;
+    Ok(Watched::ByPoll(io))
+}
+
+impl<T: Steady> Watched<T> {
+    pub(crate) fn get_ref(&self) -> &T {
+        match self {
+            Self::ByEpoll(io) => io.get_ref(),
+            Self::ByPoll(io) => io,
+        }
+    }
+
+    pub(crate) async fn readable(&self) -> io::Result<Ready<'_, T>> {
+        match self {
+            Self::ByEpoll(io) => io.readable().await.map(Ready::ByEpoll),
+            Self::ByPoll(io) => {
+                Readiness::new(io, libc::POLLIN).await;
+                Ok(Ready::ByPoll)
+            }
+        }
+    }
+
+    pub(crate) async fn writable(&self) -> io::Result<Ready<'_, T>> {
+        match self {
+            Self::ByEpoll(io) => io.writable().await.map(Ready::ByEpoll),
+            Self::ByPoll(io) => {
+                Readiness::new(io, libc::POLLOUT).await;
+                Ok(Ready::ByPoll)
+            }
+        }
+    }
+}
+
+impl<T: Steady> Ready<'_, T> {
+    /// Says that it was not so any more.
+    pub(crate) fn clear_ready(&mut self) {
+        match self {
+            Self::ByEpoll(ready) => ready.clear_ready(),
+            Self::ByPoll => {}
+        }
+    }
 }

@@ -11,6 +11,7 @@ pub(crate) mod readiness {
 
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
+    pub(crate) use tokio::io::unix::AsyncFd as Watched;
 
     #[expect(clippy::unnecessary_wraps, reason = "where watches are real they run out")]
     pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {

@@ -1,11 +1,15 @@
 //! What a tree may take without a limit having been asked for, and what it leaves of what others share with it (R3, S5, Q5).
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use capsule_host::sandbox::ResourceLimits;
+use capsule_host::supervisor::SpawnRequest;
 
 use crate::harness::{AT_ONCE, Host, command, limited, marker, sh, signalled, workspace, zoo};
 use crate::limits::memory_is_bounded;
+use crate::users::most_watches;
 use crate::who::{binary, program};
 
 const MIB: u64 = 1 << 20;
@@ -104,6 +108,58 @@ async fn s5_q5_pending_signals_are_left_to_others() {
     leaves_others_their_part("signals", "200000", "8").await;
 }
 
+/// Ends with the test, however that ends.
+struct Hoarder(Child);
+
+impl Drop for Hoarder {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// All watches of epoll that the host's user may have are another process's, as one of its commands could take them where they
+/// share the user.
+async fn s5_q5_a_host_that_may_watch_nothing_more_goes_on() {
+    let Some(most) = most_watches() else {
+        crate::who::skip("a limit of watches that can be reached");
+        return;
+    };
+    let host = Host::new();
+    let watches = |number: &str| {
+        let mut command = program(host.dir().join("zoo"));
+        command.args(["watches", number]);
+        command
+    };
+    let mut hoarder = watches(&(2 * most).to_string());
+    let hoarder = hoarder.arg("keep").stdout(Stdio::piped()).spawn();
+    let mut hoarder = Hoarder(hoarder.expect("the zoo"));
+    let mut said = BufReader::new(hoarder.0.stdout.take().expect("it is piped"));
+    let mut took = String::new();
+    said.read_line(&mut took).expect("a line");
+    assert!(took.starts_with("took "), "{took}");
+    let other = watches("1").output().expect("it runs").stdout;
+    assert_eq!(String::from_utf8_lossy(&other).trim(), "took 0", "there are some left");
+    for _ in 0..3 {
+        assert_eq!(host.printed(sh("echo out; echo err >&2")).await, "out\n");
+    }
+    let marker = marker();
+    let tree = host.start(zoo(&["stay", &marker])).await;
+    tree.prints("up").await;
+    let reads = SpawnRequest {
+        keep_stdin_open: true,
+        ..sh("read line; echo \"heard $line\"; read line")
+    };
+    let reader = host.start(reads).await;
+    let written = reader.scope.write_stdin(&reader.id, b"it\n".to_vec()).await;
+    written.expect("it is written");
+    reader.prints("heard it").await;
+    for process in [&tree, &reader] {
+        assert!(process.stop(Duration::ZERO).await.signal.is_some());
+    }
+    drop(hoarder);
+}
+
 /// Of a host that is served before all others.
 async fn b4_a_command_has_no_priority_of_its_hosts() {
     let dir = workspace();
@@ -132,4 +188,5 @@ crate::who::each_user!(
     s5_q5_files_on_their_way_are_left_to_the_host,
     s5_q5_pending_signals_are_left_to_others,
 );
+crate::who::ranged!(ROBBED: s5_q5_a_host_that_may_watch_nothing_more_goes_on);
 crate::who::root!(b4_a_command_has_no_priority_of_its_hosts);

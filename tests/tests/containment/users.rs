@@ -208,7 +208,7 @@ async fn b8_the_users_of_a_killed_host_are_free_again() {
 }
 
 /// The most watches of epoll that a user may have, if a test can take them all: each is some 200 bytes of the kernel's.
-fn most_watches() -> Option<usize> {
+pub(crate) fn most_watches() -> Option<usize> {
     let most = std::fs::read_to_string("/proc/sys/fs/epoll/max_user_watches").expect("a limit");
     most.trim().parse().ok().filter(|most| *most < 16_000_000)
 }
@@ -320,6 +320,7 @@ async fn b8_what_counts_for_others_cannot_be_opened_and_ends_with_its_host() {
 }
 
 crate::who::ranged!(
+    RANGED:
     b8_what_a_tree_of_an_ordinary_user_watches_is_counted_for_it_alone,
     b8_an_epoll_instance_that_is_counted_apart_is_one_as_any_other,
     b8_what_counts_for_others_cannot_be_opened_and_ends_with_its_host,

@@ -47,10 +47,11 @@ macro_rules! apart {
 }
 /// Makes one test of each case that is about an ordinary user with a subordinate range.
 macro_rules! ranged {
-    ($($case:ident),+ $(,)?) => {
+    ($user:ident: $($case:ident),+ $(,)?) => {
         mod with_a_subordinate_range {
             $(#[test] fn $case() {
-                crate::who::with_a_range(concat!(module_path!(), "::", stringify!($case)), super::$case);
+                let name = concat!(module_path!(), "::", stringify!($case));
+                crate::who::with_a_range(crate::who::$user, name, super::$case);
             })+
         }
     };
@@ -115,14 +116,16 @@ fn as_user(user: u32, path: &str) {
     );
 }
 
-/// Who has a subordinate range: somebody whom no other test runs as, for the kernel counts by user.
+/// Who has a subordinate range: users whom no other test runs as, for the kernel counts by user.
 pub(crate) const RANGED: u32 = 4343;
+/// One whose own watches a test takes.
+pub(crate) const ROBBED: u32 = 4344;
 
 /// The first number of the range.
 pub(crate) const RANGE: u32 = 3_000_000_000;
 
 /// Says it in files that only the process which runs this one test sees, and becomes that user there.
-pub(crate) fn with_a_range<F: Future<Output = ()>>(path: &str, case: fn() -> F) {
+pub(crate) fn with_a_range<F: Future<Output = ()>>(user: u32, path: &str, case: fn() -> F) {
     const BECOME: &str = "mount --bind \"$1\" /etc/subuid && mount --bind \"$1\" /etc/subgid && \
         mount --bind \"$2\" /etc/passwd && exec setpriv --reuid \"$3\" --regid \"$3\" --clear-groups \"$4\" --exact \"$5\" --nocapture";
     if !is_root() && std::env::var_os(BINARIES).is_some() {
@@ -137,19 +140,19 @@ pub(crate) fn with_a_range<F: Future<Output = ()>>(path: &str, case: fn() -> F) 
     let (_, name) = path.split_once("::").expect("a crate's name first");
     let binaries = Binaries::borrow();
     let home = tempfile::tempdir().expect("a folder");
-    std::os::unix::fs::chown(home.path(), Some(RANGED), Some(RANGED)).expect("somebody's home");
+    std::os::unix::fs::chown(home.path(), Some(user), Some(user)).expect("somebody's home");
     let said = tempfile::tempdir().expect("a folder");
     let (range, accounts) = (said.path().join("range"), said.path().join("accounts"));
-    std::fs::write(&range, format!("{RANGED}:{RANGE}:65536\n")).expect("a file");
+    std::fs::write(&range, format!("{user}:{RANGE}:65536\n")).expect("a file");
     let known = std::fs::read_to_string("/etc/passwd").expect("accounts");
-    std::fs::write(&accounts, format!("{known}ranged:x:{RANGED}:{RANGED}::/:/bin/sh\n")).expect("a file");
+    std::fs::write(&accounts, format!("{known}ranged:x:{user}:{user}::/:/bin/sh\n")).expect("a file");
     for file in [said.path(), &range, &accounts] {
         std::fs::set_permissions(file, Permissions::from_mode(0o755)).expect("a mode");
     }
     let output = program("/usr/bin/unshare")
         .args(["--mount", "/bin/sh", "-c", BECOME, "sh"])
         .args([&range, &accounts])
-        .arg(RANGED.to_string())
+        .arg(user.to_string())
         .arg(binaries.path("this-test"))
         .arg(name)
         .env(BINARIES, binaries.folder())
@@ -162,7 +165,7 @@ pub(crate) fn with_a_range<F: Future<Output = ()>>(path: &str, case: fn() -> F) 
     let printed = String::from_utf8_lossy(&printed);
     assert!(
         output.status.success() && printed.contains("1 passed"),
-        "as uid {RANGED}:\n{printed}"
+        "as uid {user}:\n{printed}"
     );
 }
 

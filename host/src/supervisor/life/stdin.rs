@@ -9,8 +9,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
+use crate::os::readiness::Watched;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
 
 use crate::os::{pipe, readiness};
@@ -236,7 +236,7 @@ pub(crate) async fn run(stdin: Arc<Stdin>, pipe: OwnedFd) {
     stdin.break_off();
 }
 
-async fn write_all(pipe: &AsyncFd<OwnedFd>, mut data: &[u8]) -> io::Result<()> {
+async fn write_all(pipe: &Watched<OwnedFd>, mut data: &[u8]) -> io::Result<()> {
     while !data.is_empty() {
         let mut ready = pipe.writable().await?;
         match pipe::write(pipe.get_ref(), data) {

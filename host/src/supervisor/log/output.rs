@@ -16,8 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use crate::os::readiness::Watched;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -93,7 +93,7 @@ pub(crate) struct Output {
 struct State {
     ring: Ring,
     /// Gone once the stream has ended. The reader waits on its own reference and drops it then.
-    pipe: Option<Arc<AsyncFd<OwnedFd>>>,
+    pipe: Option<Arc<Watched<OwnedFd>>>,
     flow: Flow,
     /// Once the tree has ended: how much of what lay in the pipe then is still unread.
     residue: Option<usize>,
@@ -149,7 +149,7 @@ impl Output {
     }
 
     /// The pipe to wait on, while the stream has not ended.
-    pub(crate) fn pipe(&self) -> Option<Arc<AsyncFd<OwnedFd>>> {
+    pub(crate) fn pipe(&self) -> Option<Arc<Watched<OwnedFd>>> {
         self.lock().pipe.clone()
     }
 
