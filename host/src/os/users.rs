@@ -222,6 +222,25 @@ mod tests {
     }
 
     #[test]
+    fn b8_the_overflow_user_is_never_lent() {
+        let folder = tempfile::tempdir().unwrap();
+        let users = Users::within(OVERFLOW - 2..OVERFLOW + 2, folder.path());
+        let leases: Vec<_> = std::iter::from_fn(|| users.lease().ok()).collect();
+        let mut numbers: Vec<_> = leases.iter().map(Lease::number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [OVERFLOW - 2, OVERFLOW - 1, OVERFLOW + 1]);
+    }
+
+    #[test]
+    fn b8_locks_in_a_folder_of_others_are_none() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let refused = Users::within(FIRST..FIRST + 1, folder.path()).lease().unwrap_err();
+        assert!(matches!(refused, NoUser::Locks { .. }), "{refused}");
+    }
+
+    #[test]
     fn b8_a_user_of_a_running_process_is_not_lent() {
         let folder = tempfile::tempdir().unwrap();
         let own = rustix::process::getuid().as_raw();
