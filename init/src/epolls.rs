@@ -117,9 +117,12 @@ fn hear() -> Word {
             Ok(received) => break received.bytes,
         }
     };
-    let rights = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
-        _ => None,
+    let rights = control.drain().find_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(mut rights) = message {
+            rights.next()
+        } else {
+            None
+        }
     });
     match (received, rights) {
         (0, _) => Word::End,
