@@ -56,6 +56,51 @@ pub struct Launch {
     pub(crate) injections: Vec<Injection>,
 }
 
+impl Launch {
+    /// The program, as the request has it: a path, or a name to be looked up.
+    #[must_use]
+    pub fn cmd(&self) -> &str {
+        &self.cmd
+    }
+
+    /// Its arguments, without the program's own name.
+    #[must_use]
+    pub fn args(&self) -> &[String] {
+        &self.args
+    }
+
+    /// The variables of the request. What a command has of the host's beside them is the launcher's to add.
+    #[must_use]
+    pub fn env(&self) -> &[(String, String)] {
+        &self.env
+    }
+
+    /// Where it works.
+    #[must_use]
+    pub const fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// Its working directory, relative to the workspace. It was beneath that when the request was checked.
+    #[must_use]
+    pub fn cwd(&self) -> &str {
+        &self.cwd
+    }
+
+    /// What its tree may use.
+    #[must_use]
+    pub const fn limits(&self) -> &ResourceLimits {
+        &self.limits
+    }
+
+    /// The same, with another program in place of the command: for a launcher that has another one start what runs the
+    /// command, a virtual machine for instance. Workspace, working directory, streams, limits and injected files stay.
+    #[must_use]
+    pub fn run_by(self, cmd: String, args: Vec<String>, env: Vec<(String, String)>) -> Self {
+        Self { cmd, args, env, ..self }
+    }
+}
+
 /// A command that runs. Dropping it ends the command's tree.
 #[derive(Debug)]
 pub struct Launched {
