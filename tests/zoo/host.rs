@@ -5,15 +5,16 @@
 //! From the environment: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS` opens 3 to 40 for all programs to
 //! inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group to make groups in,
 //! `ZOO_VISIBLE` what is to be shown beside the system, `ZOO_USERS` is the first of 64 users to lend, `ZOO_NETWORK` shares
-//! the host's network.
+//! the host's network, `ZOO_MACHINE` gives the command a virtual machine.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 
-use capsule_host::sandbox::{Confined, Policy, ResourceLimits, Workspace};
+use capsule_host::sandbox::{Confined, Launcher, Policy, ResourceLimits, Workspace};
 use capsule_host::supervisor::{Ask, FileInjection, Gate, Limits, Owner, Placement, Principal, Registry, SpawnRequest};
+use capsule_tests::machine::Machine;
 
 struct AllowAll;
 
@@ -33,8 +34,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(2);
     let mut next = || args.next().ok_or("an argument is missing");
     let (workspace, mode, cmd) = (Workspace::open(next()?)?, next()?, next()?);
-    // A host that is to be killed has something injected, too.
-    let file_injections = if mode == "hold" { injections() } else { Vec::new() };
+    // Whoever is to be killed has something injected, too.
+    let machine = std::env::var_os("ZOO_MACHINE").is_some();
+    let file_injections = if mode == "hold" && !machine {
+        injections()
+    } else {
+        Vec::new()
+    };
     let request = SpawnRequest {
         file_injections,
         limits: pids()?,
@@ -64,9 +70,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(first) => policy.users(first.parse()?, 64),
         Err(_) => policy,
     };
-    let launcher = Confined::new(policy)?;
+    let launcher: Arc<dyn Launcher> = if machine {
+        Arc::new(Machine::new()?.ok_or("CAPSULE_MACHINE names no machine")?)
+    } else {
+        Arc::new(Confined::new(policy)?)
+    };
     let limits = Limits::default();
-    let registry = Registry::new(runtime.handle().clone(), Arc::new(launcher), limits)?;
+    let registry = Registry::new(runtime.handle().clone(), launcher, limits)?;
     let scope = registry.scope(Owner {
         principal: Principal::Named("alice".into()),
         capsule: "zoo".into(),

@@ -16,6 +16,7 @@ mod holdings;
 mod init;
 mod injection;
 mod limits;
+mod machine;
 mod sharing;
 mod software;
 mod status;

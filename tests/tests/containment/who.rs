@@ -219,7 +219,7 @@ impl Binaries {
     }
 }
 
-fn run<F: Future<Output = ()>>(case: fn() -> F) {
+pub(crate) fn run<F: Future<Output = ()>>(case: fn() -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
