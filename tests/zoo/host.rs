@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(2);
     let mut next = || args.next().ok_or("an argument is missing");
     let (workspace, mode, cmd) = (Workspace::open(next()?)?, next()?, next()?);
-    // Whoever is to be killed has something injected, too.
+    // A host that is to be killed has something injected, too.
     let machine = std::env::var_os("ZOO_MACHINE").is_some();
     let file_injections = if mode == "hold" && !machine {
         injections()
