@@ -4,7 +4,9 @@
 //! owner may have written a password or a token (`environment`, `profile.d`, `gitconfig`, `npmrc`, `pip.conf`, `wgetrc`).
 //! What says who and where one is (`passwd`, `hosts`, `nsswitch.conf`) is written for the command: it names the accounts of
 //! the system and the one that the command runs as, and no other person who uses the machine. And what only has to be there
-//! (`/run`, `/var`) is there, and empty.
+//! (`/run`, `/var`, settings without which a program does not start) is there, and empty.
+//!
+//! A part of the host's is a mount of each command's, which takes time: so few parts, and no part for what may be empty.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -64,6 +66,7 @@ const PARTS: &[&str] = &[
     "gdb",
     "maven/logging",
     "maven/m2.conf",
+    "mono/config",
     "perl",
     "php",
     "postgresql-common",
@@ -71,6 +74,7 @@ const PARTS: &[&str] = &[
     "fonts",
     "ghostscript",
     "groff",
+    "libreoffice/registry",
     "magic",
     "magic.mime",
     "mime.types",
@@ -86,6 +90,18 @@ const PARTS: &[&str] = &[
 
 /// The same, where a version belongs to the name.
 const PARTS_OF_A_VERSION: &[&str] = &["ImageMagick-", "java-", "python3"];
+
+/// Parts that are left out where a file in them has a name that ends so: LibreOffice keeps in it the password for a server of
+/// addresses.
+const WITHHELD: &[(&str, &str)] = &[("libreoffice/registry", "ldap.xcd")];
+
+/// Where the host has the folder: what is there in its place, empty. Without it Debian's Chromium, Emacs and lynx end at
+/// once, and the host's own may hold keys of Chromium's, code of the owner's, the password of lynx's proxy.
+const STAND_INS: &[(&str, Option<&str>)] = &[
+    ("chromium.d", Some("README")),
+    ("emacs/site-start.d", None),
+    ("lynx", Some("lynx.cfg")),
+];
 
 /// Where programs look for what comes and goes, and find nothing; what they write goes to `/tmp`.
 const FOLDERS: &[&str] = &["/run", "/var/cache", "/var/lib", "/var/log"];
@@ -125,11 +141,6 @@ pub(crate) struct Etc {
 
 impl Etc {
     pub(crate) fn of_host() -> Self {
-        let parts: BTreeSet<_> = PARTS.iter().map(|part| (*part).to_owned()).collect();
-        let entries = std::fs::read_dir("/etc").into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let versions = names.filter(|name| PARTS_OF_A_VERSION.iter().any(|part| name.starts_with(part)));
-        let parts = parts.into_iter().chain(versions);
         let folders = FOLDERS.iter().map(|at| View::Folder { at: (*at).into() });
         let links = LINKS.iter().map(|(at, target)| View::Link {
             at: (*at).into(),
@@ -144,7 +155,7 @@ impl Etc {
             view: folders
                 .chain(links)
                 .chain(files)
-                .chain(parts.filter_map(|part| part_of_host(&part)))
+                .chain(parts_of(Path::new("/etc")))
                 .collect(),
             passwd: lines("/etc/passwd", 7),
             group: lines("/etc/group", 4),
@@ -234,20 +245,50 @@ fn system(lines: &[Vec<u8>], but: u32) -> impl Iterator<Item = &Vec<u8>> {
         .take(MAX_ACCOUNTS)
 }
 
-/// A part of the host's `/etc`, if it is there: a link into the system's own folders as such, since the name of what it
-/// leads to is what programs are after (the time zone).
-fn part_of_host(part: &str) -> Option<View> {
-    let at = Path::new("/etc").join(part);
-    let resolved = at.canonicalize().ok()?;
+/// What commands have of the host's settings, which are in `etc`, or in place of them.
+fn parts_of(etc: &Path) -> Vec<View> {
+    let parts: BTreeSet<_> = PARTS.iter().map(|part| (*part).to_owned()).collect();
+    let versions = names(etc)
+        .into_iter()
+        .filter(|name| PARTS_OF_A_VERSION.iter().any(|part| name.starts_with(part)));
+    let may_be_shown = |part: &String| {
+        let is_secret =
+            |&(folder, end)| part == folder && names(&etc.join(folder)).iter().any(|name| name.ends_with(end));
+        !WITHHELD.iter().any(is_secret)
+    };
+    let parts = parts.into_iter().chain(versions).filter(may_be_shown);
+    let stand_ins = STAND_INS.iter().filter(|(folder, _)| etc.join(folder).is_dir());
+    let stand_ins = stand_ins.map(|&(folder, name)| match name {
+        Some(name) => file(&format!("/etc/{folder}/{name}"), Vec::new()),
+        None => View::Folder {
+            at: format!("/etc/{folder}").into_bytes(),
+        },
+    });
+    stand_ins.chain(parts.filter_map(|part| part_of(etc, &part))).collect()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// A part of the host's, if it is there: a link into the system's own folders as such, since the name of what it leads to is
+/// what programs are after (the time zone).
+fn part_of(etc: &Path, part: &str) -> Option<View> {
+    let source = etc.join(part);
+    let resolved = source.canonicalize().ok()?;
     let bytes = |path: &Path| path.as_os_str().as_bytes().to_owned();
-    Some(match std::fs::read_link(&at) {
+    let at = bytes(&Path::new("/etc").join(part));
+    Some(match std::fs::read_link(&source) {
         Ok(target) if resolved.starts_with("/usr") => View::Link {
-            at: bytes(&at),
+            at,
             target: bytes(&target),
         },
         Ok(_) | Err(_) => View::Bind {
-            source: bytes(&at),
-            at: bytes(&at),
+            source: bytes(&source),
+            at,
             writable: false,
             required: false,
         },
@@ -301,6 +342,51 @@ mod tests {
             text(etc().group(alice)),
             "alice:x:1000:\nroot:x:0:\nsudo:x:27:\nnogroup:x:65534:\n"
         );
+    }
+
+    /// Where a command sees something, and what it sees there: the host's, or what a file or folder of its own holds.
+    fn seen(etc: &Path) -> Vec<(String, Option<String>)> {
+        let parts = parts_of(etc).into_iter().map(|view| match view {
+            View::Bind { at, .. } | View::Link { at, .. } => (text(at), None),
+            View::Folder { at } => (text(at), Some(String::new())),
+            View::File { at, content } => (text(at), Some(text(content))),
+        });
+        parts.collect()
+    }
+
+    #[test]
+    fn b1_s6_settings_that_may_hold_a_secret_are_there_and_empty() {
+        let etc = tempfile::tempdir().unwrap();
+        for (file, content) in [
+            ("chromium.d/apikeys", "hush"),
+            ("emacs/site-start.d/50own.el", "hush"),
+            ("lynx/lynx.cfg", "http_proxy:http://me:hush@proxy"),
+            ("inputrc", ""),
+            ("wgetrc", "hush"),
+        ] {
+            let path = etc.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let empty = |at: &str| (at.to_owned(), Some(String::new()));
+        let all = [
+            empty("/etc/chromium.d/README"),
+            empty("/etc/emacs/site-start.d"),
+            empty("/etc/lynx/lynx.cfg"),
+            ("/etc/inputrc".to_owned(), None),
+        ];
+        assert_eq!(seen(etc.path()), all);
+    }
+
+    #[test]
+    fn b1_settings_are_withheld_where_a_secret_is_among_them() {
+        let etc = tempfile::tempdir().unwrap();
+        let registry = etc.path().join("libreoffice/registry");
+        std::fs::create_dir_all(&registry).unwrap();
+        std::fs::write(registry.join("oo-ldap.xcd.sample"), "").unwrap();
+        assert_eq!(seen(etc.path()), [("/etc/libreoffice/registry".to_owned(), None)]);
+        std::fs::write(registry.join("oo-ldap.xcd"), "hush").unwrap();
+        assert_eq!(seen(etc.path()), []);
     }
 
     #[test]
