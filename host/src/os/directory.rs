@@ -1,5 +1,6 @@
 //! Directories held open, and resolving a path beneath one without a window between the check and the use.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -30,4 +31,17 @@ pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &str) -> io::Result<Owned
         }
     }
     Err(Errno::AGAIN.into())
+}
+
+/// Opens the regular file at `path` beneath `root` for reading. A symbolic link anywhere on the way is `ELOOP`, and nothing
+/// that a guest may have put there holds up the host.
+pub(crate) fn open_file_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let file = File::from(openat2(root.as_fd(), path, flags, Mode::empty(), resolve)?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(Errno::INVAL.into())
+    }
 }

@@ -1,16 +1,26 @@
 //! Why a program that is there for the host is not there for a command (contract S6).
 //!
 //! What a command asks for by a bare name or a whole path is what it was granted, so the person who granted it may be told
-//! where that is. Of a path in the workspace nothing is said: its links are the command's own making, and an answer would
-//! tell it of the host's files.
+//! where that is. Of a path in the workspace less is said: its links are the command's own making, and an answer would tell it
+//! of the host's files. What the first line of a script there names was for the command to write, so that may be repeated;
+//! whether the host has it is not looked at, and what shows it is told by the path's own words.
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::toolchain::{Surroundings, Toolchain};
 use super::visible::Place;
+use super::workspace::Workspace;
+use crate::os::directory;
+
+/// How many scripts the kernel follows, each the interpreter of the one before.
+const SCRIPTS: usize = 5;
+
+/// What each tree has of its own, whatever the host has there.
+const OWN: &[&str] = &["/dev", "/etc", "/proc", "/run", "/tmp", "/var"];
 
 /// What of the host's is visible.
 pub(crate) struct Sight<'a> {
@@ -27,43 +37,64 @@ impl Sight<'_> {
         system.chain(extra).any(|shown| path.starts_with(shown))
     }
 
-    /// Says of the programs that were tried for `cmd` which is not visible, and what would show it; `None` where that is not
-    /// the reason.
-    pub(crate) fn missing(&self, cmd: &str, programs: &[PathBuf], workspace: &Path) -> Option<String> {
+    /// Says of the programs that were tried for `cmd`, in `cwd` of the workspace, which is not visible, and what would show
+    /// it; `None` where that is not the reason.
+    pub(crate) fn missing(&self, cmd: &str, programs: &[PathBuf], workspace: &Workspace, cwd: &str) -> Option<String> {
         let writable = self.extra.iter().filter(|(_, writable)| *writable);
         let theirs: Vec<_> = writable
             .map(|(place, _)| place.at.as_path())
-            .chain([workspace])
+            .chain([workspace.path()])
             .collect();
-        programs
-            .iter()
-            .filter(|program| program.is_absolute() && !theirs.iter().any(|theirs| program.starts_with(theirs)))
-            .find_map(|program| self.missing_part(cmd, program, workspace))
-    }
-
-    fn missing_part(&self, cmd: &str, program: &Path, workspace: &Path) -> Option<String> {
-        let resolved = program.canonicalize().ok()?;
-        let hidden = |path: &&Path| !self.shows(path) && !path.starts_with(workspace);
-        if let Some(hidden) = [program, &resolved].into_iter().find(hidden) {
-            let remedy = self.remedy(hidden);
-            return Some(format!(
-                "{cmd} is {} on this machine, which is not visible to commands: {remedy}",
-                hidden.display()
-            ));
-        }
-        let interpreter = interpreter(&resolved)?;
-        hidden(&interpreter.as_path()).then(|| {
-            format!(
-                "{cmd} is run by {}, which is not visible to commands: {}",
-                interpreter.display(),
-                self.remedy(&interpreter)
-            )
+        programs.iter().find_map(|program| {
+            if program.is_absolute() {
+                let is_theirs = theirs.iter().any(|theirs| program.starts_with(theirs));
+                return (!is_theirs).then(|| self.missing_part(cmd, program, workspace.path()))?;
+            }
+            self.missing_of_script(cmd, &Path::new(cwd).join(program), workspace)
         })
     }
 
-    fn remedy(&self, hidden: &Path) -> String {
+    fn missing_part(&self, cmd: &str, program: &Path, workspace: &Path) -> Option<String> {
+        let mut resolved = program.canonicalize().ok()?;
+        let hidden = |path: &&Path| !self.shows(path) && !path.starts_with(workspace);
+        if let Some(hidden) = [program, &resolved].into_iter().find(hidden) {
+            let toolchain = Toolchain::of(hidden, &Surroundings::of_host());
+            return Some(format!(
+                "{cmd} is {} on this machine, which is not visible to commands: {}",
+                hidden.display(),
+                self.remedy(hidden, toolchain)
+            ));
+        }
+        for _ in 0..SCRIPTS {
+            let interpreter = resolved.is_file().then(|| interpreter(File::open(&resolved).ok()?))??;
+            resolved = interpreter.canonicalize().ok().unwrap_or_else(|| interpreter.clone());
+            if let Some(hidden) = [interpreter.as_path(), &resolved].into_iter().find(hidden) {
+                let toolchain = Toolchain::of(hidden, &Surroundings::of_host());
+                return Some(self.missing_interpreter(cmd, hidden, toolchain));
+            }
+        }
+        None
+    }
+
+    /// Of a script in the workspace.
+    fn missing_of_script(&self, cmd: &str, path: &Path, workspace: &Workspace) -> Option<String> {
+        let script = directory::open_file_beneath(workspace.handle().as_fd(), path).ok()?;
+        let interpreter = interpreter(script)?;
+        let own = OWN.iter().map(Path::new).chain([workspace.path()]);
+        let has_own = own.into_iter().any(|own| interpreter.starts_with(own));
+        let is_hidden = !has_own && !self.shows(&interpreter);
+        is_hidden.then(|| self.missing_interpreter(cmd, &interpreter, Toolchain::by_name(&interpreter)))
+    }
+
+    fn missing_interpreter(&self, cmd: &str, hidden: &Path, toolchain: Option<Toolchain>) -> String {
+        let remedy = self.remedy(hidden, toolchain);
+        let hidden = hidden.display();
+        format!("{cmd} is run by {hidden}, which is not visible to commands: {remedy}")
+    }
+
+    fn remedy(&self, hidden: &Path, toolchain: Option<Toolchain>) -> String {
         let remedy = self.remedy;
-        match (Toolchain::of(hidden, &Surroundings::of_host()), hidden.parent()) {
+        match (toolchain, hidden.parent()) {
             (Some(toolchain), _) => format!("{remedy} {} shows it", toolchain.name()),
             (None, Some(folder)) => format!("{remedy} {} shows it", folder.display()),
             (None, None) => format!("{remedy} shows it"),
@@ -71,17 +102,15 @@ impl Sight<'_> {
     }
 }
 
-/// What the first line of a script names.
-fn interpreter(script: &Path) -> Option<PathBuf> {
-    if !script.is_file() {
-        return None;
-    }
+/// What the first line of a script names, if that is a path in plain letters.
+fn interpreter(script: File) -> Option<PathBuf> {
     // As long as the kernel reads.
     let mut line = Vec::new();
-    File::open(script).ok()?.take(256).read_to_end(&mut line).ok()?;
+    script.take(256).read_to_end(&mut line).ok()?;
     let line = line.strip_prefix(b"#!")?;
     let line = line.split(|&byte| byte == b'\n').next()?.trim_ascii();
     let path = line.split(|byte| byte.is_ascii_whitespace()).next()?;
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    path.is_absolute().then(|| path.to_owned())
+    let is_plain = path.as_os_str().as_bytes().iter().all(u8::is_ascii_graphic);
+    (path.is_absolute() && is_plain).then(|| path.to_owned())
 }

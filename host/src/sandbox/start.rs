@@ -71,7 +71,7 @@ pub(crate) fn start(
             .into_iter()
             .map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat())
             .collect(),
-        cwd: cwd.into_bytes(),
+        cwd: cwd.clone().into_bytes(),
         limits: hold.limits,
         landlock: hold.landlock.is_some(),
         seccomp: hold.seccomp,
@@ -94,7 +94,7 @@ pub(crate) fn start(
             "max-memory-bytes: too little for the command to be started".into(),
         )),
         Err(StartError::Refused(report)) => {
-            let missing = || hold.sight?.missing(&cmd, &programs, workspace.path());
+            let missing = || hold.sight?.missing(&cmd, &programs, &workspace, &cwd);
             Err(refusal(&cmd, report, missing))
         }
     }

@@ -112,6 +112,17 @@ impl Toolchain {
         (!paths.is_empty()).then_some(Parts { paths, variable })
     }
 
+    /// The one that usually has a folder of that name, wherever it is and whether it is there or not.
+    pub(crate) fn by_name(path: &Path) -> Option<Self> {
+        path.components().find_map(|part| match part.as_os_str().to_str()? {
+            ".cargo" | ".rustup" => Some(Self::Rustup),
+            ".pyenv" => Some(Self::Pyenv),
+            ".nvm" => Some(Self::Nvm),
+            ".jdks" | ".sdkman" => Some(Self::Jdk),
+            _ => None,
+        })
+    }
+
     /// The one of which `path` is a part.
     pub(crate) fn of(path: &Path, around: &Surroundings) -> Option<Self> {
         let holds = |parts: Parts| parts.paths.iter().any(|part| path.starts_with(part));

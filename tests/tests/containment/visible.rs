@@ -33,9 +33,17 @@ impl Home {
 
     /// What a host of this home's user says when it runs the command, with `visible` shown.
     fn run(&self, visible: Option<&str>, command: &[&str]) -> String {
-        let dir = workspace();
+        self.host(workspace().path(), visible, command)
+    }
+
+    /// The same in a workspace of the test's making, with nothing shown.
+    fn run_in(&self, workspace: &Path, command: &[&str]) -> String {
+        self.host(workspace, None, command)
+    }
+
+    fn host(&self, workspace: &Path, visible: Option<&str>, command: &[&str]) -> String {
         let mut host = program(crate::who::binary("zoo-host"));
-        host.arg(marker()).arg(dir.path()).arg("run").args(command);
+        host.arg(marker()).arg(workspace).arg("run").args(command);
         host.env("HOME", self.0.path())
             .env_remove("RUSTUP_HOME")
             .env_remove("CARGO_HOME");
@@ -114,6 +122,51 @@ async fn s6_of_a_script_is_said_which_interpreter_is_not_visible() {
     );
 }
 
+async fn s6_of_a_script_that_runs_a_script_is_said_which_interpreter_is_not_visible() {
+    let home = Home::new();
+    let put = |name: &str, first: &str| {
+        let path = home.path(".cargo/bin").join(name);
+        fs::write(&path, format!("#!{first}\n")).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        path.display().to_string()
+    };
+    let hidden = home.path("tools/python").display().to_string();
+    let inner = put("inner", &hidden);
+    put("outer", &inner);
+    let said = home.run(Some("rustup"), &["outer"]);
+    let told = format!("outer is run by {hidden}, which is not visible");
+    assert!(said.contains(&told), "{said}");
+}
+
+async fn s6_of_a_script_in_the_workspace_is_said_what_its_first_line_names() {
+    let home = Home::new();
+    let tell = |first: &str| {
+        let dir = workspace();
+        let script = dir.path().join("script");
+        fs::write(&script, format!("#!{first} -x\n")).expect("a script");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
+        home.run_in(dir.path(), &["./script"])
+    };
+    // Of what the host has and of what it has not the same is said, or a script would be a way to ask: the first is there.
+    for (named, shows) in [
+        ("/sys/kernel", "/sys"),
+        ("/sys/no-such-thing", "/sys"),
+        ("/home/me/.nvm/versions/node/v1/bin/node", "nvm"),
+        ("/home/me/.pyenv/versions/3.1/bin/python", "pyenv"),
+        ("/srv/tools/tool", "/srv/tools"),
+    ] {
+        let said = tell(named);
+        let told =
+            format!("./script is run by {named}, which is not visible to commands: Policy::visible {shows} shows it");
+        assert!(said.contains(&told), "{said}");
+    }
+    // What would be visible if it were there, and what a terminal would obey.
+    for first in ["/usr/bin/no-such-program", "/tmp/no-such-program", "/srv/\u{1b}[2J"] {
+        let said = tell(first);
+        assert!(said.contains("./script, or the interpreter it asks for"), "{said}");
+    }
+}
+
 async fn s6_of_a_link_in_the_workspace_nothing_is_said() {
     let home = Home::new();
     // What it leads to exists in one case and does not in the other.
@@ -138,5 +191,7 @@ crate::who::each_user!(
     b1_what_holds_secrets_is_not_shown_by_its_path,
     s6_of_a_program_that_is_not_visible_is_said_where_it_is_and_what_shows_it,
     s6_of_a_script_is_said_which_interpreter_is_not_visible,
+    s6_of_a_script_that_runs_a_script_is_said_which_interpreter_is_not_visible,
+    s6_of_a_script_in_the_workspace_is_said_what_its_first_line_names,
     s6_of_a_link_in_the_workspace_nothing_is_said,
 );
