@@ -56,6 +56,9 @@ impl Asked {
 
 /// Has this process, and what it starts, wait for an answer to each such call; what comes back tells of them.
 pub(crate) fn listen() -> Result<OwnedFd, Errno> {
+    if !answers_at_once() {
+        return Err(Errno::NOSYS);
+    }
     const LOAD: u16 = 0x20;
     const IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
@@ -106,6 +109,19 @@ pub(crate) fn listen() -> Result<OwnedFd, Errno> {
         Errno::INVAL => install(listener),
         errno => Err(errno),
     })
+}
+
+/// Whether the kernel has the answer that is given here, as it does since 5.14: older ones have the question alone.
+fn answers_at_once() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release
+        .split(|byte: char| !byte.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 14),
+        _ => false,
+    }
 }
 
 /// The next call that waits; it must be known that one does.

@@ -13,7 +13,8 @@
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::Builder;
 
 use libc::c_int;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
@@ -24,6 +25,9 @@ use rustix::thread::{set_name, set_thread_res_uid};
 
 use crate::asked::{self, Asked};
 use crate::{identity, sys};
+
+/// Of a thread that serves a tree, in bytes.
+const STACK: usize = 64 << 10;
 
 /// One tree.
 struct Tree {
@@ -57,46 +61,36 @@ pub(crate) fn run() {
     if identity::conceal().is_err() {
         return;
     }
-    let mut trees: Vec<Tree> = Vec::new();
-    while let Some((host, asking)) = ready(&trees) {
-        let mut index = 0;
-        // Each tree one request in turn, so that none waits for what another asks.
-        trees.retain(|tree| {
-            let events = asking.get(index).copied().unwrap_or(PollFlags::empty());
-            index += 1;
-            if events.contains(PollFlags::IN) {
-                answer(tree);
-                true
-            } else {
-                // No process has the filter any more.
-                events.is_empty()
+    loop {
+        match hear() {
+            Word::Tree(tree) => {
+                // Where there is no thread for it the listener goes, and the tree's calls are answered with ENOSYS.
+                let _refused = Builder::new().stack_size(STACK).spawn(move || serve(&tree));
             }
-        });
-        if host {
-            match hear() {
-                Word::Tree(tree) => trees.push(tree),
-                Word::Nothing => {}
-                Word::End => return,
-            }
+            Word::Nothing => {}
+            Word::End => return,
         }
     }
 }
 
-/// Waits for the host or a tree.
-fn ready(trees: &[Tree]) -> Option<(bool, Vec<PollFlags>)> {
-    let host = PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN);
-    let listeners = trees.iter().map(|tree| PollFd::new(&tree.listener, PollFlags::IN));
-    let mut fds: Vec<_> = std::iter::once(host).chain(listeners).collect();
+/// Serves one tree until no process has its filter any more.
+///
+/// In a thread of its own: the kernel ends an answer only when the one who asked has taken it, and when that runs is the
+/// tree's to choose. The user of a thread is its own, too.
+fn serve(tree: &Tree) {
+    // The real one alone, so that this process keeps the rest of the host's identity.
+    if set_thread_res_uid(tree.user, None, None).is_err() {
+        return;
+    }
     loop {
+        let mut fds = [PollFd::new(&tree.listener, PollFlags::IN)];
         match poll(&mut fds, None) {
             Err(Errno::INTR) => {}
-            Err(_) => return None,
-            Ok(_) => break,
+            Err(_) => return,
+            Ok(_) if fds.iter().any(|fd| fd.revents().contains(PollFlags::IN)) => answer(tree.listener.as_fd()),
+            Ok(_) => return,
         }
     }
-    let mut events = fds.iter().map(PollFd::revents);
-    let host = events.next().is_some_and(|events| !events.is_empty());
-    Some((host, events.collect()))
 }
 
 /// A tree is four bytes, the user's number, and the listener. One byte is a word without one.
@@ -134,21 +128,18 @@ fn hear() -> Word {
     }
 }
 
-fn answer(tree: &Tree) {
-    let listener = tree.listener.as_fd();
+fn answer(listener: BorrowedFd<'_>) {
     // The process that asked may have been killed in between.
     let Ok(call) = asked::asked(listener) else { return };
-    let answered = make(tree.user, &call).and_then(|(made, flags)| asked::give(listener, &call, made.as_fd(), flags));
+    let answered = make(&call).and_then(|(made, flags)| asked::give(listener, &call, made.as_fd(), flags));
     if let Err(errno) = answered {
         asked::refuse(listener, &call, errno);
     }
 }
 
 /// What was asked for, and the flags of its descriptor.
-fn make(user: Uid, asked: &Asked) -> Result<(OwnedFd, c_int), Errno> {
+fn make(asked: &Asked) -> Result<(OwnedFd, c_int), Errno> {
     let flags = asked.flags()?;
-    // The real one alone, so that this process keeps the rest of the host's identity.
-    set_thread_res_uid(user, None, None)?;
     Ok((epoll::create(epoll::CreateFlags::CLOEXEC)?, flags))
 }
 

@@ -149,12 +149,11 @@ impl Mapping {
     }
 
     /// The namespace. There must be a `/proc` that shows this process, of whichever process namespace.
-    pub(crate) fn finish(self) -> Result<OwnedFd, Report> {
+    pub(crate) fn finish(self) -> Result<(OwnedFd, Leaving), Report> {
         let namespace = self.namespace();
         drop(self.held);
-        // Or it would be taken for a child of the tree later.
-        let _ = waitpid(Some(self.child), WaitOptions::empty());
-        namespace
+        let leaving = Leaving(self.child);
+        Ok((namespace?, leaving))
     }
 
     fn namespace(&self) -> Result<OwnedFd, Report> {
@@ -193,6 +192,15 @@ impl Mapping {
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd())).ok()?;
         let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
         Some(number.trim().to_owned())
+    }
+}
+
+/// A child that ends while this process goes on. Dropping this waits for it, or it would be taken for a child of the tree.
+pub(crate) struct Leaving(Pid);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let _ = waitpid(Some(self.0), WaitOptions::empty());
     }
 }
 

@@ -171,7 +171,8 @@ pub struct Identity {
 /// One thing made visible. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum View {
-    /// A file, or a directory with everything mounted beneath it. Never with set-user-id programs or devices.
+    /// A file, or a directory with everything mounted beneath it; left out where there is none. Never with set-user-id
+    /// programs or devices.
     Bind {
         /// Where it is for the host; symbolic links are followed.
         source: Bytes,
@@ -179,8 +180,6 @@ pub enum View {
         at: Bytes,
         /// Whether the tree may write there.
         writable: bool,
-        /// Whether it is an error that `source` does not exist; otherwise it is left out.
-        required: bool,
     },
     /// A symbolic link.
     Link {
@@ -237,6 +236,9 @@ impl Birth {
         }
     }
 }
+
+/// Travels with the byte of a [`Birth`] where no command waits for the init yet: it then does in advance what it can.
+pub const AHEAD: u8 = 0x40;
 
 /// What travels in place of a [`Birth`] to a spawner that its host may not kill, because it has become another user: the
 /// spawner is to go, and what it has made stays.

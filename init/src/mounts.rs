@@ -12,7 +12,7 @@ use capsule_init::{Bound, Confinement, Identity, Layer, Report, View};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdir, open, symlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, move_mount, open_tree, unmount};
-use rustix::process::{chdir, pivot_root};
+use rustix::process::{chdir, pivot_root, umask};
 
 use crate::failure::At;
 use crate::identity::{Mapping, Others};
@@ -62,13 +62,39 @@ pub(crate) struct Built {
     pub(crate) bound: Option<Bound>,
 }
 
-/// Replaces the root. `host_workspace` is what the host says it is, `injected`
-/// the content of what is injected, and `mapping` the namespace that the workspace is shown by.
+/// Makes a root in advance, with what every view has in it: `/proc` and what is covered there, devices and terminals. It is
+/// mounted nowhere, and so goes with its descriptor.
+///
+/// For a child of this process: what is mounted for the host later is to be seen when the rest of the view is made, and so
+/// this process stays where the host is.
+pub(crate) fn root_in_advance() -> Option<OwnedFd> {
+    sys::unshare(libc::CLONE_NEWNS).ok()?;
+    sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).ok()?;
+    umask(Mode::empty());
+    replace_root(None).ok()?;
+    complete_root(None).ok()?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, "/", flags).ok()
+}
+
+/// What every view has in it, beside `/proc` itself.
+fn complete_root(devices: devices::Held) -> Result<(), Report> {
+    devices::put(devices)?;
+    terminals::put()?;
+    for (target, at) in LINKS {
+        symlink(target, at).at(LAYER, at)?;
+    }
+    mask::cover()
+}
+
+/// Replaces the root. `host_workspace` is what the host says it is, `injected` the content of what is injected, `mapping`
+/// the namespace that the workspace is shown by, and `root` one that was made in advance.
 pub(crate) fn build(
     confinement: &Confinement,
     host_workspace: &OwnedFd,
     injected: Option<OwnedFd>,
     mapping: Option<OwnedFd>,
+    root: Option<OwnedFd>,
 ) -> Result<Built, Report> {
     // Neither shall our mounts appear for the host, nor its later ones for us.
     sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
@@ -96,7 +122,11 @@ pub(crate) fn build(
     );
     let host_devices = host_devices.at(LAYER, "/dev")?;
     let taken = overlay::cover(view, &shared)?;
-    let devices = devices::take(host_devices);
+    let devices = if root.is_some() {
+        None
+    } else {
+        devices::take(host_devices)
+    };
     let late = view
         .iter()
         .zip(early)
@@ -112,21 +142,19 @@ pub(crate) fn build(
         .into_iter()
         .flatten()
         .partition(|tree| tree.at.starts_with(workspace.at));
-    let made = making.map(Mapping::finish).transpose()?;
+    let made = making.map(Mapping::finish).transpose()?.map(|(made, _)| made);
     let shown = match (owners, made.as_ref().or(mapping.as_ref())) {
         (Some((owner, _)), Some(mapping)) => show(owner, mapping, &workspace, writable(view, &before, &beneath))?,
         _ => Shown::AsWanted,
     };
 
-    replace_root()?;
-
+    let is_complete = root.is_some();
+    replace_root(root)?;
+    if !is_complete {
+        complete_root(devices)?;
+    }
     new_tmpfs("/tmp", c"mode=1777", confinement.tmp_bytes)?;
     let own = injection::prepare(&confinement.injections)?;
-    devices::put(devices)?;
-    terminals::put()?;
-    for (target, at) in LINKS {
-        symlink(target, at).at(LAYER, at)?;
-    }
     furnish::furnish(view)?;
     before.iter().try_for_each(place)?;
     place(&workspace)?;
@@ -135,7 +163,6 @@ pub(crate) fn build(
     if let Some(content) = injected {
         injection::expose(&confinement.injections, content, &own)?;
     }
-    mask::cover()?;
 
     sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
     Ok(Built {
@@ -190,12 +217,7 @@ pub(crate) fn path(bytes: &[u8]) -> &Path {
 fn take_view<'a>(view: &'a View, taken: &Taken) -> Result<Option<Tree<'a>>, Report> {
     match view {
         View::Link { .. } | View::Folder { .. } | View::File { .. } => Ok(None),
-        View::Bind {
-            source,
-            at,
-            writable,
-            required,
-        } => {
+        View::Bind { source, at, writable } => {
             let from = if let Taken::Copy(copy) = taken {
                 copy
             } else {
@@ -207,7 +229,7 @@ fn take_view<'a>(view: &'a View, taken: &Taken) -> Result<Option<Tree<'a>>, Repo
                 Taken::There | Taken::Copy(_) | Taken::Bound(_) if *writable => HARMLESS,
                 Taken::There | Taken::Copy(_) | Taken::Bound(_) => HARMLESS | libc::MOUNT_ATTR_RDONLY,
             };
-            take(from, path(at), attributes, *required)
+            take(from, path(at), attributes)
         }
     }
 }
@@ -223,12 +245,12 @@ fn bound((view, taken): (&View, &Taken)) -> Option<Bound> {
     }
 }
 
-/// A copy of the mounts at `source`, with these attributes.
-fn take<'a>(source: &Path, at: &'a Path, attributes: u64, required: bool) -> Result<Option<Tree<'a>>, Report> {
+/// A copy of the mounts at `source`, with these attributes; nothing where nothing is there.
+fn take<'a>(source: &Path, at: &'a Path, attributes: u64) -> Result<Option<Tree<'a>>, Report> {
     // Recursive also where there is nothing beneath: an ordinary user may not uncover what a mount hides.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let fd = match open_tree(CWD, source, flags) {
-        Err(Errno::NOENT | Errno::NOTDIR) if !required => return Ok(None),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         other => other.at(LAYER, &source.to_string_lossy())?,
     };
     if attributes != 0 {
@@ -241,7 +263,7 @@ fn take<'a>(source: &Path, at: &'a Path, attributes: u64, required: bool) -> Res
 /// it leads to must be what the descriptor is.
 fn take_workspace<'a>(at: &'a Path, host: &OwnedFd) -> Result<Tree<'a>, Report> {
     let subject = at.to_string_lossy();
-    let tree = take(at, at, HARMLESS, true)?.ok_or(Errno::NOENT).at(LAYER, &subject)?;
+    let tree = take(at, at, HARMLESS)?.ok_or(Errno::NOENT).at(LAYER, &subject)?;
     let (ours, theirs) = (fstat(&tree.fd).at(LAYER, &subject)?, fstat(host).at(LAYER, &subject)?);
     if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
         Ok(tree)
@@ -250,15 +272,20 @@ fn take_workspace<'a>(at: &'a Path, host: &OwnedFd) -> Result<Tree<'a>, Report> 
     }
 }
 
-/// Leaves an empty root with a fresh `/proc`, and nothing of the old one.
-fn replace_root() -> Result<(), Report> {
-    // With devices: the one tmpfs that is read-only in the end.
-    new_tmpfs_at(SITE, MountFlags::NOSUID, c"mode=0755,size=1m,nr_inodes=4096")?;
-    chdir(SITE).at(LAYER, SITE)?;
-    mkdir("proc", Mode::from_raw_mode(0o755)).at(LAYER, "proc")?;
-    // Now rather than later: without a /proc in sight the kernel gives an ordinary user no new one.
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("proc", "proc", "proc", flags, None::<&CStr>).at(LAYER, "proc")?;
+/// Leaves a root that was made in advance, or one that is empty but for a fresh `/proc`; and nothing of the old one.
+fn replace_root(root: Option<OwnedFd>) -> Result<(), Report> {
+    if let Some(root) = root {
+        move_mount(&root, c"", CWD, SITE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(LAYER, SITE)?;
+        chdir(SITE).at(LAYER, SITE)?;
+    } else {
+        // With devices: the one tmpfs that is read-only in the end.
+        new_tmpfs_at(SITE, MountFlags::NOSUID, c"mode=0755,size=1m,nr_inodes=4096")?;
+        chdir(SITE).at(LAYER, SITE)?;
+        mkdir("proc", Mode::from_raw_mode(0o755)).at(LAYER, "proc")?;
+        // Now rather than later: without a /proc in sight the kernel gives an ordinary user no new one.
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("proc", "proc", "proc", flags, None::<&CStr>).at(LAYER, "proc")?;
+    }
     // Puts the old root on top of the new one, from where it is taken away.
     pivot_root(".", ".").at(LAYER, "pivot_root")?;
     unmount(".", UnmountFlags::DETACH).at(LAYER, "old root")?;

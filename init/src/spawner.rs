@@ -8,7 +8,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use capsule_init::{Birth, Identity, LEAVE, Layer};
+use capsule_init::{AHEAD, Birth, Identity, LEAVE, Layer};
 use libc::c_int;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -19,7 +19,7 @@ use rustix::thread::set_name;
 use crate::channel::tell;
 use crate::failure::{At, failure};
 use crate::vfork::Stack;
-use crate::{identity, sweep, sys};
+use crate::{identity, mounts, sweep, sys};
 
 /// Each namespace that a tree is born into with the layer that it stands for, the one that gives the right to the others
 /// first.
@@ -44,11 +44,15 @@ pub(crate) struct Newborn {
     pub(crate) children: Result<OwnedFd, Errno>,
     /// Of processor time, for a tree that is not confined: what it takes to confine one would be counted, too.
     pub(crate) counter: Option<OwnedFd>,
+    /// A root for the tree, with what every view has in it.
+    pub(crate) root: Option<OwnedFd>,
 }
 
 /// An init that is to be made.
 struct Order {
     birth: Birth,
+    /// No command waits for it yet.
+    ahead: bool,
     channel: OwnedFd,
     group: Option<OwnedFd>,
 }
@@ -73,7 +77,12 @@ pub(crate) fn run() -> Option<Newborn> {
         return None;
     }
     loop {
-        let Order { birth, channel, group } = match order() {
+        let Order {
+            birth,
+            ahead,
+            channel,
+            group,
+        } = match order() {
             Asked::Init(order) => order,
             Asked::Leave => return None,
             Asked::End => {
@@ -92,6 +101,11 @@ pub(crate) fn run() -> Option<Newborn> {
                 counter: match birth {
                     Birth::Unconfined => sys::cpu_counter().ok(),
                     Birth::Confined { .. } => None,
+                },
+                root: match birth {
+                    // An ordinary user has no id yet to make files with.
+                    Birth::Confined { .. } if ahead && host.uid == 0 => sys::by_a_child(mounts::root_in_advance),
+                    Birth::Unconfined | Birth::Confined { .. } => None,
                 },
             });
         }
@@ -137,9 +151,15 @@ fn order() -> Asked {
         });
         let mut descriptors = rights.flatten();
         // Where a descriptor was lost there is no channel to tell by, but the host sees the end of the channel.
-        if let (Some(birth), Some(channel)) = (Birth::from_byte(byte[0]), descriptors.next()) {
+        let (birth, ahead) = (Birth::from_byte(byte[0] & !AHEAD), byte[0] & AHEAD != 0);
+        if let (Some(birth), Some(channel)) = (birth, descriptors.next()) {
             let group = descriptors.next();
-            return Asked::Init(Order { birth, channel, group });
+            return Asked::Init(Order {
+                birth,
+                ahead,
+                channel,
+                group,
+            });
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{ceilings, epolls, guest, identity, mounts, sys};
 
 /// Runs the command to its end.
 pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descriptors: Descriptors) -> Result<(), Report> {
-    let Newborn { birth, host, .. } = newborn;
+    let Newborn { birth, host, root, .. } = newborn;
     let stack = newborn.stack.at(Layer::Process, "mmap")?;
     let children = newborn.children.at(Layer::Process, "signalfd")?;
     let Descriptors {
@@ -37,7 +37,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
             if config.group {
                 sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
             }
-            let built = confine(confinement, host, &workspace, injected, mapping.take())?;
+            let built = confine(confinement, host, &workspace, injected, mapping.take(), root)?;
             (workspace, made, bound, shown) = (built.workspace, built.mapping, built.bound, built.shown);
             Tree::Namespace
         }
@@ -86,13 +86,14 @@ const fn is_root(identity: Identity) -> bool {
     identity.uid == 0 || identity.gid == 0
 }
 
-/// Gives pid 1 its view and its identity; `host` is who the host is.
+/// Gives pid 1 its view and its identity; `host` is who the host is, and `root` was made in advance.
 fn confine(
     confinement: &Confinement,
     host: Identity,
     workspace: &OwnedFd,
     injected: Option<OwnedFd>,
     mapping: Option<OwnedFd>,
+    root: Option<OwnedFd>,
 ) -> Result<Built, Report> {
     let refused = match confinement.identity {
         // A guest that is root to the kernel is not confined, whatever namespaces it is in.
@@ -114,24 +115,30 @@ fn confine(
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
     // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
     let mask = umask(Mode::empty());
-    let built = mounts::build(confinement, workspace, injected, mapping)?;
+    let built = mounts::build(confinement, workspace, injected, mapping, root)?;
     umask(mask);
     // While this is root, whose share of keys is large; and after the mounts, for what is opened on the way holds on to the
     // keyring, and a namespace that the host keeps would. Where a container forbids it, or an ordinary user's share is used
     // up, the command still cannot use the host's: every call that names a key is filtered.
     let _shared_instead = sys::new_session_keyring();
-    if let (Some((inside, _)), Some(mut namespace)) = (user, namespace) {
+    let leaving = if let (Some((inside, _)), Some(mut namespace)) = (user, namespace) {
         if let (Shown::AsTheyAre, Some(owner)) = (built.shown, confinement.workspace_owner) {
             namespace.finish()?;
             namespace = begin((inside, owner))?;
         }
         // After the mounts: the way to the workspace may lead through folders that are root's alone.
-        identity::become_user(&namespace.finish()?, inside)?;
+        let (namespace, leaving) = namespace.finish()?;
+        identity::become_user(&namespace, inside)?;
         if confinement.writable.is_none() {
             identity::may_write(&built.workspace)?;
         }
-    }
+        Some(leaving)
+    } else {
+        None
+    };
     users.lower();
     identity::renounce()?;
+    // By now it has most likely ended.
+    drop(leaving);
     Ok(built)
 }

@@ -10,7 +10,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use capsule_init::Instruction;
@@ -114,7 +114,24 @@ pub(crate) fn clone(flags: c_int, group: Option<BorrowedFd<'_>>) -> Result<Optio
     born(pid, pidfd)
 }
 
-/// The same by the newer call, which alone has a way to say in which group. A seccomp profile may hide it.
+/// Has a child make something that this process then has, and end. What else the child changes of itself, such as its
+/// namespaces, is gone with it. `None` also where nothing could be made.
+pub(crate) fn by_a_child(make: impl FnOnce() -> Option<OwnedFd>) -> Option<OwnedFd> {
+    let Some((child, _pidfd)) = clone(libc::CLONE_FILES, None).ok()? else {
+        // Descriptors are one table for both, so the number says all. Nothing that the parent holds is dropped here.
+        let number = make().map_or(0, IntoRawFd::into_raw_fd);
+        exit(if number <= 255 { number } else { 0 })
+    };
+    let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+    let Some(status) = ended.ok().flatten().and_then(|(_, status)| status.exit_status()) else {
+        // It was killed, and what it had opened is open in here.
+        exit(0)
+    };
+    // The standard streams are never what was made.
+    (status > 2).then(|| own(c_long::from(status)).ok()).flatten()
+}
+
+/// As [`clone`], by the newer call, which alone has a way to say in which group. A seccomp profile may hide it.
 fn clone_into(flags: c_int, group: BorrowedFd<'_>, pidfd: &mut RawFd) -> Result<Option<(Pid, OwnedFd)>> {
     /// The C library's has a type that does not hold it.
     const CLONE_INTO_CGROUP: u64 = 1 << 33;

@@ -399,6 +399,7 @@ mod tests {
             landlock: None,
             injected: None,
             stdin: false,
+            epolls: None,
         };
         let started = Init::embedded().start(config, &handover, None, None);
         started.expect("a command").child

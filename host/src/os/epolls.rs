@@ -59,10 +59,16 @@ impl Epolls {
 
     /// Has it answer a tree's calls, by what tells of them, with instances that are counted for `user`.
     pub(crate) fn serve(&self, user: u32, listener: &OwnedFd) -> io::Result<()> {
-        match &*self.lock() {
-            Some(running) => running.serve(user, listener),
-            None => Err(io::ErrorKind::NotConnected.into()),
+        let mut held = self.lock();
+        let Some(running) = &*held else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let served = running.serve(user, listener);
+        if served.is_err() {
+            // Gone, or stopped and so never to hear of any tree: the next one gets another process.
+            *held = None;
         }
+        served
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
@@ -105,7 +111,7 @@ impl Running {
                 &self.socket,
                 &[IoSlice::new(&bytes)],
                 &mut attached,
-                SendFlags::NOSIGNAL,
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
             ) {
                 Err(Errno::INTR) => {}
                 other => return Ok(other.map(drop)?),

@@ -166,32 +166,32 @@ mod tests {
 
     use super::*;
 
+    async fn soon<T>(wait: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), wait)
+            .await
+            .expect("in time")
+    }
+
     #[tokio::test]
     async fn s5_what_is_waited_for_by_poll_comes_and_ends() {
         prepare().expect("a thread");
         let (mut reader, mut writer) = io::pipe().expect("a pipe");
         set_nonblocking(reader.as_fd()).expect("it does not block");
-        let soon = |wait| tokio::time::timeout(Duration::from_secs(20), wait);
         for _ in 0..3 {
             // Given up, which leaves nothing behind.
             let mut given_up = Box::pin(Readiness::new(&reader, libc::POLLIN));
             let none = std::future::poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context))).await;
             assert!(none.is_pending());
             drop(given_up);
-            let wait = async {
+            {
                 let ready = Readiness::new(&reader, libc::POLLIN);
-                tokio::join!(ready, async { writer.write_all(b"x").expect("there is room") }).0;
-            };
-            soon(wait).await.expect("it can be read");
+                let written = async { writer.write_all(b"x").expect("there is room") };
+                soon(async { tokio::join!(ready, written) }).await;
+            }
             assert_eq!(reader.read(&mut [0; 8]).expect("a byte"), 1);
         }
-        let wait = async {
-            let ready = Readiness::new(&reader, libc::POLLIN);
-            tokio::join!(ready, async { drop(writer) }).0;
-        };
-        tokio::time::timeout(Duration::from_secs(20), wait)
-            .await
-            .expect("its end is heard");
+        let ready = Readiness::new(&reader, libc::POLLIN);
+        soon(async { tokio::join!(ready, async { drop(writer) }) }).await;
         assert!(lock().waits.is_empty());
     }
 }

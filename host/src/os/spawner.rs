@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use capsule_init::{Birth, LEAVE, Report};
+use capsule_init::{AHEAD, Birth, LEAVE, Report};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -130,7 +130,7 @@ impl Spawner {
                 Some(_) | None => {}
             }
         }
-        let Spare { newborn, .. } = self.make(birth, group)?;
+        let Spare { newborn, .. } = self.make(birth, group, 0)?;
         Ok(newborn)
     }
 
@@ -139,7 +139,7 @@ impl Spawner {
         let usual = self.lock().map(|state| state.usual.filter(|_| state.spare.is_none()));
         let Ok(Some(birth)) = usual else { return };
         // If it cannot be had now, the next command will say why.
-        if let Ok(made) = self.make(birth, None) {
+        if let Ok(made) = self.make(birth, None, AHEAD) {
             self.keep(made);
         }
     }
@@ -152,9 +152,12 @@ impl Spawner {
         }
     }
 
-    fn make(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> Result<Spare, Unborn> {
+    /// `ahead` is [`AHEAD`] where no command waits for the init.
+    fn make(&self, birth: Birth, group: Option<BorrowedFd<'_>>, ahead: u8) -> Result<Spare, Unborn> {
         for patience in PATIENCES {
-            let (channel, user) = self.lock()?.order(self.program.as_deref(), birth, group)?;
+            let (channel, user) = self
+                .lock()?
+                .order(self.program.as_deref(), birth.to_byte() | ahead, group)?;
             if !self.is_heard(&channel, patience) {
                 continue;
             }
@@ -232,20 +235,20 @@ impl State {
     fn order(
         &mut self,
         program: Option<&Path>,
-        birth: Birth,
+        order: u8,
         group: Option<BorrowedFd<'_>>,
     ) -> io::Result<(Channel, User)> {
         let (ours, inits) = Channel::pair()?;
         let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(group).collect();
         if let Some(running) = &self.running
-            && running.send(birth.to_byte(), &descriptors).is_ok()
+            && running.send(order, &descriptors).is_ok()
         {
             return Ok((ours, running.user.clone()));
         }
         // Not started yet, or killed: then it has not heard of this order.
         self.running = None;
         let running = Running::start(program)?;
-        running.send(birth.to_byte(), &descriptors)?;
+        running.send(order, &descriptors)?;
         let user = running.user.clone();
         self.running = Some(running);
         Ok((ours, user))
@@ -424,7 +427,7 @@ mod tests {
         let spawner = Spawner::new(None);
         drop(spawner.init(Birth::Unconfined, None).expect("an init"));
         // What `prepare` does, with the host becoming another user after it has asked and before it has what it asked for.
-        let made = spawner.make(Birth::Unconfined, None).expect("an init");
+        let made = spawner.make(Birth::Unconfined, None, AHEAD).expect("an init");
         let before = made.newborn.process;
         as_another_user(|| {
             spawner.keep(made);

@@ -6,13 +6,15 @@
 //! the system and the one that the command runs as, and no other person who uses the machine. And what only has to be there
 //! (`/run`, `/var`, settings without which a program does not start) is there, and empty.
 //!
-//! A part of the host's is a mount of each command's, which takes time: so few parts, and no part for what may be empty.
+//! A part of the host's is a mount of each command's, which takes time. So there are few parts, and only those that software
+//! does not do without; what is small and open to all is copied when the host starts, and an empty folder is made as one.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use capsule_init::{Confinement, Identity, View};
@@ -40,10 +42,7 @@ const PARTS: &[&str] = &[
     "localtime",
     "terminfo",
     "timezone",
-    "ca-certificates",
-    "ca-certificates.conf",
     "crypto-policies",
-    "ethertypes",
     "gai.conf",
     "gnutls",
     "host.conf",
@@ -56,14 +55,12 @@ const PARTS: &[&str] = &[
     "ssl/certs",
     "ssl/openssl.cnf",
     "bash.bashrc",
-    "login.defs",
     "nanorc",
     "profile",
     "screenrc",
     "shells",
     "tmux.conf",
     "vim",
-    "gdb",
     "maven/logging",
     "maven/m2.conf",
     "mono/config",
@@ -126,6 +123,12 @@ const MACHINE_ID: &str = "63617073756c65000000000000000000\n";
 /// Below it accounts are the system's, as distributions number them; and this one owns nothing.
 const FIRST_PERSON: u32 = 1000;
 const NOBODY: u32 = 65534;
+
+/// The longest part that is copied, in bytes: a page, which is what the kernel takes for a file in memory.
+const SMALL: u64 = 4096;
+
+/// How deep an empty folder is looked through.
+const DEPTH: u32 = 3;
 
 /// The longest file that is copied from the host, in bytes, and the most accounts; the root of a tree is small.
 const MAX_BYTES: u64 = 64 << 10;
@@ -281,18 +284,41 @@ fn part_of(etc: &Path, part: &str) -> Option<View> {
     let resolved = source.canonicalize().ok()?;
     let bytes = |path: &Path| path.as_os_str().as_bytes().to_owned();
     let at = bytes(&Path::new("/etc").join(part));
-    Some(match std::fs::read_link(&source) {
-        Ok(target) if resolved.starts_with("/usr") => View::Link {
-            at,
-            target: bytes(&target),
-        },
-        Ok(_) | Err(_) => View::Bind {
+    if let (Ok(target), true) = (std::fs::read_link(&source), resolved.starts_with("/usr")) {
+        let target = bytes(&target);
+        return Some(View::Link { at, target });
+    }
+    if is_empty(&resolved, DEPTH) {
+        return Some(View::Folder { at });
+    }
+    Some(match small(&resolved) {
+        Some(content) => View::File { at, content },
+        None => View::Bind {
             source: bytes(&source),
             at,
             writable: false,
-            required: false,
         },
     })
+}
+
+/// Whether it is a folder with nothing but such folders in it.
+fn is_empty(folder: &Path, depth: u32) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
+    entries.all(|entry| depth > 0 && entry.is_ok_and(|entry| is_empty(&entry.path(), depth - 1)))
+}
+
+/// What a small file holds that any user may read.
+fn small(path: &Path) -> Option<Vec<u8>> {
+    let found = std::fs::metadata(path).ok()?;
+    let is_open = found.permissions().mode() & 0o004 != 0;
+    if !found.is_file() || !is_open || found.len() > SMALL {
+        return None;
+    }
+    let mut content = Vec::new();
+    File::open(path).ok()?.take(SMALL + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= SMALL).then_some(content)
 }
 
 fn file(at: &str, content: Vec<u8>) -> View {
@@ -361,7 +387,7 @@ mod tests {
             ("chromium.d/apikeys", "hush"),
             ("emacs/site-start.d/50own.el", "hush"),
             ("lynx/lynx.cfg", "http_proxy:http://me:hush@proxy"),
-            ("inputrc", ""),
+            ("inputrc", "set editing-mode vi"),
             ("wgetrc", "hush"),
         ] {
             let path = etc.path().join(file);
@@ -373,9 +399,33 @@ mod tests {
             empty("/etc/chromium.d/README"),
             empty("/etc/emacs/site-start.d"),
             empty("/etc/lynx/lynx.cfg"),
-            ("/etc/inputrc".to_owned(), None),
+            ("/etc/inputrc".to_owned(), Some("set editing-mode vi".to_owned())),
         ];
         assert_eq!(seen(etc.path()), all);
+    }
+
+    #[test]
+    fn b1_what_is_small_is_copied_unless_it_is_not_for_all() {
+        let etc = tempfile::tempdir().unwrap();
+        let file = |name: &str, length: usize, mode: u32| {
+            let path = etc.path().join(name);
+            std::fs::write(&path, vec![b'x'; length]).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        file("inputrc", 4096, 0o644);
+        file("profile", 4097, 0o644);
+        file("shells", 10, 0o640);
+        std::fs::create_dir_all(etc.path().join("vulkan/icd.d")).unwrap();
+        std::fs::create_dir_all(etc.path().join("xml")).unwrap();
+        file("xml/catalog", 0, 0o644);
+        let all = [
+            ("/etc/inputrc", Some("x".repeat(4096))),
+            ("/etc/profile", None),
+            ("/etc/shells", None),
+            ("/etc/vulkan", Some(String::new())),
+            ("/etc/xml", None),
+        ];
+        assert_eq!(seen(etc.path()), all.map(|(at, seen)| (at.to_owned(), seen)));
     }
 
     #[test]

@@ -348,7 +348,6 @@ fn bind(path: &Path, writable: bool) -> View {
         source: bytes(path),
         at: bytes(path),
         writable,
-        required: false,
     }
 }
 

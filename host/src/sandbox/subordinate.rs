@@ -10,8 +10,8 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use capsule_init::Layer;
 use rustix::process::geteuid;
@@ -27,7 +27,10 @@ const RANGES: &str = "/etc/subuid";
 /// The most numbers that are used: what a person usually has.
 const MOST: u32 = 0x1_0000;
 
-const REMEDY: &str = "as root, install newuidmap (Debian: apt-get install uidmap) and give this user a range that nobody else \
+/// How long trees are counted together after it did not work: to try takes seconds where a name service hangs.
+const AGAIN: Duration = Duration::from_secs(60);
+
+const REMEDY: &str = "as root, install newuidmap (Debian: apt-get install uidmap) and give this user a range that no other user \
                       has: usermod --add-subuids FIRST-LAST USER";
 
 /// Numbers to count for, and the process that does.
@@ -36,8 +39,8 @@ pub(crate) struct Subordinate {
     range: Range<u32>,
     users: Arc<Users>,
     epolls: Arc<Epolls>,
-    /// It did not work, which was told.
-    is_given_up: AtomicBool,
+    /// When it did not work, which was told.
+    given_up: Mutex<Option<Instant>>,
 }
 
 impl Subordinate {
@@ -51,7 +54,7 @@ impl Subordinate {
             users: Users::within(range.clone(), locks()),
             epolls: Arc::new(Epolls::new(program, range.clone())),
             range,
-            is_given_up: AtomicBool::new(false),
+            given_up: Mutex::new(None),
         })
     }
 
@@ -59,15 +62,21 @@ impl Subordinate {
         &self.range
     }
 
-    /// A number for one tree. Without one the tree is counted with the others, which is told once.
+    /// A number for one tree. Without one the tree is counted with the others, which is told, and tried again in a while.
     pub(crate) fn lease(&self) -> Option<Lease> {
-        if self.is_given_up.load(Ordering::Relaxed) {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if given_up.is_some_and(|at| at.elapsed() < AGAIN) {
             return None;
         }
+        let was_told = given_up.is_some();
         match self.try_lease() {
-            Ok(lease) => Some(lease.keeping(Arc::clone(&self.epolls))),
+            Ok(lease) => {
+                *given_up = None;
+                Some(lease.keeping(Arc::clone(&self.epolls)))
+            }
             Err(missing) => {
-                if !self.is_given_up.swap(true, Ordering::Relaxed) {
+                *given_up = Some(Instant::now());
+                if !was_told {
                     tracing::warn!(
                         "what commands watch is counted together, and one of them can take all of it: {missing}"
                     );

@@ -45,7 +45,6 @@ impl Place {
             source: bytes(&self.source),
             at: bytes(&self.at),
             writable,
-            required: false,
         }
     }
 }

@@ -135,6 +135,14 @@ pub(crate) mod child {
         #[expect(clippy::unused_async, clippy::unused_self, reason = "as above")]
         pub(crate) async fn left(&self) {}
 
+        #[expect(clippy::unused_self, reason = "a real one can be one that the kernel does not end")]
+        pub(crate) fn is_stuck(&self) -> bool {
+            false
+        }
+
+        #[expect(clippy::unused_async, clippy::unused_self, reason = "as above")]
+        pub(crate) async fn freed(&self) {}
+
         #[expect(clippy::unnecessary_wraps, reason = "a real one can fail")]
         pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
             assert!(

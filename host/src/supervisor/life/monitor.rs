@@ -83,13 +83,22 @@ pub(crate) async fn run(mut monitor: Monitor) {
             tokio::task::yield_now().await;
         }
     }
-    if let Some(child) = &monitor.child {
-        if child.is_leaving() {
-            child.left().await;
-        } else {
-            // With the slot, which another process must not have as long as this one is there. No shutdown waits for that.
-            monitor.member.closing.run_until_cancelled(freed(child)).await;
-        }
+    // A request that came too late is answered all the same, and none comes any more.
+    monitor.inbox.close();
+    while let Ok(request) = monitor.inbox.try_recv() {
+        monitor.answer(request);
+    }
+    let Some(child) = monitor.child.take() else { return };
+    if child.is_stuck() {
+        // With the slot, which another process must not have as long as this one is there. Neither a shutdown nor the end of
+        // a capsule waits for that.
+        let slot = monitor.slot.take();
+        drop(tokio::task::spawn(async move {
+            child.freed().await;
+            drop(slot);
+        }));
+    } else if child.is_leaving() {
+        child.left().await;
     }
 }
 

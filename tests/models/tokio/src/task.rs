@@ -9,3 +9,11 @@ pub async fn consume_budget() {
 pub async fn yield_now() {
     super::let_others_run();
 }
+
+/// A task of its own.
+pub fn spawn<F>(task: F) -> shuttle::future::JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    shuttle::future::spawn(task)
+}
