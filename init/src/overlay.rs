@@ -5,6 +5,9 @@
 //! overlay's kind has inodes of its own in front of the same content, so nothing of that leads anywhere; and the pages of
 //! programs stay shared with the host.
 //!
+//! To make such a file system and to give it up takes longer than to mount a part of one, so that there is one for all of the
+//! root's file system where the kernel allows it: not where this process may not see beneath what is mounted there.
+//!
 //! The overlay is mounted over the folder that it shows, in this process's private copy of the host's mounts, before
 //! anything is taken from there: so whatever is taken below it, through whichever symbolic link, comes from the overlay.
 //! It has one layer that matters. The kernel asks for a second, which is empty.
@@ -25,8 +28,8 @@ use capsule_init::{Layer, Report, View};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fstat, mkdir, open, statx};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, mount, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
 };
 use rustix::process::{chdir, fchdir};
 
@@ -42,6 +45,7 @@ const SITE: &str = "/dev";
 /// In there, and as long as it takes.
 const EMPTY: &str = "/dev/empty";
 const COPIES: &str = "/dev/copies";
+const WHOLE: &str = "/dev/whole";
 
 /// File systems that are the kernel's words rather than files: what is visible of them is bound.
 const PSEUDO: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -84,12 +88,14 @@ pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report
     let mut covers = Covers {
         mounted: mounted(),
         made: Vec::new(),
+        whole: None,
     };
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("tmpfs", SITE, "tmpfs", flags, c"mode=0755,size=8m,nr_inodes=512").at(LAYER, SITE)?;
-    for folder in [EMPTY, COPIES] {
+    for folder in [EMPTY, COPIES, WHOLE] {
         mkdir(folder, Mode::from_raw_mode(0o755)).at(LAYER, folder)?;
     }
+    covers.whole = whole().ok();
     if sources().flatten().any(|source| source.starts_with(ETC)) {
         // If it cannot be covered as a whole, its parts may.
         let _each_by_itself = covers.cover(Path::new(ETC));
@@ -112,6 +118,16 @@ struct Covers {
     mounted: Vec<PathBuf>,
     /// The overlays, by the number of their mounts.
     made: Vec<u64>,
+    /// The number of the root's mount, if there is an overlay of all of it at [`WHOLE`].
+    whole: Option<u64>,
+}
+
+/// Makes an overlay of the root's file system.
+fn whole() -> Result<u64, Errno> {
+    let root = open_path(Path::new("/"))?;
+    let overlay = overlay(&root)?;
+    move_mount(&overlay, c"", CWD, WHOLE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    mount_number(&root)
 }
 
 impl Covers {
@@ -137,7 +153,17 @@ impl Covers {
         {
             return Err(Errno::BUSY);
         }
-        let overlay = overlay(&folder)?;
+        let overlay = if self.whole == Some(mount_number(&folder)?) {
+            // Where it really is there is no symbolic link on the way.
+            let part = Path::new(WHOLE).join(at.strip_prefix("/").map_err(|_| Errno::INVAL)?);
+            open_tree(
+                CWD,
+                &part,
+                OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+            )?
+        } else {
+            overlay(&folder)?
+        };
         let number = mount_number(&overlay)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(&overlay, c"", &folder, c"", flags)?;

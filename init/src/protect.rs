@@ -9,18 +9,21 @@
 //! where that is in the workspace as well.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use capsule_init::{Bytes, Confinement, Layer, Report};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::failure::At;
 use crate::sys;
+
+/// Where more lies in the workspace, each name that is to be protected is looked for by a call.
+const MOST_NAMES: usize = 256;
 
 /// How many symbolic links may lead from one to the next.
 const LINKS: u32 = 8;
@@ -31,8 +34,9 @@ pub(crate) fn protect(workspace: &OwnedFd, at: &Path, confinement: &Confinement)
         all_but(workspace, at, writable)?;
     }
     let mut pinned = Pinned::default();
+    let there = names(workspace);
     for path in &confinement.protected {
-        let mut next = beneath(at, path_of(path));
+        let mut next = beneath(at, path_of(path)).filter(|path| is_among(there.as_ref(), path));
         for _ in 0..=LINKS {
             let Some(path) = next.take() else { break };
             next = pinned
@@ -41,6 +45,26 @@ pub(crate) fn protect(workspace: &OwnedFd, at: &Path, confinement: &Confinement)
         }
     }
     Ok(())
+}
+
+/// What lies in the workspace, unless that is more than can be looked for one by one, or may not be told.
+fn names(workspace: &OwnedFd) -> Option<BTreeSet<OsString>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(workspace, ".", flags, Mode::empty()).ok()?;
+    let mut names = BTreeSet::new();
+    for entry in Dir::new(folder).ok()? {
+        names.insert(OsStr::from_bytes(entry.ok()?.file_name().to_bytes()).to_owned());
+        if names.len() > MOST_NAMES {
+            return None;
+        }
+    }
+    Some(names)
+}
+
+/// Whether the first name of a path may be there.
+fn is_among(names: Option<&BTreeSet<OsString>>, path: &Path) -> bool {
+    let first = path.iter().next();
+    first.is_none_or(|first| names.is_none_or(|names| names.contains(first)))
 }
 
 /// Makes the whole workspace read-only, but for these. Here a symbolic link on the way is an error: it could lead to

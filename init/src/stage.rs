@@ -1,5 +1,6 @@
 //! From the configuration to a running command, in the process that will supervise it.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
 use capsule_init::{Birth, Config, Confinement, Identity, Layer, Report};
@@ -11,7 +12,7 @@ use rustix::system::sethostname;
 use crate::channel::{Channel, Descriptors};
 use crate::failure::{At, failure};
 use crate::guest::Image;
-use crate::identity::{Mapping, Others};
+use crate::identity::{Leaving, Mapping, Others};
 use crate::mounts::{Built, Shown};
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
@@ -30,14 +31,15 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
         mut mapping,
         group,
     } = descriptors;
-    let (mut made, mut bound, mut shown) = (None, None, Shown::AsWanted);
+    let (mut made, mut bound, mut shown, mut leaving) = (None, None, Shown::AsWanted, None);
     let image = Image::of(&config, &stdio, landlock.as_ref())?;
     let tree = match (&config.confinement, birth) {
         (Some(confinement), Birth::Confined { network }) if confinement.network == network => {
             if config.group {
                 sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
             }
-            let built = confine(confinement, host, &workspace, injected, mapping.take(), root)?;
+            let built;
+            (built, leaving) = confine(confinement, host, &workspace, injected, mapping.take(), root)?;
             (workspace, made, bound, shown) = (built.workspace, built.mapping, built.bound, built.shown);
             Tree::Namespace
         }
@@ -66,9 +68,9 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
         .as_ref()
         .is_some_and(|confinement| confinement.epolls);
     let epolls = if wanted { epolls::listen().ok() } else { None };
-    // Of memory, nothing is given back while the command still uses this one's.
-    drop(config);
     let guest = guest::start(image, stack, group.as_ref())?;
+    // By now it has most likely ended.
+    drop(leaving);
     // What the command has must be its own alone: the host waits for the end of its streams.
     drop((stdio, workspace, landlock, group));
     let attached = Attached {
@@ -77,6 +79,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
         epolls,
         bound,
         as_owner: shown == Shown::AsTheyAre,
+        spent: ManuallyDrop::new(config),
     };
     supervise::run(channel, tree, guest, attached, &children, killer);
     Ok(())
@@ -94,7 +97,7 @@ fn confine(
     injected: Option<OwnedFd>,
     mapping: Option<OwnedFd>,
     root: Option<OwnedFd>,
-) -> Result<Built, Report> {
+) -> Result<(Built, Option<Leaving>), Report> {
     let refused = match confinement.identity {
         // A guest that is root to the kernel is not confined, whatever namespaces it is in.
         None => host.uid == 0,
@@ -138,7 +141,5 @@ fn confine(
     };
     users.lower();
     identity::renounce()?;
-    // By now it has most likely ended.
-    drop(leaving);
-    Ok(built)
+    Ok((built, leaving))
 }

@@ -8,9 +8,10 @@
 //! runs for as long as there is a dead child: reaping is bounded between two looks at the channel, and at the end what
 //! lives is killed before what is dead is reaped.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use capsule_init::{Bound, Command, Exit, Layer, Report};
+use capsule_init::{Bound, Command, Config, Exit, Layer, Report};
 use libc::{SIGCONT, SIGKILL, SIGTERM, c_int};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
@@ -56,6 +57,8 @@ pub(crate) struct Attached {
     pub(crate) bound: Option<Bound>,
     /// Of its workspace.
     pub(crate) as_owner: bool,
+    /// What the command was started by. Given back only once the command has left this memory.
+    pub(crate) spent: ManuallyDrop<Config>,
 }
 
 /// Stays until the tree has ended, and reports.
@@ -113,6 +116,7 @@ impl Supervisor<'_> {
                 guest::verdict(&command.words)?;
                 // Before the memory is given back that the command has left.
                 self.report_start(&command.pidfd, &attached);
+                drop(ManuallyDrop::into_inner(attached.spent));
             }
             if child || backlog {
                 backlog = self.reap_some() == Reaped::One;
@@ -240,6 +244,7 @@ impl Supervisor<'_> {
             epolls,
             bound,
             as_owner,
+            spent: _,
         } = attached;
         let started = |descriptors: bool| Report::Started {
             command: descriptors,

@@ -1,4 +1,4 @@
-//! waiting: what a host uses that has nothing to do but to wait.
+//! waiting, trees: what a host uses that has nothing to do but to wait.
 
 use std::time::Duration;
 
@@ -59,7 +59,15 @@ pub(crate) fn idle_trees(report: &mut Report) {
     // Each is looked at once before it is known to be idle.
     let _first_looks = percent_of_a_core(&host);
     let used = percent_of_a_core(&host);
-    line(report, &format!("{TREES} idle confined trees for 5 s"), used, alone);
+    report.line(
+        "trees",
+        &format!("{TREES} idle confined trees for 5 s"),
+        &format!("{used:.3} % of a core"),
+        &format!("{alone:.3} % (an idle host)"),
+        used,
+        Unit::Percent,
+        Target::None,
+    );
     host.runtime.block_on(async {
         for id in ids {
             scope.stop(&id, Some(Duration::ZERO)).await.unwrap();

@@ -292,6 +292,8 @@ fn part_of(etc: &Path, part: &str) -> Option<View> {
         return Some(View::Folder { at });
     }
     Some(match small(&resolved) {
+        // All of these files have such comments, and say nothing then.
+        Some(content) if is_comment(&content) && !content.is_empty() => return None,
         Some(content) => View::File { at, content },
         None => View::Bind {
             source: bytes(&source),
@@ -307,6 +309,11 @@ fn is_empty(folder: &Path, depth: u32) -> bool {
         return false;
     };
     entries.all(|entry| depth > 0 && entry.is_ok_and(|entry| is_empty(&entry.path(), depth - 1)))
+}
+
+fn is_comment(content: &[u8]) -> bool {
+    let mut lines = content.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_start);
+    lines.all(|line| line.is_empty() || line.starts_with(b"#"))
 }
 
 /// What a small file holds that any user may read.
@@ -415,6 +422,7 @@ mod tests {
         file("inputrc", 4096, 0o644);
         file("profile", 4097, 0o644);
         file("shells", 10, 0o640);
+        std::fs::write(etc.path().join("gai.conf"), "# precedence ::1/128 50\n\n  # more\n").unwrap();
         std::fs::create_dir_all(etc.path().join("vulkan/icd.d")).unwrap();
         std::fs::create_dir_all(etc.path().join("xml")).unwrap();
         file("xml/catalog", 0, 0o644);
