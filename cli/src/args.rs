@@ -91,7 +91,7 @@ pub(crate) struct DoctorArgs {
 
     /// Show which settings of this machine are in the way, and change them once you have agreed: sysctls, an AppArmor
     /// profile, control groups that systemd hands on. Only root can make the changes.
-    #[arg(long, conflicts_with_all = ["json", "cgroup"])]
+    #[arg(long, conflicts_with_all = ["json", "cgroup", "dir"])]
     pub(crate) fix: bool,
 
     /// Agree to what --fix shows without being asked.
@@ -148,7 +148,7 @@ pub(crate) struct RunArgs {
 
     /// On whose behalf the calls run [default: your login name].
     ///
-    /// Processes belong to a principal and a capsule; no other can name them.
+    /// Processes belong to a principal and a capsule; no other principal or capsule can name them.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) principal: Option<String>,
 

@@ -115,9 +115,8 @@ async fn unconfined(folder: &Path) -> Result<Built, BuildError> {
     if console::is_terminal() {
         // Cargo would draw a progress bar where the spinner is. So it only says what matters, and says it afterwards.
         cargo.arg("--quiet").stderr(Stdio::piped());
-        if std::env::var_os("NO_COLOR").is_none() && std::env::var_os("CARGO_TERM_COLOR").is_none() {
-            cargo.env("CARGO_TERM_COLOR", "always");
-        }
+        // What it prints is the crate's, and shown with its control characters escaped.
+        cargo.env("CARGO_TERM_COLOR", "never");
     }
     let mut cargo = Group::start("cargo", cargo)?;
     let failed = |error| BuildError::Read {

@@ -285,12 +285,9 @@ fn environment(site: &Site, cargo_home: &Path) -> Vec<(String, String)> {
     }
     // It could not write what it installs, and says instead what is missing.
     variables.push(("RUSTUP_AUTO_INSTALL".into(), "0".into()));
-    if console::is_terminal()
-        && std::env::var_os("NO_COLOR").is_none()
-        && std::env::var_os("CARGO_TERM_COLOR").is_none()
-    {
-        variables.push(("CARGO_TERM_COLOR".into(), "always".into()));
-    }
+    // What it prints is the crate's, and shown with its control characters escaped.
+    variables.retain(|(name, _)| name != "CARGO_TERM_COLOR");
+    variables.push(("CARGO_TERM_COLOR".into(), "never".into()));
     variables
 }
 
@@ -315,7 +312,8 @@ async fn ensure_target(builder: &Builder<'_>) -> Result<(), BuildError> {
     if library.is_dir() {
         return Ok(());
     }
-    let is_ours = sysroot.parent() == Some(&builder.site.rustup_home.join("toolchains"));
+    // The crate may have its own compiler answer, whose words are only a name if there is such a folder.
+    let is_ours = sysroot.is_dir() && sysroot.parent() == Some(&builder.site.rustup_home.join("toolchains"));
     let Some(toolchain) = sysroot.file_name().and_then(|name| name.to_str()).filter(|_| is_ours) else {
         return Err(BuildError::NoTarget {
             folder: builder.site.folder.clone(),

@@ -2,6 +2,7 @@
 //!
 //! The facts are [`Confinement`]'s; here they are only put into words.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
@@ -268,7 +269,7 @@ fn json(
         live_cpu: facts.live_cpu,
         runs_as: Identity::of(facts.runs_as),
         workspace: there.map(|there| FolderFacts {
-            dir: folder,
+            dir: folder.to_string_lossy(),
             runs_as: there.as_ref().ok().copied().map(Identity::of),
             reason: there.as_ref().err().map(String::as_str),
         }),
@@ -364,7 +365,7 @@ impl Identity {
 /// Of the folder that was asked about; null where nothing can be confined at all.
 #[derive(Serialize)]
 struct FolderFacts<'a> {
-    dir: &'a Path,
+    dir: Cow<'a, str>,
     runs_as: Option<Identity>,
     reason: Option<&'a str>,
 }

@@ -176,6 +176,11 @@ impl Rated {
         false
     }
 
+    /// Whether there is something to tell, now or later.
+    pub(super) fn is_counting(&self) -> bool {
+        !self.over.is_empty()
+    }
+
     /// When there is next something to tell.
     pub(super) fn due(&self) -> Option<Instant> {
         let since = self.over.values().map(|counted| counted.since).min();

@@ -224,7 +224,7 @@ impl AuditSink for ChainSink {
             return;
         }
         let bytes = body.as_ref().map_or(0, String::len);
-        let told_before = queue.rated.due().is_some();
+        let told_before = queue.rated.is_counting();
         let admitted = queue.rated.admit(record, bytes, Now::now());
         if admitted {
             queue.take_in(body);

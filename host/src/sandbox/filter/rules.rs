@@ -153,8 +153,8 @@ const NO_FAMILY: Answer = Errno(libc::EAFNOSUPPORT);
 
 const SET_ID: &str = "No set-user-id bit: the workspace is also a folder of the host, which is seldom mounted `nosuid`, and a \
     program with that bit there runs as the workspace's owner for any other user of the machine. No set-group-id bit where \
-    the workspace is id-mapped, for there it would give another group than the tree's; elsewhere it is the tree's own, and \
-    shared folders need it.";
+    what is made belongs to root or to its group on the disk; elsewhere it gives the owner's own group, and shared folders \
+    need it.";
 
 /// In the order of the table.
 pub(super) const RULES: &[Rule] = &[
