@@ -84,9 +84,9 @@ impl Users {
     pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, NoUser> {
         let mut state = self.lock();
         loop {
-            // An init that is still leaving has its number yet. The one that came back first: what a tree has handed to another
-            // one, such as an epoll instance, is counted for its number as long as it is held.
-            if let Some(at) = state.free.iter().position(|&number| !is_used(number)) {
+            // An init that is still leaving has its number yet. The one that came back last: the workspace's mapping for it is
+            // made already.
+            if let Some(at) = state.free.iter().rposition(|&number| !is_used(number)) {
                 let number = state.free.remove(at);
                 return Ok(Lease {
                     number,
