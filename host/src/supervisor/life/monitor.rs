@@ -163,16 +163,17 @@ impl Monitor {
                 // Before the exit: a reader that is told of that looks no further.
                 self.process.tell_news();
                 let exit = self.lifecycle.exit();
-                self.status.send_modify(|status| *status = Status { exit, gone: true });
+                // Before it as well: a caller that sees the exit finds it counted.
                 self.count_exit();
+                self.status.send_modify(|status| *status = Status { exit, gone: true });
                 self.process.tell_of_exit();
             }
             Action::Publish => {
                 let exit = self.lifecycle.exit();
                 // Before the exit: a reader that is told of that looks no further.
                 self.process.tell_news();
-                self.status.send_modify(|status| status.exit = exit);
                 self.count_exit();
+                self.status.send_modify(|status| status.exit = exit);
                 self.process.tell_of_exit();
             }
         }
