@@ -3,7 +3,7 @@
 //! What is told of a call was written by the guest, but for which call it is and by whom; here it is only taken apart.
 #![expect(
     unsafe_code,
-    reason = "calls whose safe wrapper nobody offers; each says why it is sound"
+    reason = "calls whose safe wrapper no library offers; each says why it is sound"
 )]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -100,7 +100,7 @@ pub(crate) fn listen() -> Result<OwnedFd, Errno> {
             )
         })?;
         let made = RawFd::try_from(made).map_err(|_| Errno::BADF)?;
-        // SAFETY: the kernel just made this descriptor for the caller, and nobody else knows its number.
+        // SAFETY: the kernel just made this descriptor for the caller, and no other code knows its number.
         Ok(unsafe { OwnedFd::from_raw_fd(made) })
     };
     // So that no signal interrupts a call that is being answered, which epoll_create never is; since 5.19.

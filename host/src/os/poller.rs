@@ -1,7 +1,7 @@
 //! Waiting by `poll`, for when epoll has no watch left (contract S5).
 //!
 //! What epoll watches the kernel counts for a user, and a command that shares the host's can take all of it. `poll` is counted
-//! for nobody. It costs by how much is waited for, so it is only what the host falls back to: one thread, from the first time
+//! for no user. It costs by how much is waited for, so it is only what the host falls back to: one thread, from the first time
 //! on, that waits for everything which epoll refused.
 #![expect(
     unsafe_code,

@@ -213,7 +213,7 @@ pub(crate) fn most_watches() -> Option<usize> {
     most.trim().parse().ok().filter(|most| *most < 16_000_000)
 }
 
-/// The real user counts, so nobody else is left without; and who the tree is, to files, has not changed.
+/// The real user counts, so no other user is left without; and who the tree is, to files, has not changed.
 async fn b8_what_a_tree_of_an_ordinary_user_watches_is_counted_for_it_alone() {
     let Some(most) = most_watches() else {
         crate::who::skip("a limit of watches that can be reached");
@@ -281,7 +281,7 @@ except OSError as error:
     );
 }
 
-/// A process that has the rights of a whole range is nobody's to open, its own user's neither; and it ends with its host.
+/// A process that has the rights of a whole range can be opened by no other process, not even one of its own user; and it ends with its host.
 async fn b8_what_counts_for_others_cannot_be_opened_and_ends_with_its_host() {
     let find = || {
         let every = std::fs::read_dir("/proc").expect("proc").flatten();

@@ -140,7 +140,7 @@ pub(crate) fn with_a_range<F: Future<Output = ()>>(user: u32, path: &str, case: 
     let (_, name) = path.split_once("::").expect("a crate's name first");
     let binaries = Binaries::borrow();
     let home = tempfile::tempdir().expect("a folder");
-    std::os::unix::fs::chown(home.path(), Some(user), Some(user)).expect("somebody's home");
+    std::os::unix::fs::chown(home.path(), Some(user), Some(user)).expect("a home of that user's");
     let said = tempfile::tempdir().expect("a folder");
     let (range, accounts) = (said.path().join("range"), said.path().join("accounts"));
     std::fs::write(&range, format!("{user}:{RANGE}:65536\n")).expect("a file");
