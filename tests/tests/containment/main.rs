@@ -17,6 +17,7 @@ mod init;
 mod injection;
 mod limits;
 mod machine;
+mod prepared;
 mod sharing;
 mod software;
 mod status;
