@@ -17,8 +17,9 @@ const VISIBLE: &str = "CAPSULE_TEST_VISIBLE";
 /// Runs this test again there.
 fn in_a_namespace() {
     let dir = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(dir.path().join("folder")).expect("a folder");
-    std::fs::write(dir.path().join("folder/file"), "beneath").expect("a file");
+    let inner = dir.path().join("folder/inner");
+    std::fs::create_dir_all(&inner).expect("a folder");
+    std::fs::write(inner.join("file"), "beneath").expect("a file");
     std::fs::write(dir.path().join("single"), "before").expect("a file");
     let case = "prepared::only_as_root::b1_a_prepared_root_is_the_one_that_would_be_made_now";
     let output = program("unshare")
@@ -39,6 +40,8 @@ async fn b1_a_prepared_root_is_the_one_that_would_be_made_now() {
         return;
     };
     let (folder, single) = (dir.join("folder"), dir.join("single"));
+    // What is mounted here changes nothing at the path that is visible.
+    let inner = folder.join("inner");
     let host = Host::with(Policy::new().visible(&folder).visible(&single));
     let mountinfo = || host.printed(command("/bin/cat", &["/proc/self/mountinfo"]));
 
@@ -53,13 +56,13 @@ async fn b1_a_prepared_root_is_the_one_that_would_be_made_now() {
     assert_eq!(places(&prepared), places(&made_now));
 
     spare(&host).await;
-    mount(&["-t", "tmpfs", "none", text(&folder)]);
-    std::fs::write(folder.join("file"), "on top").expect("a file");
-    assert_eq!(read(&host, &folder.join("file")).await, "on top");
+    mount(&["-t", "tmpfs", "none", text(&inner)]);
+    std::fs::write(inner.join("file"), "on top").expect("a file");
+    assert_eq!(read(&host, &inner.join("file")).await, "on top");
 
+    unmount(&inner);
     spare(&host).await;
-    unmount(&folder);
-    assert_eq!(read(&host, &folder.join("file")).await, "beneath");
+    assert_eq!(read(&host, &inner.join("file")).await, "beneath");
 
     spare(&host).await;
     std::fs::write(dir.join("other"), "after").expect("a file");
