@@ -46,7 +46,6 @@ const TANGLED: &[&str] = &[
     "host/src/os/",
     "host/src/runtime/",
     "host/src/sandbox/",
-    "host/src/supervisor/",
     "host/src/wit/",
     "init/src/",
 ];
@@ -60,7 +59,12 @@ const ORDER: &[&[&str]] = &[
     &["host/src/supervisor/", "host/src/guest_log.rs"],
     &["host/src/sandbox/"],
     &["host/src/os/"],
-    &["host/src/printable.rs", "host/src/rate.rs", "host/src/sync.rs"],
+    &[
+        "host/src/interned.rs",
+        "host/src/printable.rs",
+        "host/src/rate.rs",
+        "host/src/sync.rs",
+    ],
 ];
 
 fn workspace() -> &'static Path {
