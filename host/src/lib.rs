@@ -98,6 +98,8 @@ pub mod runtime;
 pub mod sandbox;
 pub mod supervisor;
 mod sync;
+mod text;
+mod topic;
 #[cfg(feature = "component")]
 mod wit;
 

@@ -44,7 +44,7 @@
 //! Inside, from plain data up:
 //!
 //! ```text
-//! types, error, id, keys, quota         nouns; what is counted
+//! types, error, id, title, keys, quota  nouns; what is counted
 //! limits, variables, injection, request what may be asked, and the checks of it
 //! metrics                               the counts that can be seen from outside
 //! events, watch                         what is published, and where
@@ -84,6 +84,7 @@ mod registry;
 mod request;
 mod scope;
 mod table;
+mod title;
 mod types;
 mod variables;
 mod watch;

@@ -12,14 +12,13 @@ use super::life::capture;
 use super::life::lifecycle::{End, Retention};
 use super::life::options::ProcessOptions;
 use super::life::process::KillOnDrop;
-use super::log::text;
 use super::quota::{Permit, Reservation};
 use super::read_positions::ReadPositions;
 use super::request::SpawnRequest;
 use super::table::{Entry, Table};
 use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal, Tier};
 use super::watch::Topics;
-use super::{Error, Overflow, ProcessId, injection, metrics};
+use super::{Error, Overflow, ProcessId, injection, metrics, title};
 #[cfg(feature = "component")]
 use crate::guest_log::GuestLog;
 use crate::sandbox::{Launch, ResourceLimits, Workspace};
@@ -183,8 +182,8 @@ impl Scope {
             ],
         };
         let id = ProcessId::generate().map_err(|error| Error::Host(format!("no random bytes: {error}")))?;
-        let label = text::label(request.label.as_deref(), &request.cmd);
-        let command = text::command(&request.cmd, &request.args);
+        let label = title::label(request.label.as_deref(), &request.cmd);
+        let command = title::command(&request.cmd, &request.args);
 
         let launch = launch_of(request, workspace, &options);
         let launched = core.launch(launch, reservation, self.table.join()).await?;

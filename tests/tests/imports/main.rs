@@ -58,12 +58,14 @@ const ORDER: &[&[&str]] = &[
     &["host/src/bus/", "host/src/audit/"],
     &["host/src/supervisor/", "host/src/guest_log.rs"],
     &["host/src/sandbox/"],
+    &["host/src/text/"],
     &["host/src/os/"],
     &[
         "host/src/interned.rs",
         "host/src/printable.rs",
         "host/src/rate.rs",
         "host/src/sync.rs",
+        "host/src/topic.rs",
     ],
 ];
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use capsule_host::sandbox::Unconfined;
 use capsule_host::supervisor::{
-    Ask, Error, FileInjection, Gate, Limits, LogStream, Overflow, Owner, Placement, RESERVED_ENV, Registry, ResourceLimits,
-    SpawnRequest,
+    Ask, Error, FileInjection, Gate, Limits, LogStream, Overflow, Owner, Placement, RESERVED_ENV, Registry,
+    ResourceLimits, SpawnRequest,
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 

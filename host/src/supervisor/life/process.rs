@@ -13,9 +13,9 @@ use super::stdin::Stdin;
 use crate::os::usage::Meter;
 use crate::supervisor::events::Carriers;
 use crate::supervisor::log::output::Output;
-use crate::supervisor::log::text;
 use crate::supervisor::watch::{Topics, Watch};
 use crate::supervisor::{Error, ExitInfo, LogStream, Logs, ProcessId, Signal};
+use crate::text;
 
 /// What every caller may see of a process.
 #[derive(Clone, Copy, Debug, Default)]
