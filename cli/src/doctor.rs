@@ -12,8 +12,8 @@ use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, Po
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
+use crate::exit_code::{FAILED, SUCCEEDED};
 use crate::mend::mend;
-use crate::run::{FAILED, SUCCEEDED};
 use crate::{console, report};
 
 /// Looks, prints, and returns the exit code.

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::run::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::{console, report};
 
 /// One thing to be changed.
