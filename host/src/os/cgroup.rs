@@ -20,6 +20,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::clone_into_cgroup;
+
 /// What the directory of every host is called, but for a number of its own.
 const HOST: &str = "capsule-host-";
 
@@ -56,8 +58,8 @@ pub(crate) enum Unusable {
     Closed(Errno),
     /// It holds processes itself, and so cannot have its groups limited.
     Occupied,
-    /// Processes cannot be born in groups.
-    Barren(Errno),
+    /// Processes cannot be made in groups.
+    NoCloneInto(Errno),
 }
 
 impl Groups {
@@ -66,8 +68,7 @@ impl Groups {
     pub(crate) fn within(path: &Path, enable: bool) -> Result<Self, Unusable> {
         let given = open_directory(CWD, path).map_err(Unusable::NoGroup)?;
         let available = read(&given, "cgroup.controllers").map_err(Unusable::NoGroup)?;
-        #[cfg(target_os = "linux")]
-        super::birth::is_possible().map_err(Unusable::Barren)?;
+        clone_into_cgroup::is_possible().map_err(Unusable::NoCloneInto)?;
         if enable {
             hand_on(&given, &available).map_err(|errno| match errno {
                 Errno::BUSY => Unusable::Occupied,

@@ -5,8 +5,7 @@
 //! process of the machine has; and one that is an ordinary user lends it one of its subordinate range, to be counted for.
 //!
 //! Hosts of one machine agree by locks: the numbers come in blocks, each with an empty file in [`FOLDER`], or in a folder of
-//! the user's, and whose lock
-//! it is may lend them. The kernel gives the lock back when the host ends, however that happens; a tree that is still about
+//! the user's, and whose lock it is may lend them. The kernel gives the lock back when the host ends, however that happens; a tree that is still about
 //! to end then is noticed, because a number is lent only if no process has it. Containers that share neither that folder nor
 //! their processes cannot agree; blocks are taken in a random order so that they seldom have to.
 
@@ -138,7 +137,8 @@ impl Lease {
         lease
     }
 
-    pub(crate) const fn number(&self) -> u32 {
+    /// The user's number.
+    pub(crate) const fn uid(&self) -> u32 {
         self.number
     }
 }
@@ -193,7 +193,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let users = Users::within(FIRST..FIRST + 3, folder.path());
         let leases: Vec<_> = (0..3).map(|_| users.lease().unwrap()).collect();
-        let mut numbers: Vec<_> = leases.iter().map(Lease::number).collect();
+        let mut numbers: Vec<_> = leases.iter().map(Lease::uid).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, [FIRST, FIRST + 1, FIRST + 2]);
         let refused = users.lease().unwrap_err();
@@ -202,9 +202,9 @@ mod tests {
         drop(leases);
         assert_eq!(users.lock().free.len(), 3);
         let last = users.lease().unwrap();
-        let number = last.number();
+        let number = last.uid();
         drop(last);
-        assert_eq!(users.lease().unwrap().number(), number, "the last one first");
+        assert_eq!(users.lease().unwrap().uid(), number, "the last one first");
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         let (held, others) = (leases(&one), leases(&other));
         assert!(
             held.iter()
-                .all(|lease| others.iter().all(|other| lease.number() != other.number()))
+                .all(|lease| others.iter().all(|other| lease.uid() != other.uid()))
         );
         assert!(one.lease().is_err());
         drop((others, other));
@@ -227,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let users = Users::within(OVERFLOW - 2..OVERFLOW + 2, folder.path());
         let leases: Vec<_> = std::iter::from_fn(|| users.lease().ok()).collect();
-        let mut numbers: Vec<_> = leases.iter().map(Lease::number).collect();
+        let mut numbers: Vec<_> = leases.iter().map(Lease::uid).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, [OVERFLOW - 2, OVERFLOW - 1, OVERFLOW + 1]);
     }
