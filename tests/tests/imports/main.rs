@@ -38,18 +38,7 @@ const CRATES: [&str; 5] = [
 ];
 
 /// Where circles are still allowed, until they are untangled; a circle that leaves these folders is not.
-const TANGLED: &[&str] = &[
-    "cli/src/",
-    "guest-sdk/src/",
-    "host/benches/",
-    "host/src/bus/",
-    "host/src/os/",
-    "host/src/runtime/",
-    "host/src/sandbox/",
-    "host/src/supervisor/",
-    "host/src/wit/",
-    "init/src/",
-];
+const TANGLED: &[&str] = &["guest-sdk/src/", "host/src/supervisor/", "host/src/wit/", "init/src/"];
 
 /// The parts of the host, from the top down: a file may import what is in its own part, or in one below.
 const ORDER: &[&[&str]] = &[
