@@ -90,6 +90,7 @@ pub mod bus;
 pub mod fuzzing;
 #[cfg(feature = "component")]
 mod guest_log;
+mod interned;
 mod os;
 pub mod printable;
 mod rate;
@@ -98,6 +99,8 @@ pub mod runtime;
 pub mod sandbox;
 pub mod supervisor;
 mod sync;
+mod text;
+mod topic;
 #[cfg(feature = "component")]
 mod wit;
 

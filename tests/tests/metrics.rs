@@ -115,7 +115,7 @@ impl Recorder for Seen {
 struct AllowAll;
 
 impl Gate for AllowAll {
-    fn allows(&mut self, _: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
         true
     }
 }

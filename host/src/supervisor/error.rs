@@ -109,3 +109,8 @@ impl From<LaunchError> for Error {
         }
     }
 }
+
+/// Refuses a malformed request; `why` says what is wrong with it.
+pub(super) fn invalid(why: &str) -> Result<(), Error> {
+    Err(Error::InvalidInput(why.into()))
+}

@@ -19,8 +19,7 @@ use std::time::Duration;
 
 use ::metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use super::Error;
-use super::request::Tier;
+use super::{Error, Tier};
 
 /// Spawns by the tier that was asked for (`captured`, `background`, `persistent`) and by what came of the start:
 /// `ok` once the command runs, whatever it comes to later, or the error's [`kind`](Error::kind).

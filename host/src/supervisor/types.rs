@@ -22,6 +22,17 @@ pub struct Owner {
     pub capsule: String,
 }
 
+/// The ways of owning a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// One call: its output is captured.
+    Captured,
+    /// An instance: it is reached by a handle.
+    Background,
+    /// The host: it is reached by an id.
+    Persistent,
+}
+
 /// How a command ended; one of the two is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitInfo {

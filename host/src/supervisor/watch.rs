@@ -12,12 +12,9 @@ use super::events::Event;
 use super::life::lifecycle::{End, Reason};
 use super::{Error, ExitInfo, LogStream, Owner, ProcessId, ResourceLimits};
 use crate::sync::{Mutex, MutexGuard};
+use crate::topic;
 
-const PREFIX: &str = "astrid.process.v1.";
-const SEGMENTS_MAX: usize = 8;
-const TOPIC_MAX: usize = 256;
-
-/// What can be told of a process; the middle of its topic.
+/// What can be told of a process.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Exited,
@@ -51,20 +48,16 @@ impl Topics {
     /// [`Error::InvalidInput`]: a segment that is empty or holds another character, or a topic that is too long.
     pub(crate) fn new(suffix: &str) -> Result<Self, Error> {
         let invalid = |why: &str| Err(Error::InvalidInput(format!("the suffix {why}")));
-        let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        if !suffix
-            .split('.')
-            .all(|segment| !segment.is_empty() && segment.bytes().all(legal))
-        {
+        if !topic::has_segments_only(suffix) {
             return invalid("is not segments of [a-z0-9_-]+ joined by dots");
         }
         let topics = Self { suffix: suffix.into() };
         // The one with the longest name: a suffix is good for all or for none.
         let longest = topics.topic(Kind::StdinDrained);
-        if longest.split('.').count() > SEGMENTS_MAX {
+        if topic::segments(&longest) > topic::MAX_SEGMENTS {
             return invalid("makes a topic of more than 8 segments");
         }
-        if longest.len() > TOPIC_MAX {
+        if longest.len() > topic::MAX_BYTES {
             return invalid("makes a topic of more than 256 bytes");
         }
         Ok(topics)
@@ -72,11 +65,11 @@ impl Topics {
 
     fn topic(&self, kind: Kind) -> String {
         let kind = match kind {
-            Kind::Exited => "exited",
-            Kind::LogReady => "log-ready",
-            Kind::StdinDrained => "stdin-drained",
+            Kind::Exited => topic::EXITED,
+            Kind::LogReady => topic::LOG_READY,
+            Kind::StdinDrained => topic::STDIN_DRAINED,
         };
-        format!("{PREFIX}{kind}.{}", self.suffix)
+        format!("{kind}.{}", self.suffix)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
 pub(crate) struct AllowAll;
 
 impl Gate for AllowAll {
-    fn allows(&mut self, _: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
         true
     }
 }

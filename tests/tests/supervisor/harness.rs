@@ -23,7 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct AllowAll;
 
 impl Gate for AllowAll {
-    fn allows(&mut self, _: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
         true
     }
 }

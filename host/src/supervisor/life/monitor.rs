@@ -1,42 +1,29 @@
 //! The part of a process's task that owns its child.
 //!
-//! It alone signals the child, reaps it and decides what comes next; all others send it a request and watches the
+//! It alone signals the child, reaps it and decides what comes next; all others send it requests and watch the
 //! status that it publishes. What it decides is in `lifecycle`; here it is carried out.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::lifecycle::{Action, End, Event, Lifecycle};
-use super::process::{Process, Status, Tenure};
+use super::process::{Process, Request, Status};
 use super::timers::Timer;
 use crate::os::child::Child;
+use crate::supervisor::generation::Member;
 use crate::supervisor::log::output::Flow;
 use crate::supervisor::quota::Permit;
-use crate::supervisor::table::Member;
-use crate::supervisor::{Error, ExitInfo, Signal, metrics};
+use crate::supervisor::{Error, ExitInfo, metrics};
 
 /// What the kernel ends a tree with that is out of memory.
 const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
-/// What callers ask of the monitor.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Signal {
-        signal: Signal,
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-    End {
-        end: End,
-        grace: Duration,
-    },
-    Release {
-        reply: oneshot::Sender<bool>,
-    },
-}
+/// What keeps a process where it is looked for, and in the quotas, for as long as its id lasts.
+pub(crate) type RetentionGuard = Box<dyn Send>;
 
 pub(crate) struct Monitor {
     /// None once nothing of it is left: an exited process that is kept for its output holds nothing open for that.
@@ -50,7 +37,7 @@ pub(crate) struct Monitor {
     pub(crate) grace_shutdown: Duration,
     pub(crate) ends_when_full: bool,
     pub(crate) slot: Option<Permit>,
-    pub(crate) tenure: Option<Tenure>,
+    pub(crate) retained: Option<RetentionGuard>,
     pub(crate) process: Arc<Process>,
     /// When the command ended, until its exit can be seen.
     pub(crate) ended: Option<Instant>,
@@ -157,7 +144,7 @@ impl Monitor {
                 }
             }
             Action::Remove => {
-                self.tenure = None;
+                self.retained = None;
                 self.process.stdout.close();
                 self.process.stderr.close();
                 // Before the exit: a reader that is told of that looks no further.

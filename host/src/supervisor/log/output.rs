@@ -23,11 +23,11 @@ use tokio::sync::futures::Notified;
 
 use super::cursor::Position;
 use super::ring::{Drained, Overflow, Ring, SLACK};
-use super::text;
 use crate::os::pipe::{self, Waiting};
 use crate::os::readiness;
 use crate::supervisor::metrics;
 use crate::sync::{Mutex, MutexGuard};
+use crate::text;
 
 /// Most bytes copied, in or out, under one hold of the lock on behalf of a caller.
 const SLICE: usize = 64 * 1024;
