@@ -17,7 +17,7 @@ use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::{console, report};
 
 /// How long the end of a command waits for a disk that does not take its log.
-const PATIENCE: Duration = Duration::from_secs(5);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command and returns its exit code.
 pub(crate) fn audit(args: &AuditArgs) -> u8 {
@@ -170,7 +170,7 @@ pub(crate) fn open(path: &Path, workspace: &Workspace) -> Result<Arc<ChainSink>,
 
 /// Writes what waits; says why not, and then whether that failed is `false`.
 pub(crate) async fn finish(log: Arc<ChainSink>) -> bool {
-    let finished = spawn_blocking(move || log.finish(PATIENCE)).await;
+    let finished = spawn_blocking(move || log.finish(FINISH_TIMEOUT)).await;
     match finished {
         Ok(Ok(head)) => {
             tracing::info!(%head, "the audit log is written");

@@ -15,13 +15,13 @@ use serde::Serialize;
 
 use crate::args::DoctorArgs;
 use crate::exit_code::{FAILED, SUCCEEDED};
-use crate::mend::mend;
+use crate::fix::fix;
 use crate::{console, report};
 
 /// Looks, prints, and returns the exit code.
 pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
     if args.fix {
-        return mend(args.yes);
+        return fix(args.yes);
     }
     let policy = match &args.cgroup {
         Some(group) => Policy::new().cgroup(group),

@@ -3,7 +3,7 @@
 //! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
 //! (from CAPSULE to a component; `build_confined`, `cargo` and `tool` are parts of it), `manifest` (what its author
 //! declares), `ceilings` and `visible` (what its processes may take and see), `run` (the calls), `report` (the lines on
-//! standard output), `interrupt` (signals), `doctor` and `mend` (what this machine can enforce, and what keeps it from
+//! standard output), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and what keeps it from
 //! that), `audit` (what was recorded), `conformance` (the suite), `console` (what the person is told), `stderr` (how that
 //! leaves), `exit_code`.
 
@@ -21,9 +21,9 @@ mod conformance;
 mod console;
 mod doctor;
 mod exit_code;
+mod fix;
 mod interrupt;
 mod manifest;
-mod mend;
 mod report;
 mod run;
 mod stderr;

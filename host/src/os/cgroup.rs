@@ -26,7 +26,7 @@ use super::clone_into_cgroup;
 const HOST: &str = "capsule-host-";
 
 /// How long a group whose processes were all killed may take to be empty.
-const PATIENCE: Duration = Duration::from_secs(1);
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The controllers of use here, as the kernel names them.
 pub(crate) const CONTROLLERS: [&str; 2] = ["memory", "pids"];
@@ -230,7 +230,7 @@ fn wait_until_empty(group: &OwnedFd) {
     let begun = Instant::now();
     // A change is told between two reads, or at the next poll: none can be missed.
     while contents(&events).is_ok_and(|events| number(&events, "populated") == Some(1)) {
-        let rest = PATIENCE.saturating_sub(begun.elapsed());
+        let rest = EMPTY_TIMEOUT.saturating_sub(begun.elapsed());
         let Ok(timeout) = Timespec::try_from(rest) else { return };
         let mut changed = [PollFd::new(&events, PollFlags::PRI)];
         match poll(&mut changed, Some(&timeout)) {

@@ -25,7 +25,7 @@ use super::readiness::Steady;
 const DESCRIPTORS: usize = 8;
 
 /// How long an init may take to answer, and the spawner to take an order.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const IO_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
@@ -68,7 +68,7 @@ impl Channel {
         let (ours, inits) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         set_socket_passcred(&ours, true)?;
         for direction in [Timeout::Recv, Timeout::Send] {
-            set_socket_timeout(&ours, direction, Some(PATIENCE))?;
+            set_socket_timeout(&ours, direction, Some(IO_TIMEOUT))?;
         }
         Ok((Self(ours), inits))
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
-use super::channel::{Attached, Channel, PATIENCE};
+use super::channel::{Attached, Channel, IO_TIMEOUT};
 use super::child::Child;
 use super::epolls::Epolls;
 use super::pipe;
@@ -283,7 +283,7 @@ fn hear(channel: &Channel, init: Process) -> io::Result<Option<(Report, Attached
                 "the init of the command was stopped, by a process of this machine that may signal it",
             ));
         }
-        if begun.elapsed() >= PATIENCE {
+        if begun.elapsed() >= IO_TIMEOUT {
             return Err(ErrorKind::TimedOut.into());
         }
     }

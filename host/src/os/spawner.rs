@@ -30,7 +30,7 @@ use rustix::net::{
 };
 use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
 
-use super::channel::{Channel, PATIENCE};
+use super::channel::{Channel, IO_TIMEOUT};
 use super::memfd;
 use super::process::{KILL_TIMEOUT, Process};
 use super::tree::text;
@@ -338,7 +338,7 @@ impl Drop for Running {
 /// the socket that is its standard input.
 pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Result<(OwnedFd, Child)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&ours, Timeout::Send, Some(PATIENCE))?;
+    set_socket_timeout(&ours, Timeout::Send, Some(IO_TIMEOUT))?;
     let (path, file);
     match program {
         Some(program) => path = program.to_owned(),
@@ -456,7 +456,7 @@ mod tests {
                 let is = User::of(next.process.pid()).expect("it runs");
                 assert_eq!(is, User::of_this_thread().expect("a user"));
             }
-            assert!(before.wait(PATIENCE), "nothing holds it any more");
+            assert!(before.wait(IO_TIMEOUT), "nothing holds it any more");
         });
     }
 

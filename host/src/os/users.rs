@@ -58,7 +58,7 @@ pub(crate) struct Lease {
 
 /// Why no number could be lent.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoUser {
+pub(crate) enum LeaseError {
     #[error("each of the users {first} to {last} is in use", first = .0.start, last = .0.end.saturating_sub(1))]
     UsedUp(Range<u32>),
     #[error("the locks in {}: {source}", folder.display())]
@@ -80,7 +80,7 @@ impl Users {
     }
 
     /// Lends a number that no process has.
-    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, NoUser> {
+    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, LeaseError> {
         let mut state = self.lock();
         loop {
             // An init that is still leaving has its number yet. The one that came back last: the workspace's mapping for it is
@@ -97,7 +97,7 @@ impl Users {
         }
     }
 
-    fn take_block(&self, state: &mut State) -> Result<(), NoUser> {
+    fn take_block(&self, state: &mut State) -> Result<(), LeaseError> {
         let Range { start, end } = self.range;
         let blocks = start / BLOCK..end.div_ceil(BLOCK);
         let count = blocks.end.saturating_sub(blocks.start);
@@ -108,7 +108,7 @@ impl Users {
             if state.blocks.iter().any(|(taken, _)| *taken == block) {
                 continue;
             }
-            if let Some(file) = lock(&self.folder, block).map_err(|source| NoUser::Locks {
+            if let Some(file) = lock(&self.folder, block).map_err(|source| LeaseError::Locks {
                 folder: self.folder.clone(),
                 source,
             })? {
@@ -121,7 +121,7 @@ impl Users {
                 return Ok(());
             }
         }
-        Err(NoUser::UsedUp(self.range.clone()))
+        Err(LeaseError::UsedUp(self.range.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,7 +197,7 @@ mod tests {
         numbers.sort_unstable();
         assert_eq!(numbers, [FIRST, FIRST + 1, FIRST + 2]);
         let refused = users.lease().unwrap_err();
-        assert!(matches!(&refused, NoUser::UsedUp(range) if *range == (FIRST..FIRST + 3)));
+        assert!(matches!(&refused, LeaseError::UsedUp(range) if *range == (FIRST..FIRST + 3)));
         assert!(refused.to_string().contains("is in use"), "{refused}");
         drop(leases);
         assert_eq!(users.lock().free.len(), 3);
@@ -238,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let refused = Users::within(FIRST..FIRST + 1, folder.path()).lease().unwrap_err();
-        assert!(matches!(refused, NoUser::Locks { .. }), "{refused}");
+        assert!(matches!(refused, LeaseError::Locks { .. }), "{refused}");
     }
 
     #[test]

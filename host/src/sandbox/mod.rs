@@ -37,6 +37,6 @@ pub use toolchain::Toolchain;
 pub use trusted::executed_unasked;
 pub use unavailable::UnavailableLayer;
 pub use unconfined::Unconfined;
-pub use visible::{NotVisible, Visible};
+pub use visible::{Visible, VisibleError};
 pub(crate) use workspace::CwdError;
 pub use workspace::{Workspace, WorkspaceError};
