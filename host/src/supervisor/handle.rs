@@ -94,7 +94,7 @@ impl Handle {
     }
 
     /// Kills the tree, waits for the exit and takes out what both streams still hold (K3). Of a process that had exited it
-    /// only tells that, and takes out the rest. One that was attached to keeps its id. Dropped, the process is killed all
+    /// returns the exit and the rest of its output. One that was attached to keeps its id. Dropped, the process is killed all
     /// the same.
     ///
     /// # Errors

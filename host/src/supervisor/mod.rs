@@ -1,4 +1,4 @@
-//! Owning children: their output, their stdin, their life and who may reach them. Names no wasm type.
+//! Owns native processes: their output, their stdin, their life, and which owner may reach them. Names no wasm type.
 //!
 //! A [`Registry`] owns every process of a host. A call comes in for an [`Owner`], whose [`Scope`] is all it can name:
 //!
@@ -56,7 +56,7 @@
 //!        monitor, sampler               the tasks that end it
 //!        supervise, capture             starting all of that; a process that lives for one call
 //! generation, table, read_positions     what ends together; what an owner has; what a reader has read
-//! gate, prewarmer                       the embedder's say; preparing for the next command
+//! gate, prewarmer                       what the embedder is asked; preparing for the next command
 //! core, admission                       what a registry, its scopes and handles share; who may start what
 //! handle, ready, scope, registry        what is called from outside
 //! ```

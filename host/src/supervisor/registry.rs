@@ -1,4 +1,4 @@
-//! The registry: admits processes, and knows who owns which.
+//! The registry of all processes of a host, and the way to those of one owner.
 //!
 //! Each owner has a table of its own, and a call goes through the table of the live owner. So another owner's process
 //! cannot be named, and asking for one is the same look-up in the same table as asking for an id that never was

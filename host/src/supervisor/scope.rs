@@ -28,7 +28,7 @@ use crate::sandbox::{Launch, ResourceLimits, Workspace};
 /// An id that is unknown, malformed, released, reaped or another owner's is [`Error::NoSuchProcess`] to every call, in
 /// the same way (contract I3). Every future may be dropped at any time; what that means is said with each.
 ///
-/// A scope is also one reader: what [`Self::read_since`] handed it is no news to the [`Handle`]s that it gives out
+/// A scope is also one reader: what [`Self::read_since`] handed it is not new to the [`Handle`]s that it gives out
 /// (contract A3). Clones are the same reader.
 #[derive(Clone)]
 pub struct Scope {

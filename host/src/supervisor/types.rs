@@ -1,4 +1,4 @@
-//! The nouns of the supervisor: who owns a process, and what is told about one.
+//! The plain types of the supervisor: the owner of a process, and what is told about one.
 
 use std::time::Duration;
 

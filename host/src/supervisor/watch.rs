@@ -1,6 +1,6 @@
-//! Who is told what happens to a process, and how it is put (contract E1, E2).
+//! The events of a process: which are published, where, and in which words (contract E1, E2).
 //!
-//! Plain data but for the lock: an exit is told once, whichever is first, the exit or the wish to be told.
+//! Plain data but for the lock: an exit is told once, whichever is first, the exit or the subscription.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -39,8 +39,8 @@ pub(crate) struct Watch {
 
 #[derive(Default)]
 struct State {
-    wish: Option<(ProcessId, Topics)>,
-    told_of_exit: bool,
+    subscription: Option<(ProcessId, Topics)>,
+    exit_published: bool,
 }
 
 impl Topics {
@@ -83,21 +83,21 @@ impl Watch {
         }
     }
 
-    pub(crate) fn set(&self, wish: Option<(ProcessId, Topics)>) {
-        self.lock().wish = wish;
+    pub(crate) fn set(&self, subscription: Option<(ProcessId, Topics)>) {
+        self.lock().subscription = subscription;
     }
 
     /// The event of an exit that is to be seen, if it is to be told and was not.
     pub(crate) fn exited(&self, exit: ExitInfo, reason: Reason) -> Option<Event> {
         let mut state = self.lock();
-        if state.told_of_exit {
+        if state.exit_published {
             return None;
         }
         let (reason, cause) = self.words(exit, reason);
         let event = self.event(&state, Kind::Exited, |id| {
             json!({ "id": id, "exit_code": exit.exit_code, "signal": exit.signal, "reason": reason, "cause": cause })
         });
-        state.told_of_exit = event.is_some();
+        state.exit_published = event.is_some();
         event
     }
 
@@ -116,7 +116,7 @@ impl Watch {
     }
 
     fn event(&self, state: &State, kind: Kind, payload: impl FnOnce(&str) -> Value) -> Option<Event> {
-        let (id, topics) = state.wish.as_ref()?;
+        let (id, topics) = state.subscription.as_ref()?;
         Some(Event {
             owner: self.owner.clone(),
             topic: topics.topic(kind),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn e1_without_a_wish_nothing_is_told() {
+    fn e1_without_a_subscription_nothing_is_told() {
         let watch = watch();
         watch.set(Some((ProcessId::generate().unwrap(), Topics::new("a").unwrap())));
         assert!(watch.stdin_drained().is_some() && watch.log_ready(LogStream::Stderr).is_some());

@@ -31,7 +31,7 @@ macro_rules! scenarios {
 scenarios! {
     life:
         k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered
-        e2_an_exit_is_told_once_however_late_the_wish
+        e2_an_exit_is_told_once_however_late_the_subscription
         x4_t3_who_waited_sees_an_exit_that_is_not_kept
         n3_a2_an_end_ends_everything_that_waits
         b3_k2_a_shutdown_ends_what_is_deaf

@@ -31,7 +31,7 @@ pub(crate) struct Monitor {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) inbox: mpsc::UnboundedReceiver<Request>,
-    pub(crate) flow_changed: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
     pub(crate) timer: Timer,
     pub(crate) member: Member,
     pub(crate) grace_shutdown: Duration,
@@ -40,9 +40,9 @@ pub(crate) struct Monitor {
     pub(crate) retained: Option<RetentionGuard>,
     pub(crate) process: Arc<Process>,
     /// When the command ended, until its exit can be seen.
-    pub(crate) ended: Option<Instant>,
+    pub(crate) ended_at: Option<Instant>,
     /// The exit has just come to be seen.
-    pub(crate) told: bool,
+    pub(crate) just_published: bool,
 }
 
 pub(crate) async fn run(mut monitor: Monitor) {
@@ -56,7 +56,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
                 monitor.slot = None;
             }
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
-            () = monitor.flow_changed.notified() => {}
+            () = monitor.wake.notified() => {}
             () = monitor.timer.due() => monitor.on(Event::Deadline),
             () = monitor.member.closing.cancelled(), if !closing => {
                 closing = true;
@@ -64,7 +64,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
             }
         }
         monitor.look_at_outputs();
-        if std::mem::take(&mut monitor.told) {
+        if std::mem::take(&mut monitor.just_published) {
             // A task that was just told of the exit comes first, also before the timer, whose task would be woken next to
             // it.
             tokio::task::yield_now().await;
@@ -148,20 +148,20 @@ impl Monitor {
                 self.process.stdout.close();
                 self.process.stderr.close();
                 // Before the exit: a reader that is told of that looks no further.
-                self.process.tell_news();
+                self.process.publish_pending_events();
                 let exit = self.lifecycle.exit();
                 // Before it as well: a caller that sees the exit finds it counted.
                 self.count_exit();
                 self.status.send_modify(|status| *status = Status { exit, gone: true });
-                self.process.tell_of_exit();
+                self.process.publish_exit_event();
             }
             Action::Publish => {
                 let exit = self.lifecycle.exit();
                 // Before the exit: a reader that is told of that looks no further.
-                self.process.tell_news();
+                self.process.publish_pending_events();
                 self.count_exit();
                 self.status.send_modify(|status| status.exit = exit);
-                self.process.tell_of_exit();
+                self.process.publish_exit_event();
             }
         }
     }
@@ -194,7 +194,7 @@ impl Monitor {
             signal: raw.signal,
         };
         self.process.reaped.store(true, Ordering::Release);
-        self.ended = Some(Instant::now());
+        self.ended_at = Some(Instant::now());
         // A command that had ended before, in whatever way, did not end of it.
         if exit.signal == Some(KILL) && self.process.meter.usage().ran_out_of_memory {
             self.on(Event::End {
@@ -207,8 +207,8 @@ impl Monitor {
 
     /// The exit can be seen from now on.
     fn count_exit(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            self.told = true;
+        if let Some(ended) = self.ended_at.take() {
+            self.just_published = true;
             metrics::exited(ended.elapsed());
         }
     }
@@ -224,6 +224,6 @@ impl Monitor {
         if self.lifecycle.is_draining() && !flows.contains(&Flow::Reading) {
             self.on(Event::Settled);
         }
-        self.process.tell_news();
+        self.process.publish_pending_events();
     }
 }

@@ -193,34 +193,38 @@ impl Process {
         }
     }
 
-    /// Has events published as `wish` says, or none.
-    pub(crate) fn watch(&self, wish: Option<(ProcessId, Topics)>) {
-        let wanted = wish.is_some();
-        self.watch.set(wish);
+    /// Has events published as `subscription` says, or none.
+    pub(crate) fn watch(&self, subscription: Option<(ProcessId, Topics)>) {
+        let wanted = subscription.is_some();
+        self.watch.set(subscription);
         self.stdout.announce(wanted);
         self.stderr.announce(wanted);
         self.stdin.announce(wanted);
         // Before the exit: a caller that is told of that looks no further.
-        self.tell_news();
-        self.tell_of_exit();
+        self.publish_pending_events();
+        self.publish_exit_event();
     }
 
     /// Publishes the exit if that is to be done and was not. Called when the exit has come to be seen, and when a caller
     /// has come to want it: whichever is last finds both.
-    pub(crate) fn tell_of_exit(&self) {
+    pub(crate) fn publish_exit_event(&self) {
         let exit = self.status.borrow().exit;
         let event = exit.and_then(|(exit, reason)| self.watch.exited(exit, reason));
         event.into_iter().for_each(|event| self.carriers.publish(event));
     }
 
-    /// Publishes what else there is to tell.
-    pub(crate) fn tell_news(&self) {
+    /// Publishes the other events that are pending.
+    pub(crate) fn publish_pending_events(&self) {
         let outputs = [(&self.stdout, LogStream::Stdout), (&self.stderr, LogStream::Stderr)];
         let output = outputs
             .into_iter()
-            .filter(|(output, _)| output.take_news())
+            .filter(|(output, _)| output.take_pending_event())
             .filter_map(|(_, stream)| self.watch.log_ready(stream));
-        let drained = self.stdin.take_news().then(|| self.watch.stdin_drained()).flatten();
+        let drained = self
+            .stdin
+            .take_pending_event()
+            .then(|| self.watch.stdin_drained())
+            .flatten();
         output.chain(drained).for_each(|event| self.carriers.publish(event));
     }
 

@@ -87,8 +87,8 @@ impl LaunchedProcess {
             stderr,
             ..
         } = launched;
-        let flow_changed = Arc::new(Notify::new());
-        let output = |pipe| Output::new(pipe, options.ring, options.overflow, Arc::clone(&flow_changed)).map(Arc::new);
+        let monitor_wake = Arc::new(Notify::new());
+        let output = |pipe| Output::new(pipe, options.ring, options.overflow, Arc::clone(&monitor_wake)).map(Arc::new);
         let registered = output(stdout).and_then(|stdout| Ok((stdout, output(stderr)?)));
         let (stdout, stderr) = registered.map_err(|error| Error::Host(format!("could not watch a pipe: {error}")))?;
         let stdin = Arc::new(match stdin_pipe {
@@ -96,7 +96,7 @@ impl LaunchedProcess {
                 options.stdin,
                 options.keep_stdin_open,
                 options.abandoned_writes_max,
-                Arc::clone(&flow_changed),
+                Arc::clone(&monitor_wake),
             ),
             None => Stdin::closed(),
         });
@@ -128,7 +128,7 @@ impl LaunchedProcess {
             lifecycle: Lifecycle::new(times),
             status: status_sender,
             inbox,
-            flow_changed,
+            wake: monitor_wake,
             timer: tasks.timers.timer(),
             member,
             grace_shutdown: options.grace_shutdown,
@@ -136,8 +136,8 @@ impl LaunchedProcess {
             slot: Some(reservation.slot),
             retained: None,
             process,
-            ended: None,
-            told: false,
+            ended_at: None,
+            just_published: false,
         };
         let prepared = PreparedProcess {
             monitor,

@@ -218,12 +218,13 @@ pub fn k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered() {
     });
 }
 
-/// The wish to be told comes at any moment, and the exit too: it is told once.
-pub fn e2_an_exit_is_told_once_however_late_the_wish() {
+/// The subscription comes at any moment, and the exit too: it is told once.
+pub fn e2_an_exit_is_told_once_however_late_the_subscription() {
     let scene = scene(Retention::For(MINUTE), false);
     let heard = Arc::clone(&scene.heard);
-    let wish = || Some((ProcessId("id".into()), Topics::new("a").expect("a suffix")));
-    let watches = [wish(), wish()].map(|wish| scene.task(|process| async move { process.watch(wish) }));
+    let subscription = || Some((ProcessId("id".into()), Topics::new("a").expect("a suffix")));
+    let watches = [subscription(), subscription()]
+        .map(|subscription| scene.task(|process| async move { process.watch(subscription) }));
     let own = scene.exits();
     block_on(async {
         own.await.expect("no panic");
