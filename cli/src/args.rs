@@ -8,7 +8,6 @@ use capsule_host::sandbox::Visible;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::audit::parse_head;
 use crate::call::{Call, parse_call};
 use crate::ceilings;
 
@@ -123,7 +122,7 @@ pub(crate) struct VerifyArgs {
     /// Fail unless the line with this hash is in the log.
     ///
     /// It is what an earlier look at the log printed as its head; the log may have grown since.
-    #[arg(long, value_name = "HASH", value_parser = parse_head)]
+    #[arg(long, value_name = "HASH")]
     pub(crate) expect_head: Option<Head>,
 
     /// Print what was found as one JSON object on one line.

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use capsule_host::audit::{ChainSink, Flaw, Head, OpenError, Verified, VerifyError, verify};
+use capsule_host::audit::{ChainSink, Flaw, OpenError, Verified, VerifyError, verify};
 use capsule_host::sandbox::Workspace;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use crate::args::{AuditArgs, AuditCommand, VerifyArgs};
-use crate::run::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::{console, report};
 
 /// How long the end of a command waits for a disk that does not take its log.
-const PATIENCE: Duration = Duration::from_secs(5);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command and returns its exit code.
 pub(crate) fn audit(args: &AuditArgs) -> u8 {
@@ -135,9 +135,9 @@ fn json(finding: &Finding) -> Result<Vec<u8>, serde_json::Error> {
     Ok(text)
 }
 
-/// Why there is no log to write.
+/// Why the log cannot be written.
 #[derive(Debug, Error)]
-pub(crate) enum NoLog {
+pub(crate) enum LogError {
     #[error("{}: {error}", path.display())]
     Open { path: PathBuf, error: OpenError },
     #[error("{}: this is in the workspace, where the capsule's processes could rewrite it; name a file elsewhere", .0.display())]
@@ -145,8 +145,8 @@ pub(crate) enum NoLog {
 }
 
 /// Opens the log, unless it is where a confined process could reach it.
-pub(crate) fn open(path: &Path, workspace: &Workspace) -> Result<Arc<ChainSink>, NoLog> {
-    let failed = |error: OpenError| NoLog::Open {
+pub(crate) fn open(path: &Path, workspace: &Workspace) -> Result<Arc<ChainSink>, LogError> {
+    let failed = |error: OpenError| LogError::Open {
         path: path.into(),
         error,
     };
@@ -163,14 +163,14 @@ pub(crate) fn open(path: &Path, workspace: &Workspace) -> Result<Arc<ChainSink>,
         .map_err(|error| failed(error.into()))?
         .starts_with(workspace.path())
     {
-        return Err(NoLog::InWorkspace(path.into()));
+        return Err(LogError::InWorkspace(path.into()));
     }
     ChainSink::open(path).map(Arc::new).map_err(failed)
 }
 
 /// Writes what waits; says why not, and then whether that failed is `false`.
 pub(crate) async fn finish(log: Arc<ChainSink>) -> bool {
-    let finished = spawn_blocking(move || log.finish(PATIENCE)).await;
+    let finished = spawn_blocking(move || log.finish(FINISH_TIMEOUT)).await;
     match finished {
         Ok(Ok(head)) => {
             tracing::info!(%head, "the audit log is written");
@@ -185,9 +185,4 @@ pub(crate) async fn finish(log: Arc<ChainSink>) -> bool {
             false
         }
     }
-}
-
-/// A head on the command line.
-pub(crate) fn parse_head(text: &str) -> Result<Head, capsule_host::audit::NotAHead> {
-    text.parse()
 }

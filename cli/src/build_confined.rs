@@ -23,8 +23,9 @@ use capsule_host::supervisor::{
 };
 use tokio::runtime::Handle;
 
-use crate::build_capsule::{BuildError, Built, TARGET, artifacts, build_arguments, choose, is_left_over, rustup_adds};
+use crate::cargo::{BuildError, Built, TARGET, artifacts, build_arguments, choose};
 use crate::console::{self, Spinner};
+use crate::tool::{is_left_over, rustup_adds};
 
 /// Where a confined build puts what it makes, beneath the folder of cargo's workspace.
 const OUTPUT: &str = "target/confined";

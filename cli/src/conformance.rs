@@ -8,7 +8,7 @@ use capsule_host::printable::{Printable, printable_json};
 
 use crate::args::ConformanceArgs;
 use crate::cache_dir::cache_dir;
-use crate::run::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::{console, report};
 
 /// Runs the cases, prints, and returns the exit code.

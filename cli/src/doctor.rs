@@ -1,6 +1,6 @@
 //! `capsule doctor`: what this machine has of the default confinement, for a person or as one JSON object.
 //!
-//! The facts are [`Confinement`]'s; here they are only put into words.
+//! The facts are [`ConfinementSupport`]'s; here they are only put into words.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,24 +8,26 @@ use std::io;
 use std::path::Path;
 
 use capsule_host::printable::{Printable, printable_json};
-use capsule_host::sandbox::{Cgroup, Confinement, Enforcement, Layer, Missing, Policy, RunsAs, State, Workspace};
+use capsule_host::sandbox::{
+    Cgroup, ConfinementSupport, Enforcement, Layer, Policy, RunsAs, State, UnavailableLayer, Workspace,
+};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
-use crate::mend::mend;
-use crate::run::{FAILED, SUCCEEDED};
+use crate::exit_code::{FAILED, SUCCEEDED};
+use crate::fix::fix;
 use crate::{console, report};
 
 /// Looks, prints, and returns the exit code.
 pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
     if args.fix {
-        return mend(args.yes);
+        return fix(args.yes);
     }
     let policy = match &args.cgroup {
         Some(group) => Policy::new().cgroup(group),
         None => Policy::new(),
     };
-    let facts = Confinement::probe_for(policy.clone());
+    let facts = ConfinementSupport::probe_for(policy.clone());
     // Where nothing can be confined there is nothing to say of a folder.
     let there = facts.is_sufficient().then(|| runs_in(&args.dir, policy));
     let printed = if args.json {
@@ -54,17 +56,17 @@ pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
 /// Whom commands run as in a folder, or why they cannot be confined there.
 fn runs_in(folder: &Path, policy: Policy) -> Result<RunsAs, String> {
     let workspace = Workspace::open(folder).map_err(|error| error.to_string())?;
-    Confinement::probe_workspace(policy, &workspace).map_err(|missing| missing.to_string())
+    ConfinementSupport::probe_workspace(policy, &workspace).map_err(|missing| missing.to_string())
 }
 
-fn missing(layer: &Layer) -> Option<&Missing> {
+fn missing(layer: &Layer) -> Option<&UnavailableLayer> {
     match &layer.state {
-        State::Missing(missing) => Some(missing),
+        State::Unavailable(missing) => Some(missing),
         State::Available | State::Unknown => None,
     }
 }
 
-fn table(facts: &Confinement, folder: &Path, there: Option<&Result<RunsAs, String>>) -> String {
+fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs, String>>) -> String {
     let works = if facts.is_sufficient() {
         "works"
     } else {
@@ -73,8 +75,8 @@ fn table(facts: &Confinement, folder: &Path, there: Option<&Result<RunsAs, Strin
     let mut rows = Rows(format!("Confinement of commands: {works}.\n\nLayers\n"));
     for layer in &facts.layers {
         let optional = match layer.state {
-            State::Missing(_) if !layer.needed => " (not needed)",
-            State::Missing(_) | State::Available | State::Unknown => "",
+            State::Unavailable(_) if !layer.needed => " (not needed)",
+            State::Unavailable(_) | State::Available | State::Unknown => "",
         };
         let detail = layer
             .detail
@@ -157,7 +159,7 @@ fn table(facts: &Confinement, folder: &Path, there: Option<&Result<RunsAs, Strin
 }
 
 /// What commands share where they are not users of their own.
-fn shared(rows: &mut Rows, facts: &Confinement) {
+fn shared(rows: &mut Rows, facts: &ConfinementSupport) {
     rows.row(
         "",
         "",
@@ -219,7 +221,7 @@ impl Rows {
 fn state(layer: &Layer) -> &'static str {
     match layer.state {
         State::Available => "available",
-        State::Missing(_) => "missing",
+        State::Unavailable(_) => "missing",
         State::Unknown => "unknown",
     }
 }
@@ -253,7 +255,7 @@ fn groups(cgroup: &Cgroup) -> String {
 
 /// As JSON, with a newline. Keys are for programs, and stay.
 fn json(
-    facts: &Confinement,
+    facts: &ConfinementSupport,
     folder: &Path,
     there: Option<&Result<RunsAs, String>>,
 ) -> Result<Vec<u8>, serde_json::Error> {
@@ -276,8 +278,8 @@ fn json(
         counted_for: facts.counted_for.as_ref().map(|counted| CountedFacts {
             first: counted.as_ref().ok().map(|(first, _)| *first),
             last: counted.as_ref().ok().map(|(_, last)| *last),
-            reason: counted.as_ref().err().map(Missing::reason),
-            remedy: counted.as_ref().err().and_then(Missing::remedy),
+            reason: counted.as_ref().err().map(UnavailableLayer::reason),
+            remedy: counted.as_ref().err().and_then(UnavailableLayer::remedy),
         }),
         cgroup: facts.cgroup.as_ref().map(|cgroup| CgroupFacts {
             mount: &cgroup.mount,
@@ -287,8 +289,8 @@ fn json(
         }),
         groups: GroupsFacts {
             given: facts.groups.as_deref().ok(),
-            reason: facts.groups.as_ref().err().map(Missing::reason),
-            remedy: facts.groups.as_ref().err().and_then(Missing::remedy),
+            reason: facts.groups.as_ref().err().map(UnavailableLayer::reason),
+            remedy: facts.groups.as_ref().err().and_then(UnavailableLayer::remedy),
         },
     })?;
     Ok((printable_json(text) + "\n").into_bytes())
@@ -327,8 +329,8 @@ impl<'a> LayerFacts<'a> {
             needed: layer.needed,
             state: state(layer),
             detail: layer.detail.as_deref(),
-            reason: missing.map(Missing::reason),
-            remedy: missing.and_then(Missing::remedy),
+            reason: missing.map(UnavailableLayer::reason),
+            remedy: missing.and_then(UnavailableLayer::remedy),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The `capsule` command: runs capsules from a terminal or a script.
 //!
 //! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
-//! (from CAPSULE to a component), `manifest` (what its author declares), `ceilings` and `visible` (what its processes may
-//! take and see), `run` (the calls), `report` (the lines on standard output), `interrupt` (signals), `doctor` and `mend`
-//! (what this machine can enforce, and what keeps it from that), `audit` (what was recorded), `conformance` (the suite),
-//! `console` (what the person is told), `stderr` (how that leaves).
+//! (from CAPSULE to a component; `build_confined`, `cargo` and `tool` are parts of it), `manifest` (what its author
+//! declares), `ceilings` and `visible` (what its processes may take and see), `run` (the calls), `report` (the lines on
+//! standard output), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and what keeps it from
+//! that), `audit` (what was recorded), `conformance` (the suite), `console` (what the person is told), `stderr` (how that
+//! leaves), `exit_code`.
 
 mod args;
 mod audit;
@@ -13,17 +14,20 @@ mod build_confined;
 mod cache_dir;
 mod call;
 mod capsule_file;
+mod cargo;
 mod ceilings;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod console;
 mod doctor;
+mod exit_code;
+mod fix;
 mod interrupt;
 mod manifest;
-mod mend;
 mod report;
 mod run;
 mod stderr;
+mod tool;
 mod user;
 mod visible;
 
@@ -52,7 +56,7 @@ fn with_runtime(work: impl Future<Output = u8>) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => {
             console::error(&format!("cannot start the threads to work with: {error}"));
-            return run::FAILED;
+            return exit_code::FAILED;
         }
     };
     let code = runtime.block_on(work);

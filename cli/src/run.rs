@@ -24,25 +24,20 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::args::RunArgs;
-use crate::audit::{self, NoLog};
-use crate::build_capsule::{BuildError, build};
+use crate::audit::{self, LogError};
+use crate::build_capsule::build;
 use crate::build_confined;
 use crate::cache_dir::cache_dir;
 use crate::call::Call;
 use crate::capsule_file::{BadCapsule, Source, examine, read_component};
+use crate::cargo::BuildError;
 use crate::console::{self, Spinner};
+use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::interrupt::{Interrupt, Interrupts};
 use crate::manifest::{BadManifest, Manifest};
 use crate::report::{self, Outcome};
 use crate::user::login_name;
 use crate::visible::{self, InWorkspace};
-
-/// Every call succeeded.
-pub(crate) const SUCCEEDED: u8 = 0;
-/// A call failed, or it did not come to the calls.
-pub(crate) const FAILED: u8 = 1;
-/// The command line cannot be carried out as it stands; nothing ran.
-pub(crate) const BAD_USAGE: u8 = 2;
 
 /// How long messages that wait for the capsule when the last call has ended are still delivered.
 const LAST_MESSAGES: Duration = Duration::from_secs(2);
@@ -71,7 +66,7 @@ enum Failure {
     #[error(transparent)]
     Visible(#[from] InWorkspace),
     #[error("--audit: {0}")]
-    Audit(#[from] NoLog),
+    Audit(#[from] LogError),
     #[error(transparent)]
     Capsule(BadCapsule),
     #[error(transparent)]

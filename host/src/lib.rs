@@ -78,6 +78,11 @@
 
 #![deny(missing_docs)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "capsule-host needs Linux, by whose namespaces, control groups and seccomp it confines and ends processes"
+);
+
 pub mod audit;
 pub mod bus;
 #[cfg(feature = "fuzzing")]
@@ -86,10 +91,6 @@ pub mod fuzzing;
 #[cfg(feature = "component")]
 mod guest_log;
 mod interned;
-#[cfg_attr(
-    not(target_os = "linux"),
-    expect(dead_code, reason = "where nothing can be started, much of it has no use")
-)]
 mod os;
 pub mod printable;
 mod rate;

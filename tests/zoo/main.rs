@@ -3,32 +3,23 @@
 //! `zoo try ATTEMPT…` makes attempts that ought to be refused, and says of each what the kernel answered. Everything else
 //! misbehaves for as long as it is let. What is printed is for the tests to judge; a child knows nothing of right and
 //! wrong. All of it may be run unconfined by root, where it does harm to nothing but its working directory.
-#[cfg(target_os = "linux")]
+
 mod attempts;
-#[cfg(target_os = "linux")]
 mod greed;
-#[cfg(target_os = "linux")]
 mod hoard;
-#[cfg(target_os = "linux")]
 mod prey;
-#[cfg(target_os = "linux")]
 mod sharing;
-#[cfg(target_os = "linux")]
 mod sys;
-#[cfg(target_os = "linux")]
 mod syscalls;
-#[cfg(target_os = "linux")]
 mod trees;
 
 /// Prints a line at once.
-#[cfg(target_os = "linux")]
 fn say(line: &str) {
     use std::io::Write;
     // One write a line: several processes say things on one pipe.
     drop(std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
 }
 
-#[cfg(target_os = "linux")]
 fn main() {
     // What it is called may be no text.
     let args = std::env::args_os()
@@ -45,6 +36,3 @@ fn main() {
         || hoard::behave(behaviour, args);
     assert!(known, "no such behaviour: {behaviour}");
 }
-
-#[cfg(not(target_os = "linux"))]
-fn main() {}

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd;
 
-use crate::relay;
-
 /// The argument that makes this program the child.
 pub(crate) const NAME: &str = "as-child";
 
@@ -37,7 +35,6 @@ pub(crate) fn main(args: &[String]) {
                 stdout.write_all(&bytes).unwrap();
             }
         }
-        Some("relay") => relay::main(),
         other => panic!("no such work: {other:?}"),
     }
 }

@@ -1,16 +1,12 @@
 //! exit seen: from the kill of a process to the return of whoever waits for it.
 
-use std::future::poll_fn;
-use std::process::{Command, Stdio};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::gettid;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
+use crate::bare;
 use crate::host::{Host, idle};
 use crate::relay::Relay;
 use crate::report::{Report, Target, Unit, median, micros};
@@ -108,28 +104,8 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
-/// Kills a sleeper that is asleep: one that is still being loaded has less to give back.
-pub(crate) fn kill(pid: u32) -> Instant {
-    sleeps(&format!("/proc/{pid}/stat"));
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    let begun = Instant::now();
-    kill_process(pid, Signal::KILL).unwrap();
-    begun
-}
-
-pub(crate) fn sleeper() -> Command {
-    #[expect(clippy::disallowed_methods, reason = "what is compared with")]
-    let mut command = Command::new("/bin/sleep");
-    command
-        .arg("86400")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
-}
-
 fn by_waitpid() -> Duration {
-    let mut child = sleeper().spawn().unwrap();
+    let mut child = bare::sleeper().spawn().unwrap();
     let pid = child.id();
     std::thread::scope(|scope| {
         let (tells, told) = std::sync::mpsc::channel();
@@ -138,28 +114,23 @@ fn by_waitpid() -> Duration {
             assert!(!child.wait().unwrap().success());
             Instant::now()
         });
-        sleeps(&format!("/proc/self/task/{}/stat", told.recv().unwrap()));
-        let begun = kill(pid);
+        bare::sleeps(&format!("/proc/self/task/{}/stat", told.recv().unwrap()));
+        let begun = bare::kill(pid);
         waiter.join().unwrap() - begun
     })
 }
 
-/// Returns once the process or thread of this file is asleep.
-pub(crate) fn sleeps(stat: &str) {
-    while !std::fs::read_to_string(stat).unwrap().contains(") S ") {}
-}
-
 fn by_tokio(host: &Host) -> Duration {
     let waiter = host.runtime.block_on(async {
-        let mut child = tokio::process::Command::from(sleeper()).spawn().unwrap();
+        let mut child = tokio::process::Command::from(bare::sleeper()).spawn().unwrap();
         let pid = child.id().unwrap();
-        let waiter = waiting(async move {
+        let waiter = bare::waiting(async move {
             child.wait().await.unwrap();
             Instant::now()
         });
         (pid, waiter.await)
     });
-    let begun = kill(waiter.0);
+    let begun = bare::kill(waiter.0);
     host.runtime.block_on(waiter.1).unwrap() - begun
 }
 
@@ -169,13 +140,13 @@ fn through_host(host: &Host) -> Duration {
         let id = host.start(&scope, idle()).await;
         let pid = scope.status(&id).unwrap().os_pid.unwrap();
         let (waits, name) = (scope.clone(), id.clone());
-        let waiter = waiting(async move {
+        let waiter = bare::waiting(async move {
             waits.wait(&name, Duration::from_secs(60)).await.unwrap();
             Instant::now()
         });
         (id, pid, waiter.await)
     });
-    let begun = kill(pid);
+    let begun = bare::kill(pid);
     let seen = host.runtime.block_on(waiter).unwrap();
     host.runtime.block_on(scope.release(&id)).unwrap();
     seen - begun
@@ -198,8 +169,8 @@ fn death(host: &Host) -> Duration {
             poll(&mut [PollFd::new(&command, PollFlags::IN)], None).unwrap();
             Instant::now()
         });
-        sleeps(&format!("/proc/self/task/{}/stat", told.recv().unwrap()));
-        let begun = kill(number);
+        bare::sleeps(&format!("/proc/self/task/{}/stat", told.recv().unwrap()));
+        let begun = bare::kill(number);
         waiter.join().unwrap() - begun
     });
     host.runtime.block_on(async {
@@ -207,20 +178,4 @@ fn death(host: &Host) -> Duration {
         scope.release(&id).await.unwrap();
     });
     time
-}
-
-/// A task that does `work`, once that has come to where it waits.
-pub(crate) async fn waiting<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-    let (tells, told) = oneshot::channel();
-    let mut tells = Some(tells);
-    let mut work = Box::pin(work);
-    let task = tokio::spawn(poll_fn(move |context| {
-        let polled = work.as_mut().poll(context);
-        if let (Poll::Pending, Some(tells)) = (&polled, tells.take()) {
-            tells.send(()).unwrap();
-        }
-        polled
-    }));
-    told.await.unwrap();
-    task
 }

@@ -12,6 +12,7 @@
     reason = "a program that prints its figures, and has nothing better to do with an error than to end"
 )]
 
+mod bare;
 mod calls;
 mod child;
 mod drain;
@@ -57,7 +58,10 @@ fn main() {
     if let Some((first, rest)) = args.split_first()
         && first == child::NAME
     {
-        return child::main(rest);
+        return match rest {
+            [work] if work == relay::NAME => relay::main(),
+            work => child::main(work),
+        };
     }
     let mut wanted = Vec::new();
     let mut plot = None;

@@ -20,7 +20,7 @@ use rustix::net::{
 use tokio::net::unix::pipe::Receiver;
 
 use crate::host::Host;
-use crate::{child, exit, spawn};
+use crate::{bare, child};
 
 const TRUE: u8 = b't';
 const SLEEP: u8 = b's';
@@ -36,7 +36,7 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn start() -> Self {
-        let (program, args) = child::command(&["relay"]);
+        let (program, args) = child::command(&[NAME]);
         let (ours, theirs) = UnixStream::pair().unwrap();
         #[expect(clippy::disallowed_methods, reason = "what is compared with")]
         let mut process = Command::new(program)
@@ -109,17 +109,17 @@ impl Relay {
     fn killed(&mut self, host: &Host, first: impl Future<Output = ()> + Send + 'static) -> Duration {
         let mut pid = [0; 4];
         self.answers.read_exact(&mut pid).unwrap();
-        exit::sleeps(&format!("/proc/{}/stat", self.process.id()));
+        bare::sleeps(&format!("/proc/{}/stat", self.process.id()));
         let answers = {
             let _runtime = host.runtime.enter();
             self.answers()
         };
-        let waiter = host.runtime.block_on(exit::waiting(async move {
+        let waiter = host.runtime.block_on(bare::waiting(async move {
             first.await;
             answers.readable().await.unwrap();
             Instant::now()
         }));
-        let begun = exit::kill(u32::from_ne_bytes(pid));
+        let begun = bare::kill(u32::from_ne_bytes(pid));
         let seen = host.runtime.block_on(waiter).unwrap();
         self.block();
         self.answer();
@@ -175,14 +175,17 @@ async fn read_to_end(pipe: Receiver) {
     }
 }
 
+/// What the process is asked to do as the child.
+pub(crate) const NAME: &str = "relay";
+
 /// The process itself.
 pub(crate) fn main() {
     let mut stdout = File::from(std::io::stdout().as_fd().try_clone_to_owned().unwrap());
     while let Some((order, mut attached)) = ordered() {
         if order == TRUE {
-            spawn::bare("/bin/true", &[]);
+            bare::run("/bin/true", &[]);
         } else {
-            let mut command = exit::sleeper();
+            let mut command = bare::sleeper();
             if order == PIPED {
                 #[expect(clippy::disallowed_methods, reason = "what is compared with")]
                 let piped = Command::new("/bin/true");

@@ -3,11 +3,11 @@
 //! Bubblewrap with equal isolation takes part where it is installed.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use capsule_host::supervisor::SpawnRequest;
 
+use crate::bare;
 use crate::host::{AllowAll, Host};
 use crate::relay::Relay;
 use crate::report::{Report, Target, Unit, median, micros};
@@ -98,14 +98,14 @@ fn times(unconfined: &Host, confined: &Host) -> Times {
     let bubblewrap = bubblewrap(&folder);
     let (mut relay, mut reading_relay) = (Relay::start(), Relay::start());
     let mut ways: Vec<Box<dyn FnMut() -> Duration + '_>> = vec![
-        Box::new(|| bare("/bin/true", &[])),
+        Box::new(|| bare::run("/bin/true", &[])),
         Box::new(|| relay.spawn()),
         Box::new(|| reading_relay.spawn_piped(unconfined)),
         Box::new(|| through_host(unconfined)),
         Box::new(|| through_host(confined)),
     ];
     if Path::new("/usr/bin/bwrap").exists() {
-        ways.push(Box::new(|| bare("/usr/bin/bwrap", &bubblewrap)));
+        ways.push(Box::new(|| bare::run("/usr/bin/bwrap", &bubblewrap)));
     }
     let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(ROUNDS); ways.len()];
     for round in 0..ROUNDS + 10 {
@@ -184,19 +184,6 @@ const ETC: &[&str] = &[
     "/etc/ssl/openssl.cnf",
     "/etc/timezone",
 ];
-
-pub(crate) fn bare(program: &str, args: &[&str]) -> Duration {
-    let begun = Instant::now();
-    #[expect(clippy::disallowed_methods, reason = "what is compared with")]
-    let status = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
-    begun.elapsed()
-}
 
 fn through_host(host: &Host) -> Duration {
     let (scope, workspace) = (host.scope("spawn"), host.workspace.clone());

@@ -42,7 +42,7 @@ pub struct Head(blake3::Hash);
 /// This is no hash of a line.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("a head is 64 hexadecimal digits")]
-pub struct NotAHead;
+pub struct ParseHeadError;
 
 /// What a line tells of.
 #[derive(Debug, Serialize)]
@@ -120,10 +120,10 @@ impl fmt::Debug for Head {
 }
 
 impl FromStr for Head {
-    type Err = NotAHead;
+    type Err = ParseHeadError;
 
-    fn from_str(text: &str) -> Result<Self, NotAHead> {
-        blake3::Hash::from_hex(text).map(Self).map_err(|_| NotAHead)
+    fn from_str(text: &str) -> Result<Self, ParseHeadError> {
+        blake3::Hash::from_hex(text).map(Self).map_err(|_| ParseHeadError)
     }
 }
 

@@ -44,7 +44,7 @@ mod redact;
 mod sink;
 mod verify;
 
-pub use chain::{Head, LINE_MAX, NotAHead};
+pub use chain::{Head, LINE_MAX, ParseHeadError};
 pub use file::OpenError;
 pub use rated::AuditRate;
 pub use record::{Injected, Outcome, Record, SpawnDetails};

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::queue::Queue;
+use super::subscription::PrincipalQuota;
 use super::{
     Attribution, Audience, Bus, BusLimits, Error, InProcess, Interest, Lease, Message, Pattern, Subscriber,
     Subscription, Topic,
@@ -34,14 +35,8 @@ pub struct Messaging(Arc<Inner>);
 struct Inner {
     bus: Arc<dyn Bus>,
     limits: BusLimits,
-    principals: Interned<Principal, Purse>,
+    principals: Interned<Principal, PrincipalQuota>,
     rates: Mutex<Rates<Owner>>,
-}
-
-/// What a principal may have at once, over all capsules.
-#[derive(Debug)]
-pub(super) struct Purse {
-    subscriptions: Arc<Budget>,
 }
 
 /// What a registry holds: it outlives whoever listens.
@@ -169,10 +164,10 @@ impl Messaging {
         let place = match subscriber.principal() {
             None => None,
             Some(principal) => {
-                let purse = self.0.principals.get(principal, || Purse {
+                let quota = self.0.principals.get(principal, || PrincipalQuota {
                     subscriptions: Budget::new(self.0.limits.subscriptions_per_principal),
                 });
-                Some((purse.subscriptions.take(1).ok_or(Error::Quota)?, purse))
+                Some((quota.subscriptions.take(1).ok_or(Error::Quota)?, quota))
             }
         };
         // Only a queue that starts instances merges: a guest that reads wants to know how often.

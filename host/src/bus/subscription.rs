@@ -7,10 +7,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::inbox::Inbox;
-use super::messaging::Purse;
 use super::{Delivery, Error, Lease, Message};
 use crate::supervisor::Principal;
-use crate::supervisor::quota::Permit;
+use crate::supervisor::quota::{Budget, Permit};
+
+/// What a principal may have at once, over all capsules.
+#[derive(Debug)]
+pub(super) struct PrincipalQuota {
+    pub(super) subscriptions: Arc<Budget>,
+}
 
 /// Messages that match a pattern, as they come. Dropping it ends the interest and frees its place in the principal's
 /// number; what waited is gone.
@@ -20,7 +25,7 @@ pub struct Subscription {
     // In this order: the carrier lets go before the place is free again.
     _lease: Lease,
     _permit: Option<Permit>,
-    _purse: Option<Arc<Purse>>,
+    _quota: Option<Arc<PrincipalQuota>>,
 }
 
 impl Subscription {
@@ -28,15 +33,15 @@ impl Subscription {
         inbox: Arc<Inbox>,
         recv_max: Duration,
         lease: Lease,
-        place: Option<(Permit, Arc<Purse>)>,
+        place: Option<(Permit, Arc<PrincipalQuota>)>,
     ) -> Self {
-        let (permit, purse) = place.unzip();
+        let (permit, quota) = place.unzip();
         Self {
             inbox,
             recv_max,
             _lease: lease,
             _permit: permit,
-            _purse: purse,
+            _quota: quota,
         }
     }
 

@@ -20,11 +20,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::clone_into_cgroup;
+
 /// What the directory of every host is called, but for a number of its own.
 const HOST: &str = "capsule-host-";
 
 /// How long a group whose processes were all killed may take to be empty.
-const PATIENCE: Duration = Duration::from_secs(1);
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The controllers of use here, as the kernel names them.
 pub(crate) const CONTROLLERS: [&str; 2] = ["memory", "pids"];
@@ -56,8 +58,8 @@ pub(crate) enum Unusable {
     Closed(Errno),
     /// It holds processes itself, and so cannot have its groups limited.
     Occupied,
-    /// Processes cannot be born in groups.
-    Barren(Errno),
+    /// Processes cannot be made in groups.
+    NoCloneInto(Errno),
 }
 
 impl Groups {
@@ -66,8 +68,7 @@ impl Groups {
     pub(crate) fn within(path: &Path, enable: bool) -> Result<Self, Unusable> {
         let given = open_directory(CWD, path).map_err(Unusable::NoGroup)?;
         let available = read(&given, "cgroup.controllers").map_err(Unusable::NoGroup)?;
-        #[cfg(target_os = "linux")]
-        super::birth::is_possible().map_err(Unusable::Barren)?;
+        clone_into_cgroup::is_possible().map_err(Unusable::NoCloneInto)?;
         if enable {
             hand_on(&given, &available).map_err(|errno| match errno {
                 Errno::BUSY => Unusable::Occupied,
@@ -229,7 +230,7 @@ fn wait_until_empty(group: &OwnedFd) {
     let begun = Instant::now();
     // A change is told between two reads, or at the next poll: none can be missed.
     while contents(&events).is_ok_and(|events| number(&events, "populated") == Some(1)) {
-        let rest = PATIENCE.saturating_sub(begun.elapsed());
+        let rest = EMPTY_TIMEOUT.saturating_sub(begun.elapsed());
         let Ok(timeout) = Timespec::try_from(rest) else { return };
         let mut changed = [PollFd::new(&events, PollFlags::PRI)];
         match poll(&mut changed, Some(&timeout)) {

@@ -25,14 +25,14 @@ use super::readiness::Steady;
 const DESCRIPTORS: usize = 8;
 
 /// How long an init may take to answer, and the spawner to take an order.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const IO_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
 
-/// What there is to be received.
+/// What can be received.
 #[derive(Debug)]
-pub(crate) enum Waiting {
+pub(crate) enum Pending {
     Nothing,
     /// One that fits into a few bytes.
     Report(Report),
@@ -68,7 +68,7 @@ impl Channel {
         let (ours, inits) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         set_socket_passcred(&ours, true)?;
         for direction in [Timeout::Recv, Timeout::Send] {
-            set_socket_timeout(&ours, direction, Some(PATIENCE))?;
+            set_socket_timeout(&ours, direction, Some(IO_TIMEOUT))?;
         }
         Ok((Self(ours), inits))
     }
@@ -110,18 +110,18 @@ impl Channel {
     }
 
     /// What is there, without taking it.
-    pub(crate) fn look(&self) -> Waiting {
+    pub(crate) fn peek(&self) -> Pending {
         let mut buffer = [0; 64];
         let (_, count) = match recv(&self.0, &mut buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Err(Errno::AGAIN | Errno::INTR) => return Waiting::Nothing,
-            Ok((_, 0)) | Err(_) => return Waiting::End,
+            Err(Errno::AGAIN | Errno::INTR) => return Pending::Nothing,
+            Ok((_, 0)) | Err(_) => return Pending::End,
             Ok(read) => read,
         };
         let report = || {
             let (header, payload) = buffer.get(..count)?.split_first_chunk::<HEADER>()?;
             decode(payload.get(..payload_length(*header).ok()?)?).ok()
         };
-        report().map_or(Waiting::Other, Waiting::Report)
+        report().map_or(Pending::Other, Pending::Report)
     }
 
     /// Blocks until something is there, were it the end, for so long at most. Whether something is.

@@ -5,11 +5,11 @@
 //! is not a child of the host, which therefore has nothing to reap: the kernel forgets it as it ends.
 //!
 //! An init is a process as others are: one of its own user can stop it, and a tree can keep it busy. So none of the waits
-//! here is without a bound (contract B5): an init that was told to end its tree and has not within [`OBEDIENCE`] is ended by
+//! here is without a bound (contract B5): an init that was told to end its tree and has not within [`INIT_GRACE`] is ended by
 //! the kernel, which takes its namespace with it.
 //!
 //! Even the kernel may not end it: a process that waits for a file system which never answers ends with that wait. After
-//! [`END`] nothing of the host waits for such a tree any more. It is not forgotten: it stays [stuck](Child::is_stuck) until
+//! [`KILL_TIMEOUT`] nothing of the host waits for such a tree any more. It is not forgotten: it stays [stuck](Child::is_stuck) until
 //! the kernel lets go of it, and what is counted for it is counted until then.
 //!
 //! Each process that runs costs a host few descriptors: the channel, the counter of its processor time, and its pipes.
@@ -24,9 +24,8 @@ use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::channel::{Channel, Waiting};
-use super::init::END;
-use super::process::Process;
+use super::channel::{Channel, Pending};
+use super::process::{KILL_TIMEOUT, Process};
 use super::readiness::{self, Watched};
 use super::usage::{Meter, Usage};
 
@@ -39,10 +38,10 @@ pub(crate) struct RawExit {
 
 /// How long an init has to end its tree once it was told to, before the kernel is told to end both; and after how long the
 /// kernel is told again.
-const OBEDIENCE: Duration = Duration::from_millis(100);
+const INIT_GRACE: Duration = Duration::from_millis(100);
 
 /// When the kernel is told once more to end what was given up.
-const AGAIN: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A command and everything that it started. Dropping it kills what is there and waits for the end of init.
 #[derive(Debug)]
@@ -90,7 +89,7 @@ impl Child {
                 if confined {
                     init.kill();
                 }
-                init.wait(END);
+                init.wait(KILL_TIMEOUT);
                 Err(error)
             }
         }
@@ -118,12 +117,12 @@ impl Child {
     async fn tree_ended(&self) -> io::Result<()> {
         loop {
             let mut ready = self.channel.readable().await?;
-            match self.channel.get_ref().look() {
-                Waiting::Report(Report::CommandEnded { .. }) => self.take_status(),
-                Waiting::Report(_) | Waiting::Other => return Ok(()),
-                Waiting::Nothing => ready.clear_ready(),
+            match self.channel.get_ref().peek() {
+                Pending::Report(Report::CommandEnded { .. }) => self.take_status(),
+                Pending::Report(_) | Pending::Other => return Ok(()),
+                Pending::Nothing => ready.clear_ready(),
                 // It goes without a word: it was killed, and what it held ends with it.
-                Waiting::End => return self.init.ended().await,
+                Pending::End => return self.init.ended().await,
             }
         }
     }
@@ -137,12 +136,12 @@ impl Child {
 
     /// Has the kernel end what init does not, and completes when even that has not come about.
     async fn enforce(&self, since: Instant) {
-        let last = since + END;
-        let mut at = since + OBEDIENCE;
+        let last = since + KILL_TIMEOUT;
+        let mut at = since + INIT_GRACE;
         while at < last {
             sleep_until(at).await;
             self.force();
-            at = Instant::now() + OBEDIENCE;
+            at = Instant::now() + INIT_GRACE;
         }
         sleep_until(last).await;
         self.abandon();
@@ -160,7 +159,7 @@ impl Child {
     }
 
     fn abandon(&self) {
-        let pid = self.init.number();
+        let pid = self.init.pid();
         if self.life.swap(STUCK, Ordering::Relaxed) == LEAVING {
             tracing::error!(
                 pid,
@@ -188,10 +187,10 @@ impl Child {
     /// end may wait for it. May be dropped and called again.
     pub(crate) async fn freed(&self) {
         loop {
-            match timeout(AGAIN, self.init.ended()).await {
+            match timeout(RETRY_INTERVAL, self.init.ended()).await {
                 Ok(Ok(())) => break,
                 // The host has no means left to watch it, which is no end.
-                Ok(Err(_)) => sleep(AGAIN).await,
+                Ok(Err(_)) => sleep(RETRY_INTERVAL).await,
                 Err(_) => {}
             }
             self.force();
@@ -199,7 +198,7 @@ impl Child {
         self.life.store(GONE, Ordering::Relaxed);
         self.meter.close();
         tracing::warn!(
-            pid = self.init.number(),
+            pid = self.init.pid(),
             "a tree of processes that was given up has ended after all"
         );
     }
@@ -215,7 +214,7 @@ impl Child {
             _ = self.init.ended() => {}
             () = self.enforce(since) => {}
         }
-        self.see_off();
+        self.wait_for_init();
     }
 
     /// Has the command's process group signalled. Does nothing to a tree that has ended.
@@ -262,18 +261,18 @@ impl Child {
     pub(crate) fn reap(&mut self) -> RawExit {
         let begun = std::time::Instant::now();
         loop {
-            match self.channel.get_ref().look() {
-                Waiting::Report(Report::CommandEnded { .. }) => self.take_status(),
+            match self.channel.get_ref().peek() {
+                Pending::Report(Report::CommandEnded { .. }) => self.take_status(),
                 // It is the last one, so it need not be taken.
-                Waiting::Report(report) => return self.conclude(Some(report)),
-                Waiting::Other | Waiting::End => return self.conclude(None),
-                Waiting::Nothing if self.is_stuck() => return self.conclude(None),
-                Waiting::Nothing => {
+                Pending::Report(report) => return self.conclude(Some(report)),
+                Pending::Other | Pending::End => return self.conclude(None),
+                Pending::Nothing if self.is_stuck() => return self.conclude(None),
+                Pending::Nothing => {
                     self.kill();
-                    if !self.channel.get_ref().wait(OBEDIENCE) {
+                    if !self.channel.get_ref().wait(INIT_GRACE) {
                         self.force();
                     }
-                    if begun.elapsed() > END {
+                    if begun.elapsed() > KILL_TIMEOUT {
                         self.abandon();
                     }
                 }
@@ -291,7 +290,7 @@ impl Child {
         if is_leaving {
             self.life.store(LEAVING, Ordering::Relaxed);
         } else {
-            self.see_off();
+            self.wait_for_init();
         }
         self.meter.finish(exit.as_ref().map(usage));
         // What is stuck keeps its group and its user.
@@ -303,16 +302,16 @@ impl Child {
     }
 
     /// Lets init go, or what is left of it, and waits until it has.
-    fn see_off(&self) {
+    fn wait_for_init(&self) {
         self.kill();
         let begun = std::time::Instant::now();
         while !self.is_stuck() {
-            if self.init.wait(OBEDIENCE) {
+            if self.init.wait(INIT_GRACE) {
                 self.life.store(GONE, Ordering::Relaxed);
                 return;
             }
             self.force();
-            if begun.elapsed() > END {
+            if begun.elapsed() > KILL_TIMEOUT {
                 self.abandon();
             }
         }
@@ -357,10 +356,10 @@ impl Drop for Child {
         // just killed.
         match self.life.load(Ordering::Relaxed) {
             GONE | STUCK => {}
-            LEAVING => self.see_off(),
+            LEAVING => self.wait_for_init(),
             _ => {
                 self.reap();
-                self.see_off();
+                self.wait_for_init();
             }
         }
         self.meter.close();
@@ -412,13 +411,15 @@ mod tests {
         child.exited().await.expect("an end");
         assert_eq!(child.reap().code, Some(0));
         assert!(child.is_leaving());
-        let number = i32::try_from(child.init.number()).ok().and_then(Pid::from_raw);
+        let number = i32::try_from(child.init.pid()).ok().and_then(Pid::from_raw);
         // It cannot leave before it is forced.
         kill_process(number.expect("a number"), Signal::STOP).expect("it is there");
         while !child.init.is_stopped() {
             tokio::task::yield_now().await;
         }
-        let long_ago = Instant::now().checked_sub(END).expect("the machine runs for longer");
+        let long_ago = Instant::now()
+            .checked_sub(KILL_TIMEOUT)
+            .expect("the machine runs for longer");
         child.killed.set(long_ago).expect("it was not killed before");
         child.left().await;
         assert!(!child.is_stuck(), "it had no time");

@@ -26,7 +26,7 @@ pub(crate) const NEWUIDMAP: &str = "newuidmap";
 
 /// How long the process may take to come up, and `newuidmap` to map it. A name service that hangs shall not hold up a start
 /// for longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes the process when it is first needed, and another one if that is gone.
 #[derive(Debug)]
@@ -165,6 +165,6 @@ fn ends(child: &Child) -> bool {
 
 fn is_ready(fd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
-    let limit = Timespec::try_from(PATIENCE).unwrap_or_default();
+    let limit = Timespec::try_from(START_TIMEOUT).unwrap_or_default();
     poll(&mut fds, Some(&limit)).is_ok_and(|ready| ready > 0)
 }

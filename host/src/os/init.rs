@@ -11,14 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
-use super::channel::{Attached, Channel, PATIENCE};
+use super::channel::{Attached, Channel, IO_TIMEOUT};
 use super::child::Child;
 use super::epolls::Epolls;
 use super::pipe;
-use super::process::Process;
+use super::process::{KILL_TIMEOUT, Process};
 use super::spawner::{Newborn, Spawner, Unborn};
-use super::tree::Own;
-use super::tree::short_text;
+use super::tree::{Private, short_text};
 use super::usage::Meter;
 use super::users::Lease;
 use capsule_init::{Birth, Bound, Config, Confinement, Identity, Report, encode};
@@ -35,10 +34,7 @@ pub(crate) struct Init {
 const ATTEMPTS: usize = 3;
 
 /// How long an init may be silent until the host looks whether it was stopped.
-const SILENCE: Duration = Duration::from_millis(100);
-
-/// How long what is being ended may take, where the kernel has been told to end it.
-pub(super) const END: Duration = Duration::from_secs(10);
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many mappings are kept; a descriptor each.
 const MAPPINGS: usize = 16;
@@ -113,8 +109,8 @@ impl Init {
         self.spawner.program()
     }
 
-    /// Starts the command that `config` speaks of, in `group` if that says so; `lease` is given back at its end. Needs a tokio runtime with its I/O driver;
-    /// blocks until the command runs or is refused.
+    /// Starts the command that `config` speaks of, in `group` if that says so; `lease` is given back at its end. Needs a
+    /// tokio runtime with its I/O driver; blocks until the command runs or is refused.
     pub(crate) fn start(
         &self,
         mut config: Config,
@@ -180,15 +176,15 @@ impl Init {
                     self.keep(owners, Arc::new(made));
                 }
                 let confined = config.confinement.is_some();
-                let number = match command {
+                let pid = match command {
                     Some(command) => pid_of(&command).ok().flatten(),
-                    None => first_child(init.number()),
+                    None => first_child(init.pid()),
                 };
-                let own = Own {
+                let private = Private {
                     tmp: confined,
                     network: config.confinement.as_ref().is_some_and(|it| !it.network),
                 };
-                let meter = Meter::new(init.number(), number, counter, group, lease, own);
+                let meter = Meter::new(init.pid(), pid, counter, group, lease, private);
                 let child = Child::new(channel, init, meter, confined)?;
                 return Ok(Started {
                     child,
@@ -213,9 +209,9 @@ impl Init {
         } else {
             init.wake();
         }
-        if !init.wait(END) {
+        if !init.wait(KILL_TIMEOUT) {
             tracing::error!(
-                pid = init.number(),
+                pid = init.pid(),
                 "the init of a command that did not start does not end"
             );
         }
@@ -281,20 +277,20 @@ impl Init {
 /// What init says of the command, or nothing if it has gone; for as long as a program may take to be opened.
 fn hear(channel: &Channel, init: Process) -> io::Result<Option<(Report, Attached)>> {
     let begun = Instant::now();
-    while !channel.wait(SILENCE) {
+    while !channel.wait(STOP_CHECK_INTERVAL) {
         if init.is_stopped() {
             return Err(io::Error::other(
                 "the init of the command was stopped, by a process of this machine that may signal it",
             ));
         }
-        if begun.elapsed() >= PATIENCE {
+        if begun.elapsed() >= IO_TIMEOUT {
             return Err(ErrorKind::TimedOut.into());
         }
     }
     channel.receive()
 }
 
-/// The number of the first child that a process made, of those that live.
+/// The pid of the first child that a process made, of those that live.
 fn first_child(pid: u32) -> Option<u32> {
     let children = short_text(&format!("/proc/{pid}/task/{pid}/children")).ok()?;
     children.split_ascii_whitespace().next()?.parse().ok()
@@ -309,7 +305,7 @@ fn hand_over(listener: &OwnedFd, handover: &Handover<'_>, lease: Option<&Lease>)
     let Some((epolls, lease)) = handover.epolls.zip(lease) else {
         return false;
     };
-    let served = epolls.serve(lease.number(), listener);
+    let served = epolls.serve(lease.uid(), listener);
     if let Err(error) = &served {
         tracing::error!(%error, "a command cannot make epoll instances: what makes them is gone");
     }

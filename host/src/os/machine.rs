@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::tree::{bytes, text};
 
 /// How old an answer may be.
-const FRESH: Duration = Duration::from_millis(20);
+const MAX_AGE: Duration = Duration::from_millis(20);
 
 /// All of it, in bytes: the machine's, or what the control group allows that this process is in, as in a container. None
 /// where the kernel does not say.
@@ -27,14 +27,14 @@ fn own_group() -> Option<u64> {
     files.into_iter().find_map(|file| text(file).ok()?.trim().parse().ok())
 }
 
-/// What programs could still have, in bytes, swap included; as it was at most [`FRESH`] ago. None where the kernel does not
+/// What programs could still have, in bytes, swap included; as it was at most [`MAX_AGE`] ago. None where the kernel does not
 /// say.
 pub(crate) fn available() -> Option<u64> {
     static LAST: Mutex<Option<(Instant, Option<u64>)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     if let Some((at, answer)) = *last
-        && now.saturating_duration_since(at) < FRESH
+        && now.saturating_duration_since(at) < MAX_AGE
     {
         return answer;
     }

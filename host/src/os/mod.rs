@@ -4,35 +4,21 @@
 //! and directories instead of descriptors and numbers. The calls come from `rustix`, which has nearly all of them in safe
 //! form (pidfds, and descriptors in messages).
 
-#[cfg(target_os = "linux")]
-pub(crate) mod birth;
 pub(crate) mod cgroup;
-#[cfg(target_os = "linux")]
-pub(crate) mod channel;
-#[cfg(target_os = "linux")]
+mod channel;
 pub(crate) mod child;
-#[cfg(target_os = "linux")]
+mod clone_into_cgroup;
 pub(crate) mod directory;
-#[cfg(not(target_os = "linux"))]
-mod elsewhere;
-#[cfg(target_os = "linux")]
 pub(crate) mod epolls;
-#[cfg(target_os = "linux")]
 pub(crate) mod init;
 pub(crate) mod machine;
-#[cfg(target_os = "linux")]
 pub(crate) mod memfd;
 pub(crate) mod pipe;
 mod poller;
-#[cfg(target_os = "linux")]
-pub(crate) mod process;
+mod process;
 pub(crate) mod readiness;
-#[cfg(target_os = "linux")]
 mod spawner;
 pub(crate) mod tree;
 pub(crate) mod usage;
 pub(crate) mod users;
 pub(crate) mod utf8;
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{child, directory, epolls, init, memfd};

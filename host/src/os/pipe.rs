@@ -31,16 +31,9 @@ pub(crate) fn bytes_waiting(fd: BorrowedFd<'_>) -> io::Result<usize> {
 }
 
 /// Has the pipe hold `size` bytes.
-#[cfg(target_os = "linux")]
 pub(crate) fn enlarge(fd: BorrowedFd<'_>, size: usize) -> io::Result<()> {
     rustix::pipe::fcntl_setpipe_size(fd, size)?;
     Ok(())
-}
-
-/// Elsewhere a pipe has the size that it has.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn enlarge(_: BorrowedFd<'_>, _: usize) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Tells end of file from "nothing yet" without reading.

@@ -15,33 +15,34 @@ use tokio::io::Interest;
 use super::readiness;
 use super::tree::{clock, short_text};
 
+/// How long a process may take to end that the kernel was told to kill.
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// When to look again at a process that cannot be held, because the host has no descriptor left.
-const AGAIN: Duration = Duration::from_millis(10);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
-    number: Pid,
+    pid: Pid,
     /// As `/proc/PID/stat` has it.
     start: u64,
 }
 
 impl Process {
-    pub(crate) const fn new(number: Pid, start: u64) -> Self {
-        Self { number, start }
+    pub(crate) const fn new(pid: Pid, start: u64) -> Self {
+        Self { pid, start }
     }
 
     /// A child of this process, which is not reaped.
     pub(crate) fn of_child(pid: u32) -> io::Result<Self> {
         let stat = short_text(&format!("/proc/{pid}/stat"))?;
-        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let found = number
-            .zip(clock(&stat))
-            .map(|(number, (start, _))| Self { number, start });
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let found = pid.zip(clock(&stat)).map(|(pid, (start, _))| Self { pid, start });
         found.ok_or_else(|| io::Error::other("the kernel does not say when a process started"))
     }
 
-    pub(crate) const fn number(&self) -> u32 {
-        self.number.as_raw_nonzero().get().unsigned_abs()
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// A pidfd; none if the process is gone.
@@ -49,7 +50,7 @@ impl Process {
     /// # Errors
     /// It cannot be looked at: the host has no descriptor left.
     fn hold(&self) -> io::Result<Option<OwnedFd>> {
-        let held = match pidfd_open(self.number, PidfdFlags::empty()) {
+        let held = match pidfd_open(self.pid, PidfdFlags::empty()) {
             Ok(held) => held,
             Err(Errno::SRCH) => return Ok(None),
             Err(errno) => return Err(errno.into()),
@@ -59,7 +60,7 @@ impl Process {
 
     /// What the kernel says of it; nothing if it is gone.
     fn stat(&self) -> io::Result<Option<String>> {
-        match short_text(&format!("/proc/{}/stat", self.number())) {
+        match short_text(&format!("/proc/{}/stat", self.pid())) {
             Ok(stat) => Ok(Some(stat).filter(|stat| clock(stat).is_some_and(|(start, _)| start == self.start))),
             Err(error) if is_out_of_descriptors(&error) => Err(error),
             Err(_) => Ok(None),
@@ -95,7 +96,7 @@ impl Process {
             let ready = match self.hold() {
                 Ok(None) => return true,
                 Ok(Some(held)) => wait_for(&mut [PollFd::new(&held, PollFlags::IN)], rest),
-                Err(_) => wait_for(&mut [], rest.min(AGAIN)),
+                Err(_) => wait_for(&mut [], rest.min(RETRY_INTERVAL)),
             };
             if ready {
                 return true;
@@ -119,7 +120,7 @@ impl Process {
                     // For good: the readiness is not cleared.
                     return held.readable().await.map(drop);
                 }
-                Err(_) => tokio::time::sleep(AGAIN).await,
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }
     }

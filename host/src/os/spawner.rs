@@ -30,10 +30,9 @@ use rustix::net::{
 };
 use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
 
-use super::channel::{Channel, PATIENCE};
-use super::init::END;
+use super::channel::{Channel, IO_TIMEOUT};
 use super::memfd;
-use super::process::Process;
+use super::process::{KILL_TIMEOUT, Process};
 use super::tree::text;
 
 /// The program, as the build made it.
@@ -325,7 +324,7 @@ impl Drop for Running {
         // It has nothing to put in order, and is gone in a moment also where it was stopped. Where this host is no longer the
         // user who may kill it, it is asked to go: at the end of its socket it would end what it has made.
         let told = self.child.kill().or_else(|_| self.send(LEAVE, &[]));
-        let reaped = match self.process.wait(END) {
+        let reaped = match self.process.wait(KILL_TIMEOUT) {
             true => self.child.wait().map(drop),
             false => Err(io::ErrorKind::TimedOut.into()),
         };
@@ -339,7 +338,7 @@ impl Drop for Running {
 /// the socket that is its standard input.
 pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Result<(OwnedFd, Child)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&ours, Timeout::Send, Some(PATIENCE))?;
+    set_socket_timeout(&ours, Timeout::Send, Some(IO_TIMEOUT))?;
     let (path, file);
     match program {
         Some(program) => path = program.to_owned(),
@@ -453,11 +452,11 @@ mod tests {
             spawner.keep(made);
             for _ in 0..2 {
                 let next = spawner.init(Birth::Unconfined, None).expect("an init");
-                assert_ne!(next.process.number(), before.number());
-                let is = User::of(next.process.number()).expect("it runs");
+                assert_ne!(next.process.pid(), before.pid());
+                let is = User::of(next.process.pid()).expect("it runs");
                 assert_eq!(is, User::of_this_thread().expect("a user"));
             }
-            assert!(before.wait(PATIENCE), "nothing holds it any more");
+            assert!(before.wait(IO_TIMEOUT), "nothing holds it any more");
         });
     }
 

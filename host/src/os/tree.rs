@@ -27,12 +27,12 @@ const OPEN_FILE: u64 = 4 << 10;
 
 /// One tree, looked at again and again.
 #[derive(Debug)]
-pub(crate) struct Look {
+pub(crate) struct TreeSampler {
     init: u32,
     /// The command, as long as that is there.
     command: Option<u32>,
     /// Whether the tree has a tmpfs and a network of its own.
-    own: Own,
+    private: Private,
     most: usize,
     /// The clocks of those that ran at the last look, by number and start.
     clocks: HashMap<(u32, u64), Duration>,
@@ -40,21 +40,21 @@ pub(crate) struct Look {
     past: Duration,
 }
 
-/// What a tree has for itself.
+/// What a tree does not share with the host.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Own {
+pub(crate) struct Private {
     /// Whether `/tmp` is a tmpfs of its own.
     pub(crate) tmp: bool,
     /// Whether its sockets are in a network of its own.
     pub(crate) network: bool,
 }
 
-impl Look {
-    pub(crate) fn at(init: u32, command: Option<u32>, own: Own) -> Self {
+impl TreeSampler {
+    pub(crate) fn new(init: u32, command: Option<u32>, private: Private) -> Self {
         Self {
             init,
             command,
-            own,
+            private,
             most: MOST,
             clocks: HashMap::new(),
             past: Duration::ZERO,
@@ -104,7 +104,7 @@ impl Look {
                 break;
             }
         }
-        let sockets = if self.own.network { sockets(self.init) } else { 0 };
+        let sockets = if self.private.network { sockets(self.init) } else { 0 };
         let in_sockets = sockets.saturating_sub(SPARE_SOCKETS).saturating_mul(SOCKET);
         own.saturating_add(shared.into_values().sum())
             .saturating_add(self.tmpfs(&processes))
@@ -114,7 +114,7 @@ impl Look {
     /// Bytes in the tree's own tmpfs, by way of a process that sees it: one whose first thread has ended sees nothing, and
     /// init itself lets only root look.
     fn tmpfs(&self, processes: &HashSet<u32>) -> u64 {
-        if !self.own.tmp {
+        if !self.private.tmp {
             return 0;
         }
         let first = self.command.into_iter().chain([self.init]);
@@ -254,9 +254,9 @@ mod tests {
                 sleep.arg("60").spawn().expect("a process")
             })
             .collect();
-        let mut look = Look::at(std::process::id(), None, Own::default());
-        look.most = most;
-        let memory = look.memory();
+        let mut sampler = TreeSampler::new(std::process::id(), None, Private::default());
+        sampler.most = most;
+        let memory = sampler.memory();
         for child in &mut children {
             child.kill().expect("it runs");
             child.wait().expect("it ends");

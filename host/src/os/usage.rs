@@ -6,7 +6,7 @@
 //! while it runs, and at the end the largest of any process of the tree.
 //!
 //! Asking the kernel costs some 20 µs, most of it the text of `/proc/PID/status`. A caller that asks again within
-//! [`FRESH`] gets the answer of before, so that a guest which lists its processes in a loop does not make the kernel
+//! [`MAX_AGE`] gets the answer of before, so that a guest which lists its processes in a loop does not make the kernel
 //! write it out each time.
 
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
-use super::tree::{Look, Own, bytes, clock, text};
+use super::tree::{Private, TreeSampler, bytes, clock, text};
 use super::users::Lease;
 
 /// What was used so far, as far as the kernel says.
@@ -27,14 +27,14 @@ pub(crate) struct Usage {
 }
 
 /// How old an answer may be while the tree runs.
-const FRESH: Duration = Duration::from_millis(20);
+const MAX_AGE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(crate) struct Meter {
     /// In the host's namespace; none for a command that ended before the host could ask.
     os_pid: Option<u32>,
     init_pid: u32,
-    own: Own,
+    private: Private,
     is_live: bool,
     has_group: bool,
     has_memory: bool,
@@ -62,12 +62,12 @@ impl Meter {
         counter: Option<OwnedFd>,
         group: Option<Group>,
         lease: Option<Lease>,
-        own: Own,
+        private: Private,
     ) -> Self {
         Self {
             os_pid,
             init_pid,
-            own,
+            private,
             is_live: counter.is_some() || group.is_some(),
             has_group: group.is_some(),
             has_memory: group.as_ref().is_some_and(Group::has_memory),
@@ -107,7 +107,7 @@ impl Meter {
         self.has_memory
     }
 
-    /// What the tree has used, [`FRESH`] while it runs and final afterwards.
+    /// What the tree has used, [`MAX_AGE`] while it runs and final afterwards.
     pub(crate) fn usage(&self) -> Usage {
         if let Some(last) = self.last.get() {
             return *last;
@@ -118,7 +118,7 @@ impl Meter {
         };
         let now = Instant::now();
         match sources.answer {
-            Some((at, usage)) if now.saturating_duration_since(at) < FRESH => usage,
+            Some((at, usage)) if now.saturating_duration_since(at) < MAX_AGE => usage,
             _ => {
                 let usage = sources.ask();
                 sources.answer = Some((now, usage));
@@ -135,9 +135,9 @@ impl Meter {
         self.lock().as_ref()?.counted()
     }
 
-    /// Looks at the processes of the tree.
-    pub(crate) fn look(&self) -> Look {
-        Look::at(self.init_pid, self.os_pid, self.own)
+    /// For looking at the processes of the tree, where the kernel does not count them together.
+    pub(crate) fn sampler(&self) -> TreeSampler {
+        TreeSampler::new(self.init_pid, self.os_pid, self.private)
     }
 
     /// Fixes what is said from now on. The counter is exact; `at_end` knows only what was waited for.

@@ -5,8 +5,7 @@
 //! process of the machine has; and one that is an ordinary user lends it one of its subordinate range, to be counted for.
 //!
 //! Hosts of one machine agree by locks: the numbers come in blocks, each with an empty file in [`FOLDER`], or in a folder of
-//! the user's, and whose lock
-//! it is may lend them. The kernel gives the lock back when the host ends, however that happens; a tree that is still about
+//! the user's, and whose lock it is may lend them. The kernel gives the lock back when the host ends, however that happens; a tree that is still about
 //! to end then is noticed, because a number is lent only if no process has it. Containers that share neither that folder nor
 //! their processes cannot agree; blocks are taken in a random order so that they seldom have to.
 
@@ -59,7 +58,7 @@ pub(crate) struct Lease {
 
 /// Why no number could be lent.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoUser {
+pub(crate) enum LeaseError {
     #[error("each of the users {first} to {last} is in use", first = .0.start, last = .0.end.saturating_sub(1))]
     UsedUp(Range<u32>),
     #[error("the locks in {}: {source}", folder.display())]
@@ -81,7 +80,7 @@ impl Users {
     }
 
     /// Lends a number that no process has.
-    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, NoUser> {
+    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, LeaseError> {
         let mut state = self.lock();
         loop {
             // An init that is still leaving has its number yet. The one that came back last: the workspace's mapping for it is
@@ -98,7 +97,7 @@ impl Users {
         }
     }
 
-    fn take_block(&self, state: &mut State) -> Result<(), NoUser> {
+    fn take_block(&self, state: &mut State) -> Result<(), LeaseError> {
         let Range { start, end } = self.range;
         let blocks = start / BLOCK..end.div_ceil(BLOCK);
         let count = blocks.end.saturating_sub(blocks.start);
@@ -109,7 +108,7 @@ impl Users {
             if state.blocks.iter().any(|(taken, _)| *taken == block) {
                 continue;
             }
-            if let Some(file) = lock(&self.folder, block).map_err(|source| NoUser::Locks {
+            if let Some(file) = lock(&self.folder, block).map_err(|source| LeaseError::Locks {
                 folder: self.folder.clone(),
                 source,
             })? {
@@ -122,7 +121,7 @@ impl Users {
                 return Ok(());
             }
         }
-        Err(NoUser::UsedUp(self.range.clone()))
+        Err(LeaseError::UsedUp(self.range.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -138,7 +137,8 @@ impl Lease {
         lease
     }
 
-    pub(crate) const fn number(&self) -> u32 {
+    /// The user's number.
+    pub(crate) const fn uid(&self) -> u32 {
         self.number
     }
 }
@@ -193,18 +193,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let users = Users::within(FIRST..FIRST + 3, folder.path());
         let leases: Vec<_> = (0..3).map(|_| users.lease().unwrap()).collect();
-        let mut numbers: Vec<_> = leases.iter().map(Lease::number).collect();
+        let mut numbers: Vec<_> = leases.iter().map(Lease::uid).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, [FIRST, FIRST + 1, FIRST + 2]);
         let refused = users.lease().unwrap_err();
-        assert!(matches!(&refused, NoUser::UsedUp(range) if *range == (FIRST..FIRST + 3)));
+        assert!(matches!(&refused, LeaseError::UsedUp(range) if *range == (FIRST..FIRST + 3)));
         assert!(refused.to_string().contains("is in use"), "{refused}");
         drop(leases);
         assert_eq!(users.lock().free.len(), 3);
         let last = users.lease().unwrap();
-        let number = last.number();
+        let number = last.uid();
         drop(last);
-        assert_eq!(users.lease().unwrap().number(), number, "the last one first");
+        assert_eq!(users.lease().unwrap().uid(), number, "the last one first");
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         let (held, others) = (leases(&one), leases(&other));
         assert!(
             held.iter()
-                .all(|lease| others.iter().all(|other| lease.number() != other.number()))
+                .all(|lease| others.iter().all(|other| lease.uid() != other.uid()))
         );
         assert!(one.lease().is_err());
         drop((others, other));
@@ -227,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let users = Users::within(OVERFLOW - 2..OVERFLOW + 2, folder.path());
         let leases: Vec<_> = std::iter::from_fn(|| users.lease().ok()).collect();
-        let mut numbers: Vec<_> = leases.iter().map(Lease::number).collect();
+        let mut numbers: Vec<_> = leases.iter().map(Lease::uid).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, [OVERFLOW - 2, OVERFLOW - 1, OVERFLOW + 1]);
     }
@@ -238,7 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let refused = Users::within(FIRST..FIRST + 1, folder.path()).lease().unwrap_err();
-        assert!(matches!(refused, NoUser::Locks { .. }), "{refused}");
+        assert!(matches!(refused, LeaseError::Locks { .. }), "{refused}");
     }
 
     #[test]

@@ -9,15 +9,15 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::call;
-use super::capsule::{Loaded, NOTICE};
-use super::error::CallError;
-use super::load::Code;
-use super::state::{Cause, State};
+use super::code::Code;
+use super::error::{CallError, LoadError};
+use super::loaded::{Loaded, UNLOAD_GRACE};
+use super::store::{CallContext, store};
 use crate::supervisor::Principal;
 
 /// Of how much waiting a guest regains as much computing time.
@@ -41,29 +41,81 @@ pub enum Background {
     Ended,
 }
 
+/// A capsule's `run`, over all of its code. What runs holds this, so that dropping it ends nothing.
+pub(super) struct Daemon {
+    loaded: Arc<Loaded>,
+    status: watch::Sender<Background>,
+    /// Held while the task is replaced, so that there never are two.
+    task: Mutex<Option<DaemonTask>>,
+}
+
 /// A running `run`. Dropping it ends that at once.
 #[derive(Debug)]
-pub(super) struct Daemon {
+struct DaemonTask {
     end: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
 
 impl Daemon {
-    pub(super) fn start(loaded: &Arc<Loaded>, code: Arc<Code>, principal: Principal) -> Self {
+    /// Starts `run`, if there is to be one.
+    pub(super) fn start(loaded: &Arc<Loaded>) -> Arc<Self> {
+        let daemon = Arc::new(Self {
+            loaded: Arc::clone(loaded),
+            status: watch::Sender::new(Background::NotDeclared),
+            task: Mutex::new(None),
+        });
+        if let (Some(principal), Ok(mut task)) = (loaded.options.background.clone(), daemon.task.try_lock()) {
+            *task = Some(DaemonTask::start(&daemon, principal));
+        }
+        daemon
+    }
+
+    pub(super) fn status(&self) -> watch::Receiver<Background> {
+        self.status.subscribe()
+    }
+
+    /// Replaces the capsule's code, then its `run`. To be polled to the end: dropped, it may leave the capsule without one.
+    pub(super) async fn reload(self: Arc<Self>, code: Code) -> Result<(), LoadError> {
+        let mut task = self.task.lock().await;
+        if self.loaded.services.is_cancelled() {
+            return Err(LoadError::Unloaded);
+        }
+        self.loaded.replace_code(code);
+        let Some(principal) = self.loaded.options.background.clone() else {
+            return Ok(());
+        };
+        if let Some(old) = task.take() {
+            old.end().await;
+        }
+        if !self.loaded.services.is_cancelled() {
+            *task = Some(DaemonTask::start(&self, principal));
+        }
+        Ok(())
+    }
+
+    /// Waits for a reload in progress, which may be about to start a `run`.
+    pub(super) async fn reloaded(&self) {
+        drop(self.task.lock().await);
+    }
+}
+
+impl DaemonTask {
+    fn start(daemon: &Arc<Daemon>, principal: Principal) -> Self {
+        let loaded = &daemon.loaded;
         let end = loaded.services.child_token();
         // Before the task runs: who asks right after the load is told of this one.
-        loaded.background.send_replace(Background::Starting);
+        daemon.status.send_replace(Background::Starting);
         let outcome = Outcome {
-            background: loaded.background.clone(),
+            status: daemon.status.clone(),
             settled: false,
         };
-        let task = run(Arc::clone(loaded), code, principal, end.clone(), outcome);
+        let task = run(Arc::clone(daemon), loaded.code(), principal, end.clone(), outcome);
         let task = AbortOnDropHandle::new(loaded.tasks.spawn(task));
         Self { end, task }
     }
 
     /// Tells it to end, ends it if it has not a little later, and waits for that.
-    pub(super) async fn end(self) {
+    async fn end(self) {
         self.end.cancel();
         // What became of it is told by the task itself.
         drop(self.task.await);
@@ -72,14 +124,14 @@ impl Daemon {
 
 /// Sees to it that an end is told, whatever it is.
 struct Outcome {
-    background: watch::Sender<Background>,
+    status: watch::Sender<Background>,
     settled: bool,
 }
 
 impl Outcome {
     fn settle(&mut self, outcome: Background) {
         self.settled = true;
-        self.background.send_replace(outcome);
+        self.status.send_replace(outcome);
     }
 }
 
@@ -87,26 +139,27 @@ impl Drop for Outcome {
     fn drop(&mut self) {
         if !self.settled {
             let fault = CallError::Host("it was ended by a fault of the host".into());
-            self.background.send_replace(Background::Failed(fault));
+            self.status.send_replace(Background::Failed(fault));
         }
     }
 }
 
-async fn run(loaded: Arc<Loaded>, code: Arc<Code>, principal: Principal, end: CancellationToken, mut outcome: Outcome) {
+async fn run(daemon: Arc<Daemon>, code: Arc<Code>, principal: Principal, end: CancellationToken, mut outcome: Outcome) {
+    let loaded = &*daemon.loaded;
     let runtime = &*loaded.runtime.0;
-    let background = loaded.background.clone();
-    let cause = Cause {
+    let status = daemon.status.clone();
+    let context = CallContext {
         principal,
         source: None,
         depth: 0,
         unload: end.clone(),
-        on_ready: Some(Box::new(move || drop(background.send_replace(Background::Ready)))),
+        on_ready: Some(Box::new(move || drop(status.send_replace(Background::Ready)))),
         regain: Some(REGAIN),
     };
-    let store = State::new(runtime, &loaded.options, cause).into_store(runtime);
+    let store = store(runtime, &loaded.options, context);
     let interrupt = async {
         end.cancelled().await;
-        tokio::time::sleep(NOTICE).await;
+        tokio::time::sleep(UNLOAD_GRACE).await;
     };
     let result = tokio::select! {
         biased;

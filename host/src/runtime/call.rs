@@ -5,10 +5,18 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::EntryIndices;
-use super::capsule::CapsuleResult;
+use super::code::Code;
 use super::error::{CallError, describe};
-use super::load::Code;
 use super::state::{State, TimeUp};
+
+/// What an action came to, in the capsule's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapsuleResult {
+    /// The verdict: by custom `continue`, or `deny` or `abort` for a refusal or a failure.
+    pub action: String,
+    /// What goes with it, by custom JSON.
+    pub data: Option<String>,
+}
 
 /// Instantiates and calls. Dropping it at any point drops the instance.
 pub(super) async fn run(

@@ -7,116 +7,65 @@
 //! ends it.
 
 use std::fmt;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::AcquireError;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::background::{Background, Daemon};
 use super::builder::Runtime;
-use super::call;
+use super::call::CapsuleResult;
+use super::code::Code;
 use super::error::{CallError, LoadError};
-use super::interceptor::{Deliveries, Interceptors, serve};
-use super::load::{Code, LoadOptions};
-use super::state::{Cause, State};
-use crate::bus::Subscriber;
+use super::interceptor::{Deliveries, Interceptors};
+use super::loaded::Loaded;
+use super::options::LoadOptions;
+use super::store::CallContext;
 use crate::supervisor::Principal;
-
-/// How long a guest may go on after it was told that its capsule is being unloaded (A4).
-pub(super) const NOTICE: Duration = Duration::from_secs(1);
 
 /// A call that took longer lets others have the thread before its caller makes the next one. Of shorter ones, tokio's budget
 /// allows some hundred in a row, so that timers are late by less than T4 says.
-const AT_ONCE: Duration = Duration::from_micros(200);
-
-/// What an action came to, in the capsule's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CapsuleResult {
-    /// The verdict: by custom `continue`, or `deny` or `abort` for a refusal or a failure.
-    pub action: String,
-    /// What goes with it, by custom JSON.
-    pub data: Option<String>,
-}
+const YIELD_AFTER: Duration = Duration::from_micros(200);
 
 /// A loaded capsule. Cloning is cheap and shares it. Dropping the last clone ends its `run` and its interceptors, and frees
 /// its code once no call is in flight; it ends no process and no call.
 #[derive(Clone)]
-pub struct Capsule(Arc<Held>);
+pub struct Capsule(Arc<Inner>);
 
-/// What clones of a capsule share: what is loaded, and the end of what goes on by itself.
-struct Held(Arc<Loaded>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.services.cancel();
-    }
+/// What clones of a capsule share: what is loaded, and what goes on by itself, which ends with this.
+struct Inner {
+    loaded: Arc<Loaded>,
+    interceptors: Arc<Interceptors>,
+    daemon: Arc<Daemon>,
 }
 
-pub(super) struct Loaded {
-    pub(super) runtime: Runtime,
-    pub(super) options: LoadOptions,
-    code: RwLock<Arc<Code>>,
-    pub(super) calls: TaskTracker,
-    /// Guests are told to end, and ended if they have not a little later.
-    pub(super) notice: CancellationToken,
-    pub(super) interceptors: Interceptors,
-    pub(super) background: watch::Sender<Background>,
-    /// The one that runs now. Held while it is replaced, so that there never are two.
-    daemon: Mutex<Option<Daemon>>,
-    _background_place: Option<OwnedSemaphorePermit>,
-    /// Ends what goes on without a caller.
-    pub(super) services: CancellationToken,
-    pub(super) tasks: TaskTracker,
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.loaded.services.cancel();
+    }
 }
 
 impl Capsule {
     /// Begins to listen, and starts `run`.
     pub(super) fn start(runtime: Runtime, options: LoadOptions, code: Code) -> Result<Self, LoadError> {
-        let shared = &*runtime.0;
-        let place = match &options.background {
-            None => None,
-            Some(_) if code.run.is_none() => return Err(LoadError::NoRun),
-            Some(_) => {
-                let place = Arc::clone(&shared.background).try_acquire_owned();
-                Some(place.map_err(|_| LoadError::TooManyInBackground(shared.max_background))?)
-            }
-        };
-        let subscriber = Subscriber::interceptor(options.capsule_id.clone(), options.grants.topics.reach);
-        let interceptors = Interceptors::listen(&shared.messaging, &subscriber, &options.interceptors)?;
-        let code = Arc::new(code);
-        let principal = options.background.clone();
-        let loaded = Arc::new(Loaded {
-            runtime,
-            options,
-            code: RwLock::new(Arc::clone(&code)),
-            calls: TaskTracker::new(),
-            notice: CancellationToken::new(),
+        let loaded = Arc::new(Loaded::new(runtime, options, code)?);
+        let interceptors = Interceptors::listen(&loaded)?;
+        let daemon = Daemon::start(&loaded);
+        interceptors.serve();
+        Ok(Self(Arc::new(Inner {
+            loaded,
             interceptors,
-            background: watch::Sender::new(Background::NotDeclared),
-            daemon: Mutex::new(None),
-            _background_place: place,
-            services: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        });
-        if let (Some(principal), Ok(mut daemon)) = (principal, loaded.daemon.try_lock()) {
-            *daemon = Some(Daemon::start(&loaded, code, principal));
-        }
-        for number in 0..loaded.interceptors.len() {
-            let serving = serve(Arc::clone(&loaded), number);
-            let until_ended = loaded.services.clone().run_until_cancelled_owned(serving);
-            drop(loaded.tasks.spawn(until_ended));
-        }
-        Ok(Self(Arc::new(Held(loaded))))
+            daemon,
+        })))
     }
 
     fn loaded(&self) -> &Arc<Loaded> {
-        &self.0.0
+        &self.0.loaded
     }
 
     /// The name that it was loaded under.
@@ -156,40 +105,40 @@ impl Capsule {
             Ok::<_, AcquireError>((share, Arc::clone(&runtime.slots).acquire_owned().await?))
         };
         let place = loaded
-            .notice
+            .unload
             .run_until_cancelled(place)
             .await
             .ok_or(CallError::Cancelled)?;
         let place = place.map_err(|closed| CallError::Host(closed.to_string()))?;
-        let cause = Cause {
+        let context = CallContext {
             principal,
             source: None,
             depth: 0,
-            unload: loaded.notice.clone(),
+            unload: loaded.unload.clone(),
             on_ready: None,
             regain: None,
         };
         let action = action.to_owned();
         let calls = self.loaded().calls.clone();
         let work = async move {
-            let result = loaded.perform(cause, &action, &payload).await;
+            let result = loaded.perform(context, &action, &payload).await;
             drop(place);
             result
         };
-        settle(&calls, work).await
+        drive(&calls, work).await
     }
 
     /// What became of the messages for its interceptors so far.
     #[must_use]
     pub fn deliveries(&self) -> Deliveries {
-        self.loaded().interceptors.deliveries()
+        self.0.interceptors.deliveries()
     }
 
     /// Waits until no message waits for its interceptors and no instance runs for one. More may come at any time.
     pub async fn interceptors_idle(&self) {
         let ended = self.loaded().services.cancelled();
         tokio::select! {
-            () = self.loaded().interceptors.idle() => {}
+            () = self.0.interceptors.idle() => {}
             () = ended => {}
         }
     }
@@ -197,7 +146,7 @@ impl Capsule {
     /// How its `run` fares now.
     #[must_use]
     pub fn background(&self) -> Background {
-        self.loaded().background.borrow().clone()
+        self.0.daemon.status().borrow().clone()
     }
 
     /// Waits until its `run` has called `signal-ready`. A capsule without one, and one whose `run` has returned, has
@@ -206,7 +155,7 @@ impl Capsule {
     /// # Errors
     /// What made it fail, or [`CallError::Cancelled`] once it was ended.
     pub async fn ready(&self) -> Result<(), CallError> {
-        let mut background = self.loaded().background.subscribe();
+        let mut background = self.0.daemon.status();
         let settled = background
             .wait_for(|background| !matches!(background, Background::Starting))
             .await;
@@ -227,30 +176,12 @@ impl Capsule {
     /// As [`Runtime::load`], and [`LoadError::Unloaded`].
     pub async fn reload(&self, component: &[u8]) -> Result<(), LoadError> {
         let loaded = self.loaded();
-        let code = loaded.runtime.compile(component).await?;
+        let code = Code::compile(&loaded.runtime.0, component).await?;
         if loaded.options.background.is_some() && code.run.is_none() {
             return Err(LoadError::NoRun);
         }
-        let code = Arc::new(code);
         // A task of its own: dropping the future must not leave the capsule without its `run`.
-        let loaded = Arc::clone(loaded);
-        let swap = tokio::spawn(async move {
-            let mut daemon = loaded.daemon.lock().await;
-            if loaded.services.is_cancelled() {
-                return Err(LoadError::Unloaded);
-            }
-            *loaded.code.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&code);
-            let Some(principal) = loaded.options.background.clone() else {
-                return Ok(());
-            };
-            if let Some(old) = daemon.take() {
-                old.end().await;
-            }
-            if !loaded.services.is_cancelled() {
-                *daemon = Some(Daemon::start(&loaded, code, principal));
-            }
-            Ok(())
-        });
+        let swap = tokio::spawn(Arc::clone(&self.0.daemon).reload(code));
         swap.await.map_err(|error| LoadError::Host(error.to_string()))?
     }
 
@@ -263,11 +194,12 @@ impl Capsule {
     /// [`Self::reload`] or drop the capsule. Dropping the future takes nothing back and stops nothing of this.
     pub async fn unload(&self) {
         let loaded = Arc::clone(self.loaded());
+        let daemon = Arc::clone(&self.0.daemon);
         let ended = tokio::spawn(async move {
-            loaded.notice.cancel();
+            loaded.unload.cancel();
             loaded.services.cancel();
-            // A reload in progress may be about to start a `run`; later ones see that they come too late.
-            drop(loaded.daemon.lock().await);
+            // Later reloads see that they come too late.
+            daemon.reloaded().await;
             loaded.tasks.close();
             loaded.tasks.wait().await;
             loaded.calls.close();
@@ -281,48 +213,9 @@ impl Capsule {
     }
 }
 
-impl Loaded {
-    /// Runs one action, in the place that the caller holds.
-    pub(super) async fn perform(&self, cause: Cause, action: &str, payload: &[u8]) -> Result<CapsuleResult, CallError> {
-        if self.notice.is_cancelled() {
-            return Err(CallError::Cancelled);
-        }
-        let code = Arc::clone(&self.code.read().unwrap_or_else(PoisonError::into_inner));
-        let entry = code
-            .entry
-            .as_ref()
-            .map_err(|reason| CallError::NoEntryPoint(reason.clone()))?;
-        let runtime = &*self.runtime.0;
-        let store = State::new(runtime, &self.options, cause).into_store(runtime);
-        let run = call::run(store, &code.component, entry, action, payload);
-        let interrupt = async {
-            self.notice.cancelled().await;
-            tokio::time::sleep(NOTICE).await;
-        };
-        let too_long = async {
-            let Some(limit) = runtime.limits.call_time else {
-                return pending().await;
-            };
-            tokio::time::sleep(limit).await;
-            CallError::CallTime(limit)
-        };
-        tokio::select! {
-            biased;
-            () = interrupt => Err(CallError::Cancelled),
-            result = run => match result {
-                // A guest may fail over an answer that it did not expect; the unloading is the reason then.
-                Err(_) if self.notice.is_cancelled() => Err(CallError::Cancelled),
-                result => result,
-            },
-            // Last: a call that never waits sets no timer.
-            error = too_long => Err(error),
-        }
-    }
-}
-
 /// Drives a call to its result: in the caller's task if it never waits, for waking another costs as much as a small guest does,
 /// and else in a task of its own.
-async fn settle<W>(calls: &TaskTracker, work: W) -> Result<CapsuleResult, CallError>
+async fn drive<W>(calls: &TaskTracker, work: W) -> Result<CapsuleResult, CallError>
 where
     W: Future<Output = Result<CapsuleResult, CallError>> + Send + 'static,
 {
@@ -336,7 +229,7 @@ where
     match first.await {
         Ok(Poll::Ready(result)) => {
             drop(work);
-            if begun.elapsed() > AT_ONCE {
+            if begun.elapsed() > YIELD_AFTER {
                 tokio::task::yield_now().await;
             }
             return result;

@@ -8,7 +8,7 @@
 //! What bounds a loop of interceptors that cause each other's messages:
 //! - a message says how many led to it, and publishing is refused beyond
 //!   [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max);
-//! - few instances of a capsule run at once for messages of one principal ([`AT_ONCE`]), those of all capsules and principals
+//! - few instances of a capsule run at once for messages of one principal ([`CONCURRENT`]), those of all capsules and principals
 //!   take half of the places of calls at most, those of a principal its share, and places are given in the order in which
 //!   they were asked for; so a loop through processes, whose events no message leads to, goes no faster than its instances
 //!   do, and keeps no call from its turn;
@@ -20,30 +20,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
-use super::capsule::Loaded;
 use super::error::CallError;
+use super::loaded::Loaded;
+use super::options::Interceptor;
 use super::shares::{Claim, Shares};
-use super::state::Cause;
-use crate::bus::{Error, Message, Messaging, Pattern, Subscriber, Subscription};
+use super::store::CallContext;
+use crate::bus::{Error, Message, Subscriber, Subscription};
 use crate::printable::Printable;
 use crate::supervisor::Principal;
 
 /// How many instances of one capsule run at once, or wait for their principal's share, for messages of one principal.
-const AT_ONCE: u32 = 4;
-
-/// An action that is called for every message whose topic matches, each in a fresh instance, on behalf of the message's
-/// principal. The payload is the message's.
-///
-/// It hears what happens to its own capsule's processes and messages of any principal, and beyond that what
-/// [`Topics::reach`](super::Topics) says. Messages equal to one that waits are merged with it. What the action answers goes
-/// nowhere; a failure is logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interceptor {
-    /// Which messages.
-    pub topic: Pattern,
-    /// Which action.
-    pub action: String,
-}
+const CONCURRENT: u32 = 4;
 
 /// What became of the messages for a capsule's interceptors. Each that matched is in one of these, or waits, or runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,9 +47,10 @@ pub struct Deliveries {
 
 /// The interceptors of one capsule.
 pub(super) struct Interceptors {
+    loaded: Arc<Loaded>,
     served: Vec<(Interceptor, Subscription)>,
-    /// Who has how many of [`AT_ONCE`].
-    at_once: Arc<Shares>,
+    /// Who has how many of [`CONCURRENT`].
+    concurrent: Arc<Shares>,
     /// One of them is free again.
     freed: Notify,
     running: watch::Sender<usize>,
@@ -71,27 +59,32 @@ pub(super) struct Interceptors {
 }
 
 impl Interceptors {
-    pub(super) fn listen(
-        messaging: &Messaging,
-        subscriber: &Subscriber,
-        interceptors: &[Interceptor],
-    ) -> Result<Self, Error> {
+    /// Begins to listen.
+    pub(super) fn listen(loaded: &Arc<Loaded>) -> Result<Arc<Self>, Error> {
+        let (messaging, options) = (&loaded.runtime.0.messaging, &loaded.options);
+        let subscriber = Subscriber::interceptor(options.capsule_id.clone(), options.grants.topics.reach);
         let listen = |interceptor: &Interceptor| {
             let subscription = messaging.subscribe(subscriber.clone(), interceptor.topic.clone())?;
             Ok((interceptor.clone(), subscription))
         };
-        Ok(Self {
-            served: interceptors.iter().map(listen).collect::<Result<_, Error>>()?,
-            at_once: Shares::new(AT_ONCE),
+        Ok(Arc::new(Self {
+            loaded: Arc::clone(loaded),
+            served: options.interceptors.iter().map(listen).collect::<Result<_, Error>>()?,
+            concurrent: Shares::new(CONCURRENT),
             freed: Notify::new(),
             running: watch::Sender::new(0),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-        })
+        }))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.served.len()
+    /// Starts instances for what is heard, until the capsule's services are ended.
+    pub(super) fn serve(self: &Arc<Self>) {
+        for number in 0..self.served.len() {
+            let serving = serve(Arc::clone(self), number);
+            let until_ended = self.loaded.services.clone().run_until_cancelled_owned(serving);
+            drop(self.loaded.tasks.spawn(until_ended));
+        }
     }
 
     pub(super) fn deliveries(&self) -> Deliveries {
@@ -134,33 +127,33 @@ impl fmt::Debug for Interceptors {
 }
 
 /// Counts a message as running until it is dropped.
-struct Running(Arc<Loaded>);
+struct Running(Arc<Interceptors>);
 
 impl Running {
-    fn begin(loaded: &Arc<Loaded>) -> Self {
-        loaded.interceptors.running.send_modify(|running| *running += 1);
-        Self(Arc::clone(loaded))
+    fn begin(interceptors: &Arc<Interceptors>) -> Self {
+        interceptors.running.send_modify(|running| *running += 1);
+        Self(Arc::clone(interceptors))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.interceptors.running.send_modify(|running| *running -= 1);
+        self.0.running.send_modify(|running| *running -= 1);
     }
 }
 
-/// One of the [`AT_ONCE`] of a principal. Dropped, it is there for the principal's next message.
+/// One of the [`CONCURRENT`] of a principal. Dropped, it is there for the principal's next message.
 struct Turn {
     claim: Option<Claim>,
-    loaded: Arc<Loaded>,
+    interceptors: Arc<Interceptors>,
 }
 
 impl Turn {
-    fn of(loaded: &Arc<Loaded>, principal: &Principal) -> Option<Self> {
-        let mut claim = loaded.interceptors.at_once.claim(principal);
+    fn of(interceptors: &Arc<Interceptors>, principal: &Principal) -> Option<Self> {
+        let mut claim = interceptors.concurrent.claim(principal);
         claim.try_take().then(|| Self {
             claim: Some(claim),
-            loaded: Arc::clone(loaded),
+            interceptors: Arc::clone(interceptors),
         })
     }
 }
@@ -169,19 +162,20 @@ impl Drop for Turn {
     fn drop(&mut self) {
         // Free before it is told.
         self.claim = None;
-        self.loaded.interceptors.freed.notify_waiters();
+        self.interceptors.freed.notify_waiters();
     }
 }
 
 /// Starts an instance for each message of one interceptor, for ever. Dropping it leaves those that were started.
-pub(super) async fn serve(loaded: Arc<Loaded>, number: usize) {
-    let Some((interceptor, subscription)) = loaded.interceptors.served.get(number) else {
+async fn serve(interceptors: Arc<Interceptors>, number: usize) {
+    let Some((interceptor, subscription)) = interceptors.served.get(number) else {
         return;
     };
+    let loaded = &*interceptors.loaded;
+    let runtime = &*loaded.runtime.0;
     loop {
-        let runtime = &*loaded.runtime.0;
-        let admit = |principal: &Principal| Turn::of(&loaded, principal);
-        let (principal, turn) = match subscription.turn(&loaded.interceptors.freed, admit).await {
+        let admit = |principal: &Principal| Turn::of(&interceptors, principal);
+        let (principal, turn) = match subscription.turn(&interceptors.freed, admit).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(capsule = loaded.options.capsule_id, action = interceptor.action, %error,
@@ -196,19 +190,19 @@ pub(super) async fn serve(loaded: Arc<Loaded>, number: usize) {
         let Ok(slot) = Arc::clone(&runtime.slots).acquire_owned().await else {
             return;
         };
-        let running = Running::begin(&loaded);
+        let running = Running::begin(&interceptors);
         // It may have had to go meanwhile.
         let Some(message) = subscription.pop_of(&principal) else {
             continue;
         };
-        let (capsule, action) = (Arc::clone(&loaded), interceptor.action.clone());
+        let (interceptors, action) = (Arc::clone(&interceptors), interceptor.action.clone());
         drop(loaded.calls.spawn(async move {
-            match capsule.within_share(&message.principal, (share, slot)).await {
+            match interceptors.within_share(&message.principal, (share, slot)).await {
                 Some(places) => {
-                    capsule.deliver(&action, &message).await;
+                    interceptors.deliver(&action, &message).await;
                     drop(places);
                 }
-                None => drop(capsule.interceptors.failed.fetch_add(1, Ordering::Relaxed)),
+                None => drop(interceptors.failed.fetch_add(1, Ordering::Relaxed)),
             }
             drop(turn);
             drop(running);
@@ -219,11 +213,11 @@ pub(super) async fn serve(loaded: Arc<Loaded>, number: usize) {
 /// A place among those for interceptors, and one among all.
 type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-impl Loaded {
+impl Interceptors {
     /// Takes a part of the principal's share for an instance that has `places`. While there is none, it gives them back,
     /// for the messages of other principals. `None` once the capsule is unloaded.
     async fn within_share(&self, principal: &Principal, places: Places) -> Option<(Claim, Places)> {
-        let runtime = &*self.runtime.0;
+        let runtime = &*self.loaded.runtime.0;
         let mut claim = runtime.shares.claim(principal);
         if claim.try_take() {
             return Some((claim, places));
@@ -235,31 +229,31 @@ impl Loaded {
             let slot = Arc::clone(&runtime.slots).acquire_owned().await.ok()?;
             Some((claim, (share, slot)))
         };
-        self.notice.run_until_cancelled(in_turn).await?
+        self.loaded.unload.run_until_cancelled(in_turn).await?
     }
 
     async fn deliver(&self, action: &str, message: &Message) {
-        let cause = Cause {
+        let context = CallContext {
             principal: message.principal.clone(),
             source: Some(message.source.clone()),
             depth: message.depth.saturating_add(1),
-            unload: self.notice.clone(),
+            unload: self.loaded.unload.clone(),
             on_ready: None,
             regain: None,
         };
         // Nothing of the message is logged: its topic may be an id.
-        let capsule = self.options.capsule_id.as_str();
-        let counted = match self.perform(cause, action, message.payload.as_bytes()).await {
+        let capsule = self.loaded.options.capsule_id.as_str();
+        let counted = match self.loaded.perform(context, action, message.payload.as_bytes()).await {
             Ok(answer) => {
                 let answer = Printable(&answer.action);
                 tracing::debug!(capsule, action, %answer, "an interceptor was called");
-                &self.interceptors.succeeded
+                &self.succeeded
             }
             Err(error) => {
                 if !matches!(error, CallError::Cancelled) {
                     tracing::warn!(capsule, action, %error, "an interceptor failed");
                 }
-                &self.interceptors.failed
+                &self.failed
             }
         };
         counted.fetch_add(1, Ordering::Relaxed);

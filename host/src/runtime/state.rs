@@ -1,151 +1,31 @@
-//! What a store of the runtime holds, and how the engine's hooks act on it.
+//! What a store of the runtime holds: all of one instance that is the host's.
 
-use std::sync::Arc;
-use std::time::Instant;
-
-use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
-use wasmtime::{CallHook, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::builder::{CallLimits, Shared};
 use super::hooks::Hooks;
-use super::load::LoadOptions;
-use super::memory::Memory;
-use super::meter::Meter;
-use super::output::{Origin, Output, Stream};
+use super::memory_limiter::MemoryLimiter;
+use super::output::Output;
 use super::ticker::Ticking;
-use crate::supervisor::{Owner, Principal};
+use super::time_budget::TimeBudget;
 use crate::wit::{ProcessCtx, ProcessCtxView, ProcessView};
 
 /// Everything of one instance.
 pub(super) struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    process: ProcessCtx,
-    hooks: Hooks,
-    pub(super) memory: Memory,
-    meter: Meter,
-    ticking: Ticking,
+    pub(super) wasi: WasiCtx,
+    pub(super) table: ResourceTable,
+    pub(super) process: ProcessCtx,
+    pub(super) hooks: Hooks,
+    pub(super) memory: MemoryLimiter,
+    pub(super) time: TimeBudget,
+    pub(super) ticking: Ticking,
     pub(super) stderr: Output,
-}
-
-/// What an instance is started for.
-pub(super) struct Cause {
-    /// On whose behalf.
-    pub(super) principal: Principal,
-    /// Who caused it, where it was not the embedder.
-    pub(super) source: Option<String>,
-    /// How many messages led to it.
-    pub(super) depth: u8,
-    /// Ends its waits.
-    pub(super) unload: CancellationToken,
-    /// Called when the guest says that it is ready.
-    pub(super) on_ready: Option<Box<dyn FnOnce() + Send + Sync>>,
-    /// Of how much waiting it regains as much computing time; none for what is to end.
-    pub(super) regain: Option<u32>,
 }
 
 /// The guest's time is used up.
 #[derive(Debug, thiserror::Error)]
 #[error("guest time is used up")]
 pub(super) struct TimeUp(pub(super) std::time::Duration);
-
-impl State {
-    pub(super) fn new(runtime: &Shared, options: &LoadOptions, cause: Cause) -> Self {
-        let Cause {
-            principal,
-            source,
-            depth,
-            unload,
-            on_ready,
-            regain,
-        } = cause;
-        let owner = Owner {
-            principal,
-            capsule: options.capsule_id.clone(),
-        };
-        let origin = Origin {
-            registry: runtime.registry.clone(),
-            owner: Arc::new(owner.clone()),
-        };
-        let bindings = options.interceptors.iter();
-        let mut process = ProcessCtx::builder(&runtime.registry, owner, options.workspace.clone())
-            .unload(unload)
-            .capabilities(options.grants.capabilities())
-            .config(options.config.clone())
-            .bus(runtime.messaging.clone())
-            .depth(depth)
-            .interceptors(bindings.map(|interceptor| (interceptor.topic.clone(), interceptor.action.clone())));
-        if let Some(source) = source {
-            process = process.source_id(source);
-        }
-        if let Some(tell) = on_ready {
-            process = process.on_ready(tell);
-        }
-        let process = process.build();
-        let stderr = Output::new(origin.clone(), Stream::Stderr);
-        let wasi = WasiCtx::builder()
-            .stdout(Output::new(origin, Stream::Stdout))
-            .stderr(stderr.clone())
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .build();
-        let CallLimits {
-            guest_time,
-            call_time: _,
-            guest_memory,
-            hostcall_memory: _,
-            max_resources,
-        } = runtime.limits;
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(max_resources);
-        Self {
-            wasi,
-            table,
-            process,
-            hooks: Hooks {
-                grants: options.grants.clone(),
-                audit: runtime.audit.clone(),
-            },
-            memory: Memory::new(guest_memory),
-            meter: regain.map_or_else(|| Meter::new(guest_time), |part| Meter::regaining(guest_time, part)),
-            ticking: runtime.ticker.for_instance(),
-            stderr,
-        }
-    }
-
-    /// A store over this state with every limit set.
-    pub(super) fn into_store(self, runtime: &Shared) -> Store<Self> {
-        let mut store = Store::new(&runtime.engine, self);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(runtime.limits.hostcall_memory);
-        store.set_max_component_handles(runtime.limits.max_resources);
-        store.call_hook(|mut store, hook| {
-            let Self { meter, ticking, .. } = store.data_mut();
-            match hook {
-                CallHook::CallingWasm | CallHook::ReturningFromHost => {
-                    meter.run(Instant::now());
-                    ticking.run();
-                }
-                CallHook::CallingHost | CallHook::ReturningFromWasm => {
-                    meter.pause(Instant::now());
-                    ticking.pause();
-                }
-            }
-            Ok(())
-        });
-        // The epoch is only the occasion to look: it goes on during host calls, and the meter does not. The engine calls
-        // this as it does a host function, so giving way is not guest time either.
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| match store.data().meter.exceeded(Instant::now()) {
-            Some(limit) => Err(TimeUp(limit).into()),
-            None => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
-        });
-        store
-    }
-}
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {

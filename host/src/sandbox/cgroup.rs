@@ -11,7 +11,7 @@ use capsule_init::Layer;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::missing::Missing;
+use super::unavailable::UnavailableLayer;
 use crate::os::cgroup::{CONTROLLERS, Groups, Unusable};
 
 /// How to come by a group of one's own.
@@ -64,7 +64,7 @@ impl Cgroup {
 /// Makes ready in the directory that was named, or else in one that is found.
 ///
 /// One that was named is used for what it has, were it only that it ends and counts; one that is found must have all.
-pub(crate) fn groups(named: Option<&Path>) -> Result<Groups, Missing> {
+pub(crate) fn groups(named: Option<&Path>) -> Result<Groups, UnavailableLayer> {
     match named {
         Some(path) => {
             may_be_born_in(path)?;
@@ -74,8 +74,8 @@ pub(crate) fn groups(named: Option<&Path>) -> Result<Groups, Missing> {
     }
 }
 
-fn find() -> Result<Groups, Missing> {
-    let none = |reason: &str| Missing::new(Layer::Limits, reason, Some(REMEDY));
+fn find() -> Result<Groups, UnavailableLayer> {
+    let none = |reason: &str| UnavailableLayer::new(Layer::Limits, reason, Some(REMEDY));
     let this = Cgroup::of_this_process().ok_or_else(|| none("no control groups of version 2 are mounted"))?;
     let own = this
         .group
@@ -107,7 +107,7 @@ fn find() -> Result<Groups, Missing> {
 
 /// Whether this user may have processes born in groups in there. The kernel asks for that for a right to write to what the
 /// new group and the host's have above them both, and asks only then, which would be at each start.
-fn may_be_born_in(path: &Path) -> Result<(), Missing> {
+fn may_be_born_in(path: &Path) -> Result<(), UnavailableLayer> {
     let Some(this) = Cgroup::of_this_process() else {
         return Ok(());
     };
@@ -126,38 +126,31 @@ fn may_be_born_in(path: &Path) -> Result<(), Missing> {
         path.display(),
         common.display()
     );
-    Err(Missing::new(Layer::Limits, why, Some(REMEDY)))
+    Err(UnavailableLayer::new(Layer::Limits, why, Some(REMEDY)))
 }
 
 fn may_write(path: &Path) -> bool {
     accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
-fn missing(path: &Path, error: &Unusable) -> Missing {
+fn missing(path: &Path, error: &Unusable) -> UnavailableLayer {
     let why = match error {
         Unusable::NoGroup(Errno::NOENT) => "is no control group of version 2".into(),
         Unusable::NoGroup(errno) => format!("cannot be opened: {errno}"),
         Unusable::Closed(errno) => format!("no groups can be made in there: {errno}"),
-        Unusable::Barren(errno) => format!("the host may not start processes in there (clone3): {errno}"),
+        Unusable::NoCloneInto(errno) => format!("the host may not start processes in there (clone3): {errno}"),
         Unusable::Occupied => "holds processes itself, so the groups in there cannot be limited".into(),
     };
-    Missing::new(Layer::Limits, format!("{}: {why}", path.display()), Some(REMEDY))
+    UnavailableLayer::new(Layer::Limits, format!("{}: {why}", path.display()), Some(REMEDY))
 }
 
 /// Whether a service manager has marked a group as its service's own to divide.
-#[cfg(target_os = "linux")]
 fn is_delegated(group: &Path) -> bool {
     let marked = |name| {
         let mut value = [0_u8; 1];
         rustix::fs::getxattr(group, name, &mut value) == Ok(1) && value == *b"1"
     };
     marked("user.delegate") || marked("trusted.delegate")
-}
-
-/// Control groups are Linux's own.
-#[cfg(not(target_os = "linux"))]
-fn is_delegated(_: &Path) -> bool {
-    false
 }
 
 /// The words in a file of a group.

@@ -15,10 +15,10 @@ use super::etc::Etc;
 use super::filter::{self, Filters};
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements, ResourceLimits};
-use super::missing::Missing;
 use super::policy::Policy;
-use super::start::{self, Hold};
+use super::start::{self, Constraints};
 use super::subordinate::Subordinate;
+use super::unavailable::UnavailableLayer;
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
 use crate::os::users::{Lease, Users};
@@ -42,7 +42,7 @@ pub struct Confined {
     /// Whom trees of a host that is root run as.
     users: Arc<Users>,
     /// Whom trees of an ordinary user's host are counted for, or why there is no such user.
-    subordinate: Result<Subordinate, Missing>,
+    subordinate: Result<Subordinate, UnavailableLayer>,
     /// The workspaces of which it was told that commands run as their owner there.
     told: Mutex<BTreeSet<PathBuf>>,
 }
@@ -52,7 +52,7 @@ const TOLD: usize = 1024;
 
 /// What a command that does nothing has told of this machine.
 #[derive(Debug)]
-pub(crate) struct Tried {
+pub(crate) struct Attempt {
     /// Whether the CPU time of the tree could be counted while it ran.
     pub(crate) live_cpu: bool,
     /// What it saw that is shared with the host and was not meant to be.
@@ -90,7 +90,7 @@ impl Confined {
     }
 
     /// The same, and says what was found.
-    pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<Tried, LaunchError> {
+    pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<Attempt, LaunchError> {
         // Init itself, which ends when it is told nothing: the one program that is surely there.
         let launch = Launch {
             cmd: "/proc/self/exe".into(),
@@ -109,9 +109,13 @@ impl Confined {
         let exit = launched.child.finish().map_err(LaunchError::Host)?;
         if exit.code != Some(0) {
             let reason = format!("a command that does nothing ended with {exit:?}");
-            return Err(LaunchError::Confinement(Missing::new(Layer::Process, reason, None)));
+            return Err(LaunchError::Confinement(UnavailableLayer::new(
+                Layer::Process,
+                reason,
+                None,
+            )));
         }
-        Ok(Tried {
+        Ok(Attempt {
             live_cpu: launched.child.meter().is_live(),
             bound: launched.bound,
             is_counted_apart: launched.is_counted_apart,
@@ -144,7 +148,7 @@ impl Confined {
         self.users.lease().map(Some).map_err(|error| {
             let remedy = "name a larger range of user numbers that nothing else uses, or another one (Policy::users), or one \
                           user for all commands (Policy::identity)";
-            LaunchError::Confinement(Missing::new(Layer::Identity, error.to_string(), Some(remedy)))
+            LaunchError::Confinement(UnavailableLayer::new(Layer::Identity, error.to_string(), Some(remedy)))
         })
     }
 
@@ -168,13 +172,14 @@ impl Confined {
     }
 
     /// Whom trees of an ordinary user's host are counted for, which this user may not be able to have.
-    pub(crate) const fn subordinate(&self) -> Result<&Subordinate, &Missing> {
+    pub(crate) const fn subordinate(&self) -> Result<&Subordinate, &UnavailableLayer> {
         self.subordinate.as_ref()
     }
 
     fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
-        let filters = Filters::new(policy.has_network())
-            .map_err(|error| LaunchError::Confinement(Missing::new(Layer::Seccomp, error.to_string(), None)))?;
+        let filters = Filters::new(policy.has_network()).map_err(|error| {
+            LaunchError::Confinement(UnavailableLayer::new(Layer::Seccomp, error.to_string(), None))
+        })?;
         let groups = match (cgroup::groups(policy.named_cgroup()), policy.named_cgroup()) {
             (Ok(groups), _) => Some(Arc::new(groups)),
             (Err(missing), Some(_)) => return Err(LaunchError::Confinement(missing)),
@@ -188,7 +193,7 @@ impl Confined {
         };
         let subordinate = if rustix::process::geteuid().is_root() {
             let reason = "the host is root, whose commands have users of their own";
-            Err(Missing::new(Layer::Identity, reason, None))
+            Err(UnavailableLayer::new(Layer::Identity, reason, None))
         } else {
             Subordinate::of_host(init.program().map(Path::to_owned))
         };
@@ -212,7 +217,7 @@ impl Launcher for Confined {
         let host_is_root = rustix::process::geteuid().is_root();
         let memory = launch.limits.max_memory_bytes;
         let lease = self.lease(host_is_root)?;
-        let user = lease.as_ref().map(Lease::number);
+        let user = lease.as_ref().map(Lease::uid);
         let confinement = self.policy.confinement(&launch.workspace, host_is_root, user, memory);
         let mut confinement = confinement.map_err(LaunchError::Host)?;
         self.etc.furnish(&mut confinement);
@@ -225,18 +230,18 @@ impl Launcher for Confined {
             .workspace_owner
             .is_some_and(|owner| owner.uid == 0 || owner.gid == 0);
         let seccomp = self.filters.of(is_sampled, as_root);
-        let hold = Hold {
+        let constraints = Constraints {
             landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
             seccomp: seccomp.to_vec(),
             confinement: Some(confinement),
             limits: launch.limits.for_each_process(true),
             group: self.group(&launch.limits).map_err(LaunchError::Host)?,
-            sight: Some(self.policy.sight()),
+            visibility: Some(self.policy.visibility()),
             lease: lease.or(counted),
             epolls: subordinate.map(|subordinate| &**subordinate.epolls()),
         };
         let workspace = launch.workspace.clone();
-        let launched = start::start(&self.init, &self.environment, launch, hold)?;
+        let launched = start::start(&self.init, &self.environment, launch, constraints)?;
         if launched.as_owner {
             self.tell_of_owner(workspace.path());
         }

@@ -64,7 +64,7 @@ pub(crate) fn snapshot(files: &[Injection]) -> io::Result<Option<File>> {
     Ok(Some(written))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;

@@ -9,7 +9,7 @@ use capsule_init::Bound;
 use super::Workspace;
 use super::injection::Injection;
 use super::limits::{Enforcements, ResourceLimits};
-use super::missing::Missing;
+use super::unavailable::UnavailableLayer;
 use crate::os::child::Child;
 use crate::os::init::Started;
 
@@ -166,7 +166,7 @@ pub enum LaunchError {
     Limit(String),
     /// The confinement could not be made; names the layer, the reason and the remedy.
     #[error("the command could not be confined: {0}")]
-    Confinement(Missing),
+    Confinement(UnavailableLayer),
     /// The host ran out of something.
     #[error("the host could not start a process: {0}")]
     Host(#[source] io::Error),

@@ -12,8 +12,8 @@ use capsule_init::{Confinement, Identity, View};
 use rustix::fs::fstat;
 
 use super::etc::HOSTNAME;
-use super::sight::Sight;
 use super::trusted::Trusted;
+use super::visibility::Visibility;
 use super::visible::{Place, Visible};
 use super::workspace::Workspace;
 
@@ -309,8 +309,8 @@ impl Policy {
     }
 
     /// What is visible of the system and by request, and how more of it is made so.
-    pub(crate) fn sight(&self) -> Sight<'_> {
-        Sight {
+    pub(crate) fn visibility(&self) -> Visibility<'_> {
+        Visibility {
             system: SYSTEM,
             extra: &self.extra,
             remedy: self.remedy,

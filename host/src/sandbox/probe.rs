@@ -13,12 +13,12 @@ use capsule_init as init;
 use rustix::io::Errno;
 
 use super::cgroup::{self, Cgroup};
-use super::confined::{Confined, Tried};
+use super::confined::{Attempt, Confined};
 use super::filter;
 use super::launcher::{LaunchError, Launcher};
 use super::limits::Enforcements;
-use super::missing::{self, Missing};
 use super::policy::Policy;
+use super::unavailable::{self, UnavailableLayer};
 use super::workspace::Workspace;
 
 /// Every layer, what it is for, and its turn for a host that is an ordinary user and for one that is root. Layers of the
@@ -89,9 +89,9 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
 /// What of the default confinement can be had here, and by whom: facts for a status page, or before a host is set up.
 ///
 /// ```
-/// use capsule_host::sandbox::Confinement;
+/// use capsule_host::sandbox::ConfinementSupport;
 ///
-/// let facts = Confinement::probe();
+/// let facts = ConfinementSupport::probe();
 /// if !facts.is_sufficient() {
 ///     for missing in facts.missing() {
 ///         eprintln!("{missing}");
@@ -100,7 +100,7 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Confinement {
+pub struct ConfinementSupport {
     /// The layers, in the order in which they are set up.
     pub layers: Vec<Layer>,
     /// How each resource limit would be held.
@@ -112,12 +112,12 @@ pub struct Confinement {
     pub runs_as: RunsAs,
     /// Which of its own kernel users what a command watches (epoll) is counted for, first and last, where it runs as the host's
     /// user; or why it is counted together with all that this user runs. `None` where commands run as other users.
-    pub counted_for: Option<Result<(u32, u32), Missing>>,
+    pub counted_for: Option<Result<(u32, u32), UnavailableLayer>>,
     /// Control groups, version 2; `None` where none are mounted.
     pub cgroup: Option<Cgroup>,
     /// The control group in which one is made for each command, or why there is none. The kernel limits their memory only
     /// with one, and only if it has the controller for that.
-    pub groups: Result<PathBuf, Missing>,
+    pub groups: Result<PathBuf, UnavailableLayer>,
     sufficient: bool,
 }
 
@@ -125,7 +125,7 @@ pub struct Confinement {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Layer {
-    /// Its name, as in [`Missing::layer`].
+    /// Its name, as in [`UnavailableLayer::layer`].
     pub name: &'static str,
     /// What it is for, in a few words.
     pub purpose: &'static str,
@@ -143,7 +143,7 @@ pub enum State {
     /// It was used.
     Available,
     /// It was tried and refused.
-    Missing(Missing),
+    Unavailable(UnavailableLayer),
     /// It was not tried, because something before it is missing.
     Unknown,
 }
@@ -164,7 +164,7 @@ pub enum RunsAs {
         count: u32,
     },
     /// The host is root, and the file system of the workspace cannot show files as another user's (id-mapped mounts): commands
-    /// run as the workspace's owner. Only [`Confinement::probe_workspace`] says so.
+    /// run as the workspace's owner. Only [`ConfinementSupport::probe_workspace`] says so.
     Owner {
         /// Its number.
         uid: u32,
@@ -193,7 +193,7 @@ impl RunsAs {
     }
 }
 
-impl Confinement {
+impl ConfinementSupport {
     /// Looks, by confining a command that does nothing in a folder made for it.
     ///
     /// Blocks for some milliseconds, or half a minute on a machine that hangs. Works on any thread, within a tokio
@@ -204,7 +204,7 @@ impl Confinement {
     }
 
     /// The same for a policy of the embedder's, such as one that names a control group. One that cannot be used makes
-    /// [`Confinement::is_sufficient`] false.
+    /// [`ConfinementSupport::is_sufficient`] false.
     #[must_use]
     pub fn probe_for(policy: Policy) -> Self {
         let uid = rustix::process::geteuid();
@@ -244,16 +244,16 @@ impl Confinement {
     }
 
     /// Whom commands run as in one workspace, by confining a command that does nothing there: [`RunsAs::Owner`] where that is
-    /// not who they usually run as. Blocks as [`Confinement::probe`] does.
+    /// not who they usually run as. Blocks as [`ConfinementSupport::probe`] does.
     ///
     /// # Errors
     /// Commands cannot be confined there.
-    pub fn probe_workspace(policy: Policy, workspace: &Workspace) -> Result<RunsAs, Missing> {
+    pub fn probe_workspace(policy: Policy, workspace: &Workspace) -> Result<RunsAs, UnavailableLayer> {
         let runs_as = RunsAs::by(&policy);
         let launcher = Confined::new(policy).map_err(missing)?;
         if attempt_in(&launcher, workspace)?.as_owner {
             let owner = rustix::fs::fstat(workspace.handle());
-            let uid = owner.map_err(|errno| Missing::by_kernel(init::Layer::Workspace, "fstat", errno))?;
+            let uid = owner.map_err(|errno| UnavailableLayer::by_kernel(init::Layer::Workspace, "fstat", errno))?;
             return Ok(RunsAs::Owner { uid: uid.st_uid });
         }
         Ok(runs_as)
@@ -266,9 +266,9 @@ impl Confinement {
     }
 
     /// What is missing, whether it is needed or not: each with its reason and remedy.
-    pub fn missing(&self) -> impl Iterator<Item = &Missing> {
+    pub fn missing(&self) -> impl Iterator<Item = &UnavailableLayer> {
         let layers = self.layers.iter().filter_map(|layer| match &layer.state {
-            State::Missing(missing) => Some(missing),
+            State::Unavailable(missing) => Some(missing),
             State::Available | State::Unknown => None,
         });
         layers.chain(self.groups.as_ref().err())
@@ -276,18 +276,18 @@ impl Confinement {
 }
 
 /// Confines a command; says what was found.
-fn attempt(launcher: &Confined) -> Result<Tried, Missing> {
-    let place = Place::new().map_err(|error| {
+fn attempt(launcher: &Confined) -> Result<Attempt, UnavailableLayer> {
+    let place = TestFolder::new().map_err(|error| {
         let reason = format!("a folder in {:?} to try it in: {error}", std::env::temp_dir());
         let remedy = "set TMPDIR to a folder that this user may write to";
-        Missing::new(init::Layer::Workspace, reason, Some(remedy))
+        UnavailableLayer::new(init::Layer::Workspace, reason, Some(remedy))
     })?;
     let workspace = Workspace::open(place.workspace())
-        .map_err(|error| Missing::new(init::Layer::Workspace, error.to_string(), None))?;
+        .map_err(|error| UnavailableLayer::new(init::Layer::Workspace, error.to_string(), None))?;
     attempt_in(launcher, &workspace)
 }
 
-fn attempt_in(launcher: &Confined, workspace: &Workspace) -> Result<Tried, Missing> {
+fn attempt_in(launcher: &Confined, workspace: &Workspace) -> Result<Attempt, UnavailableLayer> {
     // One of our own, so that it does not matter what the caller has. It drives nothing: the end of the command is waited
     // for on this thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -304,7 +304,7 @@ fn attempt_in(launcher: &Confined, workspace: &Workspace) -> Result<Tried, Missi
 }
 
 /// Whom the command that was tried was counted for.
-fn counted_for(launcher: &Confined, tried: &Tried) -> Result<(u32, u32), Missing> {
+fn counted_for(launcher: &Confined, tried: &Attempt) -> Result<(u32, u32), UnavailableLayer> {
     let subordinate = launcher.subordinate().map_err(Clone::clone)?;
     if tried.is_counted_apart {
         let range = subordinate.range();
@@ -313,7 +313,7 @@ fn counted_for(launcher: &Confined, tried: &Tried) -> Result<(u32, u32), Missing
     // Asked once more, for the reason.
     subordinate.try_lease()?;
     let reason = "the kernel does not let one process answer another's calls (seccomp), or that is done already around this host";
-    Err(Missing::new(
+    Err(UnavailableLayer::new(
         init::Layer::Identity,
         reason,
         Some("a kernel of 5.14 or later"),
@@ -321,12 +321,12 @@ fn counted_for(launcher: &Confined, tried: &Tried) -> Result<(u32, u32), Missing
 }
 
 /// What an error says is missing.
-fn missing(error: LaunchError) -> Missing {
+fn missing(error: LaunchError) -> UnavailableLayer {
     match error {
         LaunchError::Confinement(missing) => missing,
         LaunchError::Host(error) => match Errno::from_io_error(&error) {
-            Some(errno) => Missing::by_kernel(init::Layer::Process, "start", errno),
-            None => Missing::new(init::Layer::Process, error.to_string(), None),
+            Some(errno) => UnavailableLayer::by_kernel(init::Layer::Process, "start", errno),
+            None => UnavailableLayer::new(init::Layer::Process, error.to_string(), None),
         },
         // Of the one program that is surely there, and into whose view nothing is put.
         error @ (LaunchError::NotFound(_)
@@ -334,14 +334,14 @@ fn missing(error: LaunchError) -> Missing {
         | LaunchError::ExecFailed(_)
         | LaunchError::WorkingDirectory { .. }
         | LaunchError::Injection(_)
-        | LaunchError::Limit(_)) => Missing::new(init::Layer::Process, error.to_string(), None),
+        | LaunchError::Limit(_)) => UnavailableLayer::new(init::Layer::Process, error.to_string(), None),
     }
 }
 
 fn layers(
-    failed: Option<&Missing>,
-    landlock: &Result<&'static str, Missing>,
-    overlay: Option<&Missing>,
+    failed: Option<&UnavailableLayer>,
+    landlock: &Result<&'static str, UnavailableLayer>,
+    overlay: Option<&UnavailableLayer>,
     host_is_root: bool,
 ) -> Vec<Layer> {
     let turn = |[user, root]: [u8; 2]| if host_is_root { root } else { user };
@@ -361,12 +361,12 @@ fn layers(
             None
         };
         let state = match (failed, optional) {
-            (Some(missing), _) | (None, Some(Err(missing))) => State::Missing(missing.clone()),
+            (Some(missing), _) | (None, Some(Err(missing))) => State::Unavailable(missing.clone()),
             (None, _) if reached.is_some_and(|reached| turn(turns) >= reached) => State::Unknown,
             (None, _) => State::Available,
         };
         Layer {
-            name: missing::name(layer),
+            name: unavailable::name(layer),
             purpose,
             needed: optional.is_none() || failed.is_some(),
             state,
@@ -377,13 +377,13 @@ fn layers(
 }
 
 /// What commands see that is shared with the host and was not meant to be.
-fn overlay(bound: &init::Bound) -> Missing {
+fn overlay(bound: &init::Bound) -> UnavailableLayer {
     let source = String::from_utf8_lossy(&bound.source);
-    Missing::by_kernel(init::Layer::Overlay, &source, Errno::from_raw_os_error(bound.errno))
+    UnavailableLayer::by_kernel(init::Layer::Overlay, &source, Errno::from_raw_os_error(bound.errno))
 }
 
 /// What there is of Landlock, of which only the scopes are used, and those where they can be had.
-fn landlock() -> Result<&'static str, Missing> {
+fn landlock() -> Result<&'static str, UnavailableLayer> {
     if filter::scopes().is_some() {
         return Ok("ABI 6 or later");
     }
@@ -395,14 +395,14 @@ fn landlock() -> Result<&'static str, Missing> {
             "a kernel of 6.12 or later, with landlock among its security modules (lsm= on its command line)",
         )
     };
-    Err(Missing::new(init::Layer::Landlock, reason, Some(remedy)))
+    Err(UnavailableLayer::new(init::Layer::Landlock, reason, Some(remedy)))
 }
 
 /// A folder for the attempt, that root's commands may write to as any user, and no other process can get to. Removed
 /// when dropped.
-struct Place(PathBuf);
+struct TestFolder(PathBuf);
 
-impl Place {
+impl TestFolder {
     fn new() -> io::Result<Self> {
         let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
         let name = format!("capsule-probe-{number:016x}");
@@ -419,7 +419,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestFolder {
     fn drop(&mut self) {
         // What cannot be removed is empty, and in the folder for such things.
         drop(fs::remove_dir_all(&self.0));
@@ -430,14 +430,14 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn missing(layer: init::Layer) -> Missing {
-        Missing::by_kernel(layer, "unshare", Errno::NOSPC)
+    fn missing(layer: init::Layer) -> UnavailableLayer {
+        UnavailableLayer::by_kernel(layer, "unshare", Errno::NOSPC)
     }
 
-    fn states(failed: &Missing, host_is_root: bool) -> Vec<(&'static str, &'static str)> {
+    fn states(failed: &UnavailableLayer, host_is_root: bool) -> Vec<(&'static str, &'static str)> {
         let state = |state| match state {
             State::Available => "available",
-            State::Missing(_) => "missing",
+            State::Unavailable(_) => "missing",
             State::Unknown => "unknown",
         };
         layers(Some(failed), &Ok("ABI 6 or later"), None, host_is_root)
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn b2_this_machine_has_all_that_is_needed() {
-        let facts = Confinement::probe();
+        let facts = ConfinementSupport::probe();
         if !facts.is_sufficient() {
             let missing: Vec<_> = facts.missing().map(ToString::to_string).collect();
             assert!(std::env::var_os("CAPSULE_REQUIRE_ALL").is_none(), "{missing:?}");
@@ -470,7 +470,11 @@ mod tests {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         let workspace = Workspace::open(folder.path()).unwrap();
         let verified = Confined::new(Policy::new()).unwrap().verify(&workspace);
-        assert_eq!(Confinement::probe().is_sufficient(), verified.is_ok(), "{verified:?}");
+        assert_eq!(
+            ConfinementSupport::probe().is_sufficient(),
+            verified.is_ok(),
+            "{verified:?}"
+        );
     }
 
     #[test]
@@ -511,7 +515,10 @@ mod tests {
             .into_iter()
             .find(|layer| layer.name == "landlock");
         let layer = layer.unwrap();
-        assert!(!layer.needed && matches!(layer.state, State::Missing(_)), "{layer:?}");
+        assert!(
+            !layer.needed && matches!(layer.state, State::Unavailable(_)),
+            "{layer:?}"
+        );
         // A ruleset that can be made and not applied fails every start.
         let failed = missing(init::Layer::Landlock);
         let layers = layers(Some(&failed), &Ok("ABI 6 or later"), None, false);
@@ -531,7 +538,7 @@ mod tests {
         let layer = layers.iter().find(|layer| layer.name == "overlay").unwrap();
         assert!(!layer.needed, "{layer:?}");
         assert!(
-            matches!(&layer.state, State::Missing(missing) if missing.reason().starts_with("/opt: ")),
+            matches!(&layer.state, State::Unavailable(missing) if missing.reason().starts_with("/opt: ")),
             "{layer:?}"
         );
     }

@@ -9,23 +9,23 @@ use rustix::io::Errno;
 use super::environment::Environment;
 use super::injection::{self, Injection, UNCONFINED};
 use super::launcher::{Launch, LaunchError, Launched};
-use super::missing::Missing;
 use super::program;
-use super::sight::Sight;
+use super::unavailable::UnavailableLayer;
+use super::visibility::Visibility;
 use crate::os::cgroup::Group;
 use crate::os::epolls::Epolls;
 use crate::os::init::{Handover, Init, StartError};
 use crate::os::users::Lease;
 
 /// How a tree is held.
-pub(crate) struct Hold<'a> {
+pub(crate) struct Constraints<'a> {
     pub(crate) confinement: Option<Confinement>,
     pub(crate) landlock: Option<BorrowedFd<'a>>,
     pub(crate) seccomp: Vec<Instruction>,
     pub(crate) limits: Limits,
     pub(crate) group: Option<Group>,
     /// What of the host's is visible; all of it without this.
-    pub(crate) sight: Option<Sight<'a>>,
+    pub(crate) visibility: Option<Visibility<'a>>,
     /// The kernel's user of this tree: whom it runs as, or only whom it is counted for.
     pub(crate) lease: Option<Lease>,
     /// What counts for it.
@@ -36,7 +36,7 @@ pub(crate) fn start(
     init: &Init,
     environment: &Environment,
     launch: Launch,
-    mut hold: Hold<'_>,
+    mut constraints: Constraints<'_>,
 ) -> Result<Launched, LaunchError> {
     let Launch {
         cmd,
@@ -49,7 +49,7 @@ pub(crate) fn start(
         injections,
     } = launch;
     let programs = program::candidates(&cmd, environment.path(), workspace.path())?;
-    match &mut hold.confinement {
+    match &mut constraints.confinement {
         Some(confinement) => confinement.injections = injections.iter().map(Injection::for_init).collect(),
         None if injections.is_empty() => {}
         None => return Err(LaunchError::Injection(UNCONFINED.into())),
@@ -72,29 +72,29 @@ pub(crate) fn start(
             .map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat())
             .collect(),
         cwd: cwd.clone().into_bytes(),
-        limits: hold.limits,
-        landlock: hold.landlock.is_some(),
-        seccomp: hold.seccomp,
+        limits: constraints.limits,
+        landlock: constraints.landlock.is_some(),
+        seccomp: constraints.seccomp,
         // A group counts.
-        count_cpu: hold.group.is_none(),
-        group: hold.group.is_some(),
-        confinement: hold.confinement,
+        count_cpu: constraints.group.is_none(),
+        group: constraints.group.is_some(),
+        confinement: constraints.confinement,
     };
     let handover = Handover {
         workspace: workspace.handle().as_fd(),
-        landlock: hold.landlock,
+        landlock: constraints.landlock,
         injected: injected.as_ref().map(AsFd::as_fd),
         stdin,
-        epolls: hold.epolls,
+        epolls: constraints.epolls,
     };
-    match init.start(config, &handover, hold.group, hold.lease) {
+    match init.start(config, &handover, constraints.group, constraints.lease) {
         Ok(started) => Ok(started.into()),
         Err(StartError::Host(error)) => Err(LaunchError::Host(error)),
         Err(StartError::OutOfMemory) => Err(LaunchError::Limit(
             "max-memory-bytes: too little for the command to be started".into(),
         )),
         Err(StartError::Refused(report)) => {
-            let missing = || hold.sight?.missing(&cmd, &programs, &workspace, &cwd);
+            let missing = || constraints.visibility?.missing(&cmd, &programs, &workspace, &cwd);
             Err(refusal(&cmd, report, missing))
         }
     }
@@ -130,9 +130,11 @@ fn refusal(cmd: &str, report: Report, missing: impl FnOnce() -> Option<String>) 
                 errno => format!("{at}: {errno}"),
             })
         }
-        Report::SetupFailed { layer, errno, subject } => {
-            LaunchError::Confinement(Missing::by_kernel(layer, &subject, Errno::from_raw_os_error(errno)))
-        }
+        Report::SetupFailed { layer, errno, subject } => LaunchError::Confinement(UnavailableLayer::by_kernel(
+            layer,
+            &subject,
+            Errno::from_raw_os_error(errno),
+        )),
         Report::Born { .. } | Report::Started { .. } | Report::CommandEnded { .. } | Report::Exited(_) => {
             LaunchError::Host(std::io::Error::other("init answered out of turn"))
         }

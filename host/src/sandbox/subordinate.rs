@@ -17,7 +17,7 @@ use capsule_init::Layer;
 use rustix::process::geteuid;
 
 use super::accounts;
-use super::missing::Missing;
+use super::unavailable::UnavailableLayer;
 use crate::os::epolls::{Epolls, NEWUIDMAP};
 use crate::os::users::{Lease, Users};
 
@@ -45,7 +45,7 @@ pub(crate) struct Subordinate {
 
 impl Subordinate {
     /// What this user has, as far as that is known before it is used. `program` is init's.
-    pub(crate) fn of_host(program: Option<PathBuf>) -> Result<Self, Missing> {
+    pub(crate) fn of_host(program: Option<PathBuf>) -> Result<Self, UnavailableLayer> {
         let range = range().ok_or_else(|| missing(&format!("this user has no range in {RANGES}")))?;
         if !is_installed() {
             return Err(missing("there is no newuidmap in PATH"));
@@ -87,7 +87,7 @@ impl Subordinate {
     }
 
     /// Why there is none.
-    pub(crate) fn try_lease(&self) -> Result<Lease, Missing> {
+    pub(crate) fn try_lease(&self) -> Result<Lease, UnavailableLayer> {
         let named = |error: &dyn std::fmt::Display| missing(&format!("{NEWUIDMAP}: {error}"));
         self.epolls.prepare().map_err(|error| named(&error))?;
         self.users.lease().map_err(|error| missing(&error.to_string()))
@@ -98,8 +98,8 @@ impl Subordinate {
     }
 }
 
-fn missing(reason: &str) -> Missing {
-    Missing::new(Layer::Identity, reason, Some(REMEDY))
+fn missing(reason: &str) -> UnavailableLayer {
+    UnavailableLayer::new(Layer::Identity, reason, Some(REMEDY))
 }
 
 /// The largest range of this user.

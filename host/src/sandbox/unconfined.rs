@@ -7,7 +7,7 @@ use super::cgroup;
 use super::environment::Environment;
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements};
-use super::start::{self, Hold};
+use super::start::{self, Constraints};
 use crate::os::cgroup::Groups;
 use crate::os::init::Init;
 
@@ -71,7 +71,7 @@ impl Launcher for Unconfined {
             let pids = launch.limits.max_pids.map(u64::from).filter(|_| controllers.pids);
             groups.group(memory, pids)
         });
-        let hold = Hold {
+        let constraints = Constraints {
             confinement: None,
             landlock: None,
             seccomp: Vec::new(),
@@ -79,9 +79,9 @@ impl Launcher for Unconfined {
             lease: None,
             epolls: None,
             group: group.transpose().map_err(LaunchError::Host)?,
-            sight: None,
+            visibility: None,
         };
-        start::start(&self.init, &self.environment, launch, hold)
+        start::start(&self.init, &self.environment, launch, constraints)
     }
 
     fn prepare(&self) {

@@ -52,7 +52,7 @@ impl Place {
 /// Why something is not shown to commands.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum NotVisible {
+pub enum VisibleError {
     /// A word without a slash that is no toolchain's name.
     #[error("{0:?} is no toolchain that is known here (rustup, pyenv, nvm, go, jdk); a folder of that name is ./{0}")]
     Unknown(String),
@@ -157,7 +157,7 @@ const EXECUTED_AT_HOME: &[&str] = &[
 
 impl Visible {
     /// The same as parsing, in surroundings of a test's making.
-    fn parse(text: &str, around: &Surroundings) -> Result<Self, NotVisible> {
+    fn parse(text: &str, around: &Surroundings) -> Result<Self, VisibleError> {
         let (path, writable) = match text.strip_suffix(":rw") {
             Some(path) => (path, true),
             None => (text, false),
@@ -165,9 +165,9 @@ impl Visible {
         if path.contains('/') {
             return Self::folder(Path::new(path), writable, around);
         }
-        let toolchain = Toolchain::named(path).ok_or_else(|| NotVisible::Unknown(path.into()))?;
+        let toolchain = Toolchain::named(path).ok_or_else(|| VisibleError::Unknown(path.into()))?;
         if writable {
-            return Err(NotVisible::ReadOnly(toolchain));
+            return Err(VisibleError::ReadOnly(toolchain));
         }
         Self::toolchain_in(toolchain, around)
     }
@@ -175,15 +175,15 @@ impl Visible {
     /// A toolchain of this machine's user.
     ///
     /// # Errors
-    /// [`NotVisible`] where it is not installed, or lies in a place that is not shown.
-    pub fn toolchain(toolchain: Toolchain) -> Result<Self, NotVisible> {
+    /// [`VisibleError`] where it is not installed, or lies in a place that is not shown.
+    pub fn toolchain(toolchain: Toolchain) -> Result<Self, VisibleError> {
         Self::toolchain_in(toolchain, &Surroundings::of_host())
     }
 
-    fn toolchain_in(toolchain: Toolchain, around: &Surroundings) -> Result<Self, NotVisible> {
+    fn toolchain_in(toolchain: Toolchain, around: &Surroundings) -> Result<Self, VisibleError> {
         let parts = toolchain
             .parts(around)
-            .ok_or(NotVisible::NotInstalled(toolchain, toolchain.variable()))?;
+            .ok_or(VisibleError::NotInstalled(toolchain, toolchain.variable()))?;
         let mut places = Vec::new();
         for part in parts.paths {
             places.extend(spellings(&part, false, around)?);
@@ -196,7 +196,7 @@ impl Visible {
         })
     }
 
-    fn folder(path: &Path, writable: bool, around: &Surroundings) -> Result<Self, NotVisible> {
+    fn folder(path: &Path, writable: bool, around: &Surroundings) -> Result<Self, VisibleError> {
         Ok(Self {
             places: spellings(path, writable, around)?,
             writable,
@@ -221,16 +221,16 @@ impl Visible {
 }
 
 impl FromStr for Visible {
-    type Err = NotVisible;
+    type Err = VisibleError;
 
-    fn from_str(text: &str) -> Result<Self, NotVisible> {
+    fn from_str(text: &str) -> Result<Self, VisibleError> {
         Self::parse(text, &Surroundings::of_host())
     }
 }
 
 /// The path without symbolic links, and as it was spelled where that is another one: programs know it by either.
-fn spellings(path: &Path, writable: bool, around: &Surroundings) -> Result<Vec<Place>, NotVisible> {
-    let unreachable = |source| NotVisible::Unreachable {
+fn spellings(path: &Path, writable: bool, around: &Surroundings) -> Result<Vec<Place>, VisibleError> {
+    let unreachable = |source| VisibleError::Unreachable {
         path: path.into(),
         source,
     };
@@ -238,7 +238,7 @@ fn spellings(path: &Path, writable: bool, around: &Surroundings) -> Result<Vec<P
     let spelled = std::path::absolute(path).map_err(unreachable)?;
     for path in [&resolved, &spelled] {
         if let Some(reason) = objection(path, writable, around) {
-            return Err(NotVisible::Refused {
+            return Err(VisibleError::Refused {
                 path: path.clone(),
                 reason,
             });

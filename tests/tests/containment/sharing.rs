@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use capsule_host::sandbox::{Confinement, Policy};
+use capsule_host::sandbox::{ConfinementSupport, Policy};
 use rustix::fs::{FlockOperation, Mode, fcntl_lock, flock, mkfifoat};
 use tempfile::TempDir;
 
@@ -162,7 +162,7 @@ async fn b9_what_is_mounted_beneath_a_visible_folder_is_seen_and_said() {
         .printed(command("/bin/cat", &[name(&file), name(&inner), name(&single)]))
         .await;
     assert_eq!(printed, "file inner other ");
-    let facts = tokio::task::spawn_blocking(move || Confinement::probe_for(policy));
+    let facts = tokio::task::spawn_blocking(move || ConfinementSupport::probe_for(policy));
     let facts = facts.await.expect("a probe");
     assert!(facts.is_sufficient());
     let missing: Vec<_> = facts.missing().filter(|missing| missing.layer() == "overlay").collect();
@@ -181,7 +181,7 @@ async fn b9_what_is_mounted_beneath_a_visible_folder_is_seen_and_said() {
         .expect("the file");
     flock(ours.as_fd(), FlockOperation::NonBlockingLockExclusive).expect("the host's own lock");
     assert_eq!(host.printed(command("/bin/cat", &[name(&single)])).await, "other ");
-    let facts = tokio::task::spawn_blocking(move || Confinement::probe_for(Policy::new().visible(&single)));
+    let facts = tokio::task::spawn_blocking(move || ConfinementSupport::probe_for(Policy::new().visible(&single)));
     let facts = facts.await.expect("a probe");
     assert!(facts.missing().all(|missing| missing.layer() != "overlay"), "{facts:?}");
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use syn::buffer::{Cursor, TokenBuffer};
 use syn::visit::{self, Visit};
+use syn::{Expr, ImplItem, Item, Type};
 
 use crate::modules::{Crate, ModuleId, Target, for_tests, imports, is_re_export};
 
@@ -12,10 +13,12 @@ pub(crate) type Arrows = BTreeMap<(String, String), BTreeSet<String>>;
 
 pub(crate) fn arrows(krate: &Crate) -> Arrows {
     let mut arrows = Arrows::new();
+    let methods = methods_apart(krate);
     for (module, within) in krate.modules.iter().enumerate() {
         let mut paths = Paths {
             krate,
             module,
+            methods: &methods,
             arrows: &mut arrows,
         };
         within.items.iter().for_each(|item| paths.visit_item(item));
@@ -23,19 +26,56 @@ pub(crate) fn arrows(krate: &Crate) -> Arrows {
     arrows
 }
 
+/// Functions that are added to a type in another file than the type's, by their names, and where: a type that calls one
+/// of itself need not name that file. None that shares its name with another, which a call does not tell apart.
+fn methods_apart(krate: &Crate) -> BTreeMap<String, ModuleId> {
+    let (mut apart, mut seen) = (BTreeMap::new(), BTreeSet::new());
+    for (module, within) in krate.modules.iter().enumerate() {
+        for item in &within.items {
+            let Item::Impl(block) = item else { continue };
+            let Type::Path(of) = &*block.self_ty else { continue };
+            let file = |target| match target {
+                Target::Item(defined, _) | Target::Module(defined) => &krate.modules[defined].file,
+            };
+            let is_apart = block.trait_.is_none()
+                && krate
+                    .resolve(module, &words(&of.path))
+                    .is_some_and(|target| *file(target) != within.file);
+            for part in &block.items {
+                let ImplItem::Fn(function) = part else { continue };
+                let name = function.sig.ident.to_string();
+                if !seen.insert(name.clone()) {
+                    apart.remove(&name);
+                } else if is_apart {
+                    apart.insert(name, module);
+                }
+            }
+        }
+    }
+    apart
+}
+
+fn words(path: &syn::Path) -> Vec<String> {
+    path.segments.iter().map(|segment| segment.ident.to_string()).collect()
+}
+
 /// Visits every path that a module's code names.
 struct Paths<'a> {
     krate: &'a Crate,
     module: ModuleId,
+    methods: &'a BTreeMap<String, ModuleId>,
     arrows: &'a mut Arrows,
 }
 
 impl Paths<'_> {
     fn note(&mut self, path: &[String]) {
         // A module that is named brings nothing by itself; what is named of it then, does.
-        let Some(Target::Item(module, name)) = self.krate.resolve(self.module, path) else {
-            return;
-        };
+        if let Some(Target::Item(module, name)) = self.krate.resolve(self.module, path) {
+            self.draw(module, name);
+        }
+    }
+
+    fn draw(&mut self, module: ModuleId, name: String) {
         let (from, to) = (&self.krate.modules[self.module].file, &self.krate.modules[module].file);
         if from != to {
             self.arrows.entry((from.clone(), to.clone())).or_default().insert(name);
@@ -85,10 +125,17 @@ impl<'a> Visit<'a> for Paths<'_> {
     fn visit_path(&mut self, path: &'a syn::Path) {
         // One that starts with `::` names another crate.
         if path.leading_colon.is_none() {
-            let words: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-            self.note(&words);
+            self.note(&words(path));
         }
         visit::visit_path(self, path);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'a syn::ExprMethodCall) {
+        let on_self = matches!(&*call.receiver, Expr::Path(receiver) if receiver.path.is_ident("self"));
+        if let Some(module) = self.methods.get(&call.method.to_string()).filter(|_| on_self) {
+            self.draw(*module, call.method.to_string());
+        }
+        visit::visit_expr_method_call(self, call);
     }
 
     fn visit_macro(&mut self, mac: &'a syn::Macro) {

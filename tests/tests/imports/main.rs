@@ -5,10 +5,10 @@
 //! links: which file names which. `modules` finds the files of a crate and what a path in them leads to, `arrows` collects
 //! the paths, `circles` finds the circles.
 //!
-//! What counts: a path in code that leads to an item of another file (a type, a function, a macro's output), and a private
-//! `use` of one. What does not: `mod child;`, a re-export (`pub use child::Item` makes the name available, and who names
-//! it depends on `child`), comments, attributes, and whatever is compiled for tests only. A method that is called without
-//! naming its type is not seen.
+//! What counts: a path in code that leads to an item of another file (a type, a function, a macro's output), a private
+//! `use` of one, and a call on `self` of a method that another file adds to the type. What does not: `mod child;`, a
+//! re-export (`pub use child::Item` makes the name available, and who names it depends on `child`), comments, attributes,
+//! and whatever is compiled for tests only. Any other call of a method is not seen where its type is not named.
 
 #![expect(
     clippy::indexing_slicing,
@@ -38,17 +38,7 @@ const CRATES: [&str; 5] = [
 ];
 
 /// Where circles are still allowed, until they are untangled; a circle that leaves these folders is not.
-const TANGLED: &[&str] = &[
-    "cli/src/",
-    "guest-sdk/src/",
-    "host/benches/",
-    "host/src/bus/",
-    "host/src/os/",
-    "host/src/runtime/",
-    "host/src/sandbox/",
-    "host/src/wit/",
-    "init/src/",
-];
+const TANGLED: &[&str] = &["guest-sdk/src/", "host/src/wit/", "init/src/"];
 
 /// The parts of the host, from the top down: a file may import what is in its own part, or in one below.
 const ORDER: &[&[&str]] = &[

@@ -149,6 +149,26 @@ fn paths_are_found_in_bodies_macros_and_inline_modules_and_through_renames_and_g
 }
 
 #[test]
+fn a_method_that_another_file_adds_to_a_type_is_that_files() {
+    let below = "pub struct A; impl A { pub fn own(&self) { self.own(); self.added() } }";
+    let files = [
+        ("src/lib.rs", "mod a; mod b; mod c;"),
+        ("src/a.rs", below),
+        ("src/b.rs", "use crate::a::A; impl A { pub fn added(&self) {} }"),
+        ("src/c.rs", "struct C; impl C { fn other(&self) {} }"),
+    ];
+    assert_eq!(told(&files), ["src/a.rs → src/b.rs", "src/b.rs → src/a.rs"]);
+    // Of two by one name it is not known which is called.
+    let files = [
+        files[0],
+        files[1],
+        files[2],
+        ("src/c.rs", "struct C; impl C { fn added(&self) {} }"),
+    ];
+    assert_eq!(told(&files), ["src/b.rs → src/a.rs"]);
+}
+
+#[test]
 fn arrows_up_the_order_are_found_and_files_without_a_place_in_it() {
     let files = [
         ("src/lib.rs", "mod top; mod middle; mod below; mod odd;"),

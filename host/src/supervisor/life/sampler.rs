@@ -112,7 +112,7 @@ pub(crate) async fn run(process: Arc<Process>, limits: ResourceLimits) {
 }
 
 async fn watch(process: &Process, limits: &ResourceLimits) -> End {
-    let mut look = process.meter.look();
+    let mut look = process.meter.sampler();
     let mut memory = limits.max_memory_bytes.map(Memory::new);
     let max_cpu = limits.max_cpu_secs.map(Duration::from_secs);
     loop {

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-/// A stopwatch with a limit.
+/// How much of its computing time a guest has used.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct TimeBudget {
     limit: Duration,
     used: Duration,
     /// Since when guest code runs; none while the host does.
@@ -16,7 +16,7 @@ pub(super) struct Meter {
     regain: Option<u32>,
 }
 
-impl Meter {
+impl TimeBudget {
     pub(super) const fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -29,9 +29,9 @@ impl Meter {
 
     /// The same for a guest that is to go on for ever: time spent in host calls gives back a part of itself.
     pub(super) const fn regaining(limit: Duration, part: u32) -> Self {
-        let mut meter = Self::new(limit);
-        meter.regain = Some(part);
-        meter
+        let mut budget = Self::new(limit);
+        budget.regain = Some(part);
+        budget
     }
 
     /// Guest code begins or goes on.
@@ -70,22 +70,22 @@ mod tests {
     #[test]
     fn only_running_counts() {
         let start = Instant::now();
-        let mut meter = Meter::new(2 * SECOND);
-        meter.run(start);
-        meter.pause(start + SECOND);
+        let mut budget = TimeBudget::new(2 * SECOND);
+        budget.run(start);
+        budget.pause(start + SECOND);
         assert_eq!(
-            meter.exceeded(start + 100 * SECOND),
+            budget.exceeded(start + 100 * SECOND),
             None,
             "it stands still while paused"
         );
-        meter.run(start + 100 * SECOND);
+        budget.run(start + 100 * SECOND);
         assert_eq!(
-            meter.exceeded(start + 101 * SECOND),
+            budget.exceeded(start + 101 * SECOND),
             None,
             "the limit itself is allowed"
         );
         assert_eq!(
-            meter.exceeded(start + 102 * SECOND),
+            budget.exceeded(start + 102 * SECOND),
             Some(2 * SECOND),
             "running counts before it is paused"
         );
@@ -94,30 +94,30 @@ mod tests {
     #[test]
     fn a_pause_within_a_pause_counts_once() {
         let start = Instant::now();
-        let mut meter = Meter::new(SECOND);
-        meter.run(start);
-        meter.pause(start + SECOND);
-        meter.pause(start + 5 * SECOND);
-        assert_eq!(meter.exceeded(start + 5 * SECOND), None);
+        let mut budget = TimeBudget::new(SECOND);
+        budget.run(start);
+        budget.pause(start + SECOND);
+        budget.pause(start + 5 * SECOND);
+        assert_eq!(budget.exceeded(start + 5 * SECOND), None);
     }
 
     #[test]
     fn waiting_gives_time_back_where_it_should() {
         let start = Instant::now();
-        let mut meter = Meter::regaining(2 * SECOND, 4);
+        let mut budget = TimeBudget::regaining(2 * SECOND, 4);
         let mut now = start;
         // A fifth of the time, for ever.
         for _ in 0..1000 {
-            meter.run(now);
+            budget.run(now);
             now += SECOND;
-            assert_eq!(meter.exceeded(now), None);
-            meter.pause(now);
+            assert_eq!(budget.exceeded(now), None);
+            budget.pause(now);
             now += 4 * SECOND;
         }
         // Waiting saves nothing up.
         now += 1_000_000 * SECOND;
-        meter.run(now);
-        assert_eq!(meter.exceeded(now + 2 * SECOND), None);
-        assert!(meter.exceeded(now + 3 * SECOND).is_some());
+        budget.run(now);
+        assert_eq!(budget.exceeded(now + 2 * SECOND), None);
+        assert!(budget.exceeded(now + 3 * SECOND).is_some());
     }
 }

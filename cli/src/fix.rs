@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::run::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::{console, report};
 
 /// One thing to be changed.
@@ -69,7 +69,7 @@ const SYSCTLS: [Sysctl; 3] = [
 ];
 
 /// Shows what can be mended, and does it if that is wanted. Returns the exit code.
-pub(crate) fn mend(yes: bool) -> u8 {
+pub(crate) fn fix(yes: bool) -> u8 {
     let root = Path::new("/");
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/capsule"));
     let steps = steps(root, &program);

@@ -1,4 +1,4 @@
-//! Whether processes can be born in a control group.
+//! Whether processes can be made in a control group (`clone3` with `CLONE_INTO_CGROUP`).
 //!
 //! The call for it is one that filters of system calls hide, for they cannot see its arguments: systemd's
 //! `RestrictNamespaces=` and most container engines do. Init would learn of it at each start; a host asks once.

@@ -7,13 +7,13 @@ use rustix::io::Errno;
 
 /// A layer of the confinement that this machine, or this user, cannot have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct UnavailableLayer {
     layer: Layer,
     reason: String,
     remedy: Option<&'static str>,
 }
 
-impl Missing {
+impl UnavailableLayer {
     /// For a call on `subject` that the kernel answered with `errno`.
     pub(crate) fn by_kernel(layer: Layer, subject: &str, errno: Errno) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Missing {
 }
 
 /// Layer, reason and remedy in one line.
-impl fmt::Display for Missing {
+impl fmt::Display for UnavailableLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.layer(), self.reason)?;
         self.remedy.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))

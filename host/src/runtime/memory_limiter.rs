@@ -5,13 +5,13 @@ use wasmtime::ResourceLimiter;
 /// Counts what all memories of a store have together, and remembers a refusal: the guest's own failure that follows
 /// does not say what it was about.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct MemoryLimiter {
     limit: usize,
     used: usize,
     refused: bool,
 }
 
-impl Memory {
+impl MemoryLimiter {
     pub(super) const fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -26,7 +26,7 @@ impl Memory {
     }
 }
 
-impl ResourceLimiter for Memory {
+impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             // The guest's own bound; it would fail later all the same, but then we had counted it.
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn all_memories_count_together_and_a_refusal_is_remembered() {
-        let mut memory = Memory::new(100);
+        let mut memory = MemoryLimiter::new(100);
         assert!(memory.memory_growing(0, 60, None).unwrap());
         assert!(memory.memory_growing(0, 30, None).unwrap());
         assert_eq!(memory.refused(), None);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_guests_own_bound_is_not_our_refusal() {
-        let mut memory = Memory::new(100);
+        let mut memory = MemoryLimiter::new(100);
         assert!(!memory.memory_growing(0, 60, Some(50)).unwrap());
         assert_eq!(memory.refused(), None);
         assert!(memory.memory_growing(0, 100, None).unwrap(), "nor is it counted");

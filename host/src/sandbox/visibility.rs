@@ -23,14 +23,14 @@ const SCRIPTS: usize = 5;
 const OWN: &[&str] = &["/dev", "/etc", "/proc", "/run", "/tmp", "/var"];
 
 /// What of the host's is visible.
-pub(crate) struct Sight<'a> {
+pub(crate) struct Visibility<'a> {
     pub(crate) system: &'a [&'static str],
     pub(crate) extra: &'a [(Place, bool)],
     /// How a person makes more of it visible: a flag, or a function of the embedder's.
     pub(crate) remedy: &'static str,
 }
 
-impl Sight<'_> {
+impl Visibility<'_> {
     fn shows(&self, path: &Path) -> bool {
         let system = self.system.iter().map(Path::new);
         let extra = self.extra.iter().map(|(place, _)| place.at.as_path());
