@@ -21,7 +21,7 @@ use std::error::Error;
 ///     sys::signal_ready();
 ///     loop {
 ///         match events.recv(Duration::from_secs(60)) {
-///             Ok(news) => news.events().for_each(|event| sys::info(&format!("{event:?}"))),
+///             Ok(envelope) => envelope.events().for_each(|event| sys::info(&format!("{event:?}"))),
 ///             Err(error) if error.is_timeout() => {}
 ///             Err(error) => return Err(error.into()),
 ///         }

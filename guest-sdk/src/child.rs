@@ -292,9 +292,9 @@ impl Child {
     /// let make = capsule_sdk::Command::new("make").spawn()?;
     /// loop {
     ///     make.logs_ready().block()?;
-    ///     let news = make.read_logs()?;
-    ///     print!("{}{}", news.stdout, news.stderr);
-    ///     if !news.running {
+    ///     let logs = make.read_logs()?;
+    ///     print!("{}{}", logs.stdout, logs.stderr);
+    ///     if !logs.running {
     ///         break;
     ///     }
     /// }

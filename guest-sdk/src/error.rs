@@ -1,7 +1,7 @@
 //! Why a call to the host failed: one variant for each case of the interface, so that no caller has
 //! to compare texts.
 
-use crate::wit::process::ErrorCode;
+use crate::wit::generated::astrid::process1_1_0::host::ErrorCode;
 use std::io;
 
 /// The result of whatever asks the host about a process.

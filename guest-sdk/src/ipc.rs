@@ -22,6 +22,7 @@
 //!
 //! [`Process::watch`]: crate::Process::watch
 
+pub use crate::sender::Sender;
 use crate::{Event, Pollable, millis::millis, wit::ipc as wit};
 use std::{fmt, time::Duration};
 
@@ -163,8 +164,8 @@ pub fn subscribe(topic_pattern: &str) -> Result<Subscription, Error> {
 /// ```no_run
 /// # use std::time::Duration;
 /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
-/// let news = builds.recv(Duration::from_secs(10))?;
-/// println!("{} messages, {} lost", news.messages.len(), news.dropped);
+/// let envelope = builds.recv(Duration::from_secs(10))?;
+/// println!("{} messages, {} lost", envelope.messages.len(), envelope.dropped);
 /// # Ok::<(), capsule_sdk::ipc::Error>(())
 /// ```
 pub struct Subscription {
@@ -182,7 +183,7 @@ impl Subscription {
     /// # use std::time::Duration;
     /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
     /// match builds.recv(Duration::from_secs(10)) {
-    ///     Ok(news) => println!("{:?}", news.messages),
+    ///     Ok(envelope) => println!("{:?}", envelope.messages),
     ///     Err(error) if error.is_timeout() => println!("no build in ten seconds"),
     ///     Err(error) => return Err(error),
     /// }
@@ -204,7 +205,7 @@ impl Subscription {
     ///
     /// ```no_run
     /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
-    /// let news = builds.poll()?;
+    /// let envelope = builds.poll()?;
     /// # Ok::<(), capsule_sdk::ipc::Error>(())
     /// ```
     pub fn poll(&self) -> Result<Envelope, Error> {
@@ -236,8 +237,8 @@ impl fmt::Debug for Subscription {
 ///
 /// ```no_run
 /// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
-/// let news = builds.poll()?;
-/// if news.dropped > 0 {
+/// let envelope = builds.poll()?;
+/// if envelope.dropped > 0 {
 ///     println!("some were lost: ask for the whole state instead");
 /// }
 /// # Ok::<(), capsule_sdk::ipc::Error>(())
@@ -325,32 +326,9 @@ impl From<wit::IpcMessage> for Message {
             topic: message.topic,
             payload: message.payload,
             source_id: message.source_id,
-            sender: match message.principal {
-                wit::PrincipalAttribution::Verified(principal) => Sender::Verified(principal),
-                wit::PrincipalAttribution::Claimed(principal) => Sender::Claimed(principal),
-                wit::PrincipalAttribution::System => Sender::System,
-            },
+            sender: message.principal.into(),
         }
     }
-}
-
-/// Who stands behind a message.
-///
-/// ```no_run
-/// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
-/// use capsule_sdk::ipc::Sender;
-///
-/// let mine = builds.poll()?.messages.into_iter().filter(|m| m.sender == Sender::Verified("ada".into()));
-/// # Ok::<(), capsule_sdk::ipc::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Sender {
-    /// The host knows that it was this principal.
-    Verified(String),
-    /// The sender says that it was this principal; it was not checked.
-    Claimed(String),
-    /// The host itself.
-    System,
 }
 
 /// An action of this capsule that is called for messages of a topic.

@@ -64,7 +64,9 @@ mod error;
 mod event;
 mod id;
 pub mod ipc;
+mod level;
 mod log;
+mod log_stream;
 mod millis;
 #[cfg(all(feature = "mock", not(target_family = "wasm")))]
 pub mod mock;
@@ -72,6 +74,8 @@ mod output;
 mod pending;
 mod pollable;
 mod process;
+mod sender;
+mod signal;
 mod stdin;
 pub mod sys;
 mod tail;
@@ -92,13 +96,20 @@ pub use cursor::{Cursor, ParseCursorError};
 pub use error::{Error, Result};
 pub use event::{Event, Exited, Reason};
 pub use id::ProcessId;
-pub use log::{Follow, Lines, Log, LogStream};
+pub use log::{Follow, Lines, Log};
+pub use log_stream::LogStream;
 pub use output::{ExitStatus, Killed, Output};
 #[doc(hidden)]
 pub use pollable::Kind;
 pub use pollable::{Pollable, Source, Timer, select};
-pub use process::{Logs, Phase, Process, ProcessInfo, Signal, list, status_many};
+pub use process::{Logs, Phase, Process, ProcessInfo, list, status_many};
+pub use signal::Signal;
 pub use stdin::{ChildStdin, Stdin};
 pub use tail::Tail;
 pub use task::{Ready, block_on};
 pub use text::TextDecoder;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
 //! Reading what a process writes: byte for byte, from any place, by any number of instances.
 
 use crate::{
-    Cursor, Error, Pollable, ProcessId, Result,
+    Cursor, Error, LogStream, Pollable, ProcessId, Result,
     pending::Pending,
     tail::{Reader, Tail},
     text::lossy,
@@ -12,23 +12,6 @@ use std::{io, rc::Rc, time::Duration};
 
 /// Much less than the host would give, because it passes through the instance's memory twice.
 const CHUNK: u32 = 64 * 1024;
-
-/// One of the two output streams of a process.
-///
-/// ```no_run
-/// use capsule_sdk::{LogStream, Process};
-///
-/// fn tail(server: &Process, errors: bool) -> capsule_sdk::Result<Vec<u8>> {
-///     server.log(if errors { LogStream::Stderr } else { LogStream::Stdout }).read_chunk()
-/// }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LogStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
 
 /// Reads one stream of a persistent process. Dropping it costs nothing and changes nothing:
 /// reading consumes no output, and [`cursor`](Self::cursor) tells a later instance where to go on.
@@ -56,8 +39,9 @@ pub struct Log {
     stream: LogStream,
     pending: Pending,
     over: bool,
-    /// What to wait for without a deadline, once that was asked for; none where there is nothing.
-    news: Option<Option<Pollable>>,
+    /// Becomes ready with more output. `None` until a wait without a deadline asked for it, `Some(None)` where the process
+    /// cannot be attached.
+    more: Option<Option<Pollable>>,
 }
 
 impl Log {
@@ -67,7 +51,7 @@ impl Log {
             stream,
             pending: Pending::at(Cursor::default()),
             over: false,
-            news: None,
+            more: None,
         }
     }
 
@@ -78,7 +62,7 @@ impl Log {
     ///
     /// ```no_run
     /// # use capsule_sdk::{Cursor, Process};
-    /// fn news(server: &Process, since: Cursor) -> capsule_sdk::Result<(Vec<u8>, Cursor)> {
+    /// fn new_output(server: &Process, since: Cursor) -> capsule_sdk::Result<(Vec<u8>, Cursor)> {
     ///     let mut log = server.stdout().resume(since);
     ///     Ok((log.read_chunk()?, log.cursor()))
     /// }
@@ -221,10 +205,7 @@ impl Log {
     }
 
     fn read_since(&self, max_bytes: u32) -> Result<process::LogChunk> {
-        let stream = match self.stream {
-            LogStream::Stdout => process::LogStream::Stdout,
-            LogStream::Stderr => process::LogStream::Stderr,
-        };
+        let stream = self.stream.into();
         let cursor = LogCursor {
             token: self.pending.token().map(str::to_owned),
         };
@@ -261,12 +242,12 @@ impl Reader for Log {
                 let handle = Rc::new(process::attach(self.id.expose()).ok()?);
                 Some(Pollable::logs_of_process(&handle))
             };
-            if let Some(news) = self.news.get_or_insert_with(attach)
+            if let Some(more) = self.more.get_or_insert_with(attach)
                 // It is of both streams. While the other one holds what is not read here, it is
                 // ready and would be no wait at all.
-                && !news.is_ready()
+                && !more.is_ready()
             {
-                return news.block();
+                return more.block();
             }
         }
         waiting.pause(|ms| process::wait(self.id.expose(), ms))

@@ -1,6 +1,6 @@
 //! What a finished process leaves behind.
 
-use crate::wit::process::{ExitInfo, KillResult, ProcessResult};
+use crate::wit::generated::astrid::process1_1_0::host::{ExitInfo, KillResult, ProcessResult};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt};
 

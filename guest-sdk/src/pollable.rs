@@ -7,7 +7,6 @@
 
 use crate::{
     Error, Result, sys,
-    task::Ready,
     waiting::{LONGEST, SHORTEST, pass},
     wit::{
         poll::{self as wit, ErrorCode},
@@ -16,7 +15,6 @@ use crate::{
 };
 use std::{
     fmt,
-    future::IntoFuture,
     rc::{Rc, Weak},
     time::Duration,
 };
@@ -136,26 +134,6 @@ impl fmt::Debug for Pollable {
     }
 }
 
-/// Waits under [`block_on`](crate::block_on); a task that waits elsewhere is never woken.
-impl IntoFuture for Pollable {
-    type Output = ();
-    type IntoFuture = Ready;
-
-    fn into_future(self) -> Ready {
-        Ready::pollable(self)
-    }
-}
-
-/// The same, and it can be waited for again.
-impl IntoFuture for &Pollable {
-    type Output = ();
-    type IntoFuture = Ready;
-
-    fn into_future(self) -> Ready {
-        Ready::pollable(self.clone())
-    }
-}
-
 /// A moment, as something to wait for: the deadline of a [`select`], or a pause in an `async`
 /// function. Nothing runs for it at the host, so dropping it costs nothing.
 ///
@@ -215,16 +193,6 @@ impl Timer {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.left().is_zero()
-    }
-}
-
-/// Waits under [`block_on`](crate::block_on).
-impl IntoFuture for Timer {
-    type Output = ();
-    type IntoFuture = Ready;
-
-    fn into_future(self) -> Ready {
-        Ready::timer(self)
     }
 }
 

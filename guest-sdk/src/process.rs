@@ -1,8 +1,7 @@
 //! Processes that outlive the instance.
 
 use crate::{
-    Error, ExitStatus, Killed, Output, Pollable, ProcessId, Result, Stdin,
-    log::{Log, LogStream},
+    Error, ExitStatus, Killed, Log, LogStream, Output, Pollable, ProcessId, Result, Signal, Stdin,
     millis::millis,
     tail::Reader as _,
     waiting::Waiting,
@@ -241,9 +240,9 @@ impl Process {
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let server = capsule_sdk::Process::find("server")?.unwrap();
-    /// let (mut stdout, mut stderr, news) = (server.stdout(), server.stderr(), server.logs_ready()?);
+    /// let (mut stdout, mut stderr, more) = (server.stdout(), server.stderr(), server.logs_ready()?);
     /// while !(stdout.is_over() && stderr.is_over()) {
-    ///     news.block()?;
+    ///     more.block()?;
     ///     println!("{} and {} bytes", stdout.read_chunk()?.len(), stderr.read_chunk()?.len());
     /// }
     /// # Ok(()) }
@@ -432,8 +431,8 @@ impl Process {
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let process = capsule_sdk::Process::find("server")?.unwrap();
-    /// let news = process.read_logs()?;
-    /// print!("{}", news.stdout);
+    /// let logs = process.read_logs()?;
+    /// print!("{}", logs.stdout);
     /// # Ok(()) }
     /// ```
     pub fn read_logs(&self) -> Result<Logs> {
@@ -464,10 +463,10 @@ impl Process {
         let mut logs = [self.stdout(), self.stderr()];
         let mut waiting = Waiting::at_most(timeout);
         loop {
-            let mut news = false;
+            let mut changed = false;
             for log in &mut logs {
                 if !log.is_over() {
-                    news |= log.fill()?;
+                    changed |= log.fill()?;
                     if let Some(text) = log.take_through(pattern) {
                         return Ok(text);
                     }
@@ -476,7 +475,7 @@ impl Process {
             if logs.iter().all(Log::is_over) {
                 return Err(Error::Closed);
             }
-            if news {
+            if changed {
                 waiting.reset();
             } else {
                 waiting.pause(|ms| wit::wait(self.id.expose(), ms))?;
@@ -638,9 +637,9 @@ impl Phase {
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
 /// # let process = capsule_sdk::Process::find("server")?.unwrap();
-/// let news = process.read_logs()?;
-/// if !news.running {
-///     println!("ended: {:?}", news.exit);
+/// let logs = process.read_logs()?;
+/// if !logs.running {
+///     println!("ended: {:?}", logs.exit);
 /// }
 /// # Ok(()) }
 /// ```
@@ -656,45 +655,4 @@ pub struct Logs {
     pub running: bool,
     /// How it ended, if it did.
     pub exit: Option<ExitStatus>,
-}
-
-/// A signal that a capsule may send. SIGKILL is not among them: [`Process::stop`] ends in it, and
-/// `kill` is it.
-///
-/// ```no_run
-/// # fn main() -> capsule_sdk::Result<()> {
-/// # let process = capsule_sdk::Process::find("server")?.unwrap();
-/// process.signal(capsule_sdk::Signal::Int)?;
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Signal {
-    /// SIGTERM: asks for an orderly end.
-    Term,
-    /// SIGHUP: by custom, reload the configuration.
-    Hup,
-    /// SIGUSR1: the program's own.
-    Usr1,
-    /// SIGUSR2: the program's own.
-    Usr2,
-    /// SIGINT: what Ctrl-C sends.
-    Int,
-    /// SIGSTOP: freezes it.
-    Stop,
-    /// SIGCONT: lets it go on.
-    Cont,
-}
-
-impl From<Signal> for wit::ProcessSignal {
-    fn from(signal: Signal) -> Self {
-        match signal {
-            Signal::Term => Self::Term,
-            Signal::Hup => Self::Hup,
-            Signal::Usr1 => Self::Usr1,
-            Signal::Usr2 => Self::Usr2,
-            Signal::Int => Self::Int,
-            Signal::Stop => Self::Stop,
-            Signal::Cont => Self::Cont,
-        }
-    }
 }

@@ -8,7 +8,7 @@ use crate::{Error, Pollable, Result, Timer, pollable::first_of};
 use std::{
     cell::RefCell,
     fmt,
-    future::Future,
+    future::{Future, IntoFuture},
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -141,18 +141,8 @@ pub struct Ready {
 }
 
 impl Ready {
-    pub(crate) const fn pollable(pollable: Pollable) -> Self {
-        Self {
-            what: Awaited::Pollable(pollable),
-            key: None,
-        }
-    }
-
-    pub(crate) const fn timer(timer: Timer) -> Self {
-        Self {
-            what: Awaited::Timer(timer),
-            key: None,
-        }
+    const fn new(what: Awaited) -> Self {
+        Self { what, key: None }
     }
 
     fn leave(&mut self) {
@@ -190,6 +180,36 @@ impl Future for Ready {
 impl Drop for Ready {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+/// Waits under [`block_on`](crate::block_on); a task that waits elsewhere is never woken.
+impl IntoFuture for Pollable {
+    type Output = ();
+    type IntoFuture = Ready;
+
+    fn into_future(self) -> Ready {
+        Ready::new(Awaited::Pollable(self))
+    }
+}
+
+/// The same, and it can be waited for again.
+impl IntoFuture for &Pollable {
+    type Output = ();
+    type IntoFuture = Ready;
+
+    fn into_future(self) -> Ready {
+        Ready::new(Awaited::Pollable(self.clone()))
+    }
+}
+
+/// Waits under [`block_on`](crate::block_on).
+impl IntoFuture for Timer {
+    type Output = ();
+    type IntoFuture = Ready;
+
+    fn into_future(self) -> Ready {
+        Ready::new(Awaited::Timer(self))
     }
 }
 

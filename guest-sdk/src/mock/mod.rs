@@ -62,9 +62,11 @@
 //! the real host to show.
 
 mod host;
+mod run;
 mod script;
 pub(crate) mod seam;
 mod world;
 
-pub use host::{File, Host, Run};
+pub use host::Host;
+pub use run::{File, Run};
 pub use script::Script;
