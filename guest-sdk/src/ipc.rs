@@ -34,7 +34,7 @@ use std::{fmt, time::Duration};
 /// ```
 pub const LIFECYCLE: &str = "astrid.process.v1.*";
 
-/// Why the host did not pass a message on, or hand one over.
+/// Why the host did not publish or deliver a message.
 ///
 /// ```no_run
 /// use capsule_sdk::ipc;
@@ -68,13 +68,13 @@ pub enum Error {
     /// The time given passed without a message.
     #[error("timeout: the time given passed without a message")]
     Timeout,
-    /// Anything else, in the host's words.
+    /// Another error, as the host describes it.
     #[error("{0}")]
     Unknown(String),
 }
 
 impl Error {
-    /// Whether the time given passed without a message; asking again is fine.
+    /// Whether the time given passed without a message; the call may be repeated.
     ///
     /// ```
     /// assert!(capsule_sdk::ipc::Error::Timeout.is_timeout());
@@ -111,7 +111,7 @@ impl From<wit::ErrorCode> for Error {
     }
 }
 
-/// Publishes under the calling principal. The payload is text, by custom JSON.
+/// Publishes under the calling principal. The payload is text, by convention JSON.
 ///
 /// # Errors
 /// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] for what is no topic,
@@ -156,7 +156,7 @@ pub fn subscribe(topic_pattern: &str) -> Result<Subscription, Error> {
     })
 }
 
-/// An interest in topics. Dropping it ends the interest; what is queued is lost.
+/// A subscription to topics. Dropping it ends the subscription; queued messages are lost.
 ///
 /// The queue is the host's, and bounded. A subscriber that is too slow loses messages and is told
 /// how many; it holds up no sender.
@@ -233,7 +233,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// What was queued.
+/// The messages that were queued.
 ///
 /// ```no_run
 /// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
@@ -297,7 +297,7 @@ impl From<wit::IpcEnvelope> for Envelope {
 pub struct Message {
     /// Where it was published.
     pub topic: String,
-    /// Its content, by custom JSON.
+    /// Its content, by convention JSON.
     pub payload: String,
     /// Which capsule or part of the host sent it.
     pub source_id: String,

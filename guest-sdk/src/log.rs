@@ -39,8 +39,8 @@ pub struct Log {
     stream: LogStream,
     pending: Pending,
     over: bool,
-    /// Becomes ready with more output. `None` until a wait without a deadline asked for it, `Some(None)` where the process
-    /// cannot be attached.
+    /// Becomes ready with more output. `None` until a wait without a deadline asked for it,
+    /// `Some(None)` where the process cannot be attached.
     more: Option<Option<Pollable>>,
 }
 
@@ -55,7 +55,7 @@ impl Log {
         }
     }
 
-    /// Goes on where a cursor of this stream was taken, in this instance or an earlier one.
+    /// Continues where a cursor of this stream was taken, in this instance or an earlier one.
     ///
     /// A cursor of another process or stream makes the first read fail with
     /// [`Error::NoSuchProcess`].
@@ -93,7 +93,7 @@ impl Log {
     /// instance to the last: pushed out by newer ones, or consumed by
     /// [`Process::read_logs`](crate::Process::read_logs).
     ///
-    /// Where it grew, the halves of two lines may have met.
+    /// Where this number grew, the beginning of one line may be joined to the end of another.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -108,7 +108,7 @@ impl Log {
         self.pending.dropped()
     }
 
-    /// What is there now, at most 64 KiB; empty if nothing is. Does not wait.
+    /// The output that is available now, at most 64 KiB, possibly empty. Does not wait.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if the process is gone or the cursor is not one of this stream.
@@ -144,7 +144,7 @@ impl Log {
         self.over
     }
 
-    /// The lines that are there now. Ends when it has caught up, and before a line that the
+    /// The lines that are available now. Ends when it has caught up, and before a line that the
     /// process has not finished; the cursor then is at that line's beginning.
     ///
     /// ```no_run
@@ -254,8 +254,8 @@ impl Reader for Log {
     }
 }
 
-/// Lines as text, without their ends (`\n` or `\r\n`), from [`Log::lines`] (what is there) or
-/// [`Follow::lines`] (what is still to come as well). Dropping it stops reading; a line that was
+/// Lines as text, without their ends (`\n` or `\r\n`), from [`Log::lines`] (available output) or
+/// [`Follow::lines`] (later output as well). Dropping it stops reading; a line that was
 /// begun stays where its cursor, or the [`ChildOutput`](crate::ChildOutput) it reads, has it.
 ///
 /// Bytes that are not UTF-8 become U+FFFD; a character is never cut by a chunk's border. A line of
@@ -352,7 +352,7 @@ impl<T: Tail> Iterator for Lines<T> {
 /// A stream to its end, as chunks of bytes, as [`lines`](Self::lines) or through [`io::Read`].
 /// Dropping it stops reading and nothing else.
 ///
-/// While nothing comes, the capsule waits at the host, and is woken by output and by the exit. With
+/// While there is no new output, the capsule waits at the host, and is woken by output and by the exit. With
 /// a deadline ([`at_most`](Self::at_most)), and while the process's other stream holds output that
 /// this instance has not read, it waits for the exit instead, between 1 and 100 ms at a time, and
 /// looks again: an exit is then noticed at once, output within that time. Either way waiting counts
@@ -391,8 +391,8 @@ impl<T: Tail> Follow<T> {
         }
     }
 
-    /// Gives up with [`Error::WaitTimeout`] once this time has passed from now on and nothing more
-    /// is there. The cursor stays good.
+    /// Fails with [`Error::WaitTimeout`] once this time has passed from now on and no more output is
+    /// available. The cursor stays valid.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -414,7 +414,7 @@ impl<T: Tail> Follow<T> {
         self
     }
 
-    /// The same, line by line; the last line need not have an end.
+    /// Follows the stream line by line; the last line need not have an end.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{cell::OnceCell, fmt, io::Write as _, rc::Rc, time::Duration};
 
-/// A process that outlives the instance. Dropping it only lets go: the process runs on, and
+/// A process that outlives the instance. Dropping it has no effect on the process, which runs on;
 /// [`attach`](Self::attach) or [`find`](Self::find) reach it again from any later instance of the
 /// same capsule under the same principal.
 ///
@@ -27,7 +27,7 @@ use std::{cell::OnceCell, fmt, io::Write as _, rc::Rc, time::Duration};
 /// ```
 pub struct Process {
     id: ProcessId,
-    /// For what the id alone cannot do; most capsules never need it.
+    /// For calls that need a handle; most capsules never make one.
     handle: OnceCell<Rc<ProcessHandle>>,
 }
 
@@ -103,7 +103,7 @@ impl Process {
         &self.id
     }
 
-    /// What can be told about it. Does not count as a touch, so asking does not keep it alive.
+    /// Its state. Does not count as a touch, so asking does not keep it alive.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone.
@@ -186,7 +186,7 @@ impl Process {
     /// its retention ends.
     ///
     /// # Errors
-    /// [`Error::NoSuchProcess`] if it is gone. One that has exited is simply not killed.
+    /// [`Error::NoSuchProcess`] if it is gone. Nothing is killed if it has exited.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -199,7 +199,7 @@ impl Process {
         Ok(self.handle()?.kill().map_err(gone)?.into())
     }
 
-    /// The number of its command on the host; none once it has exited. Not a touch.
+    /// The command's pid on the host; none once it has exited. Not a touch.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone.
@@ -251,7 +251,7 @@ impl Process {
         Ok(Pollable::logs_of_process(self.handle()?))
     }
 
-    /// Has the host publish what happens to it, on topics that end in `suffix`, or in its id if
+    /// Has the host publish its events on topics that end in `suffix`, or in its id if
     /// none; [`Event`](crate::Event) says what that is. It arrives at every
     /// [`Subscription`](crate::ipc::Subscription) of this capsule and principal, and at the actions
     /// that the embedder binds to such topics: the way to learn of an exit with no instance alive.
@@ -272,7 +272,7 @@ impl Process {
         Ok(wit::watch(self.id.expose(), suffix.into())?)
     }
 
-    /// Ends that; the process runs on.
+    /// Ends the events; the process runs on.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone.
@@ -303,10 +303,10 @@ impl Process {
         Ok(wit::stop(self.id.expose(), grace.into().map(millis))?.into())
     }
 
-    /// Forgets it after its exit, its output too, and gives back what it counted against.
+    /// Removes it and its output after its exit, and frees its place in the quotas.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] while it lives. One that is gone already is a success.
+    /// [`Error::InvalidInput`] while it runs. Releasing one that is gone already succeeds.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -536,7 +536,7 @@ pub fn status_many<'a>(ids: impl IntoIterator<Item = &'a ProcessId>) -> Result<V
     Ok(wit::status_many(&ids)?.into_iter().map(ProcessInfo::from).collect())
 }
 
-/// What can be told about a persistent process.
+/// The state of a persistent process.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
@@ -552,7 +552,7 @@ pub struct ProcessInfo {
     pub label: String,
     /// Command and arguments joined by spaces, cut to 4 KiB.
     pub command: String,
-    /// Its number on the host, while it runs.
+    /// Its pid on the host, while it runs.
     pub os_pid: Option<u32>,
     /// Where it is in its life.
     pub phase: Phase,

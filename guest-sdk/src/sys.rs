@@ -36,13 +36,13 @@ pub enum Error {
     /// More than one call may ask for.
     #[error("too-large: more than one call may ask for")]
     TooLarge,
-    /// What would have to answer is not there.
+    /// This host has no such registry.
     #[error("registry-unavailable: what would have to answer is not there")]
     RegistryUnavailable,
     /// The capsule is being unloaded.
     #[error("cancelled: the capsule is being unloaded")]
     Cancelled,
-    /// Anything else, in the host's words.
+    /// Another error, as the host describes it.
     #[error("{0}")]
     Unknown(String),
 }

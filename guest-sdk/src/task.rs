@@ -1,8 +1,8 @@
 //! Running `async` code on one thread, over the host's `poll`.
 //!
-//! A future that waits leaves what it waits for here, with its waker; [`block_on`] waits for the
-//! first of all of them and wakes whom it concerns. So futures that others put together
-//! (`join`, `select`, a set of tasks) each cost one entry, and one wait serves all.
+//! A future that waits leaves its source here, with its waker; [`block_on`] waits for the first
+//! source that is ready and wakes its future. So each future in a `join`, a `select` or a set of tasks
+//! costs one entry, and one wait serves all of them.
 
 use crate::{Error, Pollable, Result, Timer, pollable::first_of};
 use std::{
@@ -117,7 +117,7 @@ fn wait_for_any() -> Result<()> {
     let ready = first_of(&pollables, &timers)?;
     let is_ready = |entry: &mut Entry| ready.binary_search(&entry.key).is_ok();
     let done: Vec<_> = reactor(|reactor| reactor.entries.extract_if(.., is_ready).collect());
-    // Outside of the reactor: what is woken may come back to it.
+    // Outside of the reactor: a woken future may use it.
     for entry in done {
         entry.waker.wake();
     }
@@ -147,7 +147,7 @@ impl Ready {
 
     fn leave(&mut self) {
         if let Some(key) = self.key.take() {
-            // Dropped outside of the reactor: a waker's drop may come back to it.
+            // Dropped outside of the reactor: a waker's drop may use it.
             let entry = reactor(|reactor| {
                 let at = reactor.entries.iter().position(|entry| entry.key == key)?;
                 Some(reactor.entries.swap_remove(at))
@@ -183,7 +183,7 @@ impl Drop for Ready {
     }
 }
 
-/// Waits under [`block_on`](crate::block_on); a task that waits elsewhere is never woken.
+/// Waits under [`block_on`]; a task that waits elsewhere is never woken.
 impl IntoFuture for Pollable {
     type Output = ();
     type IntoFuture = Ready;
@@ -193,7 +193,7 @@ impl IntoFuture for Pollable {
     }
 }
 
-/// The same, and it can be waited for again.
+/// Waits under [`block_on`], and can be waited for again.
 impl IntoFuture for &Pollable {
     type Output = ();
     type IntoFuture = Ready;
@@ -203,7 +203,7 @@ impl IntoFuture for &Pollable {
     }
 }
 
-/// Waits under [`block_on`](crate::block_on).
+/// Waits under [`block_on`].
 impl IntoFuture for Timer {
     type Output = ();
     type IntoFuture = Ready;

@@ -22,7 +22,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 /// assert_eq!(Command::new("git").args(["log", "-1"]).output().unwrap().stdout, b"log -1");
 /// ```
 pub struct Host {
-    /// It is of the thread that made it.
+    /// It belongs to the thread that made it.
     thread: PhantomData<*const ()>,
 }
 
@@ -45,9 +45,9 @@ impl Host {
         Self { thread: PhantomData }
     }
 
-    /// Says what a program does whenever it is started. The latest word on a program holds.
+    /// Says what a program does whenever it is started. The latest call for a program holds.
     ///
-    /// A program that nothing is said about is not found.
+    /// A program without such a call is not found.
     ///
     /// ```
     /// # use capsule_sdk::{Command, mock::{Host, Script}};

@@ -38,7 +38,7 @@ pub(super) fn install(world: World) {
 
 pub(super) fn uninstall() {
     let world = WORLD.with_borrow_mut(Option::take);
-    // Outside: what a script's closures own may ask for the world when it is dropped.
+    // Outside: values that a script's closures own may use the world when they are dropped.
     drop(world);
 }
 
@@ -249,7 +249,7 @@ impl World {
             .min()
     }
 
-    /// Does what is due, and then stands at `until`.
+    /// Runs the steps that are due, and sets the clock to `until`.
     pub(super) fn advance_to(&mut self, until: Duration) {
         while let Some((at, index)) = self.next_step().filter(|(at, _)| *at <= until) {
             self.now = self.now.max(at);

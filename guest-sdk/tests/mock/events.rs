@@ -34,7 +34,7 @@ fn e1_e2_a_watched_process_tells_its_life_once_and_in_order() {
     assert_eq!(
         told[..4],
         [log(LogStream::Stdout), drained.clone(), drained, log(LogStream::Stderr)],
-        "the second write met output that nobody had read"
+        "the second write found unread output"
     );
     let [Event::Exited(exited)] = &told[4..] else {
         panic!("{told:?}");
