@@ -4,7 +4,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use capsule_host::fuzzing::Cursors;
+use capsule_supervisor::fuzzing::Cursors;
 use capsule_host::supervisor::LogStream;
 use libfuzzer_sys::fuzz_target;
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use capsule_host::fuzzing::Buffer;
+use capsule_supervisor::fuzzing::Buffer;
 use capsule_host::supervisor::Overflow;
 use libfuzzer_sys::fuzz_target;
 

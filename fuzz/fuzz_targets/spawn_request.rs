@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use capsule_host::fuzzing::check;
+use capsule_supervisor::fuzzing::check;
 use capsule_host::supervisor::{Error, SpawnRequest};
 use libfuzzer_sys::fuzz_target;
 

@@ -78,31 +78,17 @@
 
 #![deny(missing_docs)]
 
-#[cfg(not(target_os = "linux"))]
-compile_error!(
-    "capsule-host needs Linux, by whose namespaces, control groups and seccomp it confines and ends processes"
-);
-
 pub mod audit;
 pub mod bus;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
-#[cfg(feature = "component")]
-mod guest_log;
-mod interned;
-mod os;
-pub mod printable;
-mod rate;
 #[cfg(feature = "runtime")]
 pub mod runtime;
-pub mod sandbox;
-pub mod supervisor;
-mod sync;
-mod text;
-mod topic;
 #[cfg(feature = "component")]
 mod wit;
+
+#[doc(inline)]
+pub use capsule_supervisor as supervisor;
+#[doc(inline)]
+pub use capsule_supervisor::{printable, sandbox};
 
 #[cfg(feature = "component")]
 pub use wit::*;

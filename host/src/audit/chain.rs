@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::rated::Over;
 use super::record::{Record, rfc3339};
-use crate::printable::printable_json;
+use capsule_supervisor::printable::printable_json;
 
 /// The longest line, in bytes, without its end. No record comes near it.
 pub const LINE_MAX: usize = 256 * 1024;
@@ -202,8 +202,8 @@ pub(super) fn may_begin_a_line(bytes: &[u8]) -> bool {
 mod tests {
     use super::super::record::SpawnDetails;
     use super::*;
-    use crate::printable::is_control;
-    use crate::supervisor::{Owner, Principal, SpawnRequest};
+    use capsule_supervisor::printable::is_control;
+    use capsule_supervisor::{Owner, Principal, SpawnRequest};
 
     #[test]
     fn u1_the_hash_of_a_line_can_be_computed_by_hand() {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::record::{Outcome, Record, rfc3339};
-use crate::rate::Rates;
+use capsule_supervisor::internals::Rates;
 
 /// Bytes of a record that count as one.
 const UNIT: usize = 1024;
@@ -208,7 +208,7 @@ impl Rated {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervisor::{Owner, Principal};
+    use capsule_supervisor::{Owner, Principal};
 
     const RATE: AuditRate = AuditRate {
         per_second: 4,

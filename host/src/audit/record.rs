@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 
 use super::redact::redacted;
-use crate::supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
-use crate::text::cut;
+use capsule_supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
+use capsule_supervisor::internals::cut;
 
 /// What is kept of a principal's or a capsule's name, in bytes.
 const NAME_MAX: usize = 1024;
@@ -43,7 +43,7 @@ pub struct Record {
     pub capsule: String,
     /// What came of it.
     pub outcome: Outcome,
-    /// The names of the processes that it was about ([`Registry::audit_name`](crate::supervisor::Registry::audit_name)),
+    /// The names of the processes that it was about ([`Registry::audit_name`](capsule_supervisor::Registry::audit_name)),
     /// at most 32. A spawn that gives an id has it here too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,

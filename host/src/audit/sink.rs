@@ -30,7 +30,7 @@ use super::chain::{Chain, Entry, Head};
 use super::file::{self, OpenError, Opened};
 use super::rated::{AuditRate, Over, Rated};
 use super::record::Record;
-use crate::printable::Printable;
+use capsule_supervisor::printable::Printable;
 
 /// What waits in the queue, in bytes; as much again may be on its way out.
 const QUEUE_MAX: usize = 4 * 1024 * 1024;
@@ -438,7 +438,7 @@ mod tests {
 
     use super::super::verify::{Flaw, Verified, VerifyError, verify};
     use super::*;
-    use crate::supervisor::{Owner, Principal};
+    use capsule_supervisor::{Owner, Principal};
 
     const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -222,7 +222,7 @@ mod tests {
     use super::super::chain::Entry;
     use super::super::record::Record;
     use super::*;
-    use crate::supervisor::{Owner, Principal};
+    use capsule_supervisor::{Owner, Principal};
 
     /// A chain of `calls` records between a beginning and an end, as its lines.
     fn chain_of(calls: usize) -> Vec<Vec<u8>> {

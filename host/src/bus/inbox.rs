@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::queue::{Delivery, Queue};
 use super::{Error, Message, Pattern, Subscriber};
-use crate::supervisor::Principal;
+use capsule_supervisor::Principal;
 
 #[derive(Debug)]
 pub(super) struct Inbox {

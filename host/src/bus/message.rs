@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Topic;
-use crate::supervisor::{Owner, Principal};
+use capsule_supervisor::{Owner, Principal};
 
 /// What a message takes in a queue besides its texts, in bytes.
 const OVERHEAD: usize = 160;

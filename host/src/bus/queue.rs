@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Message;
-use crate::supervisor::Principal;
+use capsule_supervisor::Principal;
 
 /// What a read hands over.
 #[derive(Clone, Debug, Default)]

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 use super::inbox::Inbox;
 use super::{Delivery, Error, Lease, Message};
-use crate::supervisor::Principal;
-use crate::supervisor::quota::{Budget, Permit};
+use capsule_supervisor::Principal;
+use capsule_supervisor::internals::{Budget, Permit};
 
 /// What a principal may have at once, over all capsules.
 #[derive(Debug)]

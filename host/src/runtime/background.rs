@@ -18,7 +18,7 @@ use super::code::Code;
 use super::error::{CallError, LoadError};
 use super::loaded::{Loaded, UNLOAD_GRACE};
 use super::store::{CallContext, store};
-use crate::supervisor::Principal;
+use capsule_supervisor::Principal;
 
 /// Of how much waiting a guest regains as much computing time.
 const REGAIN: u32 = 4;

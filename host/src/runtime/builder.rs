@@ -15,7 +15,7 @@ use super::state::State;
 use super::ticker::Ticker;
 use crate::audit::AuditSink;
 use crate::bus::Messaging;
-use crate::supervisor::Registry;
+use capsule_supervisor::Registry;
 use crate::wit;
 
 /// Core modules, linear memories and tables that one component may be made of. What the SDK builds has four, one and
@@ -210,7 +210,7 @@ impl RuntimeBuilder {
 
     /// How many of [`max_instances`](Self::max_instances) one principal may have at once, over all capsules of the runtime:
     /// its calls and the instances that messages of its start. Further ones wait for their turn and keep no other
-    /// principal's from theirs. All that is done for [`Principal::Anonymous`](crate::supervisor::Principal) has one share.
+    /// principal's from theirs. All that is done for [`Principal::Anonymous`](capsule_supervisor::Principal) has one share.
     ///
     /// `None` is a quarter of all, rounded up. An embedder with a single principal gives it all of them.
     #[must_use]

@@ -26,7 +26,7 @@ use super::interceptor::{Deliveries, Interceptors};
 use super::loaded::Loaded;
 use super::options::LoadOptions;
 use super::store::CallContext;
-use crate::supervisor::Principal;
+use capsule_supervisor::Principal;
 
 /// A call that took longer lets others have the thread before its caller makes the next one. Of shorter ones, tokio's budget
 /// allows some hundred in a row, so that timers are late by less than T4 says.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::printable::printable_lines;
+use capsule_supervisor::printable::printable_lines;
 
 /// Why a [`Runtime`](super::Runtime) could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! What a capsule loaded by the runtime may do.
 
 use crate::bus::{Pattern, Reach};
-use crate::supervisor::{Ask, Owner};
+use capsule_supervisor::{Ask, Owner};
 use crate::wit::{ProcessHooks, TopicAsk};
 
 /// The grants of one capsule. The default is none.
@@ -91,7 +91,7 @@ impl ProcessHooks for Grants {
 mod tests {
     use super::*;
     use crate::bus::Topic;
-    use crate::supervisor::{CommandView, Principal};
+    use capsule_supervisor::{CommandView, Principal};
 
     fn allows(grants: &Grants, ask: Ask<'_>) -> bool {
         let owner = Owner {

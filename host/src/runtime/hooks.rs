@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::grants::Grants;
 use crate::audit::{AuditSink, Record};
 use crate::bus::{Pattern, Reach};
-use crate::supervisor::{Ask, Owner};
+use capsule_supervisor::{Ask, Owner};
 use crate::wit::{ProcessHooks, TopicAsk};
 
 /// The hooks of one instance.

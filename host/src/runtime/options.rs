@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::grants::Grants;
 use crate::bus::Pattern;
-use crate::sandbox::Workspace;
-use crate::supervisor::Principal;
+use capsule_supervisor::sandbox::Workspace;
+use capsule_supervisor::Principal;
 
 /// How a capsule is loaded. The fields beyond the first two may come from [`LoadOptions::new`]:
 ///

@@ -16,7 +16,7 @@ use wasmtime_wasi_io::bytes::Bytes;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
-use crate::supervisor::{Owner, Registry};
+use capsule_supervisor::{Owner, Registry};
 
 /// A longer line is passed on in pieces, in bytes.
 const MAX_LINE: usize = 8 * 1024;
@@ -195,8 +195,8 @@ impl AsyncWrite for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::Unconfined;
-    use crate::supervisor::{Limits, Principal};
+    use capsule_supervisor::sandbox::Unconfined;
+    use capsule_supervisor::{Limits, Principal};
 
     #[test]
     fn the_tail_is_the_end_of_everything_written() {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use crate::supervisor::Principal;
+use capsule_supervisor::Principal;
 
 /// Enough that calls of different principals on a few dozen processors rarely meet at one lock.
 const SHARDS: usize = 16;

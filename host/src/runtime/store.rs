@@ -15,7 +15,7 @@ use super::options::LoadOptions;
 use super::output::{Origin, Output, Stream};
 use super::state::{State, TimeUp};
 use super::time_budget::TimeBudget;
-use crate::supervisor::{Owner, Principal};
+use capsule_supervisor::{Owner, Principal};
 use crate::wit::ProcessCtx;
 
 /// What an instance is started for.

@@ -511,8 +511,8 @@ mod tests {
     use super::super::bindings::astrid::{process1_0_0::host as old, process1_1_0::host as new};
     use super::super::{ProcessCtx, ProcessHooks};
     use super::*;
-    use crate::sandbox::{Unconfined, Workspace};
-    use crate::supervisor::{Ask, Limits, Owner, Principal, Registry};
+    use capsule_supervisor::sandbox::{Unconfined, Workspace};
+    use capsule_supervisor::{Ask, Limits, Owner, Principal, Registry};
 
     /// Allows everything but `rm`, and keeps what it is told.
     #[derive(Default)]

@@ -9,8 +9,8 @@ use wasmtime::component::ResourceTable;
 
 use crate::audit::Record;
 use crate::bus::{Messaging, Pattern, Reach, Topic};
-use crate::sandbox::Workspace;
-use crate::supervisor::{Ask, Gate, Owner, Registry, Scope};
+use capsule_supervisor::sandbox::Workspace;
+use capsule_supervisor::{Ask, Gate, Owner, Registry, Scope};
 
 /// What one instance of a capsule is to our interfaces: on whose behalf it runs, where, and with what knowledge.
 ///

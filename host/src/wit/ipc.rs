@@ -18,7 +18,7 @@ use super::{ProcessCtxView, TopicAsk};
 use crate::bus::{
     Attribution, Delivery, Error, Message, Messaging, Pattern, Reach, Readiness, Subscriber, Subscription, Topic,
 };
-use crate::supervisor::{Ask, Principal};
+use capsule_supervisor::{Ask, Principal};
 
 type Answer<T> = Result<T, IpcError>;
 

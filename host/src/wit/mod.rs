@@ -1,4 +1,4 @@
-//! The adapter between components and the [`supervisor`](crate::supervisor): look up, convert, call, convert back.
+//! The adapter between components and the [`supervisor`](capsule_supervisor): look up, convert, call, convert back.
 //!
 //! Shaped like wasmtime's own host crates. The store's data holds a [`ProcessCtx`] and implements [`ProcessView`];
 //! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io`, `astrid:ipc` and `astrid:sys` from it. What a call

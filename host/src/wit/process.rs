@@ -11,7 +11,7 @@ use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
 use super::ProcessCtxView;
 use super::error::ProcessError;
-use crate::supervisor::{
+use capsule_supervisor::{
     Error, ExitInfo, ExitReady, Handle, Killed, LogsReady, ProcessId, RunOutput, Signal, SpawnRequest,
 };
 

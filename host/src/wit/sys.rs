@@ -12,8 +12,8 @@ use super::bindings::astrid::sys::host::{
     CallerContext, CapabilityCheckRequest, CapabilityCheckResponse, ErrorCode, Host, LogLevel,
 };
 use super::error::SysError;
-use crate::supervisor::Principal;
-use crate::text::cut;
+use capsule_supervisor::Principal;
+use capsule_supervisor::internals::cut;
 
 /// The longest `sleep-ns`.
 const MAX_SLEEP: Duration = Duration::from_secs(60);

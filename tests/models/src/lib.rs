@@ -1,6 +1,6 @@
 //! The concurrent parts of the supervisor, from its own files, under a model checker.
 //!
-//! `host/src` is compiled here a second time, file by file. What differs is what the files call: locks that the checker
+//! `supervisor/src` is compiled here a second time, file by file. What differs is what the files call: locks that the checker
 //! schedules (`sync`), a tokio of which time and readiness are modelled (`tokio/`), and a tree of processes that ends when
 //! the checker says so (`os`). Pipes are real. The checker runs a scenario of [`scenarios`] a great many times, in another
 //! order each time, and fails where an order ends in a panic, in a task that will not be woken any more, or never.
@@ -11,10 +11,58 @@ extern crate self as tokio_util;
 mod os;
 mod sandbox;
 pub mod scenarios;
-mod supervisor;
 mod sync;
 mod task;
-#[path = "../../../host/src/text/mod.rs"]
+#[path = "../../../supervisor/src/text/mod.rs"]
 mod text;
-#[path = "../../../host/src/topic.rs"]
+#[path = "../../../supervisor/src/topic.rs"]
 mod topic;
+
+#[path = "../../../supervisor/src/events.rs"]
+pub(crate) mod events;
+#[path = "../../../supervisor/src/generation.rs"]
+pub(crate) mod generation;
+pub(crate) mod life;
+pub(crate) mod log;
+#[path = "../../../supervisor/src/quota.rs"]
+pub(crate) mod quota;
+#[path = "../../../supervisor/src/types.rs"]
+mod types;
+#[path = "../../../supervisor/src/watch.rs"]
+pub(crate) mod watch;
+
+pub(crate) use crate::sandbox::ResourceLimits;
+pub(crate) use log::ring::Overflow;
+pub(crate) use types::{ExitInfo, LogStream, Logs, Owner, Principal, Signal};
+
+pub(crate) mod metrics {
+    //! Nothing is counted.
+
+    use std::time::Duration;
+
+    pub(crate) fn read(_: usize) {}
+    pub(crate) fn drained(_: usize) {}
+    pub(crate) fn dropped(_: u64) {}
+    pub(crate) fn exited(_: Duration) {}
+}
+
+/// A name that is not secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessId(pub(crate) String);
+
+impl ProcessId {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The errors that what is here knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Error {
+    Cancelled,
+    Closed,
+    Host(String),
+    InvalidInput(String),
+    TooLarge,
+    WaitTimeout,
+}

@@ -1,8 +1,8 @@
 //! The host's own pipes, over modelled readiness; and a tree of processes that is none.
 
-#[path = "../../../host/src/os/pipe.rs"]
+#[path = "../../../supervisor/src/os/pipe.rs"]
 pub(crate) mod pipe;
-#[path = "../../../host/src/os/utf8.rs"]
+#[path = "../../../supervisor/src/os/utf8.rs"]
 pub(crate) mod utf8;
 
 pub(crate) mod readiness {

@@ -9,10 +9,10 @@ use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use tokio::sync::Notify;
 
 use super::{ChildEnd, begin, pipe};
-use crate::supervisor::log::cursor::Position;
-use crate::supervisor::log::output::{Flow, Output};
-use crate::supervisor::log::reader;
-use crate::supervisor::log::ring::Overflow;
+use crate::log::cursor::Position;
+use crate::log::output::{Flow, Output};
+use crate::log::reader;
+use crate::log::ring::Overflow;
 
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 

@@ -7,8 +7,8 @@ use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use tokio::sync::Notify;
 
 use super::{ChildEnd, begin, pipe};
-use crate::supervisor::Error;
-use crate::supervisor::life::stdin::{Stdin, run};
+use crate::Error;
+use crate::life::stdin::{Stdin, run};
 
 /// More than half of the pipe, so that the second write waits for the child.
 const LENGTH: usize = 2500;

@@ -1,0 +1,224 @@
+//! What guests have the host log: their standard output and error, and `astrid:sys`' `log`.
+//!
+//! All of it passes here on its way to `tracing`, because each line is the guest's own text and costs the host a place to
+//! keep it:
+//! - Each owner has a rate in bytes, [`Limits::guest_output_per_second`](crate::Limits), so that one capsule
+//!   neither fills a disk nor has another's lines lost in its own.
+//! - What does not fit is counted and told of at once, then once a second, and at the end.
+//! - A line is shown as [`Printable`] text, so that it is one line, and harmless to look at.
+//! - Nothing is counted that nothing would be written of.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Level;
+
+use crate::printable::Printable;
+use crate::rate::Rates;
+use crate::Owner;
+
+/// What a line costs beside its text, in bytes: the level, the names, the end. So that empty lines are not free.
+const FRAME: usize = 64;
+/// Between two words of a loss.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// One for a host. Dropping it tells of what was lost since that was last told.
+#[derive(Debug)]
+pub struct GuestLog(Mutex<Owners>);
+
+#[derive(Debug)]
+struct Owners {
+    rates: Rates<Owner>,
+    losses: HashMap<Owner, Loss>,
+}
+
+/// What was dropped of an owner's, since it was told of.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    lines: u64,
+    bytes: u64,
+    told: Instant,
+}
+
+impl GuestLog {
+    /// So many bytes a second and owner in the long run, and so many at once.
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        Self(Mutex::new(Owners {
+            rates: Rates::new(per_second, burst),
+            losses: HashMap::new(),
+        }))
+    }
+
+    /// Passes on a line of a guest, or counts it. `stream` is where the guest wrote it.
+    pub fn line(&self, owner: &Owner, level: Level, stream: Option<&'static str>, text: &str) {
+        let capsule = owner.capsule.as_str();
+        macro_rules! pass_on {
+            ($level:ident) => {
+                if tracing::enabled!(target: "capsule", Level::$level) {
+                    let text = Printable(text).to_string();
+                    if self.admit(owner, text.len()) {
+                        tracing::event!(target: "capsule", Level::$level, capsule, stream, "{text}");
+                    }
+                }
+            };
+        }
+        match level {
+            Level::TRACE => pass_on!(TRACE),
+            Level::DEBUG => pass_on!(DEBUG),
+            Level::INFO => pass_on!(INFO),
+            Level::WARN => pass_on!(WARN),
+            Level::ERROR => pass_on!(ERROR),
+        }
+    }
+
+    /// Whether a line with so many bytes of text may be passed on; tells of a loss where it is time to.
+    fn admit(&self, owner: &Owner, bytes: usize) -> bool {
+        let (admitted, loss) =
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .admit(owner, bytes, Instant::now());
+        if let Some(loss) = loss {
+            loss.tell(owner);
+        }
+        admitted
+    }
+}
+
+impl Owners {
+    /// Whether it may, and what is to be told now.
+    fn admit(&mut self, owner: &Owner, bytes: usize, now: Instant) -> (bool, Option<Loss>) {
+        let cost = u32::try_from(bytes.saturating_add(FRAME)).unwrap_or(u32::MAX);
+        let admitted = self.rates.admit(owner, cost, now);
+        if !admitted && !self.losses.contains_key(owner) {
+            if self.losses.len() == self.losses.capacity() {
+                self.losses.retain(|_, loss| loss.lines > 0 || !loss.is_due(now));
+            }
+            // Due at once.
+            let told = now.checked_sub(SILENCE).unwrap_or(now);
+            self.losses.insert(owner.clone(), Loss::none(told));
+        }
+        let Some(loss) = self.losses.get_mut(owner) else {
+            return (admitted, None);
+        };
+        if !admitted {
+            loss.lines += 1;
+            loss.bytes = loss.bytes.saturating_add(bytes as u64);
+        }
+        let due = loss.lines > 0 && loss.is_due(now);
+        (admitted, due.then(|| std::mem::replace(loss, Loss::none(now))))
+    }
+}
+
+impl Loss {
+    const fn none(told: Instant) -> Self {
+        Self {
+            lines: 0,
+            bytes: 0,
+            told,
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.told) >= SILENCE
+    }
+
+    fn tell(self, owner: &Owner) {
+        let capsule = owner.capsule.as_str();
+        let Self { lines, bytes, told: _ } = self;
+        tracing::warn!(
+            capsule,
+            lines,
+            bytes,
+            "a capsule has more logged than it may; the lines are dropped"
+        );
+    }
+}
+
+impl Drop for GuestLog {
+    fn drop(&mut self) {
+        let owners = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (owner, loss) in &owners.losses {
+            if loss.lines > 0 {
+                loss.tell(owner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Principal;
+
+    const LINE: usize = 1024 - FRAME;
+
+    fn owner(name: &str) -> Owner {
+        Owner {
+            principal: Principal::Named(name.into()),
+            capsule: "c".into(),
+        }
+    }
+
+    /// A rate of 4 lines a second and a burst of 8.
+    fn owners() -> Owners {
+        Owners {
+            rates: Rates::new(4 * 1024, 8 * 1024),
+            losses: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn u3_a_flood_is_held_to_its_rate_and_every_line_is_passed_on_or_told_to_be_lost() {
+        let (mut owners, ada, start) = (owners(), owner("ada"), Instant::now());
+        let (mut passed, mut told, mut words) = (0, 0, 0);
+        let step = Duration::from_millis(1);
+        for n in 0..10_000 {
+            let (admitted, loss) = owners.admit(&ada, LINE, start + step * n);
+            passed += u64::from(admitted);
+            if let Some(loss) = loss {
+                assert_eq!(loss.bytes, loss.lines * LINE as u64);
+                told += loss.lines;
+                words += 1;
+            }
+        }
+        assert!(
+            (47..=48).contains(&passed),
+            "8 at once, and 4 in each of 10 seconds: {passed}"
+        );
+        assert!((9..=11).contains(&words), "at once and every second: {words}");
+        let left = owners.losses[&ada].lines;
+        assert_eq!(passed + told + left, 10_000);
+    }
+
+    #[test]
+    fn u3_empty_lines_are_not_free() {
+        let (mut owners, ada, now) = (owners(), owner("ada"), Instant::now());
+        let passed = (0..10_000).filter(|_| owners.admit(&ada, 0, now).0).count();
+        assert_eq!(passed, 8 * 1024 / FRAME);
+    }
+
+    #[test]
+    fn q5_a_flood_of_one_takes_nothing_from_another() {
+        let (mut owners, ada, bob) = (owners(), owner("ada"), owner("bob"));
+        let now = Instant::now();
+        for _ in 0..10_000 {
+            owners.admit(&ada, LINE, now);
+        }
+        for _ in 0..8 {
+            assert!(owners.admit(&bob, LINE, now).0);
+        }
+    }
+
+    #[test]
+    fn u3_who_floods_no_more_is_forgotten() {
+        let (mut owners, start) = (owners(), Instant::now());
+        for n in 0..10_000_u32 {
+            let (owner, now) = (owner(&n.to_string()), start + SILENCE * n);
+            assert!(!owners.admit(&owner, usize::MAX, now).0);
+        }
+        assert!(owners.losses.capacity() < 100, "{}", owners.losses.capacity());
+    }
+}

@@ -1,0 +1,12 @@
+//! What `capsule-host` takes from here beside the interface. It may change with every version.
+
+pub use crate::guest_log::GuestLog;
+pub use crate::interned::Interned;
+pub use crate::quota::{Budget, Permit};
+pub use crate::rate::Rates;
+pub use crate::text::{cut, lossy};
+
+/// The grammar of topics.
+pub mod topic {
+    pub use crate::topic::*;
+}

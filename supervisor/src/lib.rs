@@ -1,0 +1,131 @@
+//! Owns native processes: their output, their stdin, their life, and which owner may reach them. Names no wasm type.
+//!
+//! A [`Registry`] owns every process of a host. A call comes in for an [`Owner`], whose [`Scope`] is all it can name:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use capsule_supervisor::sandbox::{Unconfined, Workspace};
+//! use capsule_supervisor::{Ask, Gate, Limits, LogStream, Owner, Principal, Registry, SpawnRequest};
+//!
+//! struct OnlyCat;
+//! impl Gate for OnlyCat {
+//!     fn allows(&mut self, _owner: &Owner, ask: Ask<'_>) -> bool {
+//!         match ask {
+//!             Ask::Command(command) => command.cmd == "cat",
+//!             _ => true,
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let launcher = Arc::new(Unconfined::new().allow_persistent());
+//! let registry = Registry::new(tokio::runtime::Handle::current(), launcher, Limits::default())?;
+//! let workspace = Workspace::open(".")?;
+//! let owner = Owner { principal: Principal::Named("ada".into()), capsule: "notes".into() };
+//!
+//! // One call starts a process ...
+//! let request = SpawnRequest { cmd: "cat".into(), stdin: Some(b"kept".into()), ..SpawnRequest::default() };
+//! let id = registry.scope(owner.clone()).spawn_persistent(request, &workspace, &mut OnlyCat).await?;
+//!
+//! // ... and a later one, of the same owner, reaches it by its id.
+//! let scope = registry.scope(owner);
+//! let exit = scope.wait(id.expose(), Duration::from_secs(60)).await?;
+//! let chunk = scope.read_since(id.expose(), LogStream::Stdout, None, 4096)?;
+//! assert_eq!((exit.exit_code, &chunk.data[..], chunk.drained_eof), (Some(0), &b"kept"[..], true));
+//!
+//! registry.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside, from plain data up:
+//!
+//! ```text
+//! types, error, id, title, keys, quota  nouns; what is counted
+//! limits, variables, injection, request what may be asked, and the checks of it
+//! metrics                               the counts that can be seen from outside
+//! events, watch                         what is published, and where
+//! log/   ring, cursor                   plain data: no task, lock or clock
+//!        output, reader                 a ring with its pipe and lock; waiting for it
+//! life/  lifecycle, options             plain data
+//!        timers, stdin                  tasks that know no process
+//!        process                        what the tasks of one process and its callers share
+//!        monitor, sampler               the tasks that end it
+//!        supervise, capture             starting all of that; a process that lives for one call
+//! generation, table, read_positions     what ends together; what an owner has; what a reader has read
+//! gate, prewarmer                       what the embedder is asked; preparing for the next command
+//! shared, admission                     what a registry, its scopes and handles share; who may start what
+//! handle, ready, scope, registry        what is called from outside
+//! ```
+//!
+//! Beneath them [`sandbox`] says what a process may see and use, `os` starts it, and leaves know neither: `interned`, `printable`,
+//! `rate`, `sync`, `text`, `topic`. `guest_log` is what lines that a guest has the host log pass through.
+
+#![deny(missing_docs)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "capsule-supervisor needs Linux, by whose namespaces, control groups and seccomp it confines and ends processes"
+);
+
+mod admission;
+mod error;
+mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod gate;
+mod generation;
+mod guest_log;
+mod handle;
+mod id;
+mod identity_hasher;
+mod injection;
+mod interned;
+#[doc(hidden)]
+pub mod internals;
+mod keys;
+mod life;
+mod limits;
+mod log;
+pub mod metrics;
+mod os;
+mod prewarmer;
+pub mod printable;
+mod quota;
+mod rate;
+mod read_positions;
+mod ready;
+mod registry;
+mod request;
+pub mod sandbox;
+mod scope;
+mod shared;
+mod sync;
+mod table;
+mod text;
+mod title;
+mod topic;
+mod types;
+mod variables;
+mod watch;
+
+pub use crate::sandbox::ResourceLimits;
+pub use error::Error;
+pub use events::{Event, Events};
+pub use gate::{Ask, Gate};
+pub use handle::Handle;
+pub use id::ProcessId;
+pub use injection::{FileInjection, InjectionView, Placement, RESERVED_PATHS};
+pub use limits::Limits;
+pub use log::ring::Overflow;
+pub use ready::{ExitReady, LogsReady};
+pub use registry::{Registry, RegistryError};
+pub use request::{CommandView, SpawnRequest};
+pub use scope::Scope;
+pub(crate) use types::Tier;
+pub use types::{ExitInfo, Killed, LogChunk, LogStream, Logs, Owner, Phase, Principal, ProcessInfo, RunOutput, Signal};
+pub use variables::RESERVED_ENV;

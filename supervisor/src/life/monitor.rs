@@ -1,0 +1,229 @@
+//! The part of a process's task that owns its child.
+//!
+//! It alone signals the child, reaps it and decides what comes next; all others send it requests and watch the
+//! status that it publishes. What it decides is in `lifecycle`; here it is carried out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+use super::lifecycle::{Action, End, Event, Lifecycle};
+use super::process::{Process, Request, Status};
+use super::timers::Timer;
+use crate::os::child::Child;
+use crate::generation::Member;
+use crate::log::output::Flow;
+use crate::quota::Permit;
+use crate::{Error, ExitInfo, metrics};
+
+/// What the kernel ends a tree with that is out of memory.
+const KILL: i32 = rustix::process::Signal::KILL.as_raw();
+
+/// What keeps a process where it is looked for, and in the quotas, for as long as its id lasts.
+pub(crate) type RetentionGuard = Box<dyn Send>;
+
+pub(crate) struct Monitor {
+    /// None once nothing of it is left: an exited process that is kept for its output holds nothing open for that.
+    pub(crate) child: Option<Child>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Request>,
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) timer: Timer,
+    pub(crate) member: Member,
+    pub(crate) grace_shutdown: Duration,
+    pub(crate) ends_when_full: bool,
+    pub(crate) slot: Option<Permit>,
+    pub(crate) retained: Option<RetentionGuard>,
+    pub(crate) process: Arc<Process>,
+    /// When the command ended, until its exit can be seen.
+    pub(crate) ended_at: Option<Instant>,
+    /// The exit has just come to be seen.
+    pub(crate) just_published: bool,
+}
+
+pub(crate) async fn run(mut monitor: Monitor) {
+    let mut closing = false;
+    while !monitor.lifecycle.is_gone() {
+        monitor.timer.set(monitor.lifecycle.deadline(monitor.process.touched()));
+        tokio::select! {
+            exited = exited(monitor.child.as_ref()), if monitor.lifecycle.is_alive() => monitor.reap(exited),
+            () = left(monitor.child.as_ref()), if !monitor.lifecycle.is_alive() => {
+                monitor.child = None;
+                monitor.slot = None;
+            }
+            Some(request) = monitor.inbox.recv() => monitor.answer(request),
+            () = monitor.wake.notified() => {}
+            () = monitor.timer.due() => monitor.on(Event::Deadline),
+            () = monitor.member.closing.cancelled(), if !closing => {
+                closing = true;
+                monitor.on(Event::End { end: End::Shutdown, grace: monitor.grace_shutdown });
+            }
+        }
+        monitor.look_at_outputs();
+        if std::mem::take(&mut monitor.just_published) {
+            // A task that was just told of the exit comes first, also before the timer, whose task would be woken next to
+            // it.
+            tokio::task::yield_now().await;
+        }
+    }
+    // A request that came too late is answered all the same, and none comes any more.
+    monitor.inbox.close();
+    while let Ok(request) = monitor.inbox.try_recv() {
+        monitor.answer(request);
+    }
+    let Some(child) = monitor.child.take() else { return };
+    if child.is_stuck() {
+        // With the slot, which another process must not have as long as this one is there. Neither a shutdown nor the end of
+        // a capsule waits for that.
+        let slot = monitor.slot.take();
+        drop(tokio::task::spawn(async move {
+            child.freed().await;
+            drop(slot);
+        }));
+    } else if child.is_leaving() {
+        child.left().await;
+    }
+}
+
+async fn exited(child: Option<&Child>) -> std::io::Result<()> {
+    match child {
+        Some(child) => child.exited().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes once nothing is left of a child that was reaped.
+async fn left(child: Option<&Child>) {
+    match child {
+        Some(child) if child.is_leaving() => child.left().await,
+        Some(child) => freed(child).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes once nothing is left of a child that may have been given up.
+async fn freed(child: &Child) {
+    if child.is_stuck() {
+        child.freed().await;
+    }
+}
+
+impl Monitor {
+    fn on(&mut self, event: Event) {
+        for action in self.lifecycle.on(event, Instant::now(), self.process.touched()) {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Terminate => {
+                if let Some(child) = &self.child {
+                    // What cannot be told to end is killed later.
+                    drop(child.terminate());
+                }
+            }
+            Action::Kill => {
+                if let Some(child) = &self.child {
+                    child.kill();
+                }
+            }
+            Action::Drain => {
+                self.process.stdout.tree_ended();
+                self.process.stderr.tree_ended();
+            }
+            Action::FreeSlot => {
+                self.process.stdin.break_off();
+                // What was killed and does not end goes on using what the slot stands for.
+                if !self.child.as_ref().is_some_and(Child::is_stuck) {
+                    self.slot = None;
+                }
+            }
+            Action::Remove => {
+                self.retained = None;
+                self.process.stdout.close();
+                self.process.stderr.close();
+                // Before the exit: a reader that is told of that looks no further.
+                self.process.publish_pending_events();
+                let exit = self.lifecycle.exit();
+                // Before it as well: a caller that sees the exit finds it counted.
+                self.count_exit();
+                self.status.send_modify(|status| *status = Status { exit, gone: true });
+                self.process.publish_exit_event();
+            }
+            Action::Publish => {
+                let exit = self.lifecycle.exit();
+                // Before the exit: a reader that is told of that looks no further.
+                self.process.publish_pending_events();
+                self.count_exit();
+                self.status.send_modify(|status| status.exit = exit);
+                self.process.publish_exit_event();
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Signal { signal, reply } => {
+                let child = self.child.as_ref().filter(|_| self.lifecycle.is_alive());
+                let sent = child.map_or(Ok(()), |child| child.signal(signal.into()));
+                // The caller may be gone by now.
+                drop(reply.send(sent.map_err(|error| Error::Host(format!("signal: {error}")))));
+            }
+            Request::End { end, grace } => self.on(Event::End { end, grace }),
+            Request::Release { reply } => {
+                self.on(Event::Release);
+                let _ = reply.send(self.lifecycle.is_gone());
+            }
+        }
+    }
+
+    fn reap(&mut self, exited: std::io::Result<()>) {
+        let Some(child) = &mut self.child else { return };
+        if exited.is_err() {
+            // The runtime is going down. Reaping kills first, so the wait is short.
+            child.kill();
+        }
+        let raw = child.reap();
+        let exit = ExitInfo {
+            exit_code: raw.code,
+            signal: raw.signal,
+        };
+        self.process.reaped.store(true, Ordering::Release);
+        self.ended_at = Some(Instant::now());
+        // A command that had ended before, in whatever way, did not end of it.
+        if exit.signal == Some(KILL) && self.process.meter.usage().ran_out_of_memory {
+            self.on(Event::End {
+                end: End::LimitMemory,
+                grace: Duration::ZERO,
+            });
+        }
+        self.on(Event::Exited(exit));
+    }
+
+    /// The exit can be seen from now on.
+    fn count_exit(&mut self) {
+        if let Some(ended) = self.ended_at.take() {
+            self.just_published = true;
+            metrics::exited(ended.elapsed());
+        }
+    }
+
+    fn look_at_outputs(&mut self) {
+        let flows = [self.process.stdout.flow(), self.process.stderr.flow()];
+        if self.ends_when_full && flows.contains(&Flow::Parked) {
+            self.on(Event::End {
+                end: End::Overflow,
+                grace: Duration::ZERO,
+            });
+        }
+        if self.lifecycle.is_draining() && !flows.contains(&Flow::Reading) {
+            self.on(Event::Settled);
+        }
+        self.process.publish_pending_events();
+    }
+}

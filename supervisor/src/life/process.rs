@@ -1,0 +1,259 @@
+//! A process that the host supervises: what its tasks and its callers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::lifecycle::{End, Reason};
+use super::stdin::Stdin;
+use crate::os::usage::Meter;
+use crate::events::Carriers;
+use crate::log::output::Output;
+use crate::watch::{Topics, Watch};
+use crate::{Error, ExitInfo, LogStream, Logs, ProcessId, Signal};
+use crate::text;
+
+/// What every caller may see of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Status {
+    pub(crate) exit: Option<(ExitInfo, Reason)>,
+    /// The id is as unknown as one never issued.
+    pub(crate) gone: bool,
+}
+
+/// What callers ask of the monitor.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Signal {
+        signal: Signal,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    End {
+        end: End,
+        grace: Duration,
+    },
+    Release {
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+/// Ends the process when it is dropped.
+#[derive(Debug)]
+pub(crate) struct KillOnDrop(pub(crate) Arc<Process>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        self.0.end(End::Abandoned, Duration::ZERO);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) started: Instant,
+    pub(crate) stdout: Arc<Output>,
+    pub(crate) stderr: Arc<Output>,
+    pub(crate) stdin: Arc<Stdin>,
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) watch: Watch,
+    /// The command has ended and its pid is no longer its own.
+    pub(crate) reaped: AtomicBool,
+    pub(super) carriers: Arc<Carriers>,
+    pub(super) requests: mpsc::UnboundedSender<Request>,
+    pub(super) touch: Touch,
+}
+
+/// When a call last had to do with a process (contract T2).
+#[derive(Debug, Default)]
+pub(super) struct Touch {
+    /// In nanoseconds after its start.
+    at: AtomicU64,
+    /// How many calls are in flight.
+    calls: AtomicUsize,
+}
+
+impl Process {
+    pub(crate) fn output(&self, stream: LogStream) -> &Output {
+        match stream {
+            LogStream::Stdout => &self.stdout,
+            LogStream::Stderr => &self.stderr,
+        }
+    }
+
+    /// The exit, once it is to be seen.
+    pub(crate) fn exit(&self) -> Option<ExitInfo> {
+        self.status.borrow().exit.map(|(exit, _)| exit)
+    }
+
+    /// Completes when the exit is to be seen, with the reason.
+    pub(crate) async fn exited(&self) -> Result<(ExitInfo, Reason), Error> {
+        let mut status = self.status.clone();
+        let seen = status.wait_for(|status| status.exit.is_some()).await;
+        // Without its monitor the process was torn down with the runtime.
+        seen.ok().and_then(|status| status.exit).ok_or(Error::Cancelled)
+    }
+
+    /// Whether the id is forgotten.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.status.borrow().gone
+    }
+
+    /// Completes when the id is forgotten.
+    pub(crate) async fn gone(&self) -> Result<ExitInfo, Error> {
+        let mut status = self.status.clone();
+        let seen = status.wait_for(|status| status.gone).await;
+        seen.ok()
+            .and_then(|status| status.exit)
+            .map(|(exit, _)| exit)
+            .ok_or(Error::Cancelled)
+    }
+
+    /// Asks for the end of the process; returns at once.
+    pub(crate) fn end(&self, end: End, grace: Duration) {
+        // Without a monitor it is over already.
+        drop(self.requests.send(Request::End { end, grace }));
+    }
+
+    /// Signals the command's group; does nothing to an exited process.
+    pub(crate) async fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        if self.requests.send(Request::Signal { signal, reply }).is_err() {
+            return Ok(());
+        }
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    /// Forgets an exited process; `false` where it is not exited.
+    pub(crate) async fn release(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        if self.requests.send(Request::Release { reply }).is_err() {
+            return true;
+        }
+        answer.await.unwrap_or(true)
+    }
+
+    /// The command's pid, while it is its own.
+    pub(crate) fn os_pid(&self) -> Option<u32> {
+        self.meter.os_pid().filter(|_| !self.reaped.load(Ordering::Acquire))
+    }
+
+    /// Takes out what both streams have buffered (contract L1).
+    pub(crate) fn read_logs(&self) -> Logs {
+        let _touched = self.touch();
+        // Before the streams: an exit that is seen here means that nothing comes after what is read below.
+        let exit = self.exit();
+        let text = |output: &Output| text::lossy(output.drain().into_bytes());
+        Logs {
+            stdout: text(&self.stdout),
+            stderr: text(&self.stderr),
+            running: exit.is_none(),
+            exit,
+        }
+    }
+
+    /// Takes out all that both streams still hold, once the exit is to be seen.
+    pub(crate) async fn drain_to_end(&self) -> (Vec<u8>, Vec<u8>) {
+        let stdout = self.stdout.drain_to_end().await;
+        (stdout, self.stderr.drain_to_end().await)
+    }
+
+    /// Writes all of `data`, at most `max` bytes, to stdin (contract N1 to N3).
+    pub(crate) async fn write_stdin(&self, data: Vec<u8>, max: usize) -> Result<u32, Error> {
+        let _touched = self.touch();
+        if data.len() > max {
+            return Err(Error::TooLarge);
+        }
+        let count = u32::try_from(data.len()).map_err(|_| Error::TooLarge)?;
+        self.stdin.write(data).await?;
+        Ok(count)
+    }
+
+    /// Waits for the exit, for ever without a `timeout`.
+    pub(crate) async fn wait(&self, timeout: Option<Duration>, clock: &Handle) -> Result<ExitInfo, Error> {
+        let _touched = self.touch();
+        if let Some(exit) = self.exit() {
+            return Ok(exit);
+        }
+        let exited = self.exited();
+        let Some(timeout) = timeout else {
+            return exited.await.map(|(exit, _)| exit);
+        };
+        let waiting = {
+            // The clock is the registry's: the caller's runtime may have none.
+            let _runtime = clock.enter();
+            tokio::time::timeout(timeout, exited)
+        };
+        match waiting.await {
+            Ok(exited) => exited.map(|(exit, _)| exit),
+            Err(_) => Err(Error::WaitTimeout),
+        }
+    }
+
+    /// Has events published as `subscription` says, or none.
+    pub(crate) fn watch(&self, subscription: Option<(ProcessId, Topics)>) {
+        let wanted = subscription.is_some();
+        self.watch.set(subscription);
+        self.stdout.announce(wanted);
+        self.stderr.announce(wanted);
+        self.stdin.announce(wanted);
+        // Before the exit: a caller that is told of that looks no further.
+        self.publish_pending_events();
+        self.publish_exit_event();
+    }
+
+    /// Publishes the exit if that is to be done and was not. Called when the exit has come to be seen, and when a caller
+    /// has come to want it: whichever is last finds both.
+    pub(crate) fn publish_exit_event(&self) {
+        let exit = self.status.borrow().exit;
+        let event = exit.and_then(|(exit, reason)| self.watch.exited(exit, reason));
+        event.into_iter().for_each(|event| self.carriers.publish(event));
+    }
+
+    /// Publishes the other events that are pending.
+    pub(crate) fn publish_pending_events(&self) {
+        let outputs = [(&self.stdout, LogStream::Stdout), (&self.stderr, LogStream::Stderr)];
+        let output = outputs
+            .into_iter()
+            .filter(|(output, _)| output.take_pending_event())
+            .filter_map(|(_, stream)| self.watch.log_ready(stream));
+        let drained = self
+            .stdin
+            .take_pending_event()
+            .then(|| self.watch.stdin_drained())
+            .flatten();
+        output.chain(drained).for_each(|event| self.carriers.publish(event));
+    }
+
+    /// Notes that a call has to do with the process, until the guard is dropped.
+    pub(crate) fn touch(&self) -> Touched<'_> {
+        self.touch.calls.fetch_add(1, Ordering::Relaxed);
+        Touched(self)
+    }
+
+    /// When it was last touched: now, while a call is in flight.
+    pub(crate) fn touched(&self) -> Instant {
+        // A caller that sees that a call is over sees when that was.
+        if self.touch.calls.load(Ordering::Acquire) > 0 {
+            Instant::now()
+        } else {
+            self.started + Duration::from_nanos(self.touch.at.load(Ordering::Relaxed))
+        }
+    }
+}
+
+/// A call in flight.
+pub(crate) struct Touched<'a>(&'a Process);
+
+impl Drop for Touched<'_> {
+    fn drop(&mut self) {
+        let Process { started, touch, .. } = self.0;
+        // Enough for half a millennium.
+        let at = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        touch.at.fetch_max(at, Ordering::Relaxed);
+        touch.calls.fetch_sub(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,254 @@
+//! The ordered way into a process's stdin (contract S7, N1 to N4).
+//!
+//! Writes stand in one queue, in the order in which they arrived, and one task writes them: a call's bytes are contiguous,
+//! and a call that goes away half-way does not tear its write, because the queue owns the bytes. What such calls leave
+//! behind is bounded. The stream ends after everything that was accepted before it was closed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError};
+
+use tokio::io::Interest;
+use tokio::sync::{Notify, oneshot};
+
+use crate::os::pipe;
+use crate::os::readiness::{self, Watched};
+use crate::Error;
+use crate::sync::{Mutex, MutexGuard};
+
+#[derive(Debug)]
+pub(crate) struct Stdin {
+    state: Mutex<State>,
+    /// Wakes the writing task.
+    wake: Notify,
+    /// Wakes the monitor: an event is pending.
+    monitor_wake: Option<Arc<Notify>>,
+    abandoned_max: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: VecDeque<Write>,
+    /// Whether new writes are accepted.
+    open: bool,
+    /// The pipe is no more: nothing that waits can be written.
+    broken: bool,
+    /// Bytes in the queue whose callers went away.
+    abandoned: usize,
+    next_ticket: u64,
+    /// Whether there is an event when all is written.
+    event_wanted: bool,
+    /// It is still to be published.
+    event_pending: bool,
+}
+
+#[derive(Debug)]
+struct Write {
+    ticket: u64,
+    data: Vec<u8>,
+    abandoned: bool,
+    /// Tells the caller that every byte was written. Dropped where that cannot be any more.
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl Stdin {
+    /// A stdin that is `/dev/null`.
+    pub(crate) fn closed() -> Self {
+        Self::with_queue(VecDeque::new(), false, 0, None)
+    }
+
+    /// A stdin that begins with `prelude` and accepts writes after it if it `stays_open`.
+    /// `monitor_wake` is notified when an event is pending.
+    pub(crate) fn new(
+        prelude: Option<Vec<u8>>,
+        stays_open: bool,
+        abandoned_max: usize,
+        monitor_wake: Arc<Notify>,
+    ) -> Self {
+        let prelude = prelude.filter(|prelude| !prelude.is_empty());
+        let queue = prelude
+            .map(|data| Write {
+                ticket: 0,
+                data,
+                abandoned: false,
+                done: None,
+            })
+            .into_iter()
+            .collect();
+        Self::with_queue(queue, stays_open, abandoned_max, Some(monitor_wake))
+    }
+
+    fn with_queue(queue: VecDeque<Write>, open: bool, abandoned_max: usize, monitor_wake: Option<Arc<Notify>>) -> Self {
+        let state = State {
+            queue,
+            open,
+            broken: false,
+            abandoned: 0,
+            next_ticket: 1,
+            event_wanted: false,
+            event_pending: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            monitor_wake,
+            abandoned_max,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().open
+    }
+
+    /// Completes when every byte was written. Takes its place in the queue when first polled; dropped after that, the
+    /// write is still made, unless too much of that kind waits already: then it is withdrawn whole.
+    pub(crate) async fn write(&self, data: Vec<u8>) -> Result<(), Error> {
+        let (done, written) = oneshot::channel();
+        let ticket = {
+            let mut state = self.lock();
+            if !state.open {
+                return Err(Error::Closed);
+            }
+            if data.is_empty() {
+                return Ok(());
+            }
+            let ticket = state.next_ticket;
+            state.next_ticket += 1;
+            state.queue.push_back(Write {
+                ticket,
+                data,
+                abandoned: false,
+                done: Some(done),
+            });
+            ticket
+        };
+        self.wake.notify_one();
+        // Finds nothing to mark once the write is under way or done.
+        let _abandon = Abandon { stdin: self, ticket };
+        written.await.map_err(|_| Error::Closed)
+    }
+
+    /// Accepts no more writes; end of file follows those accepted so far.
+    pub(crate) fn close(&self) {
+        self.lock().open = false;
+        self.wake.notify_one();
+    }
+
+    /// The process has ended: nothing more can be written.
+    pub(crate) fn break_off(&self) {
+        let mut state = self.lock();
+        state.open = false;
+        state.broken = true;
+        let queue = std::mem::take(&mut state.queue);
+        drop(state);
+        // Outside of the lock: this wakes the callers.
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Sets whether there is an event when all that was accepted is written (contract E1).
+    pub(crate) fn announce(&self, wanted: bool) {
+        let mut state = self.lock();
+        state.event_wanted = wanted;
+        state.event_pending &= wanted;
+    }
+
+    /// Whether an event is to be published. The next call answers for the next event.
+    pub(crate) fn take_pending_event(&self) -> bool {
+        std::mem::take(&mut self.lock().event_pending)
+    }
+
+    /// A write was made.
+    fn look_for_event(&self) {
+        let mut state = self.lock();
+        if state.event_wanted && state.queue.is_empty() {
+            state.event_pending = true;
+            self.monitor_wake.iter().for_each(|monitor| monitor.notify_one());
+        }
+    }
+
+    /// The next write; none when all is written and no more is accepted.
+    async fn next(&self) -> Option<Write> {
+        loop {
+            {
+                let mut state = self.lock();
+                if let Some(write) = state.queue.pop_front() {
+                    if write.abandoned {
+                        state.abandoned = state.abandoned.saturating_sub(write.data.len());
+                    }
+                    return Some(write);
+                }
+                if !state.open {
+                    return None;
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    async fn broken(&self) {
+        while !self.lock().broken {
+            self.wake.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Marks a write as one that no caller waits for.
+struct Abandon<'a> {
+    stdin: &'a Stdin,
+    ticket: u64,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        let mut state = self.stdin.lock();
+        let Some(at) = state.queue.iter().position(|write| write.ticket == self.ticket) else {
+            return;
+        };
+        let bytes = state.queue.get(at).map_or(0, |write| write.data.len());
+        if state.abandoned + bytes > self.stdin.abandoned_max {
+            state.queue.remove(at);
+        } else if let Some(write) = state.queue.get_mut(at) {
+            write.abandoned = true;
+            state.abandoned += bytes;
+        }
+    }
+}
+
+/// The writing task: ends, and closes the pipe, when all is written and no more is accepted, or no process reads any more.
+pub(crate) async fn run(stdin: Arc<Stdin>, pipe: OwnedFd) {
+    if let Ok(pipe) = readiness::watch(pipe, Interest::WRITABLE) {
+        while let Some(write) = stdin.next().await {
+            let written = tokio::select! {
+                written = write_all(&pipe, &write.data) => written.is_ok(),
+                () = stdin.broken() => false,
+            };
+            if !written {
+                break;
+            }
+            if let Some(done) = write.done {
+                // The caller may be gone; its write is made all the same.
+                let _ = done.send(());
+            }
+            stdin.look_for_event();
+        }
+    }
+    stdin.break_off();
+}
+
+async fn write_all(pipe: &Watched<OwnedFd>, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        let mut ready = pipe.writable().await?;
+        match pipe::write(pipe.get_ref(), data) {
+            Ok(count) => data = data.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

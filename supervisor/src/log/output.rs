@@ -1,0 +1,580 @@
+//! One output stream of a process: its ring, its pipe, and everything that may be done to the two.
+//!
+//! The pipe lies under the same lock as the ring, so that a reader that makes room can refill the ring at once: a reader
+//! that acknowledges bytes of a full ring finds the next ones there, without waiting for a task to be scheduled. The lock
+//! is held for a few reads of what waits in the pipe, or for one slice of a copy, never across an await.
+//!
+//! The reader waits for the pipe; consumers never wait. A ring that is full under backpressure is *parked*: the task
+//! sleeps, and a consumer that makes room reads a slice. Where that left room, or found the pipe empty, the task reads on: a
+//! consumer is never kept by a child that writes as fast as it is read.
+//!
+//! The pipe of a child that floods it is made larger, because what a read costs besides its bytes is the same for many. One
+//! that writes little at a time is read as fast as it writes, without a question between two reads.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use tokio::io::Interest;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use super::cursor::Position;
+use super::ring::{Drained, Overflow, Ring, SLACK};
+use crate::os::pipe::{self, Waiting};
+use crate::os::readiness::{self, Watched};
+use crate::metrics;
+use crate::sync::{Mutex, MutexGuard};
+use crate::text;
+
+/// Most bytes copied, in or out, under one hold of the lock on behalf of a caller.
+const SLICE: usize = 64 * 1024;
+
+/// How many reads are made under one hold of the lock where they are small. Counted, because a child may write bytes one by
+/// one.
+const SPECULATIVE_READS: usize = 64;
+
+/// How many slices of what an ended tree leaves in its pipe are read at once: all of it, unless the pipe is a large one.
+const LEFTOVERS: usize = 2;
+
+/// What a pipe holds unless it is told otherwise (pipe(7)).
+const PIPE: usize = 64 * 1024;
+/// What one of a child that floods it holds.
+const LARGE_PIPE: usize = 8 * PIPE;
+/// How many times in a row a pipe has to be found full for that.
+const FLOOD: u8 = 16;
+
+/// Where the bytes of the stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// On their way: the reader reads whatever comes.
+    Reading,
+    /// Bytes wait in the pipe and the ring has no room for them.
+    Parked,
+    /// There will be no more.
+    Ended,
+}
+
+/// What one attempt to read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pumped {
+    /// Bytes arrived; there may be more.
+    More,
+    /// The pipe is empty, by now or since before.
+    Empty,
+    /// Bytes wait that there is no room for.
+    Full,
+    /// The stream has ended.
+    Ended,
+}
+
+/// Bytes of a stream, with where the reader is after them.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) data: Vec<u8>,
+    pub(crate) next: Position,
+    /// The stream has ended and the chunk reaches its end.
+    pub(crate) at_end: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Output {
+    state: Mutex<State>,
+    /// Wakes the reader: the pipe is its again, or the tree has ended, or the stream was closed.
+    pub(crate) reader: Notify,
+    /// Wakes the monitor: see [`State::concerns_monitor`].
+    monitor_wake: Arc<Notify>,
+    /// Wakes the tasks that wait for output: bytes came, or the stream ended.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    /// Gone once the stream has ended. The reader waits on its own reference and drops it then.
+    pipe: Option<Arc<Watched<OwnedFd>>>,
+    flow: Flow,
+    /// Once the tree has ended: how much of what lay in the pipe then is still unread.
+    residue: Option<usize>,
+    ready_event: ReadyEvent,
+    /// How many of the bytes that went to make room were counted (contract U2).
+    counted: u64,
+    /// How many times in a row the pipe was found full.
+    flood: u8,
+    /// Whether the pipe was last found to hold more than can be read without asking it.
+    asks_first: bool,
+    /// Whether it was said that the ring is full.
+    was_full: bool,
+    enlarged: Option<Enlarged>,
+}
+
+/// The event that there is something to read: one for each time that there is, counted from when a reader was last at the
+/// end (contract E2).
+#[derive(Clone, Copy, Debug, Default)]
+struct ReadyEvent {
+    wanted: bool,
+    announced: bool,
+    /// It is still to be published.
+    pending: bool,
+}
+
+impl Output {
+    /// Needs a tokio runtime with its I/O driver. `pipe` is non-blocking.
+    pub(crate) fn new(
+        pipe: OwnedFd,
+        capacity: usize,
+        overflow: Overflow,
+        monitor_wake: Arc<Notify>,
+    ) -> io::Result<Self> {
+        let pipe = Arc::new(readiness::watch(pipe, Interest::READABLE)?);
+        let state = State {
+            ring: Ring::new(capacity, overflow),
+            pipe: Some(pipe),
+            flow: Flow::Reading,
+            residue: None,
+            ready_event: ReadyEvent::default(),
+            counted: 0,
+            flood: 0,
+            asks_first: true,
+            was_full: false,
+            enlarged: None,
+        };
+        Ok(Self {
+            state: Mutex::new(state),
+            reader: Notify::new(),
+            monitor_wake,
+            changed: Notify::new(),
+        })
+    }
+
+    /// The pipe to wait on, while the stream has not ended.
+    pub(crate) fn pipe(&self) -> Option<Arc<Watched<OwnedFd>>> {
+        self.lock().pipe.clone()
+    }
+
+    pub(crate) fn flow(&self) -> Flow {
+        self.lock().flow
+    }
+
+    /// Reads what waits and fits: at once, or in a few small pieces.
+    pub(crate) fn pump(&self) -> Pumped {
+        self.pump_up_to(usize::MAX)
+    }
+
+    fn pump_up_to(&self, max: usize) -> Pumped {
+        let mut state = self.lock();
+        let (before, end) = (state.flow, state.ring.end());
+        let pumped = state.pump(max);
+        if state.concerns_monitor(before) {
+            self.monitor_wake.notify_one();
+        }
+        let came = state.ring.end() > end;
+        drop(state);
+        if came || pumped == Pumped::Ended {
+            self.changed.notify_waiters();
+        }
+        pumped
+    }
+
+    /// Completes at the next change after it was first polled: bytes came, or the stream ended. May complete without one.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Whether there are bytes behind `seen` that [`Self::drain`] would hand over.
+    pub(crate) fn has_beyond(&self, seen: u64) -> bool {
+        self.lock().has_beyond(seen)
+    }
+
+    /// Sets whether there is an event when there is something to read. Where there is already, it is pending at once.
+    pub(crate) fn announce(&self, wanted: bool) {
+        let mut state = self.lock();
+        state.ready_event.wanted = wanted;
+        state.ready_event.pending &= wanted;
+        state.look_for_event();
+        if state.ready_event.pending {
+            self.monitor_wake.notify_one();
+        }
+    }
+
+    /// Whether an event is to be published. The next call answers for the next event.
+    pub(crate) fn take_pending_event(&self) -> bool {
+        std::mem::take(&mut self.lock().ready_event.pending)
+    }
+
+    /// The tree has ended: all that it wrote is in the ring or in the pipe.
+    pub(crate) fn tree_ended(&self) {
+        let mut state = self.lock();
+        state.residue = Some(state.pipe.as_ref().map_or(0, |pipe| {
+            // Without an answer, only end of file or the drain time can tell that all was read.
+            pipe::bytes_waiting(pipe.get_ref().as_fd()).unwrap_or(0)
+        }));
+        drop(state);
+        // Most often little or nothing is left but the end. Read here, it does not have to wait for the task's turn, nor
+        // the caller that waits for the exit.
+        for _ in 0..LEFTOVERS {
+            if self.flow() != Flow::Reading || self.pump_up_to(SLICE) != Pumped::More {
+                break;
+            }
+        }
+        self.reader.notify_one();
+    }
+
+    /// Whether all that an ended tree wrote was read: from here on, only something outside of it can write.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.lock().residue == Some(0)
+    }
+
+    /// Ends the stream from the host's side.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        if state.flow != Flow::Ended {
+            state.end();
+            self.monitor_wake.notify_one();
+        }
+        drop(state);
+        self.reader.notify_one();
+        self.changed.notify_waiters();
+    }
+
+    /// Bytes from where a reader is (from the oldest without a position), at most `max`. Acknowledges what is before it.
+    pub(crate) fn read_since(&self, position: Option<Position>, max: usize) -> Chunk {
+        let mut state = self.lock();
+        let mut at = position.unwrap_or(Position {
+            offset: state.ring.start(),
+            dropped: 0,
+        });
+        if position.is_some() {
+            let was_full = !state.ring.has_room();
+            state.ring.acknowledge(at.offset);
+            self.refill(&mut state, was_full);
+        }
+        // What is gone by now, this reader can never get.
+        let gone = state.ring.start().saturating_sub(at.offset);
+        at.dropped = at.dropped.saturating_add(gone);
+        at.offset = at.offset.saturating_add(gone);
+
+        let available = usize::try_from(state.ring.end().saturating_sub(at.offset)).unwrap_or(usize::MAX);
+        let mut data = Vec::with_capacity(max.min(available));
+        loop {
+            let copied = state.ring.copy(at.offset, (max - data.len()).min(SLICE), &mut data);
+            at.offset += copied as u64;
+            if copied < SLICE || data.len() >= max {
+                break;
+            }
+            drop(state);
+            state = self.lock();
+            if state.ring.start() > at.offset {
+                // More was evicted meanwhile. What was copied is in one piece; the next call counts the loss.
+                break;
+            }
+        }
+        state.read_up_to(at.offset);
+        let at_end = state.flow == Flow::Ended && at.offset >= state.ring.end();
+        let dropped = state.uncounted();
+        drop(state);
+        metrics::read(data.len());
+        metrics::dropped(dropped);
+        Chunk { data, next: at, at_end }
+    }
+
+    /// Takes out what is buffered, but for an unfinished character at the end of a stream that goes on.
+    pub(crate) fn drain(&self) -> Drained {
+        let mut state = self.lock();
+        let was_full = !state.ring.has_room();
+        let keep = state.held_back();
+        let drained = state.ring.drain(keep);
+        let start = state.ring.start();
+        state.read_up_to(start);
+        let dropped = state.uncounted();
+        self.refill(&mut state, was_full);
+        drop(state);
+        metrics::drained(drained.len());
+        metrics::dropped(dropped);
+        drained
+    }
+
+    /// Takes out everything up to the end, once the tree has ended: what is in the ring, and what waited for room.
+    pub(crate) async fn drain_to_end(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let (drained, over) = {
+                let mut state = self.lock();
+                let was_full = !state.ring.has_room();
+                let drained = state.ring.drain(0);
+                let end = state.ring.end();
+                state.read_up_to(end);
+                self.refill(&mut state, was_full);
+                // What a process outside of the tree writes meanwhile is not waited for.
+                let over = state.ring.len() == 0 && (state.flow == Flow::Ended || state.residue == Some(0));
+                (drained, over)
+            };
+            let drained = drained.into_bytes();
+            metrics::drained(drained.len());
+            let came = !drained.is_empty();
+            all.extend(drained);
+            if over {
+                return all;
+            }
+            if !came {
+                changed.await;
+            }
+        }
+    }
+
+    /// How many bytes [`Self::drain`] would hand over.
+    pub(crate) fn buffered(&self) -> usize {
+        let state = self.lock();
+        state.ring.len() - state.held_back()
+    }
+
+    /// How many bytes went to make room without a reader's consent.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.lock().ring.evicted()
+    }
+
+    /// Reads, a slice at most, where a ring that was full has got room: bytes may wait for it, whether the task has found it full yet or
+    /// not. So a parked stream is one whose ring has no room, whenever the lock is free.
+    fn refill(&self, state: &mut State, was_full: bool) {
+        let before = state.flow;
+        if was_full && state.ring.has_room() {
+            let pumped = state.pump(SLICE);
+            if pumped == Pumped::More && state.ring.has_room() {
+                state.flow = Flow::Reading;
+            }
+            // It also sees to it that an ended tree's stream ends, once all is read.
+            if state.flow != Flow::Parked && (before == Flow::Parked || state.residue.is_some()) {
+                self.reader.notify_one();
+            }
+            if pumped != Pumped::Full {
+                self.changed.notify_waiters();
+            }
+        }
+        if state.concerns_monitor(before) {
+            self.monitor_wake.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock can panic half-way through a change that others would see.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        metrics::dropped(state.uncounted());
+    }
+}
+
+impl State {
+    /// How many bytes went to make room since this was last asked.
+    fn uncounted(&mut self) -> u64 {
+        let evicted = self.ring.evicted();
+        evicted - std::mem::replace(&mut self.counted, evicted)
+    }
+
+    fn pump(&mut self, max: usize) -> Pumped {
+        let pumped = self.read(max).unwrap_or(Pumped::Ended);
+        match pumped {
+            Pumped::More => {}
+            Pumped::Empty => self.flow = Flow::Reading,
+            Pumped::Full => self.flow = Flow::Parked,
+            Pumped::Ended => self.end(),
+        }
+        self.look_for_event();
+        pumped
+    }
+
+    /// Whether an event is pending, or the flow is another than `before` in a way that decides something: a ring is
+    /// full for the first time, or the tree has ended. A child that is read as fast as it writes parks and goes on
+    /// thousands of times a second.
+    fn concerns_monitor(&mut self, before: Flow) -> bool {
+        let decides = match self.flow {
+            Flow::Ended => true,
+            Flow::Parked => self.residue.is_some() || !std::mem::replace(&mut self.was_full, true),
+            Flow::Reading => self.residue.is_some(),
+        };
+        self.ready_event.pending || (decides && self.flow != before)
+    }
+
+    fn look_for_event(&mut self) {
+        if self.ready_event.wanted && !self.ready_event.announced && self.has_beyond(0) {
+            self.ready_event.announced = true;
+            self.ready_event.pending = true;
+        }
+    }
+
+    /// A reader has been handed everything before `offset`.
+    fn read_up_to(&mut self, offset: u64) {
+        if !self.has_beyond(offset) {
+            self.ready_event.announced = false;
+            self.ready_event.pending = false;
+        }
+    }
+
+    fn has_beyond(&self, seen: u64) -> bool {
+        let beyond = self.ring.end().saturating_sub(self.ring.start().max(seen));
+        // Most often there is nothing or a lot, and then no need to look at the last character.
+        beyond >= text::LONGEST as u64 || (beyond > 0 && beyond > self.held_back() as u64)
+    }
+
+    /// An error of a pipe is its end: there is nothing else to be had from it.
+    fn read(&mut self, max: usize) -> io::Result<Pumped> {
+        let Some(pipe) = &self.pipe else {
+            return Ok(Pumped::Ended);
+        };
+        let fd = pipe.get_ref().as_fd();
+        if !self.asks_first {
+            let (count, stopped) = read_speculatively(fd, &mut self.ring, (max / SLACK).min(SPECULATIVE_READS))?;
+            self.residue = self.residue.map(|residue| residue.saturating_sub(count));
+            self.asks_first = stopped == SpeculationEnd::Ask;
+            // A reader that looks again at once, into a pipe that was just found empty, keeps the child from writing to it.
+            if count > 0 && stopped != SpeculationEnd::Empty {
+                return Ok(Pumped::More);
+            }
+            match stopped {
+                SpeculationEnd::Ended => return Ok(Pumped::Ended),
+                SpeculationEnd::Empty => {
+                    self.residue = self.residue.map(|_| 0);
+                    return Ok(Pumped::Empty);
+                }
+                SpeculationEnd::Turn | SpeculationEnd::Ask => {}
+            }
+        }
+        let waiting = pipe::bytes_waiting(fd)?;
+        self.asks_first = waiting > SLACK;
+        if waiting == 0 {
+            return Ok(match pipe::peek(fd)? {
+                Waiting::EndOfFile => Pumped::Ended,
+                Waiting::Nothing => {
+                    self.residue = self.residue.map(|_| 0);
+                    Pumped::Empty
+                }
+                // They came this very moment: now they can be counted.
+                Waiting::Bytes => Pumped::More,
+            });
+        }
+        // Exactly what waits is made room for, so that a ring never gives up a byte that could have stayed.
+        let room = self.ring.make_room(waiting.min(max));
+        if room == 0 {
+            return Ok(Pumped::Full);
+        }
+        self.flood = if waiting >= PIPE {
+            self.flood.saturating_add(1)
+        } else {
+            0
+        };
+        if self.flood == FLOOD && self.enlarged.is_none() {
+            self.enlarged = Enlarged::pipe(fd);
+        }
+        let (first, second) = self.ring.spare(room);
+        match pipe::read_vectored(fd, first, second) {
+            Ok(0) => Ok(Pumped::Ended),
+            Ok(count) => {
+                self.ring.commit(count);
+                self.residue = self.residue.map(|residue| residue.saturating_sub(count));
+                Ok(Pumped::More)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Pumped::Empty),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn end(&mut self) {
+        self.flow = Flow::Ended;
+        self.pipe = None;
+        self.enlarged = None;
+    }
+
+    fn held_back(&self) -> usize {
+        match self.flow {
+            Flow::Ended => 0,
+            Flow::Reading | Flow::Parked => {
+                let (tail, count) = self.ring.tail::<{ text::LONGEST }>();
+                text::unfinished(tail.split_at(tail.len() - count).1)
+            }
+        }
+    }
+}
+
+/// Why speculative reads stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SpeculationEnd {
+    /// The pipe is empty.
+    Empty,
+    /// The stream has ended.
+    Ended,
+    /// It is another task's turn.
+    Turn,
+    /// So much comes that asking is worth it, or the ring has no room for bytes that were not counted first.
+    Ask,
+}
+
+/// Reads without asking how much waits (FIONREAD), until the pipe is empty or `reads` times, and returns how much it was.
+///
+/// Where the child writes page by page, the kernel gives each page that was read to the next write, as long as the reader
+/// keeps up. One that asks first, or leaves the loop for a moment, has fallen behind before it is back, and then every page
+/// is a new one.
+fn read_speculatively(pipe: BorrowedFd<'_>, ring: &mut Ring, reads: usize) -> io::Result<(usize, SpeculationEnd)> {
+    let mut total = 0;
+    let mut all_full = true;
+    for _ in 0..reads {
+        let most = ring.speculative_room();
+        if most == 0 {
+            return Ok((total, SpeculationEnd::Ask));
+        }
+        let (first, second) = ring.spare(most);
+        match pipe::read_vectored(pipe, first, second) {
+            Ok(0) => return Ok((total, SpeculationEnd::Ended)),
+            Ok(count) => {
+                ring.commit(count);
+                total += count;
+                all_full &= count == most;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((total, SpeculationEnd::Empty)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((
+        total,
+        if all_full {
+            SpeculationEnd::Ask
+        } else {
+            SpeculationEnd::Turn
+        },
+    ))
+}
+
+/// A pipe that was made larger, counted.
+///
+/// The kernel gives a user so many pages for pipes (64 MiB by default), and where they are used up it makes every new pipe
+/// of theirs a tiny one, ours and others'. So the large ones of this program take a quarter of that at most.
+#[derive(Debug)]
+struct Enlarged;
+
+impl Enlarged {
+    const MAX: usize = 32;
+
+    /// Nothing where there are too many, or the kernel does not give it: the pipe goes on as it is.
+    fn pipe(fd: BorrowedFd<'_>) -> Option<Self> {
+        let free = |count| (count < Self::MAX).then_some(count + 1);
+        ENLARGED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        let enlarged = Self;
+        pipe::enlarge(fd, LARGE_PIPE).ok()?;
+        Some(enlarged)
+    }
+}
+
+impl Drop for Enlarged {
+    fn drop(&mut self) {
+        ENLARGED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+static ENLARGED: AtomicUsize = AtomicUsize::new(0);
