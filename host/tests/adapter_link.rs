@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
-use capsule_host::{ProcessCtxView, ProcessView};
+use capsule_host::{CapsuleCtxView, CapsuleView};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
@@ -12,8 +12,8 @@ use wit_parser::{ManglingAndAbi, Resolve};
 /// Only its type matters: nothing is called.
 struct Data;
 
-impl ProcessView for Data {
-    fn process(&mut self) -> ProcessCtxView<'_> {
+impl CapsuleView for Data {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
         unreachable!("nothing is called")
     }
 }

@@ -75,7 +75,7 @@ struct Queue {
     lost: u64,
     rated: Rated,
     /// A record came since the thread last looked.
-    news: bool,
+    pending: bool,
     finishing: bool,
     end: Option<Result<Head, FinishError>>,
     /// Where the chain is, as far as it is written.
@@ -153,7 +153,7 @@ impl ChainSink {
                 lost: 0,
                 rated: Rated::new(rate),
                 // The first lines are written at once.
-                news: true,
+                pending: true,
                 finishing: false,
                 end: None,
                 head,
@@ -239,7 +239,7 @@ impl AuditSink for ChainSink {
 
 impl Queue {
     fn take_in(&mut self, body: Option<String>) {
-        self.news = true;
+        self.pending = true;
         match body {
             Some(body) if self.lost == 0 && self.bytes + body.len() <= QUEUE_MAX => {
                 self.bytes += body.len();
@@ -275,7 +275,7 @@ impl Shared {
     /// nothing. While writing fails, a count is no reason to try again: it waits with the records.
     fn wait(&self, is_failing: bool) -> bool {
         let mut queue = self.lock();
-        while !queue.news && !queue.finishing {
+        while !queue.pending && !queue.finishing {
             let due = queue.rated.due().filter(|_| !is_failing);
             queue = match due.map(|due| due.saturating_duration_since(Now::now())) {
                 Some(Duration::ZERO) => break,
@@ -286,7 +286,7 @@ impl Shared {
                 None => self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        queue.news = false;
+        queue.pending = false;
         queue.finishing
     }
 

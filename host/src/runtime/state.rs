@@ -16,13 +16,13 @@ use super::meter::Meter;
 use super::output::{Origin, Output, Stream};
 use super::ticker::Ticking;
 use crate::supervisor::{Owner, Principal};
-use crate::wit::{ProcessCtx, ProcessCtxView, ProcessView};
+use crate::wit::{CapsuleCtx, CapsuleCtxView, CapsuleView};
 
 /// Everything of one instance.
 pub(super) struct State {
     wasi: WasiCtx,
     table: ResourceTable,
-    process: ProcessCtx,
+    capsule: CapsuleCtx,
     hooks: Hooks,
     pub(super) memory: Memory,
     meter: Meter,
@@ -70,7 +70,7 @@ impl State {
             owner: Arc::new(owner.clone()),
         };
         let bindings = options.interceptors.iter();
-        let mut process = ProcessCtx::builder(&runtime.registry, owner, options.workspace.clone())
+        let mut capsule = CapsuleCtx::builder(&runtime.registry, owner, options.workspace.clone())
             .unload(unload)
             .capabilities(options.grants.capabilities())
             .config(options.config.clone())
@@ -78,12 +78,12 @@ impl State {
             .depth(depth)
             .interceptors(bindings.map(|interceptor| (interceptor.topic.clone(), interceptor.action.clone())));
         if let Some(source) = source {
-            process = process.source_id(source);
+            capsule = capsule.source_id(source);
         }
         if let Some(tell) = on_ready {
-            process = process.on_ready(tell);
+            capsule = capsule.on_ready(tell);
         }
-        let process = process.build();
+        let capsule = capsule.build();
         let stderr = Output::new(origin.clone(), Stream::Stderr);
         let wasi = WasiCtx::builder()
             .stdout(Output::new(origin, Stream::Stdout))
@@ -104,7 +104,7 @@ impl State {
         Self {
             wasi,
             table,
-            process,
+            capsule,
             hooks: Hooks {
                 grants: options.grants.clone(),
                 audit: runtime.audit.clone(),
@@ -156,10 +156,10 @@ impl WasiView for State {
     }
 }
 
-impl ProcessView for State {
-    fn process(&mut self) -> ProcessCtxView<'_> {
-        ProcessCtxView {
-            ctx: &mut self.process,
+impl CapsuleView for State {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        CapsuleCtxView {
+            ctx: &mut self.capsule,
             table: &mut self.table,
             hooks: &mut self.hooks,
         }

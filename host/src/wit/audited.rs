@@ -1,6 +1,6 @@
 //! The one place where calls are recorded (contract U1): the interfaces as guests get them, around those that do the work.
 //!
-//! The linker is given these implementations. Each function makes a [`Call`], has the [`ProcessCtxView`] answer, and hands
+//! The linker is given these implementations. Each function makes a [`Call`], has the [`CapsuleCtxView`] answer, and hands
 //! the answer out through the call, which then gives its record to the embedder's hooks. A call that never comes to an
 //! answer, because its instance goes away, gives the record away when it is dropped, so there is exactly one in any case.
 //! A function that an interface gets and this file has not does not compile.
@@ -17,12 +17,12 @@ use wasmtime_wasi_io::poll::DynPollable;
 
 use super::bindings::astrid::{self, ipc::host as ipc, sys::host as sys};
 use super::error::{IpcError, ProcessError, SysError};
-use super::{ProcessCtxView, ProcessHandle, ProcessView};
+use super::{CapsuleCtxView, CapsuleView, ProcessHandle};
 use crate::audit::{Outcome, Record, SpawnDetails};
 use crate::{bus, supervisor};
 
 /// What the linker's functions work on.
-pub(super) struct Audited<'a>(ProcessCtxView<'a>);
+pub(super) struct Audited<'a>(CapsuleCtxView<'a>);
 
 /// Names it for the linker.
 pub(super) struct AuditedProcess;
@@ -31,13 +31,13 @@ impl HasData for AuditedProcess {
     type Data<'a> = Audited<'a>;
 }
 
-pub(super) fn audited<T: ProcessView>(data: &mut T) -> Audited<'_> {
-    Audited(data.process())
+pub(super) fn audited<T: CapsuleView>(data: &mut T) -> Audited<'_> {
+    Audited(data.capsule())
 }
 
 /// A call in flight, and its record, if one is wanted. Dropped, it hands the record over.
 struct Call<'v, 'a> {
-    view: &'v mut ProcessCtxView<'a>,
+    view: &'v mut CapsuleCtxView<'a>,
     record: Option<Record>,
 }
 
@@ -509,7 +509,7 @@ mod tests {
     use wasmtime::component::ResourceTable;
 
     use super::super::bindings::astrid::{process1_0_0::host as old, process1_1_0::host as new};
-    use super::super::{ProcessCtx, ProcessHooks};
+    use super::super::{CapsuleCtx, CapsuleHooks};
     use super::*;
     use crate::sandbox::{Unconfined, Workspace};
     use crate::supervisor::{Ask, Limits, Owner, Principal, Registry};
@@ -518,7 +518,7 @@ mod tests {
     #[derive(Default)]
     struct Ear(Vec<Record>, /* deaf */ bool);
 
-    impl ProcessHooks for Ear {
+    impl CapsuleHooks for Ear {
         fn authorize(&mut self, _: &Owner, ask: Ask<'_>) -> bool {
             !matches!(ask, Ask::Command(command) if command.cmd == "rm")
         }
@@ -534,7 +534,7 @@ mod tests {
     }
 
     struct Guest {
-        ctx: ProcessCtx,
+        ctx: CapsuleCtx,
         table: ResourceTable,
         ear: Ear,
         unload: CancellationToken,
@@ -542,9 +542,9 @@ mod tests {
         _folder: TempDir,
     }
 
-    impl ProcessView for Guest {
-        fn process(&mut self) -> ProcessCtxView<'_> {
-            ProcessCtxView {
+    impl CapsuleView for Guest {
+        fn capsule(&mut self) -> CapsuleCtxView<'_> {
+            CapsuleCtxView {
                 ctx: &mut self.ctx,
                 table: &mut self.table,
                 hooks: &mut self.ear,
@@ -562,7 +562,7 @@ mod tests {
                 capsule: "editor".into(),
             };
             let unload = CancellationToken::new();
-            let ctx = ProcessCtx::builder(&registry, owner, Workspace::open(folder.path()).unwrap());
+            let ctx = CapsuleCtx::builder(&registry, owner, Workspace::open(folder.path()).unwrap());
             Self {
                 ctx: ctx.unload(unload.clone()).build(),
                 table: ResourceTable::new(),

@@ -15,7 +15,7 @@ use crate::supervisor::{Ask, Gate, Owner, Registry, Scope};
 /// What one instance of a capsule is to our interfaces: on whose behalf it runs, where, and with what knowledge.
 ///
 /// It owns no process. Dropping it ends no persistent one; a call in flight is dropped with its store.
-pub struct ProcessCtx {
+pub struct CapsuleCtx {
     pub(super) scope: Scope,
     pub(super) workspace: Workspace,
     pub(super) unload: CancellationToken,
@@ -30,11 +30,11 @@ pub struct ProcessCtx {
     pub(super) interceptors: Vec<(Pattern, String)>,
 }
 
-impl ProcessCtx {
-    /// Same as [`ProcessCtxBuilder::new`].
+impl CapsuleCtx {
+    /// Same as [`CapsuleCtxBuilder::new`].
     #[must_use]
-    pub fn builder(registry: &Registry, owner: Owner, workspace: Workspace) -> ProcessCtxBuilder {
-        ProcessCtxBuilder::new(registry, owner, workspace)
+    pub fn builder(registry: &Registry, owner: Owner, workspace: Workspace) -> CapsuleCtxBuilder {
+        CapsuleCtxBuilder::new(registry, owner, workspace)
     }
 
     /// Whether the guest has called `signal-ready`.
@@ -50,19 +50,19 @@ impl ProcessCtx {
     }
 }
 
-impl fmt::Debug for ProcessCtx {
+impl fmt::Debug for CapsuleCtx {
     /// Names the owner only: the configuration may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessCtx")
+        f.debug_struct("CapsuleCtx")
             .field("capsule", &self.scope.owner().capsule)
             .finish_non_exhaustive()
     }
 }
 
-/// Makes a [`ProcessCtx`].
-pub struct ProcessCtxBuilder(ProcessCtx);
+/// Makes a [`CapsuleCtx`].
+pub struct CapsuleCtxBuilder(CapsuleCtx);
 
-impl ProcessCtxBuilder {
+impl CapsuleCtxBuilder {
     /// A context in which `owner` acts on its own processes in `registry` and spawns in `workspace`. Until told
     /// otherwise:
     ///
@@ -73,10 +73,10 @@ impl ProcessCtxBuilder {
     /// - what caused the call is `"host"`, and no message,
     /// - the call was made now.
     ///
-    /// What it may do is not said here but by the [`ProcessHooks`] of the view.
+    /// What it may do is not said here but by the [`CapsuleHooks`] of the view.
     #[must_use]
     pub fn new(registry: &Registry, owner: Owner, workspace: Workspace) -> Self {
-        Self(ProcessCtx {
+        Self(CapsuleCtx {
             scope: registry.scope(owner),
             workspace,
             unload: CancellationToken::new(),
@@ -100,7 +100,7 @@ impl ProcessCtxBuilder {
     }
 
     /// What `enumerate-capabilities` answers, in this order. It only informs: what is allowed is what the
-    /// [`ProcessHooks`] allow, and keeping the two in step is the embedder's part. The names in use here are
+    /// [`CapsuleHooks`] allow, and keeping the two in step is the embedder's part. The names in use here are
     /// `process`, `process:cmd:<exact spelling>`, `process:persistent` and `process:network`.
     #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -161,14 +161,14 @@ impl ProcessCtxBuilder {
 
     /// The finished context.
     #[must_use]
-    pub fn build(self) -> ProcessCtx {
+    pub fn build(self) -> CapsuleCtx {
         self.0
     }
 }
 
-impl fmt::Debug for ProcessCtxBuilder {
+impl fmt::Debug for CapsuleCtxBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ProcessCtxBuilder").field(&self.0).finish()
+        f.debug_tuple("CapsuleCtxBuilder").field(&self.0).finish()
     }
 }
 
@@ -185,7 +185,7 @@ pub enum TopicAsk<'a> {
 }
 
 /// The embedder's say in what a capsule may do, and its ear. Every method has a default, and the defaults refuse.
-pub trait ProcessHooks: Send {
+pub trait CapsuleHooks: Send {
     /// Whether `owner` may do what is asked. Called during a spawn, in the order of contract S4, and again for every
     /// spawn; never told env values or stdin. Must not block.
     ///
@@ -236,44 +236,44 @@ pub trait ProcessHooks: Send {
 }
 
 /// What our interfaces work on, borrowed from the store's data for one call.
-pub struct ProcessCtxView<'a> {
+pub struct CapsuleCtxView<'a> {
     /// The state of this instance.
-    pub ctx: &'a mut ProcessCtx,
+    pub ctx: &'a mut CapsuleCtx,
     /// The store's table of resources, shared with WASI and whatever else the embedder serves.
     pub table: &'a mut ResourceTable,
     /// The embedder's say.
-    pub hooks: &'a mut dyn ProcessHooks,
+    pub hooks: &'a mut dyn CapsuleHooks,
 }
 
-impl fmt::Debug for ProcessCtxView<'_> {
+impl fmt::Debug for CapsuleCtxView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessCtxView")
+        f.debug_struct("CapsuleCtxView")
             .field("ctx", self.ctx)
             .finish_non_exhaustive()
     }
 }
 
 /// To be implemented by the data of a store whose guests use our interfaces.
-pub trait ProcessView: Send {
+pub trait CapsuleView: Send {
     /// Lends what a call needs.
-    fn process(&mut self) -> ProcessCtxView<'_>;
+    fn capsule(&mut self) -> CapsuleCtxView<'_>;
 }
 
-impl<T: ProcessView + ?Sized> ProcessView for &mut T {
-    fn process(&mut self) -> ProcessCtxView<'_> {
-        T::process(self)
+impl<T: CapsuleView + ?Sized> CapsuleView for &mut T {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        T::capsule(self)
     }
 }
 
-impl<T: ProcessView + ?Sized> ProcessView for Box<T> {
-    fn process(&mut self) -> ProcessCtxView<'_> {
-        T::process(self)
+impl<T: CapsuleView + ?Sized> CapsuleView for Box<T> {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        T::capsule(self)
     }
 }
 
 /// Puts the supervisor's questions to the embedder, with the owner that they are about.
 pub(super) struct HooksGate<'a> {
-    pub(super) hooks: &'a mut dyn ProcessHooks,
+    pub(super) hooks: &'a mut dyn CapsuleHooks,
     pub(super) owner: &'a Owner,
 }
 

@@ -7,7 +7,7 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_io::bindings::wasi::io::poll as wasi;
 use wasmtime_wasi_io::poll::DynPollable;
 
-use super::ProcessCtxView;
+use super::CapsuleCtxView;
 use super::bindings::astrid::io::{error, poll};
 use super::error::PollError;
 
@@ -26,7 +26,7 @@ impl IoError {
     }
 }
 
-impl poll::Host for ProcessCtxView<'_> {
+impl poll::Host for CapsuleCtxView<'_> {
     fn convert_error_code(&mut self, error: PollError) -> wasmtime::Result<poll::ErrorCode> {
         error.into_code()
     }
@@ -51,7 +51,7 @@ impl poll::Host for ProcessCtxView<'_> {
     }
 }
 
-impl poll::HostPollable for ProcessCtxView<'_> {
+impl poll::HostPollable for CapsuleCtxView<'_> {
     async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
         wasi::HostPollable::ready(&mut *self.table, pollable).await
     }
@@ -70,9 +70,9 @@ impl poll::HostPollable for ProcessCtxView<'_> {
     }
 }
 
-impl error::Host for ProcessCtxView<'_> {}
+impl error::Host for CapsuleCtxView<'_> {}
 
-impl error::HostError for ProcessCtxView<'_> {
+impl error::HostError for CapsuleCtxView<'_> {
     fn to_debug_string(&mut self, error: Resource<IoError>) -> wasmtime::Result<String> {
         Ok(self.table.get(&error)?.0.clone())
     }

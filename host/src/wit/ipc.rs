@@ -14,7 +14,7 @@ use super::bindings::astrid::ipc::host::{
     ErrorCode, Host, HostSubscription, InterceptorBinding, IpcEnvelope, IpcMessage, PrincipalAttribution,
 };
 use super::error::IpcError;
-use super::{ProcessCtxView, TopicAsk};
+use super::{CapsuleCtxView, TopicAsk};
 use crate::bus::{
     Attribution, Delivery, Error, Message, Messaging, Pattern, Reach, Readiness, Subscriber, Subscription, Topic,
 };
@@ -32,7 +32,7 @@ impl Pollable for Readiness {
     }
 }
 
-impl ProcessCtxView<'_> {
+impl CapsuleCtxView<'_> {
     fn bus(&self) -> Answer<&Messaging> {
         self.ctx.bus.as_ref().ok_or(IpcError::NoBus)
     }
@@ -57,7 +57,7 @@ impl ProcessCtxView<'_> {
     }
 }
 
-impl Host for ProcessCtxView<'_> {
+impl Host for CapsuleCtxView<'_> {
     fn convert_error_code(&mut self, error: IpcError) -> wasmtime::Result<ErrorCode> {
         error.into_code()
     }
@@ -105,7 +105,7 @@ impl Host for ProcessCtxView<'_> {
     }
 }
 
-impl HostSubscription for ProcessCtxView<'_> {
+impl HostSubscription for CapsuleCtxView<'_> {
     fn poll(&mut self, subscription: Resource<Subscription>) -> Answer<IpcEnvelope> {
         Ok(self.table.get(&subscription)?.poll()?.into())
     }

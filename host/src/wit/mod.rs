@@ -1,8 +1,8 @@
 //! The adapter between components and the [`supervisor`](crate::supervisor): look up, convert, call, convert back.
 //!
-//! Shaped like wasmtime's own host crates. The store's data holds a [`ProcessCtx`] and implements [`ProcessView`];
+//! Shaped like wasmtime's own host crates. The store's data holds a [`CapsuleCtx`] and implements [`CapsuleView`];
 //! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io`, `astrid:ipc` and `astrid:sys` from it. What a call
-//! may do is the embedder's say, through [`ProcessHooks`]; by default nothing.
+//! may do is the embedder's say, through [`CapsuleHooks`]; by default nothing.
 //!
 //! What shapes the code here:
 //! - No behaviour of a process lives here, and no decision but the numbers that only this edge sees (the longest
@@ -25,17 +25,17 @@ use wasmtime::component::{HasData, Linker};
 
 use self::audited::{AuditedProcess, audited};
 use self::bindings::astrid;
-pub use self::ctx::{ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessHooks, ProcessView, TopicAsk};
+pub use self::ctx::{CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleHooks, CapsuleView, TopicAsk};
 pub use self::error::{IpcError, PollError, ProcessError, SysError};
 pub use self::io::IoError;
 pub use self::process::ProcessHandle;
 
-/// Names, for a [`Linker`], the data that our interfaces work on: a [`ProcessCtxView`].
+/// Names, for a [`Linker`], the data that our interfaces work on: a [`CapsuleCtxView`].
 #[derive(Clone, Copy, Debug)]
 pub struct AstridProcess;
 
 impl HasData for AstridProcess {
-    type Data<'a> = ProcessCtxView<'a>;
+    type Data<'a> = CapsuleCtxView<'a>;
 }
 
 /// Adds everything that this crate serves: both versions of `astrid:process`, `astrid:io`, `astrid:ipc` and
@@ -45,7 +45,7 @@ impl HasData for AstridProcess {
 ///
 /// # Errors
 /// When the linker already has one of the interfaces. Use the `add_only_…` functions beside another implementation.
-pub fn add_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub fn add_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     add_only_process_to_linker_async(linker)?;
     add_only_poll_to_linker_async(linker)?;
     add_only_ipc_to_linker_async(linker)?;
@@ -56,7 +56,7 @@ pub fn add_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> 
 ///
 /// # Errors
 /// When the linker already has one of them.
-pub fn add_only_process_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub fn add_only_process_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     astrid::process1_0_0::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)?;
     astrid::process1_1_0::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
 }
@@ -67,9 +67,9 @@ pub fn add_only_process_to_linker_async<T: ProcessView + 'static>(linker: &mut L
 ///
 /// # Errors
 /// When the linker already has one of them.
-pub fn add_only_poll_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    astrid::io::error::add_to_linker::<_, AstridProcess>(linker, T::process)?;
-    astrid::io::poll::add_to_linker::<_, AstridProcess>(linker, T::process)
+pub fn add_only_poll_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::io::error::add_to_linker::<_, AstridProcess>(linker, T::capsule)?;
+    astrid::io::poll::add_to_linker::<_, AstridProcess>(linker, T::capsule)
 }
 
 /// Adds `astrid:ipc/host`, and nothing else. It works on the [`Messaging`](crate::bus::Messaging) that the context was
@@ -77,7 +77,7 @@ pub fn add_only_poll_to_linker_async<T: ProcessView + 'static>(linker: &mut Link
 ///
 /// # Errors
 /// When the linker already has it.
-pub fn add_only_ipc_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub fn add_only_ipc_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     astrid::ipc::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
 }
 
@@ -85,6 +85,6 @@ pub fn add_only_ipc_to_linker_async<T: ProcessView + 'static>(linker: &mut Linke
 ///
 /// # Errors
 /// When the linker already has it.
-pub fn add_only_sys_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub fn add_only_sys_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     astrid::sys::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
 }

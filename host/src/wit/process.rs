@@ -9,7 +9,7 @@ use wasmtime::component::Resource;
 use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
-use super::ProcessCtxView;
+use super::CapsuleCtxView;
 use super::ctx::HooksGate;
 use super::error::ProcessError;
 use crate::supervisor::{
@@ -22,7 +22,7 @@ pub type ProcessHandle = Handle;
 
 type Answer<T> = Result<T, ProcessError>;
 
-impl ProcessCtxView<'_> {
+impl CapsuleCtxView<'_> {
     /// `spawn`. Unloading drops the run, which ends the child (S8).
     pub(super) async fn run(&mut self, request: SpawnRequest) -> Answer<RunOutput> {
         let mut gate = HooksGate {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::Level;
 
-use super::ProcessCtxView;
+use super::CapsuleCtxView;
 use super::bindings::astrid::sys::host::{
     CallerContext, CapabilityCheckRequest, CapabilityCheckResponse, ErrorCode, Host, LogLevel,
 };
@@ -30,7 +30,7 @@ const RESERVED: char = '_';
 /// and says nothing about the machine.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-impl Host for ProcessCtxView<'_> {
+impl Host for CapsuleCtxView<'_> {
     fn convert_error_code(&mut self, error: SysError) -> wasmtime::Result<ErrorCode> {
         Ok(error.into_code())
     }

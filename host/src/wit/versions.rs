@@ -9,7 +9,7 @@ use wasmtime_wasi_io::poll::DynPollable;
 
 use super::error::ProcessError;
 use super::process::millis;
-use super::{ProcessCtxView, bindings::astrid};
+use super::{CapsuleCtxView, bindings::astrid};
 use crate::supervisor::{self, log::text::lossy};
 
 macro_rules! serve {
@@ -185,7 +185,7 @@ macro_rules! serve {
                 }
             }
 
-            impl Host for ProcessCtxView<'_> {
+            impl Host for CapsuleCtxView<'_> {
                 fn convert_error_code(&mut self, error: ProcessError) -> wasmtime::Result<ErrorCode> {
                     match error {
                         ProcessError::Answer(error) => Ok(error.into()),
@@ -282,7 +282,7 @@ macro_rules! serve {
                 }
             }
 
-            impl HostProcessHandle for ProcessCtxView<'_> {
+            impl HostProcessHandle for CapsuleCtxView<'_> {
                 fn read_logs(&mut self, handle: Resource<ProcessHandle>) -> Answer<ReadLogsResult> {
                     Ok(self.handle(&handle)?.read_logs()?.into())
                 }
