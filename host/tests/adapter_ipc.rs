@@ -9,10 +9,12 @@ use std::time::Duration;
 use capsule_host::bindings::astrid::io::{poll, poll::HostPollable as _};
 use capsule_host::bindings::astrid::ipc::host as ipc;
 use capsule_host::bindings::astrid::sys::host as sys;
-use capsule_host::bus::{BusLimits, InProcess, Messaging, Pattern, Reach, Subscription};
+use capsule_host::bus::{BusLimits, InProcess, Messaging, Pattern, Reach};
 use capsule_host::sandbox::{Unconfined, Workspace};
 use capsule_host::supervisor::{Ask, Event, Events, Limits, Owner, Principal, Registry};
-use capsule_host::{CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleHooks, CapsuleView, IpcError, TopicAsk};
+use capsule_host::{
+    CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleHooks, CapsuleView, IpcError, Subscription, TopicAsk,
+};
 use ipc::HostSubscription as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;

@@ -1,28 +1,42 @@
-//! What a store holds for our interfaces, and how the embedder has its say.
+//! What a store holds for our interfaces.
+//!
+//! What a guest could act with (its scope in the registry, the bus, its configuration) is private to this module and to
+//! [`call`], below it. The files that implement the interfaces get at it through a [`call::Call`], which leaves a record,
+//! and in no other way. What a function may use without leaving a record are the other fields of
+//! [`CapsuleCtx`] and its methods.
+
+pub(super) mod call;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 use wasmtime::component::ResourceTable;
 
-use crate::audit::Record;
-use crate::bus::{Messaging, Pattern, Reach, Topic};
+use super::error::Unloaded;
+use super::hooks::CapsuleHooks;
+use crate::bus::{Messaging, Pattern};
 use crate::sandbox::Workspace;
-use crate::supervisor::{Ask, Gate, Owner, Registry, Scope};
+use crate::supervisor::{Owner, Principal, Registry, Scope};
 
 /// What one instance of a capsule is to our interfaces: on whose behalf it runs, where, and with what knowledge.
 ///
 /// It owns no process. Dropping it ends no persistent one; a call in flight is dropped with its store.
 pub struct CapsuleCtx {
-    pub(super) scope: Scope,
-    pub(super) workspace: Workspace,
-    pub(super) unload: CancellationToken,
+    state: State,
+    unload: CancellationToken,
     pub(super) capabilities: Vec<String>,
-    pub(super) config: BTreeMap<String, String>,
     pub(super) source_id: String,
     pub(super) called_at: SystemTime,
+}
+
+/// What a recorded call acts with.
+pub(super) struct State {
+    pub(super) scope: Scope,
+    pub(super) workspace: Workspace,
+    pub(super) config: BTreeMap<String, String>,
     pub(super) ready: bool,
     pub(super) on_ready: Option<Box<dyn FnOnce() + Send + Sync>>,
     pub(super) bus: Option<Messaging>,
@@ -40,13 +54,23 @@ impl CapsuleCtx {
     /// Whether the guest has called `signal-ready`.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
-        self.ready
+        self.state.ready
     }
 
-    /// Runs a call that waits until it ends or the capsule is unloaded, whichever is first; `None` is the latter, also
-    /// for a call that comes later.
-    pub(super) async fn until_unload<F: Future>(&self, call: F) -> Option<F::Output> {
-        self.unload.run_until_cancelled(call).await
+    /// Waits until `wait` ends or the capsule is unloaded, whichever is first. After an unloading it does not begin.
+    pub(super) async fn until_unload<F: Future>(&self, wait: F) -> Result<F::Output, Unloaded> {
+        self.unload.run_until_cancelled(wait).await.ok_or(Unloaded)
+    }
+
+    /// On whose behalf the instance runs.
+    pub(super) fn principal(&self) -> &Principal {
+        &self.state.scope.owner().principal
+    }
+
+    /// Writes to the log of guests, which keeps the owner's rate.
+    pub(super) fn log(&self, level: Level, message: &str) {
+        let scope = &self.state.scope;
+        scope.guest_log().line(scope.owner(), level, None, message);
     }
 }
 
@@ -54,7 +78,7 @@ impl fmt::Debug for CapsuleCtx {
     /// Names the owner only: the configuration may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CapsuleCtx")
-            .field("capsule", &self.scope.owner().capsule)
+            .field("capsule", &self.state.scope.owner().capsule)
             .finish_non_exhaustive()
     }
 }
@@ -77,18 +101,20 @@ impl CapsuleCtxBuilder {
     #[must_use]
     pub fn new(registry: &Registry, owner: Owner, workspace: Workspace) -> Self {
         Self(CapsuleCtx {
-            scope: registry.scope(owner),
-            workspace,
+            state: State {
+                scope: registry.scope(owner),
+                workspace,
+                config: BTreeMap::new(),
+                ready: false,
+                on_ready: None,
+                bus: None,
+                depth: 0,
+                interceptors: Vec::new(),
+            },
             unload: CancellationToken::new(),
             capabilities: Vec::new(),
-            config: BTreeMap::new(),
             source_id: "host".into(),
             called_at: SystemTime::now(),
-            ready: false,
-            on_ready: None,
-            bus: None,
-            depth: 0,
-            interceptors: Vec::new(),
         })
     }
 
@@ -112,7 +138,7 @@ impl CapsuleCtxBuilder {
     /// `config-key-reserved`.
     #[must_use]
     pub fn config(mut self, config: BTreeMap<String, String>) -> Self {
-        self.0.config = config;
+        self.0.state.config = config;
         self
     }
 
@@ -126,7 +152,7 @@ impl CapsuleCtxBuilder {
     /// What `astrid:ipc` works on.
     #[must_use]
     pub fn bus(mut self, bus: Messaging) -> Self {
-        self.0.bus = Some(bus);
+        self.0.state.bus = Some(bus);
         self
     }
 
@@ -134,21 +160,21 @@ impl CapsuleCtxBuilder {
     /// in it counts as led to by as many; see [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max).
     #[must_use]
     pub const fn depth(mut self, depth: u8) -> Self {
-        self.0.depth = depth;
+        self.0.state.depth = depth;
         self
     }
 
     /// What `get-interceptor-bindings` answers: the pattern and the action of each, numbered from 1.
     #[must_use]
     pub fn interceptors(mut self, bindings: impl IntoIterator<Item = (Pattern, String)>) -> Self {
-        self.0.interceptors = bindings.into_iter().collect();
+        self.0.state.interceptors = bindings.into_iter().collect();
         self
     }
 
     /// Called once, when the guest first calls `signal-ready`. Must not block.
     #[must_use]
     pub fn on_ready(mut self, tell: impl FnOnce() + Send + Sync + 'static) -> Self {
-        self.0.on_ready = Some(Box::new(tell));
+        self.0.state.on_ready = Some(Box::new(tell));
         self
     }
 
@@ -172,76 +198,13 @@ impl fmt::Debug for CapsuleCtxBuilder {
     }
 }
 
-/// What a capsule wants to do with a topic.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum TopicAsk<'a> {
-    /// Publish there, on behalf of its own principal.
-    Publish(&'a Topic),
-    /// Publish there on behalf of this principal, which it claims.
-    PublishAs(&'a Topic, &'a str),
-    /// Hear what is published on topics that match.
-    Subscribe(&'a Pattern),
-}
-
-/// The embedder's say in what a capsule may do, and its ear. Every method has a default, and the defaults refuse.
-pub trait CapsuleHooks: Send {
-    /// Whether `owner` may do what is asked. Called during a spawn, in the order of contract S4, and again for every
-    /// spawn; never told env values or stdin. Must not block.
-    ///
-    /// The default refuses, which the guest sees as `capability-denied`.
-    fn authorize(&mut self, _owner: &Owner, _ask: Ask<'_>) -> bool {
-        false
-    }
-
-    /// Whether `owner` may do this with a topic. Never asked about publishing below `astrid.process`, which no owner may.
-    /// Subscribing to nothing but lifecycle topics is also allowed where [`Ask::Process`] is, and then tells of the owner's
-    /// own processes only: they are what it may ask `status` about, and it chose to watch them. Must not block.
-    ///
-    /// The default refuses, which the guest sees as `capability-denied`.
-    fn authorize_topic(&mut self, _owner: &Owner, _ask: TopicAsk<'_>) -> bool {
-        false
-    }
-
-    /// How far a subscription of `owner` that [`Self::authorize_topic`] allowed hears beyond what is meant for the owner.
-    /// Must not block.
-    ///
-    /// The default is not at all.
-    fn reach(&mut self, _owner: &Owner, _pattern: &Pattern) -> Reach {
-        Reach::Own
-    }
-
-    /// Whether the capsule named `capsule` holds `capability`; `None` when this embedder keeps no such knowledge. Asked
-    /// by `check-capsule-capability` about capsules other than the calling one. Must not block.
-    ///
-    /// The default is `None`, which the guest sees as `registry-unavailable`.
-    fn capsule_holds(&mut self, _capsule: &str, _capability: &str) -> Option<bool> {
-        None
-    }
-
-    /// Whether [`Self::audit`] is to be called: making a record costs some 0.3 µs, more than many a call does. Asked at the
-    /// beginning of each call. Must not block.
-    ///
-    /// The default is yes, so that records which a hook takes are not lost by leaving this out.
-    fn wants_audit(&self) -> bool {
-        true
-    }
-
-    /// Takes the record of a call: one for each call of `astrid:process`, `astrid:ipc` and their resources, and for those of `astrid:sys` that
-    /// ask for the configuration or about others, or say something (contract U1). Called when the call has its answer, or
-    /// when it is given up with its instance. Must not block; a [`ChainSink`](crate::audit::ChainSink) does not.
-    ///
-    /// The default does nothing.
-    fn audit(&mut self, _record: &Record) {}
-}
-
 /// What our interfaces work on, borrowed from the store's data for one call.
 pub struct CapsuleCtxView<'a> {
     /// The state of this instance.
     pub ctx: &'a mut CapsuleCtx,
     /// The store's table of resources, shared with WASI and whatever else the embedder serves.
     pub table: &'a mut ResourceTable,
-    /// The embedder's say.
+    /// What the embedder decides, and is told.
     pub hooks: &'a mut dyn CapsuleHooks,
 }
 
@@ -253,7 +216,8 @@ impl fmt::Debug for CapsuleCtxView<'_> {
     }
 }
 
-/// To be implemented by the data of a store whose guests use our interfaces.
+/// To be implemented by the data of a store whose guests use our interfaces. Named apart from `WasiView::ctx`, which the same
+/// data mostly implements too.
 pub trait CapsuleView: Send {
     /// Lends what a call needs.
     fn capsule(&mut self) -> CapsuleCtxView<'_>;
@@ -268,17 +232,5 @@ impl<T: CapsuleView + ?Sized> CapsuleView for &mut T {
 impl<T: CapsuleView + ?Sized> CapsuleView for Box<T> {
     fn capsule(&mut self) -> CapsuleCtxView<'_> {
         T::capsule(self)
-    }
-}
-
-/// Puts the supervisor's questions to the embedder, with the owner that they are about.
-pub(super) struct HooksGate<'a> {
-    pub(super) hooks: &'a mut dyn CapsuleHooks,
-    pub(super) owner: &'a Owner,
-}
-
-impl Gate for HooksGate<'_> {
-    fn allows(&mut self, ask: Ask<'_>) -> bool {
-        self.hooks.authorize(self.owner, ask)
     }
 }
