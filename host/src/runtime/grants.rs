@@ -2,7 +2,7 @@
 
 use crate::bus::{Pattern, Reach};
 use crate::supervisor::{Ask, Owner};
-use crate::wit::{ProcessHooks, TopicAsk};
+use crate::wit::{CapsuleHooks, TopicAsk};
 
 /// The grants of one capsule. The default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Grants {
     }
 }
 
-impl ProcessHooks for Grants {
+impl CapsuleHooks for Grants {
     fn authorize(&mut self, _owner: &Owner, ask: Ask<'_>) -> bool {
         match ask {
             Ask::Process => !self.commands.is_empty(),

@@ -6,7 +6,7 @@ use super::grants::Grants;
 use crate::audit::{AuditSink, Record};
 use crate::bus::{Pattern, Reach};
 use crate::supervisor::{Ask, Owner};
-use crate::wit::{ProcessHooks, TopicAsk};
+use crate::wit::{CapsuleHooks, TopicAsk};
 
 /// The hooks of one instance.
 pub(super) struct Hooks {
@@ -14,7 +14,7 @@ pub(super) struct Hooks {
     pub(super) audit: Option<Arc<dyn AuditSink>>,
 }
 
-impl ProcessHooks for Hooks {
+impl CapsuleHooks for Hooks {
     fn authorize(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
         self.grants.authorize(owner, ask)
     }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub(crate) const DEV_SERVER: &str = env!("CAPSULE_DEV_SERVER");
 pub(crate) const TEST_GUEST: &str = env!("CAPSULE_TEST_GUEST");
 pub(crate) const TEST_GUEST_CORE: &str = env!("CAPSULE_TEST_GUEST_CORE");
+pub(crate) const HOSTILE_GUEST: &str = env!("CAPSULE_HOSTILE_GUEST");
 pub(crate) const FOREIGN_CORE: &str = env!("CAPSULE_FOREIGN_CORE");
 
 pub(crate) struct Host {

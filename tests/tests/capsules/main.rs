@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod every_function;
 mod foreign;
 mod handles;
 mod harness;
