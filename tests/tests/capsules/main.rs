@@ -9,7 +9,6 @@
 mod audit;
 mod foreign;
 mod handles;
-mod harness;
 mod main_job;
 mod reach;
 mod sdk;
