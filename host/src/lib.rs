@@ -85,6 +85,7 @@ pub mod bus;
 pub mod fuzzing;
 #[cfg(feature = "component")]
 mod guest_log;
+mod interned;
 #[cfg_attr(
     not(target_os = "linux"),
     expect(dead_code, reason = "where nothing can be started, much of it has no use")
@@ -97,6 +98,8 @@ pub mod runtime;
 pub mod sandbox;
 pub mod supervisor;
 mod sync;
+mod text;
+mod topic;
 #[cfg(feature = "component")]
 mod wit;
 

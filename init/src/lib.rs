@@ -40,7 +40,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
 /// policy beside it.
@@ -237,8 +237,47 @@ impl Birth {
     }
 }
 
-/// Travels with the byte of a [`Birth`] where no command waits for the init yet: it then does in advance what it can.
+/// Travels with the byte of a [`Birth`] where no command waits for the init yet: it then does in advance what it can. A sealed
+/// file comes with it that holds an [`Expected`], as [`encode`] writes it, if the host has started a confined command before.
 pub const AHEAD: u8 = 0x40;
+
+/// What the next command will see if it is like the one before. An init that waits prepares this root, and makes another one
+/// if its configuration then says something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// As [`Confinement::view`].
+    pub view: Vec<View>,
+    /// As [`Confinement::workspace`].
+    pub workspace: Bytes,
+    /// As [`Confinement::tmp_bytes`].
+    pub tmp_bytes: u64,
+}
+
+impl Expected {
+    /// What a command with this confinement sees, beside its workspace and what is injected.
+    #[must_use]
+    pub fn of(confinement: &Confinement) -> Self {
+        let Confinement {
+            view,
+            workspace,
+            tmp_bytes,
+            ..
+        } = confinement;
+        Self {
+            view: view.clone(),
+            workspace: workspace.clone(),
+            tmp_bytes: *tmp_bytes,
+        }
+    }
+
+    /// Whether a command with this confinement sees the same.
+    #[must_use]
+    pub fn is_of(&self, confinement: &Confinement) -> bool {
+        self.view == confinement.view
+            && self.workspace == confinement.workspace
+            && self.tmp_bytes == confinement.tmp_bytes
+    }
+}
 
 /// What travels in place of a [`Birth`] to a spawner that its host may not kill, because it has become another user: the
 /// spawner is to go, and what it has made stays.

@@ -8,6 +8,7 @@
 //! stage      from there to the running command
 //! identity   who the tree runs as        mounts, injection   what it sees        protect   what of that it cannot change
 //! overlay, copies, devices   how it shares none of that        mask   what it does not see of /proc
+//! prepared   the root that an init makes while it waits for a command
 //! ceilings   what it may take of what it shares with others
 //! guest      starts the command, behind limits, Landlock and seccomp        vfork      in init's own memory
 //! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
@@ -46,6 +47,8 @@ mod mask;
 mod mounts;
 #[cfg(target_os = "linux")]
 mod overlay;
+#[cfg(target_os = "linux")]
+mod prepared;
 #[cfg(target_os = "linux")]
 mod protect;
 #[cfg(target_os = "linux")]

@@ -12,11 +12,12 @@ use capsule_init::{Bound, Confinement, Identity, Layer, Report, View};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdir, open, symlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, move_mount, open_tree, unmount};
-use rustix::process::{chdir, pivot_root, umask};
+use rustix::process::{chdir, pivot_root};
 
 use crate::failure::At;
 use crate::identity::{Mapping, Others};
 use crate::overlay::Taken;
+use crate::prepared::Prepared;
 use crate::{devices, furnish, injection, mask, overlay, protect, sys, terminals};
 
 const LAYER: Layer = Layer::Mounts;
@@ -60,25 +61,12 @@ pub(crate) struct Built {
     pub(crate) shown: Shown,
     /// The first folder that is the host's own where an overlay was meant to be.
     pub(crate) bound: Option<Bound>,
-}
-
-/// Makes a root in advance, with what every view has in it: `/proc` and what is covered there, devices and terminals. It is
-/// mounted nowhere, and so goes with its descriptor.
-///
-/// For a child of this process: what is mounted for the host later is to be seen when the rest of the view is made, and so
-/// this process stays where the host is.
-pub(crate) fn root_in_advance() -> Option<OwnedFd> {
-    sys::unshare(libc::CLONE_NEWNS).ok()?;
-    sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).ok()?;
-    umask(Mode::empty());
-    replace_root(None).ok()?;
-    complete_root(None).ok()?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    open_tree(CWD, "/", flags).ok()
+    /// The root that was prepared, whether it was used or not.
+    pub(crate) prepared: Option<Prepared>,
 }
 
 /// What every view has in it, beside `/proc` itself.
-fn complete_root(devices: devices::Held) -> Result<(), Report> {
+pub(crate) fn complete_root(devices: devices::Held) -> Result<(), Report> {
     devices::put(devices)?;
     terminals::put()?;
     for (target, at) in LINKS {
@@ -88,13 +76,13 @@ fn complete_root(devices: devices::Held) -> Result<(), Report> {
 }
 
 /// Replaces the root. `host_workspace` is what the host says it is, `injected` the content of what is injected, `mapping`
-/// the namespace that the workspace is shown by, and `root` one that was made in advance.
+/// the namespace that the workspace is shown by, and `prepared` a root that is used if it fits.
 pub(crate) fn build(
     confinement: &Confinement,
     host_workspace: &OwnedFd,
     injected: Option<OwnedFd>,
     mapping: Option<OwnedFd>,
-    root: Option<OwnedFd>,
+    prepared: Option<Prepared>,
 ) -> Result<Built, Report> {
     // Neither shall our mounts appear for the host, nor its later ones for us.
     sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
@@ -106,6 +94,63 @@ pub(crate) fn build(
         _ => None,
     };
     let view = &confinement.view;
+    let fits = prepared.as_ref().and_then(|prepared| prepared.root_for(confinement));
+    let Collected {
+        before,
+        beneath,
+        devices,
+        bound,
+    } = match fits {
+        Some(_) => Collected::default(),
+        None => collect(view, workspace.at)?,
+    };
+    let made = making.map(Mapping::finish).transpose()?.map(|(made, _)| made);
+    let shown = match (owners, made.as_ref().or(mapping.as_ref())) {
+        (Some((owner, _)), Some(mapping)) => show(owner, mapping, &workspace, writable(view, &before, &beneath))?,
+        _ => Shown::AsWanted,
+    };
+
+    replace_root(fits)?;
+    if fits.is_none() {
+        complete_root(devices)?;
+        new_tmpfs("/tmp", c"mode=1777", confinement.tmp_bytes)?;
+    }
+    let own = injection::prepare(&confinement.injections)?;
+    if fits.is_none() {
+        furnish::furnish(view)?;
+        before.iter().try_for_each(place)?;
+    }
+    place(&workspace)?;
+    beneath.iter().try_for_each(place)?;
+    protect::protect(&workspace.fd, workspace.at, confinement)?;
+    if let Some(content) = injected {
+        injection::expose(&confinement.injections, content, &own)?;
+    }
+
+    sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
+    Ok(Built {
+        workspace: workspace.fd,
+        mapping: made,
+        shown,
+        bound,
+        prepared,
+    })
+}
+
+/// What was taken of the host, beside the workspace.
+#[derive(Default)]
+pub(crate) struct Collected<'a> {
+    /// Mounted before the workspace.
+    pub(crate) before: Vec<Tree<'a>>,
+    /// Lies in the workspace, and can be put there only when that has been.
+    pub(crate) beneath: Vec<Tree<'a>>,
+    pub(crate) devices: devices::Held,
+    /// As [`Built::bound`].
+    pub(crate) bound: Option<Bound>,
+}
+
+/// Takes what is to be bound, and devices. After this `/dev` is no longer the host's.
+pub(crate) fn collect<'a>(view: &'a [View], workspace: &Path) -> Result<Collected<'a>, Report> {
     let shared: Vec<_> = view.iter().map(overlay::is_shared).collect();
     let early = view.iter().zip(&shared).map(|(view, shared)| {
         if *shared {
@@ -122,11 +167,7 @@ pub(crate) fn build(
     );
     let host_devices = host_devices.at(LAYER, "/dev")?;
     let taken = overlay::cover(view, &shared)?;
-    let devices = if root.is_some() {
-        None
-    } else {
-        devices::take(host_devices)
-    };
+    let devices = devices::take(host_devices);
     let late = view
         .iter()
         .zip(early)
@@ -136,40 +177,15 @@ pub(crate) fn build(
             (None, taken) => take_view(view, taken),
         });
     let trees = late.collect::<Result<Vec<_>, _>>()?;
-    let bound = view.iter().zip(&taken).find_map(bound);
-    // What lies in the workspace can be put there only when that has been put.
     let (beneath, before): (Vec<_>, Vec<_>) = trees
         .into_iter()
         .flatten()
-        .partition(|tree| tree.at.starts_with(workspace.at));
-    let made = making.map(Mapping::finish).transpose()?.map(|(made, _)| made);
-    let shown = match (owners, made.as_ref().or(mapping.as_ref())) {
-        (Some((owner, _)), Some(mapping)) => show(owner, mapping, &workspace, writable(view, &before, &beneath))?,
-        _ => Shown::AsWanted,
-    };
-
-    let is_complete = root.is_some();
-    replace_root(root)?;
-    if !is_complete {
-        complete_root(devices)?;
-    }
-    new_tmpfs("/tmp", c"mode=1777", confinement.tmp_bytes)?;
-    let own = injection::prepare(&confinement.injections)?;
-    furnish::furnish(view)?;
-    before.iter().try_for_each(place)?;
-    place(&workspace)?;
-    beneath.iter().try_for_each(place)?;
-    protect::protect(&workspace.fd, workspace.at, confinement)?;
-    if let Some(content) = injected {
-        injection::expose(&confinement.injections, content, &own)?;
-    }
-
-    sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
-    Ok(Built {
-        workspace: workspace.fd,
-        mapping: made,
-        shown,
-        bound,
+        .partition(|tree| tree.at.starts_with(workspace));
+    Ok(Collected {
+        before,
+        beneath,
+        devices,
+        bound: view.iter().zip(&taken).find_map(bound),
     })
 }
 
@@ -273,9 +289,9 @@ fn take_workspace<'a>(at: &'a Path, host: &OwnedFd) -> Result<Tree<'a>, Report> 
 }
 
 /// Leaves a root that was made in advance, or one that is empty but for a fresh `/proc`; and nothing of the old one.
-fn replace_root(root: Option<OwnedFd>) -> Result<(), Report> {
+pub(crate) fn replace_root(root: Option<&OwnedFd>) -> Result<(), Report> {
     if let Some(root) = root {
-        move_mount(&root, c"", CWD, SITE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(LAYER, SITE)?;
+        move_mount(root, c"", CWD, SITE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(LAYER, SITE)?;
         chdir(SITE).at(LAYER, SITE)?;
     } else {
         // With devices: the one tmpfs that is read-only in the end.
@@ -293,7 +309,7 @@ fn replace_root(root: Option<OwnedFd>) -> Result<(), Report> {
 }
 
 /// A file system in memory, bounded in bytes and, since each file costs the kernel memory too, in files.
-fn new_tmpfs(at: &str, options: &CStr, bytes: u64) -> Result<(), Report> {
+pub(crate) fn new_tmpfs(at: &str, options: &CStr, bytes: u64) -> Result<(), Report> {
     mkdir(at, Mode::from_raw_mode(0o755)).at(LAYER, at)?;
     let files = (bytes / 4096).max(64);
     let mut options = options.to_bytes().to_vec();

@@ -18,8 +18,9 @@ use rustix::thread::set_name;
 
 use crate::channel::tell;
 use crate::failure::{At, failure};
+use crate::prepared::Prepared;
 use crate::vfork::Stack;
-use crate::{identity, mounts, sweep, sys};
+use crate::{identity, sweep, sys};
 
 /// Each namespace that a tree is born into with the layer that it stands for, the one that gives the right to the others
 /// first.
@@ -44,8 +45,8 @@ pub(crate) struct Newborn {
     pub(crate) children: Result<OwnedFd, Errno>,
     /// Of processor time, for a tree that is not confined: what it takes to confine one would be counted, too.
     pub(crate) counter: Option<OwnedFd>,
-    /// A root for the tree, with what every view has in it.
-    pub(crate) root: Option<OwnedFd>,
+    /// A root for the tree.
+    pub(crate) root: Option<Prepared>,
 }
 
 /// An init that is to be made.
@@ -54,7 +55,8 @@ struct Order {
     /// No command waits for it yet.
     ahead: bool,
     channel: OwnedFd,
-    group: Option<OwnedFd>,
+    /// A control group to be born in; or, ahead of a command, the file with what that is expected to see.
+    with: Option<OwnedFd>,
 }
 
 /// Makes inits until the host is gone or has no use for it, and then returns nothing; returns something in each init.
@@ -81,7 +83,7 @@ pub(crate) fn run() -> Option<Newborn> {
             birth,
             ahead,
             channel,
-            group,
+            with,
         } = match order() {
             Asked::Init(order) => order,
             Asked::Leave => return None,
@@ -90,6 +92,7 @@ pub(crate) fn run() -> Option<Newborn> {
                 return None;
             }
         };
+        let (group, expected) = if ahead { (None, with) } else { (with, None) };
         if make(birth, host, channel.as_fd(), group.as_ref()) {
             sys::forget_children(false);
             // In place of the spawner's own.
@@ -104,7 +107,7 @@ pub(crate) fn run() -> Option<Newborn> {
                 },
                 root: match birth {
                     // An ordinary user has no id yet to make files with.
-                    Birth::Confined { .. } if ahead && host.uid == 0 => sys::by_a_child(mounts::root_in_advance),
+                    Birth::Confined { .. } if ahead && host.uid == 0 => Prepared::new(expected),
                     Birth::Unconfined | Birth::Confined { .. } => None,
                 },
             });
@@ -153,12 +156,12 @@ fn order() -> Asked {
         // Where a descriptor was lost there is no channel to tell by, but the host sees the end of the channel.
         let (birth, ahead) = (Birth::from_byte(byte[0] & !AHEAD), byte[0] & AHEAD != 0);
         if let (Some(birth), Some(channel)) = (birth, descriptors.next()) {
-            let group = descriptors.next();
+            let with = descriptors.next();
             return Asked::Init(Order {
                 birth,
                 ahead,
                 channel,
-                group,
+                with,
             });
         }
     }

@@ -14,6 +14,7 @@ use crate::failure::{At, failure};
 use crate::guest::Image;
 use crate::identity::{Leaving, Mapping, Others};
 use crate::mounts::{Built, Shown};
+use crate::prepared::Prepared;
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
 use crate::{ceilings, epolls, guest, identity, mounts, sys};
@@ -31,7 +32,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
         mut mapping,
         group,
     } = descriptors;
-    let (mut made, mut bound, mut shown, mut leaving) = (None, None, Shown::AsWanted, None);
+    let (mut made, mut bound, mut shown, mut leaving, mut unused) = (None, None, Shown::AsWanted, None, None);
     let image = Image::of(&config, &stdio, landlock.as_ref())?;
     let tree = match (&config.confinement, birth) {
         (Some(confinement), Birth::Confined { network }) if confinement.network == network => {
@@ -41,6 +42,7 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
             let built;
             (built, leaving) = confine(confinement, host, &workspace, injected, mapping.take(), root)?;
             (workspace, made, bound, shown) = (built.workspace, built.mapping, built.bound, built.shown);
+            unused = built.prepared;
             Tree::Namespace
         }
         (None, Birth::Unconfined) => {
@@ -71,6 +73,8 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
     let guest = guest::start(image, stack, group.as_ref())?;
     // By now it has most likely ended.
     drop(leaving);
+    // While nothing waits for it: the kernel takes its time to give up mounts.
+    drop(unused);
     // What the command has must be its own alone: the host waits for the end of its streams.
     drop((stdio, workspace, landlock, group));
     let attached = Attached {
@@ -96,7 +100,7 @@ fn confine(
     workspace: &OwnedFd,
     injected: Option<OwnedFd>,
     mapping: Option<OwnedFd>,
-    root: Option<OwnedFd>,
+    root: Option<Prepared>,
 ) -> Result<(Built, Option<Leaving>), Report> {
     let refused = match confinement.identity {
         // A guest that is root to the kernel is not confined, whatever namespaces it is in.

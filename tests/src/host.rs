@@ -17,7 +17,7 @@ use crate::wait::watchdog;
 pub struct AllowAll;
 
 impl Gate for AllowAll {
-    fn allows(&mut self, _: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
         true
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Host {
 pub(crate) struct AllowAll;
 
 impl Gate for AllowAll {
-    fn allows(&mut self, _: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
         true
     }
 }

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 
 use super::redact::redacted;
-use crate::supervisor::log::text::cut;
 use crate::supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
+use crate::text::cut;
 
 /// What is kept of a principal's or a capsule's name, in bytes.
 const NAME_MAX: usize = 1024;
@@ -230,25 +230,7 @@ impl Outcome {
 
 impl From<&Error> for Outcome {
     fn from(error: &Error) -> Self {
-        Self(match error {
-            Error::CapabilityDenied => "capability-denied",
-            Error::InvalidInput(_) => "invalid-input",
-            Error::BoundaryEscape => "boundary-escape",
-            Error::Quota => "quota",
-            Error::TooLarge => "too-large",
-            Error::Closed => "closed",
-            Error::Cancelled => "cancelled",
-            Error::WaitTimeout => "wait-timeout",
-            Error::NoSuchProcess => "no-such-process",
-            Error::RegistryFull => "registry-full",
-            Error::PersistUnsupported => "persist-unsupported",
-            Error::NotFound(_) => "unknown(not-found)",
-            Error::PermissionDenied(_) => "unknown(permission-denied)",
-            Error::ExecFailed(_) => "unknown(exec-failed)",
-            Error::LimitUnenforceable(_) => "unknown(limit-unenforceable)",
-            Error::InjectionUnsupported(_) => "unknown(injection-unsupported)",
-            Error::Host(_) => "unknown(host)",
-        })
+        Self(error.kind())
     }
 }
 

@@ -3,7 +3,7 @@
 //! A capsule knows its ids and may put one into an argument. An id cannot be told from any other text of its shape, so
 //! every such text is replaced, by a name that shows where the same text came again.
 
-use crate::supervisor::log::text::cut;
+use crate::text::cut;
 
 /// How many characters an id has. What is shorter is no id; what is longer may hold one.
 const ID_LENGTH: usize = 52;

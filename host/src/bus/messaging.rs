@@ -15,9 +15,10 @@ use super::{
     Attribution, Audience, Bus, BusLimits, Error, InProcess, Interest, Lease, Message, Pattern, Subscriber,
     Subscription, Topic,
 };
+use crate::interned::Interned;
 use crate::rate::Rates;
 use crate::supervisor::quota::Budget;
-use crate::supervisor::{Event, Events, Interned, Owner, Principal, Registry};
+use crate::supervisor::{Event, Events, Owner, Principal, Registry};
 
 /// Whom the host's own messages come from.
 const HOST: &str = "host";

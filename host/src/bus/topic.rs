@@ -6,18 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The most segments of a topic or a pattern.
-const MAX_SEGMENTS: usize = 8;
-/// The most bytes of either.
-const MAX_BYTES: usize = 256;
+use crate::topic::{EXITED, LIFECYCLE, MAX_BYTES, MAX_SEGMENTS, RESERVED, has_segments_only, segments};
+
 /// The segment that stands for one or more.
 const WILDCARD: &str = "*";
-/// Where the host alone publishes.
-const RESERVED: &str = "astrid.process";
-/// Where it publishes what happens to processes.
-const LIFECYCLE: &str = "astrid.process.v1";
-/// Where it publishes that they ended.
-const EXITED: &str = "astrid.process.v1.exited";
 
 /// Where a message is published.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -103,7 +95,7 @@ impl Pattern {
             return Err(BadTopic::TooLong);
         }
         check(stem)?;
-        if wildcard && stem.split('.').count() == MAX_SEGMENTS {
+        if wildcard && segments(stem) == MAX_SEGMENTS {
             return Err(BadTopic::TooManySegments);
         }
         Ok(Self {
@@ -159,12 +151,10 @@ fn check(topic: &str) -> Result<(), BadTopic> {
     if topic.contains(WILDCARD) {
         return Err(BadTopic::Wildcard);
     }
-    if topic.split('.').count() > MAX_SEGMENTS {
+    if segments(topic) > MAX_SEGMENTS {
         return Err(BadTopic::TooManySegments);
     }
-    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-    let is_segment = |segment: &str| !segment.is_empty() && segment.bytes().all(allowed);
-    if topic.split('.').all(is_segment) {
+    if has_segments_only(topic) {
         Ok(())
     } else {
         Err(BadTopic::Segment)

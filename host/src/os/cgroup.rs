@@ -182,36 +182,12 @@ impl Group {
 
     /// Kills everyone in there, also those that are just being made. Nothing on a kernel before 5.14.
     pub(crate) fn kill(&self) {
-        let _ = write(&self.directory, "cgroup.kill", "1");
+        kill(&self.directory);
     }
 
     /// Ends what is in there, and removes the group. After it there is nothing to be read.
     pub(crate) fn remove(&self) {
-        let remove = || unlinkat(&self.groups.directory, self.name.as_str(), AtFlags::REMOVEDIR);
-        if remove() == Err(Errno::BUSY) {
-            self.kill();
-            self.wait_until_empty();
-            // What is in there all the same holds the group, which then stays for the next start to remove.
-            let _ = remove();
-        }
-    }
-
-    fn wait_until_empty(&self) {
-        let Ok(events) = openat(&self.directory, "cgroup.events", READ, Mode::empty()) else {
-            return;
-        };
-        let begun = Instant::now();
-        // A change is told between two reads, or at the next poll: none can be missed.
-        while contents(&events).is_ok_and(|events| number(&events, "populated") == Some(1)) {
-            let rest = PATIENCE.saturating_sub(begun.elapsed());
-            let Ok(timeout) = Timespec::try_from(rest) else { return };
-            let mut changed = [PollFd::new(&events, PollFlags::PRI)];
-            match poll(&mut changed, Some(&timeout)) {
-                Ok(0) => return,
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => return,
-            }
-        }
+        remove(&self.groups.directory, &self.name, &self.directory);
     }
 
     fn read(&self, file: &str) -> Option<String> {
@@ -228,6 +204,39 @@ impl AsFd for Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+/// Removes a group from the directory that it is in. Where processes are in it, these are ended first.
+fn remove(from: &OwnedFd, name: &str, group: &OwnedFd) {
+    let remove = || unlinkat(from, name, AtFlags::REMOVEDIR);
+    if remove() == Err(Errno::BUSY) {
+        kill(group);
+        wait_until_empty(group);
+        // What is in there all the same holds the group, which then stays for the next start to remove.
+        let _ = remove();
+    }
+}
+
+fn kill(group: &OwnedFd) {
+    let _ = write(group, "cgroup.kill", "1");
+}
+
+fn wait_until_empty(group: &OwnedFd) {
+    let Ok(events) = openat(group, "cgroup.events", READ, Mode::empty()) else {
+        return;
+    };
+    let begun = Instant::now();
+    // A change is told between two reads, or at the next poll: none can be missed.
+    while contents(&events).is_ok_and(|events| number(&events, "populated") == Some(1)) {
+        let rest = PATIENCE.saturating_sub(begun.elapsed());
+        let Ok(timeout) = Timespec::try_from(rest) else { return };
+        let mut changed = [PollFd::new(&events, PollFlags::PRI)];
+        match poll(&mut changed, Some(&timeout)) {
+            Ok(0) => return,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -258,7 +267,7 @@ fn locked(given: &OwnedFd) -> rustix::io::Result<(String, OwnedFd)> {
     }
 }
 
-/// Removes what dead hosts have left, as far as nothing is in there.
+/// Removes what dead hosts have left. The trees in there end by themselves, and may not have come to that yet.
 fn sweep(given: &OwnedFd) {
     for name in directories(given).filter(|name| name.starts_with(HOST)) {
         let Ok(left) = open_directory(given, name.as_str()) else {
@@ -267,8 +276,10 @@ fn sweep(given: &OwnedFd) {
         if rustix::fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
-        for group in directories(&left) {
-            let _ = unlinkat(&left, group.as_str(), AtFlags::REMOVEDIR);
+        for name in directories(&left) {
+            if let Ok(group) = open_directory(&left, name.as_str()) {
+                remove(&left, &name, &group);
+            }
         }
         let _ = unlinkat(given, name.as_str(), AtFlags::REMOVEDIR);
     }

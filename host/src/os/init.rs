@@ -129,6 +129,7 @@ impl Init {
             None => Birth::Unconfined,
             Some(confinement) => {
                 confinement.mapping = mapping.is_some();
+                self.spawner.expect(confinement);
                 Birth::Confined {
                     network: confinement.network,
                 }

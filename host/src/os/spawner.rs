@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use capsule_init::{AHEAD, Birth, LEAVE, Report};
+use capsule_init::{AHEAD, Birth, Confinement, Expected, LEAVE, Report, encode};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -52,6 +52,8 @@ struct State {
     running: Option<Running>,
     /// What was last asked for and can wait: not in a control group, which is made for one command.
     usual: Option<Birth>,
+    /// What the last confined command saw, and so most likely the next one.
+    expected: Option<Expected>,
     /// An init that waits.
     spare: Option<Spare>,
 }
@@ -134,12 +136,29 @@ impl Spawner {
         Ok(newborn)
     }
 
+    /// Has the next init that waits prepare for a command like this one.
+    pub(crate) fn expect(&self, confinement: &Confinement) {
+        let expected = &mut self.locked().expected;
+        if !expected.as_ref().is_some_and(|expected| expected.is_of(confinement)) {
+            *expected = Some(Expected::of(confinement));
+        }
+    }
+
     /// Has an init made for the next command, if one can wait for it and none does. Blocks until it is there.
     pub(crate) fn prepare(&self) {
         let usual = self.lock().map(|state| state.usual.filter(|_| state.spare.is_none()));
         let Ok(Some(birth)) = usual else { return };
+        let expected = match birth {
+            Birth::Confined { .. } => self
+                .locked()
+                .expected
+                .as_ref()
+                .and_then(|expected| encode(expected).ok()),
+            Birth::Unconfined => None,
+        };
+        let expected = expected.and_then(|frame| memfd::sealed("expected", [&*frame]).ok());
         // If it cannot be had now, the next command will say why.
-        if let Ok(made) = self.make(birth, None, AHEAD) {
+        if let Ok(made) = self.make(birth, expected.as_ref().map(AsFd::as_fd), AHEAD) {
             self.keep(made);
         }
     }
@@ -152,12 +171,12 @@ impl Spawner {
         }
     }
 
-    /// `ahead` is [`AHEAD`] where no command waits for the init.
-    fn make(&self, birth: Birth, group: Option<BorrowedFd<'_>>, ahead: u8) -> Result<Spare, Unborn> {
+    /// `ahead` is [`AHEAD`] where no command waits for the init; `with` is then what is expected, otherwise a control group.
+    fn make(&self, birth: Birth, with: Option<BorrowedFd<'_>>, ahead: u8) -> Result<Spare, Unborn> {
         for patience in PATIENCES {
             let (channel, user) = self
                 .lock()?
-                .order(self.program.as_deref(), birth.to_byte() | ahead, group)?;
+                .order(self.program.as_deref(), birth.to_byte() | ahead, with)?;
             if !self.is_heard(&channel, patience) {
                 continue;
             }
@@ -228,6 +247,7 @@ impl State {
     const NEW: Self = Self {
         running: None,
         usual: None,
+        expected: None,
         spare: None,
     };
 
@@ -236,10 +256,10 @@ impl State {
         &mut self,
         program: Option<&Path>,
         order: u8,
-        group: Option<BorrowedFd<'_>>,
+        with: Option<BorrowedFd<'_>>,
     ) -> io::Result<(Channel, User)> {
         let (ours, inits) = Channel::pair()?;
-        let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(group).collect();
+        let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(with).collect();
         if let Some(running) = &self.running
             && running.send(order, &descriptors).is_ok()
         {

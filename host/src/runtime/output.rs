@@ -45,7 +45,7 @@ pub(super) struct Origin {
 
 impl Origin {
     fn log(&self, level: Level, stream: Option<&'static str>, text: &str) {
-        self.registry.0.guest_log.line(&self.owner, level, stream, text);
+        self.registry.guest_log().line(&self.owner, level, stream, text);
     }
 }
 

@@ -3,61 +3,31 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio_util::task::task_tracker::TaskTrackerToken;
-
-use super::life::process::{Keep, Process, Tasks, Tenure};
+use super::core::Core;
+use super::gate::{Ask, Gate};
+use super::generation::Member;
+use super::life::supervise::LaunchedProcess;
 use super::metrics;
-use super::quota::Permit;
-use super::registry::{Ask, Gate, Inner};
-use super::request::{SpawnRequest, Tier};
-use super::table::Member;
-use super::{Error, Principal};
-use crate::sandbox::{CwdError, Launch, Launched, ResourceLimits, UNCONFINED, Workspace};
+use super::quota::Reservation;
+use super::request::SpawnRequest;
+use super::{Error, Owner, Principal, Tier};
+use crate::sandbox::{CwdError, Launch, ResourceLimits, UNCONFINED, Workspace};
 
-/// A command that runs and is not supervised yet. Dropping it ends the command, then gives the permits back.
-pub(crate) struct Fresh<P> {
-    launched: Launched,
-    permits: P,
-    member: Member,
-    /// A shutdown waits for it.
-    token: TaskTrackerToken,
-}
-
-impl<P> Fresh<P> {
-    /// Takes it into supervision. `split` says which permit is given back when the command has ended; what is left of them
-    /// belongs into the tenure.
-    pub(crate) fn supervise<T>(
-        self,
-        keep: Keep,
-        tasks: &Tasks,
-        split: impl FnOnce(P) -> (Permit, T),
-    ) -> Result<Arc<Process>, Error>
-    where
-        T: FnOnce(&Arc<Process>) -> Tenure,
-    {
-        let (slot, tenure) = split(self.permits);
-        let process = Process::supervise(self.launched, keep, slot, self.member, tasks, tenure);
-        // Only now: until here nothing else said that there is a process.
-        drop(self.token);
-        process
-    }
-}
-
-impl Inner {
+impl Core {
     /// Everything that can refuse a request without any trace of it. Returns the limits of what may be started.
     pub(crate) fn admit(
         &self,
         request: &SpawnRequest,
-        principal: &Principal,
+        owner: &Owner,
         workspace: &Workspace,
         gate: &mut dyn Gate,
         tier: Tier,
     ) -> Result<ResourceLimits, Error> {
-        if !gate.allows(Ask::Process) {
+        if !gate.allows(owner, Ask::Process) {
             return Err(Error::CapabilityDenied);
         }
         request.check(tier, workspace.path(), &self.limits)?;
-        if !gate.allows(Ask::Command(request.view())) {
+        if !gate.allows(owner, Ask::Command(request.view())) {
             return Err(Error::CapabilityDenied);
         }
         // Only for the answer: the launch resolves it again, where the command starts.
@@ -67,10 +37,10 @@ impl Inner {
             CwdError::Host(errno) => Error::Host(format!("could not look for cwd: {errno}")),
         })?;
         if tier == Tier::Persistent {
-            if !gate.allows(Ask::Persistent) {
+            if !gate.allows(owner, Ask::Persistent) {
                 return Err(Error::CapabilityDenied);
             }
-            if *principal == Principal::Anonymous || !self.launcher.supports_persistent() {
+            if owner.principal == Principal::Anonymous || !self.launcher.supports_persistent() {
                 return Err(Error::PersistUnsupported);
             }
         }
@@ -81,12 +51,12 @@ impl Inner {
     }
 
     /// Starts the command. Dropped half-way, it ends what was started.
-    pub(crate) async fn launch<P: Send + 'static>(
+    pub(crate) async fn launch(
         &self,
         launch: Launch,
-        permits: P,
+        reservation: Reservation,
         member: Member,
-    ) -> Result<Fresh<P>, Error> {
+    ) -> Result<LaunchedProcess, Error> {
         let token = self.tasks.tracker.token();
         // After the token is taken: either the shutdown waits for this launch, or this launch sees the shutdown.
         if member.closing.is_cancelled() {
@@ -94,8 +64,8 @@ impl Inner {
         }
         let begun = Instant::now();
         let launcher = Arc::clone(&self.launcher);
-        let (lulls, runtime, closing) = (
-            self.lulls.clone(),
+        let (prewarmer, runtime, closing) = (
+            self.prewarmer.clone(),
             self.tasks.runtime.clone(),
             self.tasks.closing.clone(),
         );
@@ -103,19 +73,19 @@ impl Inner {
         let launching = self.tasks.runtime.spawn_blocking(move || {
             let launched = launcher.launch(launch);
             // Here, because what was prepared is used up also where nothing comes of it, or nothing waits for it any more.
-            lulls.expect(&runtime, &launcher, &closing);
-            launched.map(|launched| Fresh {
+            prewarmer.launched(&runtime, &launcher, &closing);
+            launched.map(|launched| LaunchedProcess {
                 launched,
-                permits,
+                reservation,
                 member,
                 token,
             })
         });
         match launching.await {
-            Ok(fresh) => {
-                let fresh = fresh?;
+            Ok(launched) => {
+                let launched = launched?;
                 metrics::launched(begun.elapsed());
-                Ok(fresh)
+                Ok(launched)
             }
             Err(error) if error.is_cancelled() => Err(Error::Cancelled),
             Err(_) => Err(Error::Host("the launcher panicked".into())),

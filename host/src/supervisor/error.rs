@@ -61,6 +61,37 @@ pub enum Error {
     Host(String),
 }
 
+impl Error {
+    /// The name that the interface has for this case, such as `wait-timeout`, and with `unknown` the documented prefix of
+    /// its text: `unknown(not-found)`. Never the text itself, which may hold what a guest wrote; so it may be a label.
+    ///
+    /// ```
+    /// assert_eq!(capsule_host::supervisor::Error::NotFound("cargo".into()).kind(), "unknown(not-found)");
+    /// ```
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::CapabilityDenied => "capability-denied",
+            Self::InvalidInput(_) => "invalid-input",
+            Self::BoundaryEscape => "boundary-escape",
+            Self::Quota => "quota",
+            Self::TooLarge => "too-large",
+            Self::Closed => "closed",
+            Self::Cancelled => "cancelled",
+            Self::WaitTimeout => "wait-timeout",
+            Self::NoSuchProcess => "no-such-process",
+            Self::RegistryFull => "registry-full",
+            Self::PersistUnsupported => "persist-unsupported",
+            Self::NotFound(_) => "unknown(not-found)",
+            Self::PermissionDenied(_) => "unknown(permission-denied)",
+            Self::ExecFailed(_) => "unknown(exec-failed)",
+            Self::LimitUnenforceable(_) => "unknown(limit-unenforceable)",
+            Self::InjectionUnsupported(_) => "unknown(injection-unsupported)",
+            Self::Host(_) => "unknown(host)",
+        }
+    }
+}
+
 impl From<LaunchError> for Error {
     fn from(error: LaunchError) -> Self {
         match error {
@@ -77,4 +108,9 @@ impl From<LaunchError> for Error {
             LaunchError::Host(error) => Self::Host(format!("could not start a process: {error}")),
         }
     }
+}
+
+/// Refuses a malformed request; `why` says what is wrong with it.
+pub(super) fn invalid(why: &str) -> Result<(), Error> {
+    Err(Error::InvalidInput(why.into()))
 }

@@ -1,6 +1,6 @@
 //! Lifecycle events on their way out (contract E1, E2): what happened to a process that its owner watches.
 //!
-//! The supervisor says what happened and to whom it belongs. Who gets to hear of it is for the carrier of the events.
+//! The supervisor says what happened, and to whose process. The carrier of the events decides which subscribers receive it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Event {
     }
 }
 
-/// Carries events to those who listen.
+/// Carries events to their subscribers.
 pub trait Events: Send + Sync {
     /// Takes an event, or drops and counts it; called on the path of a process's life, so it must not block.
     fn publish(&self, event: Event);

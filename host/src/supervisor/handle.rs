@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::core::Core;
 use super::life::lifecycle::{End, Reason};
-use super::life::process::{Owned, Process};
+use super::life::process::{KillOnDrop, Process};
+use super::read_positions::ReadPositions;
 use super::ready::{ExitReady, LogsReady};
-use super::registry::Registry;
-use super::seen::Seen;
 use super::table::Entry;
 use super::types::{ExitInfo, Killed, Logs, RunOutput, Signal};
 use super::{Error, ProcessId};
@@ -25,24 +25,24 @@ use super::{Error, ProcessId};
 /// Once the process is gone, by a stop or a timer or a shutdown, every method is [`Error::Closed`]. Every future may be
 /// dropped at any time.
 pub struct Handle {
-    registry: Registry,
-    reach: Reach,
-    seen: Arc<Seen>,
+    core: Arc<Core>,
+    ownership: Ownership,
+    positions: Arc<ReadPositions>,
     dropped: DropGuard,
 }
 
-/// How a handle has its process.
-pub(crate) enum Reach {
-    Owned(Owned),
+/// Whether a process ends with its handle.
+pub(crate) enum Ownership {
+    Owned(KillOnDrop),
     Attached(Arc<Entry>),
 }
 
 impl Handle {
-    pub(crate) fn new(registry: Registry, reach: Reach, seen: Arc<Seen>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, ownership: Ownership, positions: Arc<ReadPositions>) -> Self {
         Self {
-            registry,
-            reach,
-            seen,
+            core,
+            ownership,
+            positions,
             dropped: CancellationToken::new().drop_guard(),
         }
     }
@@ -50,9 +50,9 @@ impl Handle {
     /// The id, of a process that was attached to.
     #[must_use]
     pub fn id(&self) -> Option<&ProcessId> {
-        match &self.reach {
-            Reach::Owned(_) => None,
-            Reach::Attached(entry) => Some(&entry.id),
+        match &self.ownership {
+            Ownership::Owned(_) => None,
+            Ownership::Attached(entry) => Some(&entry.id),
         }
     }
 
@@ -69,7 +69,7 @@ impl Handle {
     /// # Errors
     /// Of that, but [`Error::Closed`] where the process is gone.
     pub async fn write_stdin(&self, data: Vec<u8>) -> Result<u32, Error> {
-        self.live()?.write_stdin(data, self.registry.limits().write_max).await
+        self.live()?.write_stdin(data, self.core.limits.write_max).await
     }
 
     /// Accepts no more writes; end of file follows those accepted so far (N4). Succeeds however often it is called.
@@ -94,7 +94,7 @@ impl Handle {
     }
 
     /// Kills the tree, waits for the exit and takes out what both streams still hold (K3). Of a process that had exited it
-    /// only tells that, and takes out the rest. One that was attached to keeps its id. Dropped, the process is killed all
+    /// returns the exit and the rest of its output. One that was attached to keeps its id. Dropped, the process is killed all
     /// the same.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Handle {
     /// [`Error::Cancelled`] where the runtime went down.
     pub async fn wait(&self, timeout: Option<Duration>) -> Result<ExitInfo, Error> {
         let timeout = self.timeout(timeout)?;
-        self.live()?.wait(timeout, &self.registry.0.tasks.runtime).await
+        self.live()?.wait(timeout, &self.core.tasks.runtime).await
     }
 
     /// Waits for the exit, and takes out what both streams hold then, to their end (A2). Nothing is taken where the time
@@ -157,21 +157,21 @@ impl Handle {
     #[must_use]
     pub fn logs_ready(&self) -> LogsReady {
         drop(self.process().touch());
-        let number = match &self.reach {
+        let number = match &self.ownership {
             // It has no cursors.
-            Reach::Owned(_) => None,
-            Reach::Attached(entry) => Some(entry.number),
+            Ownership::Owned(_) => None,
+            Ownership::Attached(entry) => Some(entry.number),
         };
-        let seen = number.map(|number| (Arc::clone(&self.seen), number));
-        LogsReady::new(Arc::clone(self.process()), seen, self.token())
+        let reader = number.map(|number| (Arc::clone(&self.positions), number));
+        LogsReady::new(Arc::clone(self.process()), reader, self.token())
     }
 
     /// Drops the handle, and completes once that has taken effect: what ends with it has ended, and what it counted
     /// against is free again (S5).
     pub async fn close(self) {
-        let process = match &self.reach {
-            Reach::Owned(owned) => Some(Arc::clone(&owned.0)),
-            Reach::Attached(_) => None,
+        let process = match &self.ownership {
+            Ownership::Owned(owned) => Some(Arc::clone(&owned.0)),
+            Ownership::Attached(_) => None,
         };
         drop(self);
         if let Some(process) = process {
@@ -181,9 +181,9 @@ impl Handle {
     }
 
     fn process(&self) -> &Arc<Process> {
-        match &self.reach {
-            Reach::Owned(owned) => &owned.0,
-            Reach::Attached(entry) => &entry.process,
+        match &self.ownership {
+            Ownership::Owned(owned) => &owned.0,
+            Ownership::Attached(entry) => &entry.process,
         }
     }
 
@@ -196,11 +196,11 @@ impl Handle {
     }
 
     fn timeout(&self, asked: Option<Duration>) -> Result<Option<Duration>, Error> {
-        let limits = self.registry.limits();
-        match (&self.reach, asked) {
-            (Reach::Owned(_), asked) => Ok(asked.map(|asked| limits.longest(asked))),
-            (Reach::Attached(_), Some(asked)) => Ok(Some(limits.wait(asked))),
-            (Reach::Attached(_), None) => Err(Error::InvalidInput(
+        let limits = &self.core.limits;
+        match (&self.ownership, asked) {
+            (Ownership::Owned(_), asked) => Ok(asked.map(|asked| limits.longest(asked))),
+            (Ownership::Attached(_), Some(asked)) => Ok(Some(limits.wait(asked))),
+            (Ownership::Attached(_), None) => Err(Error::InvalidInput(
                 "a wait on an attached process needs a timeout".into(),
             )),
         }

@@ -1,12 +1,9 @@
-//! Process ids: unforgeable names, and the keyed hash under which the registry knows them (contract I1, I2).
+//! Process ids: unforgeable names (contract I1, I2).
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
-
-use data_encoding::{BASE32_NOPAD, Encoding, Specification};
 use std::sync::LazyLock;
 
-use super::log::cursor::CursorKey;
+use data_encoding::{BASE32_NOPAD, Encoding, Specification};
 
 /// RFC 4648 base32 in lower case, without padding.
 static BASE32_LOWER: LazyLock<Encoding> = LazyLock::new(|| {
@@ -40,80 +37,8 @@ impl fmt::Debug for ProcessId {
     }
 }
 
-/// What the registry knows an id by. Useless to a reader, because the key is random and never leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IdHash([u8; blake3::OUT_LEN]);
-
-/// What spreads over a table what is spread already and cannot be chosen: hashes, or numbers in their order.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AsItIs(u64);
-
-impl Hash for IdHash {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
-    }
-}
-
-impl Hasher for AsItIs {
-    fn write(&mut self, bytes: &[u8]) {
-        debug_assert!(bytes.len() >= size_of::<u64>(), "neither a hash nor a number");
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// The secret of one registry.
-pub(crate) struct RegistryKey {
-    ids: [u8; blake3::KEY_LEN],
-    cursors: [u8; blake3::KEY_LEN],
-    names: [u8; blake3::KEY_LEN],
-}
-
-impl RegistryKey {
-    pub(crate) fn generate() -> Result<Self, getrandom::Error> {
-        Ok(Self {
-            ids: random_bytes()?,
-            cursors: random_bytes()?,
-            names: random_bytes()?,
-        })
-    }
-
-    /// The same work for every string: what is malformed is found out by not being there.
-    pub(crate) fn hash(&self, id: &str) -> IdHash {
-        IdHash(blake3::keyed_hash(&self.ids, id.as_bytes()).into())
-    }
-
-    /// What `id` is called in an audit. Not the hash that the registry goes by, nor of use to compute that.
-    pub(crate) fn audit_name(&self, id: &str) -> String {
-        let mut name = blake3::keyed_hash(&self.names, id.as_bytes()).to_hex().to_string();
-        // 128 bits tell all ids apart that there will ever be.
-        name.truncate(32);
-        name
-    }
-
-    /// The key that seals the cursors of the process `id`.
-    pub(crate) fn cursor_key(&self, id: &ProcessId) -> CursorKey {
-        let mut key = [0; CursorKey::LENGTH];
-        blake3::Hasher::new_keyed(&self.cursors)
-            .update(id.0.as_bytes())
-            .finalize_xof()
-            .fill(&mut key);
-        CursorKey::new(key)
-    }
-}
-
-impl fmt::Debug for RegistryKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RegistryKey(…)")
-    }
-}
-
-fn random_bytes() -> Result<[u8; 32], getrandom::Error> {
+/// What an id and a key are made of.
+pub(super) fn random_bytes() -> Result<[u8; 32], getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
@@ -145,31 +70,6 @@ mod tests {
     #[test]
     fn i2_debug_output_does_not_hold_the_id() {
         let id = ProcessId::generate().unwrap();
-        let key = RegistryKey::generate().unwrap();
-        let shown = format!("{id:?} {:?} {key:?}", key.hash(id.expose()));
-        assert!(!shown.contains(id.expose()));
-    }
-
-    #[test]
-    fn i2_a_name_is_no_id_and_no_hash_of_the_registry() {
-        let id = ProcessId::generate().unwrap();
-        let key = RegistryKey::generate().unwrap();
-        let name = key.audit_name(id.expose());
-        assert_eq!(name, key.audit_name(id.expose()));
-        assert_eq!(name.len(), 32);
-        assert_ne!(name, RegistryKey::generate().unwrap().audit_name(id.expose()));
-        let hash = blake3::Hash::from_bytes(key.hash(id.expose()).0);
-        assert!(!hash.to_hex().starts_with(&name));
-        assert_eq!(key.audit_name("").len(), 32, "whatever it is");
-    }
-
-    #[test]
-    fn i2_each_registry_has_its_own_key() {
-        let id = ProcessId::generate().unwrap();
-        let hash = |key: RegistryKey| key.hash(id.expose());
-        assert_ne!(
-            hash(RegistryKey::generate().unwrap()),
-            hash(RegistryKey::generate().unwrap())
-        );
+        assert!(!format!("{id:?}").contains(id.expose()));
     }
 }

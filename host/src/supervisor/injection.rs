@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::request::{invalid, is_name, is_reserved};
-use super::{Error, Limits};
+use super::Limits;
+use super::error::{Error, invalid};
+use super::variables::{is_name, is_reserved};
 use crate::sandbox::{self, FOLDER};
 
 /// A path that is longer cannot be opened.

@@ -221,7 +221,7 @@ impl Limits {
     }
 }
 
-/// What there is to be said about one limit.
+/// The values from which one limit is decided.
 #[derive(Clone, Copy)]
 struct Wanted<T> {
     asked: Option<T>,

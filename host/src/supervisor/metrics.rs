@@ -19,12 +19,10 @@ use std::time::Duration;
 
 use ::metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use super::Error;
-use super::request::Tier;
-use crate::audit::Outcome;
+use super::{Error, Tier};
 
-/// Spawns by the tier that was asked for (`captured`, `background`, `persistent`) and by what came of the start, as an
-/// [`Outcome`]: `ok` once the command runs, whatever it comes to later.
+/// Spawns by the tier that was asked for (`captured`, `background`, `persistent`) and by what came of the start:
+/// `ok` once the command runs, whatever it comes to later, or the error's [`kind`](Error::kind).
 pub const SPAWNS: &str = "capsule_spawns_total";
 /// Processes that run or are being started: those that count against the quota of their principal.
 pub const LIVE: &str = "capsule_processes_live";
@@ -84,7 +82,8 @@ pub(crate) async fn counted<T>(tier: Tier, start: impl Future<Output = Result<T,
         Tier::Background => "background",
         Tier::Persistent => "persistent",
     };
-    counter!(SPAWNS, "tier" => tier, "outcome" => Outcome::from(&started).as_str()).increment(1);
+    let outcome = started.as_ref().map_or_else(Error::kind, |_| "ok");
+    counter!(SPAWNS, "tier" => tier, "outcome" => outcome).increment(1);
     started
 }
 

@@ -1,4 +1,4 @@
-//! Owning children: their output, their stdin, their life and who may reach them. Names no wasm type.
+//! Owns native processes: their output, their stdin, their life, and which owner may reach them. Names no wasm type.
 //!
 //! A [`Registry`] owns every process of a host. A call comes in for an [`Owner`], whose [`Scope`] is all it can name:
 //!
@@ -11,7 +11,7 @@
 //!
 //! struct OnlyCat;
 //! impl Gate for OnlyCat {
-//!     fn allows(&mut self, ask: Ask<'_>) -> bool {
+//!     fn allows(&mut self, _owner: &Owner, ask: Ask<'_>) -> bool {
 //!         match ask {
 //!             Ask::Command(command) => command.cmd == "cat",
 //!             _ => true,
@@ -44,55 +44,64 @@
 //! Inside, from plain data up:
 //!
 //! ```text
-//! types, request, injection, limits, id, quota
-//!                                       what is asked and counted
+//! types, error, id, title, keys, quota  nouns; what is counted
+//! limits, variables, injection, request what may be asked, and the checks of it
 //! metrics                               the counts that can be seen from outside
-//! watch, events                         what is told, and to whom
-//! log/   ring, cursor, text             plain data: no task, lock or clock
+//! events, watch                         what is published, and where
+//! log/   ring, cursor                   plain data: no task, lock or clock
 //!        output, reader                 a ring with its pipe and lock; waiting for it
-//! life/  lifecycle                      plain data
-//!        timers, stdin, monitor         the tasks
-//!        process, capture               what they share; owning one for a single call
-//! table, seen                           what an owner has; what a reader has read
-//! lull                                  when there is time to prepare for the next command
-//! admission, registry, scope            who may start what; who owns which
-//! handle, ready                         the same by a handle; waiting for several
+//! life/  lifecycle, options             plain data
+//!        timers, stdin                  tasks that know no process
+//!        process                        what the tasks of one process and its callers share
+//!        monitor, sampler               the tasks that end it
+//!        supervise, capture             starting all of that; a process that lives for one call
+//! generation, table, read_positions     what ends together; what an owner has; what a reader has read
+//! gate, prewarmer                       what the embedder is asked; preparing for the next command
+//! core, admission                       what a registry, its scopes and handles share; who may start what
+//! handle, ready, scope, registry        what is called from outside
 //! ```
 
 mod admission;
+mod core;
 mod error;
 mod events;
+mod gate;
+mod generation;
 mod handle;
 mod id;
+mod identity_hasher;
 mod injection;
+mod keys;
 mod life;
 mod limits;
 pub(crate) mod log;
-mod lull;
 pub mod metrics;
+mod prewarmer;
 pub(crate) mod quota;
+mod read_positions;
 mod ready;
 mod registry;
 mod request;
 mod scope;
-mod seen;
 mod table;
+mod title;
 mod types;
+mod variables;
 mod watch;
 
 pub use crate::sandbox::ResourceLimits;
 pub use error::Error;
 pub use events::{Event, Events};
+pub use gate::{Ask, Gate};
 pub use handle::Handle;
 pub use id::ProcessId;
 pub use injection::{FileInjection, InjectionView, Placement, RESERVED_PATHS};
 pub use limits::Limits;
 pub use log::ring::Overflow;
 pub use ready::{ExitReady, LogsReady};
-pub(crate) use registry::Interned;
-pub use registry::{Ask, Gate, Registry, RegistryError};
-#[cfg(feature = "fuzzing")]
-pub(crate) use request::Tier;
-pub use request::{CommandView, RESERVED_ENV, SpawnRequest};
+pub use registry::{Registry, RegistryError};
+pub use request::{CommandView, SpawnRequest};
 pub use scope::Scope;
+pub(crate) use types::Tier;
 pub use types::{ExitInfo, Killed, LogChunk, LogStream, Logs, Owner, Phase, Principal, ProcessInfo, RunOutput, Signal};
+pub use variables::RESERVED_ENV;

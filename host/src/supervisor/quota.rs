@@ -23,6 +23,22 @@ pub(crate) struct Permit {
     amount: usize,
 }
 
+/// What a principal may have at once, over all capsules.
+#[derive(Debug)]
+pub(crate) struct PrincipalQuota {
+    pub(crate) processes: Arc<Budget>,
+    pub(crate) ring_memory: Arc<Budget>,
+}
+
+/// What one process counts against. Taken before it is started.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    /// Given back when the command has ended.
+    pub(crate) slot: Permit,
+    /// Given back when the id goes: ids, and memory for output.
+    pub(crate) retained: Vec<Permit>,
+}
+
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         Self::gauged(limit, Gauge::noop())

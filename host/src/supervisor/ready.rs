@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::life::process::Process;
-use super::seen::Seen;
+use super::read_positions::ReadPositions;
 
 /// Ready once the exit is to be seen, or the handle that it came from is dropped. It stays so.
 pub struct ExitReady {
@@ -23,7 +23,7 @@ pub struct ExitReady {
 pub struct LogsReady {
     process: Arc<Process>,
     /// The reader, and what it calls the process; none where it has no cursors.
-    seen: Option<(Arc<Seen>, u64)>,
+    reader: Option<(Arc<ReadPositions>, u64)>,
     dropped: CancellationToken,
 }
 
@@ -48,8 +48,16 @@ impl ExitReady {
 }
 
 impl LogsReady {
-    pub(crate) fn new(process: Arc<Process>, seen: Option<(Arc<Seen>, u64)>, dropped: CancellationToken) -> Self {
-        Self { process, seen, dropped }
+    pub(crate) fn new(
+        process: Arc<Process>,
+        reader: Option<(Arc<ReadPositions>, u64)>,
+        dropped: CancellationToken,
+    ) -> Self {
+        Self {
+            process,
+            reader,
+            dropped,
+        }
     }
 
     /// Completes when it is ready. May be dropped and called again.
@@ -79,9 +87,9 @@ impl LogsReady {
             return true;
         }
         let [stdout, stderr] = self
-            .seen
+            .reader
             .as_ref()
-            .map(|(seen, number)| seen.of(*number))
+            .map(|(positions, number)| positions.of(*number))
             .unwrap_or_default();
         self.process.stdout.has_beyond(stdout) || self.process.stderr.has_beyond(stderr)
     }

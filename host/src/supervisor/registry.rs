@@ -1,27 +1,16 @@
-//! The registry: admits processes, and knows who owns which.
+//! The registry of all processes of a host, and the way to those of one owner.
 //!
 //! Each owner has a table of its own, and a call goes through the table of the live owner. So another owner's process
 //! cannot be named, and asking for one is the same look-up in the same table as asking for an id that never was
 //! (contract I3).
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
+use super::core::Core;
 use super::events::Events;
-use super::id::RegistryKey;
-use super::life::process::Tasks;
-use super::life::timers::Timers;
-use super::lull::Lulls;
-use super::quota::Budget;
-use super::request::CommandView;
 use super::scope::Scope;
-use super::table::Table;
-use super::{Limits, Owner, Principal, metrics};
+use super::{Limits, Owner};
 #[cfg(feature = "component")]
 use crate::guest_log::GuestLog;
 use crate::sandbox::Launcher;
@@ -31,45 +20,7 @@ use crate::sandbox::Launcher;
 /// Cloning is cheap and means the same registry. When the last clone and the last [`Scope`] are dropped, every process is
 /// ended; [`Registry::shutdown`] does that and waits for it.
 #[derive(Clone)]
-pub struct Registry(pub(crate) Arc<Inner>);
-
-pub(crate) struct Inner {
-    pub(crate) limits: Limits,
-    pub(crate) launcher: Arc<dyn Launcher>,
-    pub(crate) key: RegistryKey,
-    pub(crate) tasks: Tasks,
-    pub(crate) lulls: Lulls,
-    pub(crate) retained: Arc<Budget>,
-    #[cfg(feature = "component")]
-    pub(crate) guest_log: GuestLog,
-    principals: Interned<Principal, Purse>,
-    tables: Interned<Owner, Table>,
-}
-
-/// What a principal may have at once, over all capsules.
-#[derive(Debug)]
-pub(crate) struct Purse {
-    pub(crate) processes: Arc<Budget>,
-    pub(crate) ring_memory: Arc<Budget>,
-}
-
-/// What the embedder is asked, in the order of contract S4.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Ask<'a> {
-    /// May this capsule have processes at all?
-    Process,
-    /// May it run this command?
-    Command(CommandView<'a>),
-    /// May it have processes that outlive the instance?
-    Persistent,
-}
-
-/// The embedder's say. Asked on the path of a spawn, so it must not block.
-pub trait Gate: Send {
-    /// Whether to allow it. A `false` ends the spawn with `capability-denied`, and nothing ran.
-    fn allows(&mut self, ask: Ask<'_>) -> bool;
-}
+pub struct Registry(Arc<Core>);
 
 /// Why there is no registry.
 #[derive(Debug, thiserror::Error)]
@@ -93,45 +44,20 @@ impl Registry {
         launcher: Arc<dyn Launcher>,
         limits: Limits,
     ) -> Result<Self, RegistryError> {
-        let key = RegistryKey::generate().map_err(RegistryError::Random)?;
-        let tasks = Tasks {
-            timers: Timers::start(&runtime),
-            runtime,
-            tracker: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            events: Arc::default(),
-        };
-        metrics::describe();
-        let retained = Budget::gauged(limits.retained_total, metrics::retained());
-        let (principals, tables) = (Interned::default(), Interned::default());
-        #[cfg(feature = "component")]
-        let guest_log = GuestLog::new(limits.guest_output_per_second, limits.guest_output_burst);
-        Ok(Self(Arc::new(Inner {
-            limits,
-            launcher,
-            key,
-            tasks,
-            lulls: Lulls::default(),
-            retained,
-            #[cfg(feature = "component")]
-            guest_log,
-            principals,
-            tables,
-        })))
+        let core = Core::new(runtime, launcher, limits).map_err(RegistryError::Random)?;
+        Ok(Self(core))
     }
 
     /// The processes of `owner` alone.
     #[must_use]
     pub fn scope(&self, owner: Owner) -> Scope {
-        let inner = &self.0;
-        let purse = inner.principals.get(&owner.principal, || Purse {
-            processes: Budget::gauged(inner.limits.processes_per_principal, metrics::live()),
-            ring_memory: Budget::new(inner.limits.ring_memory_per_principal),
-        });
-        let table = inner.tables.get(&owner, || {
-            Table::new(purse, inner.limits.retained_per_owner, &inner.tasks.closing)
-        });
-        Scope::new(self.clone(), owner, table)
+        Scope::new(Arc::clone(&self.0), owner)
+    }
+
+    /// Where what guests log goes.
+    #[cfg(feature = "component")]
+    pub(crate) fn guest_log(&self) -> &GuestLog {
+        &self.0.guest_log
     }
 
     /// From now on, lifecycle events go to `events`, besides wherever else they go. Without this they go nowhere.
@@ -145,7 +71,7 @@ impl Registry {
         self.0.tasks.closing.cancel();
         self.0.tasks.tracker.close();
         self.0.tasks.tracker.wait().await;
-        self.0.lulls.over().await;
+        self.0.prewarmer.ended().await;
     }
 
     /// Ends every process that `capsule` started so far, under whichever principal and however it is held, and waits until
@@ -195,46 +121,5 @@ impl fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("retained", &self.retained())
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.tasks.closing.cancel();
-    }
-}
-
-/// One shared value a key, for as long as it is held.
-pub(crate) struct Interned<K, V>(Mutex<HashMap<K, Weak<V>>>);
-
-impl<K, V> Default for Interned<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Clone + Eq + Hash, V> Interned<K, V> {
-    /// The values whose keys are `wanted`.
-    fn all(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<V>> {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.iter()
-            .filter(|(key, _)| wanted(key))
-            .filter_map(|(_, value)| value.upgrade())
-            .collect()
-    }
-
-    pub(crate) fn get(&self, key: &K, make: impl FnOnce() -> V) -> Arc<V> {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = map.get(key).and_then(Weak::upgrade) {
-            return value;
-        }
-        // Keys whose value is gone are swept when the map would grow for a new one: the cost is spread over the
-        // insertions that made it grow.
-        if map.len() == map.capacity() {
-            map.retain(|_, value| value.strong_count() > 0);
-        }
-        let value = Arc::new(make());
-        map.insert(key.clone(), Arc::downgrade(&value));
-        value
     }
 }

@@ -4,58 +4,15 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
+use super::error::{Error, invalid};
 use super::injection::{self, FileInjection, InjectionView};
-use super::{Error, Limits, Overflow};
+use super::variables::{is_name, is_reserved};
+use super::{Limits, Overflow, Tier};
 use crate::sandbox::ResourceLimits;
 
 const CMD_MAX: usize = 4 * 1024;
 const ENV_ENTRIES_MAX: usize = 256;
 const ARGS_AND_ENV_MAX: usize = 1024 * 1024;
-
-/// Environment variables that a request may not set, because they decide what code runs instead of what it works on.
-/// Compared as written; names ending in `*` are prefixes.
-///
-/// In turn: where programs and shared objects come from, what a shell reads before its script, and what interpreters
-/// load before theirs.
-pub const RESERVED_ENV: &[&str] = &[
-    "PATH",
-    "LD_*",
-    "DYLD_*",
-    "GCONV_PATH",
-    "GLIBC_TUNABLES",
-    "LOCPATH",
-    "NLSPATH",
-    "BASH_ENV",
-    "BASHOPTS",
-    "ENV",
-    "IFS",
-    "PROMPT_COMMAND",
-    "PS4",
-    "SHELLOPTS",
-    "ZDOTDIR",
-    "JAVA_TOOL_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-    "LUA_INIT",
-    "LUA_PATH",
-    "LUA_CPATH",
-    "NODE_OPTIONS",
-    "NODE_PATH",
-    "PERL5DB",
-    "PERL5LIB",
-    "PERL5OPT",
-    "PERLLIB",
-    "PHPRC",
-    "PHP_INI_SCAN_DIR",
-    "PYTHONBREAKPOINT",
-    "PYTHONHOME",
-    "PYTHONINSPECT",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "PYTHONUSERBASE",
-    "RUBYLIB",
-    "RUBYOPT",
-    "_JAVA_OPTIONS",
-];
 
 /// A request to start a command. The fields mean what those of the interface's `spawn-request` mean.
 #[derive(Clone, Debug, Default)]
@@ -88,17 +45,6 @@ pub struct SpawnRequest {
     pub idle_timeout: Option<Duration>,
     /// How long the id and the output outlive the exit; persistent only.
     pub exit_retention: Option<Duration>,
-}
-
-/// The ways of owning a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tier {
-    /// One call: its output is captured.
-    Captured,
-    /// An instance: it is reached by a handle.
-    Background,
-    /// The host: it is reached by an id.
-    Persistent,
 }
 
 /// What the embedder's gate is shown of a request (contract S4): never the values of variables, never stdin, never what is
@@ -207,25 +153,6 @@ impl SpawnRequest {
         }
         Ok(())
     }
-}
-
-pub(super) fn invalid(why: &str) -> Result<(), Error> {
-    Err(Error::InvalidInput(why.into()))
-}
-
-pub(super) fn is_name(key: &str) -> bool {
-    let mut bytes = key.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-pub(super) fn is_reserved(key: &str) -> bool {
-    RESERVED_ENV.iter().any(|reserved| match reserved.strip_suffix('*') {
-        Some(prefix) => key.starts_with(prefix),
-        None => key == *reserved,
-    })
 }
 
 #[cfg(test)]

@@ -5,19 +5,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handle::{Handle, Reach};
+use super::core::Core;
+use super::gate::Gate;
+use super::handle::{Handle, Ownership};
 use super::life::capture;
 use super::life::lifecycle::{End, Retention};
-use super::life::process::{Keep, Owned, Process, Tenure};
-use super::log::text;
-use super::quota::Permit;
-use super::registry::{Gate, Registry};
-use super::request::{SpawnRequest, Tier};
-use super::seen::Seen;
+use super::life::options::ProcessOptions;
+use super::life::process::KillOnDrop;
+use super::quota::{Permit, Reservation};
+use super::read_positions::ReadPositions;
+use super::request::SpawnRequest;
 use super::table::{Entry, Table};
-use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal};
+use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal, Tier};
 use super::watch::Topics;
-use super::{Error, Overflow, ProcessId, injection, metrics};
+use super::{Error, Overflow, ProcessId, injection, metrics, title};
 #[cfg(feature = "component")]
 use crate::guest_log::GuestLog;
 use crate::sandbox::{Launch, ResourceLimits, Workspace};
@@ -27,23 +28,24 @@ use crate::sandbox::{Launch, ResourceLimits, Workspace};
 /// An id that is unknown, malformed, released, reaped or another owner's is [`Error::NoSuchProcess`] to every call, in
 /// the same way (contract I3). Every future may be dropped at any time; what that means is said with each.
 ///
-/// A scope is also one reader: what [`Self::read_since`] handed it is no news to the [`Handle`]s that it gives out
+/// A scope is also one reader: what [`Self::read_since`] handed it is not new to the [`Handle`]s that it gives out
 /// (contract A3). Clones are the same reader.
 #[derive(Clone)]
 pub struct Scope {
-    registry: Registry,
+    core: Arc<Core>,
     owner: Owner,
     table: Arc<Table>,
-    seen: Arc<Seen>,
+    positions: Arc<ReadPositions>,
 }
 
 impl Scope {
-    pub(crate) fn new(registry: Registry, owner: Owner, table: Arc<Table>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, owner: Owner) -> Self {
+        let table = core.table(&owner);
         Self {
-            registry,
+            core,
             owner,
             table,
-            seen: Arc::default(),
+            positions: Arc::default(),
         }
     }
 
@@ -56,13 +58,13 @@ impl Scope {
     /// Where what the owner's guests log goes.
     #[cfg(feature = "component")]
     pub(crate) fn guest_log(&self) -> &GuestLog {
-        &self.registry.0.guest_log
+        &self.core.guest_log
     }
 
-    /// Same as [`Registry::audit_name`].
+    /// Same as [`Registry::audit_name`](super::Registry::audit_name).
     #[must_use]
     pub fn audit_name(&self, id: &str) -> String {
-        self.registry.audit_name(id)
+        self.core.key.audit_name(id)
     }
 
     /// Runs a command to its end and returns all that it printed (S8). Dropped, it ends the command.
@@ -85,23 +87,27 @@ impl Scope {
         mut request: SpawnRequest,
         workspace: &Workspace,
         gate: &mut dyn Gate,
-    ) -> Result<Owned, Error> {
-        let registry = &self.registry.0;
-        let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Captured)?;
-        let slot = self.table.purse.processes.take(1).ok_or(Error::Quota)?;
+    ) -> Result<KillOnDrop, Error> {
+        let core = &self.core;
+        let limits = core.admit(&request, &self.owner, workspace, gate, Tier::Captured)?;
+        let slot = self.table.quota.processes.take(1).ok_or(Error::Quota)?;
         // No caller could write to it, and end of file must come.
         request.keep_stdin_open = false;
-        let keep = Keep {
-            ring: registry.limits.capture_max,
+        let options = ProcessOptions {
+            ring: core.limits.capture_max,
             overflow: Overflow::Backpressure,
             ends_when_full: true,
             retention: Retention::Captured,
-            ..self.keep_for_instance(&mut request, limits)
+            ..self.options_for_instance(&mut request, limits)
         };
-        let launch = launch_of(request, workspace, &keep);
-        let fresh = registry.launch(launch, slot, self.table.join()).await?;
-        let process = fresh.supervise(keep, &registry.tasks, |slot| (slot, |_: &_| Box::new(()) as Tenure))?;
-        Ok(Owned(process))
+        let launch = launch_of(request, workspace, &options);
+        let reservation = Reservation {
+            slot,
+            retained: Vec::new(),
+        };
+        let launched = core.launch(launch, reservation, self.table.join()).await?;
+        let (prepared, retained) = launched.prepare(options, &core.tasks)?;
+        Ok(KillOnDrop(prepared.start(Box::new(retained), &core.tasks)))
     }
 
     /// Starts a process that lives as long as the handle (S9). Dropped before it is done, nothing runs.
@@ -125,21 +131,21 @@ impl Scope {
         workspace: &Workspace,
         gate: &mut dyn Gate,
     ) -> Result<Handle, Error> {
-        let registry = &self.registry.0;
-        let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Background)?;
-        let keep = Keep {
+        let core = &self.core;
+        let limits = core.admit(&request, &self.owner, workspace, gate, Tier::Background)?;
+        let options = ProcessOptions {
             retention: Retention::Held,
-            ..self.keep_for_instance(&mut request, limits)
+            ..self.options_for_instance(&mut request, limits)
         };
-        let purse = &self.table.purse;
-        let slot = purse.processes.take(1).ok_or(Error::Quota)?;
-        let memory = self.ring_memory(&keep)?;
-        let launch = launch_of(request, workspace, &keep);
-        let fresh = registry.launch(launch, (slot, memory), self.table.join()).await?;
-        let process = fresh.supervise(keep, &registry.tasks, |(slot, memory)| {
-            (slot, |_: &_| Box::new(memory) as Tenure)
-        })?;
-        Ok(self.handle(Reach::Owned(Owned(process))))
+        let reservation = Reservation {
+            slot: self.table.quota.processes.take(1).ok_or(Error::Quota)?,
+            retained: vec![self.ring_memory(&options)?],
+        };
+        let launch = launch_of(request, workspace, &options);
+        let launched = core.launch(launch, reservation, self.table.join()).await?;
+        let (prepared, retained) = launched.prepare(options, &core.tasks)?;
+        let process = prepared.start(Box::new(retained), &core.tasks);
+        Ok(self.handle(Ownership::Owned(KillOnDrop(process))))
     }
 
     /// Starts a process that the host keeps, and returns its id (S7, S10). It runs on when the future is dropped after
@@ -164,35 +170,34 @@ impl Scope {
         workspace: &Workspace,
         gate: &mut dyn Gate,
     ) -> Result<ProcessId, Error> {
-        let registry = &self.registry.0;
-        let limits = registry.admit(&request, &self.owner.principal, workspace, gate, Tier::Persistent)?;
-        let keep = self.keep(&mut request, limits);
-        let slot = self.table.purse.processes.take(1).ok_or(Error::Quota)?;
-        let permits = [
-            self.ring_memory(&keep)?,
-            self.table.retained.take(1).ok_or(Error::RegistryFull)?,
-            registry.retained.take(1).ok_or(Error::RegistryFull)?,
-        ];
+        let core = &self.core;
+        let limits = core.admit(&request, &self.owner, workspace, gate, Tier::Persistent)?;
+        let options = self.options(&mut request, limits);
+        let reservation = Reservation {
+            slot: self.table.quota.processes.take(1).ok_or(Error::Quota)?,
+            retained: vec![
+                self.ring_memory(&options)?,
+                self.table.retained.take(1).ok_or(Error::RegistryFull)?,
+                core.retained.take(1).ok_or(Error::RegistryFull)?,
+            ],
+        };
         let id = ProcessId::generate().map_err(|error| Error::Host(format!("no random bytes: {error}")))?;
-        let label = text::label(request.label.as_deref(), &request.cmd);
-        let command = text::command(&request.cmd, &request.args);
+        let label = title::label(request.label.as_deref(), &request.cmd);
+        let command = title::command(&request.cmd, &request.args);
 
-        let launch = launch_of(request, workspace, &keep);
-        let fresh = registry.launch(launch, (slot, permits), self.table.join()).await?;
-        fresh.supervise(keep, &registry.tasks, |(slot, permits)| {
-            let tenure = |process: &Arc<Process>| -> Tenure {
-                let entry = Entry {
-                    cursors: registry.key.cursor_key(&id),
-                    id: id.clone(),
-                    number: self.table.number(),
-                    label,
-                    command,
-                    process: Arc::clone(process),
-                };
-                Box::new(self.table.insert(registry.key.hash(id.expose()), entry, permits))
-            };
-            (slot, tenure)
-        })?;
+        let launch = launch_of(request, workspace, &options);
+        let launched = core.launch(launch, reservation, self.table.join()).await?;
+        let (prepared, retained) = launched.prepare(options, &core.tasks)?;
+        let entry = Entry {
+            cursors: core.key.cursor_key(&id),
+            id: id.clone(),
+            number: self.table.number(),
+            label,
+            command,
+            process: Arc::clone(prepared.process()),
+        };
+        let guard = self.table.insert(core.key.hash(id.expose()), entry, retained);
+        prepared.start(Box::new(guard), &core.tasks);
         Ok(id)
     }
 
@@ -203,7 +208,7 @@ impl Scope {
     pub fn attach(&self, id: &str) -> Result<Handle, Error> {
         let entry = self.find(id)?;
         drop(entry.process.touch());
-        Ok(self.handle(Reach::Attached(entry)))
+        Ok(self.handle(Ownership::Attached(entry)))
     }
 
     /// The owner's processes in spawn order, those whose label holds `label_filter` (I5). Touches none.
@@ -264,9 +269,10 @@ impl Scope {
         let _touched = entry.process.touch();
         let max = usize::try_from(max_bytes)
             .unwrap_or(usize::MAX)
-            .min(self.registry.0.limits.read_max);
+            .min(self.core.limits.read_max);
         let chunk = entry.process.output(stream).read_since(position, max);
-        self.seen.note(&self.table, entry.number, stream, chunk.next.offset);
+        self.positions
+            .note(&self.table, entry.number, stream, chunk.next.offset);
         Ok(LogChunk {
             data: chunk.data,
             next: entry.cursors.seal(stream, chunk.next),
@@ -283,7 +289,7 @@ impl Scope {
     /// written; [`Error::Closed`] where stdin is not open, or no process reads it any more.
     pub async fn write_stdin(&self, id: &str, data: Vec<u8>) -> Result<u32, Error> {
         let entry = self.find(id)?;
-        entry.process.write_stdin(data, self.registry.0.limits.write_max).await
+        entry.process.write_stdin(data, self.core.limits.write_max).await
     }
 
     /// Accepts no more writes; end of file follows those accepted so far (N4). Succeeds however often it is called.
@@ -314,10 +320,10 @@ impl Scope {
     /// [`Error::NoSuchProcess`]; [`Error::WaitTimeout`]; [`Error::Cancelled`] where the runtime went down.
     pub async fn wait(&self, id: &str, timeout: Duration) -> Result<ExitInfo, Error> {
         let entry = self.find(id)?;
-        let limits = &self.registry.0.limits;
+        let limits = &self.core.limits;
         entry
             .process
-            .wait(Some(limits.wait(timeout)), &self.registry.0.tasks.runtime)
+            .wait(Some(limits.wait(timeout)), &self.core.tasks.runtime)
             .await
     }
 
@@ -328,7 +334,7 @@ impl Scope {
     /// [`Error::NoSuchProcess`]; [`Error::Cancelled`] where the runtime went down.
     pub async fn stop(&self, id: &str, grace: Option<Duration>) -> Result<ExitInfo, Error> {
         let entry = self.find(id)?;
-        entry.process.end(End::Stop, self.registry.0.limits.grace(grace));
+        entry.process.end(End::Stop, self.core.limits.grace(grace));
         entry.process.gone().await
     }
 
@@ -370,33 +376,33 @@ impl Scope {
 
     /// The same work, whatever is wrong with `id`.
     fn find(&self, id: &str) -> Result<Arc<Entry>, Error> {
-        self.table.get(&self.registry.0.key.hash(id))
+        self.table.get(&self.core.key.hash(id))
     }
 
-    fn handle(&self, reach: Reach) -> Handle {
-        Handle::new(self.registry.clone(), reach, Arc::clone(&self.seen))
+    fn handle(&self, ownership: Ownership) -> Handle {
+        Handle::new(Arc::clone(&self.core), ownership, Arc::clone(&self.positions))
     }
 
-    fn ring_memory(&self, keep: &Keep) -> Result<Permit, Error> {
-        let both = keep.ring.saturating_mul(2);
-        self.table.purse.ring_memory.take(both).ok_or(Error::Quota)
+    fn ring_memory(&self, options: &ProcessOptions) -> Result<Permit, Error> {
+        let both = options.ring.saturating_mul(2);
+        self.table.quota.ring_memory.take(both).ok_or(Error::Quota)
     }
 
-    /// How a process is kept that does not outlive its instance: nothing of what is for persistent ones counts (S9).
-    fn keep_for_instance(&self, request: &mut SpawnRequest, resources: ResourceLimits) -> Keep {
-        Keep {
-            ring: self.registry.0.limits.ring_size(None),
+    /// How a process is supervised that does not outlive its instance: nothing of what is for persistent ones counts (S9).
+    fn options_for_instance(&self, request: &mut SpawnRequest, resources: ResourceLimits) -> ProcessOptions {
+        ProcessOptions {
+            ring: self.core.limits.ring_size(None),
             overflow: Overflow::DropOldest,
             lifetime: None,
             idle: None,
-            ..self.keep(request, resources)
+            ..self.options(request, resources)
         }
     }
 
-    /// How a persistent process that asked for `request` is kept. Takes the prelude out of the request.
-    fn keep(&self, request: &mut SpawnRequest, resources: ResourceLimits) -> Keep {
-        let limits = &self.registry.0.limits;
-        Keep {
+    /// How a persistent process that asked for `request` is supervised. Takes the prelude out of the request.
+    fn options(&self, request: &mut SpawnRequest, resources: ResourceLimits) -> ProcessOptions {
+        let limits = &self.core.limits;
+        ProcessOptions {
             ring: limits.ring_size(request.log_ring_bytes),
             overflow: request.overflow,
             stdin: request.stdin.take(),
@@ -423,7 +429,7 @@ impl fmt::Debug for Scope {
     }
 }
 
-fn launch_of(request: SpawnRequest, workspace: &Workspace, keep: &Keep) -> Launch {
+fn launch_of(request: SpawnRequest, workspace: &Workspace, options: &ProcessOptions) -> Launch {
     let SpawnRequest {
         cmd,
         args,
@@ -441,8 +447,8 @@ fn launch_of(request: SpawnRequest, workspace: &Workspace, keep: &Keep) -> Launc
         env,
         workspace: workspace.clone(),
         cwd,
-        stdin: keep.wants_stdin(),
-        limits: keep.limits,
+        stdin: options.wants_stdin(),
+        limits: options.limits,
         injections,
     }
 }

@@ -7,27 +7,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::id::{AsItIs, IdHash};
+use super::generation::{Generations, Member};
+use super::identity_hasher::IdentityHasher;
+use super::keys::IdHash;
 use super::life::process::Process;
 use super::log::cursor::CursorKey;
-use super::quota::{Budget, Permit};
-use super::registry::Purse;
+use super::quota::{Budget, Permit, PrincipalQuota};
 use super::types::{Phase, ProcessInfo};
 use super::{Error, ProcessId};
 
-type Entries = HashMap<IdHash, Arc<Entry>, BuildHasherDefault<AsItIs>>;
+type Entries = HashMap<IdHash, Arc<Entry>, BuildHasherDefault<IdentityHasher>>;
 
 /// The processes of one owner.
 #[derive(Debug)]
 pub(crate) struct Table {
     entries: Mutex<Entries>,
     next: AtomicU64,
-    generation: Mutex<Arc<Generation>>,
+    generations: Generations,
     pub(crate) retained: Arc<Budget>,
-    pub(crate) purse: Arc<Purse>,
+    pub(crate) quota: Arc<PrincipalQuota>,
 }
 
 /// A persistent process, as its owner knows it.
@@ -42,38 +41,21 @@ pub(crate) struct Entry {
     pub(crate) process: Arc<Process>,
 }
 
-/// A persistent process's place in the tables and in the quotas; given up when dropped.
-pub(crate) struct Place {
+/// Keeps a persistent process in the table and in the quotas until it is dropped.
+pub(crate) struct EntryGuard {
     table: Arc<Table>,
     key: IdHash,
-    _permits: [Permit; 3],
-}
-
-/// The processes that an owner starts between two times that all of them are ended, held or not.
-#[derive(Debug)]
-struct Generation {
-    closing: CancellationToken,
-    members: TaskTracker,
-}
-
-/// Membership in a generation, from before the command is started until nothing of it is left.
-#[derive(Debug)]
-pub(crate) struct Member {
-    /// The whole generation is to end.
-    pub(crate) closing: CancellationToken,
-    _counted: TaskTrackerToken,
-    /// The table can be found for as long as something in it runs, though its owner's last instance be gone.
-    _table: Arc<Table>,
+    _permits: Vec<Permit>,
 }
 
 impl Table {
-    pub(crate) fn new(purse: Arc<Purse>, retained: usize, closing: &CancellationToken) -> Self {
+    pub(crate) fn new(quota: Arc<PrincipalQuota>, retained: usize, closing: &CancellationToken) -> Self {
         Self {
             entries: Mutex::default(),
             next: AtomicU64::new(0),
-            generation: Mutex::new(Generation::new(closing)),
+            generations: Generations::new(closing),
             retained: Budget::new(retained),
-            purse,
+            quota,
         }
     }
 
@@ -93,49 +75,28 @@ impl Table {
         entries
     }
 
-    pub(crate) fn insert(self: &Arc<Self>, key: IdHash, entry: Entry, permits: [Permit; 3]) -> Place {
+    pub(crate) fn insert(self: &Arc<Self>, key: IdHash, entry: Entry, permits: Vec<Permit>) -> EntryGuard {
         self.lock().insert(key, Arc::new(entry));
-        Place {
+        EntryGuard {
             table: Arc::clone(self),
             key,
             _permits: permits,
         }
     }
 
-    /// A caller that asks for it before a command is started is waited for by [`Self::end_all`], or sees the end.
+    /// As [`Generations::join`]. The table can be found for as long as something in it runs, though its owner's last
+    /// instance be gone.
     pub(crate) fn join(self: &Arc<Self>) -> Member {
-        let generation = self.generation();
-        Member {
-            closing: generation.closing.clone(),
-            _counted: generation.members.token(),
-            _table: Arc::clone(self),
-        }
+        self.generations.join(Arc::clone(self) as _)
     }
 
-    /// Ends every process that was started so far, by a handle or to be kept, and waits until nothing of them is left.
-    /// Once begun, the end goes on without its caller.
+    /// As [`Generations::end`].
     pub(crate) fn end_all(&self, closing: &CancellationToken) -> impl Future<Output = ()> + use<> {
-        let ended = std::mem::replace(&mut *self.generation(), Generation::new(closing));
-        ended.closing.cancel();
-        ended.members.close();
-        async move { ended.members.wait().await }
-    }
-
-    fn generation(&self) -> MutexGuard<'_, Arc<Generation>> {
-        self.generation.lock().unwrap_or_else(PoisonError::into_inner)
+        self.generations.end(closing)
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Generation {
-    fn new(closing: &CancellationToken) -> Arc<Self> {
-        Arc::new(Self {
-            closing: closing.child_token(),
-            members: TaskTracker::new(),
-        })
     }
 }
 
@@ -164,7 +125,7 @@ impl Entry {
     }
 }
 
-impl Drop for Place {
+impl Drop for EntryGuard {
     fn drop(&mut self) {
         let entry = self.table.lock().remove(&self.key);
         // Outside of the lock: the rings go with it.

@@ -1,4 +1,4 @@
-//! The nouns of the supervisor: who owns a process, and what is told about one.
+//! The plain types of the supervisor: the owner of a process, and what is told about one.
 
 use std::time::Duration;
 
@@ -20,6 +20,17 @@ pub struct Owner {
     pub principal: Principal,
     /// Through which capsule; the embedder's name for it, the same when it is reloaded.
     pub capsule: String,
+}
+
+/// The ways of owning a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// One call: its output is captured.
+    Captured,
+    /// An instance: it is reached by a handle.
+    Background,
+    /// The host: it is reached by an id.
+    Persistent,
 }
 
 /// How a command ended; one of the two is set.

@@ -1,6 +1,6 @@
-//! Who is told what happens to a process, and how it is put (contract E1, E2).
+//! The events of a process: which are published, where, and in which words (contract E1, E2).
 //!
-//! Plain data but for the lock: an exit is told once, whichever is first, the exit or the wish to be told.
+//! Plain data but for the lock: an exit is told once, whichever is first, the exit or the subscription.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -12,12 +12,9 @@ use super::events::Event;
 use super::life::lifecycle::{End, Reason};
 use super::{Error, ExitInfo, LogStream, Owner, ProcessId, ResourceLimits};
 use crate::sync::{Mutex, MutexGuard};
+use crate::topic;
 
-const PREFIX: &str = "astrid.process.v1.";
-const SEGMENTS_MAX: usize = 8;
-const TOPIC_MAX: usize = 256;
-
-/// What can be told of a process; the middle of its topic.
+/// What can be told of a process.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Exited,
@@ -42,8 +39,8 @@ pub(crate) struct Watch {
 
 #[derive(Default)]
 struct State {
-    wish: Option<(ProcessId, Topics)>,
-    told_of_exit: bool,
+    subscription: Option<(ProcessId, Topics)>,
+    exit_published: bool,
 }
 
 impl Topics {
@@ -51,20 +48,16 @@ impl Topics {
     /// [`Error::InvalidInput`]: a segment that is empty or holds another character, or a topic that is too long.
     pub(crate) fn new(suffix: &str) -> Result<Self, Error> {
         let invalid = |why: &str| Err(Error::InvalidInput(format!("the suffix {why}")));
-        let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        if !suffix
-            .split('.')
-            .all(|segment| !segment.is_empty() && segment.bytes().all(legal))
-        {
+        if !topic::has_segments_only(suffix) {
             return invalid("is not segments of [a-z0-9_-]+ joined by dots");
         }
         let topics = Self { suffix: suffix.into() };
         // The one with the longest name: a suffix is good for all or for none.
         let longest = topics.topic(Kind::StdinDrained);
-        if longest.split('.').count() > SEGMENTS_MAX {
+        if topic::segments(&longest) > topic::MAX_SEGMENTS {
             return invalid("makes a topic of more than 8 segments");
         }
-        if longest.len() > TOPIC_MAX {
+        if longest.len() > topic::MAX_BYTES {
             return invalid("makes a topic of more than 256 bytes");
         }
         Ok(topics)
@@ -72,11 +65,11 @@ impl Topics {
 
     fn topic(&self, kind: Kind) -> String {
         let kind = match kind {
-            Kind::Exited => "exited",
-            Kind::LogReady => "log-ready",
-            Kind::StdinDrained => "stdin-drained",
+            Kind::Exited => topic::EXITED,
+            Kind::LogReady => topic::LOG_READY,
+            Kind::StdinDrained => topic::STDIN_DRAINED,
         };
-        format!("{PREFIX}{kind}.{}", self.suffix)
+        format!("{kind}.{}", self.suffix)
     }
 }
 
@@ -90,21 +83,21 @@ impl Watch {
         }
     }
 
-    pub(crate) fn set(&self, wish: Option<(ProcessId, Topics)>) {
-        self.lock().wish = wish;
+    pub(crate) fn set(&self, subscription: Option<(ProcessId, Topics)>) {
+        self.lock().subscription = subscription;
     }
 
     /// The event of an exit that is to be seen, if it is to be told and was not.
     pub(crate) fn exited(&self, exit: ExitInfo, reason: Reason) -> Option<Event> {
         let mut state = self.lock();
-        if state.told_of_exit {
+        if state.exit_published {
             return None;
         }
         let (reason, cause) = self.words(exit, reason);
         let event = self.event(&state, Kind::Exited, |id| {
             json!({ "id": id, "exit_code": exit.exit_code, "signal": exit.signal, "reason": reason, "cause": cause })
         });
-        state.told_of_exit = event.is_some();
+        state.exit_published = event.is_some();
         event
     }
 
@@ -123,7 +116,7 @@ impl Watch {
     }
 
     fn event(&self, state: &State, kind: Kind, payload: impl FnOnce(&str) -> Value) -> Option<Event> {
-        let (id, topics) = state.wish.as_ref()?;
+        let (id, topics) = state.subscription.as_ref()?;
         Some(Event {
             owner: self.owner.clone(),
             topic: topics.topic(kind),
@@ -239,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn e1_without_a_wish_nothing_is_told() {
+    fn e1_without_a_subscription_nothing_is_told() {
         let watch = watch();
         watch.set(Some((ProcessId::generate().unwrap(), Topics::new("a").unwrap())));
         assert!(watch.stdin_drained().is_some() && watch.log_ready(LogStream::Stderr).is_some());

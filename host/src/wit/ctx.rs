@@ -271,14 +271,8 @@ impl<T: ProcessView + ?Sized> ProcessView for Box<T> {
     }
 }
 
-/// Puts the supervisor's questions to the embedder, with the owner that they are about.
-pub(super) struct HooksGate<'a> {
-    pub(super) hooks: &'a mut dyn ProcessHooks,
-    pub(super) owner: &'a Owner,
-}
-
-impl Gate for HooksGate<'_> {
-    fn allows(&mut self, ask: Ask<'_>) -> bool {
-        self.hooks.authorize(self.owner, ask)
+impl Gate for &mut dyn ProcessHooks {
+    fn allows(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
+        self.authorize(owner, ask)
     }
 }

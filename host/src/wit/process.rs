@@ -10,7 +10,6 @@ use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
 use super::ProcessCtxView;
-use super::ctx::HooksGate;
 use super::error::ProcessError;
 use crate::supervisor::{
     Error, ExitInfo, ExitReady, Handle, Killed, LogsReady, ProcessId, RunOutput, Signal, SpawnRequest,
@@ -25,11 +24,7 @@ type Answer<T> = Result<T, ProcessError>;
 impl ProcessCtxView<'_> {
     /// `spawn`. Unloading drops the run, which ends the child (S8).
     pub(super) async fn run(&mut self, request: SpawnRequest) -> Answer<RunOutput> {
-        let mut gate = HooksGate {
-            hooks: self.hooks,
-            owner: self.ctx.scope.owner(),
-        };
-        let run = self.ctx.scope.spawn(request, &self.ctx.workspace, &mut gate);
+        let run = self.ctx.scope.spawn(request, &self.ctx.workspace, &mut self.hooks);
         Ok(self.ctx.until_unload(run).await.ok_or(Error::Cancelled)??)
     }
 
@@ -39,22 +34,20 @@ impl ProcessCtxView<'_> {
         // ours until this call is over.
         let room = self.table.push(())?;
         self.table.delete(room)?;
-        let mut gate = HooksGate {
-            hooks: self.hooks,
-            owner: self.ctx.scope.owner(),
-        };
-        let start = self.ctx.scope.spawn_background(request, &self.ctx.workspace, &mut gate);
+        let start = self
+            .ctx
+            .scope
+            .spawn_background(request, &self.ctx.workspace, &mut self.hooks);
         let handle = self.ctx.until_unload(start).await.ok_or(Error::Cancelled)??;
         Ok(self.table.push(handle)?)
     }
 
     /// `spawn-persistent`.
     pub(super) async fn start(&mut self, request: SpawnRequest) -> Answer<ProcessId> {
-        let mut gate = HooksGate {
-            hooks: self.hooks,
-            owner: self.ctx.scope.owner(),
-        };
-        let start = self.ctx.scope.spawn_persistent(request, &self.ctx.workspace, &mut gate);
+        let start = self
+            .ctx
+            .scope
+            .spawn_persistent(request, &self.ctx.workspace, &mut self.hooks);
         Ok(self.ctx.until_unload(start).await.ok_or(Error::Cancelled)??)
     }
 

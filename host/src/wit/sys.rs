@@ -13,7 +13,7 @@ use super::bindings::astrid::sys::host::{
 };
 use super::error::SysError;
 use crate::supervisor::Principal;
-use crate::supervisor::log::text::cut;
+use crate::text::cut;
 
 /// The longest `sleep-ns`.
 const MAX_SLEEP: Duration = Duration::from_secs(60);

@@ -10,7 +10,8 @@ use wasmtime_wasi_io::poll::DynPollable;
 use super::error::ProcessError;
 use super::process::millis;
 use super::{ProcessCtxView, bindings::astrid};
-use crate::supervisor::{self, log::text::lossy};
+use crate::supervisor;
+use crate::text::lossy;
 
 macro_rules! serve {
     ($version:ident, $package:ident, |$request:ident| $injections:expr) => {

@@ -149,7 +149,7 @@ async fn what_a_guest_writes_is_in_the_log_under_its_name() {
 struct Everything;
 
 impl Gate for Everything {
-    fn allows(&mut self, _: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
         true
     }
 }

@@ -14,3 +14,7 @@ pub mod scenarios;
 mod supervisor;
 mod sync;
 mod task;
+#[path = "../../../host/src/text/mod.rs"]
+mod text;
+#[path = "../../../host/src/topic.rs"]
+mod topic;

@@ -31,10 +31,11 @@ macro_rules! scenarios {
 scenarios! {
     life:
         k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered
-        e2_an_exit_is_told_once_however_late_the_wish
+        e2_an_exit_is_told_once_however_late_the_subscription
         x4_t3_who_waited_sees_an_exit_that_is_not_kept
         n3_a2_an_end_ends_everything_that_waits
-        b3_k2_a_shutdown_ends_what_is_deaf;
+        b3_k2_a_shutdown_ends_what_is_deaf
+        s9_b3_an_unloaded_capsule_leaves_nothing;
     output:
         l6_a_reader_loses_nothing_of_a_full_ring
         l1_l4_what_is_drained_is_not_read_and_nothing_is_unaccounted_for

@@ -261,8 +261,6 @@ async fn b3_what_a_killed_host_left_goes_at_the_next_start_and_nothing_else() {
     host.says("spawned");
     assert_eq!(given.groups().len(), 2);
     let session = host.killed();
-    let tree = || living(&marker, &[session]).len() == 1;
-    assert!(soon(AT_ONCE, tree).await, "{:?}", living(&marker, &[session]));
     assert_eq!(given.hosts().len(), 2, "no host is there to remove it");
 
     let next = Confined::new(given.policy()).expect("a confinement");
@@ -270,6 +268,8 @@ async fn b3_what_a_killed_host_left_goes_at_the_next_start_and_nothing_else() {
     assert_eq!(given.groups(), kept);
     drop(next);
     assert_eq!(given.hosts().len(), 1);
+    let tree = || living(&marker, &[session]).len() == 1;
+    assert!(soon(AT_ONCE, tree).await, "{:?}", living(&marker, &[session]));
     living_host.run(command("/bin/true", &[])).await.expect("it works on");
     process.stop(Duration::ZERO).await;
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use capsule_host::sandbox::{Policy, Workspace};
-use capsule_host::supervisor::{Ask, Error, FileInjection, Gate, Placement, SpawnRequest};
+use capsule_host::supervisor::{Ask, Error, FileInjection, Gate, Owner, Placement, SpawnRequest};
 use tempfile::TempDir;
 
 use crate::harness::{AT_ONCE, AllowAll, Host, code, command, sh, soon, watchdog, zoo};
@@ -78,7 +78,7 @@ fn noise(length: usize, seed: u8) -> Vec<u8> {
 struct Shown(Vec<(Placement, u64, [u8; 32])>);
 
 impl Gate for Shown {
-    fn allows(&mut self, ask: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, ask: Ask<'_>) -> bool {
         if let Ask::Command(view) = ask {
             let injections = view.injections.into_iter();
             self.0 = injections.map(|it| (it.placement.clone(), it.bytes, it.hash)).collect();

@@ -14,6 +14,7 @@ mod init;
 mod injection;
 mod limits;
 mod machine;
+mod prepared;
 mod sharing;
 mod software;
 mod status;

@@ -40,7 +40,7 @@ impl Drop for Hoard {
 }
 
 /// The init that waits for the next command, of the only host of this process.
-async fn spare(host: &Host) -> u32 {
+pub(crate) async fn spare(host: &Host) -> u32 {
     host.run(command("/bin/true", &[])).await.expect("it runs");
     let mut found = None;
     let waits = || {

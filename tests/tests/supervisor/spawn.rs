@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use capsule_host::sandbox::Unconfined;
 use capsule_host::supervisor::{
-    Ask, Error, FileInjection, Gate, Limits, LogStream, Overflow, Placement, RESERVED_ENV, Registry, ResourceLimits,
-    SpawnRequest,
+    Ask, Error, FileInjection, Gate, Limits, LogStream, Overflow, Owner, Placement, RESERVED_ENV, Registry,
+    ResourceLimits, SpawnRequest,
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -551,6 +551,7 @@ struct Recorder {
     command: Option<&'static str>,
     persistent: bool,
     asked: Vec<String>,
+    owners: Vec<Owner>,
 }
 
 impl Recorder {
@@ -560,6 +561,7 @@ impl Recorder {
             command,
             persistent,
             asked: Vec::new(),
+            owners: Vec::new(),
         }
     }
 
@@ -573,7 +575,8 @@ impl Recorder {
 }
 
 impl Gate for Recorder {
-    fn allows(&mut self, ask: Ask<'_>) -> bool {
+    fn allows(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
+        self.owners.push(owner.clone());
         match ask {
             Ask::Process => {
                 self.asked.push("process".to_owned());
@@ -674,6 +677,8 @@ async fn s4_the_first_failure_in_the_documented_order_is_the_answer() {
     let result = scope.spawn(request, &host.workspace, &mut gate).await;
     assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
     assert_eq!(gate.asked(), ["process", &view]);
+    // Every question named the owner it was about.
+    assert_eq!(gate.owners, vec![scope.owner().clone(); gate.owners.len()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

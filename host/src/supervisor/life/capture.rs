@@ -1,11 +1,11 @@
 //! Running a command to its end and taking all of its output (contract S8).
 
 use super::lifecycle::{End, Reason};
-use super::process::Owned;
+use super::process::KillOnDrop;
 use crate::supervisor::{Error, RunOutput};
 
 /// Waits for the end of `process`, which ends when it prints more than its rings hold. Dropped, it ends the process.
-pub(crate) async fn run(process: Owned) -> Result<RunOutput, Error> {
+pub(crate) async fn run(process: KillOnDrop) -> Result<RunOutput, Error> {
     let (exit, reason) = process.0.exited().await?;
     match reason {
         // A command that hit a limit has printed what it has printed, and its exit says that it was killed.

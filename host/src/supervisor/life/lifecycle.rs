@@ -22,7 +22,7 @@ pub(crate) enum End {
     Stop,
     /// It lived as long as it may.
     Lifetime,
-    /// Nobody touched it for as long as it may go untouched.
+    /// No call had to do with it for as long as it may go untouched.
     Idle,
     /// The registry shuts down.
     Shutdown,
@@ -83,7 +83,7 @@ pub(crate) enum Action {
     Drain,
     /// Give the concurrency slot back.
     FreeSlot,
-    /// Let everybody see the exit.
+    /// Let all callers see the exit.
     Publish,
     /// Forget the id, free the rings, end the readers.
     Remove,
@@ -212,7 +212,7 @@ impl Lifecycle {
                 vec![FreeSlot, Drain],
             ),
 
-            // Whoever is killed for a limit is stopped all the same: its id must go.
+            // A process that is killed for a limit can be stopped all the same: its id must go.
             (State::Ending { end, kill_at: None }, Event::End { end: later, .. })
                 if end.keeps_id() && !later.keeps_id() =>
             {
@@ -258,7 +258,7 @@ impl Lifecycle {
                 },
                 vec![FreeSlot, Drain],
             ),
-            // Nobody can read an output whose id is gone: there is nothing to wait for.
+            // No call can read an output whose id is gone, so there is nothing to wait for.
             (State::Ending { end, .. }, Event::Exited(exit)) => (
                 State::Gone {
                     exit,

@@ -1,42 +1,29 @@
 //! The part of a process's task that owns its child.
 //!
-//! It alone signals the child, reaps it and decides what comes next; all others send it a request and watches the
+//! It alone signals the child, reaps it and decides what comes next; all others send it requests and watch the
 //! status that it publishes. What it decides is in `lifecycle`; here it is carried out.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::lifecycle::{Action, End, Event, Lifecycle};
-use super::process::{Process, Status, Tenure};
+use super::process::{Process, Request, Status};
 use super::timers::Timer;
 use crate::os::child::Child;
+use crate::supervisor::generation::Member;
 use crate::supervisor::log::output::Flow;
 use crate::supervisor::quota::Permit;
-use crate::supervisor::table::Member;
-use crate::supervisor::{Error, ExitInfo, Signal, metrics};
+use crate::supervisor::{Error, ExitInfo, metrics};
 
 /// What the kernel ends a tree with that is out of memory.
 const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
-/// What callers ask of the monitor.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Signal {
-        signal: Signal,
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-    End {
-        end: End,
-        grace: Duration,
-    },
-    Release {
-        reply: oneshot::Sender<bool>,
-    },
-}
+/// What keeps a process where it is looked for, and in the quotas, for as long as its id lasts.
+pub(crate) type RetentionGuard = Box<dyn Send>;
 
 pub(crate) struct Monitor {
     /// None once nothing of it is left: an exited process that is kept for its output holds nothing open for that.
@@ -44,18 +31,18 @@ pub(crate) struct Monitor {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) inbox: mpsc::UnboundedReceiver<Request>,
-    pub(crate) flow_changed: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
     pub(crate) timer: Timer,
     pub(crate) member: Member,
     pub(crate) grace_shutdown: Duration,
     pub(crate) ends_when_full: bool,
     pub(crate) slot: Option<Permit>,
-    pub(crate) tenure: Option<Tenure>,
+    pub(crate) retained: Option<RetentionGuard>,
     pub(crate) process: Arc<Process>,
     /// When the command ended, until its exit can be seen.
-    pub(crate) ended: Option<Instant>,
+    pub(crate) ended_at: Option<Instant>,
     /// The exit has just come to be seen.
-    pub(crate) told: bool,
+    pub(crate) just_published: bool,
 }
 
 pub(crate) async fn run(mut monitor: Monitor) {
@@ -69,7 +56,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
                 monitor.slot = None;
             }
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
-            () = monitor.flow_changed.notified() => {}
+            () = monitor.wake.notified() => {}
             () = monitor.timer.due() => monitor.on(Event::Deadline),
             () = monitor.member.closing.cancelled(), if !closing => {
                 closing = true;
@@ -77,7 +64,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
             }
         }
         monitor.look_at_outputs();
-        if std::mem::take(&mut monitor.told) {
+        if std::mem::take(&mut monitor.just_published) {
             // A task that was just told of the exit comes first, also before the timer, whose task would be woken next to
             // it.
             tokio::task::yield_now().await;
@@ -157,24 +144,24 @@ impl Monitor {
                 }
             }
             Action::Remove => {
-                self.tenure = None;
+                self.retained = None;
                 self.process.stdout.close();
                 self.process.stderr.close();
                 // Before the exit: a reader that is told of that looks no further.
-                self.process.tell_news();
+                self.process.publish_pending_events();
                 let exit = self.lifecycle.exit();
                 // Before it as well: a caller that sees the exit finds it counted.
                 self.count_exit();
                 self.status.send_modify(|status| *status = Status { exit, gone: true });
-                self.process.tell_of_exit();
+                self.process.publish_exit_event();
             }
             Action::Publish => {
                 let exit = self.lifecycle.exit();
                 // Before the exit: a reader that is told of that looks no further.
-                self.process.tell_news();
+                self.process.publish_pending_events();
                 self.count_exit();
                 self.status.send_modify(|status| status.exit = exit);
-                self.process.tell_of_exit();
+                self.process.publish_exit_event();
             }
         }
     }
@@ -207,7 +194,7 @@ impl Monitor {
             signal: raw.signal,
         };
         self.process.reaped.store(true, Ordering::Release);
-        self.ended = Some(Instant::now());
+        self.ended_at = Some(Instant::now());
         // A command that had ended before, in whatever way, did not end of it.
         if exit.signal == Some(KILL) && self.process.meter.usage().ran_out_of_memory {
             self.on(Event::End {
@@ -220,8 +207,8 @@ impl Monitor {
 
     /// The exit can be seen from now on.
     fn count_exit(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            self.told = true;
+        if let Some(ended) = self.ended_at.take() {
+            self.just_published = true;
             metrics::exited(ended.elapsed());
         }
     }
@@ -237,6 +224,6 @@ impl Monitor {
         if self.lifecycle.is_draining() && !flows.contains(&Flow::Reading) {
             self.on(Event::Settled);
         }
-        self.process.tell_news();
+        self.process.publish_pending_events();
     }
 }

@@ -5,25 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::lifecycle::{End, Lifecycle, Reason, Retention, Times};
-use super::monitor::{self, Monitor, Request};
-use super::sampler;
-use super::stdin::{self, Stdin};
-use super::timers::Timers;
+use super::lifecycle::{End, Reason};
+use super::stdin::Stdin;
 use crate::os::usage::Meter;
-use crate::sandbox::{Launched, ResourceLimits};
 use crate::supervisor::events::Carriers;
 use crate::supervisor::log::output::Output;
-use crate::supervisor::log::{reader, text};
-use crate::supervisor::quota::Permit;
-use crate::supervisor::table::Member;
 use crate::supervisor::watch::{Topics, Watch};
-use crate::supervisor::{Error, ExitInfo, LogStream, Logs, Overflow, Owner, ProcessId, Signal};
+use crate::supervisor::{Error, ExitInfo, LogStream, Logs, ProcessId, Signal};
+use crate::text;
 
 /// What every caller may see of a process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,11 +25,27 @@ pub(crate) struct Status {
     pub(crate) gone: bool,
 }
 
-/// A process that ends with the holder of this.
+/// What callers ask of the monitor.
 #[derive(Debug)]
-pub(crate) struct Owned(pub(crate) Arc<Process>);
+pub(crate) enum Request {
+    Signal {
+        signal: Signal,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    End {
+        end: End,
+        grace: Duration,
+    },
+    Release {
+        reply: oneshot::Sender<bool>,
+    },
+}
 
-impl Drop for Owned {
+/// Ends the process when it is dropped.
+#[derive(Debug)]
+pub(crate) struct KillOnDrop(pub(crate) Arc<Process>);
+
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         self.0.end(End::Abandoned, Duration::ZERO);
     }
@@ -52,155 +60,23 @@ pub(crate) struct Process {
     pub(crate) stdin: Arc<Stdin>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) watch: Watch,
-    /// The command has ended and its number is no longer its own.
+    /// The command has ended and its pid is no longer its own.
     pub(crate) reaped: AtomicBool,
-    carriers: Arc<Carriers>,
-    requests: mpsc::UnboundedSender<Request>,
-    touch: Touch,
+    pub(super) carriers: Arc<Carriers>,
+    pub(super) requests: mpsc::UnboundedSender<Request>,
+    pub(super) touch: Touch,
 }
 
 /// When a call last had to do with a process (contract T2).
 #[derive(Debug, Default)]
-struct Touch {
+pub(super) struct Touch {
     /// In nanoseconds after its start.
     at: AtomicU64,
     /// How many calls are in flight.
     calls: AtomicUsize,
 }
 
-/// How a process is kept.
-#[derive(Debug)]
-pub(crate) struct Keep {
-    /// Size of each stream's ring.
-    pub(crate) ring: usize,
-    pub(crate) overflow: Overflow,
-    pub(crate) stdin: Option<Vec<u8>>,
-    pub(crate) keep_stdin_open: bool,
-    pub(crate) abandoned_writes_max: usize,
-    /// A full ring ends the process, because what comes after it cannot be captured.
-    pub(crate) ends_when_full: bool,
-    pub(crate) limits: ResourceLimits,
-    pub(crate) lifetime: Option<Duration>,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) retention: Retention,
-    pub(crate) grace: Duration,
-    pub(crate) grace_shutdown: Duration,
-    pub(crate) drain_time: Duration,
-    pub(crate) owner: Owner,
-}
-
-/// The registry's means of keeping processes.
-#[derive(Clone, Debug)]
-pub(crate) struct Tasks {
-    pub(crate) runtime: Handle,
-    pub(crate) tracker: TaskTracker,
-    pub(crate) timers: Timers,
-    /// The registry shuts down.
-    pub(crate) closing: CancellationToken,
-    pub(crate) events: Arc<Carriers>,
-}
-
-/// Something that lasts as long as the process's id does, and is told when the process is gone.
-pub(crate) type Tenure = Box<dyn Send>;
-
-impl Keep {
-    /// Whether the command's stdin is a pipe (contract S7).
-    pub(crate) fn wants_stdin(&self) -> bool {
-        self.keep_stdin_open || self.stdin.is_some()
-    }
-}
-
 impl Process {
-    /// Takes a command that was just launched into supervision. `tenure` is made of the process, and dropped when its id
-    /// goes; `slot` is dropped before its exit is seen.
-    ///
-    /// # Errors
-    /// The pipes could not be registered with the runtime; the command is ended.
-    pub(crate) fn supervise(
-        launched: Launched,
-        keep: Keep,
-        slot: Permit,
-        member: Member,
-        tasks: &Tasks,
-        tenure: impl FnOnce(&Arc<Self>) -> Tenure,
-    ) -> Result<Arc<Self>, Error> {
-        let _runtime = tasks.runtime.enter();
-        let Launched {
-            child,
-            stdin: stdin_pipe,
-            stdout,
-            stderr,
-            ..
-        } = launched;
-        let flow_changed = Arc::new(Notify::new());
-        let output = |pipe| Output::new(pipe, keep.ring, keep.overflow, Arc::clone(&flow_changed)).map(Arc::new);
-        let registered = output(stdout).and_then(|stdout| Ok((stdout, output(stderr)?)));
-        let (stdout, stderr) = registered.map_err(|error| Error::Host(format!("could not watch a pipe: {error}")))?;
-        let stdin = Arc::new(match stdin_pipe {
-            Some(_) => Stdin::new(
-                keep.stdin,
-                keep.keep_stdin_open,
-                keep.abandoned_writes_max,
-                Arc::clone(&flow_changed),
-            ),
-            None => Stdin::closed(),
-        });
-        let started = Instant::now();
-        let (status_sender, status) = watch::channel(Status::default());
-        let (requests, inbox) = mpsc::unbounded_channel();
-        let process = Arc::new(Self {
-            meter: Arc::clone(child.meter()),
-            started,
-            stdout,
-            stderr,
-            stdin,
-            status,
-            watch: Watch::new(keep.owner, keep.limits, child.meter().has_memory()),
-            reaped: AtomicBool::new(false),
-            carriers: Arc::clone(&tasks.events),
-            requests,
-            touch: Touch::default(),
-        });
-
-        if let Some(pipe) = stdin_pipe {
-            spawn(tasks, stdin::run(Arc::clone(&process.stdin), pipe));
-        }
-        if let Some(limits) = sampler::wanted(&keep.limits, &process.meter) {
-            spawn(tasks, sampler::run(Arc::clone(&process), limits));
-        }
-        let times = Times {
-            lifetime_end: keep.lifetime.map(|lifetime| started + lifetime),
-            idle: keep.idle,
-            retention: keep.retention,
-            grace: keep.grace,
-        };
-        let monitor = Monitor {
-            child: Some(child),
-            lifecycle: Lifecycle::new(times),
-            status: status_sender,
-            inbox,
-            flow_changed,
-            timer: tasks.timers.timer(),
-            member,
-            grace_shutdown: keep.grace_shutdown,
-            ends_when_full: keep.ends_when_full,
-            slot: Some(slot),
-            tenure: Some(tenure(&process)),
-            process: Arc::clone(&process),
-            ended: None,
-            told: false,
-        };
-        // One task, because an exit concerns all three at once: as three they would wake each other's threads. In boxes, or
-        // the task would have room for each twice: where it comes from, and where it is polled.
-        let outputs = [&process.stdout, &process.stderr];
-        let [stdout, stderr] = outputs.map(|output| Box::pin(reader::run(Arc::clone(output), keep.drain_time)));
-        let monitor = Box::pin(monitor::run(monitor));
-        spawn(tasks, async move {
-            tokio::join!(monitor, stdout, stderr);
-        });
-        Ok(process)
-    }
-
     pub(crate) fn output(&self, stream: LogStream) -> &Output {
         match stream {
             LogStream::Stdout => &self.stdout,
@@ -260,7 +136,7 @@ impl Process {
         answer.await.unwrap_or(true)
     }
 
-    /// The command's number, while it is its own.
+    /// The command's pid, while it is its own.
     pub(crate) fn os_pid(&self) -> Option<u32> {
         self.meter.os_pid().filter(|_| !self.reaped.load(Ordering::Acquire))
     }
@@ -317,34 +193,38 @@ impl Process {
         }
     }
 
-    /// Has events published as `wish` says, or none.
-    pub(crate) fn watch(&self, wish: Option<(ProcessId, Topics)>) {
-        let wanted = wish.is_some();
-        self.watch.set(wish);
+    /// Has events published as `subscription` says, or none.
+    pub(crate) fn watch(&self, subscription: Option<(ProcessId, Topics)>) {
+        let wanted = subscription.is_some();
+        self.watch.set(subscription);
         self.stdout.announce(wanted);
         self.stderr.announce(wanted);
         self.stdin.announce(wanted);
         // Before the exit: a caller that is told of that looks no further.
-        self.tell_news();
-        self.tell_of_exit();
+        self.publish_pending_events();
+        self.publish_exit_event();
     }
 
     /// Publishes the exit if that is to be done and was not. Called when the exit has come to be seen, and when a caller
     /// has come to want it: whichever is last finds both.
-    pub(crate) fn tell_of_exit(&self) {
+    pub(crate) fn publish_exit_event(&self) {
         let exit = self.status.borrow().exit;
         let event = exit.and_then(|(exit, reason)| self.watch.exited(exit, reason));
         event.into_iter().for_each(|event| self.carriers.publish(event));
     }
 
-    /// Publishes what else there is to tell.
-    pub(crate) fn tell_news(&self) {
+    /// Publishes the other events that are pending.
+    pub(crate) fn publish_pending_events(&self) {
         let outputs = [(&self.stdout, LogStream::Stdout), (&self.stderr, LogStream::Stderr)];
         let output = outputs
             .into_iter()
-            .filter(|(output, _)| output.take_news())
+            .filter(|(output, _)| output.take_pending_event())
             .filter_map(|(_, stream)| self.watch.log_ready(stream));
-        let drained = self.stdin.take_news().then(|| self.watch.stdin_drained()).flatten();
+        let drained = self
+            .stdin
+            .take_pending_event()
+            .then(|| self.watch.stdin_drained())
+            .flatten();
         output.chain(drained).for_each(|event| self.carriers.publish(event));
     }
 
@@ -376,8 +256,4 @@ impl Drop for Touched<'_> {
         touch.at.fetch_max(at, Ordering::Relaxed);
         touch.calls.fetch_sub(1, Ordering::Release);
     }
-}
-
-fn spawn(tasks: &Tasks, task: impl Future<Output = ()> + Send + 'static) {
-    drop(tasks.tracker.spawn_on(task, &tasks.runtime));
 }

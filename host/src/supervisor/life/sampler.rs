@@ -94,7 +94,7 @@ impl Memory {
     }
 }
 
-/// What there is to look at, if anything: what the kernel does not hold.
+/// The limits that the kernel does not hold, if any: those are sampled.
 pub(crate) fn wanted(limits: &ResourceLimits, meter: &Meter) -> Option<ResourceLimits> {
     let limits = ResourceLimits {
         max_memory_bytes: limits.max_memory_bytes.filter(|_| !meter.has_memory()),

@@ -9,11 +9,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
-use crate::os::readiness::Watched;
 use tokio::io::Interest;
 use tokio::sync::{Notify, oneshot};
 
-use crate::os::{pipe, readiness};
+use crate::os::pipe;
+use crate::os::readiness::{self, Watched};
 use crate::supervisor::Error;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -22,8 +22,8 @@ pub(crate) struct Stdin {
     state: Mutex<State>,
     /// Wakes the writing task.
     wake: Notify,
-    /// Wakes the monitor: there is news to announce.
-    stirred: Option<Arc<Notify>>,
+    /// Wakes the monitor: an event is pending.
+    monitor_wake: Option<Arc<Notify>>,
     abandoned_max: usize,
 }
 
@@ -37,10 +37,10 @@ struct State {
     /// Bytes in the queue whose callers went away.
     abandoned: usize,
     next_ticket: u64,
-    /// Whether it is to be announced when all is written.
-    announces: bool,
-    /// The announcement is still to be made.
-    news: bool,
+    /// Whether there is an event when all is written.
+    event_wanted: bool,
+    /// It is still to be published.
+    event_pending: bool,
 }
 
 #[derive(Debug)]
@@ -59,8 +59,13 @@ impl Stdin {
     }
 
     /// A stdin that begins with `prelude` and accepts writes after it if it `stays_open`.
-    /// `stirred` is told when there is something to announce.
-    pub(crate) fn new(prelude: Option<Vec<u8>>, stays_open: bool, abandoned_max: usize, stirred: Arc<Notify>) -> Self {
+    /// `monitor_wake` is notified when an event is pending.
+    pub(crate) fn new(
+        prelude: Option<Vec<u8>>,
+        stays_open: bool,
+        abandoned_max: usize,
+        monitor_wake: Arc<Notify>,
+    ) -> Self {
         let prelude = prelude.filter(|prelude| !prelude.is_empty());
         let queue = prelude
             .map(|data| Write {
@@ -71,23 +76,23 @@ impl Stdin {
             })
             .into_iter()
             .collect();
-        Self::with_queue(queue, stays_open, abandoned_max, Some(stirred))
+        Self::with_queue(queue, stays_open, abandoned_max, Some(monitor_wake))
     }
 
-    fn with_queue(queue: VecDeque<Write>, open: bool, abandoned_max: usize, stirred: Option<Arc<Notify>>) -> Self {
+    fn with_queue(queue: VecDeque<Write>, open: bool, abandoned_max: usize, monitor_wake: Option<Arc<Notify>>) -> Self {
         let state = State {
             queue,
             open,
             broken: false,
             abandoned: 0,
             next_ticket: 1,
-            announces: false,
-            news: false,
+            event_wanted: false,
+            event_pending: false,
         };
         Self {
             state: Mutex::new(state),
             wake: Notify::new(),
-            stirred,
+            monitor_wake,
             abandoned_max,
         }
     }
@@ -142,24 +147,24 @@ impl Stdin {
         self.wake.notify_one();
     }
 
-    /// From now on, or no more, has it announced when all that was accepted is written (contract E1).
+    /// Sets whether there is an event when all that was accepted is written (contract E1).
     pub(crate) fn announce(&self, wanted: bool) {
         let mut state = self.lock();
-        state.announces = wanted;
-        state.news &= wanted;
+        state.event_wanted = wanted;
+        state.event_pending &= wanted;
     }
 
-    /// Whether an announcement is to be made; asked for once.
-    pub(crate) fn take_news(&self) -> bool {
-        std::mem::take(&mut self.lock().news)
+    /// Whether an event is to be published. The next call answers for the next event.
+    pub(crate) fn take_pending_event(&self) -> bool {
+        std::mem::take(&mut self.lock().event_pending)
     }
 
     /// A write was made.
-    fn look_for_news(&self) {
+    fn look_for_event(&self) {
         let mut state = self.lock();
-        if state.announces && state.queue.is_empty() {
-            state.news = true;
-            self.stirred.iter().for_each(|stirred| stirred.notify_one());
+        if state.event_wanted && state.queue.is_empty() {
+            state.event_pending = true;
+            self.monitor_wake.iter().for_each(|monitor| monitor.notify_one());
         }
     }
 
@@ -230,7 +235,7 @@ pub(crate) async fn run(stdin: Arc<Stdin>, pipe: OwnedFd) {
                 // The caller may be gone; its write is made all the same.
                 let _ = done.send(());
             }
-            stdin.look_for_news();
+            stdin.look_for_event();
         }
     }
     stdin.break_off();

@@ -1,8 +1,6 @@
 //! What a process prints: kept, numbered and handed out.
 
 pub(crate) mod cursor;
-mod lossy;
 pub(crate) mod output;
 pub(crate) mod reader;
 pub(crate) mod ring;
-pub(crate) mod text;

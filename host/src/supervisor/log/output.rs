@@ -16,24 +16,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use crate::os::readiness::Watched;
 use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::cursor::Position;
 use super::ring::{Drained, Overflow, Ring, SLACK};
-use super::text;
 use crate::os::pipe::{self, Waiting};
-use crate::os::readiness;
+use crate::os::readiness::{self, Watched};
 use crate::supervisor::metrics;
 use crate::sync::{Mutex, MutexGuard};
+use crate::text;
 
 /// Most bytes copied, in or out, under one hold of the lock on behalf of a caller.
 const SLICE: usize = 64 * 1024;
 
-/// How many reads are made under one hold of the lock where they are small. Counted, because a child may write bytes one by one.
-const SIPS: usize = 64;
+/// How many reads are made under one hold of the lock where they are small. Counted, because a child may write bytes one by
+/// one.
+const SPECULATIVE_READS: usize = 64;
 
 /// How many slices of what an ended tree leaves in its pipe are read at once: all of it, unless the pipe is a large one.
 const LEFTOVERS: usize = 2;
@@ -84,7 +84,7 @@ pub(crate) struct Output {
     /// Wakes the reader: the pipe is its again, or the tree has ended, or the stream was closed.
     pub(crate) reader: Notify,
     /// Wakes the monitor: see [`State::concerns_monitor`].
-    flow_changed: Arc<Notify>,
+    monitor_wake: Arc<Notify>,
     /// Wakes the tasks that wait for output: bytes came, or the stream ended.
     changed: Notify,
 }
@@ -97,26 +97,26 @@ struct State {
     flow: Flow,
     /// Once the tree has ended: how much of what lay in the pipe then is still unread.
     residue: Option<usize>,
-    news: News,
+    ready_event: ReadyEvent,
     /// How many of the bytes that went to make room were counted (contract U2).
     counted: u64,
     /// How many times in a row the pipe was found full.
     flood: u8,
     /// Whether the pipe was last found to hold more than can be read without asking it.
-    asks: bool,
+    asks_first: bool,
     /// Whether it was said that the ring is full.
     was_full: bool,
     enlarged: Option<Enlarged>,
 }
 
-/// Whether it was said that there is something to read: once for each time that there is, counted from when a reader was
-/// last at the end (contract E2).
+/// The event that there is something to read: one for each time that there is, counted from when a reader was last at the
+/// end (contract E2).
 #[derive(Clone, Copy, Debug, Default)]
-struct News {
+struct ReadyEvent {
     wanted: bool,
     announced: bool,
-    /// The announcement is still to be made.
-    due: bool,
+    /// It is still to be published.
+    pending: bool,
 }
 
 impl Output {
@@ -125,7 +125,7 @@ impl Output {
         pipe: OwnedFd,
         capacity: usize,
         overflow: Overflow,
-        flow_changed: Arc<Notify>,
+        monitor_wake: Arc<Notify>,
     ) -> io::Result<Self> {
         let pipe = Arc::new(readiness::watch(pipe, Interest::READABLE)?);
         let state = State {
@@ -133,17 +133,17 @@ impl Output {
             pipe: Some(pipe),
             flow: Flow::Reading,
             residue: None,
-            news: News::default(),
+            ready_event: ReadyEvent::default(),
             counted: 0,
             flood: 0,
-            asks: true,
+            asks_first: true,
             was_full: false,
             enlarged: None,
         };
         Ok(Self {
             state: Mutex::new(state),
             reader: Notify::new(),
-            flow_changed,
+            monitor_wake,
             changed: Notify::new(),
         })
     }
@@ -167,7 +167,7 @@ impl Output {
         let (before, end) = (state.flow, state.ring.end());
         let pumped = state.pump(max);
         if state.concerns_monitor(before) {
-            self.flow_changed.notify_one();
+            self.monitor_wake.notify_one();
         }
         let came = state.ring.end() > end;
         drop(state);
@@ -187,20 +187,20 @@ impl Output {
         self.lock().has_beyond(seen)
     }
 
-    /// From now on, or no more, has it announced when there is something to read; at once where there is already.
+    /// Sets whether there is an event when there is something to read. Where there is already, it is pending at once.
     pub(crate) fn announce(&self, wanted: bool) {
         let mut state = self.lock();
-        state.news.wanted = wanted;
-        state.news.due &= wanted;
-        state.look_for_news();
-        if state.news.due {
-            self.flow_changed.notify_one();
+        state.ready_event.wanted = wanted;
+        state.ready_event.pending &= wanted;
+        state.look_for_event();
+        if state.ready_event.pending {
+            self.monitor_wake.notify_one();
         }
     }
 
-    /// Whether an announcement is to be made; asked for once.
-    pub(crate) fn take_news(&self) -> bool {
-        std::mem::take(&mut self.lock().news.due)
+    /// Whether an event is to be published. The next call answers for the next event.
+    pub(crate) fn take_pending_event(&self) -> bool {
+        std::mem::take(&mut self.lock().ready_event.pending)
     }
 
     /// The tree has ended: all that it wrote is in the ring or in the pipe.
@@ -231,7 +231,7 @@ impl Output {
         let mut state = self.lock();
         if state.flow != Flow::Ended {
             state.end();
-            self.flow_changed.notify_one();
+            self.monitor_wake.notify_one();
         }
         drop(state);
         self.reader.notify_one();
@@ -355,7 +355,7 @@ impl Output {
             }
         }
         if state.concerns_monitor(before) {
-            self.flow_changed.notify_one();
+            self.monitor_wake.notify_one();
         }
     }
 
@@ -387,11 +387,11 @@ impl State {
             Pumped::Full => self.flow = Flow::Parked,
             Pumped::Ended => self.end(),
         }
-        self.look_for_news();
+        self.look_for_event();
         pumped
     }
 
-    /// Whether there is news to announce, or the flow is another than `before` in a way that decides something: a ring is
+    /// Whether an event is pending, or the flow is another than `before` in a way that decides something: a ring is
     /// full for the first time, or the tree has ended. A child that is read as fast as it writes parks and goes on
     /// thousands of times a second.
     fn concerns_monitor(&mut self, before: Flow) -> bool {
@@ -400,21 +400,21 @@ impl State {
             Flow::Parked => self.residue.is_some() || !std::mem::replace(&mut self.was_full, true),
             Flow::Reading => self.residue.is_some(),
         };
-        self.news.due || (decides && self.flow != before)
+        self.ready_event.pending || (decides && self.flow != before)
     }
 
-    fn look_for_news(&mut self) {
-        if self.news.wanted && !self.news.announced && self.has_beyond(0) {
-            self.news.announced = true;
-            self.news.due = true;
+    fn look_for_event(&mut self) {
+        if self.ready_event.wanted && !self.ready_event.announced && self.has_beyond(0) {
+            self.ready_event.announced = true;
+            self.ready_event.pending = true;
         }
     }
 
     /// A reader has been handed everything before `offset`.
     fn read_up_to(&mut self, offset: u64) {
         if !self.has_beyond(offset) {
-            self.news.announced = false;
-            self.news.due = false;
+            self.ready_event.announced = false;
+            self.ready_event.pending = false;
         }
     }
 
@@ -430,25 +430,25 @@ impl State {
             return Ok(Pumped::Ended);
         };
         let fd = pipe.get_ref().as_fd();
-        if !self.asks {
-            let (count, stopped) = sip(fd, &mut self.ring, (max / SLACK).min(SIPS))?;
+        if !self.asks_first {
+            let (count, stopped) = read_speculatively(fd, &mut self.ring, (max / SLACK).min(SPECULATIVE_READS))?;
             self.residue = self.residue.map(|residue| residue.saturating_sub(count));
-            self.asks = stopped == Sipped::Ask;
-            // Who looks again at once, into a pipe that was just found empty, keeps the child from writing to it.
-            if count > 0 && stopped != Sipped::Empty {
+            self.asks_first = stopped == SpeculationEnd::Ask;
+            // A reader that looks again at once, into a pipe that was just found empty, keeps the child from writing to it.
+            if count > 0 && stopped != SpeculationEnd::Empty {
                 return Ok(Pumped::More);
             }
             match stopped {
-                Sipped::Ended => return Ok(Pumped::Ended),
-                Sipped::Empty => {
+                SpeculationEnd::Ended => return Ok(Pumped::Ended),
+                SpeculationEnd::Empty => {
                     self.residue = self.residue.map(|_| 0);
                     return Ok(Pumped::Empty);
                 }
-                Sipped::Turn | Sipped::Ask => {}
+                SpeculationEnd::Turn | SpeculationEnd::Ask => {}
             }
         }
         let waiting = pipe::bytes_waiting(fd)?;
-        self.asks = waiting > SLACK;
+        self.asks_first = waiting > SLACK;
         if waiting == 0 {
             return Ok(match pipe::peek(fd)? {
                 Waiting::EndOfFile => Pumped::Ended,
@@ -503,45 +503,52 @@ impl State {
     }
 }
 
-/// Why a reader stopped sipping.
+/// Why speculative reads stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sipped {
+enum SpeculationEnd {
     /// The pipe is empty.
     Empty,
     /// The stream has ended.
     Ended,
     /// It is another task's turn.
     Turn,
-    /// So much comes that asking is worth it; or the ring takes nothing unasked.
+    /// So much comes that asking is worth it, or the ring has no room for bytes that were not counted first.
     Ask,
 }
 
-/// Reads without asking how much there is, until nothing more is there, at most so many times, and returns how much it was.
+/// Reads without asking how much waits (FIONREAD), until the pipe is empty or `reads` times, and returns how much it was.
 ///
 /// Where the child writes page by page, the kernel gives each page that was read to the next write, as long as the reader
 /// keeps up. One that asks first, or leaves the loop for a moment, has fallen behind before it is back, and then every page
 /// is a new one.
-fn sip(pipe: BorrowedFd<'_>, ring: &mut Ring, reads: usize) -> io::Result<(usize, Sipped)> {
+fn read_speculatively(pipe: BorrowedFd<'_>, ring: &mut Ring, reads: usize) -> io::Result<(usize, SpeculationEnd)> {
     let mut total = 0;
     let mut all_full = true;
     for _ in 0..reads {
-        let most = ring.sip();
+        let most = ring.speculative_room();
         if most == 0 {
-            return Ok((total, Sipped::Ask));
+            return Ok((total, SpeculationEnd::Ask));
         }
         let (first, second) = ring.spare(most);
         match pipe::read_vectored(pipe, first, second) {
-            Ok(0) => return Ok((total, Sipped::Ended)),
+            Ok(0) => return Ok((total, SpeculationEnd::Ended)),
             Ok(count) => {
                 ring.commit(count);
                 total += count;
                 all_full &= count == most;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((total, Sipped::Empty)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((total, SpeculationEnd::Empty)),
             Err(error) => return Err(error),
         }
     }
-    Ok((total, if all_full { Sipped::Ask } else { Sipped::Turn }))
+    Ok((
+        total,
+        if all_full {
+            SpeculationEnd::Ask
+        } else {
+            SpeculationEnd::Turn
+        },
+    ))
 }
 
 /// A pipe that was made larger, counted.

@@ -102,14 +102,14 @@ impl Ring {
 
     /// How many bytes can be read without knowing how many there are: as many as there is slack at most, and none unless the
     /// ring has come to its full size.
-    pub(crate) fn sip(&self) -> usize {
+    pub(crate) fn speculative_room(&self) -> usize {
         if self.storage.len() <= self.capacity {
             return 0;
         }
         self.slack.min(self.capacity - self.len + self.may_go())
     }
 
-    /// Free space for `room` bytes, as [`Self::make_room`] granted it or [`Self::sip`] said, in two slices because the ring
+    /// Free space for `room` bytes, as [`Self::make_room`] granted it or [`Self::speculative_room`] said, in two slices because the ring
     /// may wrap round.
     pub(crate) fn spare(&mut self, room: usize) -> (&mut [u8], &mut [u8]) {
         let size = self.storage.len();
@@ -414,7 +414,7 @@ mod tests {
                     }
                     Op::Sip(waiting) => {
                         let has_room = ring.has_room();
-                        let most = ring.sip();
+                        let most = ring.speculative_room();
                         prop_assert!(most <= slack && (most == 0 || has_room));
                         if most > 0 {
                             let bytes = vec![7; waiting.min(most)];

@@ -11,11 +11,13 @@ use super::{ChildEnd, begin, pipe};
 use crate::os::child::{Child, RawExit, Tree};
 use crate::sandbox::{Launched, ResourceLimits};
 use crate::supervisor::events::{Carriers, Event, Events};
+use crate::supervisor::generation::Generations;
 use crate::supervisor::life::lifecycle::{End, Retention};
-use crate::supervisor::life::process::{Keep, Process, Tasks};
+use crate::supervisor::life::options::ProcessOptions;
+use crate::supervisor::life::process::Process;
+use crate::supervisor::life::supervise::{LaunchedProcess, Tasks};
 use crate::supervisor::life::timers::Timers;
-use crate::supervisor::quota::Budget;
-use crate::supervisor::table::Member;
+use crate::supervisor::quota::{Budget, Reservation};
 use crate::supervisor::watch::Topics;
 use crate::supervisor::{Error, ExitInfo, Overflow, Owner, Principal, ProcessId, Signal};
 use crate::sync::CancellationToken;
@@ -28,10 +30,11 @@ struct Scene {
     process: Arc<Process>,
     tree: Arc<Tree>,
     slots: Arc<Budget>,
-    /// How many tenures there are.
-    tenures: Arc<AtomicUsize>,
+    /// How many retention guards there are.
+    retained: Arc<AtomicUsize>,
     heard: Arc<Heard>,
-    closing: CancellationToken,
+    tasks: Tasks,
+    generations: Generations,
     /// Sees the exit as soon as it is to be seen, and that the slot was free by then.
     observer: JoinHandle<()>,
 }
@@ -57,9 +60,9 @@ impl Heard {
 }
 
 /// Lasts as long as the id.
-struct Tenure(Arc<AtomicUsize>);
+struct Retained(Arc<AtomicUsize>);
 
-impl Drop for Tenure {
+impl Drop for Retained {
     fn drop(&mut self) {
         assert_eq!(self.0.fetch_sub(1, Ordering::SeqCst), 1, "given up twice");
     }
@@ -70,14 +73,15 @@ fn scene(retention: Retention, deaf: bool) -> Scene {
     let ((stdout, out), (stderr, err), (input, stdin)) = (pipe(), pipe(), pipe());
     let tree = Tree::new([out, err, input].map(ChildEnd::new).into(), deaf);
     let slots = Budget::new(1);
-    let tenures = Arc::new(AtomicUsize::new(0));
+    let retained = Arc::new(AtomicUsize::new(1));
     let heard = Arc::new(Heard::default());
     let closing = CancellationToken::new();
+    let generations = Generations::new(&closing);
     let tasks = Tasks {
         runtime: Handle,
-        tracker: TaskTracker,
+        tracker: TaskTracker::new(),
         timers: Timers,
-        closing: closing.clone(),
+        closing,
         events: Arc::default(),
     };
     let carriers: &Carriers = &tasks.events;
@@ -88,7 +92,7 @@ fn scene(retention: Retention, deaf: bool) -> Scene {
         stdout,
         stderr,
     };
-    let keep = Keep {
+    let options = ProcessOptions {
         ring: 64,
         overflow: Overflow::DropOldest,
         stdin: None,
@@ -107,15 +111,17 @@ fn scene(retention: Retention, deaf: bool) -> Scene {
             capsule: "c".into(),
         },
     };
-    let slot = slots.take(1).expect("free");
-    let member = Member {
-        closing: closing.clone(),
+    let launched = LaunchedProcess {
+        launched,
+        reservation: Reservation {
+            slot: slots.take(1).expect("free"),
+            retained: Vec::new(),
+        },
+        member: generations.join(Arc::new(())),
+        token: tasks.tracker.token(),
     };
-    let process = Process::supervise(launched, keep, slot, member, &tasks, |_| {
-        tenures.fetch_add(1, Ordering::SeqCst);
-        Box::new(Tenure(Arc::clone(&tenures)))
-    })
-    .expect("supervised");
+    let (prepared, _) = launched.prepare(options, &tasks).expect("supervised");
+    let process = prepared.start(Box::new(Retained(Arc::clone(&retained))), &tasks);
     let observer = spawn({
         let (process, slots) = (Arc::clone(&process), Arc::clone(&slots));
         async move {
@@ -127,9 +133,10 @@ fn scene(retention: Retention, deaf: bool) -> Scene {
         process,
         tree,
         slots,
-        tenures,
+        retained,
         heard,
-        closing,
+        tasks,
+        generations,
         observer,
     }
 }
@@ -169,7 +176,7 @@ impl Scene {
     async fn see_gone(self) {
         self.observer.await.expect("no panic");
         assert!(self.process.is_gone() && self.process.exit().is_some());
-        assert_eq!((self.slots.used(), self.tenures.load(Ordering::SeqCst)), (0, 0));
+        assert_eq!((self.slots.used(), self.retained.load(Ordering::SeqCst)), (0, 0));
     }
 }
 
@@ -211,12 +218,13 @@ pub fn k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered() {
     });
 }
 
-/// The wish to be told comes at any moment, and the exit too: it is told once.
-pub fn e2_an_exit_is_told_once_however_late_the_wish() {
+/// The subscription comes at any moment, and the exit too: it is told once.
+pub fn e2_an_exit_is_told_once_however_late_the_subscription() {
     let scene = scene(Retention::For(MINUTE), false);
     let heard = Arc::clone(&scene.heard);
-    let wish = || Some((ProcessId("id".into()), Topics::new("a").expect("a suffix")));
-    let watches = [wish(), wish()].map(|wish| scene.task(|process| async move { process.watch(wish) }));
+    let subscription = || Some((ProcessId("id".into()), Topics::new("a").expect("a suffix")));
+    let watches = [subscription(), subscription()]
+        .map(|subscription| scene.task(|process| async move { process.watch(subscription) }));
     let own = scene.exits();
     block_on(async {
         own.await.expect("no panic");
@@ -235,11 +243,11 @@ pub fn e2_an_exit_is_told_once_however_late_the_wish() {
 pub fn x4_t3_who_waited_sees_an_exit_that_is_not_kept() {
     let scene = scene(Retention::For(Duration::ZERO), false);
     let waits = [None, Some(MINUTE)].map(|time| {
-        let tenures = Arc::clone(&scene.tenures);
+        let retained = Arc::clone(&scene.retained);
         scene.task(|process| async move {
             let exit = process.wait(time, &Handle).await;
             assert_eq!(
-                tenures.load(Ordering::SeqCst),
+                retained.load(Ordering::SeqCst),
                 0,
                 "T3: its id goes before its exit is visible"
             );
@@ -283,13 +291,34 @@ pub fn n3_a2_an_end_ends_everything_that_waits() {
 /// The host shuts down while a process that is deaf to TERM is stopped, or ends by itself: it is gone within the grace.
 pub fn b3_k2_a_shutdown_ends_what_is_deaf() {
     let scene = scene(Retention::For(MINUTE), true);
-    let closing = scene.closing.clone();
+    let closing = scene.tasks.closing.clone();
     let shutdown = spawn(async move { closing.cancel() });
     let stop = scene.stops();
     let clock = scene.clock();
     block_on(async {
         shutdown.await.expect("no panic");
         assert_eq!(stop.await.expect("no panic"), Ok(by(9)));
+        clock.await.expect("no panic");
+        scene.see_gone().await;
+    });
+}
+
+/// A capsule is unloaded while its process, which is deaf to TERM, is stopped or ends by itself: once that is done nothing of
+/// the process is left, and it ends nothing that is started later.
+pub fn s9_b3_an_unloaded_capsule_leaves_nothing() {
+    let scene = scene(Retention::For(MINUTE), true);
+    let end = spawn(scene.generations.end(&scene.tasks.closing));
+    let later = scene.generations.join(Arc::new(()));
+    let stop = scene.stops();
+    let own = scene.exits();
+    let clock = scene.clock();
+    block_on(async {
+        end.await.expect("no panic");
+        assert!(scene.process.is_gone());
+        assert_eq!((scene.slots.used(), scene.retained.load(Ordering::SeqCst)), (0, 0));
+        assert!(!later.closing.is_cancelled());
+        own.await.expect("no panic");
+        stop.await.expect("no panic").expect("it ended");
         clock.await.expect("no panic");
         scene.see_gone().await;
     });

@@ -18,7 +18,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 struct Stream {
     output: Arc<Output>,
-    flow_changed: Arc<Notify>,
+    monitor_wake: Arc<Notify>,
     reader: JoinHandle<()>,
     child: ChildEnd,
     /// For something outside of the tree that holds the pipe.
@@ -28,14 +28,14 @@ struct Stream {
 fn stream(capacity: usize, overflow: Overflow) -> Stream {
     begin();
     let (read, write) = pipe();
-    let flow_changed = Arc::new(Notify::new());
-    let output = Output::new(read, capacity, overflow, Arc::clone(&flow_changed)).expect("a stream");
+    let monitor_wake = Arc::new(Notify::new());
+    let output = Output::new(read, capacity, overflow, Arc::clone(&monitor_wake)).expect("a stream");
     let output = Arc::new(output);
     let other = write.try_clone().expect("a descriptor");
     Stream {
         reader: spawn(reader::run(Arc::clone(&output), DRAIN_TIME)),
         output,
-        flow_changed,
+        monitor_wake,
         child: ChildEnd::new(write),
         other,
     }
@@ -46,9 +46,9 @@ fn text(length: usize) -> Vec<u8> {
 }
 
 /// What the monitor waits for: that nothing more of an ended tree is on its way.
-async fn settled(output: Arc<Output>, flow_changed: Arc<Notify>) {
+async fn settled(output: Arc<Output>, monitor_wake: Arc<Notify>) {
     while output.flow() == Flow::Reading {
-        flow_changed.notified().await;
+        monitor_wake.notified().await;
     }
 }
 
@@ -108,7 +108,7 @@ pub fn l6_a_reader_loses_nothing_of_a_full_ring() {
     let all = text(23);
     let Stream {
         output,
-        flow_changed,
+        monitor_wake,
         reader,
         child,
         other,
@@ -125,7 +125,7 @@ pub fn l6_a_reader_loses_nothing_of_a_full_ring() {
     block_on(async {
         writer.await.expect("no panic");
         assert_eq!(following.await.expect("no panic"), whole(all));
-        settled(Arc::clone(&output), flow_changed).await;
+        settled(Arc::clone(&output), monitor_wake).await;
         reader.await.expect("the reader task ends with the stream");
     });
     assert_eq!(output.evicted(), 0);
@@ -207,7 +207,7 @@ pub fn x3_a_full_ring_settles_and_is_emptied_later() {
     let all = text(20);
     let Stream {
         output,
-        flow_changed,
+        monitor_wake,
         reader,
         child,
         other,
@@ -220,7 +220,7 @@ pub fn x3_a_full_ring_settles_and_is_emptied_later() {
         async move { output.tree_ended() }
     });
     block_on(async {
-        settled(Arc::clone(&output), flow_changed).await;
+        settled(Arc::clone(&output), monitor_wake).await;
         assert_eq!(output.flow(), Flow::Parked, "twenty bytes do not fit into eight");
         ending.await.expect("no panic");
         assert_eq!(follow(Arc::clone(&output), 6).await, whole(all));
@@ -233,7 +233,7 @@ pub fn x3_a_pipe_that_others_hold_ends_by_the_drain_time() {
     let all = text(12);
     let Stream {
         output,
-        flow_changed,
+        monitor_wake,
         reader,
         child,
         other,
@@ -268,7 +268,7 @@ pub fn x3_a_pipe_that_others_hold_ends_by_the_drain_time() {
                 }
             }
         });
-        settled(Arc::clone(&output), flow_changed).await;
+        settled(Arc::clone(&output), monitor_wake).await;
         more.await.expect("no panic");
         reader.await.expect("the reader task ends with the stream");
     });
@@ -281,7 +281,7 @@ pub fn x3_a_pipe_that_others_hold_ends_by_the_drain_time() {
 pub fn k2_a_closed_stream_ends_for_everybody() {
     let Stream {
         output,
-        flow_changed,
+        monitor_wake,
         reader,
         child,
         other,
@@ -298,7 +298,7 @@ pub fn k2_a_closed_stream_ends_for_everybody() {
     let following = spawn(follow(Arc::clone(&output), 6));
     block_on(async {
         while output.flow() != Flow::Ended {
-            flow_changed.notified().await;
+            monitor_wake.notified().await;
         }
         closing.await.expect("no panic");
         writer.await.expect("no panic");
@@ -345,7 +345,7 @@ pub fn a2_k3_what_a_tree_wrote_is_drained_to_its_end() {
 pub fn e2_log_ready_comes_once_for_each_change_from_empty() {
     let Stream {
         output,
-        flow_changed,
+        monitor_wake,
         reader,
         child,
         other,
@@ -357,11 +357,11 @@ pub fn e2_log_ready_comes_once_for_each_change_from_empty() {
             let mut announced = 0;
             loop {
                 let over = output.flow() == Flow::Ended;
-                announced += u32::from(output.take_news());
+                announced += u32::from(output.take_pending_event());
                 if over {
                     return announced;
                 }
-                flow_changed.notified().await;
+                monitor_wake.notified().await;
             }
         }
     });

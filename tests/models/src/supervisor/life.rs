@@ -4,10 +4,14 @@
 pub(crate) mod lifecycle;
 #[path = "../../../../host/src/supervisor/life/monitor.rs"]
 pub(crate) mod monitor;
+#[path = "../../../../host/src/supervisor/life/options.rs"]
+pub(crate) mod options;
 #[path = "../../../../host/src/supervisor/life/process.rs"]
 pub(crate) mod process;
 #[path = "../../../../host/src/supervisor/life/stdin.rs"]
 pub(crate) mod stdin;
+#[path = "../../../../host/src/supervisor/life/supervise.rs"]
+pub(crate) mod supervise;
 
 pub(crate) mod sampler {
     //! Nothing is sampled of a tree that uses nothing.

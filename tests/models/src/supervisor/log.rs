@@ -1,16 +1,11 @@
 //! What a process prints.
 
-#[path = "../../../../host/src/supervisor/log/lossy.rs"]
-mod lossy;
 #[path = "../../../../host/src/supervisor/log/output.rs"]
 pub(crate) mod output;
 #[path = "../../../../host/src/supervisor/log/reader.rs"]
 pub(crate) mod reader;
 #[path = "../../../../host/src/supervisor/log/ring.rs"]
 pub(crate) mod ring;
-#[expect(dead_code, reason = "a part of it is for text that people read")]
-#[path = "../../../../host/src/supervisor/log/text.rs"]
-pub(crate) mod text;
 
 pub(crate) mod cursor {
     //! Where a reader is; sealing that in a token takes no turns with anything.

@@ -2,6 +2,8 @@
 
 #[path = "../../../../host/src/supervisor/events.rs"]
 pub(crate) mod events;
+#[path = "../../../../host/src/supervisor/generation.rs"]
+pub(crate) mod generation;
 pub(crate) mod life;
 pub(crate) mod log;
 #[path = "../../../../host/src/supervisor/quota.rs"]
@@ -24,17 +26,6 @@ pub(crate) mod metrics {
     pub(crate) fn drained(_: usize) {}
     pub(crate) fn dropped(_: u64) {}
     pub(crate) fn exited(_: Duration) {}
-}
-
-pub(crate) mod table {
-    //! The processes of one owner that are ended together.
-
-    use crate::sync::CancellationToken;
-
-    #[derive(Debug)]
-    pub(crate) struct Member {
-        pub(crate) closing: CancellationToken,
-    }
 }
 
 /// A name that is not secret.

@@ -4,27 +4,27 @@ use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::id::AsItIs;
+use super::identity_hasher::IdentityHasher;
 use super::table::Table;
 use super::types::LogStream;
 
 /// By the number of the process, the offset in each stream up to which the reader was handed bytes, or said that it had
 /// them.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<Offsets>);
+pub(crate) struct ReadPositions(Mutex<Offsets>);
 
 /// The numbers are ours, one after the other, and lie next to each other in a table.
-type Offsets = HashMap<u64, [u64; 2], BuildHasherDefault<AsItIs>>;
+type Offsets = HashMap<u64, [u64; 2], BuildHasherDefault<IdentityHasher>>;
 
-impl Seen {
+impl ReadPositions {
     pub(crate) fn note(&self, table: &Table, number: u64, stream: LogStream, offset: u64) {
-        let mut seen = self.lock();
-        if seen.len() == seen.capacity() && !seen.contains_key(&number) {
+        let mut offsets = self.lock();
+        if offsets.len() == offsets.capacity() && !offsets.contains_key(&number) {
             // Those of processes that are gone are swept when the map would grow.
             let there: HashSet<_> = table.all().iter().map(|entry| entry.number).collect();
-            seen.retain(|number, _| there.contains(number));
+            offsets.retain(|number, _| there.contains(number));
         }
-        let [stdout, stderr] = seen.entry(number).or_default();
+        let [stdout, stderr] = offsets.entry(number).or_default();
         let known = match stream {
             LogStream::Stdout => stdout,
             LogStream::Stderr => stderr,

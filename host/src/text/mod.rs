@@ -1,6 +1,7 @@
 //! Bytes of a stream as text, and text for people cut to size.
 
-use super::lossy;
+mod lossy;
+
 use crate::os::utf8;
 
 /// Bytes of the longest character.
@@ -30,28 +31,6 @@ pub(crate) fn lossy(bytes: Vec<u8>) -> String {
 /// `text` cut to at most `max` bytes, on a character boundary.
 pub(crate) fn cut(text: &str, max: usize) -> &str {
     text.get(..text.floor_char_boundary(max)).unwrap_or_default()
-}
-
-/// A label as it is kept: without control characters, at most 128 bytes (contract I5).
-pub(crate) fn label(asked: Option<&str>, cmd: &str) -> String {
-    // Without one, the program's name says most.
-    let text = asked.unwrap_or_else(|| cmd.rsplit('/').find(|part| !part.is_empty()).unwrap_or(cmd));
-    let clean: String = text.chars().filter(|c| !c.is_control()).take(128).collect();
-    cut(&clean, 128).to_owned()
-}
-
-/// A command as `list` shows it: joined by spaces, at most 4 KiB (contract I5).
-pub(crate) fn command(cmd: &str, args: &[String]) -> String {
-    const MAX: usize = 4 * 1024;
-    let mut command = cut(cmd, MAX).to_owned();
-    for arg in args {
-        if command.len() >= MAX {
-            break;
-        }
-        command.push(' ');
-        command.push_str(cut(arg, MAX - command.len()));
-    }
-    command
 }
 
 #[cfg(test)]
@@ -99,16 +78,5 @@ mod tests {
         for (text, max, expected) in [("abc", 3, "abc"), ("abcd", 3, "abc"), ("aéé", 2, "a"), ("é", 0, "")] {
             assert_eq!(cut(text, max), expected);
         }
-    }
-
-    #[test]
-    fn i5_labels_and_commands_are_cut() {
-        assert_eq!(label(Some("a\nb\u{7f}"), "cmd"), "ab");
-        assert_eq!(label(None, "/usr/bin/python3"), "python3");
-        assert_eq!(label(Some(""), "x"), "");
-        assert_eq!(label(Some(&"ü".repeat(100)), "x"), "ü".repeat(64));
-        assert_eq!(label(Some(&format!("x{}", "ü".repeat(100))), "x").len(), 127);
-        assert_eq!(command("a", &["b".into(), "c d".into()]), "a b c d");
-        assert_eq!(command("a", &["x".repeat(5000), "y".into()]).len(), 4096);
     }
 }

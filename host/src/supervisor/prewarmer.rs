@@ -1,6 +1,6 @@
-//! Times when nothing is being started, which a launcher may use to prepare for the next command.
+//! Has a launcher prepare for the next command at times when nothing is being started.
 //!
-//! What is done then would keep the processors from the command that was just started, so it waits a few milliseconds.
+//! What it does would keep the processors from the command that was just started, so it waits a few milliseconds.
 //! Commands that follow one another faster only move that moment: no task is woken for them.
 
 use std::sync::{Arc, PoisonError};
@@ -19,15 +19,15 @@ const QUIET: Duration = Duration::from_millis(5);
 
 /// Clones share what they wait for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lulls {
-    /// When something was last started, while the lull after it is waited for.
+pub(crate) struct Prewarmer {
+    /// When something was last started, while the quiet time after it is waited for.
     last: Arc<Mutex<Option<Instant>>>,
     waits: TaskTracker,
 }
 
-impl Lulls {
-    /// Something was started: `launcher` prepares in the lull after it, unless all is `closing` by then.
-    pub(crate) fn expect(&self, runtime: &Handle, launcher: &Arc<dyn Launcher>, closing: &CancellationToken) {
+impl Prewarmer {
+    /// Something was started: `launcher` prepares in the quiet time after it, unless all is `closing` by then.
+    pub(crate) fn launched(&self, runtime: &Handle, launcher: &Arc<dyn Launcher>, closing: &CancellationToken) {
         if lock(&self.last).replace(Instant::now()).is_some() {
             return;
         }
@@ -52,13 +52,13 @@ impl Lulls {
     }
 
     /// Completes when nothing is waited for or being prepared, with everything closing.
-    pub(crate) async fn over(&self) {
+    pub(crate) async fn ended(&self) {
         self.waits.close();
         self.waits.wait().await;
     }
 }
 
-/// When to look again; nothing if the lull is here, which is then waited for no more.
+/// When to look again; nothing if the quiet time is over, which is then waited for no more.
 fn next(last: &Mutex<Option<Instant>>) -> Option<Instant> {
     let mut last = lock(last);
     let at = (*last)? + QUIET;
@@ -108,12 +108,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_launcher_prepares_once_nothing_was_started_for_a_while() {
         let (launcher, mut prepared) = launcher();
-        let (lulls, closing) = (Lulls::default(), CancellationToken::new());
+        let (prewarmer, closing) = (Prewarmer::default(), CancellationToken::new());
         for _ in 0..2 {
             let mut last = Instant::now();
             for _ in 0..5 {
                 last = Instant::now();
-                lulls.expect(&Handle::current(), &launcher, &closing);
+                prewarmer.launched(&Handle::current(), &launcher, &closing);
                 tokio::time::sleep(QUIET - MS).await;
                 assert_eq!(prepared.try_recv(), Err(TryRecvError::Empty));
             }
@@ -127,11 +127,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_launcher_is_let_go_of_when_all_is_closing() {
         let (launcher, mut prepared) = launcher();
-        let (lulls, closing) = (Lulls::default(), CancellationToken::new());
-        lulls.expect(&Handle::current(), &launcher, &closing);
+        let (prewarmer, closing) = (Prewarmer::default(), CancellationToken::new());
+        prewarmer.launched(&Handle::current(), &launcher, &closing);
         drop(launcher);
         closing.cancel();
-        lulls.over().await;
+        prewarmer.ended().await;
         assert_eq!(prepared.try_recv(), Err(TryRecvError::Disconnected));
     }
 }

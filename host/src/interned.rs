@@ -1,0 +1,41 @@
+//! Values that are shared by key for as long as a holder of one is left.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// One shared value a key, for as long as it is held.
+pub(crate) struct Interned<K, V>(Mutex<HashMap<K, Weak<V>>>);
+
+impl<K, V> Default for Interned<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Interned<K, V> {
+    /// The values whose keys are `wanted`.
+    pub(crate) fn all(&self, wanted: impl Fn(&K) -> bool) -> Vec<Arc<V>> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter()
+            .filter(|(key, _)| wanted(key))
+            .filter_map(|(_, value)| value.upgrade())
+            .collect()
+    }
+
+    /// The value of `key`, made if no holder of one is left.
+    pub(crate) fn get(&self, key: &K, make: impl FnOnce() -> V) -> Arc<V> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = map.get(key).and_then(Weak::upgrade) {
+            return value;
+        }
+        // Keys whose value is gone are swept when the map would grow for a new one: the cost is spread over the
+        // insertions that made it grow.
+        if map.len() == map.capacity() {
+            map.retain(|_, value| value.strong_count() > 0);
+        }
+        let value = Arc::new(make());
+        map.insert(key.clone(), Arc::downgrade(&value));
+        value
+    }
+}

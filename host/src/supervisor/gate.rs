@@ -1,0 +1,21 @@
+//! What the embedder is asked before a process is started.
+
+use super::{CommandView, Owner};
+
+/// What the embedder is asked, in the order of contract S4.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Ask<'a> {
+    /// May this capsule have processes at all?
+    Process,
+    /// May it run this command?
+    Command(CommandView<'a>),
+    /// May it have processes that outlive the instance?
+    Persistent,
+}
+
+/// The embedder's say. Asked on the path of a spawn, so it must not block.
+pub trait Gate: Send {
+    /// Whether `owner` may do it. A `false` ends the spawn with `capability-denied`, and nothing ran.
+    fn allows(&mut self, owner: &Owner, ask: Ask<'_>) -> bool;
+}

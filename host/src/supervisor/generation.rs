@@ -1,0 +1,68 @@
+//! Which processes of an owner are ended together when its capsule is: all that were started so far, however they are held.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::sync::{Mutex, MutexGuard};
+
+/// The generations of one owner, of which all but the last are ending or have ended.
+#[derive(Debug)]
+pub(crate) struct Generations(Mutex<Arc<Generation>>);
+
+/// The processes that an owner starts between two times that all of them are ended, held or not.
+#[derive(Debug)]
+struct Generation {
+    closing: CancellationToken,
+    members: TaskTracker,
+}
+
+/// Membership in a generation, from before the command is started until nothing of it is left.
+pub(crate) struct Member {
+    /// The whole generation is to end.
+    pub(crate) closing: CancellationToken,
+    _counted: TaskTrackerToken,
+    _keeps: Arc<dyn Send + Sync>,
+}
+
+impl Generations {
+    /// A first one, which ends when everything is `closing`.
+    pub(crate) fn new(closing: &CancellationToken) -> Self {
+        Self(Mutex::new(Generation::new(closing)))
+    }
+
+    /// A caller that asks for it before a command is started is waited for by [`Self::end`], or sees the end. The member
+    /// keeps `keeps` until it is dropped.
+    pub(crate) fn join(&self, keeps: Arc<dyn Send + Sync>) -> Member {
+        let generation = self.lock();
+        Member {
+            closing: generation.closing.clone(),
+            _counted: generation.members.token(),
+            _keeps: keeps,
+        }
+    }
+
+    /// Ends every process that was started so far, by a handle or to be kept, and waits until nothing of them is left.
+    /// Once begun, the end goes on without its caller.
+    pub(crate) fn end(&self, closing: &CancellationToken) -> impl Future<Output = ()> + use<> {
+        let ended = std::mem::replace(&mut *self.lock(), Generation::new(closing));
+        ended.closing.cancel();
+        ended.members.close();
+        async move { ended.members.wait().await }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Generation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generation {
+    fn new(closing: &CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            closing: closing.child_token(),
+            members: TaskTracker::new(),
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Which file names items of which other file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use syn::buffer::{Cursor, TokenBuffer};
+use syn::visit::{self, Visit};
+
+use crate::modules::{Crate, ModuleId, Target, for_tests, imports, is_re_export};
+
+/// From file to file, the names that the first imports of the second.
+pub(crate) type Arrows = BTreeMap<(String, String), BTreeSet<String>>;
+
+pub(crate) fn arrows(krate: &Crate) -> Arrows {
+    let mut arrows = Arrows::new();
+    for (module, within) in krate.modules.iter().enumerate() {
+        let mut paths = Paths {
+            krate,
+            module,
+            arrows: &mut arrows,
+        };
+        within.items.iter().for_each(|item| paths.visit_item(item));
+    }
+    arrows
+}
+
+/// Visits every path that a module's code names.
+struct Paths<'a> {
+    krate: &'a Crate,
+    module: ModuleId,
+    arrows: &'a mut Arrows,
+}
+
+impl Paths<'_> {
+    fn note(&mut self, path: &[String]) {
+        // A module that is named brings nothing by itself; what is named of it then, does.
+        let Some(Target::Item(module, name)) = self.krate.resolve(self.module, path) else {
+            return;
+        };
+        let (from, to) = (&self.krate.modules[self.module].file, &self.krate.modules[module].file);
+        if from != to {
+            self.arrows.entry((from.clone(), to.clone())).or_default().insert(name);
+        }
+    }
+
+    /// What a macro is given is no code yet, so paths are looked for among its words.
+    fn note_tokens(&mut self, mut rest: Cursor<'_>) {
+        let mut path: Vec<String> = Vec::new();
+        while !rest.eof() {
+            if let Some((ident, beyond)) = rest.ident() {
+                path.push(ident.to_string());
+                rest = beyond;
+                if let Some(beyond) = colons(rest) {
+                    rest = beyond;
+                    continue;
+                }
+            } else if let Some((inner, _, _, beyond)) = rest.any_group() {
+                self.note_tokens(inner);
+                rest = beyond;
+            } else if let Some((_, beyond)) = rest.token_tree() {
+                rest = beyond;
+            }
+            // A single word may be anything; one in capitals is hardly a variable.
+            if path.len() > 1 || path.first().is_some_and(|word| word.starts_with(char::is_uppercase)) {
+                self.note(&path);
+            }
+            path.clear();
+        }
+    }
+}
+
+/// What follows a `::`.
+fn colons(rest: Cursor<'_>) -> Option<Cursor<'_>> {
+    let (first, rest) = rest.punct()?;
+    let (second, rest) = rest.punct()?;
+    (first.as_char() == ':' && second.as_char() == ':').then_some(rest)
+}
+
+impl<'a> Visit<'a> for Paths<'_> {
+    fn visit_item_use(&mut self, used: &'a syn::ItemUse) {
+        if !is_re_export(&used.vis) {
+            imports(&used.tree).iter().for_each(|import| self.note(import.path()));
+        }
+    }
+
+    fn visit_path(&mut self, path: &'a syn::Path) {
+        // One that starts with `::` names another crate.
+        if path.leading_colon.is_none() {
+            let words: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            self.note(&words);
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, mac: &'a syn::Macro) {
+        visit::visit_macro(self, mac);
+        self.note_tokens(TokenBuffer::new2(mac.tokens.clone()).begin());
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'a syn::ImplItemFn) {
+        if !for_tests(&function.attrs) {
+            visit::visit_impl_item_fn(self, function);
+        }
+    }
+
+    fn visit_attribute(&mut self, _: &'a syn::Attribute) {}
+
+    fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
+}

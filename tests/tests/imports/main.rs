@@ -1,0 +1,121 @@
+//! Dependencies between the files of a crate point one way: no file imports, however indirectly, a file that imports it; and
+//! between the folders of the host they point down the order that CONTRIBUTING.md names.
+//!
+//! The sources are read as text, so this needs nothing built, and it sees what the compiler has long forgotten when it
+//! links: which file names which. `modules` finds the files of a crate and what a path in them leads to, `arrows` collects
+//! the paths, `circles` finds the circles.
+//!
+//! What counts: a path in code that leads to an item of another file (a type, a function, a macro's output), and a private
+//! `use` of one. What does not: `mod child;`, a re-export (`pub use child::Item` makes the name available, and who names
+//! it depends on `child`), comments, attributes, and whatever is compiled for tests only. A method that is called without
+//! naming its type is not seen.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a program about the sources beside it, and no guest's input; an item of a kind that is not known has no name"
+)]
+
+mod arrows;
+mod circles;
+mod modules;
+mod rules;
+
+use std::path::Path;
+
+use arrows::{Arrows, arrows};
+use circles::{circles, upward};
+use modules::{Crate, Sources};
+
+/// The crates whose files are looked at, by the root of each.
+const CRATES: [&str; 5] = [
+    "host/src/lib.rs",
+    "host/benches/performance/main.rs",
+    "cli/src/main.rs",
+    "guest-sdk/src/lib.rs",
+    "init/src/main.rs",
+];
+
+/// Where circles are still allowed, until they are untangled; a circle that leaves these folders is not.
+const TANGLED: &[&str] = &[
+    "cli/src/",
+    "guest-sdk/src/",
+    "host/benches/",
+    "host/src/bus/",
+    "host/src/os/",
+    "host/src/runtime/",
+    "host/src/sandbox/",
+    "host/src/wit/",
+    "init/src/",
+];
+
+/// The parts of the host, from the top down: a file may import what is in its own part, or in one below.
+const ORDER: &[&[&str]] = &[
+    &["host/src/fuzzing.rs"],
+    &["host/src/runtime/"],
+    &["host/src/wit/"],
+    &["host/src/bus/", "host/src/audit/"],
+    &["host/src/supervisor/", "host/src/guest_log.rs"],
+    &["host/src/sandbox/"],
+    &["host/src/text/"],
+    &["host/src/os/"],
+    &[
+        "host/src/interned.rs",
+        "host/src/printable.rs",
+        "host/src/rate.rs",
+        "host/src/sync.rs",
+        "host/src/topic.rs",
+    ],
+];
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn arrows_of(root: &str) -> Arrows {
+    let sources = Sources::read(workspace(), root);
+    arrows(&Crate::find(&sources, root))
+}
+
+#[test]
+fn no_file_imports_one_that_imports_it() {
+    let mut found = Vec::new();
+    for root in CRATES {
+        let arrows = arrows_of(root);
+        assert!(
+            !arrows.is_empty(),
+            "nothing is imported within {root}: its sources were not understood"
+        );
+        found.extend(
+            circles(&arrows)
+                .into_iter()
+                .filter(|circle| !TANGLED.iter().any(|folder| circle.is_within(folder))),
+        );
+    }
+    let count = found.len();
+    let found: String = found.iter().map(|circle| format!("{circle}\n")).collect();
+    assert!(found.is_empty(), "{count} circles:\n\n{found}");
+}
+
+#[test]
+fn folders_of_the_host_import_downwards() {
+    let found = upward(&arrows_of("host/src/lib.rs"), ORDER);
+    assert!(
+        found.is_empty(),
+        "{} imports point up the order of the folders:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
+
+/// What untangling starts from: `cargo test -p capsule-tests --test imports circles_as_they_are -- --ignored --nocapture`
+#[test]
+#[ignore = "prints, and checks nothing"]
+fn circles_as_they_are() {
+    for root in CRATES {
+        for circle in circles(&arrows_of(root)) {
+            println!("{circle}");
+        }
+    }
+}
