@@ -317,19 +317,11 @@ async fn both_versions_run_the_same_process() {
     );
 
     let old = v1_0::SpawnRequest {
-        cmd: "sleep".into(),
-        args: vec!["100".into()],
-        stdin: None,
-        env: Vec::new(),
-        cwd: None,
-        limits: None,
         label: Some("server".into()),
         keep_stdin_open: Some(true),
         overflow: Some(v1_0::OverflowPolicy::Backpressure),
-        log_ring_bytes: None,
         max_lifetime_ms: Some(60_000),
-        idle_timeout_ms: None,
-        exit_retention_ms: None,
+        ..v1_0_request("sleep", &["100"])
     };
     let id = v1_0::Host::spawn_persistent(&mut view, old).await.unwrap();
     let seen = v1_1::Host::list_processes(&mut view, Some("serv".into())).unwrap();

@@ -11,7 +11,7 @@ use serde_json::json;
 use wit_component::DecodedWasm;
 use wit_parser::{Resolve, TypeDefKind, WorldId, WorldItem};
 
-use crate::harness::{HOSTILE_GUEST, Host, call};
+use capsule_tests::capsules::{HOSTILE_GUEST, Host, call};
 
 /// What leaves no record, because it acts on no process, no message and no other capsule.
 const UNRECORDED: [&str; 11] = [
