@@ -54,7 +54,7 @@ impl<L: Launcher> Launcher for Nice<L> {
 struct Allow;
 
 impl Gate for Allow {
-    fn allows(&mut self, _ask: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
         true
     }
 }

@@ -14,7 +14,7 @@ use capsule_host::supervisor::{Ask, Gate, Limits, Owner, Principal, Registry, Sp
 struct Allow;
 
 impl Gate for Allow {
-    fn allows(&mut self, _ask: Ask<'_>) -> bool {
+    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
         true
     }
 }

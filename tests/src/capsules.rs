@@ -20,6 +20,7 @@ pub const TEST_GUEST_CORE: &str = env!("CAPSULE_TEST_GUEST_CORE");
 /// A capsule by the published `astrid-sdk`, as a core module (`tests/foreign`).
 pub const FOREIGN_CORE: &str = env!("CAPSULE_FOREIGN_CORE");
 
+/// A component that imports every interface and calls what a test tells it (`tests/hostile`).
 pub const HOSTILE_GUEST: &str = env!("CAPSULE_HOSTILE_GUEST");
 
 /// A registry, a runtime over it, and a workspace, that are one test's alone.
