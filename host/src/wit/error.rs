@@ -12,7 +12,7 @@ use crate::{bus, supervisor};
 /// Why a call of `astrid:process` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// The guest is told so.
+    /// The guest is answered with this error.
     #[error(transparent)]
     Answer(#[from] supervisor::Error),
     /// The guest is ended.
@@ -43,7 +43,7 @@ pub enum IpcError {
     /// The embedder did not grant it.
     #[error("capability-denied: not granted by the embedder")]
     Denied,
-    /// The guest is told so.
+    /// The guest is answered with this error.
     #[error(transparent)]
     Answer(#[from] bus::Error),
     /// The capsule is being unloaded.
@@ -63,7 +63,7 @@ pub enum SysError {
     /// The configuration key is kept for the host.
     #[error("the configuration key is kept for the host")]
     ReservedKey,
-    /// More than one call may ask for.
+    /// The call asks for more than one call may.
     #[error("more than one call may ask for")]
     TooLarge,
     /// This host does not know the capsule that was asked about.
