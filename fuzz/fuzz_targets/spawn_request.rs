@@ -1,5 +1,5 @@
 //! Spawn requests (contract S1, S7, T1, T2): what is accepted keeps the rules, and what keeps them is accepted. The rules
-//! are written down here a second time, from the contract and not from the code.
+//! are written down here a second time, from docs/contract.md and not from the code.
 
 #![no_main]
 

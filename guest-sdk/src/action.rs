@@ -8,7 +8,7 @@ use std::error::Error;
 ///
 /// A handler takes nothing, the payload's JSON as any type that serde can read, or the
 /// [`Payload`] as it came; it returns a `Result` of anything that serde can write and any error.
-/// What it comes to is a verdict and its data:
+/// The result becomes a verdict and its data:
 ///
 /// | when | verdict | data |
 /// |---|---|---|
@@ -16,8 +16,8 @@ use std::error::Error;
 /// | `Err(error)` | `abort` | `{"message": …}`, with the error's causes |
 /// | no such action, or a payload that the handler's type does not fit | `deny` | `{"message": …}` |
 ///
-/// `deny` thus says that nothing was done, `abort` that something was tried. Both count as failed
-/// for the caller. A panic is neither: it traps, and the host says so.
+/// So `deny` means that nothing was done, and `abort` that the handler ran and failed. Both are failures
+/// to the caller. A panic is neither: it traps, and the host reports the trap.
 ///
 /// A call without payload gives the handler `null` if its type takes that (`Option`, `()`), and an
 /// empty object otherwise, so that a struct whose fields all have defaults needs no payload.
@@ -69,7 +69,7 @@ macro_rules! actions {
     };
 }
 
-/// What came with a call, as it came. By custom it is JSON, and nothing at all for a call without.
+/// The payload of a call, unchanged. By convention it is JSON. It is empty for a call without a payload.
 ///
 /// ```
 /// use capsule_sdk::Payload;
@@ -118,7 +118,7 @@ impl Payload {
     /// Reads it as JSON; without a payload, `null` or else an empty object.
     ///
     /// # Errors
-    /// What serde says about it.
+    /// The error of serde.
     ///
     /// ```
     /// # use capsule_sdk::Payload;

@@ -6,11 +6,11 @@ use std::error::Error;
 /// Exports a function that the host starts once and lets run: `run` of a long-running capsule.
 /// Once per capsule, beside [`actions!`](crate::actions), which a capsule has to have.
 ///
-/// Whether it is started is the embedder's say. It gets no arguments and returns a `Result` of
+/// The embedder decides whether it is started. It gets no arguments and returns a `Result` of
 /// nothing and any error; an error goes to the capsule's log. It is to call
 /// [`sys::signal_ready`] once it can be relied on, and every blocking call answers `cancelled`
-/// when it is to end. The instance is its own: what the actions' instances know goes through the
-/// host, as ever.
+/// when it is to end. It has an instance of its own, which shares state with the
+/// actions' instances only through the host.
 ///
 /// ```
 /// use capsule_sdk::{Event, ipc, sys};
@@ -21,7 +21,7 @@ use std::error::Error;
 ///     sys::signal_ready();
 ///     loop {
 ///         match events.recv(Duration::from_secs(60)) {
-///             Ok(news) => news.events().for_each(|event| sys::info(&format!("{event:?}"))),
+///             Ok(envelope) => envelope.events().for_each(|event| sys::info(&format!("{event:?}"))),
 ///             Err(error) if error.is_timeout() => {}
 ///             Err(error) => return Err(error.into()),
 ///         }
@@ -51,7 +51,7 @@ macro_rules! background {
     };
 }
 
-/// Says how it ended, if that was not well. For the macro.
+/// Logs the error that it ended with, if any. For the macro.
 #[doc(hidden)]
 pub fn finish_run<E: Into<Box<dyn Error>>>(result: Result<(), E>) {
     if let Err(error) = result {

@@ -1,8 +1,8 @@
 //! Processes that belong to the instance.
 //!
-//! The host hands out both streams at once, as text, and forgets what it handed out. `std` has two
-//! readers that know nothing of each other. So what a read brought for the other stream is kept
-//! here, in buffers that both readers share with the child.
+//! The host returns both streams at once, as text, and forgets what it returned. `std` has two
+//! independent readers. So what a read returned for the other stream is kept here, in buffers that
+//! both readers share with the child.
 
 use crate::{
     ChildStdin, Error, ExitStatus, Follow, Killed, Lines, LogStream, Logs, Output, Pollable, Result, Signal,
@@ -20,18 +20,18 @@ use std::{
     time::Duration,
 };
 
-/// What is kept for a reader that does not read, while another does: as much as the host itself
-/// would keep at most.
+/// How many bytes are kept for a reader that does not read while the other one does: the most that
+/// the host itself would keep.
 const MOST: usize = 8 * 1024 * 1024;
 
 /// A process that belongs to this instance. Dropping it ends the process and everything that it
 /// started, at once; the end of the instance does the same. (In `std` a dropped child runs on.)
 ///
-/// It comes from [`Command::spawn`](crate::Command::spawn). What is to outlive the instance is
-/// started with [`spawn_persistent`](crate::Command::spawn_persistent) instead.
+/// [`Command::spawn`](crate::Command::spawn) returns it. A process that is to outlive the instance
+/// is started with [`spawn_persistent`](crate::Command::spawn_persistent) instead.
 ///
-/// Of output that is not read the host keeps the newest, 1 MiB a stream unless the embedder says
-/// otherwise, and drops the rest without a word; the process is never held up by it.
+/// The host keeps the newest output that was not read, 1 MiB for each stream unless the embedder
+/// set another size, and drops older output silently. The process never waits for a reader.
 ///
 /// Every method may answer [`Error::Cancelled`].
 ///
@@ -56,7 +56,7 @@ pub struct Child {
     /// Its standard error, likewise.
     pub stderr: Option<ChildOutput>,
     buffers: Rc<Buffers>,
-    /// The only one that counts: all others are weak, and the process ends with it.
+    /// The only strong reference: all others are weak, and the process ends with this one.
     handle: Rc<ProcessHandle>,
 }
 
@@ -81,7 +81,7 @@ impl Child {
         }
     }
 
-    /// Its number on the host; none once it has exited.
+    /// Its pid on the host; none once it has exited.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -110,7 +110,7 @@ impl Child {
         Ok(self.handle.wait(None)?.into())
     }
 
-    /// The same, at most for this time.
+    /// Like [`wait`](Self::wait), for at most this time.
     ///
     /// # Errors
     /// [`Error::WaitTimeout`] if it runs on.
@@ -149,10 +149,10 @@ impl Child {
     }
 
     /// Ends it and everything that it started, at once, and returns what was left of its output.
-    /// Of a stream whose reader was taken that reader gets the rest.
+    /// If the reader of a stream was taken, that reader gets the rest of it.
     ///
     /// # Errors
-    /// None but those that every method has: one that has exited is simply not killed.
+    /// None but those that every method has: nothing is killed if it has exited.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -171,7 +171,7 @@ impl Child {
     }
 
     /// Ends its standard input, reads along until it exits, and returns what it wrote, as far as
-    /// that was not read before. Of a stream whose reader was taken that reader gets the rest.
+    /// that was not read before. If the reader of a stream was taken, that reader gets the rest of it.
     ///
     /// # Errors
     /// None but those that every method has.
@@ -185,7 +185,8 @@ impl Child {
         self.collect(Waiting::forever())
     }
 
-    /// The same, at most for this time. After [`Error::WaitTimeout`] nothing is lost.
+    /// Like [`wait_with_output`](Self::wait_with_output), for at most this time. After
+    /// [`Error::WaitTimeout`] no output is lost.
     ///
     /// # Errors
     /// [`Error::WaitTimeout`] if it runs on; as [`wait_with_output`](Self::wait_with_output).
@@ -225,8 +226,8 @@ impl Child {
         }
     }
 
-    /// Takes what both streams hold now, as far as it was not read before. Does not wait. Of a
-    /// stream whose reader was taken that reader gets it.
+    /// Takes the output of both streams that is available now and was not read before. Does not wait.
+    /// If the reader of a stream was taken, that reader gets it.
     ///
     /// # Errors
     /// None but those that every method has.
@@ -292,9 +293,9 @@ impl Child {
     /// let make = capsule_sdk::Command::new("make").spawn()?;
     /// loop {
     ///     make.logs_ready().block()?;
-    ///     let news = make.read_logs()?;
-    ///     print!("{}{}", news.stdout, news.stderr);
-    ///     if !news.running {
+    ///     let logs = make.read_logs()?;
+    ///     print!("{}{}", logs.stdout, logs.stderr);
+    ///     if !logs.running {
     ///         break;
     ///     }
     /// }
@@ -326,7 +327,7 @@ impl fmt::Debug for Child {
 #[derive(Debug, Default)]
 struct Buffers {
     streams: RefCell<[Buffer; 2]>,
-    /// All bytes that ever came, so that a waiting task sees whether that brought any.
+    /// How many bytes were ever received: a waiting task sees by it whether there are new ones.
     received: Cell<u64>,
     /// A caller wants all of it, however much that is.
     collecting: Cell<bool>,
@@ -335,7 +336,7 @@ struct Buffers {
 #[derive(Debug, Default)]
 struct Buffer {
     pending: Pending,
-    /// Its reader was dropped: whatever comes is of no use.
+    /// Its reader was dropped: later output is thrown away.
     unwanted: bool,
     over: bool,
 }
@@ -398,7 +399,7 @@ impl Patience {
 ///
 /// It comes as text: the host replaces what is not UTF-8 by U+FFFD, and never cuts a character.
 /// [`io::Read`], [`follow`](Self::follow) and [`wait_for_output`](Self::wait_for_output) wait,
-/// the others hand over what is there.
+/// the others return what is available.
 ///
 /// Each read takes both streams from the host. What came for the other one waits for its reader,
 /// at most 8 MiB; beyond that the oldest is [`dropped`](Self::dropped).
@@ -420,7 +421,7 @@ pub struct ChildOutput {
 }
 
 impl ChildOutput {
-    /// What is there now, as text; empty if nothing is. Does not wait.
+    /// The output that is available now, as text, possibly empty. Does not wait.
     ///
     /// # Errors
     /// [`Error::Cancelled`] when the capsule is being unloaded.
@@ -471,7 +472,7 @@ impl ChildOutput {
         self.buffers.with(self.stream, |pending| pending.dropped())
     }
 
-    /// The lines that are there now. Ends when it has caught up, and before a line that the
+    /// The lines that are available now. Ends when it has caught up, and before a line that the
     /// process has not finished; that line is there for the next reader.
     ///
     /// ```no_run

@@ -213,7 +213,7 @@ impl Command {
         self
     }
 
-    /// Persistent processes: what becomes of output that no reader took in time.
+    /// Persistent processes: what happens to output that no reader took in time.
     ///
     /// ```
     /// # use capsule_sdk::{Command, Overflow};

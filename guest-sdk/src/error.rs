@@ -1,10 +1,10 @@
 //! Why a call to the host failed: one variant for each case of the interface, so that no caller has
 //! to compare texts.
 
-use crate::wit::process::ErrorCode;
+use crate::wit::generated::astrid::process1_1_0::host::ErrorCode;
 use std::io;
 
-/// The result of whatever asks the host about a process.
+/// The result of a call to the host about a process.
 ///
 /// ```no_run
 /// fn run() -> capsule_sdk::Result<bool> {
@@ -49,7 +49,7 @@ pub enum Error {
     /// The capsule is being unloaded.
     #[error("cancelled: the capsule is being unloaded")]
     Cancelled,
-    /// The time given passed; the process is unharmed.
+    /// The given time passed; the process is unharmed.
     #[error("wait-timeout: the time given passed first")]
     WaitTimeout,
     /// There is no such process for this principal and capsule, or the cursor belongs elsewhere.
@@ -62,7 +62,7 @@ pub enum Error {
     /// instance.
     #[error("persist-unsupported: no persistent processes for this caller on this host")]
     PersistUnsupported,
-    /// Anything else, in the host's words: `kind: text`.
+    /// Another error, as the host describes it: `kind: text`.
     #[error("{0}")]
     Unknown(String),
 }
@@ -91,7 +91,7 @@ impl Error {
         }
     }
 
-    /// Whether the time given passed; asking again is fine.
+    /// Whether the given time passed; the call may be repeated.
     ///
     /// ```
     /// assert!(capsule_sdk::Error::WaitTimeout.is_timeout());

@@ -1,8 +1,8 @@
 //! What happens to a process, as the host publishes it.
 //!
-//! There are two ways to it: a subscription, which has the topic, and an action bound to such
-//! topics, which gets the payload alone. So an event is told by either. Fields that a later host
-//! adds are passed over, and reasons that it invents are kept as text.
+//! An event arrives in two ways: by a subscription, which has the topic, and at an action bound to
+//! such topics, which gets the payload alone. So an event can be read from either. Fields that a later
+//! host adds are ignored, and reasons that it adds are kept as text.
 
 use crate::{ExitStatus, LogStream, ProcessId};
 use serde::{Deserialize, Deserializer, de};
@@ -66,7 +66,7 @@ pub struct Exited {
     pub status: ExitStatus,
     /// Why.
     pub reason: Reason,
-    /// What the host has for evidence: `lifetime` or `idle` for [`Reason::Reaped`].
+    /// The host's evidence: `lifetime` or `idle` for [`Reason::Reaped`].
     pub cause: Option<String>,
 }
 
@@ -78,15 +78,15 @@ pub struct Exited {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// By itself, or by a signal that was not the host's doing.
+    /// It exited by itself, or by a signal that the host did not send.
     SelfExit,
     /// By `kill`.
     Killed,
     /// By [`stop`](crate::Process::stop).
     Stopped,
-    /// By a timer: its lifetime, or that no call touched it.
+    /// By a timer: its lifetime, or its idle timeout.
     Reaped,
-    /// By the host's own end.
+    /// The host shut down.
     Shutdown,
     /// It used more memory than it may.
     LimitMemory,

@@ -1,14 +1,14 @@
-//! The name of a persistent process, which is half of the key to it.
+//! The id of a persistent process. With the principal and the capsule it gives access to the process.
 
 use serde::{Deserialize, Serialize};
 use std::{convert::Infallible, fmt, str::FromStr};
 
 /// Names a persistent process, for as long as the host retains it.
 ///
-/// It is a secret of a kind, so `Debug` hides it and there is no `Display`: it gets into a log
+/// It is a secret, so `Debug` hides it and there is no `Display`: it gets into a log
 /// only by [`expose`](Self::expose). To hand it on to a later instance, serialise it (as a plain
-/// string) or `parse` what `expose` gave. Any text parses; whether it names something is for the
-/// host to say.
+/// string) or `parse` what `expose` gave. Any text parses; only the host knows whether it
+/// names a process.
 ///
 /// ```
 /// use capsule_sdk::ProcessId;

@@ -22,6 +22,7 @@
 //!
 //! [`Process::watch`]: crate::Process::watch
 
+pub use crate::sender::Sender;
 use crate::{Event, Pollable, millis::millis, wit::ipc as wit};
 use std::{fmt, time::Duration};
 
@@ -33,7 +34,7 @@ use std::{fmt, time::Duration};
 /// ```
 pub const LIFECYCLE: &str = "astrid.process.v1.*";
 
-/// Why the host did not pass a message on, or hand one over.
+/// Why the host did not publish or deliver a message.
 ///
 /// ```no_run
 /// use capsule_sdk::ipc;
@@ -67,13 +68,13 @@ pub enum Error {
     /// The time given passed without a message.
     #[error("timeout: the time given passed without a message")]
     Timeout,
-    /// Anything else, in the host's words.
+    /// Another error, as the host describes it.
     #[error("{0}")]
     Unknown(String),
 }
 
 impl Error {
-    /// Whether the time given passed without a message; asking again is fine.
+    /// Whether the time given passed without a message; the call may be repeated.
     ///
     /// ```
     /// assert!(capsule_sdk::ipc::Error::Timeout.is_timeout());
@@ -110,7 +111,7 @@ impl From<wit::ErrorCode> for Error {
     }
 }
 
-/// Publishes under the calling principal. The payload is text, by custom JSON.
+/// Publishes under the calling principal. The payload is text, by convention JSON.
 ///
 /// # Errors
 /// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] for what is no topic,
@@ -155,7 +156,7 @@ pub fn subscribe(topic_pattern: &str) -> Result<Subscription, Error> {
     })
 }
 
-/// An interest in topics. Dropping it ends the interest; what is queued is lost.
+/// A subscription to topics. Dropping it ends the subscription; queued messages are lost.
 ///
 /// The queue is the host's, and bounded. A subscriber that is too slow loses messages and is told
 /// how many; it holds up no sender.
@@ -163,8 +164,8 @@ pub fn subscribe(topic_pattern: &str) -> Result<Subscription, Error> {
 /// ```no_run
 /// # use std::time::Duration;
 /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
-/// let news = builds.recv(Duration::from_secs(10))?;
-/// println!("{} messages, {} lost", news.messages.len(), news.dropped);
+/// let envelope = builds.recv(Duration::from_secs(10))?;
+/// println!("{} messages, {} lost", envelope.messages.len(), envelope.dropped);
 /// # Ok::<(), capsule_sdk::ipc::Error>(())
 /// ```
 pub struct Subscription {
@@ -182,7 +183,7 @@ impl Subscription {
     /// # use std::time::Duration;
     /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
     /// match builds.recv(Duration::from_secs(10)) {
-    ///     Ok(news) => println!("{:?}", news.messages),
+    ///     Ok(envelope) => println!("{:?}", envelope.messages),
     ///     Err(error) if error.is_timeout() => println!("no build in ten seconds"),
     ///     Err(error) => return Err(error),
     /// }
@@ -204,7 +205,7 @@ impl Subscription {
     ///
     /// ```no_run
     /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
-    /// let news = builds.poll()?;
+    /// let envelope = builds.poll()?;
     /// # Ok::<(), capsule_sdk::ipc::Error>(())
     /// ```
     pub fn poll(&self) -> Result<Envelope, Error> {
@@ -232,12 +233,12 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// What was queued.
+/// The messages that were queued.
 ///
 /// ```no_run
 /// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
-/// let news = builds.poll()?;
-/// if news.dropped > 0 {
+/// let envelope = builds.poll()?;
+/// if envelope.dropped > 0 {
 ///     println!("some were lost: ask for the whole state instead");
 /// }
 /// # Ok::<(), capsule_sdk::ipc::Error>(())
@@ -296,7 +297,7 @@ impl From<wit::IpcEnvelope> for Envelope {
 pub struct Message {
     /// Where it was published.
     pub topic: String,
-    /// Its content, by custom JSON.
+    /// Its content, by convention JSON.
     pub payload: String,
     /// Which capsule or part of the host sent it.
     pub source_id: String,
@@ -325,32 +326,9 @@ impl From<wit::IpcMessage> for Message {
             topic: message.topic,
             payload: message.payload,
             source_id: message.source_id,
-            sender: match message.principal {
-                wit::PrincipalAttribution::Verified(principal) => Sender::Verified(principal),
-                wit::PrincipalAttribution::Claimed(principal) => Sender::Claimed(principal),
-                wit::PrincipalAttribution::System => Sender::System,
-            },
+            sender: message.principal.into(),
         }
     }
-}
-
-/// Who stands behind a message.
-///
-/// ```no_run
-/// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;
-/// use capsule_sdk::ipc::Sender;
-///
-/// let mine = builds.poll()?.messages.into_iter().filter(|m| m.sender == Sender::Verified("ada".into()));
-/// # Ok::<(), capsule_sdk::ipc::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Sender {
-    /// The host knows that it was this principal.
-    Verified(String),
-    /// The sender says that it was this principal; it was not checked.
-    Claimed(String),
-    /// The host itself.
-    System,
 }
 
 /// An action of this capsule that is called for messages of a topic.

@@ -1,8 +1,8 @@
 //! Native processes from inside a WebAssembly capsule, shaped like [`std::process`].
 //!
 //! Every call of a capsule runs in a fresh instance, so nothing in its memory lasts. A process
-//! started with [`Command::spawn_persistent`] does: it runs on when the instance is gone, and a
-//! later one finds it again by its [`ProcessId`] or its label.
+//! started with [`Command::spawn_persistent`] lasts: it runs on when the instance is gone, and a
+//! later instance finds it again by its [`ProcessId`] or its label.
 //!
 //! ```
 //! use capsule_sdk::{Command, Cursor, Process, ProcessId};
@@ -41,19 +41,19 @@
 //!
 //! * **Three ways to run.** [`Command::output`] waits for the end. [`Command::spawn`] gives a
 //!   [`Child`], which ends when it is dropped, and with the instance at the latest.
-//!   [`Command::spawn_persistent`] gives a [`Process`], which outlives both; what ends it is
-//!   [`stop`](Process::stop) or [`kill`](Process::kill), its own exit, or one of its timers.
-//! * **Waiting.** One exit or one stretch of output is waited for by a method of what it belongs
-//!   to. For the first of several there is [`select`], and for `async` code [`block_on`]. A
-//!   capsule need not wait at all: have a process [`watch`](Process::watch)ed, and the host
-//!   [publishes](Event) its end, to a [subscription](ipc) or to an action that the embedder binds.
-//! * **Grants.** What a capsule may run is the embedder's say; without a grant everything here
-//!   answers [`Error::CapabilityDenied`].
-//! * **Text.** Output by [`Log`] is byte for byte; what comes from a [`Child`] or from `output` is
-//!   text. [`TextDecoder`] makes text of bytes that come in pieces.
+//!   [`Command::spawn_persistent`] gives a [`Process`], which outlives both. It ends by
+//!   [`stop`](Process::stop) or [`kill`](Process::kill), by its own exit, or by one of its timers.
+//! * **Waiting.** [`Child`], [`Process`] and [`Log`] have methods that wait for one exit or for
+//!   output. [`select`] waits for the first of several, and [`block_on`] runs `async` code. A
+//!   capsule need not wait at all: it can [`watch`](Process::watch) a process, and the host then
+//!   [publishes](Event) its end to a [subscription](ipc) or to an action that the embedder binds.
+//! * **Grants.** The embedder decides what a capsule may run. Without a grant every call answers
+//!   [`Error::CapabilityDenied`].
+//! * **Text.** A [`Log`] returns bytes unchanged; a [`Child`] and `output` return text.
+//!   [`TextDecoder`] makes text of bytes that come in pieces.
 //! * **Testing.** With feature `mock` a capsule's functions run in plain `cargo test`, against a
-//!   host in memory whose commands and clock the test decides: see `mock`. Without it, and outside
-//!   of a component, whatever needs the host panics.
+//!   host in memory whose commands and clock the test controls: see `mock`. Without it, and outside
+//!   of a component, every call to the host panics.
 
 mod action;
 mod background;
@@ -64,7 +64,9 @@ mod error;
 mod event;
 mod id;
 pub mod ipc;
+mod level;
 mod log;
+mod log_stream;
 mod millis;
 #[cfg(all(feature = "mock", not(target_family = "wasm")))]
 pub mod mock;
@@ -72,6 +74,8 @@ mod output;
 mod pending;
 mod pollable;
 mod process;
+mod sender;
+mod signal;
 mod stdin;
 pub mod sys;
 mod tail;
@@ -92,13 +96,20 @@ pub use cursor::{Cursor, ParseCursorError};
 pub use error::{Error, Result};
 pub use event::{Event, Exited, Reason};
 pub use id::ProcessId;
-pub use log::{Follow, Lines, Log, LogStream};
+pub use log::{Follow, Lines, Log};
+pub use log_stream::LogStream;
 pub use output::{ExitStatus, Killed, Output};
 #[doc(hidden)]
 pub use pollable::Kind;
 pub use pollable::{Pollable, Source, Timer, select};
-pub use process::{Logs, Phase, Process, ProcessInfo, Signal, list, status_many};
+pub use process::{Logs, Phase, Process, ProcessInfo, list, status_many};
+pub use signal::Signal;
 pub use stdin::{ChildStdin, Stdin};
 pub use tail::Tail;
 pub use task::{Ready, block_on};
 pub use text::TextDecoder;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

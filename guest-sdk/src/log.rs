@@ -1,7 +1,7 @@
 //! Reading what a process writes: byte for byte, from any place, by any number of instances.
 
 use crate::{
-    Cursor, Error, Pollable, ProcessId, Result,
+    Cursor, Error, LogStream, Pollable, ProcessId, Result,
     pending::Pending,
     tail::{Reader, Tail},
     text::lossy,
@@ -12,23 +12,6 @@ use std::{io, rc::Rc, time::Duration};
 
 /// Much less than the host would give, because it passes through the instance's memory twice.
 const CHUNK: u32 = 64 * 1024;
-
-/// One of the two output streams of a process.
-///
-/// ```no_run
-/// use capsule_sdk::{LogStream, Process};
-///
-/// fn tail(server: &Process, errors: bool) -> capsule_sdk::Result<Vec<u8>> {
-///     server.log(if errors { LogStream::Stderr } else { LogStream::Stdout }).read_chunk()
-/// }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LogStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
 
 /// Reads one stream of a persistent process. Dropping it costs nothing and changes nothing:
 /// reading consumes no output, and [`cursor`](Self::cursor) tells a later instance where to go on.
@@ -56,8 +39,9 @@ pub struct Log {
     stream: LogStream,
     pending: Pending,
     over: bool,
-    /// What to wait for without a deadline, once that was asked for; none where there is nothing.
-    news: Option<Option<Pollable>>,
+    /// Becomes ready with more output. `None` until a wait without a deadline asked for it,
+    /// `Some(None)` where the process cannot be attached.
+    more: Option<Option<Pollable>>,
 }
 
 impl Log {
@@ -67,18 +51,18 @@ impl Log {
             stream,
             pending: Pending::at(Cursor::default()),
             over: false,
-            news: None,
+            more: None,
         }
     }
 
-    /// Goes on where a cursor of this stream was taken, in this instance or an earlier one.
+    /// Continues where a cursor of this stream was taken, in this instance or an earlier one.
     ///
     /// A cursor of another process or stream makes the first read fail with
     /// [`Error::NoSuchProcess`].
     ///
     /// ```no_run
     /// # use capsule_sdk::{Cursor, Process};
-    /// fn news(server: &Process, since: Cursor) -> capsule_sdk::Result<(Vec<u8>, Cursor)> {
+    /// fn new_output(server: &Process, since: Cursor) -> capsule_sdk::Result<(Vec<u8>, Cursor)> {
     ///     let mut log = server.stdout().resume(since);
     ///     Ok((log.read_chunk()?, log.cursor()))
     /// }
@@ -109,7 +93,7 @@ impl Log {
     /// instance to the last: pushed out by newer ones, or consumed by
     /// [`Process::read_logs`](crate::Process::read_logs).
     ///
-    /// Where it grew, the halves of two lines may have met.
+    /// Where this number grew, the beginning of one line may be joined to the end of another.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -124,7 +108,7 @@ impl Log {
         self.pending.dropped()
     }
 
-    /// What is there now, at most 64 KiB; empty if nothing is. Does not wait.
+    /// The output that is available now, at most 64 KiB, possibly empty. Does not wait.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if the process is gone or the cursor is not one of this stream.
@@ -160,7 +144,7 @@ impl Log {
         self.over
     }
 
-    /// The lines that are there now. Ends when it has caught up, and before a line that the
+    /// The lines that are available now. Ends when it has caught up, and before a line that the
     /// process has not finished; the cursor then is at that line's beginning.
     ///
     /// ```no_run
@@ -221,10 +205,7 @@ impl Log {
     }
 
     fn read_since(&self, max_bytes: u32) -> Result<process::LogChunk> {
-        let stream = match self.stream {
-            LogStream::Stdout => process::LogStream::Stdout,
-            LogStream::Stderr => process::LogStream::Stderr,
-        };
+        let stream = self.stream.into();
         let cursor = LogCursor {
             token: self.pending.token().map(str::to_owned),
         };
@@ -261,20 +242,20 @@ impl Reader for Log {
                 let handle = Rc::new(process::attach(self.id.expose()).ok()?);
                 Some(Pollable::logs_of_process(&handle))
             };
-            if let Some(news) = self.news.get_or_insert_with(attach)
+            if let Some(more) = self.more.get_or_insert_with(attach)
                 // It is of both streams. While the other one holds what is not read here, it is
                 // ready and would be no wait at all.
-                && !news.is_ready()
+                && !more.is_ready()
             {
-                return news.block();
+                return more.block();
             }
         }
         waiting.pause(|ms| process::wait(self.id.expose(), ms))
     }
 }
 
-/// Lines as text, without their ends (`\n` or `\r\n`), from [`Log::lines`] (what is there) or
-/// [`Follow::lines`] (what is still to come as well). Dropping it stops reading; a line that was
+/// Lines as text, without their ends (`\n` or `\r\n`), from [`Log::lines`] (available output) or
+/// [`Follow::lines`] (later output as well). Dropping it stops reading; a line that was
 /// begun stays where its cursor, or the [`ChildOutput`](crate::ChildOutput) it reads, has it.
 ///
 /// Bytes that are not UTF-8 become U+FFFD; a character is never cut by a chunk's border. A line of
@@ -371,7 +352,7 @@ impl<T: Tail> Iterator for Lines<T> {
 /// A stream to its end, as chunks of bytes, as [`lines`](Self::lines) or through [`io::Read`].
 /// Dropping it stops reading and nothing else.
 ///
-/// While nothing comes, the capsule waits at the host, and is woken by output and by the exit. With
+/// While there is no new output, the capsule waits at the host, and is woken by output and by the exit. With
 /// a deadline ([`at_most`](Self::at_most)), and while the process's other stream holds output that
 /// this instance has not read, it waits for the exit instead, between 1 and 100 ms at a time, and
 /// looks again: an exit is then noticed at once, output within that time. Either way waiting counts
@@ -410,8 +391,8 @@ impl<T: Tail> Follow<T> {
         }
     }
 
-    /// Gives up with [`Error::WaitTimeout`] once this time has passed from now on and nothing more
-    /// is there. The cursor stays good.
+    /// Fails with [`Error::WaitTimeout`] once this time has passed from now on and no more output is
+    /// available. The cursor stays valid.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -433,7 +414,7 @@ impl<T: Tail> Follow<T> {
         self
     }
 
-    /// The same, line by line; the last line need not have an end.
+    /// Follows the stream line by line; the last line need not have an end.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {

@@ -1,4 +1,4 @@
-//! Durations as the interface wants them.
+//! Durations in the units of the interface.
 
 use std::time::Duration;
 

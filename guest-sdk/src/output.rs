@@ -1,6 +1,6 @@
-//! What a finished process leaves behind.
+//! The results of a finished process.
 
-use crate::wit::process::{ExitInfo, KillResult, ProcessResult};
+use crate::wit::generated::astrid::process1_1_0::host::{ExitInfo, KillResult, ProcessResult};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt};
 
@@ -140,7 +140,7 @@ impl From<ProcessResult> for Output {
     }
 }
 
-/// What [`Child::kill`](crate::Child::kill) or [`Process::kill`](crate::Process::kill) found.
+/// The result of [`Child::kill`](crate::Child::kill) or [`Process::kill`](crate::Process::kill).
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {

@@ -1,13 +1,12 @@
 //! Things that become ready, and waiting for the first of several.
 //!
-//! The host offers pollables, which `poll` waits for without end, and no timer among them. A wait
-//! that ends on time is offered by single calls only: for one exit, for one subscription, for
-//! time itself. So what [`select`] can promise with a [`Timer`] depends on what it stands beside;
-//! its documentation says at what cost.
+//! The host has pollables, for which `poll` waits without a deadline, and none of them is a timer. Only
+//! single calls have a deadline: those that wait for one exit, for one subscription, or for time
+//! itself. So the cost of a [`select`] with a [`Timer`] depends on the other sources; its documentation
+//! gives the cost.
 
 use crate::{
     Error, Result, sys,
-    task::Ready,
     waiting::{LONGEST, SHORTEST, pass},
     wit::{
         poll::{self as wit, ErrorCode},
@@ -16,13 +15,11 @@ use crate::{
 };
 use std::{
     fmt,
-    future::IntoFuture,
     rc::{Rc, Weak},
     time::Duration,
 };
 
-/// Something that becomes ready: an exit, output, a message. Dropping it stops looking and changes
-/// nothing else.
+/// An exit, output or a message that becomes ready. Dropping it has no other effect.
 ///
 /// It comes from [`Child::exit_ready`], [`Child::logs_ready`], their namesakes on [`Process`], and
 /// [`Subscription::ready`]. It may outlive the child or the subscription that it came from, and is
@@ -48,17 +45,17 @@ use std::{
 pub struct Pollable {
     /// Shared with a future that waits for it.
     raw: Rc<wit::Pollable>,
-    /// Stands below what came from it, so that it is dropped later.
+    /// Declared after `raw`, which came from it, so that it is dropped later.
     parent: Parent,
     exit: bool,
 }
 
-/// What can be waited for with a time as well.
+/// The handle that a pollable belongs to, whose exit can be waited for with a deadline.
 #[derive(Clone)]
 enum Parent {
-    /// Not kept: to look at a child is not to keep it from ending.
+    /// Weak: a pollable of a child does not keep the child alive.
     Child(Weak<ProcessHandle>),
-    /// Kept: without the handle the pollable would be ready although the process is not.
+    /// Strong: without the handle the pollable would be ready too early.
     Process(Rc<ProcessHandle>),
     Other,
 }
@@ -136,26 +133,6 @@ impl fmt::Debug for Pollable {
     }
 }
 
-/// Waits under [`block_on`](crate::block_on); a task that waits elsewhere is never woken.
-impl IntoFuture for Pollable {
-    type Output = ();
-    type IntoFuture = Ready;
-
-    fn into_future(self) -> Ready {
-        Ready::pollable(self)
-    }
-}
-
-/// The same, and it can be waited for again.
-impl IntoFuture for &Pollable {
-    type Output = ();
-    type IntoFuture = Ready;
-
-    fn into_future(self) -> Ready {
-        Ready::pollable(self.clone())
-    }
-}
-
 /// A moment, as something to wait for: the deadline of a [`select`], or a pause in an `async`
 /// function. Nothing runs for it at the host, so dropping it costs nothing.
 ///
@@ -218,16 +195,6 @@ impl Timer {
     }
 }
 
-/// Waits under [`block_on`](crate::block_on).
-impl IntoFuture for Timer {
-    type Output = ();
-    type IntoFuture = Ready;
-
-    fn into_future(self) -> Ready {
-        Ready::timer(self)
-    }
-}
-
 /// What [`select`] can wait for: a [`Pollable`] or a [`Timer`].
 ///
 /// ```no_run
@@ -264,8 +231,7 @@ impl Source for Timer {
 /// Waits until at least one of several is ready, and returns the indices of all that are, in
 /// ascending order. At most 256 pollables.
 ///
-/// What waiting costs depends on the timers, for the interface has none that its `poll` could
-/// wait for:
+/// The cost of waiting depends on the timers, because `poll` of the interface cannot wait for one:
 ///
 /// * Without a [`Timer`], and with timers only, the host wakes the capsule once, at the moment.
 ///   The same holds for one exit with timers.
@@ -305,11 +271,11 @@ pub fn select(sources: &[&dyn Source]) -> Result<Vec<usize>> {
     first_of(&pollables, &timers)
 }
 
-/// Waits until something of either list is ready; the names of all that are, in ascending order.
+/// Waits until a source of either list is ready; returns the names of all that are, in ascending order.
 pub(crate) fn first_of<N: Copy + Ord>(pollables: &[(N, &Pollable)], timers: &[(N, Timer)]) -> Result<Vec<N>> {
     let bare: Vec<_> = pollables.iter().map(|(_, pollable)| *pollable).collect();
     let timer = timers.iter().map(|(_, timer)| *timer).min();
-    // A time that never comes is no reason to look again and again.
+    // A timer that never fires needs no polling.
     let Some(timer) = timer.filter(|timer| timer.comes() || pollables.is_empty()) else {
         let ready = poll(&bare)?;
         return Ok(ready
@@ -342,7 +308,7 @@ fn poll(pollables: &[&Pollable]) -> Result<Vec<usize>> {
     Ok(wit::poll(&raw)?.into_iter().map(|index| index as usize).collect())
 }
 
-/// Lets time pass towards a timer, no longer than is decent while pollables must be looked at.
+/// Waits towards a timer, in small steps while pollables must be checked.
 struct Pause {
     next: Duration,
 }

@@ -1,8 +1,7 @@
 //! Processes that outlive the instance.
 
 use crate::{
-    Error, ExitStatus, Killed, Output, Pollable, ProcessId, Result, Stdin,
-    log::{Log, LogStream},
+    Error, ExitStatus, Killed, Log, LogStream, Output, Pollable, ProcessId, Result, Signal, Stdin,
     millis::millis,
     tail::Reader as _,
     waiting::Waiting,
@@ -10,7 +9,7 @@ use crate::{
 };
 use std::{cell::OnceCell, fmt, io::Write as _, rc::Rc, time::Duration};
 
-/// A process that outlives the instance. Dropping it only lets go: the process runs on, and
+/// A process that outlives the instance. Dropping it has no effect on the process, which runs on;
 /// [`attach`](Self::attach) or [`find`](Self::find) reach it again from any later instance of the
 /// same capsule under the same principal.
 ///
@@ -28,7 +27,7 @@ use std::{cell::OnceCell, fmt, io::Write as _, rc::Rc, time::Duration};
 /// ```
 pub struct Process {
     id: ProcessId,
-    /// For what the id alone cannot do; most capsules never need it.
+    /// For calls that need a handle; most capsules never make one.
     handle: OnceCell<Rc<ProcessHandle>>,
 }
 
@@ -104,7 +103,7 @@ impl Process {
         &self.id
     }
 
-    /// What can be told about it. Does not count as a touch, so asking does not keep it alive.
+    /// Its state. Does not count as a touch, so asking does not keep it alive.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone.
@@ -187,7 +186,7 @@ impl Process {
     /// its retention ends.
     ///
     /// # Errors
-    /// [`Error::NoSuchProcess`] if it is gone. One that has exited is simply not killed.
+    /// [`Error::NoSuchProcess`] if it is gone. Nothing is killed if it has exited.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -200,7 +199,7 @@ impl Process {
         Ok(self.handle()?.kill().map_err(gone)?.into())
     }
 
-    /// The number of its command on the host; none once it has exited. Not a touch.
+    /// The command's pid on the host; none once it has exited. Not a touch.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone.
@@ -241,9 +240,9 @@ impl Process {
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let server = capsule_sdk::Process::find("server")?.unwrap();
-    /// let (mut stdout, mut stderr, news) = (server.stdout(), server.stderr(), server.logs_ready()?);
+    /// let (mut stdout, mut stderr, more) = (server.stdout(), server.stderr(), server.logs_ready()?);
     /// while !(stdout.is_over() && stderr.is_over()) {
-    ///     news.block()?;
+    ///     more.block()?;
     ///     println!("{} and {} bytes", stdout.read_chunk()?.len(), stderr.read_chunk()?.len());
     /// }
     /// # Ok(()) }
@@ -252,7 +251,7 @@ impl Process {
         Ok(Pollable::logs_of_process(self.handle()?))
     }
 
-    /// Has the host publish what happens to it, on topics that end in `suffix`, or in its id if
+    /// Has the host publish its events on topics that end in `suffix`, or in its id if
     /// none; [`Event`](crate::Event) says what that is. It arrives at every
     /// [`Subscription`](crate::ipc::Subscription) of this capsule and principal, and at the actions
     /// that the embedder binds to such topics: the way to learn of an exit with no instance alive.
@@ -273,7 +272,7 @@ impl Process {
         Ok(wit::watch(self.id.expose(), suffix.into())?)
     }
 
-    /// Ends that; the process runs on.
+    /// Ends the events; the process runs on.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone.
@@ -304,10 +303,10 @@ impl Process {
         Ok(wit::stop(self.id.expose(), grace.into().map(millis))?.into())
     }
 
-    /// Forgets it after its exit, its output too, and gives back what it counted against.
+    /// Removes it and its output after its exit, and frees its place in the quotas.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] while it lives. One that is gone already is a success.
+    /// [`Error::InvalidInput`] while it runs. Releasing one that is gone already succeeds.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -432,8 +431,8 @@ impl Process {
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let process = capsule_sdk::Process::find("server")?.unwrap();
-    /// let news = process.read_logs()?;
-    /// print!("{}", news.stdout);
+    /// let logs = process.read_logs()?;
+    /// print!("{}", logs.stdout);
     /// # Ok(()) }
     /// ```
     pub fn read_logs(&self) -> Result<Logs> {
@@ -464,10 +463,10 @@ impl Process {
         let mut logs = [self.stdout(), self.stderr()];
         let mut waiting = Waiting::at_most(timeout);
         loop {
-            let mut news = false;
+            let mut changed = false;
             for log in &mut logs {
                 if !log.is_over() {
-                    news |= log.fill()?;
+                    changed |= log.fill()?;
                     if let Some(text) = log.take_through(pattern) {
                         return Ok(text);
                     }
@@ -476,7 +475,7 @@ impl Process {
             if logs.iter().all(Log::is_over) {
                 return Err(Error::Closed);
             }
-            if news {
+            if changed {
                 waiting.reset();
             } else {
                 waiting.pause(|ms| wit::wait(self.id.expose(), ms))?;
@@ -537,7 +536,7 @@ pub fn status_many<'a>(ids: impl IntoIterator<Item = &'a ProcessId>) -> Result<V
     Ok(wit::status_many(&ids)?.into_iter().map(ProcessInfo::from).collect())
 }
 
-/// What can be told about a persistent process.
+/// The state of a persistent process.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
@@ -553,7 +552,7 @@ pub struct ProcessInfo {
     pub label: String,
     /// Command and arguments joined by spaces, cut to 4 KiB.
     pub command: String,
-    /// Its number on the host, while it runs.
+    /// Its pid on the host, while it runs.
     pub os_pid: Option<u32>,
     /// Where it is in its life.
     pub phase: Phase,
@@ -638,9 +637,9 @@ impl Phase {
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
 /// # let process = capsule_sdk::Process::find("server")?.unwrap();
-/// let news = process.read_logs()?;
-/// if !news.running {
-///     println!("ended: {:?}", news.exit);
+/// let logs = process.read_logs()?;
+/// if !logs.running {
+///     println!("ended: {:?}", logs.exit);
 /// }
 /// # Ok(()) }
 /// ```
@@ -656,45 +655,4 @@ pub struct Logs {
     pub running: bool,
     /// How it ended, if it did.
     pub exit: Option<ExitStatus>,
-}
-
-/// A signal that a capsule may send. SIGKILL is not among them: [`Process::stop`] ends in it, and
-/// `kill` is it.
-///
-/// ```no_run
-/// # fn main() -> capsule_sdk::Result<()> {
-/// # let process = capsule_sdk::Process::find("server")?.unwrap();
-/// process.signal(capsule_sdk::Signal::Int)?;
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Signal {
-    /// SIGTERM: asks for an orderly end.
-    Term,
-    /// SIGHUP: by custom, reload the configuration.
-    Hup,
-    /// SIGUSR1: the program's own.
-    Usr1,
-    /// SIGUSR2: the program's own.
-    Usr2,
-    /// SIGINT: what Ctrl-C sends.
-    Int,
-    /// SIGSTOP: freezes it.
-    Stop,
-    /// SIGCONT: lets it go on.
-    Cont,
-}
-
-impl From<Signal> for wit::ProcessSignal {
-    fn from(signal: Signal) -> Self {
-        match signal {
-            Signal::Term => Self::Term,
-            Signal::Hup => Self::Hup,
-            Signal::Usr1 => Self::Usr1,
-            Signal::Usr2 => Self::Usr2,
-            Signal::Int => Self::Int,
-            Signal::Stop => Self::Stop,
-            Signal::Cont => Self::Cont,
-        }
-    }
 }

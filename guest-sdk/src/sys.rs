@@ -10,6 +10,7 @@
 //! # Ok::<(), sys::Error>(())
 //! ```
 
+pub use crate::level::Level;
 use crate::wit::sys as wit;
 use std::time::{Duration, SystemTime};
 
@@ -35,13 +36,13 @@ pub enum Error {
     /// More than one call may ask for.
     #[error("too-large: more than one call may ask for")]
     TooLarge,
-    /// What would have to answer is not there.
+    /// This host has no such registry.
     #[error("registry-unavailable: what would have to answer is not there")]
     RegistryUnavailable,
     /// The capsule is being unloaded.
     #[error("cancelled: the capsule is being unloaded")]
     Cancelled,
-    /// Anything else, in the host's words.
+    /// Another error, as the host describes it.
     #[error("{0}")]
     Unknown(String),
 }
@@ -73,26 +74,6 @@ impl From<Error> for crate::Error {
     }
 }
 
-/// How much a log line matters.
-///
-/// ```no_run
-/// # use capsule_sdk::sys;
-/// sys::log(sys::Level::Warn, "the disk is nearly full");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Step by step.
-    Trace,
-    /// For the search for a fault.
-    Debug,
-    /// Worth knowing.
-    Info,
-    /// Wrong, but work goes on.
-    Warn,
-    /// Wrong, and something was not done.
-    Error,
-}
-
 /// Writes a line to the host's log, under the capsule's name.
 ///
 /// ```no_run
@@ -100,14 +81,7 @@ pub enum Level {
 /// sys::log(sys::Level::Info, "ready");
 /// ```
 pub fn log(level: Level, message: &str) {
-    let level = match level {
-        Level::Trace => wit::LogLevel::Trace,
-        Level::Debug => wit::LogLevel::Debug,
-        Level::Info => wit::LogLevel::Info,
-        Level::Warn => wit::LogLevel::Warn,
-        Level::Error => wit::LogLevel::Error,
-    };
-    wit::log(level, message);
+    wit::log(level.into(), message);
 }
 
 /// [`log`] at [`Level::Trace`].

@@ -21,13 +21,13 @@ pub(crate) trait Reader {
     /// Whether the stream is over and its last byte was read.
     fn is_over(&self) -> bool;
 
-    /// One read. Whether it brought anything.
+    /// Reads once. Returns whether there was output.
     fn fill(&mut self) -> Result<bool>;
 
-    /// Nothing came: lets some time pass.
+    /// There was no output: waits for a while.
     fn pause(&mut self, waiting: &mut Waiting) -> Result<()>;
 
-    /// Reads until something came. False if the stream is over.
+    /// Reads until there is output. False if the stream is over.
     fn fill_waiting(&mut self, waiting: &mut Waiting) -> Result<bool> {
         while !self.is_over() {
             if self.fill()? {

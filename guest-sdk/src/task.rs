@@ -1,14 +1,14 @@
 //! Running `async` code on one thread, over the host's `poll`.
 //!
-//! A future that waits leaves what it waits for here, with its waker; [`block_on`] waits for the
-//! first of all of them and wakes whom it concerns. So futures that others put together
-//! (`join`, `select`, a set of tasks) each cost one entry, and one wait serves all.
+//! A future that waits leaves its source here, with its waker; [`block_on`] waits for the first
+//! source that is ready and wakes its future. So each future in a `join`, a `select` or a set of tasks
+//! costs one entry, and one wait serves all of them.
 
 use crate::{Error, Pollable, Result, Timer, pollable::first_of};
 use std::{
     cell::RefCell,
     fmt,
-    future::Future,
+    future::{Future, IntoFuture},
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -117,7 +117,7 @@ fn wait_for_any() -> Result<()> {
     let ready = first_of(&pollables, &timers)?;
     let is_ready = |entry: &mut Entry| ready.binary_search(&entry.key).is_ok();
     let done: Vec<_> = reactor(|reactor| reactor.entries.extract_if(.., is_ready).collect());
-    // Outside of the reactor: what is woken may come back to it.
+    // Outside of the reactor: a woken future may use it.
     for entry in done {
         entry.waker.wake();
     }
@@ -141,23 +141,13 @@ pub struct Ready {
 }
 
 impl Ready {
-    pub(crate) const fn pollable(pollable: Pollable) -> Self {
-        Self {
-            what: Awaited::Pollable(pollable),
-            key: None,
-        }
-    }
-
-    pub(crate) const fn timer(timer: Timer) -> Self {
-        Self {
-            what: Awaited::Timer(timer),
-            key: None,
-        }
+    const fn new(what: Awaited) -> Self {
+        Self { what, key: None }
     }
 
     fn leave(&mut self) {
         if let Some(key) = self.key.take() {
-            // Dropped outside of the reactor: a waker's drop may come back to it.
+            // Dropped outside of the reactor: a waker's drop may use it.
             let entry = reactor(|reactor| {
                 let at = reactor.entries.iter().position(|entry| entry.key == key)?;
                 Some(reactor.entries.swap_remove(at))
@@ -190,6 +180,36 @@ impl Future for Ready {
 impl Drop for Ready {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+/// Waits under [`block_on`]; a task that waits elsewhere is never woken.
+impl IntoFuture for Pollable {
+    type Output = ();
+    type IntoFuture = Ready;
+
+    fn into_future(self) -> Ready {
+        Ready::new(Awaited::Pollable(self))
+    }
+}
+
+/// Waits under [`block_on`], and can be waited for again.
+impl IntoFuture for &Pollable {
+    type Output = ();
+    type IntoFuture = Ready;
+
+    fn into_future(self) -> Ready {
+        Ready::new(Awaited::Pollable(self.clone()))
+    }
+}
+
+/// Waits under [`block_on`].
+impl IntoFuture for Timer {
+    type Output = ();
+    type IntoFuture = Ready;
+
+    fn into_future(self) -> Ready {
+        Ready::new(Awaited::Timer(self))
     }
 }
 

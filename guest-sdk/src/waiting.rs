@@ -1,9 +1,9 @@
-//! How to wait for output with a deadline, which the host's `poll` has no word for: wait for the
-//! exit with a small time, and look again.
+//! Waits for output with a deadline, which the host's `poll` does not have: waits for the exit for a
+//! short time, and checks for output again.
 //!
-//! Waiting for the exit has one merit over sleeping: it returns at once when the process ends,
-//! which is when its last output can be read. The time doubles while nothing comes, so a quiet
-//! process costs few calls and a busy one is followed closely.
+//! Unlike a sleep, a wait for the exit returns at once when the process ends, which is when its last
+//! output can be read. The time doubles while there is no output, so a quiet process costs few calls
+//! and the output of a busy one is seen soon.
 
 use crate::{
     Error, Result,
@@ -50,7 +50,7 @@ impl Waiting {
         }
     }
 
-    /// Something came.
+    /// There was output.
     pub(crate) const fn reset(&mut self) {
         self.pause = SHORTEST;
     }
@@ -60,7 +60,7 @@ impl Waiting {
         self.deadline.is_none()
     }
 
-    /// Nothing came: lets some time pass, in which an exit is noticed by `wait`.
+    /// There was no output: waits for a while, in which `wait` notices an exit.
     /// [`Error::WaitTimeout`] if no time is left.
     pub(crate) fn pause(&mut self, wait: impl FnOnce(u64) -> std::result::Result<ExitInfo, ErrorCode>) -> Result<()> {
         let left = match self.deadline {

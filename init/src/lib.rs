@@ -5,6 +5,19 @@
 //! ends everything that the command left behind. This library is the language between the host and the two, and the only
 //! thing that the host takes from here; the program knows nothing of the host.
 //!
+//! ```
+//! use capsule_init::{HEADER, Report, decode, encode, payload_length};
+//!
+//! // The program cannot be executed, says init, with the kernel's ENOENT ...
+//! let frame = encode(&Report::ExecFailed { errno: 2 })?;
+//!
+//! // ... and the host reads a header, then as many bytes as it tells.
+//! let (header, payload) = frame.split_first_chunk::<HEADER>().unwrap();
+//! assert_eq!(payload_length(*header)?, payload.len());
+//! assert!(matches!(decode(payload)?, Report::ExecFailed { errno: 2 }));
+//! # Ok::<(), capsule_init::Malformed>(())
+//! ```
+//!
 //! # The spawner
 //!
 //! Its standard input is one end of a close-on-exec `AF_UNIX` socket pair of kind `SOCK_SEQPACKET`, its stdout and stderr

@@ -1,8 +1,11 @@
 //! Compiles the cases and makes the table of them.
 //!
-//! They go into a target folder of their own: the one that this build script is part of is locked while it runs.
+//! They go into a target folder of their own: the one that this build script is part of is locked while it runs. They are a
+//! package and a workspace of their own, which is put together in `OUT_DIR`: cargo leaves each folder with a `Cargo.toml`
+//! out of the package around it, so their manifest has another name.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -16,14 +19,19 @@ fn main() {
     for input in [
         "build.rs",
         "guests/src",
-        "guests/Cargo.toml",
-        "guests/Cargo.lock",
-        "../../wit",
+        "guests/manifest.toml",
+        "guests/manifest.lock",
+        "wit",
     ] {
         println!("cargo::rerun-if-changed={}", here.join(input).display());
     }
+    if env::var_os("DOCS_RS").is_some() {
+        // What builds documentation has no network, and runs no case.
+        fs::write(out.join("cases.rs"), "&[]").expect("OUT_DIR can be written to");
+        return;
+    }
     let target_dir = out.join("guests");
-    build(&guests, &target_dir);
+    build(&assemble(&here, &out.join("package")), &target_dir);
 
     let mut names: Vec<String> = fs::read_dir(guests.join("src/bin"))
         .expect("the cases are there")
@@ -50,6 +58,23 @@ fn main() {
     }
     table.push(']');
     fs::write(out.join("cases.rs"), table).expect("OUT_DIR can be written to");
+}
+
+/// Puts the cases' package together in `package`, and returns that.
+fn assemble(here: &Path, package: &Path) -> PathBuf {
+    fs::create_dir_all(package).expect("OUT_DIR can be written to");
+    for (from, to) in [
+        ("guests/manifest.toml", "Cargo.toml"),
+        ("guests/manifest.lock", "Cargo.lock"),
+    ] {
+        fs::copy(here.join(from), package.join(to)).expect("a manifest can be copied");
+    }
+    for (from, to) in [("guests/src", "src"), ("wit", "wit")] {
+        // From an earlier run, or of another checkout.
+        drop(fs::remove_file(package.join(to)));
+        symlink(here.join(from), package.join(to)).expect("OUT_DIR can hold a link");
+    }
+    package.to_owned()
 }
 
 /// The first paragraph of a file's header.

@@ -54,7 +54,7 @@ fn start() -> Result<Started> {
         }),
         Err(error) => {
             let said: Vec<_> = server.stderr().lines().map_while(capsule_sdk::Result::ok).collect();
-            // A server that nobody got to know would run on until its idle timeout.
+            // A server whose id no caller has would run on until its idle timeout.
             server.stop(None)?;
             Err(format!("the server did not come up: {error}; it said: {}", said.join("\n")).into())
         }

@@ -1,10 +1,11 @@
 //! The mock host as a test sees it.
 
 use super::{
-    Script,
+    run::Run,
+    script::Script,
     world::{self, Answer, World},
 };
-use crate::{Error, ExitStatus, ProcessId, Signal, ipc, sys::Level};
+use crate::{Error, ProcessId, ipc, sys::Level};
 use std::{fmt, marker::PhantomData, time::Duration};
 
 /// The host of this thread, which every function of the SDK then asks. Dropping it ends all of its
@@ -21,7 +22,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 /// assert_eq!(Command::new("git").args(["log", "-1"]).output().unwrap().stdout, b"log -1");
 /// ```
 pub struct Host {
-    /// It is of the thread that made it.
+    /// It belongs to the thread that made it.
     thread: PhantomData<*const ()>,
 }
 
@@ -44,9 +45,9 @@ impl Host {
         Self { thread: PhantomData }
     }
 
-    /// Says what a program does whenever it is started. The latest word on a program holds.
+    /// Says what a program does whenever it is started. The latest call for a program holds.
     ///
-    /// A program that nothing is said about is not found.
+    /// A program without such a call is not found.
     ///
     /// ```
     /// # use capsule_sdk::{Command, mock::{Host, Script}};
@@ -266,89 +267,4 @@ impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").finish_non_exhaustive()
     }
-}
-
-/// Something that was started, and what became of it.
-///
-/// ```
-/// # use capsule_sdk::{Command, mock::{Host, Script}};
-/// let host = Host::new();
-/// host.command("make", |run| Script::new().exit(if run.args.is_empty() { 0 } else { 2 }));
-/// Command::new("make").arg("all").status().unwrap();
-/// assert_eq!(host.runs()[0].exit.unwrap().code(), Some(2));
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Run {
-    /// The program.
-    pub program: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// The variables that the capsule set, and those that hold the paths of injected files.
-    pub env: Vec<(String, String)>,
-    /// Its working directory.
-    pub current_dir: Option<String>,
-    /// The files injected.
-    pub files: Vec<File>,
-    /// Its label, if one was given.
-    pub label: Option<String>,
-    /// Its id, if it is persistent.
-    pub id: Option<ProcessId>,
-    /// All that it got on its standard input so far.
-    pub input: Vec<u8>,
-    /// Whether that can still grow.
-    pub input_open: bool,
-    /// The signals that the capsule sent.
-    pub signals: Vec<Signal>,
-    /// How it ended, if it did.
-    pub exit: Option<ExitStatus>,
-}
-
-impl Run {
-    /// A variable of its environment.
-    ///
-    /// ```
-    /// # use capsule_sdk::{Command, mock::{Host, Script}};
-    /// let host = Host::new();
-    /// host.command("make", |run| Script::new().stdout(run.env("CC").unwrap_or("cc")).exit(0));
-    /// assert_eq!(Command::new("make").env("CC", "clang").output().unwrap().stdout, b"clang");
-    /// ```
-    #[must_use]
-    pub fn env(&self, key: &str) -> Option<&str> {
-        let var = self.env.iter().find(|(name, _)| name == key);
-        var.map(|(_, value)| value.as_str())
-    }
-
-    /// The content of an injected file, by the path where the process finds it.
-    ///
-    /// ```
-    /// # use capsule_sdk::{Command, mock::{Host, Script}};
-    /// let host = Host::new();
-    /// host.command("show", |run| Script::new().stdout(run.file(run.env("CONFIG").unwrap()).unwrap()).exit(0));
-    /// assert_eq!(Command::new("show").file_env("CONFIG", "x = 1").output().unwrap().stdout, b"x = 1");
-    /// ```
-    #[must_use]
-    pub fn file(&self, path: &str) -> Option<&[u8]> {
-        let file = self.files.iter().find(|file| file.path == path);
-        file.map(|file| file.content.as_slice())
-    }
-}
-
-/// A file that was injected.
-///
-/// ```
-/// # use capsule_sdk::{Command, mock::{Host, Script}};
-/// let host = Host::new();
-/// host.command("true", |_| Script::new().exit(0));
-/// Command::new("true").file_at("/etc/x", "y").status().unwrap();
-/// let file = &host.runs()[0].files[0];
-/// assert_eq!((&*file.path, &*file.content), ("/etc/x", &b"y"[..]));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct File {
-    /// Where the process finds it.
-    pub path: String,
-    /// What it holds.
-    pub content: Vec<u8>,
 }

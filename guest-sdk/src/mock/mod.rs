@@ -58,13 +58,15 @@
 //! knows no resource limits, no timers of persistent processes ([`Host::forget`] stands for them)
 //! and no grants but those that [`Host::refuse`] takes away. Backpressure never holds a process
 //! up, and a process takes its whole input at once. SIGSTOP and SIGCONT are noted and do nothing.
-//! Cursors are not sealed. Random bytes are not random. What the real host does is for a run with
-//! the real host to show.
+//! Cursors are not sealed. Random bytes are not random. Only a run with the
+//! real host shows what that does.
 
 mod host;
+mod run;
 mod script;
 pub(crate) mod seam;
 mod world;
 
-pub use host::{File, Host, Run};
+pub use host::Host;
+pub use run::{File, Run};
 pub use script::Script;

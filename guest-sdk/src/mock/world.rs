@@ -5,15 +5,16 @@
 //! return, so it panics and says so.
 
 use super::{
-    File, Run, Script,
-    script::{OnInput, Step},
+    run::{File, Run},
+    script::{OnInput, Script, Step},
 };
 use crate::{
-    Error, ExitStatus, LogStream, ProcessId, Signal, ipc,
-    sys::Level,
+    Error, ExitStatus, LogStream, ProcessId, Signal,
+    level::Level,
+    sender::Sender,
     text,
     wit::generated::astrid::{
-        ipc::host::{IpcMessage, PrincipalAttribution},
+        ipc::host::IpcMessage,
         process1_1_0::host::{ErrorCode, ExitInfo, InjectionPlacement, SpawnRequest},
     },
 };
@@ -37,7 +38,7 @@ pub(super) fn install(world: World) {
 
 pub(super) fn uninstall() {
     let world = WORLD.with_borrow_mut(Option::take);
-    // Outside: what a script's closures own may ask for the world when it is dropped.
+    // Outside: values that a script's closures own may use the world when they are dropped.
     drop(world);
 }
 
@@ -67,7 +68,7 @@ pub(super) struct World {
     /// None while it is being asked.
     pub(super) answers: HashMap<String, Option<Answer>>,
     /// In the order of the starts; none is ever removed, so that an index stays good.
-    pub(super) processes: Vec<Process>,
+    pub(super) processes: Vec<MockProcess>,
     /// By subscription; none once that was dropped.
     pub(super) queues: Vec<Option<Queue>>,
     pub(super) published: Vec<IpcMessage>,
@@ -104,7 +105,7 @@ pub(super) struct Queue {
     pub(super) lagged: u64,
 }
 
-pub(super) struct Process {
+pub(super) struct MockProcess {
     pub(super) run: Run,
     pub(super) started: Duration,
     pub(super) touched: Duration,
@@ -134,7 +135,7 @@ pub(super) struct Stream {
     seen: usize,
     limit: usize,
     pub(super) evicted: u64,
-    /// The next byte is news: the last read reached the end.
+    /// The next byte is announced by an event: the last read reached the end.
     at_end: bool,
 }
 
@@ -202,7 +203,7 @@ impl Stream {
     }
 }
 
-impl Process {
+impl MockProcess {
     pub(super) fn stream(&mut self, stream: LogStream) -> &mut Stream {
         match stream {
             LogStream::Stdout => &mut self.stdout,
@@ -227,7 +228,7 @@ pub(super) const fn signalled(signal: i32) -> ExitInfo {
 }
 
 impl World {
-    pub(super) fn process(&mut self, index: usize) -> &mut Process {
+    pub(super) fn process(&mut self, index: usize) -> &mut MockProcess {
         self.processes
             .get_mut(index)
             .expect("indices come from the mock and stay good")
@@ -248,7 +249,7 @@ impl World {
             .min()
     }
 
-    /// Does what is due, and then stands at `until`.
+    /// Runs the steps that are due, and sets the clock to `until`.
     pub(super) fn advance_to(&mut self, until: Duration) {
         while let Some((at, index)) = self.next_step().filter(|(at, _)| *at <= until) {
             self.now = self.now.max(at);
@@ -313,20 +314,16 @@ impl World {
             if let Some(fields) = payload.as_object_mut() {
                 fields.insert("id".to_owned(), json!(id.expose()));
             }
-            self.deliver(&topic, &payload.to_string(), "host", ipc::Sender::System);
+            self.deliver(&topic, &payload.to_string(), "host", Sender::System);
         }
     }
 
-    pub(super) fn deliver(&mut self, topic: &str, payload: &str, source: &str, sender: ipc::Sender) {
+    pub(super) fn deliver(&mut self, topic: &str, payload: &str, source: &str, sender: Sender) {
         let message = IpcMessage {
             topic: topic.to_owned(),
             payload: payload.to_owned(),
             source_id: source.to_owned(),
-            principal: match sender {
-                ipc::Sender::Verified(name) => PrincipalAttribution::Verified(name),
-                ipc::Sender::Claimed(name) => PrincipalAttribution::Claimed(name),
-                ipc::Sender::System => PrincipalAttribution::System,
-            },
+            principal: sender.into(),
         };
         for queue in self.queues.iter_mut().flatten() {
             let matches = match queue.pattern.strip_suffix('*') {
@@ -441,7 +438,7 @@ pub(super) fn start(request: &SpawnRequest, persistent: bool, keep_input_open: b
     let ring = ring.clamp(4 * 1024, 8 * RING) as usize;
     let index = with(|world| {
         let now = world.now;
-        world.processes.push(Process {
+        world.processes.push(MockProcess {
             run,
             started: now,
             touched: now,

@@ -93,7 +93,7 @@ fn output_is_not_lost_between_a_reader_and_wait_with_output() {
 }
 
 #[test]
-fn a_reader_that_was_taken_gets_the_rest_and_one_that_was_dropped_nobody_does() {
+fn a_reader_that_was_taken_gets_the_rest_and_that_of_a_dropped_one_is_lost() {
     let host = Host::new();
     let mut child = spawn(&host, || Script::new().stdout("out").stderr("err").exit(0));
     let mut stdout = child.stdout.take().unwrap();
@@ -202,7 +202,7 @@ fn waiting_for_output_ends_on_time() {
     assert_eq!(stdout.wait_for_output("ready", SECOND * 9).unwrap(), "ready");
 }
 
-/// A reader that nobody reads must not fill the instance's memory.
+/// An idle reader must not fill the instance's memory.
 #[test]
 fn what_is_kept_for_a_reader_that_does_not_read_is_bounded_and_its_loss_counted() {
     let host = Host::new();

@@ -20,20 +20,21 @@ fn e1_e2_a_watched_process_tells_its_life_once_and_in_order() {
     process.write(b"again").unwrap();
     process.close_stdin().unwrap();
 
-    let news = events.recv(SECOND).unwrap();
+    let envelope = events.recv(SECOND).unwrap();
     assert!(
-        news.messages
+        envelope
+            .messages
             .iter()
             .all(|message| message.sender == ipc::Sender::System)
     );
-    let told: Vec<_> = news.events().collect();
+    let told: Vec<_> = envelope.events().collect();
     let id = process.id().clone();
     let drained = Event::StdinDrained { id: id.clone() };
     let log = |stream| Event::LogReady { id: id.clone(), stream };
     assert_eq!(
         told[..4],
         [log(LogStream::Stdout), drained.clone(), drained, log(LogStream::Stderr)],
-        "the second write met output that nobody had read"
+        "the second write found unread output"
     );
     let [Event::Exited(exited)] = &told[4..] else {
         panic!("{told:?}");
@@ -92,8 +93,8 @@ fn e4_what_was_lost_is_told_even_when_nothing_else_is_there() {
     let host = Host::new();
     let builds = ipc::subscribe("builds.*").unwrap();
     host.lose_messages(7);
-    let news = builds.recv(SECOND).unwrap();
-    assert_eq!((news.messages.len(), news.dropped), (0, 7));
+    let envelope = builds.recv(SECOND).unwrap();
+    assert_eq!((envelope.messages.len(), envelope.dropped), (0, 7));
     assert!(builds.recv(SECOND).unwrap_err().is_timeout());
     host.unload();
     assert!(builds.recv(SECOND).unwrap_err().is_cancelled());

@@ -153,10 +153,10 @@ fn follow_and_readiness_come_to_the_same() {
     assert_eq!(lines, ["a", "c"]);
 
     let process = command.spawn_persistent().unwrap();
-    let (mut stdout, mut stderr, news) = (process.stdout(), process.stderr(), process.logs_ready().unwrap());
+    let (mut stdout, mut stderr, more) = (process.stdout(), process.stderr(), process.logs_ready().unwrap());
     let (mut out, mut err, mut wakes) = (Vec::new(), Vec::new(), 0);
     while !(stdout.is_over() && stderr.is_over()) {
-        select(&[&news]).unwrap();
+        select(&[&more]).unwrap();
         wakes += 1;
         out.extend(stdout.read_chunk().unwrap());
         err.extend(stderr.read_chunk().unwrap());

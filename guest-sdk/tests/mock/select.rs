@@ -37,16 +37,16 @@ fn a3_logs_are_ready_while_there_is_news_and_not_otherwise() {
             .exit(0)
     });
     let child = Command::new("x").spawn().unwrap();
-    let news = child.logs_ready();
-    assert!(!news.is_ready());
-    news.block().unwrap();
+    let more = child.logs_ready();
+    assert!(!more.is_ready());
+    more.block().unwrap();
     assert_eq!((host.now(), &*child.read_logs().unwrap().stdout), (SECOND, "caf"));
-    assert!(!news.is_ready(), "the beginning of a character is no news");
-    news.block().unwrap();
+    assert!(!more.is_ready(), "the beginning of a character is no output");
+    more.block().unwrap();
     assert_eq!((host.now(), &*child.read_logs().unwrap().stdout), (SECOND * 2, "é"));
-    news.block().unwrap();
+    more.block().unwrap();
     assert_eq!((host.now(), child.read_logs().unwrap().running), (SECOND * 3, false));
-    assert!(news.is_ready());
+    assert!(more.is_ready());
 }
 
 #[test]

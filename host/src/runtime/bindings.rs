@@ -1,7 +1,7 @@
 //! How the host calls a capsule: world `capsule:worlds/entry`.
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: "wit",
     world: "capsule:worlds/entry",
     exports: { default: async },
     require_store_data_send: true,

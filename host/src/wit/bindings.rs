@@ -11,7 +11,7 @@ mod generated {
     #![expect(missing_docs, reason = "generated; the words are in the WIT files")]
 
     wasmtime::component::bindgen!({
-        path: "../wit",
+        path: "wit",
         world: "capsule:worlds/host",
         imports: {
             "astrid:process/host.spawn": async | trappable,

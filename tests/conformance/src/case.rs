@@ -31,17 +31,18 @@ impl std::fmt::Debug for Case {
 /// Every case, by name.
 pub const CASES: &[Case] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
-/// Every clause of the contract, in its order. One without a case is not done, unless [`WITHOUT_CASE`] says where it is shown.
+/// Every clause of the contract (`docs/contract.md` of the repository), in its order. One without a case is not done, unless
+/// [`WITHOUT_CASE`] says where it is shown.
 pub const CLAUSES: &[&str] = &[
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "I1", "I2", "I3", "I4", "I5", "L1", "L2", "L3", "L4",
     "L5", "L6", "L7", "L8", "N1", "N2", "N3", "N4", "X1", "X2", "X3", "X4", "X5", "X6", "X7", "K1", "K2", "K3", "K4",
-    "T1", "T2", "T3", "T4", "Q1", "Q2", "Q3", "Q5", "Q4", "A1", "A2", "A3", "A4", "E1", "E2", "E3", "E4", "R1", "R3",
-    "R2", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "J1", "U1", "U3", "U2", "W1", "W2", "W3", "W4",
+    "T1", "T2", "T3", "T4", "Q1", "Q2", "Q3", "Q4", "Q5", "A1", "A2", "A3", "A4", "E1", "E2", "E3", "E4", "R1", "R2",
+    "R3", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "J1", "U1", "U2", "U3", "W1", "W2", "W3", "W4",
     "W5",
 ];
 
 /// The clauses that no case shows, and why: what a component can see of a host through the interface is not enough, or the
-/// clause is not built yet.
+/// clause is not kept yet.
 pub const WITHOUT_CASE: &[(&str, &str)] = &[
     (
         "Q5",
@@ -64,9 +65,9 @@ pub const WITHOUT_CASE: &[(&str, &str)] = &[
     ("B9", "needs sockets of the host's: the containment tests"),
     ("B10", "needs two trees that share a folder: the containment tests"),
     ("U3", "needs a reader that does not read: the tests of the command"),
-    ("W1", "not built yet: no network but the host's"),
-    ("W2", "not built yet: no published ports"),
-    ("W3", "not built yet: no egress by name"),
-    ("W4", "not built yet: no network decisions to record"),
-    ("W5", "not built yet: no network to bound"),
+    ("W1", "not kept yet: no network but the host's"),
+    ("W2", "not kept yet: no published ports"),
+    ("W3", "not kept yet: no egress by name"),
+    ("W4", "not kept yet: no network decisions to record"),
+    ("W5", "not kept yet: no network to bound"),
 ];

@@ -1,5 +1,5 @@
-//! The conformance suite of `astrid:process`: small components, each of which tries one behaviour of the contract, and
-//! a driver that runs them against any host.
+//! The conformance suite of `astrid:process`: small components, each of which tries one behaviour of the contract
+//! (`docs/contract.md` of the repository), and a driver that runs them against any host.
 //!
 //! A case is a component named `<clause>_<behaviour>`. Asked for its `plan` it says what it needs; then the driver
 //! starts a [`Host`] as the plan wants it, carries out the steps, each call in a fresh instance, and hands the data of

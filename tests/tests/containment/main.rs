@@ -1,5 +1,6 @@
 //! What a confined command can do, by the attempts of a zoo of badly behaved children: each case named after the clause
-//! of the contract that it proves, and each as root and as an ordinary user.
+//! of docs/contract.md that it proves, and each as root and as an ordinary user.
+
 mod ceilings;
 mod death;
 mod end;

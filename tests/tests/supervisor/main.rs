@@ -1,4 +1,4 @@
-//! The supervisor against the contract, over real processes: one module a subject, each case named after its clause.
+//! The supervisor against docs/contract.md, over real processes: one module a subject, each case named after its clause.
 
 mod chaos;
 mod events;

@@ -14,7 +14,7 @@ const START: &str = "# System calls of a confined command
 This page is made from `host/src/sandbox/filter/table.rs` and `rules.rs`; a test fails where it is another. `COMMAND` makes \
     it.
 
-A confined command may make the calls that are listed here, and no others (contract B7). The list was made from what real \
+A confined command may make the calls that are listed here, and no others ([contract](contract.md), B7). The list was made from what real \
     programs ask for, and each entry says why it is there. A call that is in no list, and so every call that is still to \
     be invented, is answered with `ENOSYS`, as by a kernel that does not have it: libraries then fall back to what they \
     did before the call existed. A call through another interface of the kernel, such as that of 32-bit programs, ends \

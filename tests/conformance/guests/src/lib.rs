@@ -24,7 +24,7 @@ pub mod bindings {
                 include astrid:guest/interceptor@1.0.0;
             }
         ",
-        path: "../../../wit",
+        path: "wit",
         generate_all,
         pub_export_macro: true,
         additional_derives: [PartialEq],

@@ -1,0 +1,7 @@
+//! The mock in the place of the host's imports: the same functions and methods, with the same
+//! types where those are plain data. A file for each interface.
+
+pub(crate) mod ipc;
+pub(crate) mod poll;
+pub(crate) mod process;
+pub(crate) mod sys;
