@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use capsule_host::sandbox::{Confined, Policy, Workspace};
 use capsule_host::supervisor::{Ask, Limits, Owner, Principal, Registry};
-use capsule_host::{ProcessCtx, ProcessCtxView, ProcessHooks, ProcessView};
+use capsule_host::{CapsuleCtx, CapsuleCtxView, CapsuleHooks, CapsuleView};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -26,7 +26,7 @@ mod entry {
 /// Lets guests run `python3`, also beyond the end of the instance, and nothing else.
 struct Hooks;
 
-impl ProcessHooks for Hooks {
+impl CapsuleHooks for Hooks {
     fn authorize(&mut self, _owner: &Owner, ask: Ask<'_>) -> bool {
         match ask {
             Ask::Process | Ask::Persistent => true,
@@ -38,16 +38,16 @@ impl ProcessHooks for Hooks {
 
 /// What a store holds.
 struct Instance {
-    process: ProcessCtx,
+    capsule: CapsuleCtx,
     hooks: Hooks,
     wasi: WasiCtx,
     table: ResourceTable,
 }
 
-impl ProcessView for Instance {
-    fn process(&mut self) -> ProcessCtxView<'_> {
-        ProcessCtxView {
-            ctx: &mut self.process,
+impl CapsuleView for Instance {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        CapsuleCtxView {
+            ctx: &mut self.capsule,
             table: &mut self.table,
             hooks: &mut self.hooks,
         }
@@ -85,7 +85,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             capsule: "dev-server".into(),
         };
         let instance = Instance {
-            process: ProcessCtx::builder(&registry, owner, workspace.clone()).build(),
+            capsule: CapsuleCtx::builder(&registry, owner, workspace.clone()).build(),
             hooks: Hooks,
             wasi: WasiCtx::default(),
             table: ResourceTable::new(),

@@ -7,22 +7,22 @@
 //!
 //! # An embedder with its own engine and store
 //!
-//! The store's data holds a [`ProcessCtx`] and implements [`ProcessView`]; what a guest may do is said by its
-//! [`ProcessHooks`].
+//! The store's data holds a [`CapsuleCtx`] and implements [`CapsuleView`]; what a guest may do is decided by its
+//! [`CapsuleHooks`].
 //!
 //! ```
 //! use std::sync::Arc;
 //!
 //! use capsule_host::sandbox::{Unconfined, Workspace};
 //! use capsule_host::supervisor::{Ask, Limits, Owner, Principal, Registry};
-//! use capsule_host::{ProcessCtx, ProcessCtxView, ProcessHooks, ProcessView};
+//! use capsule_host::{CapsuleCtx, CapsuleCtxView, CapsuleHooks, CapsuleView};
 //! use wasmtime::component::{Linker, ResourceTable};
 //! use wasmtime::{Engine, Store};
 //!
 //! /// Lets guests run `python3`, and nothing else.
 //! struct Policy;
 //!
-//! impl ProcessHooks for Policy {
+//! impl CapsuleHooks for Policy {
 //!     fn authorize(&mut self, _owner: &Owner, ask: Ask<'_>) -> bool {
 //!         match ask {
 //!             Ask::Process => true,
@@ -34,14 +34,14 @@
 //!
 //! /// What every instance has to itself.
 //! struct Instance {
-//!     process: ProcessCtx,
+//!     capsule: CapsuleCtx,
 //!     table: ResourceTable,
 //!     policy: Policy,
 //! }
 //!
-//! impl ProcessView for Instance {
-//!     fn process(&mut self) -> ProcessCtxView<'_> {
-//!         ProcessCtxView { ctx: &mut self.process, table: &mut self.table, hooks: &mut self.policy }
+//! impl CapsuleView for Instance {
+//!     fn capsule(&mut self) -> CapsuleCtxView<'_> {
+//!         CapsuleCtxView { ctx: &mut self.capsule, table: &mut self.table, hooks: &mut self.policy }
 //!     }
 //! }
 //!
@@ -55,8 +55,8 @@
 //!
 //! // For every instance: on whose behalf, through which capsule, in which folder.
 //! let owner = Owner { principal: Principal::Named("alice".into()), capsule: "dev-server".into() };
-//! let process = ProcessCtx::builder(&registry, owner, Workspace::open(".")?).build();
-//! let store = Store::new(&engine, Instance { process, table: ResourceTable::new(), policy: Policy });
+//! let capsule = CapsuleCtx::builder(&registry, owner, Workspace::open(".")?).build();
+//! let store = Store::new(&engine, Instance { capsule, table: ResourceTable::new(), policy: Policy });
 //! // ... `linker.instantiate_async(store, &component)` and call it ...
 //! # drop(store);
 //!

@@ -14,8 +14,8 @@ use capsule_host::bindings::astrid::{process1_0_0::host as v1_0, process1_1_0::h
 use capsule_host::sandbox::{Unconfined, Workspace};
 use capsule_host::supervisor::{Ask, Error, Limits, Owner, Principal, Registry};
 use capsule_host::{
-    IoError, PollError, ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessError, ProcessHandle, ProcessHooks,
-    ProcessView, SysError,
+    CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleHooks, CapsuleView, IoError, PollError, ProcessError,
+    ProcessHandle, SysError,
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 #[derive(Default)]
 struct Asked(Vec<String>);
 
-impl ProcessHooks for Asked {
+impl CapsuleHooks for Asked {
     fn authorize(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
         let ask = match ask {
             Ask::Process => "process".into(),
@@ -50,19 +50,19 @@ impl ProcessHooks for Asked {
 /// Leaves every decision at its default.
 struct Silent;
 
-impl ProcessHooks for Silent {}
+impl CapsuleHooks for Silent {}
 
 struct Guest<H> {
-    ctx: ProcessCtx,
+    ctx: CapsuleCtx,
     table: ResourceTable,
     hooks: H,
     unload: CancellationToken,
     _workspace: TempDir,
 }
 
-impl<H: ProcessHooks> ProcessView for Guest<H> {
-    fn process(&mut self) -> ProcessCtxView<'_> {
-        ProcessCtxView {
+impl<H: CapsuleHooks> CapsuleView for Guest<H> {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        CapsuleCtxView {
             ctx: &mut self.ctx,
             table: &mut self.table,
             hooks: &mut self.hooks,
@@ -75,10 +75,10 @@ fn registry() -> Registry {
     Registry::new(tokio::runtime::Handle::current(), Arc::new(launcher), Limits::default()).unwrap()
 }
 
-fn guest_in<H: ProcessHooks>(
+fn guest_in<H: CapsuleHooks>(
     registry: &Registry,
     hooks: H,
-    more: impl FnOnce(ProcessCtxBuilder) -> ProcessCtxBuilder,
+    more: impl FnOnce(CapsuleCtxBuilder) -> CapsuleCtxBuilder,
 ) -> Guest<H> {
     let folder = TempDir::new().unwrap();
     let owner = Owner {
@@ -86,7 +86,7 @@ fn guest_in<H: ProcessHooks>(
         capsule: "guest".into(),
     };
     let unload = CancellationToken::new();
-    let builder = ProcessCtx::builder(registry, owner, Workspace::open(folder.path()).unwrap()).unload(unload.clone());
+    let builder = CapsuleCtx::builder(registry, owner, Workspace::open(folder.path()).unwrap()).unload(unload.clone());
     Guest {
         ctx: more(builder).build(),
         table: ResourceTable::new(),
@@ -172,28 +172,28 @@ fn borrow(pollable: &Resource<DynPollable>) -> Resource<DynPollable> {
 async fn poll_refuses_nothing_and_too_much() {
     let mut guest = guest();
     let one = pollable(&mut guest.table, true);
-    let result = poll::Host::poll(&mut guest.process(), Vec::new()).await;
+    let result = poll::Host::poll(&mut guest.capsule(), Vec::new()).await;
     assert!(matches!(result, Err(PollError::Empty)));
     let most = (0..256).map(|_| borrow(&one)).collect();
     assert_eq!(
-        poll::Host::poll(&mut guest.process(), most).await.unwrap(),
+        poll::Host::poll(&mut guest.capsule(), most).await.unwrap(),
         (0..256).collect::<Vec<u32>>()
     );
     let more = (0..257).map(|_| borrow(&one)).collect();
-    let result = poll::Host::poll(&mut guest.process(), more).await;
+    let result = poll::Host::poll(&mut guest.capsule(), more).await;
     assert!(matches!(result, Err(PollError::TooMany)));
     assert!(
-        poll::Host::convert_error_code(&mut guest.process(), PollError::Empty)
+        poll::Host::convert_error_code(&mut guest.capsule(), PollError::Empty)
             .unwrap()
             .is("invalid-input")
     );
     assert!(
-        poll::Host::convert_error_code(&mut guest.process(), PollError::TooMany)
+        poll::Host::convert_error_code(&mut guest.capsule(), PollError::TooMany)
             .unwrap()
             .is("too-large")
     );
     assert!(
-        poll::Host::convert_error_code(&mut guest.process(), PollError::Cancelled)
+        poll::Host::convert_error_code(&mut guest.capsule(), PollError::Cancelled)
             .unwrap()
             .is("cancelled")
     );
@@ -225,14 +225,14 @@ async fn poll_names_all_that_are_ready_in_ascending_order() {
     let new = pollable(table, true);
     let list = [&new, &never, &old, &new, &never, &old].map(borrow).into();
     assert_eq!(
-        poll::Host::poll(&mut guest.process(), list).await.unwrap(),
+        poll::Host::poll(&mut guest.capsule(), list).await.unwrap(),
         [0, 2, 3, 5]
     );
-    assert!(guest.process().ready(borrow(&old)).await.unwrap());
-    assert!(!guest.process().ready(borrow(&never)).await.unwrap());
-    guest.process().block(borrow(&new)).await.unwrap();
+    assert!(guest.capsule().ready(borrow(&old)).await.unwrap());
+    assert!(!guest.capsule().ready(borrow(&never)).await.unwrap());
+    guest.capsule().block(borrow(&new)).await.unwrap();
     for pollable in [never, old, new] {
-        poll::HostPollable::drop(&mut guest.process(), pollable).unwrap();
+        poll::HostPollable::drop(&mut guest.capsule(), pollable).unwrap();
     }
     assert!(guest.table.is_empty(), "a pollable takes what it owns with it");
 }
@@ -242,11 +242,11 @@ async fn waiting_ends_when_the_capsule_is_unloaded_and_is_refused_after() {
     let mut guest = guest();
     let never = pollable(&mut guest.table, false);
     let unload = guest.unload.clone();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     let wait = poll::Host::poll(&mut view, vec![borrow(&never)]);
     let (result, ()) = tokio::join!(wait, async { unload.cancel() });
     assert!(matches!(result, Err(PollError::Cancelled)));
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     assert!(matches!(view.block(borrow(&never)).await, Err(PollError::Cancelled)));
     assert!(matches!(
         sys::Host::sleep_ns(&mut view, 1).await,
@@ -268,15 +268,15 @@ async fn an_error_describes_itself() {
     let mut guest = guest();
     let error = guest.table.push(IoError::new("the disk is full")).unwrap();
     let borrowed = Resource::new_borrow(error.rep());
-    assert_eq!(guest.process().to_debug_string(borrowed).unwrap(), "the disk is full");
-    error::HostError::drop(&mut guest.process(), error).unwrap();
+    assert_eq!(guest.capsule().to_debug_string(borrowed).unwrap(), "the disk is full");
+    error::HostError::drop(&mut guest.capsule(), error).unwrap();
     assert!(guest.table.is_empty());
 }
 
 #[tokio::test]
 async fn nothing_is_allowed_unless_the_embedder_says_so() {
     let mut guest = guest_in(&registry(), Silent, |builder| builder);
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     assert_eq!(
         answer(v1_1::Host::spawn(&mut view, request("true", &[])).await),
         Error::CapabilityDenied
@@ -296,7 +296,7 @@ async fn the_embedder_is_asked_about_the_command_and_never_told_secrets() {
         value: "s3cret".into(),
     }];
     spawn.stdin = Some(b"s3cret".to_vec());
-    let result = v1_1::Host::spawn(&mut guest.process(), spawn).await.unwrap();
+    let result = v1_1::Host::spawn(&mut guest.capsule(), spawn).await.unwrap();
     assert_eq!((result.exit.exit_code, result.exit.signal), (Some(3), None));
     assert_eq!(
         guest.hooks.0,
@@ -307,7 +307,7 @@ async fn the_embedder_is_asked_about_the_command_and_never_told_secrets() {
 #[tokio::test]
 async fn both_versions_run_the_same_process() {
     let mut guest = guest();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     let result = v1_1::Host::spawn(&mut view, request("printf", &[r"a\377b\303\251"]))
         .await
         .unwrap();
@@ -317,19 +317,11 @@ async fn both_versions_run_the_same_process() {
     );
 
     let old = v1_0::SpawnRequest {
-        cmd: "sleep".into(),
-        args: vec!["100".into()],
-        stdin: None,
-        env: Vec::new(),
-        cwd: None,
-        limits: None,
         label: Some("server".into()),
         keep_stdin_open: Some(true),
         overflow: Some(v1_0::OverflowPolicy::Backpressure),
-        log_ring_bytes: None,
         max_lifetime_ms: Some(60_000),
-        idle_timeout_ms: None,
-        exit_retention_ms: None,
+        ..v1_0_request("sleep", &["100"])
     };
     let id = v1_0::Host::spawn_persistent(&mut view, old).await.unwrap();
     let seen = v1_1::Host::list_processes(&mut view, Some("serv".into())).unwrap();
@@ -367,7 +359,7 @@ async fn both_versions_run_the_same_process() {
 #[tokio::test]
 async fn a_log_is_read_by_cursor_from_both_versions() {
     let mut guest = guest();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     let id = v1_1::Host::spawn_persistent(&mut view, request("printf", &["abcdef"]))
         .await
         .unwrap();
@@ -409,7 +401,7 @@ async fn zero_times_reach_the_supervisor_as_given() {
             ..request("true", &[])
         },
     ] {
-        let error = answer(v1_1::Host::spawn_persistent(&mut guest.process(), request).await);
+        let error = answer(v1_1::Host::spawn_persistent(&mut guest.capsule(), request).await);
         assert!(matches!(error, Error::InvalidInput(_)), "{error:?}");
     }
 }
@@ -422,7 +414,7 @@ fn borrowed(handle: &Resource<ProcessHandle>) -> Resource<ProcessHandle> {
 async fn s9_a_handle_ends_its_process_before_its_drop_returns() {
     let registry = registry();
     let mut guest = guest_in(&registry, Asked::default(), |builder| builder);
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     // More than there may be at once: each is gone when the next one comes.
     for _ in 0..2 * Limits::default().processes_per_principal {
         let handle = v1_1::Host::spawn_background(&mut view, request("sleep", &["1000"]))
@@ -443,7 +435,7 @@ async fn s9_a_handle_ends_its_process_before_its_drop_returns() {
 #[tokio::test]
 async fn a1_pollables_outlive_what_they_are_of_and_are_ready() {
     let mut guest = guest();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     let handle = v1_1::Host::spawn_background(&mut view, request("sleep", &["1000"]))
         .await
         .unwrap();
@@ -467,7 +459,7 @@ async fn a1_pollables_outlive_what_they_are_of_and_are_ready() {
 async fn s5_a_guest_without_room_for_a_handle_is_refused_before_anything_runs() {
     let mut guest = guest();
     guest.table.set_max_capacity(2);
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     for _ in 0..2 {
         v1_1::Host::spawn_background(&mut view, request("sleep", &["1000"]))
             .await
@@ -481,7 +473,7 @@ async fn s5_a_guest_without_room_for_a_handle_is_refused_before_anything_runs() 
 #[tokio::test]
 async fn i3_handles_and_watches_of_no_process_are_refused_alike() {
     let mut guest = guest();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     for id in ["", "x", "é", &"a".repeat(52)] {
         assert_eq!(answer(v1_1::Host::attach(&mut view, id.into())), Error::NoSuchProcess);
         assert_eq!(
@@ -495,7 +487,7 @@ async fn i3_handles_and_watches_of_no_process_are_refused_alike() {
 #[tokio::test]
 async fn j1_injections_reach_the_supervisor() {
     let mut guest = guest();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     for (placement, refused) in [
         (v1_1::InjectionPlacement::EnvPointer("A B".into()), None),
         (v1_1::InjectionPlacement::FixedPath("etc/x".into()), None),
@@ -531,7 +523,7 @@ async fn unloading_ends_a_command_that_is_waited_for() {
     let registry = registry();
     let mut guest = guest_in(&registry, Asked::default(), |builder| builder);
     let unload = guest.unload.clone();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     let start = Instant::now();
     let run = v1_1::Host::spawn(&mut view, request("sleep", &["100"]));
     let (result, ()) = tokio::join!(run, async {
@@ -549,7 +541,7 @@ async fn configuration_is_told_but_for_what_is_the_hosts() {
     let config = BTreeMap::from([("port".into(), "80".into()), ("_key".into(), "s3cret".into())]);
     let mut guest = guest_in(&registry(), Silent, |builder| builder.config(config));
     assert!(!format!("{:?}", guest.ctx).contains("s3cret"));
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     assert_eq!(
         sys::Host::get_config(&mut view, "port".into()).unwrap().as_deref(),
         Some("80")
@@ -569,7 +561,7 @@ async fn configuration_is_told_but_for_what_is_the_hosts() {
 async fn the_caller_is_who_the_embedder_says() {
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
     let mut guest = guest_in(&registry(), Silent, |builder| builder.source_id("cli").called_at(time));
-    let caller = sys::Host::get_caller(&mut guest.process()).unwrap();
+    let caller = sys::Host::get_caller(&mut guest.capsule()).unwrap();
     assert_eq!(caller.principal.as_deref(), Some("somebody"));
     assert_eq!(
         (caller.source_id.as_str(), caller.timestamp.as_str()),
@@ -582,7 +574,7 @@ async fn capabilities_are_told_as_they_are() {
     let mut guest = guest_in(&registry(), Asked::default(), |builder| {
         builder.capabilities(["process", "x"])
     });
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     assert_eq!(sys::Host::enumerate_capabilities(&mut view).unwrap(), ["process", "x"]);
     let mut check = |capsule: &str, capability: &str| {
         let request = sys::CapabilityCheckRequest {
@@ -601,7 +593,7 @@ async fn capabilities_are_told_as_they_are() {
 #[tokio::test(start_paused = true)]
 async fn time_and_chance_have_their_limits() {
     let mut guest = guest();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     let longest = Duration::from_secs(60);
     let start = tokio::time::Instant::now();
     sys::Host::sleep_ns(&mut view, u64::try_from(longest.as_nanos()).unwrap())
@@ -664,7 +656,7 @@ async fn a_guests_log_is_under_its_name_and_no_id_is_in_any() {
     // One thread runs everything here, tasks of the registry too, so this sees whatever any of it logs.
     let _guard = tracing::subscriber::set_default(subscriber.with_writer(move || sink.clone()).finish());
     let mut guest = guest();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     sys::Host::log(&mut view, sys::LogLevel::Warn, "mind the gap".into()).unwrap();
     sys::Host::log(&mut view, sys::LogLevel::Info, "x".repeat(1 << 20)).unwrap();
 

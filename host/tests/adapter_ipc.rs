@@ -9,10 +9,12 @@ use std::time::Duration;
 use capsule_host::bindings::astrid::io::{poll, poll::HostPollable as _};
 use capsule_host::bindings::astrid::ipc::host as ipc;
 use capsule_host::bindings::astrid::sys::host as sys;
-use capsule_host::bus::{BusLimits, InProcess, Messaging, Pattern, Reach, Subscription};
+use capsule_host::bus::{BusLimits, InProcess, Messaging, Pattern, Reach};
 use capsule_host::sandbox::{Unconfined, Workspace};
 use capsule_host::supervisor::{Ask, Event, Events, Limits, Owner, Principal, Registry};
-use capsule_host::{IpcError, ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessHooks, ProcessView, TopicAsk};
+use capsule_host::{
+    CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleHooks, CapsuleView, IpcError, Subscription, TopicAsk,
+};
 use ipc::HostSubscription as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +29,7 @@ struct Hooks {
     asked: Vec<String>,
 }
 
-impl ProcessHooks for Hooks {
+impl CapsuleHooks for Hooks {
     fn authorize(&mut self, _: &Owner, ask: Ask<'_>) -> bool {
         assert!(matches!(ask, Ask::Process));
         self.processes
@@ -57,15 +59,15 @@ struct Host {
 }
 
 struct Guest {
-    ctx: ProcessCtx,
+    ctx: CapsuleCtx,
     table: ResourceTable,
     hooks: Hooks,
     unload: CancellationToken,
 }
 
-impl ProcessView for Guest {
-    fn process(&mut self) -> ProcessCtxView<'_> {
-        ProcessCtxView {
+impl CapsuleView for Guest {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        CapsuleCtxView {
             ctx: &mut self.ctx,
             table: &mut self.table,
             hooks: &mut self.hooks,
@@ -97,11 +99,11 @@ impl Host {
         &self,
         owner: Owner,
         hooks: Hooks,
-        more: impl FnOnce(ProcessCtxBuilder) -> ProcessCtxBuilder,
+        more: impl FnOnce(CapsuleCtxBuilder) -> CapsuleCtxBuilder,
     ) -> Guest {
         let unload = CancellationToken::new();
         let folder = Workspace::open(self.workspace.path()).unwrap();
-        let builder = ProcessCtx::builder(&self.registry, owner, folder)
+        let builder = CapsuleCtx::builder(&self.registry, owner, folder)
             .unload(unload.clone())
             .bus(self.messaging.clone());
         Guest {
@@ -133,15 +135,15 @@ impl Host {
 
 impl Guest {
     fn publish(&mut self, topic: &str, payload: &str) -> Result<(), IpcError> {
-        ipc::Host::publish(&mut self.process(), topic.into(), payload.into())
+        ipc::Host::publish(&mut self.capsule(), topic.into(), payload.into())
     }
 
     fn subscribe(&mut self, pattern: &str) -> Resource<Subscription> {
-        ipc::Host::subscribe(&mut self.process(), pattern.into()).unwrap()
+        ipc::Host::subscribe(&mut self.capsule(), pattern.into()).unwrap()
     }
 
     fn poll(&mut self, subscription: &Resource<Subscription>) -> ipc::IpcEnvelope {
-        ipc::HostSubscription::poll(&mut self.process(), borrow(subscription)).unwrap()
+        ipc::HostSubscription::poll(&mut self.capsule(), borrow(subscription)).unwrap()
     }
 
     fn payloads(&mut self, subscription: &Resource<Subscription>) -> Vec<String> {
@@ -153,7 +155,7 @@ impl Guest {
         let Err(error) = result else {
             panic!("it should have failed");
         };
-        let code = ipc::Host::convert_error_code(&mut self.process(), error).unwrap();
+        let code = ipc::Host::convert_error_code(&mut self.capsule(), error).unwrap();
         match code {
             ipc::ErrorCode::CapabilityDenied => "capability-denied".into(),
             ipc::ErrorCode::InvalidInput => "invalid-input".into(),
@@ -177,10 +179,10 @@ async fn e3_nothing_is_allowed_unless_the_embedder_says_so() {
     let mut guest = host.guest_with(owner("ada", "c"), Hooks::default(), |builder| builder);
     let denied = guest.publish("a.b", "{}");
     assert_eq!(guest.code(denied), "capability-denied");
-    let denied = ipc::Host::publish_as(&mut guest.process(), "a.b".into(), "{}".into(), "bob".into());
+    let denied = ipc::Host::publish_as(&mut guest.capsule(), "a.b".into(), "{}".into(), "bob".into());
     assert_eq!(guest.code(denied), "capability-denied");
     for pattern in ["a.b", "*", "astrid.process.v1.*"] {
-        let denied = ipc::Host::subscribe(&mut guest.process(), pattern.into());
+        let denied = ipc::Host::subscribe(&mut guest.capsule(), pattern.into());
         assert_eq!(guest.code(denied), "capability-denied");
     }
     assert_eq!(
@@ -243,7 +245,7 @@ async fn e3_who_sent_it_is_told_and_a_claim_is_no_proof() {
     let mut bob = host.guest("bob", "hears");
     let (to_ada, to_bob) = (ada.subscribe("a.*"), bob.subscribe("a.*"));
     ada.publish("a.own", "1").unwrap();
-    ipc::Host::publish_as(&mut ada.process(), "a.other".into(), "2".into(), "bob".into()).unwrap();
+    ipc::Host::publish_as(&mut ada.capsule(), "a.other".into(), "2".into(), "bob".into()).unwrap();
     host.messaging
         .announce(capsule_host::bus::Message {
             topic: "a.host".parse().unwrap(),
@@ -280,7 +282,7 @@ async fn e3_who_sent_it_is_told_and_a_claim_is_no_proof() {
         ["a.other 2 sends claimed bob", "a.host 3 host system"]
     );
     for nobody in ["", "a\nb", &"x".repeat(257)] {
-        let result = ipc::Host::publish_as(&mut ada.process(), "a.b".into(), "{}".into(), nobody.into());
+        let result = ipc::Host::publish_as(&mut ada.capsule(), "a.b".into(), "{}".into(), nobody.into());
         assert_eq!(ada.code(result), "invalid-input");
     }
 }
@@ -355,9 +357,9 @@ async fn q4_numbers_sizes_and_rates_are_bounded() {
     // Two for the principal, whichever capsule has them.
     let first = guest.subscribe("a.b");
     let _second = deep.subscribe("*");
-    let result = ipc::Host::subscribe(&mut guest.process(), "a.b".into());
+    let result = ipc::Host::subscribe(&mut guest.capsule(), "a.b".into());
     assert_eq!(guest.code(result), "quota");
-    ipc::HostSubscription::drop(&mut guest.process(), first).unwrap();
+    ipc::HostSubscription::drop(&mut guest.capsule(), first).unwrap();
     guest.subscribe("a.b");
     assert_eq!(host.bus.subscriptions(), 2);
     drop((guest, deep));
@@ -370,7 +372,7 @@ async fn q4_a_full_table_is_a_quota_and_leaves_nothing_behind() {
     let mut guest = host.guest("ada", "c");
     guest.table.set_max_capacity(1);
     guest.subscribe("a.b");
-    let result = ipc::Host::subscribe(&mut guest.process(), "a.b".into());
+    let result = ipc::Host::subscribe(&mut guest.capsule(), "a.b".into());
     assert_eq!(guest.code(result), "quota");
     assert_eq!(host.bus.subscriptions(), 1);
 }
@@ -382,7 +384,7 @@ async fn e3_recv_waits_no_longer_than_it_may() {
     let subscription = guest.subscribe("a.b");
     for (asked, waited) in [(0, 0), (5, 5), (u64::MAX, 60_000)] {
         let start = tokio::time::Instant::now();
-        let result = guest.process().recv(borrow(&subscription), asked).await;
+        let result = guest.capsule().recv(borrow(&subscription), asked).await;
         assert_eq!(guest.code(result), "timeout");
         let elapsed = start.elapsed();
         let waited = Duration::from_millis(waited);
@@ -392,7 +394,7 @@ async fn e3_recv_waits_no_longer_than_it_may() {
         );
     }
     guest.publish("a.b", "{}").unwrap();
-    let envelope = guest.process().recv(borrow(&subscription), 0).await.unwrap();
+    let envelope = guest.capsule().recv(borrow(&subscription), 0).await.unwrap();
     assert_eq!(envelope.messages.len(), 1);
 }
 
@@ -402,21 +404,21 @@ async fn a3_a_pollable_is_ready_with_cause_only_and_when_its_subscription_is_gon
     let mut guest = host.guest("ada", "c");
     let subscription = guest.subscribe("a.b");
     let other = guest.subscribe("c.d");
-    let pollable = guest.process().subscribe_readiness(borrow(&subscription)).unwrap();
-    let idle = guest.process().subscribe_readiness(borrow(&other)).unwrap();
-    assert!(!guest.process().ready(borrow(&pollable)).await.unwrap());
+    let pollable = guest.capsule().subscribe_readiness(borrow(&subscription)).unwrap();
+    let idle = guest.capsule().subscribe_readiness(borrow(&other)).unwrap();
+    assert!(!guest.capsule().ready(borrow(&pollable)).await.unwrap());
     guest.publish("a.b", "{}").unwrap();
     let list = vec![borrow(&idle), borrow(&pollable)];
-    assert_eq!(poll::Host::poll(&mut guest.process(), list).await.unwrap(), [1]);
+    assert_eq!(poll::Host::poll(&mut guest.capsule(), list).await.unwrap(), [1]);
     assert_eq!(guest.payloads(&subscription), ["{}"]);
-    assert!(!guest.process().ready(borrow(&pollable)).await.unwrap());
-    ipc::HostSubscription::drop(&mut guest.process(), subscription).unwrap();
-    assert!(guest.process().ready(borrow(&pollable)).await.unwrap());
-    assert!(!guest.process().ready(borrow(&idle)).await.unwrap());
+    assert!(!guest.capsule().ready(borrow(&pollable)).await.unwrap());
+    ipc::HostSubscription::drop(&mut guest.capsule(), subscription).unwrap();
+    assert!(guest.capsule().ready(borrow(&pollable)).await.unwrap());
+    assert!(!guest.capsule().ready(borrow(&idle)).await.unwrap());
     for pollable in [pollable, idle] {
-        poll::HostPollable::drop(&mut guest.process(), pollable).unwrap();
+        poll::HostPollable::drop(&mut guest.capsule(), pollable).unwrap();
     }
-    ipc::HostSubscription::drop(&mut guest.process(), other).unwrap();
+    ipc::HostSubscription::drop(&mut guest.capsule(), other).unwrap();
     assert!(guest.table.is_empty());
 }
 
@@ -426,10 +428,10 @@ async fn a4_unloading_ends_recv_and_what_comes_later() {
     let mut guest = host.guest("ada", "c");
     let subscription = guest.subscribe("a.b");
     let unload = guest.unload.clone();
-    let mut view = guest.process();
+    let mut view = guest.capsule();
     let (result, ()) = tokio::join!(view.recv(borrow(&subscription), 60_000), async { unload.cancel() });
     assert!(guest.code(result).starts_with("cancelled: "));
-    let result = guest.process().recv(borrow(&subscription), 60_000).await;
+    let result = guest.capsule().recv(borrow(&subscription), 60_000).await;
     assert!(guest.code(result).starts_with("cancelled: "));
 }
 
@@ -441,14 +443,14 @@ async fn a_guest_is_told_its_bindings_and_tells_that_it_is_ready() {
     let mut guest = host.guest_with(owner("ada", "c"), Hooks::default(), |builder| {
         builder.interceptors([binding]).on_ready(move || tell.send(()).unwrap())
     });
-    let bindings = ipc::Host::get_interceptor_bindings(&mut guest.process()).unwrap();
+    let bindings = ipc::Host::get_interceptor_bindings(&mut guest.capsule()).unwrap();
     let bindings: Vec<_> = bindings
         .iter()
         .map(|binding| (binding.handle_id, binding.action.as_str(), binding.topic.as_str()))
         .collect();
     assert_eq!(bindings, [(1, "act", "a.*")]);
     for _ in 0..2 {
-        sys::Host::signal_ready(&mut guest.process()).unwrap();
+        sys::Host::signal_ready(&mut guest.capsule()).unwrap();
     }
     assert_eq!(told.iter().count(), 1);
 }
@@ -458,7 +460,7 @@ async fn a_host_without_a_bus_says_so() {
     let host = Host::new(BusLimits::default());
     let folder = Workspace::open(host.workspace.path()).unwrap();
     let mut guest = host.guest("ada", "c");
-    guest.ctx = ProcessCtx::builder(&host.registry, owner("ada", "c"), folder).build();
+    guest.ctx = CapsuleCtx::builder(&host.registry, owner("ada", "c"), folder).build();
     let result = guest.publish("a.b", "{}");
     assert!(guest.code(result).starts_with("no-bus: "));
 }

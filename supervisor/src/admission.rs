@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::shared::Core;
 use super::gate::{Ask, Gate};
 use super::generation::Member;
 use super::life::supervise::LaunchedProcess;
 use super::metrics;
 use super::quota::Reservation;
 use super::request::SpawnRequest;
+use super::shared::Core;
 use super::{Error, Owner, Principal, Tier};
 use crate::sandbox::{CwdError, Launch, ResourceLimits, UNCONFINED, Workspace};
 

@@ -66,7 +66,7 @@ impl Error {
     /// its text: `unknown(not-found)`. Never the text itself, which may hold what a guest wrote; so it may be a label.
     ///
     /// ```
-    /// assert_eq!(capsule_host::supervisor::Error::NotFound("cargo".into()).kind(), "unknown(not-found)");
+    /// assert_eq!(capsule_supervisor::Error::NotFound("cargo".into()).kind(), "unknown(not-found)");
     /// ```
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -4,9 +4,9 @@
 //! keep it:
 //! - Each owner has a rate in bytes, [`Limits::guest_output_per_second`](crate::Limits), so that one capsule
 //!   neither fills a disk nor has another's lines lost in its own.
-//! - What does not fit is counted and told of at once, then once a second, and at the end.
+//! - Lines over the rate are dropped and counted. The count is reported at once, then once a second, and at the end.
 //! - A line is shown as [`Printable`] text, so that it is one line, and harmless to look at.
-//! - Nothing is counted that nothing would be written of.
+//! - A line of a level that no subscriber takes is neither written nor counted.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,16 +15,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Level;
 
+use crate::Owner;
 use crate::printable::Printable;
 use crate::rate::Rates;
-use crate::Owner;
 
-/// What a line costs beside its text, in bytes: the level, the names, the end. So that empty lines are not free.
+/// What a line costs beside its text, in bytes: the level, the names, the end. Empty lines are not free.
 const FRAME: usize = 64;
-/// Between two words of a loss.
+/// The shortest time between two reports of an owner's loss.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// One for a host. Dropping it tells of what was lost since that was last told.
+/// One for a host. Dropping it reports what was lost since the last report.
 #[derive(Debug)]
 pub struct GuestLog(Mutex<Owners>);
 
@@ -34,16 +34,16 @@ struct Owners {
     losses: HashMap<Owner, Loss>,
 }
 
-/// What was dropped of an owner's, since it was told of.
+/// What was dropped of an owner's lines since the last report.
 #[derive(Clone, Copy, Debug)]
 struct Loss {
     lines: u64,
     bytes: u64,
-    told: Instant,
+    reported: Instant,
 }
 
 impl GuestLog {
-    /// So many bytes a second and owner in the long run, and so many at once.
+    /// Each owner may have `per_second` bytes written in the long run, and `burst` at once.
     pub fn new(per_second: u32, burst: u32) -> Self {
         Self(Mutex::new(Owners {
             rates: Rates::new(per_second, burst),
@@ -51,7 +51,7 @@ impl GuestLog {
         }))
     }
 
-    /// Passes on a line of a guest, or counts it. `stream` is where the guest wrote it.
+    /// Writes a line of a guest, or counts it. `stream` is where the guest wrote it.
     pub fn line(&self, owner: &Owner, level: Level, stream: Option<&'static str>, text: &str) {
         let capsule = owner.capsule.as_str();
         macro_rules! pass_on {
@@ -73,7 +73,7 @@ impl GuestLog {
         }
     }
 
-    /// Whether a line with so many bytes of text may be passed on; tells of a loss where it is time to.
+    /// Whether a line with so many bytes of text may be written. Reports a loss that is due.
     fn admit(&self, owner: &Owner, bytes: usize) -> bool {
         let (admitted, loss) =
             self.0
@@ -81,14 +81,14 @@ impl GuestLog {
                 .unwrap_or_else(PoisonError::into_inner)
                 .admit(owner, bytes, Instant::now());
         if let Some(loss) = loss {
-            loss.tell(owner);
+            loss.report(owner);
         }
         admitted
     }
 }
 
 impl Owners {
-    /// Whether it may, and what is to be told now.
+    /// Whether the line may be written, and the loss that is to be reported now.
     fn admit(&mut self, owner: &Owner, bytes: usize, now: Instant) -> (bool, Option<Loss>) {
         let cost = u32::try_from(bytes.saturating_add(FRAME)).unwrap_or(u32::MAX);
         let admitted = self.rates.admit(owner, cost, now);
@@ -97,8 +97,8 @@ impl Owners {
                 self.losses.retain(|_, loss| loss.lines > 0 || !loss.is_due(now));
             }
             // Due at once.
-            let told = now.checked_sub(SILENCE).unwrap_or(now);
-            self.losses.insert(owner.clone(), Loss::none(told));
+            let reported = now.checked_sub(SILENCE).unwrap_or(now);
+            self.losses.insert(owner.clone(), Loss::none(reported));
         }
         let Some(loss) = self.losses.get_mut(owner) else {
             return (admitted, None);
@@ -113,21 +113,25 @@ impl Owners {
 }
 
 impl Loss {
-    const fn none(told: Instant) -> Self {
+    const fn none(reported: Instant) -> Self {
         Self {
             lines: 0,
             bytes: 0,
-            told,
+            reported,
         }
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.told) >= SILENCE
+        now.saturating_duration_since(self.reported) >= SILENCE
     }
 
-    fn tell(self, owner: &Owner) {
+    fn report(self, owner: &Owner) {
         let capsule = owner.capsule.as_str();
-        let Self { lines, bytes, told: _ } = self;
+        let Self {
+            lines,
+            bytes,
+            reported: _,
+        } = self;
         tracing::warn!(
             capsule,
             lines,
@@ -142,7 +146,7 @@ impl Drop for GuestLog {
         let owners = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (owner, loss) in &owners.losses {
             if loss.lines > 0 {
-                loss.tell(owner);
+                loss.report(owner);
             }
         }
     }

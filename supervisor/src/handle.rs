@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::shared::Core;
 use super::life::lifecycle::{End, Reason};
 use super::life::process::{KillOnDrop, Process};
 use super::read_positions::ReadPositions;
 use super::ready::{ExitReady, LogsReady};
+use super::shared::Core;
 use super::table::Entry;
 use super::types::{ExitInfo, Killed, Logs, RunOutput, Signal};
 use super::{Error, ProcessId};

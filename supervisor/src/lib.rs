@@ -84,9 +84,9 @@ mod handle;
 mod id;
 mod identity_hasher;
 mod injection;
-mod interned;
 #[doc(hidden)]
 pub mod internals;
+mod interned;
 mod keys;
 mod life;
 mod limits;

@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// What guests may ask for and what they get when they ask for nothing. All of it is the embedder's to set:
 ///
 /// ```
-/// use capsule_host::supervisor::Limits;
+/// use capsule_supervisor::Limits;
 ///
 /// let limits = Limits { processes_per_principal: 64, ..Limits::default() };
 /// assert_eq!(limits.ring_default, 1024 * 1024);

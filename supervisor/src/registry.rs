@@ -7,9 +7,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shared::Core;
 use super::events::Events;
 use super::scope::Scope;
+use super::shared::Core;
 use super::{Limits, Owner};
 use crate::guest_log::GuestLog;
 use crate::sandbox::Launcher;

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared::Core;
 use super::gate::Gate;
 use super::handle::{Handle, Ownership};
 use super::life::capture;
@@ -15,6 +14,7 @@ use super::life::process::KillOnDrop;
 use super::quota::{Permit, Reservation};
 use super::read_positions::ReadPositions;
 use super::request::SpawnRequest;
+use super::shared::Core;
 use super::table::{Entry, Table};
 use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal, Tier};
 use super::watch::Topics;

@@ -1,16 +1,15 @@
-//! Compiles the cases and makes the table of them.
+//! Compiles the cases, and makes the table of them and the archive of their components.
 //!
-//! They go into a target folder of their own: the one that this build script is part of is locked while it runs. They are a
-//! package and a workspace of their own, which is put together in `OUT_DIR`: cargo leaves each folder with a `Cargo.toml`
-//! out of the package around it, so their manifest has another name.
+//! They are a package and a workspace of their own, which is put together in the target folder: cargo leaves each folder with a
+//! `Cargo.toml` out of the package around it, so their manifest has another name. All components are compressed as one: each is
+//! 85 KB, of which nearly all is the same library code as in the others.
+
+mod nested_build;
 
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{env, fs};
-
-const TARGET: &str = "wasm32-wasip2";
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
@@ -18,6 +17,7 @@ fn main() {
     let guests = here.join("guests");
     for input in [
         "build.rs",
+        "nested_build.rs",
         "guests/src",
         "guests/manifest.toml",
         "guests/manifest.lock",
@@ -27,11 +27,11 @@ fn main() {
     }
     if env::var_os("DOCS_RS").is_some() {
         // What builds documentation has no network, and runs no case.
-        fs::write(out.join("cases.rs"), "&[]").expect("OUT_DIR can be written to");
+        write(&out, "&[]", &[]);
         return;
     }
-    let target_dir = out.join("guests");
-    build(&assemble(&here, &out.join("package")), &target_dir);
+    let package = assemble(&here, &nested_build::target_dir().join("conformance"));
+    let built = nested_build::build(&package, "wasm32-wasip2", &["--bins"]);
 
     let mut names: Vec<String> = fs::read_dir(guests.join("src/bin"))
         .expect("the cases are there")
@@ -47,22 +47,38 @@ fn main() {
         (letter.to_owned(), number, rest.to_owned())
     });
     let mut table = String::from("&[\n");
+    let mut components = Vec::new();
     for name in names {
-        let component = target_dir.join(TARGET).join("release").join(format!("{name}.wasm"));
+        let component = fs::read(built.join(format!("{name}.wasm"))).expect("a case was built");
         let title = title(&guests.join("src/bin").join(format!("{name}.rs")));
+        let (start, end) = (components.len(), components.len() + component.len());
         writeln!(
             table,
-            "Case {{ name: {name:?}, title: {title:?}, component: include_bytes!({component:?}) }},"
+            "Case {{ name: {name:?}, title: {title:?}, start: {start}, end: {end} }},"
         )
         .expect("a string takes it");
+        components.extend(component);
     }
     table.push(']');
-    fs::write(out.join("cases.rs"), table).expect("OUT_DIR can be written to");
+    write(&out, &table, &components);
+}
+
+/// Writes what `src/case.rs` includes.
+fn write(out: &Path, table: &str, components: &[u8]) {
+    // Higher levels gain a fifth more at most, and take seconds.
+    let archive = zstd::bulk::compress(components, 9).expect("memory can be compressed");
+    for (name, content) in [
+        ("cases.rs", table.as_bytes()),
+        ("components.len", components.len().to_string().as_bytes()),
+        ("components.zst", &archive),
+    ] {
+        fs::write(out.join(name), content).expect("OUT_DIR can be written to");
+    }
 }
 
 /// Puts the cases' package together in `package`, and returns that.
 fn assemble(here: &Path, package: &Path) -> PathBuf {
-    fs::create_dir_all(package).expect("OUT_DIR can be written to");
+    fs::create_dir_all(package).expect("the target folder can be written to");
     for (from, to) in [
         ("guests/manifest.toml", "Cargo.toml"),
         ("guests/manifest.lock", "Cargo.lock"),
@@ -72,7 +88,7 @@ fn assemble(here: &Path, package: &Path) -> PathBuf {
     for (from, to) in [("guests/src", "src"), ("wit", "wit")] {
         // From an earlier run, or of another checkout.
         drop(fs::remove_file(package.join(to)));
-        symlink(here.join(from), package.join(to)).expect("OUT_DIR can hold a link");
+        symlink(here.join(from), package.join(to)).expect("the target folder can hold a link");
     }
     package.to_owned()
 }
@@ -88,54 +104,4 @@ fn title(path: &Path) -> String {
         path.display()
     );
     title
-}
-
-fn build(guests: &Path, target_dir: &Path) {
-    add_target();
-    let mut command = tool("CARGO", "cargo");
-    command
-        .current_dir(guests)
-        .args(["build", "--release", "--locked", "--bins", "--target", TARGET])
-        .arg("--target-dir")
-        .arg(target_dir);
-    // What cargo sets for this script is not meant for another build: flags, the linter in place of the compiler.
-    for (key, _) in env::vars_os() {
-        let name = key.to_string_lossy();
-        let ours = [
-            "CARGO_ENCODED_RUSTFLAGS",
-            "RUSTFLAGS",
-            "RUSTC",
-            "RUSTC_WRAPPER",
-            "RUSTC_WORKSPACE_WRAPPER",
-        ];
-        if ours.contains(&&*name) || name.starts_with("CARGO_CFG_") || name.starts_with("CARGO_FEATURE_") {
-            command.env_remove(&key);
-        }
-    }
-    let status = command.status().expect("cargo starts");
-    assert!(status.success(), "the cases do not compile");
-}
-
-/// Adds the target where the toolchain lacks it; a toolchain file alone does not on every machine.
-fn add_target() {
-    let sysroot = tool("RUSTC", "rustc")
-        .args(["--print", "sysroot"])
-        .output()
-        .expect("rustc starts")
-        .stdout;
-    let sysroot = String::from_utf8(sysroot).expect("a path that is text");
-    let installed = Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib");
-    if fs::exists(&installed).unwrap_or(false) {
-        return;
-    }
-    let added = tool("RUSTUP", "rustup").args(["target", "add", TARGET]).status();
-    assert!(
-        added.is_ok_and(|status| status.success()),
-        "the target {TARGET} is missing; add it with `rustup target add {TARGET}`"
-    );
-}
-
-fn tool(variable: &str, name: &str) -> Command {
-    #[expect(clippy::disallowed_methods, reason = "a build script is no part of the host")]
-    Command::new(env::var_os(variable).unwrap_or_else(|| name.into()))
 }

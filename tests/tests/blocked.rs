@@ -5,12 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use capsule_host::runtime::{Capsule, CapsuleResult, Grants, LoadOptions, Runtime, Topics};
-use capsule_host::sandbox::{Unconfined, Workspace};
-use capsule_host::supervisor::{Limits, Owner, Principal, Registry, Signal};
+use capsule_host::runtime::{Capsule, CapsuleResult, Topics};
+use capsule_host::supervisor::{Limits, Owner, Principal, Registry, Scope, Signal};
+use capsule_tests::capsules::Host;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -46,32 +45,20 @@ async fn call(capsule: &Capsule, number: usize, action: &str, ask: Value) -> Cap
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_cause_only() {
-    let handle = tokio::runtime::Handle::current();
     let limits = Limits {
         retained_total: 1000,
         ..Limits::default()
     };
-    let registry = Registry::new(handle, Arc::new(Unconfined::new().allow_persistent()), limits).unwrap();
-    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let builder = Runtime::builder(registry.clone()).cache_dir(Some(cache));
-    let runtime = builder.max_instances(256).build().unwrap();
-    let workspace = tempfile::TempDir::new().unwrap();
+    let host = Host::unconfined_with(limits, |runtime| runtime.max_instances(256));
+    let registry = &host.registry;
     let topics = || vec!["hostile.v1.*".parse().unwrap()];
-    let options = LoadOptions {
-        grants: Grants {
-            commands: vec!["sh".into()],
-            persistent: true,
-            topics: Topics {
-                publish: topics(),
-                subscribe: topics(),
-                ..Topics::default()
-            },
-            ..Grants::default()
-        },
-        ..LoadOptions::new("hostile", Workspace::open(workspace.path()).unwrap())
-    };
-    let component = std::fs::read(env!("CAPSULE_HOSTILE_GUEST")).unwrap();
-    let capsule = runtime.load(options, &component).await.unwrap();
+    let capsule = host
+        .load_hostile(Topics {
+            publish: topics(),
+            subscribe: topics(),
+            ..Topics::default()
+        })
+        .await;
 
     // Each for another principal, so that each has a process, or messages, of its own.
     let mut waiting = JoinSet::new();
@@ -81,7 +68,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
         let mut ask = json!({ "ms": 60_000 });
         if cause != Cause::Message {
             call(&capsule, number, "spawn-persistent", json!({})).await;
-            ask["id"] = json!(scope(&registry, number).list(None)[0].id.expose());
+            ask["id"] = json!(scope(registry, number).list(None)[0].id.expose());
         }
         let action = match cause {
             Cause::Exit => "wait",
@@ -111,7 +98,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
         let (number, cause) = causes[(step * 73) % causes.len()];
         match cause {
             Cause::Exit | Cause::Pollable => {
-                let scope = scope(&registry, number);
+                let scope = scope(registry, number);
                 let id = scope.list(None)[0].id.expose().to_owned();
                 scope.signal(&id, Signal::Term).await.unwrap();
             }
@@ -126,7 +113,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
     registry.shutdown().await;
 }
 
-fn scope(registry: &Registry, number: usize) -> capsule_host::supervisor::Scope {
+fn scope(registry: &Registry, number: usize) -> Scope {
     registry.scope(Owner {
         principal: principal(number),
         capsule: "hostile".into(),

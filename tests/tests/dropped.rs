@@ -3,22 +3,19 @@
 //!
 //! What is held is counted for the whole test process, so this is one test in a binary of its own.
 
-#[path = "common/holdings.rs"]
-mod holdings;
-
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use capsule_host::runtime::{Capsule, Grants, LoadOptions, Runtime, Topics};
-use capsule_host::sandbox::{Unconfined, Workspace};
-use capsule_host::supervisor::{Ask, Gate, Limits, Owner, Principal, Registry, Scope, SpawnRequest};
+use capsule_host::runtime::{Capsule, Topics};
+use capsule_host::sandbox::Workspace;
+use capsule_host::supervisor::{Limits, Owner, Principal, Registry, Scope, SpawnRequest};
+use capsule_tests::capsules::Host;
+use capsule_tests::holdings::{Holdings, is_prepared};
+use capsule_tests::{AllowAll, sh};
 use serde_json::json;
 use tokio::runtime::Handle;
-
-use holdings::{Holdings, is_prepared};
 
 /// No call is polled so often before it comes to its end, or to a wait that does not end.
 const POLLS_MAX: usize = 400;
@@ -58,14 +55,6 @@ const CALLS: [(&str, u64); 32] = [
     ("recv", 1),
     ("block-readiness", 0),
 ];
-
-struct AllowAll;
-
-impl Gate for AllowAll {
-    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
-        true
-    }
-}
 
 fn ada() -> Principal {
     Principal::Named("ada".into())
@@ -130,29 +119,15 @@ async fn a_store_dropped_at_any_moment_of_any_call_leaves_nothing_behind() {
         retained_per_owner: 2,
         ..Limits::default()
     };
-    let launcher = Arc::new(Unconfined::new().allow_persistent());
-    let registry = Registry::new(Handle::current(), launcher, limits).unwrap();
-    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let runtime = Runtime::builder(registry.clone())
-        .cache_dir(Some(cache))
-        .build()
-        .unwrap();
-    let dir = tempfile::TempDir::new().unwrap();
-    let workspace = Workspace::open(dir.path()).unwrap();
-    let options = LoadOptions {
-        grants: Grants {
-            commands: vec!["sh".into()],
-            persistent: true,
-            topics: Topics {
-                subscribe: vec!["hostile.v1.*".parse().unwrap()],
-                ..Topics::default()
-            },
-            ..Grants::default()
-        },
-        ..LoadOptions::new("hostile", workspace.clone())
-    };
-    let component = std::fs::read(env!("CAPSULE_HOSTILE_GUEST")).unwrap();
-    let capsule = runtime.load(options, &component).await.unwrap();
+    let host = Host::unconfined_with(limits, |runtime| runtime);
+    let registry = &host.registry;
+    let workspace = Workspace::open(host.workspace.path()).unwrap();
+    let capsule = host
+        .load_hostile(Topics {
+            subscribe: vec!["hostile.v1.*".parse().unwrap()],
+            ..Topics::default()
+        })
+        .await;
     let scope = registry.scope(Owner {
         principal: ada(),
         capsule: "hostile".into(),
@@ -160,10 +135,8 @@ async fn a_store_dropped_at_any_moment_of_any_call_leaves_nothing_behind() {
 
     let persistent = async || {
         let request = SpawnRequest {
-            cmd: "sh".into(),
-            args: vec!["-c".into(), "trap '' TERM; echo out; sleep 1000".into()],
             keep_stdin_open: true,
-            ..SpawnRequest::default()
+            ..sh("trap '' TERM; echo out; sleep 1000")
         };
         let id = scope
             .spawn_persistent(request, &workspace, &mut AllowAll)
@@ -198,7 +171,7 @@ async fn a_store_dropped_at_any_moment_of_any_call_leaves_nothing_behind() {
             let id = persistent().await;
             let payload = json!({ "id": id, "ms": ms }).to_string().into_bytes();
             let (ended, more) = polled(&capsule, action, &payload, polls).await;
-            settle(&registry, &scope, &baseline, &format!("{action} after {polls} polls")).await;
+            settle(registry, &scope, &baseline, &format!("{action} after {polls} polls")).await;
             moments += 1;
             ends += usize::from(ended);
             if ended || !more {

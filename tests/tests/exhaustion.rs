@@ -2,23 +2,13 @@
 //!
 //! The limit is of the whole test process, so this is one test in a binary of its own.
 
-#[path = "supervisor/harness.rs"]
-#[expect(
-    dead_code,
-    reason = "the harness of all tests of the supervisor; this one needs a part of it"
-)]
-mod harness;
-#[path = "common/holdings.rs"]
-#[expect(dead_code, reason = "as above")]
-mod holdings;
-
 use std::fs::File;
 
 use capsule_host::supervisor::{Error, LogStream, SpawnRequest};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use harness::{Host, chunk, code, command, exit, until};
-use holdings::descriptors;
+use capsule_tests::holdings::descriptors;
+use capsule_tests::{Host, chunk, code, command, exit, until};
 
 fn sockets() -> usize {
     descriptors().iter().filter(|kind| *kind == "socket").count()

@@ -4,11 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
-use std::sync::Arc;
-
-use capsule_host::runtime::{CallError, Capsule, Grants, LoadOptions, Runtime, Topics};
-use capsule_host::sandbox::{Unconfined, Workspace};
-use capsule_host::supervisor::{Limits, Principal, Registry};
+use capsule_host::runtime::{CallError, Capsule, Topics};
+use capsule_host::supervisor::{Owner, Principal};
+use capsule_tests::capsules::Host;
 use serde_json::{Value, json};
 
 /// Far more than any quota.
@@ -39,37 +37,23 @@ async fn hoard(capsule: &Capsule, action: &str, payload: &Value) -> Result<Value
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_guest_keeps_meets_a_quota_and_not_the_hosts_memory() {
-    let handle = tokio::runtime::Handle::current();
-    let launcher = Arc::new(Unconfined::new().allow_persistent());
-    let registry = Registry::new(handle.clone(), launcher, Limits::default()).unwrap();
-    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let builder = Runtime::builder(registry.clone()).cache_dir(Some(cache));
-    let runtime = builder.build().unwrap();
-    let workspace = tempfile::TempDir::new().unwrap();
+    let host = Host::unconfined();
     let everything = || vec!["hostile.v1.*".parse().unwrap()];
-    let options = LoadOptions {
-        grants: Grants {
-            commands: vec!["sh".into()],
-            persistent: true,
-            topics: Topics {
-                publish: everything(),
-                subscribe: everything(),
-                ..Topics::default()
-            },
-            ..Grants::default()
-        },
-        ..LoadOptions::new("hostile", Workspace::open(workspace.path()).unwrap())
-    };
-    let component = std::fs::read(env!("CAPSULE_HOSTILE_GUEST")).unwrap();
-    let capsule = runtime.load(options, &component).await.unwrap();
+    let capsule = host
+        .load_hostile(Topics {
+            publish: everything(),
+            subscribe: everything(),
+            ..Topics::default()
+        })
+        .await;
 
     let started = capsule.call(Principal::Named("ada".into()), "spawn-persistent", b"{}".to_vec());
     started.await.unwrap();
-    let owner = capsule_host::supervisor::Owner {
+    let owner = Owner {
         principal: Principal::Named("ada".into()),
         capsule: "hostile".into(),
     };
-    let scope = registry.scope(owner);
+    let scope = host.registry.scope(owner);
     let id = scope.list(None)[0].id.expose().to_owned();
     let ask = json!({ "id": id, "count": HOARD });
 
@@ -118,5 +102,5 @@ async fn what_a_guest_keeps_meets_a_quota_and_not_the_hosts_memory() {
     assert_eq!(kept.unwrap()["kept"], 10);
     let kept = hoard(&capsule, "keep-subscriptions", &json!({ "id": id, "count": 10 })).await;
     assert_eq!(kept.unwrap()["kept"], 10);
-    registry.shutdown().await;
+    host.registry.shutdown().await;
 }

@@ -2,15 +2,6 @@
 //!
 //! Descriptors and children are counted for the whole test process, so this is one test in a binary of its own.
 
-#[path = "supervisor/harness.rs"]
-#[expect(
-    dead_code,
-    reason = "the harness of all tests of the supervisor; this one needs a part of it"
-)]
-mod harness;
-#[path = "common/holdings.rs"]
-mod holdings;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -18,8 +9,8 @@ use capsule_host::supervisor::{Error, LogStream, Overflow, Scope, SpawnRequest};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-use harness::{AllowAll, Host, chunk, command, exit, forever, runs, sh, signalled, until, watchdog};
-use holdings::{Holdings, children, descriptors, is_prepared};
+use capsule_tests::holdings::{Holdings, children, descriptors, is_prepared};
+use capsule_tests::{AllowAll, Host, chunk, command, exit, forever, runs, sh, signalled, until, watchdog};
 
 const CROWD: usize = 10;
 
@@ -122,7 +113,7 @@ async fn after_shutdown(host: &Host) {
         .iter()
         .map(|id| {
             let (scope, id) = (host.scope(), id.clone());
-            tokio::spawn(async move { scope.wait(&id, harness::PATIENCE).await })
+            tokio::spawn(async move { scope.wait(&id, capsule_tests::PATIENCE).await })
         })
         .collect();
     watchdog(host.registry.shutdown()).await;

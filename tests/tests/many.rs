@@ -2,19 +2,12 @@
 //!
 //! Threads are counted for the whole test process, so this is one test in a binary of its own.
 
-#[path = "supervisor/harness.rs"]
-#[expect(
-    dead_code,
-    reason = "the harness of all tests of the supervisor; this one needs a part of it"
-)]
-mod harness;
-
 use std::collections::BTreeSet;
 
 use capsule_host::supervisor::{Phase, SpawnRequest};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use harness::{Host, cat, chunk, lines, watchdog};
+use capsule_tests::{Host, cat, chunk, lines, watchdog};
 
 const PROCESSES: usize = 1_000;
 
@@ -88,7 +81,7 @@ async fn x4_l5_a_thousand_processes_have_no_thread_each_and_end_together() {
         .iter()
         .map(|id| {
             let (scope, id) = (scope.clone(), id.clone());
-            tokio::spawn(async move { scope.wait(&id, harness::PATIENCE).await })
+            tokio::spawn(async move { scope.wait(&id, capsule_tests::PATIENCE).await })
         })
         .collect();
     // One line through each, and its status.

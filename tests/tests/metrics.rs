@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use capsule_host::sandbox::{Unconfined, Workspace};
 use capsule_host::supervisor::metrics::{DRAINED, DROPPED, EXIT_TIME, LIVE, READ, RETAINED, SPAWN_TIME, SPAWNS};
-use capsule_host::supervisor::{Ask, Error, Gate, Limits, LogStream, Owner, Principal, Registry, SpawnRequest};
+use capsule_host::supervisor::{Error, LogStream, SpawnRequest};
+use capsule_tests::{AllowAll, Host, sh};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
@@ -112,45 +112,20 @@ impl Recorder for Seen {
     }
 }
 
-struct AllowAll;
-
-impl Gate for AllowAll {
-    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
-        true
-    }
-}
-
-fn sh(script: &str) -> SpawnRequest {
-    SpawnRequest {
-        cmd: "/bin/sh".into(),
-        args: vec!["-c".into(), script.into()],
-        ..SpawnRequest::default()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
     let seen = Seen::default();
     metrics::set_global_recorder(seen.clone()).expect("no other recorder");
-    let limits = Limits {
-        processes_per_principal: 2,
-        ..Limits::default()
-    };
-    let launcher = Arc::new(Unconfined::new().allow_persistent());
-    let registry = Registry::new(tokio::runtime::Handle::current(), launcher, limits).unwrap();
+    let host = Host::with(|limits| limits.processes_per_principal = 2);
+    let (registry, workspace) = (&host.registry, &host.workspace);
     for name in [SPAWNS, LIVE, RETAINED, DRAINED, READ, DROPPED, SPAWN_TIME, EXIT_TIME] {
         assert_eq!(seen.one(&format!("about {name}")), 1.0, "{name}");
     }
-    let dir = tempfile::TempDir::new().unwrap();
-    let workspace = Workspace::open(dir.path()).unwrap();
-    let scope = registry.scope(Owner {
-        principal: Principal::Named("alice".into()),
-        capsule: "editor".into(),
-    });
+    let scope = host.scope();
 
     let mut gate = AllowAll;
     // A command that runs to its end, with three bytes on one stream and two on the other.
-    let ran = scope.spawn(sh("printf abc; printf de >&2; exit 3"), &workspace, &mut gate);
+    let ran = scope.spawn(sh("printf abc; printf de >&2; exit 3"), workspace, &mut gate);
     assert_eq!(ran.await.unwrap().exit.exit_code, Some(3));
     assert_eq!(seen.one(DRAINED), 5.0);
     assert_eq!((seen.one(LIVE), seen.one(RETAINED)), (0.0, 0.0));
@@ -160,17 +135,17 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
         log_ring_bytes: Some(4096),
         ..sh("head -c 10000 /dev/zero")
     };
-    let chatty = scope.spawn_persistent(chatty, &workspace, &mut gate).await.unwrap();
-    let waiting = scope.spawn_persistent(sh("read x"), &workspace, &mut gate);
+    let chatty = scope.spawn_persistent(chatty, workspace, &mut gate).await.unwrap();
+    let waiting = scope.spawn_persistent(sh("read x"), workspace, &mut gate);
     drop(waiting.await.unwrap());
-    let sleeping = scope.spawn_persistent(sh("exec sleep 1000"), &workspace, &mut gate);
+    let sleeping = scope.spawn_persistent(sh("exec sleep 1000"), workspace, &mut gate);
     let sleeping = match sleeping.await {
         Ok(id) => id,
         // The first two may both still be there.
         Err(error) => {
             assert_eq!(error, Error::Quota);
             scope.wait(chatty.expose(), Duration::from_secs(60)).await.unwrap();
-            let again = scope.spawn_persistent(sh("exec sleep 1000"), &workspace, &mut gate);
+            let again = scope.spawn_persistent(sh("exec sleep 1000"), workspace, &mut gate);
             again.await.unwrap()
         }
     };
@@ -194,7 +169,7 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
             cmd: cmd.into(),
             ..SpawnRequest::default()
         };
-        assert!(scope.spawn(request, &workspace, &mut gate).await.is_err());
+        assert!(scope.spawn(request, workspace, &mut gate).await.is_err());
         assert_eq!(
             seen.one(&format!("{SPAWNS} tier=captured outcome={outcome}")),
             before + 1.0
@@ -206,7 +181,7 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
     // One is stopped, the other ends with the registry; a spawn that is given up half-way leaves nothing either.
     assert!(seen.one(LIVE) >= 1.0);
     scope.stop(sleeping.expose(), Some(Duration::ZERO)).await.unwrap();
-    drop(scope.spawn(sh("exec sleep 1000"), &workspace, &mut gate));
+    drop(scope.spawn(sh("exec sleep 1000"), workspace, &mut gate));
     registry.shutdown().await;
     assert_eq!((seen.one(LIVE), seen.one(RETAINED)), (0.0, 0.0));
     let (spawns, exits) = (seen.all(SPAWN_TIME), seen.all(EXIT_TIME));

@@ -3,23 +3,13 @@
 //!
 //! The children of the whole test process are looked at, so this is one test in a binary of its own.
 
-#[path = "supervisor/harness.rs"]
-#[expect(
-    dead_code,
-    reason = "the harness of all tests of the supervisor; this one needs a part of it"
-)]
-mod harness;
-#[path = "common/holdings.rs"]
-#[expect(dead_code, reason = "as above")]
-mod holdings;
-
 use std::sync::Arc;
 
 use capsule_host::sandbox::{Confined, Launcher, Policy, Unconfined};
 use rustix::process::{Pid, Signal, kill_process};
 
-use harness::{AllowAll, Host, cat, chunk, command, signalled, until, watchdog};
-use holdings::{children_of, waits_for_configuration};
+use capsule_tests::holdings::{children_of, waits_for_configuration};
+use capsule_tests::{AllowAll, Host, cat, chunk, command, signalled, until, watchdog};
 
 /// The one child of this process.
 fn spawner() -> u32 {

@@ -13,16 +13,9 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 
 use capsule_host::sandbox::{Confined, Launcher, Policy, ResourceLimits, Workspace};
-use capsule_host::supervisor::{Ask, FileInjection, Gate, Limits, Owner, Placement, Principal, Registry, SpawnRequest};
+use capsule_host::supervisor::{FileInjection, Limits, Owner, Placement, Principal, Registry, SpawnRequest};
+use capsule_tests::AllowAll;
 use capsule_tests::machine::Machine;
-
-struct AllowAll;
-
-impl Gate for AllowAll {
-    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
-        true
-    }
-}
 
 fn say(line: &str) {
     // The test that listens may be gone: then there is nothing to tell.

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 
 use super::redact::redacted;
-use capsule_supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
 use capsule_supervisor::internals::cut;
+use capsule_supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
 
 /// What is kept of a principal's or a capsule's name, in bytes.
 const NAME_MAX: usize = 1024;

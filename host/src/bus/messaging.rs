@@ -16,9 +16,9 @@ use super::{
     Attribution, Audience, Bus, BusLimits, Error, InProcess, Interest, Lease, Message, Pattern, Subscriber,
     Subscription, Topic,
 };
+use capsule_supervisor::internals::Budget;
 use capsule_supervisor::internals::Interned;
 use capsule_supervisor::internals::Rates;
-use capsule_supervisor::internals::Budget;
 use capsule_supervisor::{Event, Events, Owner, Principal, Registry};
 
 /// Whom the host's own messages come from.

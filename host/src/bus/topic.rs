@@ -6,7 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use capsule_supervisor::internals::topic::{EXITED, LIFECYCLE, MAX_BYTES, MAX_SEGMENTS, RESERVED, has_segments_only, segments};
+use capsule_supervisor::internals::topic::{
+    EXITED, LIFECYCLE, MAX_BYTES, MAX_SEGMENTS, RESERVED, has_segments_only, segments,
+};
 
 /// The segment that stands for one or more.
 const WILDCARD: &str = "*";

@@ -15,8 +15,8 @@ use super::state::State;
 use super::ticker::Ticker;
 use crate::audit::AuditSink;
 use crate::bus::Messaging;
-use capsule_supervisor::Registry;
 use crate::wit;
+use capsule_supervisor::Registry;
 
 /// Core modules, linear memories and tables that one component may be made of. What the SDK builds has four, one and
 /// two; these leave room for composed components and for language runtimes that link many modules. Only memories cost

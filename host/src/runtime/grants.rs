@@ -1,8 +1,8 @@
 //! What a capsule loaded by the runtime may do.
 
 use crate::bus::{Pattern, Reach};
+use crate::wit::{CapsuleHooks, TopicAsk};
 use capsule_supervisor::{Ask, Owner};
-use crate::wit::{ProcessHooks, TopicAsk};
 
 /// The grants of one capsule. The default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,12 +64,14 @@ impl Grants {
     }
 }
 
-impl ProcessHooks for Grants {
+impl CapsuleHooks for Grants {
     fn authorize(&mut self, _owner: &Owner, ask: Ask<'_>) -> bool {
         match ask {
             Ask::Process => !self.commands.is_empty(),
             Ask::Command(command) => self.commands.iter().any(|granted| granted == command.cmd),
             Ask::Persistent => self.persistent,
+            // What is not known here is not granted here.
+            _ => false,
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::grants::Grants;
 use crate::audit::{AuditSink, Record};
 use crate::bus::{Pattern, Reach};
+use crate::wit::{CapsuleHooks, TopicAsk};
 use capsule_supervisor::{Ask, Owner};
-use crate::wit::{ProcessHooks, TopicAsk};
 
 /// The hooks of one instance.
 pub(super) struct Hooks {
@@ -14,7 +14,7 @@ pub(super) struct Hooks {
     pub(super) audit: Option<Arc<dyn AuditSink>>,
 }
 
-impl ProcessHooks for Hooks {
+impl CapsuleHooks for Hooks {
     fn authorize(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
         self.grants.authorize(owner, ask)
     }

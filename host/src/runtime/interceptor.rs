@@ -26,8 +26,8 @@ use super::options::Interceptor;
 use super::shares::{Claim, Shares};
 use super::store::CallContext;
 use crate::bus::{Error, Message, Subscriber, Subscription};
-use capsule_supervisor::printable::Printable;
 use capsule_supervisor::Principal;
+use capsule_supervisor::printable::Printable;
 
 /// How many instances of one capsule run at once, or wait for their principal's share, for messages of one principal.
 const CONCURRENT: u32 = 4;

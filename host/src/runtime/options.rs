@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::grants::Grants;
 use crate::bus::Pattern;
-use capsule_supervisor::sandbox::Workspace;
 use capsule_supervisor::Principal;
+use capsule_supervisor::sandbox::Workspace;
 
 /// How a capsule is loaded. The fields beyond the first two may come from [`LoadOptions::new`]:
 ///

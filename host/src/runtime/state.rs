@@ -8,13 +8,13 @@ use super::memory_limiter::MemoryLimiter;
 use super::output::Output;
 use super::ticker::Ticking;
 use super::time_budget::TimeBudget;
-use crate::wit::{ProcessCtx, ProcessCtxView, ProcessView};
+use crate::wit::{CapsuleCtx, CapsuleCtxView, CapsuleView};
 
 /// Everything of one instance.
 pub(super) struct State {
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
-    pub(super) process: ProcessCtx,
+    pub(super) capsule: CapsuleCtx,
     pub(super) hooks: Hooks,
     pub(super) memory: MemoryLimiter,
     pub(super) time: TimeBudget,
@@ -36,10 +36,10 @@ impl WasiView for State {
     }
 }
 
-impl ProcessView for State {
-    fn process(&mut self) -> ProcessCtxView<'_> {
-        ProcessCtxView {
-            ctx: &mut self.process,
+impl CapsuleView for State {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        CapsuleCtxView {
+            ctx: &mut self.capsule,
             table: &mut self.table,
             hooks: &mut self.hooks,
         }

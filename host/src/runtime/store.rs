@@ -15,8 +15,8 @@ use super::options::LoadOptions;
 use super::output::{Origin, Output, Stream};
 use super::state::{State, TimeUp};
 use super::time_budget::TimeBudget;
+use crate::wit::CapsuleCtx;
 use capsule_supervisor::{Owner, Principal};
-use crate::wit::ProcessCtx;
 
 /// What an instance is started for.
 pub(super) struct CallContext {
@@ -82,7 +82,7 @@ fn state(runtime: &Shared, options: &LoadOptions, context: CallContext) -> State
         owner: Arc::new(owner.clone()),
     };
     let bindings = options.interceptors.iter();
-    let mut process = ProcessCtx::builder(&runtime.registry, owner, options.workspace.clone())
+    let mut capsule = CapsuleCtx::builder(&runtime.registry, owner, options.workspace.clone())
         .unload(unload)
         .capabilities(options.grants.capabilities())
         .config(options.config.clone())
@@ -90,12 +90,12 @@ fn state(runtime: &Shared, options: &LoadOptions, context: CallContext) -> State
         .depth(depth)
         .interceptors(bindings.map(|interceptor| (interceptor.topic.clone(), interceptor.action.clone())));
     if let Some(source) = source {
-        process = process.source_id(source);
+        capsule = capsule.source_id(source);
     }
     if let Some(tell) = on_ready {
-        process = process.on_ready(tell);
+        capsule = capsule.on_ready(tell);
     }
-    let process = process.build();
+    let capsule = capsule.build();
     let stderr = Output::new(origin.clone(), Stream::Stderr);
     let wasi = WasiCtx::builder()
         .stdout(Output::new(origin, Stream::Stdout))
@@ -116,7 +116,7 @@ fn state(runtime: &Shared, options: &LoadOptions, context: CallContext) -> State
     State {
         wasi,
         table,
-        process,
+        capsule,
         hooks: Hooks {
             grants: options.grants.clone(),
             audit: runtime.audit.clone(),

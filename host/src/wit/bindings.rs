@@ -1,7 +1,8 @@
 //! Bindings of the WIT packages that this crate serves.
 //!
 //! Generated from `wit/`, world `capsule:worlds/host`. An embedder needs them only to serve one of the interfaces with
-//! an implementation of its own, or to name the types of the others.
+//! an implementation of its own, or to name the types of the others. The one implementation here is that of
+//! [`CapsuleCtxView`](crate::CapsuleCtxView), whose calls are recorded however it is linked.
 //!
 //! - Calls that wait are async, so that a waiting guest holds no thread. All may trap, but only for what no answer
 //!   exists for: a handle that the host's table does not know.
@@ -38,7 +39,7 @@ mod generated {
         with: {
             "astrid:io/poll.pollable": wasmtime_wasi_io::poll::DynPollable,
             "astrid:io/error.error": crate::wit::IoError,
-            "astrid:ipc/host.subscription": crate::bus::Subscription,
+            "astrid:ipc/host.subscription": crate::wit::Subscription,
             "astrid:process/host@1.0.0.process-handle": crate::wit::ProcessHandle,
             "astrid:process/host@1.1.0.process-handle": crate::wit::ProcessHandle,
         },

@@ -1,18 +1,18 @@
 //! What the adapter's calls fail with, one small enum an interface.
 //!
-//! Each is turned into the `error-code` of its interface by one exhaustive match, so a new reason must pick its answer:
-//! for `astrid:process` in `versions`, for the others at the end of this file. A `Trap` ends the guest; it is kept
-//! for misuse of handles, for which the interfaces have no answer.
+//! Each is turned into the `error-code` of its interface by one exhaustive match in `convert_error_code`, so a new reason
+//! must pick its answer; another such match, at the end of this file, is what the record of the call names. A `Trap` ends
+//! the guest; it is kept for misuse of handles, for which the interfaces have no answer.
 
 use wasmtime::component::ResourceTableError;
 
-use super::bindings::astrid::{io::poll, ipc::host as ipc, sys::host as sys};
+use crate::audit::Outcome;
 use crate::{bus, supervisor};
 
 /// Why a call of `astrid:process` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// The guest is told so.
+    /// The guest is answered with this error.
     #[error(transparent)]
     Answer(#[from] supervisor::Error),
     /// The guest is ended.
@@ -43,7 +43,7 @@ pub enum IpcError {
     /// The embedder did not grant it.
     #[error("capability-denied: not granted by the embedder")]
     Denied,
-    /// The guest is told so.
+    /// The guest is answered with this error.
     #[error(transparent)]
     Answer(#[from] bus::Error),
     /// The capsule is being unloaded.
@@ -63,7 +63,7 @@ pub enum SysError {
     /// The configuration key is kept for the host.
     #[error("the configuration key is kept for the host")]
     ReservedKey,
-    /// More than one call may ask for.
+    /// The call asks for more than one call may.
     #[error("more than one call may ask for")]
     TooLarge,
     /// This host does not know the capsule that was asked about.
@@ -75,6 +75,50 @@ pub enum SysError {
     /// The operating system gave no random bytes.
     #[error("host: no random bytes: {0}")]
     Random(getrandom::Error),
+}
+
+/// What `astrid:io/error.error` stands for: a description, for people.
+#[derive(Debug)]
+pub struct IoError(String);
+
+impl IoError {
+    /// An error that describes itself so.
+    #[must_use]
+    pub fn new(description: impl Into<String>) -> Self {
+        Self(description.into())
+    }
+
+    pub(super) fn description(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A wait that ended because the capsule is being unloaded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unloaded;
+
+impl From<Unloaded> for ProcessError {
+    fn from(Unloaded: Unloaded) -> Self {
+        supervisor::Error::Cancelled.into()
+    }
+}
+
+impl From<Unloaded> for PollError {
+    fn from(Unloaded: Unloaded) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl From<Unloaded> for IpcError {
+    fn from(Unloaded: Unloaded) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl From<Unloaded> for SysError {
+    fn from(Unloaded: Unloaded) -> Self {
+        Self::Cancelled
+    }
 }
 
 impl From<ResourceTableError> for ProcessError {
@@ -107,47 +151,50 @@ impl From<ResourceTableError> for IpcError {
     }
 }
 
-impl IpcError {
-    /// The answer of the interface, or a trap. It has no case for an unloading, so that is told as `unknown`.
-    pub(super) fn into_code(self) -> wasmtime::Result<ipc::ErrorCode> {
-        use bus::Error as E;
-        Ok(match self {
-            Self::Denied | Self::Answer(E::Reserved) => ipc::ErrorCode::CapabilityDenied,
-            Self::Answer(E::InvalidInput(_)) => ipc::ErrorCode::InvalidInput,
-            Self::Answer(E::Closed) => ipc::ErrorCode::Closed,
-            Self::Answer(E::RateLimited) => ipc::ErrorCode::RateLimited,
-            Self::Answer(E::Backpressure) => ipc::ErrorCode::Backpressure,
-            Self::Answer(E::Quota) => ipc::ErrorCode::Quota,
-            Self::Answer(E::Timeout) => ipc::ErrorCode::Timeout,
-            Self::Answer(E::TooDeep(_) | E::Host(_)) | Self::Cancelled | Self::NoBus => {
-                ipc::ErrorCode::Unknown(self.to_string())
-            }
-            Self::Trap(trap) => return Err(trap),
-        })
-    }
-}
-
-impl PollError {
-    /// The answer of the interface, or a trap.
-    pub(super) fn into_code(self) -> wasmtime::Result<poll::ErrorCode> {
-        Ok(match self {
-            Self::Empty => poll::ErrorCode::InvalidInput,
-            Self::TooMany => poll::ErrorCode::TooLarge,
-            Self::Cancelled => poll::ErrorCode::Cancelled,
-            Self::Trap(trap) => return Err(trap),
-        })
-    }
-}
-
-impl SysError {
-    /// The answer of the interface.
-    pub(super) fn into_code(self) -> sys::ErrorCode {
-        match self {
-            Self::ReservedKey => sys::ErrorCode::ConfigKeyReserved,
-            Self::TooLarge => sys::ErrorCode::TooLarge,
-            Self::NoRegistry => sys::ErrorCode::RegistryUnavailable,
-            Self::Cancelled => sys::ErrorCode::Cancelled,
-            Self::Random(_) => sys::ErrorCode::Unknown(self.to_string()),
+impl From<&ProcessError> for Outcome {
+    fn from(error: &ProcessError) -> Self {
+        match error {
+            ProcessError::Answer(error) => error.into(),
+            ProcessError::Trap(_) => Self::TRAP,
         }
+    }
+}
+
+impl From<&IpcError> for Outcome {
+    fn from(error: &IpcError) -> Self {
+        use bus::Error as E;
+        Self::error(match error {
+            IpcError::Denied | IpcError::Answer(E::Reserved) => "capability-denied",
+            IpcError::Answer(E::InvalidInput(_)) => "invalid-input",
+            IpcError::Answer(E::Closed) => "closed",
+            IpcError::Answer(E::RateLimited) => "rate-limited",
+            IpcError::Answer(E::Backpressure) => "backpressure",
+            IpcError::Answer(E::Quota) => "quota",
+            IpcError::Answer(E::Timeout) => "timeout",
+            IpcError::Answer(E::TooDeep(_)) => "unknown(too-deep)",
+            IpcError::Answer(E::Host(_)) => "unknown(host)",
+            IpcError::Cancelled => "cancelled",
+            IpcError::NoBus => "unknown(no-bus)",
+            IpcError::Trap(_) => return Self::TRAP,
+        })
+    }
+}
+
+impl From<&SysError> for Outcome {
+    fn from(error: &SysError) -> Self {
+        Self::error(match error {
+            SysError::ReservedKey => "config-key-reserved",
+            SysError::TooLarge => "too-large",
+            SysError::NoRegistry => "registry-unavailable",
+            SysError::Cancelled => "cancelled",
+            SysError::Random(_) => "unknown(host)",
+        })
+    }
+}
+
+impl From<&wasmtime::Error> for Outcome {
+    /// Of a function that has no error to answer with.
+    fn from(_: &wasmtime::Error) -> Self {
+        Self::TRAP
     }
 }

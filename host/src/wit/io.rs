@@ -1,34 +1,27 @@
 //! `astrid:io`: pollables, which are `wasmtime_wasi_io`'s, and errors as objects.
 //!
 //! Added to what is delegated: the limits of the interface (an empty list would trap there), ascending indices, and an
-//! end when the capsule is unloaded.
+//! end when the capsule is unloaded. None of it is recorded; `call` says why.
 
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_io::bindings::wasi::io::poll as wasi;
 use wasmtime_wasi_io::poll::DynPollable;
 
-use super::ProcessCtxView;
+use super::CapsuleCtxView;
 use super::bindings::astrid::io::{error, poll};
-use super::error::PollError;
+use super::error::{IoError, PollError};
 
 /// The most pollables in one `poll`.
 const MAX_POLLABLES: usize = 256;
 
-/// What `astrid:io/error.error` stands for: a description, for people.
-#[derive(Debug)]
-pub struct IoError(String);
-
-impl IoError {
-    /// An error that describes itself so.
-    #[must_use]
-    pub fn new(description: impl Into<String>) -> Self {
-        Self(description.into())
-    }
-}
-
-impl poll::Host for ProcessCtxView<'_> {
+impl poll::Host for CapsuleCtxView<'_> {
     fn convert_error_code(&mut self, error: PollError) -> wasmtime::Result<poll::ErrorCode> {
-        error.into_code()
+        Ok(match error {
+            PollError::Empty => poll::ErrorCode::InvalidInput,
+            PollError::TooMany => poll::ErrorCode::TooLarge,
+            PollError::Cancelled => poll::ErrorCode::Cancelled,
+            PollError::Trap(trap) => return Err(trap),
+        })
     }
 
     async fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> Result<Vec<u32>, PollError> {
@@ -39,30 +32,21 @@ impl poll::Host for ProcessCtxView<'_> {
             return Err(PollError::TooMany);
         }
         let ready = wasi::Host::poll(&mut *self.table, pollables);
-        let mut ready = self
-            .ctx
-            .until_unload(ready)
-            .await
-            .ok_or(PollError::Cancelled)?
-            .map_err(PollError::Trap)?;
+        let mut ready = self.ctx.until_unload(ready).await?.map_err(PollError::Trap)?;
         // They come grouped by what they stand for, not by their place in the list.
         ready.sort_unstable();
         Ok(ready)
     }
 }
 
-impl poll::HostPollable for ProcessCtxView<'_> {
+impl poll::HostPollable for CapsuleCtxView<'_> {
     async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
         wasi::HostPollable::ready(&mut *self.table, pollable).await
     }
 
     async fn block(&mut self, pollable: Resource<DynPollable>) -> Result<(), PollError> {
         let block = wasi::HostPollable::block(&mut *self.table, pollable);
-        self.ctx
-            .until_unload(block)
-            .await
-            .ok_or(PollError::Cancelled)?
-            .map_err(PollError::Trap)
+        self.ctx.until_unload(block).await?.map_err(PollError::Trap)
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
@@ -70,11 +54,11 @@ impl poll::HostPollable for ProcessCtxView<'_> {
     }
 }
 
-impl error::Host for ProcessCtxView<'_> {}
+impl error::Host for CapsuleCtxView<'_> {}
 
-impl error::HostError for ProcessCtxView<'_> {
+impl error::HostError for CapsuleCtxView<'_> {
     fn to_debug_string(&mut self, error: Resource<IoError>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&error)?.0.clone())
+        Ok(self.table.get(&error)?.description().to_owned())
     }
 
     fn drop(&mut self, error: Resource<IoError>) -> wasmtime::Result<()> {

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 use wasmtime_wasi_io::async_trait;
-use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 
 use super::bindings::astrid::ipc::host::{
     ErrorCode, Host, HostSubscription, InterceptorBinding, IpcEnvelope, IpcMessage, PrincipalAttribution,
 };
+use super::ctx::State;
+use super::ctx::call::{Access, Subscription};
 use super::error::IpcError;
-use super::{ProcessCtxView, TopicAsk};
-use crate::bus::{
-    Attribution, Delivery, Error, Message, Messaging, Pattern, Reach, Readiness, Subscriber, Subscription, Topic,
-};
+use super::{CapsuleCtxView, TopicAsk};
+use crate::bus::{Attribution, Delivery, Error, Message, Messaging, Pattern, Reach, Readiness, Subscriber, Topic};
 use capsule_supervisor::{Ask, Principal};
 
 type Answer<T> = Result<T, IpcError>;
@@ -32,98 +32,124 @@ impl Pollable for Readiness {
     }
 }
 
-impl ProcessCtxView<'_> {
+/// The topic, if it is one that a guest may be granted.
+fn topic(text: &str) -> Answer<Topic> {
+    let topic = Topic::parse(text)?;
+    if topic.is_reserved() {
+        return Err(IpcError::Answer(Error::Reserved));
+    }
+    Ok(topic)
+}
+
+impl State {
     fn bus(&self) -> Answer<&Messaging> {
-        self.ctx.bus.as_ref().ok_or(IpcError::NoBus)
-    }
-
-    /// The topic, if it is one that a guest may be granted.
-    fn topic(text: &str) -> Answer<Topic> {
-        let topic = Topic::parse(text)?;
-        if topic.is_reserved() {
-            return Err(IpcError::Answer(Error::Reserved));
-        }
-        Ok(topic)
-    }
-
-    /// How far the guest may hear on this pattern, if at all.
-    fn may_hear(&mut self, pattern: &Pattern) -> Option<Reach> {
-        let owner = self.ctx.scope.owner();
-        if self.hooks.authorize_topic(owner, TopicAsk::Subscribe(pattern)) {
-            return Some(self.hooks.reach(owner, pattern));
-        }
-        let own_processes = pattern.is_lifecycle() && self.hooks.authorize(owner, Ask::Process);
-        own_processes.then_some(Reach::Own)
+        self.bus.as_ref().ok_or(IpcError::NoBus)
     }
 }
 
-impl Host for ProcessCtxView<'_> {
+impl Access<'_> {
+    fn authorize(&mut self, ask: TopicAsk<'_>) -> Answer<()> {
+        let allowed = self.hooks.authorize_topic(self.state.scope.owner(), ask);
+        if allowed { Ok(()) } else { Err(IpcError::Denied) }
+    }
+
+    /// How far the guest may hear on this pattern.
+    fn reach(&mut self, pattern: &Pattern) -> Answer<Reach> {
+        let owner = self.state.scope.owner();
+        if self.hooks.authorize_topic(owner, TopicAsk::Subscribe(pattern)) {
+            return Ok(self.hooks.reach(owner, pattern));
+        }
+        if pattern.is_lifecycle() && self.hooks.authorize(owner, Ask::Process) {
+            return Ok(Reach::Own);
+        }
+        Err(IpcError::Denied)
+    }
+}
+
+impl Host for CapsuleCtxView<'_> {
+    /// The interface has no case for an unloading, so that is told as `unknown`.
     fn convert_error_code(&mut self, error: IpcError) -> wasmtime::Result<ErrorCode> {
-        error.into_code()
+        Ok(match error {
+            IpcError::Denied | IpcError::Answer(Error::Reserved) => ErrorCode::CapabilityDenied,
+            IpcError::Answer(Error::InvalidInput(_)) => ErrorCode::InvalidInput,
+            IpcError::Answer(Error::Closed) => ErrorCode::Closed,
+            IpcError::Answer(Error::RateLimited) => ErrorCode::RateLimited,
+            IpcError::Answer(Error::Backpressure) => ErrorCode::Backpressure,
+            IpcError::Answer(Error::Quota) => ErrorCode::Quota,
+            IpcError::Answer(Error::Timeout) => ErrorCode::Timeout,
+            IpcError::Answer(Error::TooDeep(_) | Error::Host(_)) | IpcError::Cancelled | IpcError::NoBus => {
+                ErrorCode::Unknown(error.to_string())
+            }
+            IpcError::Trap(trap) => return Err(trap),
+        })
     }
 
     fn publish(&mut self, topic: String, payload: String) -> Answer<()> {
-        let topic = Self::topic(&topic)?;
-        let owner = self.ctx.scope.owner();
-        if !self.hooks.authorize_topic(owner, TopicAsk::Publish(&topic)) {
-            return Err(IpcError::Denied);
-        }
-        Ok(self.bus()?.publish(owner, self.ctx.depth, topic, payload)?)
+        self.call("publish").run(|access| {
+            let topic = self::topic(&topic)?;
+            access.authorize(TopicAsk::Publish(&topic))?;
+            let state = &*access.state;
+            Ok(state.bus()?.publish(state.scope.owner(), state.depth, topic, payload)?)
+        })
     }
 
     fn publish_as(&mut self, topic: String, payload: String, principal: String) -> Answer<()> {
-        let topic = Self::topic(&topic)?;
-        let owner = self.ctx.scope.owner();
-        if !self
-            .hooks
-            .authorize_topic(owner, TopicAsk::PublishAs(&topic, &principal))
-        {
-            return Err(IpcError::Denied);
-        }
-        Ok(self
-            .bus()?
-            .publish_as(owner, self.ctx.depth, topic, payload, principal)?)
+        self.call("publish-as").run(|access| {
+            let topic = self::topic(&topic)?;
+            access.authorize(TopicAsk::PublishAs(&topic, &principal))?;
+            let state = &*access.state;
+            let owner = state.scope.owner();
+            Ok(state.bus()?.publish_as(owner, state.depth, topic, payload, principal)?)
+        })
     }
 
     fn subscribe(&mut self, topic_pattern: String) -> Answer<Resource<Subscription>> {
-        let pattern = Pattern::parse(&topic_pattern)?;
-        let reach = self.may_hear(&pattern).ok_or(IpcError::Denied)?;
-        let subscriber = Subscriber::new(self.ctx.scope.owner().clone(), reach);
-        let subscription = self.bus()?.subscribe(subscriber, pattern)?;
-        Ok(self.table.push(subscription)?)
+        self.call("subscribe").run(|access| {
+            let pattern = Pattern::parse(&topic_pattern)?;
+            let reach = access.reach(&pattern)?;
+            let subscriber = Subscriber::new(access.state.scope.owner().clone(), reach);
+            Ok(access.push(access.state.bus()?.subscribe(subscriber, pattern)?)?)
+        })
     }
 
     fn get_interceptor_bindings(&mut self) -> Answer<Vec<InterceptorBinding>> {
-        let numbered = (1..).zip(&self.ctx.interceptors);
-        Ok(numbered
-            .map(|(handle_id, (pattern, action))| InterceptorBinding {
-                handle_id,
-                action: action.clone(),
-                topic: pattern.to_string(),
-            })
-            .collect())
+        self.call("get-interceptor-bindings").run(|access| {
+            let numbered = (1..).zip(&access.state.interceptors);
+            Ok(numbered
+                .map(|(handle_id, (pattern, action))| InterceptorBinding {
+                    handle_id,
+                    action: action.clone(),
+                    topic: pattern.to_string(),
+                })
+                .collect())
+        })
     }
 }
 
-impl HostSubscription for ProcessCtxView<'_> {
+impl HostSubscription for CapsuleCtxView<'_> {
     fn poll(&mut self, subscription: Resource<Subscription>) -> Answer<IpcEnvelope> {
-        Ok(self.table.get(&subscription)?.poll()?.into())
+        let call = self.call("subscription.poll");
+        call.run(|access| Ok(access.get(&subscription)?.poll()?.into()))
     }
 
     async fn recv(&mut self, subscription: Resource<Subscription>, timeout_ms: u64) -> Answer<IpcEnvelope> {
-        let recv = self.table.get(&subscription)?.recv(Duration::from_millis(timeout_ms));
-        Ok(self.ctx.until_unload(recv).await.ok_or(IpcError::Cancelled)??.into())
+        let call = self.call("subscription.recv");
+        let timeout = Duration::from_millis(timeout_ms);
+        call.wait(async |access| Ok(access.get(&subscription)?.recv(timeout).await?.into()))
+            .await
     }
 
     fn subscribe_readiness(&mut self, subscription: Resource<Subscription>) -> wasmtime::Result<Resource<DynPollable>> {
-        let readiness = self.table.get(&subscription)?.readiness();
-        let readiness = self.table.push(readiness)?;
-        subscribe(self.table, readiness)
+        let call = self.call("subscription.subscribe-readiness");
+        call.run(|access| access.pollable(access.get(&subscription)?.readiness()))
     }
 
     fn drop(&mut self, subscription: Resource<Subscription>) -> wasmtime::Result<()> {
-        self.table.delete(subscription)?;
-        Ok(())
+        let call = self.call("subscription.drop");
+        call.run(|access| {
+            access.delete(subscription)?;
+            Ok(())
+        })
     }
 }
 

@@ -1,41 +1,40 @@
-//! The adapter between components and the [`supervisor`](capsule_supervisor): look up, convert, call, convert back.
+//! The adapter between components and the [`supervisor`](capsule_supervisor): record, look up, convert, call, convert back.
 //!
-//! Shaped like wasmtime's own host crates. The store's data holds a [`ProcessCtx`] and implements [`ProcessView`];
-//! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io`, `astrid:ipc` and `astrid:sys` from it. What a call
-//! may do is the embedder's say, through [`ProcessHooks`]; by default nothing.
+//! Shaped like wasmtime's own host crates. The store's data holds a [`CapsuleCtx`] and implements [`CapsuleView`];
+//! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io`, `astrid:ipc` and `astrid:sys` from it.
+//! What a call may do is decided by the embedder's [`CapsuleHooks`]; by default nothing.
 //!
 //! What shapes the code here:
 //! - No behaviour of a process lives here, and no decision but the numbers that only this edge sees (the longest
 //!   `sleep-ns`, the most `random-bytes`, the most pollables).
 //! - Every call that waits races with the context's cancellation, so that unloading a capsule frees its guests.
-//! - Every call that matters beyond its instance leaves one record, made in `audited`, around the code that answers.
+//! - Every call that matters beyond its instance leaves one record. `ctx` keeps what such a call acts on private, so that
+//!   it is reached through a call that records, and in no other way; `ctx/call.rs` lists the functions that leave none.
+//! - Each interface is one file with one implementation of its generated trait, which [`CapsuleCtxView`] has. Nothing but
+//!   the generated `add_to_linker` adds to a linker.
 //! - No id, and no argument that could be one, reaches a log line, a span, or a `Debug` output.
 
-mod audited;
 pub mod bindings;
+mod convert;
 mod ctx;
 mod error;
+mod hooks;
 mod io;
 mod ipc;
 mod process;
 mod sys;
-mod versions;
 
 use wasmtime::component::{HasData, Linker};
 
-use self::audited::{AuditedProcess, audited};
 use self::bindings::astrid;
-pub use self::ctx::{ProcessCtx, ProcessCtxBuilder, ProcessCtxView, ProcessHooks, ProcessView, TopicAsk};
-pub use self::error::{IpcError, PollError, ProcessError, SysError};
-pub use self::io::IoError;
-pub use self::process::ProcessHandle;
+pub use self::ctx::call::{ProcessHandle, Recorded, Subscription};
+pub use self::ctx::{CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleView};
+pub use self::error::{IoError, IpcError, PollError, ProcessError, SysError};
+pub use self::hooks::{CapsuleHooks, TopicAsk};
 
-/// Names, for a [`Linker`], the data that our interfaces work on: a [`ProcessCtxView`].
-#[derive(Clone, Copy, Debug)]
-pub struct AstridProcess;
-
-impl HasData for AstridProcess {
-    type Data<'a> = ProcessCtxView<'a>;
+/// Names, for a [`Linker`], what our interfaces work on: `add_to_linker::<_, CapsuleCtx>(linker, T::capsule)`.
+impl HasData for CapsuleCtx {
+    type Data<'a> = CapsuleCtxView<'a>;
 }
 
 /// Adds everything that this crate serves: both versions of `astrid:process`, `astrid:io`, `astrid:ipc` and
@@ -45,7 +44,7 @@ impl HasData for AstridProcess {
 ///
 /// # Errors
 /// When the linker already has one of the interfaces. Use the `add_only_…` functions beside another implementation.
-pub fn add_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub fn add_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     add_only_process_to_linker_async(linker)?;
     add_only_poll_to_linker_async(linker)?;
     add_only_ipc_to_linker_async(linker)?;
@@ -56,9 +55,9 @@ pub fn add_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> 
 ///
 /// # Errors
 /// When the linker already has one of them.
-pub fn add_only_process_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    astrid::process1_0_0::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)?;
-    astrid::process1_1_0::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
+pub fn add_only_process_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::process1_0_0::host::add_to_linker::<_, CapsuleCtx>(linker, T::capsule)?;
+    astrid::process1_1_0::host::add_to_linker::<_, CapsuleCtx>(linker, T::capsule)
 }
 
 /// Adds `astrid:io/poll` and `astrid:io/error`, and nothing else.
@@ -67,9 +66,9 @@ pub fn add_only_process_to_linker_async<T: ProcessView + 'static>(linker: &mut L
 ///
 /// # Errors
 /// When the linker already has one of them.
-pub fn add_only_poll_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    astrid::io::error::add_to_linker::<_, AstridProcess>(linker, T::process)?;
-    astrid::io::poll::add_to_linker::<_, AstridProcess>(linker, T::process)
+pub fn add_only_poll_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::io::error::add_to_linker::<_, CapsuleCtx>(linker, T::capsule)?;
+    astrid::io::poll::add_to_linker::<_, CapsuleCtx>(linker, T::capsule)
 }
 
 /// Adds `astrid:ipc/host`, and nothing else. It works on the [`Messaging`](crate::bus::Messaging) that the context was
@@ -77,14 +76,14 @@ pub fn add_only_poll_to_linker_async<T: ProcessView + 'static>(linker: &mut Link
 ///
 /// # Errors
 /// When the linker already has it.
-pub fn add_only_ipc_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    astrid::ipc::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
+pub fn add_only_ipc_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::ipc::host::add_to_linker::<_, CapsuleCtx>(linker, T::capsule)
 }
 
 /// Adds `astrid:sys/host`, and nothing else.
 ///
 /// # Errors
 /// When the linker already has it.
-pub fn add_only_sys_to_linker_async<T: ProcessView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    astrid::sys::host::add_to_linker::<_, AuditedProcess>(linker, audited::<T>)
+pub fn add_only_sys_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    astrid::sys::host::add_to_linker::<_, CapsuleCtx>(linker, T::capsule)
 }

@@ -1,159 +1,278 @@
-//! `astrid:process` over the supervisor's types, once for both versions; `versions` converts to and from each.
+//! `astrid:process` 1.0.0 and 1.1.0: each function is a recorded call of the supervisor.
 //!
-//! Only the calls that add something to the supervisor's have a body here: those that wait, and those that hand out a
-//! resource.
+//! The versions differ only in their generated types, so one macro writes both; `convert` has the conversions, behind each
+//! `into`. What waits ends when the capsule is unloaded. The supervisor goes on without its caller where it must: a write
+//! that was accepted is finished (N4), and so is a signal, a stop or a kill that was begun.
 
 use std::time::Duration;
 
 use wasmtime::component::Resource;
 use wasmtime_wasi_io::async_trait;
-use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 
-use super::ProcessCtxView;
+use super::CapsuleCtxView;
+use super::bindings::astrid;
+use super::ctx::call::{Access, ProcessHandle};
 use super::error::ProcessError;
-use capsule_supervisor::{
-    Error, ExitInfo, ExitReady, Handle, Killed, LogsReady, ProcessId, RunOutput, Signal, SpawnRequest,
-};
-
-/// What `astrid:process/host.process-handle` stands for. Whatever drops it, the guest, its table or its store, ends a
-/// process that was started with it.
-pub type ProcessHandle = Handle;
+use capsule_supervisor::{self as supervisor, ExitReady, Handle, LogsReady, RunOutput};
 
 type Answer<T> = Result<T, ProcessError>;
 
-impl ProcessCtxView<'_> {
-    /// `spawn`. Unloading drops the run, which ends the child (S8).
-    pub(super) async fn run(&mut self, request: SpawnRequest) -> Answer<RunOutput> {
-        let run = self.ctx.scope.spawn(request, &self.ctx.workspace, &mut self.hooks);
-        Ok(self.ctx.until_unload(run).await.ok_or(Error::Cancelled)??)
+impl Access<'_> {
+    /// Unloading drops the run, which ends the child (S8).
+    async fn spawn(&mut self, request: supervisor::SpawnRequest) -> Answer<RunOutput> {
+        let state = &*self.state;
+        Ok(state.scope.spawn(request, &state.workspace, &mut self.hooks).await?)
     }
 
-    /// `spawn-background`.
-    pub(super) async fn start_in_background(&mut self, request: SpawnRequest) -> Answer<Resource<ProcessHandle>> {
-        // A spawn that is refused has run nothing, so the room is asked for first. It is not taken meanwhile: the table is
-        // ours until this call is over.
-        let room = self.table.push(())?;
-        self.table.delete(room)?;
-        let start = self
-            .ctx
-            .scope
-            .spawn_background(request, &self.ctx.workspace, &mut self.hooks);
-        let handle = self.ctx.until_unload(start).await.ok_or(Error::Cancelled)??;
-        Ok(self.table.push(handle)?)
+    async fn spawn_background(&mut self, request: supervisor::SpawnRequest) -> Answer<Resource<ProcessHandle>> {
+        // A spawn that is refused has run nothing, so this comes first.
+        self.require_room()?;
+        let state = &*self.state;
+        let start = state.scope.spawn_background(request, &state.workspace, &mut self.hooks);
+        let handle = start.await?;
+        Ok(self.push(handle)?)
     }
 
-    /// `spawn-persistent`.
-    pub(super) async fn start(&mut self, request: SpawnRequest) -> Answer<ProcessId> {
-        let start = self
-            .ctx
-            .scope
-            .spawn_persistent(request, &self.ctx.workspace, &mut self.hooks);
-        Ok(self.ctx.until_unload(start).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `write-stdin`. A write that was accepted is finished even when the capsule is unloaded meanwhile (N4).
-    pub(super) async fn write(&mut self, id: &str, data: Vec<u8>) -> Answer<u32> {
-        let write = self.ctx.scope.write_stdin(id, data);
-        Ok(self.ctx.until_unload(write).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `signal`.
-    pub(super) async fn send(&mut self, id: &str, signal: Signal) -> Answer<()> {
-        let send = self.ctx.scope.signal(id, signal);
-        Ok(self.ctx.until_unload(send).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `wait`. The supervisor clamps the time.
-    pub(super) async fn await_exit(&mut self, id: &str, timeout: Duration) -> Answer<ExitInfo> {
-        let wait = self.ctx.scope.wait(id, timeout);
-        Ok(self.ctx.until_unload(wait).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `stop`. Once begun, the ending goes on without its caller.
-    pub(super) async fn end(&mut self, id: &str, grace: Option<Duration>) -> Answer<ExitInfo> {
-        let stop = self.ctx.scope.stop(id, grace);
-        Ok(self.ctx.until_unload(stop).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `release-process`.
-    pub(super) async fn forget(&mut self, id: &str) -> Answer<()> {
-        let release = self.ctx.scope.release(id);
-        Ok(self.ctx.until_unload(release).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// A number that claims to be a handle and is none traps, as misuse of a handle does everywhere.
-    pub(super) fn handle(&self, handle: &Resource<ProcessHandle>) -> Answer<&ProcessHandle> {
-        Ok(self.table.get(handle)?)
-    }
-
-    /// `process-handle.write-stdin`.
-    pub(super) async fn handle_write(&mut self, handle: &Resource<ProcessHandle>, data: Vec<u8>) -> Answer<u32> {
-        let write = self.table.get(handle)?.write_stdin(data);
-        Ok(self.ctx.until_unload(write).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `process-handle.signal`.
-    pub(super) async fn handle_send(&mut self, handle: &Resource<ProcessHandle>, signal: Signal) -> Answer<()> {
-        let send = self.table.get(handle)?.signal(signal);
-        Ok(self.ctx.until_unload(send).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `process-handle.kill`. Once begun, the process is killed without its caller.
-    pub(super) async fn handle_kill(&mut self, handle: &Resource<ProcessHandle>) -> Answer<Killed> {
-        let kill = self.table.get(handle)?.kill();
-        Ok(self.ctx.until_unload(kill).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `process-handle.wait`.
-    pub(super) async fn handle_await_exit(
-        &mut self,
-        handle: &Resource<ProcessHandle>,
-        timeout: Option<Duration>,
-    ) -> Answer<ExitInfo> {
-        let wait = self.table.get(handle)?.wait(timeout);
-        Ok(self.ctx.until_unload(wait).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// `process-handle.wait-with-output`.
-    pub(super) async fn handle_await_output(
-        &mut self,
-        handle: &Resource<ProcessHandle>,
-        timeout: Option<Duration>,
-    ) -> Answer<RunOutput> {
-        let wait = self.table.get(handle)?.wait_with_output(timeout);
-        Ok(self.ctx.until_unload(wait).await.ok_or(Error::Cancelled)??)
-    }
-
-    /// The guest drops a handle: what ends with it has ended before the guest goes on (S5).
-    pub(super) async fn let_go(&mut self, handle: Resource<ProcessHandle>) -> wasmtime::Result<()> {
-        let handle = self.table.delete(handle)?;
-        // An unloading does not wait for it; the process ends all the same.
-        let _: Option<()> = self.ctx.until_unload(handle.close()).await;
-        Ok(())
-    }
-
-    /// A pollable that owns what it waits for, so that the handle may go before it (A1).
-    pub(super) fn pollable(&mut self, ready: impl Pollable) -> wasmtime::Result<Resource<DynPollable>> {
-        let ready = self.table.push(ready)?;
-        subscribe(self.table, ready)
+    async fn spawn_persistent(&mut self, request: supervisor::SpawnRequest) -> Answer<supervisor::ProcessId> {
+        let state = &*self.state;
+        let start = state.scope.spawn_persistent(request, &state.workspace, &mut self.hooks);
+        let id = start.await?;
+        self.note(id.expose());
+        Ok(id)
     }
 }
+
+macro_rules! serve {
+    ($version:ident, $package:ident) => {
+        mod $version {
+            use super::astrid::$package::host::*;
+            use super::*;
+
+            impl Host for CapsuleCtxView<'_> {
+                fn convert_error_code(&mut self, error: ProcessError) -> wasmtime::Result<ErrorCode> {
+                    match error {
+                        ProcessError::Answer(error) => Ok(error.into()),
+                        ProcessError::Trap(trap) => Err(trap),
+                    }
+                }
+
+                async fn spawn(&mut self, request: SpawnRequest) -> Answer<ProcessResult> {
+                    let request = request.into();
+                    let call = self.call("spawn").spawning(&request);
+                    call.wait(async |access| Ok(access.spawn(request).await?.into()))
+                        .await
+                }
+
+                async fn spawn_background(&mut self, request: SpawnRequest) -> Answer<Resource<ProcessHandle>> {
+                    let request = request.into();
+                    let call = self.call("spawn-background").spawning(&request);
+                    call.wait(async |access| access.spawn_background(request).await)
+                        .await
+                }
+
+                async fn spawn_persistent(&mut self, request: SpawnRequest) -> Answer<ProcessId> {
+                    let request = request.into();
+                    let call = self.call("spawn-persistent").spawning(&request);
+                    call.wait(async |access| Ok(access.spawn_persistent(request).await?.expose().to_owned()))
+                        .await
+                }
+
+                fn attach(&mut self, id: ProcessId) -> Answer<Resource<ProcessHandle>> {
+                    let call = self.call("attach").about(&id);
+                    call.run(|access| Ok(access.push(access.state.scope.attach(&id)?)?))
+                }
+
+                fn list_processes(&mut self, label_filter: Option<String>) -> Answer<Vec<ProcessInfo>> {
+                    let call = self.call("list-processes");
+                    call.run(|access| {
+                        let found = access.state.scope.list(label_filter.as_deref());
+                        Ok(found.into_iter().map(Into::into).collect())
+                    })
+                }
+
+                fn status(&mut self, id: ProcessId) -> Answer<ProcessInfo> {
+                    let call = self.call("status").about(&id);
+                    call.run(|access| Ok(access.state.scope.status(&id)?.into()))
+                }
+
+                fn status_many(&mut self, ids: Vec<ProcessId>) -> Answer<Vec<ProcessInfo>> {
+                    let call = self.call("status-many").about_all(&ids);
+                    call.run(|access| {
+                        let found = access.state.scope.status_many(ids.iter().map(String::as_str));
+                        Ok(found.into_iter().map(Into::into).collect())
+                    })
+                }
+
+                fn read_logs(&mut self, id: ProcessId) -> Answer<ReadLogsResult> {
+                    let call = self.call("read-logs").about(&id);
+                    call.run(|access| Ok(access.state.scope.read_logs(&id)?.into()))
+                }
+
+                fn read_since(
+                    &mut self,
+                    id: ProcessId,
+                    which_stream: LogStream,
+                    cursor: LogCursor,
+                    max_bytes: u32,
+                ) -> Answer<LogChunk> {
+                    let call = self.call("read-since").about(&id);
+                    call.run(|access| {
+                        let (stream, token) = (which_stream.into(), cursor.token.as_deref());
+                        Ok(access
+                            .state
+                            .scope
+                            .read_since(&id, stream, token, max_bytes)?
+                            .into())
+                    })
+                }
+
+                async fn write_stdin(&mut self, id: ProcessId, data: Vec<u8>) -> Answer<u32> {
+                    let call = self.call("write-stdin").about(&id);
+                    call.wait(async |access| Ok(access.state.scope.write_stdin(&id, data).await?))
+                        .await
+                }
+
+                fn close_stdin(&mut self, id: ProcessId) -> Answer<()> {
+                    let call = self.call("close-stdin").about(&id);
+                    call.run(|access| Ok(access.state.scope.close_stdin(&id)?))
+                }
+
+                async fn signal(&mut self, id: ProcessId, signal: ProcessSignal) -> Answer<()> {
+                    let call = self.call("signal").about(&id);
+                    call.wait(async |access| Ok(access.state.scope.signal(&id, signal.into()).await?))
+                        .await
+                }
+
+                async fn wait(&mut self, id: ProcessId, timeout_ms: u64) -> Answer<ExitInfo> {
+                    let call = self.call("wait").about(&id);
+                    let time = Duration::from_millis(timeout_ms);
+                    call.wait(async |access| Ok(access.state.scope.wait(&id, time).await?.into()))
+                        .await
+                }
+
+                async fn stop(&mut self, id: ProcessId, grace_ms: Option<u64>) -> Answer<ExitInfo> {
+                    let call = self.call("stop").about(&id);
+                    let time = grace_ms.map(Duration::from_millis);
+                    call.wait(async |access| Ok(access.state.scope.stop(&id, time).await?.into()))
+                        .await
+                }
+
+                async fn release_process(&mut self, id: ProcessId) -> Answer<()> {
+                    let call = self.call("release-process").about(&id);
+                    call.wait(async |access| Ok(access.state.scope.release(&id).await?))
+                        .await
+                }
+
+                fn watch(&mut self, id: ProcessId, suffix: Option<String>) -> Answer<()> {
+                    let call = self.call("watch").about(&id);
+                    call.run(|access| Ok(access.state.scope.watch(&id, suffix.as_deref())?))
+                }
+
+                fn unwatch(&mut self, id: ProcessId) -> Answer<()> {
+                    let call = self.call("unwatch").about(&id);
+                    call.run(|access| Ok(access.state.scope.unwatch(&id)?))
+                }
+            }
+
+            impl HostProcessHandle for CapsuleCtxView<'_> {
+                fn read_logs(&mut self, handle: Resource<ProcessHandle>) -> Answer<ReadLogsResult> {
+                    let call = self.call("process-handle.read-logs").on(&handle);
+                    call.run(|access| Ok(access.get(&handle)?.read_logs()?.into()))
+                }
+
+                async fn write_stdin(&mut self, handle: Resource<ProcessHandle>, data: Vec<u8>) -> Answer<u32> {
+                    let call = self.call("process-handle.write-stdin").on(&handle);
+                    call.wait(async |access| Ok(access.get(&handle)?.write_stdin(data).await?))
+                        .await
+                }
+
+                fn close_stdin(&mut self, handle: Resource<ProcessHandle>) -> Answer<()> {
+                    let call = self.call("process-handle.close-stdin").on(&handle);
+                    call.run(|access| Ok(access.get(&handle)?.close_stdin()?))
+                }
+
+                async fn signal(&mut self, handle: Resource<ProcessHandle>, signal: ProcessSignal) -> Answer<()> {
+                    let call = self.call("process-handle.signal").on(&handle);
+                    call.wait(async |access| Ok(access.get(&handle)?.signal(signal.into()).await?))
+                        .await
+                }
+
+                async fn kill(&mut self, handle: Resource<ProcessHandle>) -> Answer<KillResult> {
+                    let call = self.call("process-handle.kill").on(&handle);
+                    call.wait(async |access| Ok(access.get(&handle)?.kill().await?.into()))
+                        .await
+                }
+
+                async fn wait(&mut self, handle: Resource<ProcessHandle>, timeout_ms: Option<u64>) -> Answer<ExitInfo> {
+                    let call = self.call("process-handle.wait").on(&handle);
+                    let time = timeout_ms.map(Duration::from_millis);
+                    call.wait(async |access| Ok(access.get(&handle)?.wait(time).await?.into()))
+                        .await
+                }
+
+                async fn wait_with_output(
+                    &mut self,
+                    handle: Resource<ProcessHandle>,
+                    timeout_ms: Option<u64>,
+                ) -> Answer<ProcessResult> {
+                    let call = self.call("process-handle.wait-with-output").on(&handle);
+                    let time = timeout_ms.map(Duration::from_millis);
+                    call.wait(async |access| Ok(access.get(&handle)?.wait_with_output(time).await?.into()))
+                        .await
+                }
+
+                fn os_pid(&mut self, handle: Resource<ProcessHandle>) -> Answer<u32> {
+                    let call = self.call("process-handle.os-pid").on(&handle);
+                    call.run(|access| Ok(access.get(&handle)?.os_pid()?))
+                }
+
+                fn subscribe_exit(
+                    &mut self,
+                    handle: Resource<ProcessHandle>,
+                ) -> wasmtime::Result<Resource<DynPollable>> {
+                    let call = self.call("process-handle.subscribe-exit").on(&handle);
+                    call.run(|access| access.pollable(Exit(access.get(&handle)?.exit_ready())))
+                }
+
+                fn subscribe_logs(
+                    &mut self,
+                    handle: Resource<ProcessHandle>,
+                ) -> wasmtime::Result<Resource<DynPollable>> {
+                    let call = self.call("process-handle.subscribe-logs").on(&handle);
+                    call.run(|access| access.pollable(Output(access.get(&handle)?.logs_ready())))
+                }
+
+                /// What ends with the handle has ended before the guest goes on (S5). An unloading does not wait for it;
+                /// the process ends all the same.
+                async fn drop(&mut self, handle: Resource<ProcessHandle>) -> wasmtime::Result<()> {
+                    let call = self.call("process-handle.drop").on(&handle);
+                    call.close(handle, Handle::close).await
+                }
+            }
+        }
+    };
+}
+
+serve!(v1_0, process1_0_0);
+serve!(v1_1, process1_1_0);
+
+/// The supervisor's waiting as a pollable: it knows no wasm type.
+struct Exit(ExitReady);
 
 #[async_trait]
-impl Pollable for ExitReady {
+impl Pollable for Exit {
     async fn ready(&mut self) {
-        Self::ready(self).await;
+        self.0.ready().await;
     }
 }
+
+/// As [`Exit`].
+struct Output(LogsReady);
 
 #[async_trait]
-impl Pollable for LogsReady {
+impl Pollable for Output {
     async fn ready(&mut self) {
-        Self::ready(self).await;
+        self.0.ready().await;
     }
-}
-
-/// Milliseconds as the interface counts them; more than a `u64` holds is as good as for ever.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

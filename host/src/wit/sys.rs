@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::Level;
 
-use super::ProcessCtxView;
+use super::CapsuleCtxView;
 use super::bindings::astrid::sys::host::{
     CallerContext, CapabilityCheckRequest, CapabilityCheckResponse, ErrorCode, Host, LogLevel,
 };
@@ -30,24 +30,32 @@ const RESERVED: char = '_';
 /// and says nothing about the machine.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-impl Host for ProcessCtxView<'_> {
+impl Host for CapsuleCtxView<'_> {
     fn convert_error_code(&mut self, error: SysError) -> wasmtime::Result<ErrorCode> {
-        Ok(error.into_code())
+        Ok(match error {
+            SysError::ReservedKey => ErrorCode::ConfigKeyReserved,
+            SysError::TooLarge => ErrorCode::TooLarge,
+            SysError::NoRegistry => ErrorCode::RegistryUnavailable,
+            SysError::Cancelled => ErrorCode::Cancelled,
+            SysError::Random(_) => ErrorCode::Unknown(error.to_string()),
+        })
     }
 
     fn get_config(&mut self, key: String) -> Result<Option<String>, SysError> {
-        if key.len() > MAX_KEY {
-            return Err(SysError::TooLarge);
-        }
-        if key.starts_with(RESERVED) {
-            return Err(SysError::ReservedKey);
-        }
-        Ok(self.ctx.config.get(&key).cloned())
+        self.call("get-config").run(|access| {
+            if key.len() > MAX_KEY {
+                return Err(SysError::TooLarge);
+            }
+            if key.starts_with(RESERVED) {
+                return Err(SysError::ReservedKey);
+            }
+            Ok(access.state.config.get(&key).cloned())
+        })
     }
 
     fn get_caller(&mut self) -> Result<CallerContext, SysError> {
         Ok(CallerContext {
-            principal: match &self.ctx.scope.owner().principal {
+            principal: match self.ctx.principal() {
                 Principal::Named(name) => Some(name.clone()),
                 Principal::Anonymous => None,
             },
@@ -64,18 +72,18 @@ impl Host for ProcessCtxView<'_> {
             LogLevel::Warn => Level::WARN,
             LogLevel::Error => Level::ERROR,
         };
-        let scope = &self.ctx.scope;
-        let message = cut(&message, MAX_MESSAGE);
-        scope.guest_log().line(scope.owner(), level, None, message);
+        self.ctx.log(level, cut(&message, MAX_MESSAGE));
         Ok(())
     }
 
     fn signal_ready(&mut self) -> wasmtime::Result<()> {
-        self.ctx.ready = true;
-        if let Some(tell) = self.ctx.on_ready.take() {
-            tell();
-        }
-        Ok(())
+        self.call("signal-ready").run(|access| {
+            access.state.ready = true;
+            if let Some(tell) = access.state.on_ready.take() {
+                tell();
+            }
+            Ok(())
+        })
     }
 
     fn clock_ms(&mut self) -> wasmtime::Result<u64> {
@@ -94,10 +102,7 @@ impl Host for ProcessCtxView<'_> {
         if duration > MAX_SLEEP {
             return Err(SysError::TooLarge);
         }
-        self.ctx
-            .until_unload(tokio::time::sleep(duration))
-            .await
-            .ok_or(SysError::Cancelled)
+        Ok(self.ctx.until_unload(tokio::time::sleep(duration)).await?)
     }
 
     fn random_bytes(&mut self, length: u64) -> Result<Vec<u8>, SysError> {
@@ -114,14 +119,18 @@ impl Host for ProcessCtxView<'_> {
         &mut self,
         request: CapabilityCheckRequest,
     ) -> Result<CapabilityCheckResponse, SysError> {
-        let allowed = if request.source_uuid == self.ctx.scope.owner().capsule {
-            self.ctx.capabilities.contains(&request.capability)
-        } else {
-            self.hooks
-                .capsule_holds(&request.source_uuid, &request.capability)
-                .ok_or(SysError::NoRegistry)?
-        };
-        Ok(CapabilityCheckResponse { allowed })
+        let has_itself = self.ctx.capabilities.contains(&request.capability);
+        self.call("check-capsule-capability").run(|access| {
+            let allowed = if request.source_uuid == access.state.scope.owner().capsule {
+                has_itself
+            } else {
+                access
+                    .hooks
+                    .capsule_holds(&request.source_uuid, &request.capability)
+                    .ok_or(SysError::NoRegistry)?
+            };
+            Ok(CapabilityCheckResponse { allowed })
+        })
     }
 
     fn enumerate_capabilities(&mut self) -> wasmtime::Result<Vec<String>> {

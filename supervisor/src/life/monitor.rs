@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::lifecycle::{Action, End, Event, Lifecycle};
 use super::process::{Process, Request, Status};
 use super::timers::Timer;
-use crate::os::child::Child;
 use crate::generation::Member;
 use crate::log::output::Flow;
+use crate::os::child::Child;
 use crate::quota::Permit;
 use crate::{Error, ExitInfo, metrics};
 

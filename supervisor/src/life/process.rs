@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use super::lifecycle::{End, Reason};
 use super::stdin::Stdin;
-use crate::os::usage::Meter;
 use crate::events::Carriers;
 use crate::log::output::Output;
+use crate::os::usage::Meter;
+use crate::text;
 use crate::watch::{Topics, Watch};
 use crate::{Error, ExitInfo, LogStream, Logs, ProcessId, Signal};
-use crate::text;
 
 /// What every caller may see of a process.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError};
 use tokio::io::Interest;
 use tokio::sync::{Notify, oneshot};
 
+use crate::Error;
 use crate::os::pipe;
 use crate::os::readiness::{self, Watched};
-use crate::Error;
 use crate::sync::{Mutex, MutexGuard};
 
 #[derive(Debug)]

@@ -23,13 +23,13 @@ use super::process::{Process, Status, Touch};
 use super::sampler;
 use super::stdin::{self, Stdin};
 use super::timers::Timers;
-use crate::sandbox::{Launched, ResourceLimits};
 use crate::Error;
 use crate::events::Carriers;
 use crate::generation::Member;
 use crate::log::output::Output;
 use crate::log::reader;
 use crate::quota::{Permit, Reservation};
+use crate::sandbox::{Launched, ResourceLimits};
 use crate::watch::Watch;
 
 /// Where the tasks of all processes of a registry run, and what they share.

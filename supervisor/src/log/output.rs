@@ -22,9 +22,9 @@ use tokio::sync::futures::Notified;
 
 use super::cursor::Position;
 use super::ring::{Drained, Overflow, Ring, SLACK};
+use crate::metrics;
 use crate::os::pipe::{self, Waiting};
 use crate::os::readiness::{self, Watched};
-use crate::metrics;
 use crate::sync::{Mutex, MutexGuard};
 use crate::text;
 

@@ -89,7 +89,7 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
 /// What of the default confinement can be had here, and by whom: facts for a status page, or before a host is set up.
 ///
 /// ```
-/// use capsule_host::sandbox::ConfinementSupport;
+/// use capsule_supervisor::sandbox::ConfinementSupport;
 ///
 /// let facts = ConfinementSupport::probe();
 /// if !facts.is_sufficient() {

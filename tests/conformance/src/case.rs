@@ -1,5 +1,7 @@
 //! The cases, as the build script found and compiled them.
 
+use std::sync::LazyLock;
+
 /// One behaviour of the contract, and the component that tries it.
 #[derive(Clone, Copy)]
 pub struct Case {
@@ -7,11 +9,30 @@ pub struct Case {
     pub name: &'static str,
     /// What is to hold, in a sentence.
     pub title: &'static str,
-    /// The component.
-    pub component: &'static [u8],
+    start: usize,
+    end: usize,
 }
 
+/// The components of all cases, one after the other. Compressed in the program, and in memory as they are from the first use
+/// to the end: 14 MB.
+static COMPONENTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let archive = include_bytes!(concat!(env!("OUT_DIR"), "/components.zst"));
+    let len = include!(concat!(env!("OUT_DIR"), "/components.len"));
+    zstd::bulk::decompress(archive, len).expect("the build script compressed it")
+});
+
 impl Case {
+    /// The component.
+    ///
+    /// # Panics
+    /// Where the program's own copy of it is damaged.
+    #[must_use]
+    pub fn component(&self) -> &'static [u8] {
+        COMPONENTS
+            .get(self.start..self.end)
+            .expect("the build script wrote both")
+    }
+
     /// The clause of the contract that it proves: `S1` for `s1_bad_env_keys`.
     #[must_use]
     pub fn clause(&self) -> String {
@@ -29,7 +50,7 @@ impl std::fmt::Debug for Case {
 }
 
 /// Every case, by name.
-pub const CASES: &[Case] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
+pub static CASES: &[Case] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
 /// Every clause of the contract (`docs/contract.md` of the repository), in its order. One without a case is not done, unless
 /// [`WITHOUT_CASE`] says where it is shown.

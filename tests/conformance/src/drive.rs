@@ -95,7 +95,7 @@ async fn plan<H: Host>(host: &H, case: Case, workspace: &Path) -> Result<Plan, S
         running
             .load(Load {
                 capsule: case.name.into(),
-                component: case.component,
+                component: case.component(),
                 grants: crate::host::Grants {
                     commands: Vec::new(),
                     persistent: false,
@@ -251,7 +251,7 @@ impl<R: Running> Session<R> {
         let grants = self.plan.capsules.get(capsule).unwrap_or(&self.plan.grants);
         let load = Load {
             capsule: self.name(capsule),
-            component: self.case.component,
+            component: self.case.component(),
             grants: grants.clone(),
         };
         Ok(self.host.load(load).await?)

@@ -1,7 +1,10 @@
 //! A capsule that means no good: it keeps every handle, pollable and subscription that it can get, and it makes any call
-//! that there is, for a test to interrupt. Over the bare interface, because an SDK gives back what its user forgets.
+//! that there is, for a test to interrupt or to count. Over the bare interface, because an SDK gives back what its user
+//! forgets.
 
 #![expect(unsafe_code, reason = "the bindings generate it; nothing here is written so")]
+
+mod every;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +13,7 @@ mod generated {
         inline: "
             package capsule:hostile;
             world hostile {
+                import astrid:process/host@1.0.0;
                 import astrid:process/host@1.1.0;
                 import astrid:io/poll@1.0.0;
                 import astrid:ipc/host@1.0.0;
@@ -111,6 +115,7 @@ fn act(action: &str, ask: &Ask) -> Result<String, String> {
             std::mem::forget(subscription);
             sent
         }
+        "every-function" => serde_json::to_string(&every::function()).map_err(text),
         "keep-watches" => keep(ask.count, || process::watch(&ask.id, Some("again"))),
         _ => call(action, ask).map(|()| "null".into()),
     }

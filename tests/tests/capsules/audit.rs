@@ -9,7 +9,7 @@ use std::time::Duration;
 use capsule_host::audit::{AuditSink, ChainSink, verify};
 use serde_json::{Value, json};
 
-use crate::harness::{Host, TEST_GUEST, call, try_call};
+use capsule_tests::capsules::{Host, TEST_GUEST, call, try_call};
 
 /// The records of the calls in a log.
 fn calls(path: &Path) -> Vec<Value> {

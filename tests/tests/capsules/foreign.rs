@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::WorldItem;
 
-use crate::harness::{FOREIGN_CORE, Host, exists};
+use capsule_tests::capsules::{FOREIGN_CORE, Host, exists};
 
 fn component() -> Vec<u8> {
     let module = std::fs::read(FOREIGN_CORE).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, TEST_GUEST, call, gone};
+use capsule_tests::capsules::{Host, TEST_GUEST, call, gone};
 
 async fn start(capsule: &capsule_host::runtime::Capsule, spawn: Value) -> Value {
     let started = call(capsule, "start", spawn).await;

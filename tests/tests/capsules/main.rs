@@ -7,9 +7,9 @@
 )]
 
 mod audit;
+mod every_function;
 mod foreign;
 mod handles;
-mod harness;
 mod main_job;
 mod reach;
 mod sdk;

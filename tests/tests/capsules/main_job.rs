@@ -7,7 +7,7 @@ use std::time::Duration;
 use capsule_host::supervisor::{Owner, Principal};
 use serde_json::json;
 
-use crate::harness::{DEV_SERVER, Host, call, exists, try_call};
+use capsule_tests::capsules::{DEV_SERVER, Host, call, exists, try_call};
 
 /// What an HTTP client that is none of ours gets.
 fn fetch(port: u16, path: &str) -> String {

@@ -6,7 +6,7 @@ use capsule_host::runtime::CallError;
 use capsule_host::supervisor::{Owner, Principal};
 use serde_json::{Value, json};
 
-use crate::harness::{Host, TEST_GUEST, call, call_as, exists, try_call};
+use capsule_tests::capsules::{Host, TEST_GUEST, call, call_as, exists, try_call};
 
 fn sleeper() -> Value {
     json!({ "cmd": "sh", "args": ["-c", "echo up; exec sleep 1000"], "label": "sleeper" })

@@ -3,7 +3,7 @@
 use serde_json::json;
 use wit_component::ComponentEncoder;
 
-use crate::harness::{Host, TEST_GUEST_CORE, call};
+use capsule_tests::capsules::{Host, TEST_GUEST_CORE, call};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_component_without_wasi_runs() {

@@ -1,17 +1,15 @@
 //! What the containment tests share: a confined host with a workspace that holds the zoo, and ways to wait for facts.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use capsule_host::sandbox::{Confined, Launcher, Policy, ResourceLimits, Unconfined, Workspace};
-use capsule_host::supervisor::{
-    Ask, Error, ExitInfo, Gate, Limits, LogStream, Owner, Principal, Registry, RunOutput, Scope, SpawnRequest,
-};
+use capsule_host::sandbox::{Confined, Launcher, Policy, ResourceLimits, Unconfined};
+use capsule_host::supervisor::{Error, ExitInfo, Limits, LogStream, RunOutput, Scope, SpawnRequest};
+pub(crate) use capsule_tests::{AllowAll, breathe, code, command, sh, signalled};
 use tempfile::TempDir;
-use tokio::runtime::Handle;
 
 use crate::who::{ORDINARY, is_root};
 
@@ -20,14 +18,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long something may take that takes no time at all where nothing else uses the machine.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
-
-pub(crate) struct AllowAll;
-
-impl Gate for AllowAll {
-    fn allows(&mut self, _: &Owner, _: Ask<'_>) -> bool {
-        true
-    }
-}
 
 /// A workspace with the zoo in it, of whom commands run as.
 pub(crate) fn workspace() -> TempDir {
@@ -49,11 +39,15 @@ pub(crate) fn workspace() -> TempDir {
     dir
 }
 
-/// A registry and a workspace that are this test's alone.
-pub(crate) struct Host {
-    pub(crate) registry: Registry,
-    pub(crate) workspace: Workspace,
-    dir: TempDir,
+/// A host whose workspace holds the zoo.
+pub(crate) struct Host(capsule_tests::Host);
+
+impl Deref for Host {
+    type Target = capsule_tests::Host;
+
+    fn deref(&self) -> &capsule_tests::Host {
+        &self.0
+    }
 }
 
 impl Host {
@@ -76,25 +70,7 @@ impl Host {
     }
 
     pub(crate) fn launching_within(launcher: Arc<dyn Launcher>, limits: Limits) -> Self {
-        let registry = Registry::new(Handle::current(), launcher, limits).expect("a registry");
-        let dir = workspace();
-        let workspace = Workspace::open(dir.path()).expect("a workspace");
-        Self {
-            registry,
-            workspace,
-            dir,
-        }
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    pub(crate) fn scope(&self) -> Scope {
-        self.registry.scope(Owner {
-            principal: Principal::Named("alice".into()),
-            capsule: "zoo".into(),
-        })
+        Self(capsule_tests::Host::made_of(launcher, limits, workspace()))
     }
 
     pub(crate) async fn run(&self, request: SpawnRequest) -> Result<RunOutput, Error> {
@@ -202,21 +178,8 @@ impl Process {
     }
 }
 
-pub(crate) fn command(cmd: &str, args: &[&str]) -> SpawnRequest {
-    let args = args.iter().map(|&arg| arg.to_owned()).collect();
-    SpawnRequest {
-        cmd: cmd.to_owned(),
-        args,
-        ..SpawnRequest::default()
-    }
-}
-
 pub(crate) fn zoo(args: &[&str]) -> SpawnRequest {
     command("./zoo", args)
-}
-
-pub(crate) fn sh(script: &str) -> SpawnRequest {
-    command("/bin/sh", &["-c", script])
 }
 
 pub(crate) fn limited(request: SpawnRequest, limits: ResourceLimits) -> SpawnRequest {
@@ -226,30 +189,11 @@ pub(crate) fn limited(request: SpawnRequest, limits: ResourceLimits) -> SpawnReq
     }
 }
 
-pub(crate) const fn code(code: i32) -> ExitInfo {
-    ExitInfo {
-        exit_code: Some(code),
-        signal: None,
-    }
-}
-
-pub(crate) const fn signalled(signal: i32) -> ExitInfo {
-    ExitInfo {
-        exit_code: None,
-        signal: Some(signal),
-    }
-}
-
 /// Fails the test where `future` is stuck.
 pub(crate) async fn watchdog<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("it ended, instead of hanging")
-}
-
-/// Leaves the processor to others between two looks at a fact.
-pub(crate) async fn breathe() {
-    tokio::time::sleep(Duration::from_millis(2)).await;
 }
 
 /// Returns whether `fact` came to hold in time.

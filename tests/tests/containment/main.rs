@@ -8,9 +8,6 @@ mod escapes;
 mod etc;
 mod groups;
 mod harness;
-#[path = "../common/holdings.rs"]
-#[expect(dead_code, reason = "what tests hold; these need a part of it")]
-mod holdings;
 mod init;
 mod injection;
 mod limits;

@@ -10,8 +10,8 @@ use capsule_host::supervisor::Error;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::harness::{AT_ONCE, Host, PATIENCE, command, marker, nothing_left, sh, signalled, soon, zoo};
-use crate::holdings::{children_of, waits_for_configuration};
 use crate::who::{binary, program};
+use capsule_tests::holdings::{children_of, waits_for_configuration};
 
 /// Descriptors on their way, until it is dropped.
 struct Hoard(Child);

@@ -92,10 +92,16 @@ fn arrow(from: &str, to: &str, names: &BTreeSet<String>) -> String {
 
 /// Arrows that point up `order`, whose parts are beginnings of paths, and those of files that are in none of its parts.
 pub(crate) fn upward(arrows: &Arrows, order: &[&[&str]]) -> Vec<String> {
+    // The longest beginning decides: a folder may be apart from the one that it is in.
     let place = |file: &str| {
-        order
+        let beginnings = order
             .iter()
-            .position(|part| part.iter().any(|beginning| file.starts_with(beginning)))
+            .enumerate()
+            .flat_map(|(place, part)| part.iter().map(move |beginning| (beginning, place)));
+        let fitting = beginnings.filter(|(beginning, _)| file.starts_with(**beginning));
+        fitting
+            .max_by_key(|(beginning, _)| beginning.len())
+            .map(|(_, place)| place)
     };
     let up = arrows.iter().filter(|((from, to), _)| match (place(from), place(to)) {
         (Some(from), Some(to)) => from > to,

@@ -9,10 +9,10 @@ use std::time::Duration;
 use capsule_host::sandbox::{Launch, LaunchError, Launched, Launcher, Unconfined};
 use capsule_host::supervisor::{Error, LogStream, Overflow, Scope, Signal, SpawnRequest};
 
-use crate::harness::{
+use crate::tail::numbers;
+use capsule_tests::{
     AllowAll, Host, breathe, chunk, code, command, exit, follow, forever, printed_pid, runs, sh, until, watchdog,
 };
-use crate::tail::numbers;
 
 /// A small generator, so that a failure can be had again by its seed.
 struct Dice(u64);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use capsule_host::supervisor::{Error, Event, Events, LogStream, Owner, Principal, SpawnRequest};
 use serde_json::{Value, json};
 
-use crate::harness::{Busy, Host, cat, chunk, exit, forever, sh, until, watchdog};
+use capsule_tests::{Busy, Host, cat, chunk, exit, forever, sh, until, watchdog};
 
 /// Keeps what it is told.
 #[derive(Default)]

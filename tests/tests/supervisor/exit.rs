@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use capsule_host::supervisor::{Error, ExitInfo, LogStream, Overflow, Phase, SpawnRequest};
 
-use crate::harness::{
+use crate::tail::numbers;
+use capsule_tests::{
     Host, breathe, cat, chunk, code, exit, follow, forever, lines, printed_pid, runs, sh, signalled, state, until,
     watchdog,
 };
-use crate::tail::numbers;
 
 const OUT: LogStream = LogStream::Stdout;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use capsule_host::supervisor::{Error, Handle, LogStream, Overflow, Scope, Signal, SpawnRequest};
 
-use crate::harness::{
+use capsule_tests::{
     AllowAll, Busy, Host, PATIENCE, cat, chunk, code, command, exit, forever, lines, noise, printed_pid, runs, sh,
     signalled, state, until, watchdog,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use capsule_host::supervisor::{Error, LogStream, Phase, ProcessInfo, Scope, Signal, SpawnRequest};
 
-use crate::harness::{Host, cat, chunk, code, command, exit, forever, lines, sh, until, watchdog};
+use capsule_tests::{Host, cat, chunk, code, command, exit, forever, lines, sh, until, watchdog};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i1_an_id_is_52_characters_of_base32_and_never_the_same() {

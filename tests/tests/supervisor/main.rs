@@ -4,7 +4,6 @@ mod chaos;
 mod events;
 mod exit;
 mod handles;
-mod harness;
 mod identity;
 mod output;
 mod quotas;

@@ -4,8 +4,8 @@
 
 use capsule_host::supervisor::{Error, LogChunk, LogStream, Overflow, Phase, Scope, SpawnRequest};
 
-use crate::harness::{Host, breathe, cat, chunk, code, command, exit, follow, noise, sh, until, watchdog};
 use crate::tail::numbers;
+use capsule_tests::{Host, breathe, cat, chunk, code, command, exit, follow, noise, sh, until, watchdog};
 
 const OUT: LogStream = LogStream::Stdout;
 const ERR: LogStream = LogStream::Stderr;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use capsule_host::supervisor::{Error, Phase, ProcessId, SpawnRequest};
 
-use crate::harness::{AllowAll, Busy, Host, cat, code, command, exit, forever, sh, until, watchdog};
+use capsule_tests::{AllowAll, Busy, Host, cat, code, command, exit, forever, sh, until, watchdog};
 
 fn denied(result: Result<ProcessId, Error>) -> Error {
     result.map(|_| ()).expect_err("beyond the quota")

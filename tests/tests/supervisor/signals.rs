@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use capsule_host::supervisor::{Error, LogStream, Overflow, Phase, Signal, SpawnRequest};
 
-use crate::harness::{
+use capsule_tests::{
     Host, cat, chunk, code, command, exit, forever, lines, noise, printed_pid, runs, sh, signalled, state, until,
     watchdog,
 };

@@ -12,7 +12,7 @@ use capsule_host::supervisor::{
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::harness::{
+use capsule_tests::{
     AllowAll, Host, cat, code, command, exit, follow, forever, lines, noise, runs, sh, until, watchdog,
 };
 
@@ -903,7 +903,7 @@ async fn s8_spawn_tells_how_the_command_ended() {
     assert_eq!(output.exit, code(9));
     let output = host.run(sh("printf '\\377\\0'; kill -TERM $$")).await.expect("it runs");
     assert_eq!(output.stdout, b"\xff\0");
-    assert_eq!(output.exit, crate::harness::signalled(15));
+    assert_eq!(output.exit, capsule_tests::signalled(15));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

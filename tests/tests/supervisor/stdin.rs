@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use capsule_host::supervisor::{Error, LogStream, Overflow, Phase, Scope, Signal, SpawnRequest};
 
-use crate::harness::{
+use capsule_tests::{
     Host, breathe, cat, chunk, code, command, exit, follow, forever, lines, noise, sh, signalled, until, watchdog,
 };
 

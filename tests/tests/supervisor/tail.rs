@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use capsule_host::supervisor::{LogStream, Overflow, Phase, Scope, SpawnRequest};
 
-use crate::harness::{Busy, Host, breathe, chunk, code, command, exit, follow, news, sh, watchdog};
+use capsule_tests::{Busy, Host, breathe, chunk, code, command, exit, follow, news, sh, watchdog};
 
 const CHILDREN: usize = 2_000;
 const IN_FLIGHT: usize = 8;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use capsule_host::supervisor::{Error, LogStream, Overflow, Scope, Signal, SpawnRequest};
 
-use crate::harness::{
+use capsule_tests::{
     Host, cat, chunk, code, command, exit, forever, lines, runs, sh, signalled, state, until, watchdog,
 };
 

@@ -2,7 +2,7 @@
 
 use capsule_host::supervisor::Error;
 
-use crate::harness::{AllowAll, Host, forever, sh, until, watchdog};
+use capsule_tests::{AllowAll, Host, forever, sh, until, watchdog};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b3_an_ended_capsule_has_nothing_left_and_may_start_anew() {

@@ -7,11 +7,11 @@ use super::rules::RULES;
 use super::table::{ABSENT, ALLOWED, Aarch64, Call, DENIED, Family, Group};
 
 /// What makes the page.
-const COMMAND: &str = "CAPSULE_WRITE_DOCS=1 cargo test -p capsule-host --lib --no-default-features syscalls_page";
+const COMMAND: &str = "CAPSULE_WRITE_DOCS=1 cargo test -p capsule-supervisor --lib syscalls_page";
 
 const START: &str = "# System calls of a confined command
 
-This page is made from `host/src/sandbox/filter/table.rs` and `rules.rs`; a test fails where it is another. `COMMAND` makes \
+This page is made from `supervisor/src/sandbox/filter/table.rs` and `rules.rs`; a test fails where it is another. `COMMAND` makes \
     it.
 
 A confined command may make the calls that are listed here, and no others ([contract](contract.md), B7). The list was made from what real \

@@ -8,8 +8,6 @@ use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use tokio::runtime::Handle;
 
 use super::{ChildEnd, begin, pipe};
-use crate::os::child::{Child, RawExit, Tree};
-use crate::sandbox::{Launched, ResourceLimits};
 use crate::events::{Carriers, Event, Events};
 use crate::generation::Generations;
 use crate::life::lifecycle::{End, Retention};
@@ -17,11 +15,13 @@ use crate::life::options::ProcessOptions;
 use crate::life::process::Process;
 use crate::life::supervise::{LaunchedProcess, Tasks};
 use crate::life::timers::Timers;
+use crate::os::child::{Child, RawExit, Tree};
 use crate::quota::{Budget, Reservation};
-use crate::watch::Topics;
-use crate::{Error, ExitInfo, Overflow, Owner, Principal, ProcessId, Signal};
+use crate::sandbox::{Launched, ResourceLimits};
 use crate::sync::CancellationToken;
 use crate::task::TaskTracker;
+use crate::watch::Topics;
+use crate::{Error, ExitInfo, Overflow, Owner, Principal, ProcessId, Signal};
 
 const GRACE: Duration = Duration::from_secs(5);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -2,14 +2,18 @@
 
 /// What this process holds, as the system counts it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Holdings {
-    pub(crate) descriptors: Vec<String>,
-    pub(crate) children: Vec<u32>,
-    pub(crate) tasks: usize,
+pub struct Holdings {
+    /// As [`descriptors`].
+    pub descriptors: Vec<String>,
+    /// As [`children`].
+    pub children: Vec<u32>,
+    /// Tasks of the runtime that are alive.
+    pub tasks: usize,
 }
 
 impl Holdings {
-    pub(crate) fn now(runtime: &tokio::runtime::Handle) -> Self {
+    /// Counts.
+    pub fn now(runtime: &tokio::runtime::Handle) -> Self {
         Self {
             descriptors: descriptors(),
             children: children(),
@@ -19,7 +23,7 @@ impl Holdings {
 }
 
 /// What the open descriptors are: the kind, without the number that tells one pipe from another.
-pub(crate) fn descriptors() -> Vec<String> {
+pub fn descriptors() -> Vec<String> {
     let mut all: Vec<_> = std::fs::read_dir("/proc/self/fd")
         .expect("proc")
         .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
@@ -35,7 +39,7 @@ pub(crate) fn descriptors() -> Vec<String> {
 
 /// Every child of this process, dead or alive: in place of each spawner its inits, but for the one that waits for its
 /// configuration.
-pub(crate) fn children() -> Vec<u32> {
+pub fn children() -> Vec<u32> {
     let mut all = children_of(std::process::id());
     let spawners: Vec<u32> = all.extract_if(.., |pid| is_spawner(*pid)).collect();
     let inits = spawners.into_iter().flat_map(children_of);
@@ -45,14 +49,15 @@ pub(crate) fn children() -> Vec<u32> {
 }
 
 /// Whether what a host prepares for its next command is there.
-pub(crate) fn is_prepared() -> bool {
+pub fn is_prepared() -> bool {
     let spawners = children_of(std::process::id())
         .into_iter()
         .filter(|pid| is_spawner(*pid));
     spawners.flat_map(children_of).any(waits_for_configuration)
 }
 
-pub(crate) fn children_of(parent: u32) -> Vec<u32> {
+/// Every child of `parent`, dead or alive.
+pub fn children_of(parent: u32) -> Vec<u32> {
     let parent = parent.to_string();
     std::fs::read_dir("/proc")
         .expect("proc")
@@ -70,7 +75,7 @@ fn is_spawner(pid: u32) -> bool {
 }
 
 /// The only call that an init waits in before it has that, and never later.
-pub(crate) fn waits_for_configuration(pid: u32) -> bool {
+pub fn waits_for_configuration(pid: u32) -> bool {
     let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     call.split_whitespace().next() == Some(&libc::SYS_recvmsg.to_string())
 }

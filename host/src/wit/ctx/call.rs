@@ -1,0 +1,211 @@
+//! A call of a guest's: the way from the interfaces to what they act on, and its record (contract U1).
+//!
+//! Each function of an interface begins a [`Call`] with [`CapsuleCtxView::call`], says what it is about, and does its work
+//! in [`Call::run`] or [`Call::wait`], which give it an [`Access`]. Nothing else gives it the context's [`State`], or what
+//! a guest's handles stand for, which is [`Recorded`]. So a function that acts leaves a record, with the outcome that the
+//! guest is told. A call that is given up, because its instance goes away, leaves its record when it is dropped.
+//!
+//! Of a message neither the topic nor the content is recorded: a topic may hold an id, which is what it ends in where a
+//! process is watched without a suffix.
+//!
+//! These functions leave no record, because none of them acts on a process, a message or another capsule:
+//! - all of `astrid:io`: it waits for what a recorded call subscribed to;
+//! - `clock-ms`, `clock-monotonic-ns`, `sleep-ns` and `random-bytes` of `astrid:sys`: time and chance;
+//! - `get-caller` and `enumerate-capabilities`: they tell the caller about itself;
+//! - `log`: it has a log of its own, which bounds each owner's rate.
+
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
+use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
+
+use super::{CapsuleCtx, CapsuleCtxView, State};
+use crate::audit::{Outcome, Record, SpawnDetails};
+use crate::bus;
+use crate::wit::error::Unloaded;
+use crate::wit::hooks::CapsuleHooks;
+use capsule_supervisor::{Handle, SpawnRequest};
+
+/// What a guest's handle stands for, in the store's table. Nothing reaches the inside but a call that leaves a record.
+#[derive(Debug)]
+pub struct Recorded<T>(T);
+
+/// What `astrid:process/host.process-handle` stands for. Whatever drops it, the guest, its table or its store, ends a
+/// process that was started with it.
+pub type ProcessHandle = Recorded<Handle>;
+
+/// What `astrid:ipc/host.subscription` stands for. Whatever drops it ends it.
+pub type Subscription = Recorded<bus::Subscription>;
+
+/// A call that has begun. Dropped, it leaves its record.
+#[must_use]
+pub(in crate::wit) struct Call<'v>(Access<'v>);
+
+/// What a call does its work with. Dropped, it hands the record over, if one is wanted.
+pub(in crate::wit) struct Access<'v> {
+    pub(in crate::wit) state: &'v mut State,
+    pub(in crate::wit) hooks: &'v mut dyn CapsuleHooks,
+    table: &'v mut ResourceTable,
+    record: Option<Record>,
+    unload: &'v CancellationToken,
+}
+
+impl CapsuleCtxView<'_> {
+    /// Begins a call of the function that has this name in its interface; a method's has the resource before it.
+    pub(in crate::wit) fn call(&mut self, operation: &'static str) -> Call<'_> {
+        let CapsuleCtx { state, unload, .. } = &mut *self.ctx;
+        let wanted = self.hooks.wants_audit();
+        Call(Access {
+            record: wanted.then(|| Record::new(state.scope.owner(), operation)),
+            state,
+            hooks: self.hooks,
+            table: self.table,
+            unload,
+        })
+    }
+}
+
+/// What the call is about.
+impl Call<'_> {
+    /// The process of this id, or no process where there is none.
+    pub(in crate::wit) fn about(mut self, id: &str) -> Self {
+        self.0.note(id);
+        self
+    }
+
+    /// The processes of these ids.
+    pub(in crate::wit) fn about_all(mut self, ids: &[String]) -> Self {
+        /// As many as the record keeps need a name.
+        const NAMED: usize = 32;
+        let Access { state, record, .. } = &mut self.0;
+        if let Some(record) = record {
+            let names: Vec<_> = ids.iter().take(NAMED).map(|id| state.scope.audit_name(id)).collect();
+            record.about(names, ids.len().saturating_sub(NAMED));
+        }
+        self
+    }
+
+    /// The process of this handle, which has an id where it was attached to by one.
+    pub(in crate::wit) fn on(mut self, handle: &Resource<ProcessHandle>) -> Self {
+        let Access {
+            state, record, table, ..
+        } = &mut self.0;
+        let id = table.get(handle).ok().and_then(|handle| handle.0.id());
+        if let (Some(id), Some(record)) = (id, record) {
+            record.about([state.scope.audit_name(id.expose())], 0);
+        }
+        self
+    }
+
+    /// A process that is to be started.
+    pub(in crate::wit) fn spawning(mut self, request: &SpawnRequest) -> Self {
+        let Access { state, record, .. } = &mut self.0;
+        if let Some(record) = record {
+            let details = SpawnDetails::of(request, &|text| state.scope.audit_name(text));
+            record.spawn = Some(Box::new(details));
+        }
+        self
+    }
+}
+
+/// The work.
+impl Call<'_> {
+    /// Does it, and records what came of it.
+    pub(in crate::wit) fn run<T, E>(mut self, work: impl FnOnce(&mut Access<'_>) -> Result<T, E>) -> Result<T, E>
+    where
+        for<'e> Outcome: From<&'e E>,
+    {
+        let answer = work(&mut self.0);
+        self.0.end(answer)
+    }
+
+    /// Does what waits, until the capsule is unloaded, and records what came of it. After an unloading it does not begin.
+    /// Dropped, the work is given up, and the record says so.
+    pub(in crate::wit) async fn wait<T, E>(
+        mut self,
+        work: impl AsyncFnOnce(&mut Access<'_>) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<Unloaded>,
+        for<'e> Outcome: From<&'e E>,
+    {
+        let waited = self.0.unload.run_until_cancelled(work(&mut self.0)).await;
+        self.0.end(waited.unwrap_or_else(|| Err(Unloaded.into())))
+    }
+
+    /// Takes a handle away, and waits for `close` or until the capsule is unloaded, which is no error: what it closes, it
+    /// closes all the same.
+    pub(in crate::wit) async fn close<T: 'static>(
+        mut self,
+        handle: Resource<Recorded<T>>,
+        close: impl AsyncFnOnce(T),
+    ) -> wasmtime::Result<()> {
+        let closed = match self.0.delete(handle) {
+            Ok(value) => {
+                let _: Option<()> = self.0.unload.run_until_cancelled(close(value)).await;
+                Ok(())
+            }
+            Err(misuse) => Err(misuse.into()),
+        };
+        self.0.end(closed)
+    }
+}
+
+impl Access<'_> {
+    fn end<T, E>(&mut self, answer: Result<T, E>) -> Result<T, E>
+    where
+        for<'e> Outcome: From<&'e E>,
+    {
+        if let Some(record) = &mut self.record {
+            record.outcome = answer.as_ref().map_or_else(Outcome::from, |_| Outcome::OK);
+        }
+        answer
+    }
+
+    /// The call is about the process of this id, also where that is known only now.
+    pub(in crate::wit) fn note(&mut self, id: &str) {
+        if let Some(record) = &mut self.record {
+            record.about([self.state.scope.audit_name(id)], 0);
+        }
+    }
+
+    /// What the handle stands for. A number that claims to be a handle and is none is an error, and ends the guest.
+    pub(in crate::wit) fn get<T: 'static>(&self, handle: &Resource<Recorded<T>>) -> Result<&T, ResourceTableError> {
+        Ok(&self.table.get(handle)?.0)
+    }
+
+    /// Makes a handle.
+    pub(in crate::wit) fn push<T: Send + 'static>(
+        &mut self,
+        value: T,
+    ) -> Result<Resource<Recorded<T>>, ResourceTableError> {
+        self.table.push(Recorded(value))
+    }
+
+    /// Takes a handle away, and returns what it stood for.
+    pub(in crate::wit) fn delete<T: 'static>(
+        &mut self,
+        handle: Resource<Recorded<T>>,
+    ) -> Result<T, ResourceTableError> {
+        Ok(self.table.delete(handle)?.0)
+    }
+
+    /// Fails where the table has no room for a handle. It is not taken while the call lasts: the table is the call's.
+    pub(in crate::wit) fn require_room(&mut self) -> Result<(), ResourceTableError> {
+        let room = self.table.push(())?;
+        self.table.delete(room)
+    }
+
+    /// A pollable that owns what it waits for, so that the handle may go before it (A1).
+    pub(in crate::wit) fn pollable(&mut self, ready: impl Pollable) -> wasmtime::Result<Resource<DynPollable>> {
+        let ready = self.table.push(ready)?;
+        subscribe(self.table, ready)
+    }
+}
+
+impl Drop for Access<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            self.hooks.audit(record);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a store holds for our interfaces.
+//!
+//! What a guest could act with (its scope in the registry, the bus, its configuration) is private to this module and to
+//! [`call`], below it. The files that implement the interfaces get at it through a [`call::Call`], which leaves a record,
+//! and in no other way. What a function may use without leaving a record are the other fields of
+//! [`CapsuleCtx`] and its methods.
+
+pub(super) mod call;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+use tracing::Level;
+use wasmtime::component::ResourceTable;
+
+use super::error::Unloaded;
+use super::hooks::CapsuleHooks;
+use crate::bus::{Messaging, Pattern};
+use capsule_supervisor::sandbox::Workspace;
+use capsule_supervisor::{Owner, Principal, Registry, Scope};
+
+/// What one instance of a capsule is to our interfaces: on whose behalf it runs, where, and with what knowledge.
+///
+/// It owns no process. Dropping it ends no persistent one; a call in flight is dropped with its store.
+pub struct CapsuleCtx {
+    state: State,
+    unload: CancellationToken,
+    pub(super) capabilities: Vec<String>,
+    pub(super) source_id: String,
+    pub(super) called_at: SystemTime,
+}
+
+/// What a recorded call acts with.
+pub(super) struct State {
+    pub(super) scope: Scope,
+    pub(super) workspace: Workspace,
+    pub(super) config: BTreeMap<String, String>,
+    pub(super) ready: bool,
+    pub(super) on_ready: Option<Box<dyn FnOnce() + Send + Sync>>,
+    pub(super) bus: Option<Messaging>,
+    pub(super) depth: u8,
+    pub(super) interceptors: Vec<(Pattern, String)>,
+}
+
+impl CapsuleCtx {
+    /// Same as [`CapsuleCtxBuilder::new`].
+    #[must_use]
+    pub fn builder(registry: &Registry, owner: Owner, workspace: Workspace) -> CapsuleCtxBuilder {
+        CapsuleCtxBuilder::new(registry, owner, workspace)
+    }
+
+    /// Whether the guest has called `signal-ready`.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.state.ready
+    }
+
+    /// Waits until `wait` ends or the capsule is unloaded, whichever is first. After an unloading it does not begin.
+    pub(super) async fn until_unload<F: Future>(&self, wait: F) -> Result<F::Output, Unloaded> {
+        self.unload.run_until_cancelled(wait).await.ok_or(Unloaded)
+    }
+
+    /// On whose behalf the instance runs.
+    pub(super) fn principal(&self) -> &Principal {
+        &self.state.scope.owner().principal
+    }
+
+    /// Writes to the log of guests, which keeps the owner's rate.
+    pub(super) fn log(&self, level: Level, message: &str) {
+        let scope = &self.state.scope;
+        scope.guest_log().line(scope.owner(), level, None, message);
+    }
+}
+
+impl fmt::Debug for CapsuleCtx {
+    /// Names the owner only: the configuration may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CapsuleCtx")
+            .field("capsule", &self.state.scope.owner().capsule)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`CapsuleCtx`].
+pub struct CapsuleCtxBuilder(CapsuleCtx);
+
+impl CapsuleCtxBuilder {
+    /// A context in which `owner` acts on its own processes in `registry` and spawns in `workspace`. Until told
+    /// otherwise:
+    ///
+    /// - nothing unloads it,
+    /// - it claims no capabilities,
+    /// - its configuration is empty,
+    /// - there is no bus, so `astrid:ipc` answers `unknown("no-bus: …")`,
+    /// - what caused the call is `"host"`, and no message,
+    /// - the call was made now.
+    ///
+    /// What it may do is not said here but by the [`CapsuleHooks`] of the view.
+    #[must_use]
+    pub fn new(registry: &Registry, owner: Owner, workspace: Workspace) -> Self {
+        Self(CapsuleCtx {
+            state: State {
+                scope: registry.scope(owner),
+                workspace,
+                config: BTreeMap::new(),
+                ready: false,
+                on_ready: None,
+                bus: None,
+                depth: 0,
+                interceptors: Vec::new(),
+            },
+            unload: CancellationToken::new(),
+            capabilities: Vec::new(),
+            source_id: "host".into(),
+            called_at: SystemTime::now(),
+        })
+    }
+
+    /// Once `token` is cancelled, every call that waits answers `cancelled`, those in flight and those to come.
+    #[must_use]
+    pub fn unload(mut self, token: CancellationToken) -> Self {
+        self.0.unload = token;
+        self
+    }
+
+    /// What `enumerate-capabilities` answers, in this order. It only informs: what is allowed is what the
+    /// [`CapsuleHooks`] allow, and keeping the two in step is the embedder's part. The names in use here are
+    /// `process`, `process:cmd:<exact spelling>`, `process:persistent` and `process:network`.
+    #[must_use]
+    pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.0.capabilities = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What `get-config` answers from. Keys that begin with `_` are the host's own; a guest that asks for one is told
+    /// `config-key-reserved`.
+    #[must_use]
+    pub fn config(mut self, config: BTreeMap<String, String>) -> Self {
+        self.0.state.config = config;
+        self
+    }
+
+    /// What `get-caller` says caused the call.
+    #[must_use]
+    pub fn source_id(mut self, id: impl Into<String>) -> Self {
+        self.0.source_id = id.into();
+        self
+    }
+
+    /// What `astrid:ipc` works on.
+    #[must_use]
+    pub fn bus(mut self, bus: Messaging) -> Self {
+        self.0.state.bus = Some(bus);
+        self
+    }
+
+    /// How many messages led to this call, each by starting an interceptor that published the next. What is published
+    /// in it counts as led to by as many; see [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max).
+    #[must_use]
+    pub const fn depth(mut self, depth: u8) -> Self {
+        self.0.state.depth = depth;
+        self
+    }
+
+    /// What `get-interceptor-bindings` answers: the pattern and the action of each, numbered from 1.
+    #[must_use]
+    pub fn interceptors(mut self, bindings: impl IntoIterator<Item = (Pattern, String)>) -> Self {
+        self.0.state.interceptors = bindings.into_iter().collect();
+        self
+    }
+
+    /// Called once, when the guest first calls `signal-ready`. Must not block.
+    #[must_use]
+    pub fn on_ready(mut self, tell: impl FnOnce() + Send + Sync + 'static) -> Self {
+        self.0.state.on_ready = Some(Box::new(tell));
+        self
+    }
+
+    /// When the call was made, for `get-caller`.
+    #[must_use]
+    pub const fn called_at(mut self, time: SystemTime) -> Self {
+        self.0.called_at = time;
+        self
+    }
+
+    /// The finished context.
+    #[must_use]
+    pub fn build(self) -> CapsuleCtx {
+        self.0
+    }
+}
+
+impl fmt::Debug for CapsuleCtxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CapsuleCtxBuilder").field(&self.0).finish()
+    }
+}
+
+/// What our interfaces work on, borrowed from the store's data for one call.
+pub struct CapsuleCtxView<'a> {
+    /// The state of this instance.
+    pub ctx: &'a mut CapsuleCtx,
+    /// The store's table of resources, shared with WASI and whatever else the embedder serves.
+    pub table: &'a mut ResourceTable,
+    /// What the embedder decides, and is told.
+    pub hooks: &'a mut dyn CapsuleHooks,
+}
+
+impl fmt::Debug for CapsuleCtxView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CapsuleCtxView")
+            .field("ctx", self.ctx)
+            .finish_non_exhaustive()
+    }
+}
+
+/// To be implemented by the data of a store whose guests use our interfaces. Named apart from `WasiView::ctx`, which the same
+/// data mostly implements too.
+pub trait CapsuleView: Send {
+    /// Lends what a call needs.
+    fn capsule(&mut self) -> CapsuleCtxView<'_>;
+}
+
+impl<T: CapsuleView + ?Sized> CapsuleView for &mut T {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        T::capsule(self)
+    }
+}
+
+impl<T: CapsuleView + ?Sized> CapsuleView for Box<T> {
+    fn capsule(&mut self) -> CapsuleCtxView<'_> {
+        T::capsule(self)
+    }
+}
