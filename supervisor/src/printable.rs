@@ -11,7 +11,7 @@ use std::fmt;
 /// best known `\n`, `\r` and `\t`.
 ///
 /// ```
-/// use capsule_host::printable::Printable;
+/// use capsule_supervisor::printable::Printable;
 ///
 /// assert_eq!(Printable("done\r\u{1b}[2Jroot# \u{202e}").to_string(), r"done\r\u{1b}[2Jroot# \u{202e}");
 /// ```
@@ -66,7 +66,7 @@ pub fn printable_lines(text: &str) -> String {
 /// program that parses it. Takes what is JSON already, in which the controls below DEL are escaped.
 ///
 /// ```
-/// use capsule_host::printable::printable_json;
+/// use capsule_supervisor::printable::printable_json;
 ///
 /// assert_eq!(printable_json("{\"cmd\":\"\u{9b}2J\u{202e}\"}".into()), r#"{"cmd":"\u009b2J\u202e"}"#);
 /// ```

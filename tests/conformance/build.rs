@@ -18,6 +18,7 @@ fn main() {
     for input in [
         "build.rs",
         "nested_build.rs",
+        "guests/build.rs",
         "guests/src",
         "guests/manifest.toml",
         "guests/manifest.lock",
@@ -85,7 +86,7 @@ fn assemble(here: &Path, package: &Path) -> PathBuf {
     ] {
         fs::copy(here.join(from), package.join(to)).expect("a manifest can be copied");
     }
-    for (from, to) in [("guests/src", "src"), ("wit", "wit")] {
+    for (from, to) in [("guests/build.rs", "build.rs"), ("guests/src", "src"), ("wit", "wit")] {
         // From an earlier run, or of another checkout.
         drop(fs::remove_file(package.join(to)));
         symlink(here.join(from), package.join(to)).expect("the target folder can hold a link");

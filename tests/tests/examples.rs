@@ -8,7 +8,7 @@ use tempfile::TempDir;
 /// Runs an example in an empty workspace.
 fn run(example: &str, arguments: &[&str]) -> Output {
     let program = program(example);
-    let workspace = TempDir::new().unwrap();
+    let workspace = TempDir::new().expect("a workspace");
     #[expect(clippy::disallowed_methods, reason = "a test is no part of the host")]
     Command::new(&program)
         .args(arguments)
@@ -24,7 +24,7 @@ fn run(example: &str, arguments: &[&str]) -> Output {
 
 /// Cargo builds the examples with the tests, and has a variable for programs but none for examples.
 fn program(example: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
+    let test = std::env::current_exe().expect("this test has a name");
     let profile = test.parent().and_then(Path::parent).expect("tests are in PROFILE/deps");
     profile.join("examples").join(example)
 }
@@ -32,7 +32,7 @@ fn program(example: &str) -> PathBuf {
 #[track_caller]
 fn stdout(output: Output) -> String {
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// One line each: the action, the verdict, the data.

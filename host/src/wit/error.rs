@@ -6,8 +6,10 @@
 
 use wasmtime::component::ResourceTableError;
 
+use capsule_supervisor as supervisor;
+
 use crate::audit::Outcome;
-use crate::{bus, supervisor};
+use crate::bus;
 
 /// Why a call of `astrid:process` failed.
 #[derive(Debug, thiserror::Error)]
