@@ -78,6 +78,10 @@ impl Subscription {
     ///
     /// # Errors
     /// [`Error::Closed`] once the carrier is gone and everything was read.
+    #[cfg_attr(
+        not(feature = "runtime"),
+        expect(dead_code, reason = "for interceptors, which the runtime has")
+    )]
     pub(crate) async fn turn<T>(
         &self,
         freed: &Notify,
@@ -88,6 +92,10 @@ impl Subscription {
 
     /// Takes out the oldest message of this principal alone, if there is one, and forgets how many were dropped since the
     /// last read.
+    #[cfg_attr(
+        not(feature = "runtime"),
+        expect(dead_code, reason = "for interceptors, which the runtime has")
+    )]
     pub(crate) fn pop_of(&self, principal: &Principal) -> Option<Arc<Message>> {
         self.inbox.pop_of(principal)
     }
