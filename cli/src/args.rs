@@ -1,5 +1,5 @@
-//! What the command line may say. Everything that can be judged without building or loading anything is judged here or
-//! by the value parsers, so that bad usage ends with exit code 2 before anything ran.
+//! The command line's options and their help texts. Every check that needs no build and no component is made here or in the
+//! value parsers, so that bad usage ends with exit code 2 before anything runs.
 
 use std::path::PathBuf;
 
@@ -37,15 +37,15 @@ pub(crate) enum Command {
 
 /// Judge this host by the conformance suite: one small capsule for each behaviour of the contract.
 ///
-/// Prints one line a case: `ok`, `FAIL` or `n/a`, the clause, the case and what was seen. What cannot be tried on this
-/// machine or with these options is `n/a`, with the reason, and never counted as passed. Every case runs against a host
-/// of its own, in a folder of its own that is removed again.
+/// Prints one line for each case: `ok`, `FAIL` or `n/a`, the clause, the case and the observation. A case that cannot run on
+/// this machine or with these options is `n/a`, with the reason, and never counts as passed. Every case runs against a host
+/// of its own, in a folder of its own that is removed afterwards.
 ///
-/// Exit code: 0 if no case failed, 1 if one did or the host could not be started, 2 for bad usage.
+/// Exit code: 0 if no case failed, 1 if a case failed or the host could not be started, 2 for bad usage.
 #[cfg(feature = "conformance")]
 #[derive(Debug, Args)]
 pub(crate) struct ConformanceArgs {
-    /// Run only the cases whose name holds this: `s1_`, `i3_no_oracle`.
+    /// Run only the cases whose name contains TEXT, such as `s1_` or `i3_no_oracle`.
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
 
@@ -55,11 +55,11 @@ pub(crate) struct ConformanceArgs {
 
     /// Run the cases' processes without confinement: with all your rights, on all your files.
     ///
-    /// What cannot be shown then is `n/a`, and the refusals that are promised are looked for.
+    /// Cases that need confinement are then `n/a`, and the suite checks the refusals that are promised instead.
     #[arg(long, requires = "allow_persistent")]
     pub(crate) unconfined: bool,
 
-    /// Let unconfined processes outlive the instance that starts them, which most cases need; so --unconfined needs it.
+    /// Let unconfined processes outlive the instance that starts them. Most cases need this, so --unconfined requires it.
     #[arg(long, requires = "unconfined")]
     pub(crate) allow_persistent: bool,
 
@@ -68,37 +68,38 @@ pub(crate) struct ConformanceArgs {
     pub(crate) jobs: u16,
 }
 
-/// Say what this machine and this user can enforce: layer by layer what is there, what is missing, and how to get it.
+/// Report what this machine and this user can enforce, layer by layer: what works, what is missing, and how to get it.
 ///
-/// A command that does nothing is confined as any other would be, in a folder made for it that is removed again.
+/// This confines a command that does nothing, in the same way as any other, in a folder of its own that is removed
+/// afterwards.
 ///
 /// Exit code: 0 if the default confinement works, 1 if it does not.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Print the same as one JSON object on one line.
+    /// Print the report as one JSON object on one line.
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// The control group to be used, as for `capsule run`.
+    /// The control group to use, as for `capsule run`.
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
 
-    /// The folder to look at as a workspace: whether commands can have users of their own there. A root host's cannot on some
-    /// file systems.
+    /// The folder to examine as a workspace: on some file systems, the commands of a root host cannot have users of their
+    /// own.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
 
-    /// Show which settings of this machine are in the way, and change them once you have agreed: sysctls, an AppArmor
-    /// profile, control groups that systemd hands on. Only root can make the changes.
+    /// Show which settings of this machine prevent confinement, and change them once you have agreed: sysctls, an AppArmor
+    /// profile, the delegation of control groups by systemd. Only root can make the changes.
     #[arg(long, conflicts_with_all = ["json", "cgroup", "dir"])]
     pub(crate) fix: bool,
 
-    /// Agree to what --fix shows without being asked.
+    /// Agree to the changes that --fix shows, without a question.
     #[arg(long, requires = "fix")]
     pub(crate) yes: bool,
 }
 
-/// Look at what `capsule run --audit` wrote.
+/// Examine an audit log of `capsule run --audit`.
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
@@ -110,22 +111,22 @@ pub(crate) enum AuditCommand {
     Verify(VerifyArgs),
 }
 
-/// Find the first line of an audit log that was altered, removed, put in or moved.
+/// Find the first line of an audit log that was altered, removed, inserted or moved.
 ///
-/// Each line holds a hash over its content and the line before. The log has no secret: a user who may write to the whole
-/// file can make a new log of it that is as good as the old one, and can cut lines off its end. Both show only against a
-/// head that was kept elsewhere. This command prints the head; `capsule run -v` does so when it has written its log.
+/// Each line holds a hash over its content and the line before. The log contains no secret, so a user who may write to the
+/// file can replace it by another valid log, and can cut lines off its end. To detect either, keep the head of the log
+/// elsewhere. This command prints the head; `capsule run -v` prints it when it has written its log.
 ///
 /// Exit code: 0 if the log is intact, 1 if it is broken, 2 if it cannot be read.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Fail unless the line with this hash is in the log.
     ///
-    /// It is what an earlier look at the log printed as its head; the log may have grown since.
+    /// The hash is the head that an earlier `audit verify` printed. The log may have grown since.
     #[arg(long, value_name = "HASH")]
     pub(crate) expect_head: Option<Head>,
 
-    /// Print what was found as one JSON object on one line.
+    /// Print the result as one JSON object on one line.
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -136,16 +137,16 @@ pub(crate) struct VerifyArgs {
 
 /// Run calls of a capsule, in order, and print one JSON line for each.
 ///
-/// Every call runs in a fresh instance of the capsule; processes that one call started can be reached by the calls
-/// after it. When the command ends, in whatever way, it ends every process that the calls started.
+/// Every call runs in a fresh instance of the capsule. A call can reach the processes that earlier calls started. When the
+/// command ends, for whatever reason, it ends every process that the calls started.
 #[derive(Debug, Args)]
 #[command(after_long_help = OUTPUT_HELP)]
 pub(crate) struct RunArgs {
-    /// The folder that the capsule's processes run in and may name paths of.
+    /// The folder in which the capsule's processes run, and whose files they may use.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) workspace: PathBuf,
 
-    /// On whose behalf the calls run [default: your login name].
+    /// The principal on whose behalf the calls run [default: your login name].
     ///
     /// Processes belong to a principal and a capsule; no other principal or capsule can name them.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
@@ -157,8 +158,8 @@ pub(crate) struct RunArgs {
 
     /// Let the capsule run this command. May be given several times.
     ///
-    /// The grant is for exactly this spelling: `python3` does not allow `/usr/bin/python3`. Without any, the capsule
-    /// may start nothing.
+    /// The grant is for exactly this spelling: `python3` does not allow `/usr/bin/python3`. Without a grant the capsule
+    /// cannot start any command.
     #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) allow: Vec<String>,
 
@@ -168,57 +169,60 @@ pub(crate) struct RunArgs {
 
     /// Let the capsule's processes use the network.
     ///
-    /// Without it they have an empty network of their own. Unconfined ones always can.
+    /// Without this option they have an empty network of their own. Unconfined processes can always use the network.
     #[arg(long)]
     pub(crate) network: bool,
 
     /// Run the capsule's processes without confinement: with all your rights, on all your files.
     ///
-    /// Otherwise they see the system's programs, the workspace and a private /tmp, and nothing else of this machine.
-    /// `capsule doctor` says whether this machine can do that.
+    /// Without this option they see the system's programs, the workspace and a private /tmp, and nothing else of this machine.
+    /// `capsule doctor` reports whether this machine can confine processes.
     #[arg(long)]
     pub(crate) unconfined: bool,
 
-    /// Show this to the capsule's processes, too, at its own path: a folder, or a toolchain by its name.
+    /// Also show the capsule's processes a folder, at its own path, or a toolchain by its name.
     ///
-    /// DIR is only read, DIR:rw also written to. A word without a slash is a toolchain that you installed for yourself:
-    /// `rustup`, `pyenv`, `nvm`, `go` or `jdk`; of its folder only what its programs need is shown. May be given several
-    /// times. What holds your home folder, usual places of secrets or the state of this machine is refused.
+    /// Processes can only read DIR, and can also write to DIR:rw. A word without a slash is a toolchain that you installed
+    /// for yourself: `rustup`, `pyenv`, `nvm`, `go` or `jdk`. Processes see only the files that its programs need. May be
+    /// given several times. A folder that contains your home folder, usual places of secrets or the state of this machine
+    /// is refused.
     #[arg(long, value_name = "DIR[:rw]", conflicts_with = "unconfined")]
     pub(crate) visible: Vec<Visible>,
 
-    /// Record in this file every call that the capsule makes: what it was, for whom, and what came of it.
+    /// Record every call that the capsule makes in this file: the operation, its owner, and its outcome.
     ///
-    /// One JSON object a line, each with a hash over the one before, for `capsule audit verify`. A file that is there is
-    /// continued. It may not lie in the workspace; an unconfined process can write to it anywhere.
+    /// Each line is one JSON object, with a hash over the line before, for `capsule audit verify`. An existing file is
+    /// continued. The file may not lie in the workspace. An unconfined process can write to it wherever it lies.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
 
-    /// The control group (version 2) in which one is made for each process, with all that it starts [default: looked for].
+    /// The control group (version 2) in which each process gets a group, together with all that it starts [default: found
+    /// automatically].
     ///
-    /// With one the kernel limits the memory of all together. It must be yours to write to, such as one that systemd
-    /// delegates, and hold no process itself. `capsule doctor` says which one is found.
+    /// With a group the kernel limits the memory of the whole tree. You must have the right to write to it, as with one
+    /// that systemd delegates, and it must hold no process itself. `capsule doctor` reports which group is found.
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
 
     /// Build a crate folder with all your rights, instead of confined.
     ///
-    /// Building runs code: of build scripts, of macros, of whatever the folder's configuration names, and of every crate
-    /// that it depends on. Only for crates that you trust with everything that you may do.
+    /// A build runs code: build scripts, macros, programs that the folder's configuration names, and the code of every
+    /// crate that it depends on. Use this only for crates that you trust with all your rights.
     #[arg(long)]
     pub(crate) trust_build: bool,
 
-    /// Let the processes make commits in the git repository that the workspace is.
+    /// Let the processes make commits if the workspace is a git repository.
     ///
-    /// Without it they read its `.git` and cannot write there. With it, its configuration and hooks stay as they are, but a
-    /// hostile process can leave an index that has its own code run the next time that you call git there.
+    /// Without this option they can read its `.git` and cannot write there. With it they still cannot change the
+    /// configuration and the hooks, but a hostile process can leave an index that runs its code the next time you use git
+    /// there.
     #[arg(long, conflicts_with = "unconfined")]
     pub(crate) commits: bool,
 
-    /// Let the processes change something in the workspace that they otherwise only read; may be repeated.
+    /// Let the processes change PATH in the workspace, which they otherwise can only read. May be given several times.
     ///
-    /// What tools execute without being asked is read-only for them where it exists: `.envrc`, `.vscode`, `.github`,
-    /// `.cargo` and their like. Name it relative to the workspace.
+    /// Existing files that tools execute automatically are read-only for the processes: `.envrc`, `.vscode`, `.github`,
+    /// `.cargo` and the like. PATH is relative to the workspace.
     #[arg(long, value_name = "PATH", conflicts_with = "unconfined")]
     pub(crate) unprotect: Vec<PathBuf>,
 
@@ -227,27 +231,27 @@ pub(crate) struct RunArgs {
 
     /// A component (`.wasm`), or the folder of a capsule's crate, which is built first.
     ///
-    /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it; the target is added
-    /// with rustup where it is missing. RUSTFLAGS is not passed on, as it is meant for programs of this machine: flags
-    /// for the capsule go into CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS or the folder's `.cargo/config.toml`.
+    /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it. If the target is missing,
+    /// rustup adds it. RUSTFLAGS is not passed on, because it is meant for programs of this machine. Put flags for the
+    /// capsule into CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS or the folder's `.cargo/config.toml`.
     ///
-    /// Building runs code of the crate's authors, so that is confined too (but for --trust-build): it sees the crate's
-    /// workspace, the toolchains and the registry's cache, read-only, and writes to `target/confined` there, whatever
-    /// CARGO_TARGET_DIR says, and to `Cargo.lock`. It has a network only to fetch crates that are not there.
+    /// A build runs code of the crate's authors, so it is confined too (unless you give --trust-build). It sees the crate's
+    /// workspace, the toolchains and the registry's cache, read-only. It writes to `target/confined` in the workspace,
+    /// whatever CARGO_TARGET_DIR says, and to `Cargo.lock`. It has a network only to fetch missing crates.
     ///
-    /// What its author declares in `[package.metadata.capsule]` of the crate, or in a `Capsule.toml` beside the file, is
-    /// honoured: `interceptors` (messages that call an action), `background` (whether `run` is started, before the first
-    /// call), `publish` and `subscribe` (topics), `visible` (what it would like to see, as --visible has it: what you did not
-    /// grant is told of), `limits` (a table with the names and values of the limits' flags, `max-pids` and so on, which can
-    /// only lower what you allow). Messages that wait when the last call has ended are delivered for two
-    /// seconds more.
+    /// The command follows the declarations of the capsule's author, in `[package.metadata.capsule]` of the crate or in a
+    /// `Capsule.toml` beside the file: `interceptors` (messages that call an action), `background` (whether `run` is called,
+    /// before the first call), `publish` and `subscribe` (topics), `visible` (requests for --visible: the command reports
+    /// those that you did not grant), and `limits` (a table with the names and values of the limits' flags, such as
+    /// `max-pids`, which can only lower what you allow). Messages that wait when the last call has ended are delivered for
+    /// two more seconds.
     #[arg(value_name = "CAPSULE")]
     pub(crate) capsule: PathBuf,
 
-    /// What to call: `action`, `action=<json>` or `action=@file`.
+    /// A call to make: `action`, `action=<json>` or `action=@file`.
     ///
-    /// The JSON text is handed to the capsule as it is; without it the capsule gets no payload. All calls are checked
-    /// before the first one runs. One that fails does not stop those after it.
+    /// The capsule gets the JSON text unchanged; without one it gets no payload. All calls are checked before the first
+    /// one runs. A call that fails does not stop the calls after it.
     #[arg(value_name = "CALL", required = true, value_parser = parse_call)]
     pub(crate) calls: Vec<Call>,
 }

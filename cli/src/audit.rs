@@ -75,7 +75,7 @@ fn words(verified: &Verified) -> String {
     let end = if *finished {
         "ended by its writer"
     } else {
-        "without an end: its writer runs, was killed, or lines were cut off"
+        "without an end: its writer still runs or was killed, or lines were cut off"
     };
     format!(
         "intact: {lines} lines, {calls} calls, {lost} records lost ({over_rate} of them over a capsule's rate), opened {} times; {end}\nhead: {head}\n",
@@ -140,7 +140,7 @@ fn json(finding: &Finding) -> Result<Vec<u8>, serde_json::Error> {
 pub(crate) enum LogError {
     #[error("{}: {error}", path.display())]
     Open { path: PathBuf, error: OpenError },
-    #[error("{}: this is in the workspace, where the capsule's processes could rewrite it; name a file elsewhere", .0.display())]
+    #[error("{}: the file is in the workspace, where the capsule's processes could change it; name a file elsewhere", .0.display())]
     InWorkspace(PathBuf),
 }
 
@@ -181,7 +181,7 @@ pub(crate) async fn finish(log: Arc<ChainSink>) -> bool {
             false
         }
         Err(error) => {
-            console::error(&format!("the audit log is not written to its end: {error}"));
+            console::error(&format!("the audit log is incomplete: {error}"));
             false
         }
     }

@@ -1,4 +1,4 @@
-//! What cargo is asked to build, what it answers, and how either can fail; for both kinds of build.
+//! The arguments for cargo, its answer, and the errors of a build; shared by confined and unconfined builds.
 
 use std::ffi::OsStr;
 use std::io;
@@ -23,20 +23,20 @@ pub(crate) struct Built {
     pub(crate) package: String,
 }
 
-/// Why a folder did not become a component.
+/// Why a folder could not be built to a component.
 #[derive(Debug, Error)]
 pub(crate) enum BuildError {
     #[error(
-        "cannot start `{program}`, which building a crate folder needs: {error}; install Rust from https://rustup.rs, \
+        "cannot start `{program}`, which is needed to build a crate folder: {error}; install Rust from https://rustup.rs, \
          or give a .wasm that is already built"
     )]
     NoProgram { program: &'static str, error: io::Error },
-    #[error("cannot read what `{program}` says: {error}")]
+    #[error("cannot read the output of `{program}`: {error}")]
     Read { program: &'static str, error: io::Error },
     #[error("`rustc` does not work in {} ({status}): see its message above", folder.display())]
     Compiler { folder: PathBuf, status: ExitStatus },
     #[error(
-        "the Rust that is used in {} lacks the target {TARGET}, and there is no `rustup` to add it: install that \
+        "the Rust toolchain used in {} lacks the target {TARGET}, and there is no `rustup` to add it: install that \
          target's standard library, or Rust from https://rustup.rs",
         folder.display()
     )]
@@ -46,41 +46,41 @@ pub(crate) enum BuildError {
     #[error("cargo could not build {} ({status}): see its messages above", folder.display())]
     Cargo { folder: PathBuf, status: ExitStatus },
     #[error(
-        "building confined: {0}; `capsule doctor` says what this machine lacks, --trust-build builds with all your rights"
+        "confined build: {0}; `capsule doctor` reports what this machine lacks, --trust-build builds with all your rights"
     )]
     Confinement(LaunchError),
-    #[error("building confined: {0}; --trust-build builds with all your rights")]
+    #[error("confined build: {0}; --trust-build builds with all your rights")]
     Workspace(WorkspaceError),
     #[error(transparent)]
     Registry(RegistryError),
-    #[error("cannot use {} for what a confined build makes: {error}; --trust-build builds with all your rights", path.display())]
+    #[error("cannot use {} for the files of a confined build: {error}; --trust-build builds with all your rights", path.display())]
     Place { path: PathBuf, error: io::Error },
     #[error(
-        "cannot start `{program}`, which building a crate folder needs: {error}; install Rust from https://rustup.rs, \
-         give a .wasm that is already built, or build with all your rights by --trust-build"
+        "cannot start `{program}`, which is needed to build a crate folder: {error}; install Rust from https://rustup.rs, \
+         give a .wasm that is already built, or use --trust-build to build with all your rights"
     )]
     NoStart {
         program: &'static str,
         error: supervisor::Error,
     },
     #[error(
-        "cargo could not build {}: see its messages above. It was confined, and saw nothing of yours but {}, the \
-         toolchains and the registry's cache; if it needs more and you trust the crate and all that it depends on, \
+        "cargo could not build {}: see its messages above. The build was confined, and saw none of your files except {}, the \
+         toolchains and the registry's cache; if it needs more and you trust the crate and all its dependencies, \
          --trust-build builds it with all your rights",
         folder.display(), root.display()
     )]
     Confined { folder: PathBuf, root: PathBuf },
     #[error(
-        "{} builds no component: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`, and if it is a workspace, \
+        "{} builds no component: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`; if it is a workspace, \
          give the folder of one of its packages",
         folder.display()
     )]
     NoComponent { folder: PathBuf },
-    #[error("{} builds several components: give the one to run, of {}", folder.display(), list(found))]
+    #[error("{} builds several components: give the one to run, from {}", folder.display(), list(found))]
     Several { folder: PathBuf, found: Vec<PathBuf> },
 }
 
-/// What cargo is asked for.
+/// The arguments for cargo.
 pub(crate) fn build_arguments() -> Vec<&'static str> {
     let format = "--message-format=json-render-diagnostics";
     vec!["build", "--release", "--target", TARGET, format]

@@ -1,7 +1,7 @@
-//! What the processes of a capsule may take: the flags for it, the table of a manifest, and what follows from both.
+//! The limits of a capsule's processes: the flags of the command, the table in a manifest, and the combination of both.
 //!
-//! The person decides. What the capsule's author declares can only lower that: a manifest comes with the capsule, and is no
-//! more to be trusted than the capsule itself.
+//! The user decides. The capsule's author can only lower the user's limits, because a manifest comes with the capsule and
+//! deserves no more trust than the capsule itself.
 
 use capsule_host::supervisor::Limits;
 use clap::Args;
@@ -15,12 +15,12 @@ use serde::de::{Deserializer, Error as _};
 pub(crate) struct Flags {
     /// Processes and threads [default: 512].
     ///
-    /// Of an unconfined process they are limited only with a control group; asked for without one, nothing is started. So
-    /// is memory.
+    /// For unconfined processes this limit needs a control group, as does the limit of memory. Without a group the process
+    /// is not started.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_pids: Option<u32>,
 
-    /// Memory: bytes, or with a unit, as 512MiB or 2G [default: half of this machine's].
+    /// Memory: bytes, or a number with a unit such as 512MiB or 2G [default: half of this machine's].
     ///
     /// K, M, G and T stand for KiB, MiB, GiB and TiB: powers of 1024.
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -62,7 +62,7 @@ impl Flags {
     pub(crate) fn limits(&self, declared: &Declared) -> Limits {
         let mut limits = Limits::default();
         let (defaults, ceilings) = (&mut limits.resource_defaults, &mut limits.resource_ceilings);
-        // What the person names may also be more than the default. As a ceiling it holds for every request.
+        // The user's value may be higher than the default. As a ceiling it holds for every request.
         defaults.max_pids = self.max_pids.or(defaults.max_pids);
         defaults.max_memory_bytes = self.max_memory.or(defaults.max_memory_bytes);
         defaults.max_open_files = self.max_files.or(defaults.max_open_files);
@@ -73,15 +73,15 @@ impl Flags {
         limits
     }
 
-    /// How much `/tmp` holds, where that is not what it usually holds.
+    /// The capacity of `/tmp` in bytes; `usual` where neither the user nor the author names another.
     pub(crate) fn tmp_bytes(&self, declared: &Declared, usual: u64) -> u64 {
         let allowed = self.max_tmp.unwrap_or(usual);
         declared.max_tmp.map_or(allowed, |declared| declared.min(allowed))
     }
 }
 
-/// Lets this program open as many files as it may. Its children get fewer, whatever is asked for: of files that are on their
-/// way in sockets, which the kernel counts for a user, they must come to their end before this program does.
+/// Raises this program's limit of open files to the hard limit. Its children always get fewer: the kernel counts descriptors in
+/// flight for a user, and the children must reach that limit before this program does.
 pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -108,32 +108,32 @@ fn size(text: &str) -> Result<u64, String> {
         Some("m" | "mib") => 20,
         Some("g" | "gib") => 30,
         Some("t" | "tib") => 40,
-        _ => return Err("the units are K, M, G and T, or KiB, MiB, GiB and TiB: 512MiB, 2G".into()),
+        _ => return Err("the units are K, M, G and T, or KiB, MiB, GiB and TiB, as in 512MiB or 2G".into()),
     };
     let number: u64 = digits
         .trim_end()
         .parse()
-        .map_err(|_| "not a whole number of bytes, as 1048576, 512MiB or 2G".to_owned())?;
+        .map_err(|_| "not a whole number of bytes such as 1048576, 512MiB or 2G".to_owned())?;
     match number.checked_mul(1 << shift) {
-        Some(0) => Err("nothing could run with 0".into()),
+        Some(0) => Err("no process could run with 0".into()),
         Some(bytes) => Ok(bytes),
-        None => Err("more than can be counted".into()),
+        None => Err("the number is too large".into()),
     }
 }
 
 fn count<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<Option<T>, D::Error> {
     match u64::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("nothing could run with 0")),
+        0 => Err(D::Error::custom("no process could run with 0")),
         number => T::try_from(number)
             .map(Some)
-            .map_err(|_| D::Error::custom(format!("{number} is more than can be counted"))),
+            .map_err(|_| D::Error::custom(format!("{number} is too large"))),
     }
 }
 
 /// Text with a unit, or a plain number.
 fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a size: a number of bytes, or text as \"512MiB\"")]
+    #[serde(untagged, expecting = "a size: a number of bytes, or text such as \"512MiB\"")]
     enum Amount {
         Bytes(u64),
         Text(String),

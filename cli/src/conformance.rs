@@ -32,7 +32,7 @@ pub(crate) async fn conformance(args: ConformanceArgs) -> u8 {
         match CapsuleHost::confined() {
             Ok(host) => host,
             Err(error) => {
-                console::error(&format!("{error}; `capsule doctor` says what this machine lacks"));
+                console::error(&format!("{error}; `capsule doctor` reports what this machine lacks"));
                 return FAILED;
             }
         }

@@ -1,6 +1,6 @@
-//! `capsule doctor`: what this machine has of the default confinement, for a person or as one JSON object.
+//! `capsule doctor`: reports which parts of the default confinement this machine supports, as a table or as one JSON object.
 //!
-//! The facts are [`ConfinementSupport`]'s; here they are only put into words.
+//! [`ConfinementSupport`] collects the facts. This file only prints them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use crate::exit_code::{FAILED, SUCCEEDED};
 use crate::fix::fix;
 use crate::{console, report};
 
-/// Looks, prints, and returns the exit code.
+/// Examines the machine, prints the report, and returns the exit code.
 pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
     if args.fix {
         return fix(args.yes);
@@ -28,7 +28,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
         None => Policy::new(),
     };
     let facts = ConfinementSupport::probe_for(policy.clone());
-    // Where nothing can be confined there is nothing to say of a folder.
+    // A machine that cannot confine commands can confine none in the folder either.
     let there = facts.is_sufficient().then(|| runs_in(&args.dir, policy));
     let printed = if args.json {
         json(&facts, &args.dir, there.as_ref()).map_err(io::Error::from)
@@ -36,7 +36,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
         Ok(table(&facts, &args.dir, there.as_ref()).into_bytes())
     };
     if let Err(error) = printed.and_then(|text| report::write(&text)) {
-        // A reader that has seen enough is no failure worth a word.
+        // A reader that stops reading, such as `head`, is not worth an error message.
         if error.kind() != io::ErrorKind::BrokenPipe {
             console::error(&format!("cannot write to standard output: {error}"));
         }
@@ -53,7 +53,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
     FAILED
 }
 
-/// Whom commands run as in a folder, or why they cannot be confined there.
+/// The user that commands run as in a folder, or why they cannot be confined there.
 fn runs_in(folder: &Path, policy: Policy) -> Result<RunsAs, String> {
     let workspace = Workspace::open(folder).map_err(|error| error.to_string())?;
     ConfinementSupport::probe_workspace(policy, &workspace).map_err(|missing| missing.to_string())
@@ -91,7 +91,7 @@ fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs
             }
         }
     }
-    rows.heading("Limits of a command and all that it starts");
+    rows.heading("Limits of a command and its descendants");
     let limits = facts.limits;
     for (name, held) in [
         ("memory", limits.memory),
@@ -109,10 +109,10 @@ fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs
         RunsAs::Host { uid } => format!("as this user ({uid})"),
         RunsAs::OwnUser { first, count } => {
             let last = first.saturating_add(count.saturating_sub(1));
-            format!("each as a user of its own, one of {first} to {last}; its files are the workspace owner's")
+            format!("each as a user of its own, from {first} to {last}; its files belong to the workspace's owner")
         }
         RunsAs::Named { uid } => format!("as user {uid}, which the policy names"),
-        RunsAs::Owner { uid } => format!("as user {uid}, whose the workspace is"),
+        RunsAs::Owner { uid } => format!("as user {uid}, who owns the workspace"),
     };
     rows.row("commands run", "", &identity);
     if !matches!(facts.runs_as, RunsAs::OwnUser { .. }) {
@@ -124,8 +124,8 @@ fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs
             &name,
             "",
             &format!(
-                "as its owner ({uid}), shared with all that runs as that user: the file system cannot show files as another \
-                 user's; remedy: a workspace on another one (ext4, xfs, btrfs, tmpfs)"
+                "as its owner ({uid}), shared with all processes of that user, because the file system has no id-mapped \
+                 mounts; remedy: a workspace on another file system (ext4, xfs, btrfs, tmpfs)"
             ),
         ),
         Some(Ok(_)) => rows.row(&name, "", "the same"),
@@ -133,10 +133,10 @@ fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs
         None => {}
     }
     let counted = match facts.live_cpu {
-        Some(true) => "counted while a command runs, for all that it starts",
+        Some(true) => "counted while a command runs, with its descendants",
         Some(false) => {
-            "looked at process by process while a command runs: what comes and goes between two looks is known at the end \
-             only; the sysctl kernel.perf_event_paranoid above 2, or a seccomp profile, forbids to count it"
+            "sampled process by process while a command runs: a process that starts and ends between two samples is counted \
+             only at the end; the sysctl kernel.perf_event_paranoid above 2, or a seccomp profile, forbids a counter"
         }
         None => "unknown",
     };
@@ -144,7 +144,10 @@ fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs
     rows.row(
         "control groups",
         "",
-        &facts.cgroup.as_ref().map_or_else(|| "no version 2".into(), groups),
+        &facts
+            .cgroup
+            .as_ref()
+            .map_or_else(|| "version 2 is not mounted".into(), groups),
     );
     match &facts.groups {
         Ok(given) => rows.row("", "", &format!("used: one for each command, in {}", given.display())),
@@ -158,26 +161,26 @@ fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs
     rows.0
 }
 
-/// What commands share where they are not users of their own.
+/// The resources that commands share if they have no users of their own.
 fn shared(rows: &mut Rows, facts: &ConfinementSupport) {
     rows.row(
         "",
         "",
-        "shared with each other and with all that runs as this user: what the kernel counts for a user (descriptors in \
-         flight, pages of pipes), and who may stop it",
+        "shared with each other and with all processes of this user: the resources that the kernel counts for a user \
+         (descriptors in flight, pages of pipes), and the right to stop the processes",
     );
     match &facts.counted_for {
         Some(Ok((first, last))) => rows.row(
             "",
             "",
-            &format!("what a command watches (epoll) is counted for a user of its own, one of {first} to {last}"),
+            &format!("epoll watches of a command are counted for a user of its own, from {first} to {last}"),
         ),
         Some(Err(missing)) => {
             rows.row(
                 "",
                 "",
                 &format!(
-                    "shared too: watches (epoll), of which one command can take all: {}",
+                    "also shared: epoll watches, all of which one command can take: {}",
                     missing.reason()
                 ),
             );
@@ -185,13 +188,13 @@ fn shared(rows: &mut Rows, facts: &ConfinementSupport) {
                 rows.row("", "", &format!("remedy: {remedy}"));
             }
         }
-        None => rows.row("", "", "shared too: watches (epoll), of which one command can take all"),
+        None => rows.row("", "", "also shared: epoll watches, all of which one command can take"),
     }
     if matches!(facts.runs_as, RunsAs::Host { .. }) {
         rows.row(
             "",
             "",
-            "remedy for all of it: run the host as root, which gives each command a user of its own",
+            "remedy: run the host as root, which gives each command a user of its own",
         );
     }
 }
@@ -213,7 +216,7 @@ impl Rows {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // Names of folders and groups are among it. A string takes whatever is written to it.
+        // The line contains names of folders and groups. A write to a string cannot fail.
         let _ = writeln!(self.0, "{}", Printable(&line.to_string()));
     }
 }
@@ -237,8 +240,8 @@ fn word(held: Enforcement) -> &'static str {
 fn meaning(held: Enforcement) -> &'static str {
     match held {
         Enforcement::Kernel => "cannot be exceeded",
-        Enforcement::Sampled => "all are looked at again and again, and killed when over it",
-        Enforcement::PerProcess => "each process cannot exceed it; together they may",
+        Enforcement::Sampled => "all processes are sampled repeatedly, and killed when they exceed it together",
+        Enforcement::PerProcess => "no single process can exceed it; together they can",
     }
 }
 
@@ -253,7 +256,7 @@ fn groups(cgroup: &Cgroup) -> String {
     format!("version 2 at {group}: {controllers}; {writable}")
 }
 
-/// As JSON, with a newline. Keys are for programs, and stay.
+/// The report as JSON, with a newline. Programs read the keys, so the keys never change.
 fn json(
     facts: &ConfinementSupport,
     folder: &Path,

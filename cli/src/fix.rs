@@ -1,10 +1,10 @@
-//! `capsule doctor --fix`: what keeps the confinement from working on this machine and can be changed by its owner.
+//! `capsule doctor --fix`: finds and changes the settings that prevent confinement on this machine.
 //!
 //! Constraints that shape it:
-//! - Nothing is changed that was not shown before, to the byte: a step is data, and the same data is printed and done.
-//! - A step is done whole or not at all: where a part of it fails, the files that it wrote are put back.
-//! - What is looked at lies beneath one folder, `/` outside of the tests, so that each step is tested without the machine
-//!   that needs it.
+//! - Every change is shown before it is made, to the byte: a step is data, and the same data is printed and carried out.
+//! - A step is carried out whole or not at all: if a part of it fails, the files that it wrote are restored.
+//! - All files lie beneath one folder, which is `/` except in the tests, so that each step is tested without a machine that
+//!   needs it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,29 +14,29 @@ use std::path::{Path, PathBuf};
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::{console, report};
 
-/// One thing to be changed.
+/// One step: changes that belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Step {
     title: &'static str,
-    /// What it is that does not work, and what the change allows.
+    /// Why confinement does not work, and what the step allows.
     reason: &'static str,
     changes: Vec<Change>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Change {
-    /// The file gets this content, and is made where it is not there.
+    /// The file gets this content, and is made if it does not exist.
     Write { path: PathBuf, content: String },
     /// A setting of the kernel, until the next boot.
     Set { path: PathBuf, value: &'static str },
-    /// A program is run, and has to succeed.
+    /// A program runs, and has to succeed.
     Run(Vec<String>),
 }
 
 /// A setting that has one bad value, or a range of them.
 struct Sysctl {
     name: &'static str,
-    /// Whether the value that it has is in the way.
+    /// Whether a value prevents confinement.
     is_bad: fn(i64) -> bool,
     good: &'static str,
     title: &'static str,
@@ -49,7 +49,7 @@ const SYSCTLS: [Sysctl; 3] = [
         is_bad: |value| value == 0,
         good: "1",
         title: "allow ordinary users to make user namespaces",
-        reason: "an ordinary user's host confines commands by user namespaces, which this kernel gives to root only",
+        reason: "a host that is not root confines commands with user namespaces, which this kernel gives only to root",
     },
     Sysctl {
         name: "user.max_user_namespaces",
@@ -63,12 +63,12 @@ const SYSCTLS: [Sysctl; 3] = [
         is_bad: |value| value > 2,
         good: "2",
         title: "allow processor time to be counted",
-        reason: "the processor time of a tree of processes is counted by a perf event of an ordinary user's own processes; without \
-                 it the processes are looked at one by one",
+        reason: "a host that is not root counts the processor time of a process tree with a perf event; without one it has to \
+                 sample the processes one by one",
     },
 ];
 
-/// Shows what can be mended, and does it if that is wanted. Returns the exit code.
+/// Shows the steps, and carries them out if the user agrees. Returns the exit code.
 pub(crate) fn fix(yes: bool) -> u8 {
     let root = Path::new("/");
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/capsule"));
@@ -81,12 +81,12 @@ pub(crate) fn fix(yes: bool) -> u8 {
         return SUCCEEDED;
     }
     if !rustix::process::geteuid().is_root() {
-        console::error("these changes are root's to make: run `sudo capsule doctor --fix`");
+        console::error("only root can make these changes: run `sudo capsule doctor --fix`");
         return FAILED;
     }
     if !yes {
         if !io::stdin().is_terminal() {
-            console::error("nothing was changed: answer on a terminal, or say --yes");
+            console::error("nothing was changed: answer on a terminal, or give --yes");
             return BAD_USAGE;
         }
         if !is_wanted() {
@@ -96,14 +96,17 @@ pub(crate) fn fix(yes: bool) -> u8 {
     }
     for step in &steps {
         if let Err(error) = carry_out(step, root, &mut run) {
-            console::error(&format!("{}: {error}; nothing of this step is left", step.title));
+            console::error(&format!(
+                "{}: {error}; the changes of this step were undone",
+                step.title
+            ));
             return FAILED;
         }
     }
     SUCCEEDED
 }
 
-/// What is in the way on the machine whose files lie beneath `root`.
+/// The steps for the machine whose files lie beneath `root`.
 fn steps(root: &Path, program: &Path) -> Vec<Step> {
     let mut steps: Vec<_> = SYSCTLS.iter().filter_map(|sysctl| sysctl_step(root, sysctl)).collect();
     steps.extend(apparmor(root, program));
@@ -142,7 +145,7 @@ fn sysctl_step(root: &Path, sysctl: &Sysctl) -> Option<Step> {
     })
 }
 
-/// Ubuntu lets a program make user namespaces only if it has a profile that says so.
+/// Ubuntu lets a program make user namespaces only if a profile of the program allows it.
 fn apparmor(root: &Path, program: &Path) -> Option<Step> {
     let restricted = number(&beneath(
         root,
@@ -157,13 +160,13 @@ fn apparmor(root: &Path, program: &Path) -> Option<Step> {
         .filter(|path| !path.contains(['"', '*', '?', '[', '{', '@', '\n']))?;
     Some(Step {
         title: "give this program an AppArmor profile",
-        reason: "AppArmor takes the rights in a user namespace from every program that has no profile, and confining commands \
-                 needs them",
+        reason: "AppArmor takes the rights in a user namespace from every program without a profile, and the confinement of \
+                 commands needs these rights",
         changes: vec![
             Change::Write {
                 path: profile.into(),
                 content: format!(
-                    "# Lets capsule make user namespaces, by which it confines commands. It restricts nothing itself.\n\
+                    "# Lets capsule make user namespaces, with which it confines commands. This profile restricts nothing.\n\
                      abi <abi/4.0>,\n\nprofile capsule \"{program}\" flags=(unconfined) {{\n  userns,\n}}\n"
                 ),
             },
@@ -176,7 +179,7 @@ fn apparmor(root: &Path, program: &Path) -> Option<Step> {
     })
 }
 
-/// systemd hands a user's services the controllers `memory` and `pids`, unless the distribution has said otherwise.
+/// systemd gives a user's services the controllers `memory` and `pids`, unless the distribution has configured otherwise.
 fn delegation(root: &Path) -> Option<Step> {
     let drop_in = Path::new("/etc/systemd/system/user@.service.d/60-capsule.conf");
     let users = fs::read_dir(beneath(root, Path::new("/sys/fs/cgroup/user.slice"))).ok()?;
@@ -196,9 +199,9 @@ fn delegation(root: &Path) -> Option<Step> {
         return None;
     }
     Some(Step {
-        title: "let systemd hand control groups to users' services",
-        reason: "the kernel limits the memory of a tree of processes by a control group, and a user's services have none to divide; \
-                 run the host as a service with Delegate=yes and DelegateSubgroup=host after it",
+        title: "let systemd delegate control groups to users' services",
+        reason: "the kernel limits the memory of a process tree with a control group, and a user's services have no group to \
+                 divide; afterwards, run the host as a service with Delegate=yes and DelegateSubgroup=host",
         changes: vec![
             Change::Write {
                 path: drop_in.into(),
@@ -211,11 +214,11 @@ fn delegation(root: &Path) -> Option<Step> {
 
 fn shown(steps: &[Step]) -> String {
     if steps.is_empty() {
-        return "Nothing that this command can mend is in the way on this machine.\n".into();
+        return "This command found no setting to change on this machine.\n".into();
     }
-    let mut text = String::from("What can be mended on this machine:\n");
+    let mut text = String::from("Changes for this machine:\n");
     for (number, step) in steps.iter().enumerate() {
-        // A string takes what is written to it.
+        // A write to a string cannot fail.
         let _ = write!(text, "\n{}. {}\n   {}\n", number + 1, step.title, step.reason);
         for change in &step.changes {
             let _ = match change {
@@ -238,7 +241,7 @@ fn is_wanted() -> bool {
     asked.is_ok() && io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-/// What a file had before: nothing where it was not there.
+/// A file and its earlier content; `None` if it did not exist.
 type Before = (PathBuf, Option<Vec<u8>>);
 
 fn carry_out(step: &Step, root: &Path, run: &mut dyn FnMut(&[String]) -> io::Result<()>) -> io::Result<()> {
@@ -261,7 +264,7 @@ fn carry_out(step: &Step, root: &Path, run: &mut dyn FnMut(&[String]) -> io::Res
     });
     if done.is_err() {
         for (path, before) in written.into_iter().rev() {
-            // What cannot be put back could not be written in the first place.
+            // A file that cannot be restored could not be written in the first place.
             drop(match before {
                 Some(content) => fs::write(path, content),
                 None => fs::remove_file(path),
@@ -275,7 +278,7 @@ fn run(program: &[String]) -> io::Result<()> {
     let (name, args) = program.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     #[expect(
         clippy::disallowed_methods,
-        reason = "a tool of the machine's own, shown and agreed to; no capsule has a part in it"
+        reason = "a tool of the machine, which the user has seen and agreed to; no capsule is involved"
     )]
     let status = std::process::Command::new(name).args(args).status()?;
     if status.success() {
@@ -321,7 +324,7 @@ mod tests {
                 "allow more user namespaces",
                 "allow processor time to be counted",
                 "give this program an AppArmor profile",
-                "let systemd hand control groups to users' services",
+                "let systemd delegate control groups to users' services",
             ]
         );
         let shown = shown(&steps);

@@ -1,11 +1,11 @@
 //! The `capsule` command: runs capsules from a terminal or a script.
 //!
-//! This file only joins the parts: `args` (what may be asked), `call` (one CALL), `capsule_file` and `build_capsule`
-//! (from CAPSULE to a component; `build_confined`, `cargo` and `tool` are parts of it), `manifest` (what its author
-//! declares), `ceilings` and `visible` (what its processes may take and see), `run` (the calls), `report` (the lines on
-//! standard output), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and what keeps it from
-//! that), `audit` (what was recorded), `conformance` (the suite), `console` (what the person is told), `stderr` (how that
-//! leaves), `exit_code`.
+//! This file only joins the parts: `args` (the options), `call` (one CALL), `capsule_file` and `build_capsule` (from CAPSULE
+//! to a component, with `build_confined`, `cargo` and `tool`), `manifest` (the declarations of the capsule's author),
+//! `ceilings` and `visible` (the limits and the view of its processes), `run` (the calls), `report` (the lines on standard
+//! output), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it),
+//! `audit` (the audit log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard
+//! error), and `exit_code`.
 
 mod args;
 mod audit;
@@ -55,7 +55,7 @@ fn with_runtime(work: impl Future<Output = u8>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            console::error(&format!("cannot start the threads to work with: {error}"));
+            console::error(&format!("cannot start threads: {error}"));
             return exit_code::FAILED;
         }
     };

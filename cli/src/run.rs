@@ -42,8 +42,8 @@ use crate::visible::{self, InWorkspace};
 /// How long messages that wait for the capsule when the last call has ended are still delivered.
 const LAST_MESSAGES: Duration = Duration::from_secs(2);
 
-/// Runs the command and returns its exit code. What went wrong outside of a call is on standard error by then, and
-/// nothing that was started is left.
+/// Runs the command and returns its exit code. By then an error outside of a call is on standard error, and every process
+/// that was started has ended.
 pub(crate) async fn run(args: RunArgs) -> u8 {
     match try_run(args).await {
         Ok(code) => code,
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: RunArgs) -> u8 {
 /// Why the command ended before it had made all its calls.
 #[derive(Debug, Error)]
 enum Failure {
-    #[error("{0}; `capsule doctor` says what this machine lacks, --unconfined does without confinement")]
+    #[error("{0}; `capsule doctor` reports what this machine lacks, --unconfined runs processes without confinement")]
     Confinement(LaunchError),
     #[error("--workspace: {0}")]
     Workspace(#[from] WorkspaceError),
@@ -75,7 +75,7 @@ enum Failure {
     Signals(io::Error),
     #[error(transparent)]
     Build(#[from] BuildError),
-    #[error("what cargo built cannot be run: {0}")]
+    #[error("the component that cargo built cannot be run: {0}")]
     Built(BadCapsule),
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -87,7 +87,7 @@ enum Failure {
     Interrupted(Interrupt),
     #[error("cannot write to standard output: {0}; the calls after this one did not run")]
     Output(io::Error),
-    #[error("a defect of this program ended it: {0}; please report it")]
+    #[error("a bug in this program ended it: {0}; please report it")]
     Panic(JoinError),
 }
 
@@ -166,7 +166,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         .filter(|name| !was_there.contains(name))
     {
         tracing::warn!(
-            "{name} was made while the processes ran: look at it before you use a tool there, which may execute it"
+            "{name} was made while the processes ran: examine it before you use a tool there, because the tool may execute it"
         );
     }
     let is_recorded = match log {
@@ -177,8 +177,8 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     Ok(if is_recorded { code } else { FAILED })
 }
 
-/// What starts the capsule's processes. Tried out at once: a machine that cannot confine is told of before anything is
-/// built or loaded.
+/// The launcher of the capsule's processes. It is tried out at once, so that a machine that cannot confine processes is
+/// reported before anything is built or loaded.
 fn launcher(
     args: &RunArgs,
     source: &Source,
@@ -281,7 +281,7 @@ impl Session {
                     capsule.unload().await;
                     // Before the line: a reader that does not read must not keep processes alive.
                     self.registry.shutdown().await;
-                    let message = format!("{} ended the command during this call, and every process; run it again", interrupt.name());
+                    let message = format!("{} ended the command and its processes during this call; run it again", interrupt.name());
                     (Outcome::Error { kind: "cancelled", message }, Some(interrupt))
                 }
             };

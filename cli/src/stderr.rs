@@ -18,7 +18,7 @@ const LOG_MAX: usize = 1 << 20;
 const QUEUE_MAX: usize = LOG_MAX + (64 << 10);
 
 /// What stands behind the number of lines that were given up.
-const LOST: &str = " lines are lost here: standard error was not read in time";
+const LOST: &str = " lines are missing here: standard error was not read in time";
 /// How much of a long text is put into the queue at once, in bytes.
 const PIECE: usize = 16 << 10;
 

@@ -1,8 +1,8 @@
-//! What of this machine the capsule's processes see beside the system and the workspace: what was granted (`--visible`),
-//! and what its author asks for (`visible` of the manifest).
+//! The folders that the capsule's processes see beside the system and the workspace: those that the user grants (`--visible`),
+//! and those that the author requests (`visible` in the manifest).
 //!
-//! A manifest grants nothing. It comes with the capsule, whose author this person need not trust; so what it asks for and
-//! was not granted is told of with the flag that would grant it, and the calls are made without it.
+//! A manifest grants nothing. It comes with the capsule, whose author the user need not trust. So the command reports each
+//! request that was not granted, with the flag that would grant it, and makes the calls without it.
 
 use std::path::PathBuf;
 
@@ -14,12 +14,12 @@ use crate::manifest::Manifest;
 /// The flag, as messages name it.
 const FLAG: &str = "--visible";
 
-/// What was granted lies where a command could put something else in its place before the next one starts.
+/// A granted folder lies in the workspace, where a command could replace it before the next command starts.
 #[derive(Debug, Error)]
 #[error("{FLAG}: {} is in the workspace {}, all of which the processes see", .0.display(), .1.display())]
 pub(crate) struct InWorkspace(PathBuf, PathBuf);
 
-/// Adds what was granted to what is visible.
+/// Adds the granted folders to the policy.
 pub(crate) fn grant(policy: Policy, granted: &[Visible], workspace: &Workspace) -> Result<Policy, InWorkspace> {
     let mut policy = policy.visible_by(FLAG);
     for visible in granted {
@@ -31,15 +31,15 @@ pub(crate) fn grant(policy: Policy, granted: &[Visible], workspace: &Workspace) 
     Ok(policy)
 }
 
-/// Tells of what the manifest asks for and was not granted.
+/// Reports the requests of the manifest that were not granted.
 pub(crate) fn tell_of_wishes(manifest: &Manifest, granted: &[Visible]) {
     for wish in &manifest.visible {
         match wish.parse::<Visible>() {
             Ok(visible) if granted.iter().any(|granted| granted.covers(&visible)) => {}
             Ok(_) => {
-                tracing::warn!("the capsule would like to see {wish:?}, which you did not grant: {FLAG} {wish:?} does");
+                tracing::warn!("the capsule asks to see {wish:?}, which you did not grant; {FLAG} {wish:?} grants it");
             }
-            Err(error) => tracing::warn!("the capsule would like to see {wish:?}, which it cannot: {error}"),
+            Err(error) => tracing::warn!("the capsule asks to see {wish:?}, which it cannot: {error}"),
         }
     }
 }

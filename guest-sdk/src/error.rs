@@ -32,7 +32,7 @@ pub enum Error {
     CapabilityDenied,
     /// An argument breaks a rule of shape: an empty command, a NUL, a reserved variable, a zero
     /// timer, a working directory that does not exist, the release of a live process.
-    #[error("invalid-input: an argument is not acceptable; nothing was done")]
+    #[error("invalid-input: an argument is not valid; the call did nothing")]
     InvalidInput,
     /// A path leads out of the workspace.
     #[error("boundary-escape: the path leads out of the workspace")]
@@ -44,16 +44,16 @@ pub enum Error {
     #[error("too-large: more bytes than one call may carry or capture")]
     TooLarge,
     /// The stream is over.
-    #[error("closed: the stream is over")]
+    #[error("closed: the stream has ended")]
     Closed,
     /// The capsule is being unloaded.
     #[error("cancelled: the capsule is being unloaded")]
     Cancelled,
     /// The given time passed; the process is unharmed.
-    #[error("wait-timeout: the time given passed first")]
+    #[error("wait-timeout: the time passed before the process ended")]
     WaitTimeout,
     /// There is no such process for this principal and capsule, or the cursor belongs elsewhere.
-    #[error("no-such-process: no process of this capsule has this id, or the cursor is not one of its stream")]
+    #[error("no-such-process: no process of this capsule has this id, or the cursor belongs to another stream")]
     NoSuchProcess,
     /// As many ids are retained as may be.
     #[error("registry-full: too many processes are retained; stop or release some")]

@@ -54,7 +54,7 @@ pub enum Error {
     #[error("invalid-input: this is not a topic, or not a pattern")]
     InvalidInput,
     /// The subscription is over.
-    #[error("closed: the subscription is over")]
+    #[error("closed: the subscription has ended")]
     Closed,
     /// Too many messages in too short a time.
     #[error("rate-limited: too many messages in too short a time")]
@@ -66,7 +66,7 @@ pub enum Error {
     #[error("quota: no more subscriptions; drop one first")]
     Quota,
     /// The time given passed without a message.
-    #[error("timeout: the time given passed without a message")]
+    #[error("timeout: the time passed without a message")]
     Timeout,
     /// Another error, as the host describes it.
     #[error("{0}")]

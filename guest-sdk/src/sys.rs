@@ -28,16 +28,16 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The capsule may not ask this.
-    #[error("capability-denied: the capsule may not ask this")]
+    #[error("capability-denied: the capsule may not ask for this")]
     CapabilityDenied,
     /// The key belongs to the host.
     #[error("config-key-reserved: the key belongs to the host")]
     ConfigKeyReserved,
     /// More than one call may ask for.
-    #[error("too-large: more than one call may ask for")]
+    #[error("too-large: the request exceeds the limit of one call")]
     TooLarge,
     /// This host has no such registry.
-    #[error("registry-unavailable: what would have to answer is not there")]
+    #[error("registry-unavailable: this host has no registry of capsules")]
     RegistryUnavailable,
     /// The capsule is being unloaded.
     #[error("cancelled: the capsule is being unloaded")]

@@ -1,6 +1,7 @@
 //! Loads a capsule and calls its actions, with the engine that the feature `runtime` brings.
 //!
-//! `cargo run -p capsule-host --example runtime -- dev_server.wasm start get stop`, in the folder that is to be the workspace.
+//! Run this in the folder that is to be the workspace:
+//! `cargo run -p capsule-host --example runtime -- dev_server.wasm start get stop`.
 #![expect(clippy::print_stdout, reason = "an example shows its results")]
 
 use std::sync::Arc;
@@ -14,11 +15,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let component = std::fs::read(arguments.next().ok_or("name a component, then its actions")?)?;
 
-    // Owns the processes: they belong to it, and not to the instances that started them.
+    // Owns the processes: they belong to the registry, and not to the instances that started them.
     let launcher = Confined::new(Policy::new().network(true))?;
     let registry = Registry::new(tokio::runtime::Handle::current(), Arc::new(launcher), Limits::default())?;
 
-    // Runs the calls. What is not granted is refused.
+    // Runs the calls. A command that is not granted is refused.
     let runtime = Runtime::builder(registry.clone()).build()?;
     let grants = Grants {
         commands: vec!["python3".into()],
@@ -38,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{action}: {} {}", result.action, result.data.unwrap_or_default());
     }
 
-    // Nothing that was started is left running.
+    // Ends every process that the calls started.
     registry.shutdown().await;
     Ok(())
 }

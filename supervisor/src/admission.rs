@@ -33,8 +33,8 @@ impl Core {
         // Only for the answer: the launch resolves it again, where the command starts.
         workspace.resolve(request.cwd.as_deref()).map_err(|error| match error {
             CwdError::Escape => Error::BoundaryEscape,
-            CwdError::Missing => Error::InvalidInput("cwd is no directory in the workspace".into()),
-            CwdError::Host(errno) => Error::Host(format!("could not look for cwd: {errno}")),
+            CwdError::Missing => Error::InvalidInput("cwd is not a directory in the workspace".into()),
+            CwdError::Host(errno) => Error::Host(format!("could not resolve cwd: {errno}")),
         })?;
         if tier == Tier::Persistent {
             if !gate.allows(owner, Ask::Persistent) {

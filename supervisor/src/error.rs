@@ -100,7 +100,7 @@ impl From<LaunchError> for Error {
             LaunchError::ExecFailed(what) => Self::ExecFailed(what),
             LaunchError::WorkingDirectory { escape: true } => Self::BoundaryEscape,
             LaunchError::WorkingDirectory { escape: false } => {
-                Self::InvalidInput("cwd is no directory in the workspace".into())
+                Self::InvalidInput("cwd is not a directory in the workspace".into())
             }
             LaunchError::Injection(why) => Self::InjectionUnsupported(why),
             LaunchError::Limit(what) => Self::LimitUnenforceable(what),

@@ -136,7 +136,7 @@ impl Loss {
             capsule,
             lines,
             bytes,
-            "a capsule has more logged than it may; the lines are dropped"
+            "a capsule exceeds its rate of log lines; the lines are dropped"
         );
     }
 }

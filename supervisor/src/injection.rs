@@ -186,7 +186,7 @@ fn flaw(path: &str, workspace: &Path) -> Option<&'static str> {
         return Some("is in the workspace, or would cover it");
     }
     if OWN.iter().any(|own| path.starts_with(own)) || path == Path::new("/tmp") {
-        return Some("is in, or would cover, a folder that every command has");
+        return Some("is in a folder that every command has, or would cover one");
     }
     let reserved = RESERVED_PATHS.iter().any(|reserved| match reserved.strip_suffix('*') {
         Some(prefix) => path.as_os_str().as_encoded_bytes().starts_with(prefix.as_bytes()),

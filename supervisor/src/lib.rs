@@ -68,7 +68,7 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
-    "capsule-supervisor needs Linux, by whose namespaces, control groups and seccomp it confines and ends processes"
+    "capsule-supervisor needs Linux: it confines and ends processes with namespaces, control groups and seccomp"
 );
 
 mod admission;

@@ -196,14 +196,14 @@ impl Limits {
     ) -> Result<Option<T>, Error> {
         let Some(value) = wanted.value() else { return Ok(None) };
         if value == T::default() {
-            return Err(Error::InvalidInput(format!("{name} is 0: nothing could run")));
+            return Err(Error::InvalidInput(format!("{name} is 0: no process could run")));
         }
         let refuse = |reason: &str| Err(Error::LimitUnenforceable(format!("{name}: {reason}")));
         match held {
             None if wanted.is_standard() => Ok(None),
-            None => refuse("nothing holds it on this host"),
+            None => refuse("this host cannot enforce it"),
             Some(Enforcement::Sampled) if self.strict_resource_limits && !wanted.is_standard() => {
-                refuse("the kernel does not hold it here")
+                refuse("the kernel does not enforce it on this host")
             }
             Some(_) => Ok(Some(value)),
         }

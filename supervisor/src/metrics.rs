@@ -49,18 +49,18 @@ pub fn describe() {
         Unit::Count,
         "Ids of persistent processes that are not released"
     );
-    describe_counter!(DRAINED, Unit::Bytes, "Output that was taken out");
-    describe_counter!(READ, Unit::Bytes, "Output that was handed over by cursor");
-    describe_counter!(DROPPED, Unit::Bytes, "Output that went to make room");
+    describe_counter!(DRAINED, Unit::Bytes, "Output that was drained: read and removed");
+    describe_counter!(READ, Unit::Bytes, "Output that was read by cursor");
+    describe_counter!(DROPPED, Unit::Bytes, "Output that was evicted to make room");
     describe_histogram!(
         SPAWN_TIME,
         Unit::Seconds,
-        "From an admitted request to a running command"
+        "Time from an admitted request to a running command"
     );
     describe_histogram!(
         EXIT_TIME,
         Unit::Seconds,
-        "From the end of a command to its visible exit"
+        "Time from the end of a command to its visible exit"
     );
 }
 

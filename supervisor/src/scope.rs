@@ -348,7 +348,7 @@ impl Scope {
         if entry.process.release().await {
             return Ok(());
         }
-        Err(Error::InvalidInput("the process is live: stop it instead".into()))
+        Err(Error::InvalidInput("the process still runs: stop it instead".into()))
     }
 
     /// Has the process's events published from now on (E1, E2), under topics that end in `suffix`, or in the id without

@@ -49,7 +49,7 @@ impl Topics {
     pub(crate) fn new(suffix: &str) -> Result<Self, Error> {
         let invalid = |why: &str| Err(Error::InvalidInput(format!("the suffix {why}")));
         if !topic::has_segments_only(suffix) {
-            return invalid("is not segments of [a-z0-9_-]+ joined by dots");
+            return invalid("does not consist of segments of [a-z0-9_-]+ joined by dots");
         }
         let topics = Self { suffix: suffix.into() };
         // The one with the longest name: a suffix is good for all or for none.

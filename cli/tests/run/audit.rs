@@ -109,7 +109,7 @@ fn u1_a_log_is_not_kept_where_the_capsule_can_write_nor_over_something_else() {
     for (log, reason) in [
         (workspace.path().join("audit.jsonl"), "in the workspace"),
         (inside, "in the workspace"),
-        (diary.clone(), "not that of an audit log"),
+        (diary.clone(), "does not end like an audit log"),
         (dir.path().join("no/such"), "No such file"),
     ] {
         let mut run = workspace.run(GRANTED);

@@ -26,13 +26,13 @@ pub enum OpenError {
     #[error("the audit log cannot be opened: {0}")]
     Io(#[from] io::Error),
     /// It is a folder, a pipe, a device.
-    #[error("this is no regular file")]
+    #[error("this is not a regular file")]
     NotAFile,
     /// Another writer has it.
     #[error("another program writes to it")]
     InUse,
     /// What is in it does not end as an audit log does.
-    #[error("its end is not that of an audit log; move it away, or see what `capsule audit verify` says of it")]
+    #[error("the file does not end like an audit log; move it away, or examine it with `capsule audit verify`")]
     NotALog,
     /// The operating system has no random bytes.
     #[error("no random bytes from the operating system: {0}")]
@@ -74,7 +74,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     if torn > 0 {
         tracing::warn!(
             bytes = torn,
-            "the audit log ends in a line that was not written whole; it is taken off"
+            "the audit log ends in an incomplete line; the line is cut off"
         );
         file.set_len(length - torn)?;
     }

@@ -48,10 +48,10 @@ pub trait AuditSink: Send + Sync {
 #[non_exhaustive]
 pub enum FinishError {
     /// The time passed, and the writer still waits for the disk or for a reader.
-    #[error("the audit log is not written to its end: whatever it is written to takes nothing")]
+    #[error("the audit log is incomplete: its file or pipe accepts no more data")]
     Blocked,
     /// It cannot be written.
-    #[error("the audit log is not written to its end: {0}")]
+    #[error("the audit log is incomplete: {0}")]
     Write(Arc<io::Error>),
 }
 
@@ -385,14 +385,14 @@ impl Writer {
         if batch.lost > 0 {
             tracing::warn!(
                 records = batch.lost,
-                "records did not fit into the audit's queue; the audit log says so"
+                "records did not fit into the audit's queue; the audit log counts them"
             );
         }
         for (records, over) in &batch.over {
             tracing::warn!(
                 capsule = %Printable(&over.capsule),
                 records,
-                "a capsule makes more calls than are recorded; the audit log says how many of which"
+                "a capsule makes more calls than its rate of records; the audit log counts the rest by operation"
             );
         }
     }

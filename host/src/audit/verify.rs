@@ -53,7 +53,7 @@ pub enum VerifyError {
 #[non_exhaustive]
 pub enum Flaw {
     /// There is no first line.
-    #[error("there is none: the file is empty")]
+    #[error("there is no line: the file is empty")]
     Empty,
     /// It has not the shape of a line, or is longer than any.
     #[error("not a line of an audit log")]
@@ -70,16 +70,16 @@ pub enum Flaw {
         found: u64,
     },
     /// Its hash is not that of its content after the line before.
-    #[error("altered: its content and the line before do not give its hash")]
+    #[error("altered: the hash does not match the content and the line before")]
     Hash,
     /// It is the last one and has no end.
-    #[error("unfinished: the last line has no end; its writer was killed, or it was cut off")]
+    #[error("unfinished: the last line has no end; its writer was killed, or the line was cut")]
     Unfinished,
     /// It was written by a later version of this program.
-    #[error("written in a later format than this program knows: {0}")]
+    #[error("written in a newer format than this program knows: {0}")]
     Version(u32),
     /// The file ends and the head that was expected is not in it.
-    #[error("the file ends before it without the expected head: lines are missing at the end, or it was rewritten")]
+    #[error("the file ends here without the expected head: lines are missing at the end, or the file was rewritten")]
     HeadMissing,
 }
 

@@ -8,7 +8,7 @@ use super::BadTopic;
 #[non_exhaustive]
 pub enum Error {
     /// The topic is the host's: nobody else publishes there.
-    #[error("capability-denied: only the host publishes there")]
+    #[error("capability-denied: only the host may publish to this topic")]
     Reserved,
     /// A topic, a pattern, a payload or a principal is malformed or too long; the text says which.
     #[error("invalid-input: {0}")]
@@ -29,7 +29,7 @@ pub enum Error {
     #[error("timeout")]
     Timeout,
     /// The message would be the answer to an answer to an answer, and so on, further than is allowed: a loop, most likely.
-    #[error("too-deep: a message caused a message, {0} times over")]
+    #[error("too-deep: a chain of messages that cause each other is longer than {0}")]
     TooDeep(u8),
     /// The carrier failed.
     #[error("host: {0}")]

@@ -104,7 +104,7 @@ impl Messaging {
         principal: String,
     ) -> Result<(), Error> {
         if principal.is_empty() || principal.len() > MAX_PRINCIPAL || principal.chars().any(char::is_control) {
-            return Err(Error::InvalidInput("the principal is no name".into()));
+            return Err(Error::InvalidInput("the principal is not a valid name".into()));
         }
         let principal = Principal::Named(principal);
         self.send(from, principal, Attribution::Claimed, depth, topic, payload)
@@ -185,7 +185,7 @@ impl Inner {
         let Event { owner, topic, payload } = event;
         // The supervisor has checked it when the watch was set.
         let Ok(topic) = Topic::parse(&topic) else {
-            tracing::error!("a lifecycle event has no topic; this is a fault of the host");
+            tracing::error!("a lifecycle event has no topic; this is a bug in the host");
             return;
         };
         let attribution = match owner.principal {
@@ -202,7 +202,7 @@ impl Inner {
             depth: 0,
         };
         if let Err(error) = self.bus.publish(Arc::new(message)) {
-            tracing::error!(%error, "a lifecycle event was lost on the way");
+            tracing::error!(%error, "a lifecycle event could not be published and is lost");
         }
     }
 }

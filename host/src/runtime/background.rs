@@ -138,7 +138,7 @@ impl Outcome {
 impl Drop for Outcome {
     fn drop(&mut self) {
         if !self.settled {
-            let fault = CallError::Host("it was ended by a fault of the host".into());
+            let fault = CallError::Host("it was ended by a bug in the host".into());
             self.status.send_replace(Background::Failed(fault));
         }
     }
@@ -172,7 +172,7 @@ async fn run(daemon: Arc<Daemon>, code: Arc<Code>, principal: Principal, end: Ca
     outcome.settle(match result {
         Ok(()) => Background::Returned,
         Err(error) => {
-            tracing::error!(capsule = loaded.options.capsule_id, %error, "what ran in the background has failed");
+            tracing::error!(capsule = loaded.options.capsule_id, %error, "the background function `run` has failed");
             Background::Failed(error)
         }
     });

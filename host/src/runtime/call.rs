@@ -44,7 +44,7 @@ pub(super) async fn run(
 /// instance.
 pub(super) async fn run_in_background(mut store: Store<State>, code: &Code) -> Result<(), CallError> {
     let instance = instantiate(&mut store, &code.component).await?;
-    let missing = || CallError::NoEntryPoint("there is no `run`".into());
+    let missing = || CallError::NoEntryPoint("the component has no `run`".into());
     let run = code.run.ok_or_else(missing)?;
     let run = instance
         .get_typed_func::<(), ()>(&mut store, run)

@@ -208,7 +208,7 @@ impl Capsule {
             loaded.runtime.0.registry.end_capsule(&loaded.options.capsule_id).await;
         });
         if let Err(error) = ended.await {
-            tracing::error!(capsule = self.id(), %error, "unloading did not finish; this is a fault of the host");
+            tracing::error!(capsule = self.id(), %error, "unloading did not finish; this is a bug in the host");
         }
     }
 }
@@ -221,7 +221,7 @@ where
 {
     // Before the guest does anything: where there is none, nothing is half-done.
     let runtime = Handle::current();
-    let panicked = || Err(CallError::Host("the host panicked; this is a fault of it".into()));
+    let panicked = || Err(CallError::Host("the host panicked; this is a bug in the host".into()));
     let begun = Instant::now();
     let mut work = Box::pin(calls.track_future(work));
     // What a panic leaves behind is dropped with the call. What others share with it is behind locks that heal.

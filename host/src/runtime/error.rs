@@ -22,7 +22,7 @@ pub enum BuildError {
         reason: String,
     },
     /// The engine could not be made; most often the address space of the process is limited.
-    #[error("the engine cannot be made: {0}; fewer instances, or no limit on address space, may help")]
+    #[error("the engine cannot be made: {0}; try fewer instances, or remove the limit on address space")]
     Engine(String),
     /// No thread could be started to measure guest time.
     #[error("no thread can be started: {0}")]
@@ -52,19 +52,19 @@ pub enum LoadError {
         cache_dir: PathBuf,
     },
     /// It is no valid component, or uses what the engine does not have.
-    #[error("this cannot be compiled: {0}")]
+    #[error("the component cannot be compiled: {0}")]
     Compile(String),
     /// It imports what is not served here, or in another shape.
-    #[error("this component wants what the host does not serve: {0}")]
+    #[error("this component needs an import that the host does not serve: {0}")]
     Link(String),
     /// It is declared to run in the background and has no `run`.
     #[error("this component is declared to run in the background and does not export `run`")]
     NoRun,
     /// As many capsules run in the background as may.
-    #[error("{0} capsules run in the background already; unload one, or let there be more")]
+    #[error("{0} capsules already run in the background; unload one, or raise the limit")]
     TooManyInBackground(u32),
     /// Its interceptors cannot listen.
-    #[error("its interceptors cannot listen: {0}")]
+    #[error("its interceptors cannot subscribe: {0}")]
     Messages(#[from] crate::bus::Error),
     /// It was unloaded before it was reloaded.
     #[error("the capsule was unloaded; load it again")]
@@ -87,13 +87,13 @@ pub enum CallError {
         stderr: String,
     },
     /// The guest computed for longer than it may; the time is the limit.
-    #[error("the capsule computed for more than {0:?}; have it do less in a call, or give it more guest time")]
+    #[error("the capsule computed for more than {0:?}; let it do less in a call, or give it more guest time")]
     GuestTime(Duration),
     /// The call took longer than it may, most of it in waiting; the time is the limit.
-    #[error("the call took more than {0:?}; have the capsule wait for less in a call, or give calls more time")]
+    #[error("the call took more than {0:?}; let the capsule wait less in a call, or give calls more time")]
     CallTime(Duration),
     /// The guest wanted more memory than it may have, and failed over the refusal; the bytes are the limit.
-    #[error("the capsule wanted more than {0} bytes of memory; have it hold less at once, or give it more")]
+    #[error("the capsule needs more than {0} bytes of memory; let it hold less at once, or give it more")]
     GuestMemory(usize),
     /// The capsule was unloaded before or during the call.
     #[error("the capsule was unloaded; load it again to call it")]
@@ -128,7 +128,7 @@ fn said(stderr: &str) -> String {
     if stderr.is_empty() {
         String::new()
     } else {
-        format!("; its last words: {stderr}")
+        format!("; its last output on standard error: {stderr}")
     }
 }
 

@@ -179,7 +179,7 @@ async fn serve(interceptors: Arc<Interceptors>, number: usize) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(capsule = loaded.options.capsule_id, action = interceptor.action, %error,
-                    "an interceptor hears nothing more");
+                    "an interceptor gets no more messages");
                 return;
             }
         };

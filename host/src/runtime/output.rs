@@ -109,7 +109,7 @@ impl Lines {
         }
         if full {
             self.pass_on();
-            let words = "more than 1 MiB of output in a call; the rest is dropped";
+            let words = "the call wrote more than 1 MiB of output; the rest is dropped";
             self.origin.log(Level::WARN, None, words);
         }
     }

@@ -63,13 +63,13 @@ pub enum IpcError {
 #[derive(Debug, thiserror::Error)]
 pub enum SysError {
     /// The configuration key is kept for the host.
-    #[error("the configuration key is kept for the host")]
+    #[error("the configuration key is reserved for the host")]
     ReservedKey,
     /// The call asks for more than one call may.
-    #[error("more than one call may ask for")]
+    #[error("the request exceeds the limit of one call")]
     TooLarge,
     /// This host does not know the capsule that was asked about.
-    #[error("no registry of capsules is at hand")]
+    #[error("this host has no registry of capsules")]
     NoRegistry,
     /// The capsule is being unloaded.
     #[error("the capsule is being unloaded")]

@@ -163,12 +163,12 @@ impl Child {
         if self.life.swap(STUCK, Ordering::Relaxed) == LEAVING {
             tracing::error!(
                 pid,
-                "a tree of processes has ended, but its init does not: something holds it in the kernel"
+                "a process tree has ended, but its init does not exit: it hangs in the kernel"
             );
         } else {
             tracing::error!(
                 pid,
-                "a tree of processes was killed and does not end: something holds it in the kernel, or stops its init again and again"
+                "a process tree was killed and does not end: it hangs in the kernel, or its init is stopped again and again"
             );
         }
     }
@@ -199,7 +199,7 @@ impl Child {
         self.meter.close();
         tracing::warn!(
             pid = self.init.pid(),
-            "a tree of processes that was given up has ended after all"
+            "a process tree that was given up has ended after all"
         );
     }
 

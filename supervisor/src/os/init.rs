@@ -198,7 +198,7 @@ impl Init {
             }
             _ if has_run_out(group.as_ref()) => StartError::OutOfMemory,
             Ok(Some((report, _))) => StartError::Refused(report),
-            Ok(None) => StartError::Host(io::Error::other("init ended without a word")),
+            Ok(None) => StartError::Host(io::Error::other("init ended without a report")),
             Err(error) => StartError::Host(error),
         };
         // With the channel goes, in a moment, whatever was started. A confined init that is stuck is ended by force, and its
@@ -212,7 +212,7 @@ impl Init {
         if !init.wait(KILL_TIMEOUT) {
             tracing::error!(
                 pid = init.pid(),
-                "the init of a command that did not start does not end"
+                "the init of a command that could not be started does not exit"
             );
         }
         Err(refusal)
@@ -249,7 +249,7 @@ impl Init {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(io::Error::other("each init was killed before it could be told of the command").into())
+        Err(io::Error::other("each init was killed before it could receive the command").into())
     }
 
     fn mapping(&self, wanted: Owners) -> Option<Arc<OwnedFd>> {
@@ -280,7 +280,7 @@ fn hear(channel: &Channel, init: Process) -> io::Result<Option<(Report, Attached
     while !channel.wait(STOP_CHECK_INTERVAL) {
         if init.is_stopped() {
             return Err(io::Error::other(
-                "the init of the command was stopped, by a process of this machine that may signal it",
+                "the init of the command was stopped by a process of this machine that may signal it",
             ));
         }
         if begun.elapsed() >= IO_TIMEOUT {
@@ -307,7 +307,7 @@ fn hand_over(listener: &OwnedFd, handover: &Handover<'_>, lease: Option<&Lease>)
     };
     let served = epolls.serve(lease.uid(), listener);
     if let Err(error) = &served {
-        tracing::error!(%error, "a command cannot make epoll instances: what makes them is gone");
+        tracing::error!(%error, "a command cannot make epoll instances: the process that makes them is gone");
     }
     served.is_ok()
 }

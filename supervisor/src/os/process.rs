@@ -38,7 +38,7 @@ impl Process {
         let stat = short_text(&format!("/proc/{pid}/stat"))?;
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let found = pid.zip(clock(&stat)).map(|(pid, (start, _))| Self { pid, start });
-        found.ok_or_else(|| io::Error::other("the kernel does not say when a process started"))
+        found.ok_or_else(|| io::Error::other("the kernel does not report when a process started"))
     }
 
     pub(crate) const fn pid(&self) -> u32 {

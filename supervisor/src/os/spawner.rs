@@ -183,7 +183,7 @@ impl Spawner {
                 Some((Report::Born { start }, attached)) => {
                     let number = attached
                         .sender
-                        .ok_or_else(|| io::Error::other("an init without a number"))?;
+                        .ok_or_else(|| io::Error::other("an init without a pid"))?;
                     let process = Process::new(number, start);
                     let newborn = Newborn { channel, process };
                     return Ok(Spare { birth, user, newborn });
@@ -329,7 +329,7 @@ impl Drop for Running {
             false => Err(io::ErrorKind::TimedOut.into()),
         };
         if let Err(error) = told.and(reaped) {
-            tracing::error!(%error, "what makes inits was not ended, or was reaped by another part of this program");
+            tracing::error!(%error, "the spawner could not be ended, or another part of this program reaped it");
         }
     }
 }
@@ -366,7 +366,7 @@ pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Resul
 pub(super) fn end(child: &mut Child) {
     let ended = child.kill().and_then(|()| child.wait());
     if let Err(error) = ended {
-        tracing::error!(%error, "a child was reaped elsewhere");
+        tracing::error!(%error, "another part of this program reaped a child");
     }
 }
 
@@ -397,7 +397,7 @@ impl User {
                 groups: numbers("Groups:")?,
             })
         };
-        user().ok_or_else(|| io::Error::other("the kernel does not say who a process is"))
+        user().ok_or_else(|| io::Error::other("the kernel does not report the user of a process"))
     }
 }
 

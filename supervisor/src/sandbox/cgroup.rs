@@ -1,8 +1,9 @@
-//! Where control groups for trees can be made: a directory that the embedder names, or one that is found (contract R1).
+//! Chooses the directory in which control groups for trees are made: one that the embedder names, or one that the host finds
+//! (contract R1).
 //!
-//! A group that holds processes cannot have its groups limited, unless it is the root of all; so a host cannot use its own
-//! group, and moves no process to change that. What is found is therefore a group *beside* the host's, in a directory
-//! that its service manager says is the host's to use. Settings of any other group are left as they are.
+//! The groups within a group that holds processes cannot be limited, unless it is the root of all groups. So a host cannot use
+//! its own group, and moves no process to change that. The host therefore looks for a directory *above* its own group that the
+//! service manager has delegated to it, and makes groups *beside* its own there. It changes no setting of any other group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +15,10 @@ use rustix::io::Errno;
 use super::unavailable::UnavailableLayer;
 use crate::os::cgroup::{CONTROLLERS, Groups, Unusable};
 
-/// How to come by a group of one's own.
+/// How a host can get a group that it may divide.
 const REMEDY: &str = "run the host as a service of systemd with Delegate=yes and DelegateSubgroup=host (systemd 254 or \
-                      later), or name a group that this user may write to, that holds no process itself and that \
-                      lies beside the host's own in one that is this user's too (Policy::cgroup, --cgroup)";
+                      later), or name a group (Policy::cgroup, --cgroup) that holds no process itself, that this user may \
+                      write to, and that lies beside the host's own group in a group that this user may also write to";
 
 /// The control group of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,16 +26,16 @@ const REMEDY: &str = "run the host as a service of systemd with Delegate=yes and
 pub struct Cgroup {
     /// Where version 2 is mounted.
     pub mount: PathBuf,
-    /// The folder of this process's own group; `None` where it lies outside of what is mounted.
+    /// The folder of this process's own group; `None` if it lies outside of the mounted part.
     pub group: Option<PathBuf>,
-    /// What can be limited for groups in there, as the kernel names it (`memory`, `pids`, …).
+    /// The controllers that can limit groups in this group, by the kernel's names (`memory`, `pids`, …).
     pub controllers: Vec<String>,
-    /// Whether this user may make groups in there.
+    /// Whether this user may make groups in this group.
     pub writable: bool,
 }
 
 impl Cgroup {
-    /// From what the kernel says of its mounts and of this process.
+    /// Reads the kernel's lists of mounts and of this process's groups.
     pub(crate) fn of_this_process() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -61,9 +62,10 @@ impl Cgroup {
     }
 }
 
-/// Makes ready in the directory that was named, or else in one that is found.
+/// Prepares the directory that was named, or else one that is found.
 ///
-/// One that was named is used for what it has, were it only that it ends and counts; one that is found must have all.
+/// A directory that was named is used with the controllers that it has, even if it has none and can only end and count
+/// processes. A directory that is found must have all controllers.
 pub(crate) fn groups(named: Option<&Path>) -> Result<Groups, UnavailableLayer> {
     match named {
         Some(path) => {
@@ -80,7 +82,7 @@ fn find() -> Result<Groups, UnavailableLayer> {
     let own = this
         .group
         .as_deref()
-        .ok_or_else(|| none("the control group of this process is not in sight"))?;
+        .ok_or_else(|| none("the control group of this process is not in the mounted part"))?;
     let beside = own
         .parent()
         .filter(|parent| parent.starts_with(&this.mount) && is_delegated(parent));
@@ -95,18 +97,18 @@ fn find() -> Result<Groups, UnavailableLayer> {
     };
     let refused = |why: &str| Err(none(&format!("{}: {why}", path.display())));
     if lacks("cgroup.controllers") {
-        return refused("has not both of the controllers memory and pids");
+        return refused("does not have both of the controllers memory and pids");
     }
     if !delegated && lacks("cgroup.subtree_control") {
-        // Where no process is in the way that is for the embedder to change, by naming it.
-        return refused("does not hand its controllers on, and holds this process itself");
+        // If the group held no process, the embedder could change this by naming the group.
+        return refused("does not delegate its controllers, and holds this process itself");
     }
     may_be_born_in(path)?;
     Groups::within(path, delegated).map_err(|error| missing(path, &error))
 }
 
-/// Whether this user may have processes born in groups in there. The kernel asks for that for a right to write to what the
-/// new group and the host's have above them both, and asks only then, which would be at each start.
+/// Whether this user may start processes in groups in there. For that the kernel requires the right to write to the closest
+/// common ancestor of the new group and the host's group. The kernel would check this only at each start.
 fn may_be_born_in(path: &Path) -> Result<(), UnavailableLayer> {
     let Some(this) = Cgroup::of_this_process() else {
         return Ok(());
@@ -121,8 +123,8 @@ fn may_be_born_in(path: &Path) -> Result<(), UnavailableLayer> {
         return Ok(());
     }
     let why = format!(
-        "{}: no process of this host may be in there, for this user may not write to {}, which the host's own group is in \
-         too",
+        "{}: this host cannot start processes in there, because this user may not write to {}, the common ancestor of this group \
+         and the host's own",
         path.display(),
         common.display()
     );
@@ -135,16 +137,16 @@ fn may_write(path: &Path) -> bool {
 
 fn missing(path: &Path, error: &Unusable) -> UnavailableLayer {
     let why = match error {
-        Unusable::NoGroup(Errno::NOENT) => "is no control group of version 2".into(),
+        Unusable::NoGroup(Errno::NOENT) => "is no control group (version 2)".into(),
         Unusable::NoGroup(errno) => format!("cannot be opened: {errno}"),
-        Unusable::Closed(errno) => format!("no groups can be made in there: {errno}"),
-        Unusable::NoCloneInto(errno) => format!("the host may not start processes in there (clone3): {errno}"),
+        Unusable::Closed(errno) => format!("cannot make groups in there: {errno}"),
+        Unusable::NoCloneInto(errno) => format!("the host cannot start processes in there (clone3): {errno}"),
         Unusable::Occupied => "holds processes itself, so the groups in there cannot be limited".into(),
     };
     UnavailableLayer::new(Layer::Limits, format!("{}: {why}", path.display()), Some(REMEDY))
 }
 
-/// Whether a service manager has marked a group as its service's own to divide.
+/// Whether a service manager has delegated the group to its service.
 fn is_delegated(group: &Path) -> bool {
     let marked = |name| {
         let mut value = [0_u8; 1];
@@ -166,7 +168,7 @@ fn mount_of_groups(line: &str) -> Option<(PathBuf, PathBuf)> {
         return None;
     }
     let mut fields = mount.split(' ').skip(3);
-    // Octal escapes stand for blanks, which are not usual in these paths; one that has is taken for absent further on.
+    // Octal escapes stand for blanks, which are not usual in these paths. A path with an escape counts as absent further on.
     Some((fields.next()?.into(), fields.next()?.into()))
 }
 

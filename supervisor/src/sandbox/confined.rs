@@ -1,4 +1,4 @@
-//! The launcher that confines, and what it can say about this machine.
+//! The launcher that confines commands, and its trial of this machine.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,13 +23,13 @@ use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
 use crate::os::users::{Lease, Users};
 
-/// Starts commands in a confinement of their own: namespaces, a file system of what the [`Policy`] names, no
-/// capabilities, filtered system calls. The default of a host.
+/// Starts each command in a confinement of its own: namespaces, only the files that the [`Policy`] names, no capabilities,
+/// filtered system calls. This is a host's default launcher.
 ///
-/// With the first command comes a small process, `capsule-init`, that makes the inits of all commands and keeps one ready,
-/// in namespaces of its own, for the next. Both end when this is dropped, and when the host dies; one that is killed
-/// is replaced. What commands inherit of the host (resource limits, priority, umask, namespaces) they inherit by way of it,
-/// as it was at the first command; a host that becomes another user gets another one.
+/// With the first command it starts a small process, `capsule-init`, that makes the inits of all commands and keeps one init
+/// ready for the next command, in namespaces of its own. Both processes end when this value is dropped and when the host dies. A
+/// process that is killed is replaced. Commands inherit the host's attributes (resource limits, priority, umask, namespaces)
+/// from that process, as they were at the first command. A host that changes its user gets a new process.
 #[derive(Debug)]
 pub struct Confined {
     environment: Environment,
@@ -39,40 +39,40 @@ pub struct Confined {
     filters: Filters,
     landlock: Option<OwnedFd>,
     groups: Option<Arc<Groups>>,
-    /// Whom trees of a host that is root run as.
+    /// The users that trees of a root host run as.
     users: Arc<Users>,
-    /// Whom trees of an ordinary user's host are counted for, or why there is no such user.
+    /// The user that trees of an ordinary user's host are counted for, or why there is none.
     subordinate: Result<Subordinate, UnavailableLayer>,
-    /// The workspaces of which it was told that commands run as their owner there.
+    /// The workspaces for which the log already warns that commands run as their owner.
     told: Mutex<BTreeSet<PathBuf>>,
 }
 
-/// How many workspaces are remembered, of which something was told.
+/// How many workspaces with such a warning are remembered.
 const TOLD: usize = 1024;
 
-/// What a command that does nothing has told of this machine.
+/// The result of a trial with a command that does nothing.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     /// Whether the CPU time of the tree could be counted while it ran.
     pub(crate) live_cpu: bool,
-    /// What it saw that is shared with the host and was not meant to be.
+    /// A resource that it shared with the host against the intention.
     pub(crate) bound: Option<Bound>,
-    /// Whether what it watches was counted for a user of its own, which it did not run as.
+    /// Whether its epoll watches were counted for a user of its own, as which it did not run.
     pub(crate) is_counted_apart: bool,
-    /// Whether it ran as the owner of the workspace, though it was to have a user of its own.
+    /// Whether it ran as the owner of the workspace although it should have a user of its own.
     pub(crate) as_owner: bool,
 }
 
 impl Confined {
-    /// Takes the passthrough variables (`PATH`, `LANG`, `LC_*`, `TZ`) from this process, now.
+    /// Makes a launcher with this policy. It takes the passthrough variables (`PATH`, `LANG`, `LC_*`, `TZ`) from this process now.
     ///
     /// # Errors
-    /// Something that every command will need cannot be had: the reason and the remedy.
+    /// Something that every command will need is unavailable: the reason and the remedy.
     pub fn new(policy: Policy) -> Result<Self, LaunchError> {
         Self::with_init(policy, Init::embedded())
     }
 
-    /// The same, with an init program that the embedder has built, in place of the one that comes with this crate.
+    /// Like [`Confined::new`], with an init program that the embedder has built instead of the one in this crate.
     ///
     /// # Errors
     /// As of [`Confined::new`].
@@ -80,18 +80,18 @@ impl Confined {
         Self::with_init(policy, Init::at(path.into()))
     }
 
-    /// Confines a command that does nothing, in `workspace`: whether this machine, this user and this folder allow what
-    /// every command will need. Blocks for some milliseconds; needs a tokio runtime with its I/O driver.
+    /// Confines a command that does nothing, in `workspace`, to check that this machine, this user and this folder allow
+    /// everything that a command needs. Blocks for some milliseconds; needs a tokio runtime with its I/O driver.
     ///
     /// # Errors
-    /// [`LaunchError`]: the layer that cannot be had, the reason and the remedy.
+    /// [`LaunchError`]: the layer that is unavailable, the reason and the remedy.
     pub fn verify(&self, workspace: &Workspace) -> Result<(), LaunchError> {
         self.try_out(workspace).map(drop)
     }
 
-    /// The same, and says what was found.
+    /// Like [`Confined::verify`], and returns the findings.
     pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<Attempt, LaunchError> {
-        // Init itself, which ends when it is told nothing: the one program that is surely there.
+        // The command is init itself, which exits when it gets no configuration: the only program that surely exists.
         let launch = Launch {
             cmd: "/proc/self/exe".into(),
             args: Vec::new(),
@@ -130,48 +130,48 @@ impl Confined {
             .unwrap_or_default()
     }
 
-    /// The group of one tree, which init is in.
+    /// Makes the group of one tree, which includes its init.
     fn group(&self, limits: &ResourceLimits) -> io::Result<Option<Group>> {
         let Some(groups) = &self.groups else { return Ok(None) };
         let controllers = groups.controllers();
         let memory = limits.max_memory_bytes.filter(|_| controllers.memory);
-        // Pid 1 is not the guest's to pay for.
+        // The guest's limit does not include pid 1.
         let pids = limits.max_pids.map(|pids| u64::from(pids).saturating_add(1));
         groups.group(memory, pids.filter(|_| controllers.pids)).map(Some)
     }
 
-    /// The kernel's user for one tree, where the host can give it one and the policy names none.
+    /// The kernel user for one tree, if the host can give it one and the policy names none.
     fn lease(&self, host_is_root: bool) -> Result<Option<Lease>, LaunchError> {
         if !host_is_root || self.policy.named_identity().is_some() {
             return Ok(None);
         }
         self.users.lease().map(Some).map_err(|error| {
-            let remedy = "name a larger range of user numbers that nothing else uses, or another one (Policy::users), or one \
-                          user for all commands (Policy::identity)";
+            let remedy = "name a larger or another range of user ids that no other program uses (Policy::users), or one user \
+                          for all commands (Policy::identity)";
             LaunchError::Confinement(UnavailableLayer::new(Layer::Identity, error.to_string(), Some(remedy)))
         })
     }
 
-    /// Says once of each workspace that commands run as its owner there.
+    /// Warns once for each workspace that commands run as its owner there.
     fn tell_of_owner(&self, workspace: &Path) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.contains(workspace) {
             return;
         }
-        // A host that sees so many folders come and go hears of one of them again.
+        // With this many folders, a repeated warning for one of them does no harm.
         if told.len() >= TOLD {
             told.clear();
         }
         told.insert(workspace.to_owned());
         tracing::warn!(
-            "commands in {} run as the folder's owner and not as users of their own, because its file system cannot show files \
-             as another user's (id-mapped mounts): they share with each other, and with all that runs as this user, what the \
-             kernel counts for a user, and may be stopped and read by that user",
+            "commands in {} run as the folder's owner and not as users of their own, because its file system has no id-mapped \
+             mounts: they share the resources that the kernel counts for a user with each other and with all processes of this \
+             user, who can also stop and read them",
             workspace.display()
         );
     }
 
-    /// Whom trees of an ordinary user's host are counted for, which this user may not be able to have.
+    /// The user that trees of an ordinary user's host are counted for, or why there is none.
     pub(crate) const fn subordinate(&self) -> Result<&Subordinate, &UnavailableLayer> {
         self.subordinate.as_ref()
     }
@@ -183,10 +183,10 @@ impl Confined {
         let groups = match (cgroup::groups(policy.named_cgroup()), policy.named_cgroup()) {
             (Ok(groups), _) => Some(Arc::new(groups)),
             (Err(missing), Some(_)) => return Err(LaunchError::Confinement(missing)),
-            // Looked for, and not asked for.
+            // The embedder named no group, so a host without one works too.
             (Err(_), None) => None,
         };
-        // The program that runs here is executed again.
+        // The user will run this program again, so commands must not change it.
         let policy = match std::env::current_exe() {
             Ok(program) => policy.protect(program),
             Err(_) => policy,
@@ -225,7 +225,7 @@ impl Launcher for Confined {
         let counted = subordinate.and_then(Subordinate::lease);
         confinement.epolls = counted.is_some();
         let is_sampled = memory.is_some() && !self.controllers().memory;
-        // What it makes is then root's on the disk.
+        // Files that the command makes then belong to root on the disk.
         let as_root = confinement
             .workspace_owner
             .is_some_and(|owner| owner.uid == 0 || owner.gid == 0);

@@ -57,7 +57,9 @@ pub(crate) fn snapshot(files: &[Injection]) -> io::Result<Option<File>> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(written.by_ref().take(file.for_init().bytes))?;
         if *hasher.finalize().as_bytes() != file.hash {
-            return Err(io::Error::other("an injected file was not written as it was given"));
+            return Err(io::Error::other(
+                "the content of an injected file differs from the request",
+            ));
         }
     }
     written.rewind()?;

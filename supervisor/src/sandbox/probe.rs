@@ -26,29 +26,25 @@ use super::workspace::Workspace;
 const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
     (
         init::Layer::Protocol,
-        "the program that confines is the one that came with this host",
+        "the program that confines commands belongs to this version of the host",
         [0, 0],
     ),
     (init::Layer::Process, "processes can be started", [0, 0]),
     (
         init::Layer::UserNamespace,
-        "no rights of the host's user or root; a count of processes for each tree",
+        "no rights of the host's user or of root; processes are counted for each tree",
         [1, 8],
     ),
     (
         init::Layer::PidNamespace,
-        "no other process is seen or signalled; a tree ends as a whole",
+        "a tree cannot see or signal other processes, and ends as a whole",
         [2, 2],
     ),
     (init::Layer::MountNamespace, "a file system of its own", [3, 3]),
-    (
-        init::Layer::NetworkNamespace,
-        "no network, where none is granted",
-        [4, 4],
-    ),
+    (init::Layer::NetworkNamespace, "no network unless it is granted", [4, 4]),
     (
         init::Layer::IpcNamespace,
-        "no shared memory or message queue of others",
+        "no access to shared memory or message queues of others",
         [5, 5],
     ),
     (init::Layer::UtsNamespace, "a machine name of its own", [6, 6]),
@@ -59,12 +55,12 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
     ),
     (
         init::Layer::Mounts,
-        "nothing is seen but the system's programs and the workspace",
+        "only the system's programs and the workspace are visible",
         [8, 8],
     ),
     (
         init::Layer::Overlay,
-        "no socket, FIFO, lock or watch of the host's in what is only read",
+        "no access to the host's sockets, FIFOs, locks and file events in read-only folders",
         [8, 8],
     ),
     (init::Layer::Workspace, "the workspace can be written to", [8, 8]),
@@ -81,7 +77,7 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
     ),
     (
         init::Layer::Seccomp,
-        "no system call that could undo the rest",
+        "no system call that could undo the other layers",
         [12, 12],
     ),
 ];
@@ -278,7 +274,10 @@ impl ConfinementSupport {
 /// Confines a command; says what was found.
 fn attempt(launcher: &Confined) -> Result<Attempt, UnavailableLayer> {
     let place = TestFolder::new().map_err(|error| {
-        let reason = format!("a folder in {:?} to try it in: {error}", std::env::temp_dir());
+        let reason = format!(
+            "cannot make a folder for the trial in {:?}: {error}",
+            std::env::temp_dir()
+        );
         let remedy = "set TMPDIR to a folder that this user may write to";
         UnavailableLayer::new(init::Layer::Workspace, reason, Some(remedy))
     })?;

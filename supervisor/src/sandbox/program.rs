@@ -28,7 +28,7 @@ pub(crate) fn candidates(cmd: &str, path: &OsStr, workspace: &Path) -> Result<Ve
         .collect();
     if found.is_empty() {
         return Err(LaunchError::NotFound(format!(
-            "{cmd} is in no directory of PATH outside of the workspace"
+            "{cmd} is in no folder of PATH outside of the workspace"
         )));
     }
     Ok(found)

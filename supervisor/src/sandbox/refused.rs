@@ -1,8 +1,10 @@
-//! Folders that cannot be a workspace, because who may write there has the host, its user or another program (contract B6).
+//! Folders that are refused as a workspace, because a process that can write there controls the host, its user or another
+//! program (contract B6).
 //!
-//! Judged by what the open handle *is*, by device and inode, and by what it lies beneath, found by way of `..` from the
-//! handle itself: a path can come to name something else, a link or a bind mount can give a folder another path, and `HOME`
-//! is whatever the caller of this program wrote there. So homes are also those that `/etc/passwd` names.
+//! A folder is judged by the device and inode of its open handle and of the folders above it, which are found through `..` from
+//! the handle itself. Paths are not reliable: a path can later name another folder, and a link or a bind mount can give a
+//! folder another path. `HOME` holds any value that the caller of this program wrote there, so the home folders in
+//! `/etc/passwd` count too.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -14,7 +16,7 @@ use rustix::fs::{Mode, OFlags, fstat, openat};
 
 use crate::os::directory;
 
-/// With everything beneath them: what the system is made of, and where it talks to itself.
+/// Folders that are refused with everything beneath them: the system's files, and the places where its programs communicate.
 const WITH_ALL_BENEATH: &[(&str, &str)] = &[
     ("/bin", SYSTEM),
     ("/boot", SYSTEM),
@@ -34,7 +36,7 @@ const WITH_ALL_BENEATH: &[(&str, &str)] = &[
     ("/var/run", RUNTIME),
 ];
 
-/// Themselves: a folder in them can be of one program alone.
+/// Folders that are refused only themselves, because a folder in them can belong to one program alone.
 const ITSELF: &[(&str, &str)] = &[
     ("/home", HOME),
     ("/root", HOME),
@@ -47,7 +49,7 @@ const ITSELF: &[(&str, &str)] = &[
     ("/var/tmp", SHARED),
 ];
 
-/// Of a home folder, with everything beneath them: keys, and programs that its user runs.
+/// Folders of a home folder that are refused with everything beneath them: keys, and programs that the home's user runs.
 const OF_A_HOME: &[&str] = &[
     ".aws",
     ".bin",
@@ -63,25 +65,25 @@ const OF_A_HOME: &[&str] = &[
 ];
 
 const SYSTEM: &str = "a folder of the system";
-const RUNTIME: &str = "a folder in which running programs are reached";
-const SHARED: &str = "shared by all programs of this machine";
+const RUNTIME: &str = "a folder through which running programs can be reached";
+const SHARED: &str = "a folder that all programs of this machine share";
 const HOME: &str = "a home folder";
-const OF_HOME: &str = "where a user keeps keys, or programs to run";
-const STATE: &str = "where the host keeps what it executes or trusts";
+const OF_HOME: &str = "a folder in which a user keeps keys, or programs to run";
+const STATE: &str = "a folder in which the host keeps files that it executes or trusts";
 
-/// How deep sockets are looked for, the workspace itself being the first folder.
+/// How deep the search for sockets goes; the workspace itself is level 1.
 const DEPTH: usize = 3;
 
-/// How many entries of folders are looked at for that.
+/// How many directory entries that search examines.
 const ENTRIES: usize = 4096;
 
-/// What is read of a file of the system's at most.
+/// The most that is read of a system file, in bytes.
 const FILE: u64 = 4 << 20;
 
 /// A folder, as device and inode.
 type Identity = (u64, u64);
 
-/// Says why the folder, which was at `path` when it was opened, cannot be a workspace; `None` if it can.
+/// Returns why the folder, which was at `path` when it was opened, cannot be a workspace; `None` if it can.
 pub(crate) fn reason(handle: &OwnedFd, path: &Path, state: &[PathBuf]) -> Option<String> {
     let above = lineage(handle);
     let itself = *above.first()?;
@@ -113,7 +115,7 @@ pub(crate) fn reason(handle: &OwnedFd, path: &Path, state: &[PathBuf]) -> Option
         if is_or_holds(&home) {
             return holds(&home, HOME);
         }
-        // Once for each home, of which there may be many: first whether it is in there at all.
+        // There may be many homes, so first check whether the folder lies in this one at all.
         if beneath(&home)
             && let Some(folder) = OF_A_HOME
                 .iter()
@@ -133,10 +135,7 @@ pub(crate) fn reason(handle: &OwnedFd, path: &Path, state: &[PathBuf]) -> Option
         }
     }
     let socket = socket(path)?;
-    Some(format!(
-        "it holds {}, a socket by which a running program is reached",
-        socket.display()
-    ))
+    Some(format!("it holds {}, a socket of a running program", socket.display()))
 }
 
 fn variable(name: &str) -> Option<PathBuf> {
@@ -184,14 +183,14 @@ fn homes_in(passwd: &str, this: u32) -> Vec<PathBuf> {
         let uid: u32 = uid.parse().ok()?;
         let logs_in =
             (uid == 0 || (1000..65534).contains(&uid)) && !shell.ends_with("/nologin") && !shell.ends_with("/false");
-        // The root of the file system is refused anyhow, and holds everything.
+        // A home of `/` is left out: it would refuse every folder, and `/` itself is refused anyway.
         let is_one = home.starts_with('/') && home.len() > 1;
         ((uid == this || logs_in) && is_one).then(|| PathBuf::from(home))
     };
     passwd.lines().filter_map(home).collect()
 }
 
-/// A socket in the folder that some program has open. One that a program left behind gives nothing away; nor does one of
+/// A socket in the folder that a program has open. A socket file that a program left behind leads nowhere, and so does one of
 /// a confined command, which has a network of its own.
 fn socket(folder: &Path) -> Option<PathBuf> {
     let mut bound = None;
@@ -205,7 +204,7 @@ fn socket(folder: &Path) -> Option<PathBuf> {
                 folders.insert(0, (entry.path(), depth + 1));
             } else if kind.is_socket() {
                 let bound: &mut Vec<PathBuf> = bound.get_or_insert_with(|| bound_in(&read("/proc/net/unix")));
-                // What was given to `bind` may have been a relative path.
+                // The path given to `bind` may have been relative.
                 if bound.iter().any(|path| path.file_name() == Some(&*entry.file_name())) {
                     return Some(entry.path());
                 }
@@ -215,20 +214,20 @@ fn socket(folder: &Path) -> Option<PathBuf> {
     None
 }
 
-/// The paths to which sockets are bound: all behind the seventh column, where there is something.
+/// The paths to which sockets are bound: the text after the seventh column, if there is any.
 fn bound_in(unix: &str) -> Vec<PathBuf> {
     let path = |line: &str| {
         let mut rest = line;
         for _ in 0..7 {
             rest = rest.trim_start().split_once(' ')?.1;
         }
-        // One that begins with @ has no file.
+        // An abstract socket, whose name begins with @, has no file.
         (!rest.is_empty() && !rest.starts_with('@')).then(|| PathBuf::from(rest))
     };
     unix.lines().skip(1).filter_map(path).collect()
 }
 
-/// A file of the system's; empty where it cannot be read.
+/// The content of a system file; empty if it cannot be read.
 fn read(path: &str) -> String {
     let mut text = Vec::new();
     if let Ok(file) = File::open(path) {

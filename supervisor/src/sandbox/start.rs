@@ -91,7 +91,7 @@ pub(crate) fn start(
         Ok(started) => Ok(started.into()),
         Err(StartError::Host(error)) => Err(LaunchError::Host(error)),
         Err(StartError::OutOfMemory) => Err(LaunchError::Limit(
-            "max-memory-bytes: too little for the command to be started".into(),
+            "max-memory-bytes: too little to start the command".into(),
         )),
         Err(StartError::Refused(report)) => {
             let missing = || constraints.visibility?.missing(&cmd, &programs, &workspace, &cwd);
@@ -106,7 +106,7 @@ fn refusal(cmd: &str, report: Report, missing: impl FnOnce() -> Option<String>) 
         Report::ExecFailed { errno } => {
             let errno = Errno::from_raw_os_error(errno);
             if errno == Errno::NOENT {
-                LaunchError::NotFound(missing().unwrap_or_else(|| format!("{cmd}, or the interpreter it asks for")))
+                LaunchError::NotFound(missing().unwrap_or_else(|| format!("{cmd}, or the interpreter that it names")))
             } else if errno == Errno::ACCESS || errno == Errno::PERM {
                 LaunchError::PermissionDenied(cmd.into())
             } else {
@@ -123,9 +123,9 @@ fn refusal(cmd: &str, report: Report, missing: impl FnOnce() -> Option<String>) 
                     "{at} is in a folder of the host's, where no place can be made for it: choose one in a folder that \
                      the command has to itself, such as /etc, /run or /tmp"
                 ),
-                Errno::EXIST => format!("{at} is something else than a file: choose another place"),
+                Errno::EXIST => format!("{at} exists and is not a file: choose another path"),
                 Errno::NOTDIR => {
-                    format!("something else than a folder is on the way to {at}: choose a place that no link leads to")
+                    format!("a component of {at} is a link or not a folder: choose a path without links")
                 }
                 errno => format!("{at}: {errno}"),
             })
@@ -136,7 +136,7 @@ fn refusal(cmd: &str, report: Report, missing: impl FnOnce() -> Option<String>) 
             Errno::from_raw_os_error(errno),
         )),
         Report::Born { .. } | Report::Started { .. } | Report::CommandEnded { .. } | Report::Exited(_) => {
-            LaunchError::Host(std::io::Error::other("init answered out of turn"))
+            LaunchError::Host(std::io::Error::other("init sent an unexpected report"))
         }
     }
 }

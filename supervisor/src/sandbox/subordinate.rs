@@ -78,7 +78,7 @@ impl Subordinate {
                 *given_up = Some(Instant::now());
                 if !was_told {
                     tracing::warn!(
-                        "what commands watch is counted together, and one of them can take all of it: {missing}"
+                        "the epoll watches of all commands are counted together, and one command can take them all: {missing}"
                     );
                 }
                 None

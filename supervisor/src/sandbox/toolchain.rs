@@ -1,7 +1,7 @@
-//! Where toolchains are that people install for themselves, so that one word shows them to commands.
+//! Finds the toolchains that users install for themselves, so that one word shows a toolchain to commands.
 //!
-//! Such a toolchain lies in a home folder, beside its user's secrets (a `credentials.toml`, an `.npmrc`). So it is never
-//! shown as a whole: each is a list of the parts that a command needs to run it, and nothing else of its folder.
+//! Such a toolchain lies in a home folder, beside its user's secrets (a `credentials.toml`, an `.npmrc`). So its folder is never
+//! shown as a whole: each toolchain is a list of the parts that a command needs to run it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -16,31 +16,31 @@ pub enum Toolchain {
     Pyenv,
     /// Node: the versions and the program itself of `NVM_DIR` (`~/.nvm`, `~/.config/nvm`).
     Nvm,
-    /// Go: `GOROOT`, what `go` in `PATH` leads to, and `~/sdk`.
+    /// Go: `GOROOT`, the folder that `go` in `PATH` leads to, and `~/sdk`.
     Go,
-    /// Java: `JAVA_HOME`, what `java` in `PATH` leads to, `~/.sdkman/candidates/java` and `~/.jdks`.
+    /// Java: `JAVA_HOME`, the folder that `java` in `PATH` leads to, `~/.sdkman/candidates/java` and `~/.jdks`.
     Jdk,
 }
 
-/// What of the host's environment and accounts says where things are.
+/// The parts of the host's environment and accounts that name the places of toolchains.
 pub(crate) struct Surroundings {
     /// The home folders of the host's user: the environment's and the account's.
     pub(crate) homes: Vec<PathBuf>,
     pub(crate) vars: Vec<(OsString, OsString)>,
 }
 
-/// What is there of a toolchain.
+/// The installed parts of a toolchain.
 pub(crate) struct Parts {
     pub(crate) paths: Vec<PathBuf>,
-    /// The variable by which its programs find it, as their own home folder is another one.
+    /// The variable by which its programs find it, because commands have another home folder.
     pub(crate) variable: (&'static str, PathBuf),
 }
 
 impl Toolchain {
-    /// All that are known.
+    /// All known toolchains.
     pub const ALL: [Self; 5] = [Self::Rustup, Self::Pyenv, Self::Nvm, Self::Go, Self::Jdk];
 
-    /// The word for it.
+    /// The name of the toolchain, as options spell it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Toolchain {
         }
     }
 
-    /// The one that is called so.
+    /// The toolchain with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|toolchain| toolchain.name() == name)
@@ -69,7 +69,7 @@ impl Toolchain {
         }
     }
 
-    /// The parts that exist here, or none if the toolchain does not.
+    /// The parts that exist here, or `None` if the toolchain is not installed.
     pub(crate) fn parts(self, around: &Surroundings) -> Option<Parts> {
         let usual: &[&str] = match self {
             Self::Rustup => &[".rustup"],
@@ -84,7 +84,7 @@ impl Toolchain {
         };
         let installed = program.and_then(|program| around.installed(program));
         let inside: &[&str] = match self {
-            // The last only because rustup makes it where it is not there.
+            // The last is included only because rustup creates it if it is missing.
             Self::Rustup => &["toolchains", "settings.toml", "update-hashes"],
             Self::Pyenv => &["bin", "libexec", "plugins", "pyenv.d", "shims", "version", "versions"],
             Self::Nvm => &["alias", "bash_completion", "nvm-exec", "nvm.sh", "versions"],
@@ -112,7 +112,7 @@ impl Toolchain {
         (!paths.is_empty()).then_some(Parts { paths, variable })
     }
 
-    /// The one that usually has a folder of that name, wherever it is and whether it is there or not.
+    /// The toolchain that usually has a folder of this name, wherever the folder is and whether it exists or not.
     pub(crate) fn by_name(path: &Path) -> Option<Self> {
         path.components().find_map(|part| match part.as_os_str().to_str()? {
             ".cargo" | ".rustup" => Some(Self::Rustup),
@@ -123,7 +123,7 @@ impl Toolchain {
         })
     }
 
-    /// The one of which `path` is a part.
+    /// The toolchain to which `path` belongs.
     pub(crate) fn of(path: &Path, around: &Surroundings) -> Option<Self> {
         let holds = |parts: Parts| parts.paths.iter().any(|part| path.starts_with(part));
         Self::ALL
@@ -133,7 +133,7 @@ impl Toolchain {
 }
 
 impl Surroundings {
-    /// Those of this process.
+    /// The surroundings of this process.
     pub(crate) fn of_host() -> Self {
         let account = super::accounts::home(rustix::process::geteuid().as_raw());
         let mut homes: Vec<_> = std::env::home_dir().into_iter().chain(account).collect();
@@ -166,7 +166,7 @@ impl Surroundings {
             .filter(|folder| folder.is_absolute())
             .find_map(|folder| folder.join(program).canonicalize().ok())?;
         let bin = found.parent().filter(|bin| bin.ends_with("bin"))?;
-        // `/usr/bin` is no toolchain of its own.
+        // A program in `/usr/bin` belongs to the system and not to a toolchain.
         let root = bin.parent().filter(|root| root.components().count() > 2)?;
         Some(root.to_owned())
     }

@@ -1,11 +1,11 @@
-//! A layer of the confinement that cannot be had: which, why, and what can be done about it.
+//! A layer of the confinement that is unavailable: its name, the reason, and the remedy.
 
 use std::fmt;
 
 use capsule_init::Layer;
 use rustix::io::Errno;
 
-/// A layer of the confinement that this machine, or this user, cannot have.
+/// A layer of the confinement that is unavailable on this machine or for this user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnavailableLayer {
     layer: Layer,
@@ -14,7 +14,7 @@ pub struct UnavailableLayer {
 }
 
 impl UnavailableLayer {
-    /// For a call on `subject` that the kernel answered with `errno`.
+    /// A layer for which the kernel answered a call on `subject` with `errno`.
     pub(crate) fn by_kernel(layer: Layer, subject: &str, errno: Errno) -> Self {
         Self {
             layer,
@@ -37,13 +37,13 @@ impl UnavailableLayer {
         name(self.layer)
     }
 
-    /// What was tried, and the system's answer.
+    /// The operation that failed, and the system's answer.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// What can be done about it, where that is known.
+    /// The remedy, if one is known.
     #[must_use]
     pub const fn remedy(&self) -> Option<&'static str> {
         self.remedy
@@ -62,7 +62,7 @@ impl fmt::Display for UnavailableLayer {
     }
 }
 
-/// What a layer is called, in errors and in the status of a host.
+/// The name of a layer, in errors and in the status of a host.
 pub(crate) const fn name(layer: Layer) -> &'static str {
     match layer {
         Layer::Protocol => "init",
@@ -95,28 +95,28 @@ fn remedy(layer: Layer, errno: Errno) -> Option<&'static str> {
         | Layer::CgroupNamespace => match errno {
             Errno::NOSPC => "the system allows no more namespaces: raise the sysctls user.max_*_namespaces",
             Errno::PERM | Errno::ACCESS => {
-                "most likely a seccomp profile (of a container) or AppArmor forbids it: allow user namespaces, on Ubuntu \
-                 with the sysctl kernel.apparmor_restrict_unprivileged_userns=0 or a profile for this program"
+                "most likely a seccomp profile (of a container) or AppArmor forbids namespaces: allow user namespaces, on \
+                 Ubuntu with the sysctl kernel.apparmor_restrict_unprivileged_userns=0 or a profile for this program"
             }
             _ => "the kernel must be built with namespaces",
         },
         Layer::Mounts => match errno {
             Errno::PERM | Errno::ACCESS => {
                 "most likely this is a container that covers parts of /proc or forbids mounts: start it with all of /proc \
-                 in sight (docker: --security-opt systempaths=unconfined) and a seccomp and AppArmor profile that allows \
+                 visible (docker: --security-opt systempaths=unconfined) and with seccomp and AppArmor profiles that allow \
                  mount"
             }
             Errno::NOSYS => "the kernel must be 5.12 or later",
             _ => return None,
         },
         Layer::Overlay => match errno {
-            Errno::NODEV => "the kernel must be built with overlayfs, or have its module loaded",
+            Errno::NODEV => "the kernel must be built with overlayfs, or its module must be loaded",
             Errno::PERM | Errno::ACCESS => {
-                "most likely the kernel is older than 5.11, or a seccomp profile or AppArmor forbids to mount an overlay"
+                "most likely the kernel is older than 5.11, or a seccomp profile or AppArmor forbids mounting an overlay"
             }
             _ => {
-                "most likely something is mounted beneath it, or an overlay cannot show its file system: leave out of it \
-                 sockets and FIFOs that commands shall not use"
+                "most likely another file system is mounted beneath the folder, or overlayfs does not support its file system: \
+                 keep sockets and FIFOs that commands must not use out of the folder"
             }
         },
         Layer::Workspace => {
@@ -124,7 +124,7 @@ fn remedy(layer: Layer, errno: Errno) -> Option<&'static str> {
              in the policy"
         }
         Layer::Identity => {
-            "commands of a root host run as an unprivileged user, which has to exist in the host's own user namespace: \
+            "commands of a root host run as an unprivileged user, which must exist in the host's own user namespace: \
              map more than one user there (/etc/subuid and newuidmap), or run the host as an ordinary user"
         }
         Layer::Process => match errno {

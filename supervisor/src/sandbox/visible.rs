@@ -1,8 +1,8 @@
-//! What a person asks to be shown to commands, beside the system and the workspace: a path, or a toolchain by its name.
+//! Folders that a user shows to commands, beside the system and the workspace: a path, or a toolchain by its name.
 //!
-//! A person does not have in mind all that lies in a folder, and a program that was granted one shall not find in it what
-//! were not meant to be given. So some are refused here: those that hold a home, secrets by a usual name, or the machine's
-//! state. An embedder that knows what it does says [`Policy::visible`](super::Policy::visible), which asks nothing.
+//! A user does not think of every file in a folder, and a command must not find files there that the user did not mean to show.
+//! So this file refuses some folders: those that contain a home, secrets by a usual name, or the machine's state. An embedder
+//! can use [`Policy::visible`](super::Policy::visible) instead, which makes no such checks.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -12,10 +12,10 @@ use capsule_init::View;
 
 use super::toolchain::{Surroundings, Toolchain};
 
-/// Something of the host's that commands are to see: `DIR`, `DIR:rw` to be written to, or the name of a [`Toolchain`].
+/// A folder of the host's that commands can see: `DIR`, `DIR:rw` if they can also write there, or the name of a [`Toolchain`].
 ///
-/// A word without a slash is a toolchain's name; a folder beside the caller is `./NAME`. The path is resolved when this is
-/// made, and is that place from then on, whatever a symbolic link on the way comes to name.
+/// A word without a slash is the name of a toolchain; a folder in the current folder is `./NAME`. The path is resolved when
+/// this value is made. It then keeps naming that folder, even if a symbolic link on the way changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visible {
     pub(crate) places: Vec<Place>,
@@ -23,7 +23,7 @@ pub struct Visible {
     pub(crate) variable: Option<(String, PathBuf)>,
 }
 
-/// Something of the host's, and where commands see it.
+/// A folder or file of the host's, and the path at which commands see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) source: PathBuf,
@@ -31,7 +31,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Seen where it is.
+    /// A path that commands see where it is on the host.
     pub(crate) fn itself(path: PathBuf) -> Self {
         Self {
             source: path.clone(),
@@ -49,44 +49,44 @@ impl Place {
     }
 }
 
-/// Why something is not shown to commands.
+/// Why a folder or a toolchain is not shown to commands.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VisibleError {
-    /// A word without a slash that is no toolchain's name.
-    #[error("{0:?} is no toolchain that is known here (rustup, pyenv, nvm, go, jdk); a folder of that name is ./{0}")]
+    /// A word without a slash that is not the name of a toolchain.
+    #[error("{0:?} is no known toolchain (rustup, pyenv, nvm, go, jdk); write a folder of that name as ./{0}")]
     Unknown(String),
-    /// The toolchain is not installed, as far as its variable and the usual places say.
-    #[error("no {} was found: {} is not set to a folder that exists, and it is not where it usually is", .0.name(), .1)]
+    /// The toolchain was found neither by its variable nor in the usual places.
+    #[error("no {} was found: {} does not name an existing folder, and the usual places do not exist", .0.name(), .1)]
     NotInstalled(Toolchain, &'static str),
-    /// A toolchain is never written to.
-    #[error("{} is for reading only: several programs use it", .0.name())]
+    /// A toolchain cannot be shown writable.
+    #[error("{} can only be read: several programs use it", .0.name())]
     ReadOnly(Toolchain),
     /// It does not exist, or this user may not reach it.
     #[error("{path:?} cannot be shown: {source}")]
     Unreachable {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's answer.
         source: std::io::Error,
     },
-    /// It would show, or open for writing, what commands shall not have.
+    /// It would let commands read or write files that they must not have.
     #[error("{path:?} is not shown to commands: {reason}; name the folder in it that they need")]
     Refused {
         /// The path.
         path: PathBuf,
-        /// What speaks against it.
+        /// Why it is refused.
         reason: &'static str,
     },
 }
 
-/// The machine's state, in which there is something to be found or reached wherever one looks.
+/// The machine's state: every folder in it may reveal or reach something.
 const STATE: &[&str] = &["/proc", "/sys", "/dev", "/run", "/var/run", "/boot"];
 
-/// Folders that hold much else; what is in them may be shown.
+/// Folders that hold too much to be shown as a whole. Folders in them may be shown.
 const TOO_MUCH: &[&str] = &["/", "/etc", "/root", "/home", "/var", "/var/lib", "/tmp", "/var/tmp"];
 
-/// What the host and the machine execute, which no command may change.
+/// Folders with programs that the host and the machine execute, which no command may change.
 const EXECUTED: &[&str] = &[
     "/usr",
     "/bin",
@@ -101,7 +101,7 @@ const EXECUTED: &[&str] = &[
     "/var/spool",
 ];
 
-/// Where programs keep secrets, in a home folder.
+/// The places in a home folder where programs keep secrets.
 const SECRETS: &[&str] = &[
     ".ssh",
     ".gnupg",
@@ -136,7 +136,7 @@ const SECRETS: &[&str] = &[
     ".claude.json",
 ];
 
-/// What is executed, in a home folder, when its owner logs in or types a usual command; or when this host runs again.
+/// Files in a home folder that are executed when its owner logs in or types a usual command, or when this host runs again.
 const EXECUTED_AT_HOME: &[&str] = &[
     ".bashrc",
     ".bash_profile",
@@ -156,7 +156,7 @@ const EXECUTED_AT_HOME: &[&str] = &[
 ];
 
 impl Visible {
-    /// The same as parsing, in surroundings of a test's making.
+    /// Parses `text`; tests pass surroundings of their own.
     fn parse(text: &str, around: &Surroundings) -> Result<Self, VisibleError> {
         let (path, writable) = match text.strip_suffix(":rw") {
             Some(path) => (path, true),
@@ -175,7 +175,7 @@ impl Visible {
     /// A toolchain of this machine's user.
     ///
     /// # Errors
-    /// [`VisibleError`] where it is not installed, or lies in a place that is not shown.
+    /// [`VisibleError`] if it is not installed, or lies in a place that is not shown.
     pub fn toolchain(toolchain: Toolchain) -> Result<Self, VisibleError> {
         Self::toolchain_in(toolchain, &Surroundings::of_host())
     }
@@ -204,15 +204,15 @@ impl Visible {
         })
     }
 
-    /// One of its places that is in `folder`, if any is: a command that may write there could put something else in its
-    /// place before the next command starts.
+    /// A path of this value that lies in `folder`, if there is one. A command that may write to `folder` could replace it
+    /// before the next command starts.
     #[must_use]
     pub fn in_folder(&self, folder: &Path) -> Option<&Path> {
         let mut sources = self.places.iter().map(|place| place.source.as_path());
         sources.find(|source| source.starts_with(folder))
     }
 
-    /// Whether everything that `other` would show is shown by this one, as writable.
+    /// Whether this value shows everything that `other` shows, and writable if `other` is writable.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let covered = |place: &Place| self.places.iter().any(|own| place.source.starts_with(&own.source));
@@ -228,7 +228,7 @@ impl FromStr for Visible {
     }
 }
 
-/// The path without symbolic links, and as it was spelled where that is another one: programs know it by either.
+/// The path without symbolic links, and the path as it was spelled if that differs: programs may use either.
 fn spellings(path: &Path, writable: bool, around: &Surroundings) -> Result<Vec<Place>, VisibleError> {
     let unreachable = |source| VisibleError::Unreachable {
         path: path.into(),
@@ -255,7 +255,7 @@ fn spellings(path: &Path, writable: bool, around: &Surroundings) -> Result<Vec<P
         .collect())
 }
 
-/// What speaks against showing `path`.
+/// Why `path` must not be shown, if there is a reason.
 fn objection(path: &Path, writable: bool, around: &Surroundings) -> Option<&'static str> {
     let is_or_holds = |other: &Path| other.starts_with(path);
     let meets = |other: &Path| path.starts_with(other) || is_or_holds(other);
@@ -354,7 +354,7 @@ mod tests {
         assert!(told("src", &around).contains("./src"));
         assert!(told("nvm", &around).contains("NVM_DIR"));
         fs::create_dir_all(home.path().join(".nvm/versions")).unwrap();
-        assert!(told("nvm:rw", &around).contains("reading only"));
+        assert!(told("nvm:rw", &around).contains("can only be read"));
         let nvm = Visible::parse("nvm", &around).unwrap();
         assert_eq!(nvm.variable, Some(("NVM_DIR".into(), home.path().join(".nvm"))));
         assert!(told("/no/such/folder", &around).contains("cannot be shown"));

@@ -33,7 +33,7 @@ pub enum WorkspaceError {
         source: io::Error,
     },
     /// It is `/`: everything would be in it.
-    #[error("the root directory cannot be a workspace; name the folder that the capsule is to work in")]
+    #[error("the root directory cannot be a workspace; name the folder in which the capsule works")]
     Root,
     /// Who may write there has the host, its user, or another program.
     #[error(
