@@ -1,6 +1,7 @@
-//! Lifecycle events on their way out (contract E1, E2): what happened to a process that its owner watches.
+//! Publishes the lifecycle events of watched processes (contract E1, E2).
 //!
-//! The supervisor says what happened, and to whose process. The carrier of the events decides which subscribers receive it.
+//! The supervisor makes an event and names the owner of its process. The carrier of the events decides which subscribers receive
+//! it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,4 +1,4 @@
-//! Files that a request has put into the view of its command (contract J1), and the checks of them.
+//! Files that a request injects into the view of its command (contract J1), and their checks.
 
 use std::collections::HashSet;
 use std::fmt;

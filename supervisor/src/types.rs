@@ -1,4 +1,4 @@
-//! The plain types of the supervisor: the owner of a process, and what is told about one.
+//! The plain types of the supervisor: the owner of a process, and information about a process.
 
 use std::time::Duration;
 
