@@ -1,8 +1,8 @@
-//! What this machine and this user have of the default confinement, found by trying it.
+//! Finds out which parts of the default confinement this machine and this user support, by a trial.
 //!
-//! There is one attempt: a real command, confined as any other would be. A list of kernel features would be no
-//! evidence, since whether they may be used is decided by seccomp profiles, security modules, sysctls and mounts, each
-//! with an opinion of its own. The price is that what comes after the first thing missing is not known.
+//! The trial confines a real command like any other. A list of kernel features would not be enough, because seccomp profiles,
+//! security modules, sysctls and mounts decide whether they may be used. The price is that the state of the layers after the first
+//! missing one is unknown.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;

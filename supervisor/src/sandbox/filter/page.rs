@@ -1,4 +1,4 @@
-//! `docs/syscalls.md`, which is made from the table and the rules and tested to be what they say.
+//! Generates `docs/syscalls.md` from the table and the rules; a test compares the page with them.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,9 +1,10 @@
-//! What of a call is let through where it has two faces: rules about its arguments, as data.
+//! Rules about the arguments of calls that have both harmless and harmful uses, as data.
 //!
-//! A filter sees numbers and not what they point to. A rule is a list of cases; the first that holds gives the answer, and
-//! where none holds the answer is the rule's last. A call without a rule is let through whatever its arguments.
+//! A filter sees the arguments as numbers, and not the memory that they point to. A rule is a list of cases. The first case that
+//! holds gives the answer; if no case holds, the rule's default is the answer. A call without a rule is allowed with any
+//! arguments.
 //!
-//! What the kernel takes as an `int` it takes from the lower half of an argument, and so do most tests here.
+//! The kernel takes an `int` from the lower half of an argument, and so do most tests here.
 
 use Answer::{Allow, Errno, Success};
 use Setting::{Always, MemoryIsSampled, Network, WorkspaceIsMapped};

@@ -1,12 +1,12 @@
-//! Which system calls there are for a confined command, with their numbers and the reason for each, as data.
+//! The system calls for a confined command, with their numbers and the reason for each, as data.
 //!
-//! What is in [`ALLOWED`] is let through, as far as [`super::rules`] says nothing else. What is in [`DENIED`] is answered
-//! with `EPERM`, because programs are prepared for that answer and not for another. Everything else, and so every call
-//! that is still to be invented, is answered with `ENOSYS`, as by a kernel that does not have it: libraries then fall back
-//! to what they did before the call existed. [`ABSENT`] names those of today, and changes nothing.
+//! Calls in [`ALLOWED`] are allowed unless [`super::rules`] denies their arguments. Calls in [`DENIED`] are answered
+//! with `EPERM`, because programs are prepared for that error and for no other. All other calls, including future ones, are
+//! answered with `ENOSYS`, as by a kernel without them, so that libraries fall back to what they did before the call
+//! existed. [`ABSENT`] names the present calls of this kind, and has no effect on the filter.
 //!
-//! The numbers of both architectures stand here as the kernel has them, and not by way of `libc`, so that either table can
-//! be tested on any machine. `docs/syscalls.md` is made from this file.
+//! The numbers of both architectures are written out here and not taken from `libc`, so that either table can
+//! be tested on any machine. `docs/syscalls.md` is generated from this file.
 
 /// Calls of one kind of use.
 #[derive(Debug)]
