@@ -1,4 +1,4 @@
-//! One call as the audit tells of it.
+//! The audit record of one call.
 
 use std::time::SystemTime;
 

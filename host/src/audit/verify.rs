@@ -1,7 +1,7 @@
-//! Reading a chain and finding the first line that is not as it was written.
+//! Reads a chain and finds the first line that was changed.
 //!
-//! The file is read once from the beginning, one line at a time, and no line that is longer than any that is ever written
-//! is held. Whatever is in the file, the answer is a line and a reason, or that there is none.
+//! The file is read once from the beginning, one line at a time. A line that is longer than the longest possible line is not kept
+//! in memory. For any file, the result is either a line and a reason, or that the chain is intact.
 
 use std::io::{self, BufRead, Read as _};
 

@@ -1,4 +1,4 @@
-//! Why messaging did not do what was asked.
+//! The errors of messaging.
 
 use super::BadTopic;
 

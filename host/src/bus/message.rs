@@ -1,4 +1,4 @@
-//! What travels, on whose behalf, and for whose ears.
+//! A message, with its sender's principal and its possible recipients.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! The rules of messaging, whatever carries it: sizes, rates, numbers, who may hear what, and the way in for lifecycle
+//! The rules of messaging for every carrier: sizes, rates, numbers, permitted recipients, and the entry for lifecycle
 //! events.
 //!
-//! What a capsule was *granted* is not known here: whoever lets it in asks first. What no grant can give is refused here:
-//! the host's topics.
+//! This file does not know a capsule's *grants*: its callers check them first. It refuses the host's topics, which no grant can
+//! give.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -1,4 +1,4 @@
-//! What a capsule loaded by the runtime may do.
+//! The grants of a capsule that the runtime loads.
 
 use crate::bus::{Pattern, Reach};
 use crate::wit::{CapsuleHooks, TopicAsk};

@@ -1,4 +1,4 @@
-//! What an embedder says of a capsule that it loads.
+//! The embedder's options for a capsule that it loads.
 
 use std::collections::BTreeMap;
 use std::fmt;
