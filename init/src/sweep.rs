@@ -1,8 +1,8 @@
-//! Finding every descendant where no namespace holds them together.
+//! Finds every descendant where no namespace contains them.
 //!
-//! This process is their reaper, so nothing leaves: who loses its parent becomes a child of ours. But a tree that keeps
-//! forking outruns a process that only kills, so it is brought to a halt first. Numbers are never trusted: one is
-//! signalled only through a pidfd that was opened before its parent was looked up, and is still alive after.
+//! This process is the subreaper of its descendants, so none can leave: a process that loses its parent becomes a child of init.
+//! But a tree that keeps forking outruns a process that only kills, so it is stopped first. A pid is never trusted: a process is
+//! signalled only through a pidfd that was opened before its parent was looked up, if it is still alive afterwards.
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,8 +1,8 @@
-//! The system calls that `rustix` has no safe form of: with `vfork` the only file that says `unsafe`.
+//! The system calls for which `rustix` has no safe form. Only this file and `vfork` contain `unsafe`.
 //!
-//! Init has one thread and installs no signal handler, so a copy of it may go on in ordinary code: there is no lock
-//! that another thread could hold. What takes a descriptor by its number is for a process that shares init's memory and has
-//! descriptors of its own (see `vfork`), and allocates nothing.
+//! Init has one thread and installs no signal handler, so a copy of it may continue in ordinary code: no other thread can hold a
+//! lock. The functions that take a descriptor by its number are for a process that shares init's memory and has
+//! descriptors of its own (see `vfork`). They do not allocate.
 #![expect(
     unsafe_code,
     reason = "calls that no library wraps safely; each says why it is sound"
