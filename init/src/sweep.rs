@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use crate::sys;
 
-/// Sends TERM to everyone that is there, and then CONT, but for the process group `group`, which is signalled as one.
+/// Sends TERM and then CONT to every descendant outside of the process group `group`, which is signalled as a group.
 pub(crate) fn terminate(group: Pid) {
     let family = family();
     let outside: Vec<_> = family.iter().filter(|&&pid| !is_in(pid, group)).collect();
@@ -25,9 +25,9 @@ pub(crate) fn terminate(group: Pid) {
     }
 }
 
-/// Kills everyone; those of the process group `killed`, which has just been killed, without bringing them to a halt first.
-/// They are killed once more all the same, for one may have come into the group since. What a process left behind in the
-/// instant of its death is for the next call.
+/// Kills every descendant. Those of the process group `killed`, which has just been killed, are not stopped first. They are killed
+/// once more all the same, because a process may have joined the group since. The children that a process left behind at the
+/// moment of its death are for the next call.
 pub(crate) fn end(killed: Option<Pid>) {
     let mut halted = HashSet::new();
     let family = loop {

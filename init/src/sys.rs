@@ -156,7 +156,7 @@ pub(crate) fn born(pid: c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>> 
     Ok(Some((pid, own(c_long::from(pidfd))?)))
 }
 
-/// What ends everyone in a control group, once "1" is written to it; the kernel has it since 5.14.
+/// The file that kills every process of a control group when "1" is written to it (since Linux 5.14).
 pub(crate) fn group_killer(group: &OwnedFd) -> Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags, openat};
     openat(group, "cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())

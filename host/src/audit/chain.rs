@@ -34,8 +34,8 @@ const AFTER_HASH: &[u8] = b"\",";
 const SEQ: &[u8] = b"\"seq\":";
 const DIGITS: usize = 2 * blake3::OUT_LEN;
 
-/// The hash of a line: it stands for that line and all before it. Kept where nobody who may write the file can reach
-/// it, it shows whether the file was rewritten, or cut off before that line.
+/// The hash of a line, which covers that line and all lines before it. Keep it out of reach of users who may write to the file:
+/// it then shows whether the file was rewritten, or cut off before that line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Head(blake3::Hash);
 

@@ -20,7 +20,7 @@ use capsule_supervisor::internals::Rates;
 
 /// Bytes of a record that count as one.
 const UNIT: usize = 1024;
-/// How long what was dropped is counted before it is told, so that a flood is told of in few lines.
+/// How long dropped records are counted before the count is written, so that a flood takes few lines.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// How many records of one principal's calls through one capsule are written.

@@ -37,7 +37,7 @@ pub struct Record {
     pub time: SystemTime,
     /// What was called, by its name in the interface: `spawn-persistent`, `process-handle.kill`, `publish`.
     pub operation: &'static str,
-    /// On whose behalf; `null` for nobody in particular. Cut after 1 KiB.
+    /// The principal; `null` if none is authenticated. Cut after 1 KiB.
     pub principal: Option<String>,
     /// Through which capsule. Cut after 1 KiB.
     pub capsule: String,
@@ -139,7 +139,7 @@ impl Record {
 }
 
 impl SpawnDetails {
-    /// What is told of `request`. `name` gives names to what could be ids.
+    /// The recorded parts of `request`. `name` replaces text that could be an id.
     #[must_use]
     pub fn of(request: &SpawnRequest, name: &dyn Fn(&str) -> String) -> Self {
         let (args, args_cut) = list(request.args.iter(), name);

@@ -347,7 +347,7 @@ impl Writer {
                 continue;
             }
             let end = result.and_then(|()| self.sync());
-            // Before anybody hears of the end: whoever does may open the file again.
+            // Before the end is announced, because a waiter may then open the file again.
             drop(self);
             let mut queue = shared.lock();
             if end.is_ok() {

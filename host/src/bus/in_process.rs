@@ -23,7 +23,7 @@ struct Interests {
 type Slots = HashMap<String, HashMap<u64, Interest>>;
 
 impl InProcess {
-    /// A bus with nobody on it.
+    /// A bus without subscriptions.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -65,7 +65,7 @@ pub enum Reach {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscriber {
     capsule: String,
-    /// None: on behalf of whoever each message belongs to.
+    /// `None`: each message's own principal.
     principal: Option<Principal>,
     reach: Reach,
 }
@@ -109,8 +109,8 @@ impl Subscriber {
         }
     }
 
-    /// A capsule that is started for each message, on behalf of whoever the message belongs to. Its subscription is the
-    /// embedder's own and counts for no principal, and merges a message with an equal one that waits.
+    /// A capsule that is started for each message, on behalf of the message's principal. Its subscription belongs to the
+    /// embedder and counts for no principal. It merges a message with an equal one that waits.
     #[must_use]
     pub const fn interceptor(capsule: String, reach: Reach) -> Self {
         Self {

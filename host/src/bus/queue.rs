@@ -203,8 +203,8 @@ impl Queue {
         lanes.find_map(|lane| admit(&lane.principal).map(|admitted| (lane.principal.clone(), admitted)))
     }
 
-    /// The oldest message of this principal, whose next turn comes after everyone's. A read as well: the count since the
-    /// last one begins anew.
+    /// Takes the oldest message of this principal, whose next turn comes after all others. This counts as a read, so the count
+    /// since the last read starts again.
     pub(super) fn pop_of(&mut self, principal: &Principal) -> Option<Arc<Message>> {
         self.dropped = 0;
         let number = self.lanes.iter().position(|lane| lane.principal == *principal)?;

@@ -122,7 +122,7 @@ impl DaemonTask {
     }
 }
 
-/// Sees to it that an end is told, whatever it is.
+/// Reports the end of `run`, however it ends.
 struct Outcome {
     status: watch::Sender<Background>,
     settled: bool,

@@ -181,7 +181,7 @@ impl Group {
         })
     }
 
-    /// Kills everyone in there, also those that are just being made. Nothing on a kernel before 5.14.
+    /// Kills every process of the group, including those that are being created. Does nothing on a kernel before 5.14.
     pub(crate) fn kill(&self) {
         kill(&self.directory);
     }

@@ -28,7 +28,7 @@ pub(crate) struct Injection {
 }
 
 impl Injection {
-    /// What init is told of it.
+    /// The description of the file for init.
     pub(crate) fn for_init(&self) -> capsule_init::Injection {
         capsule_init::Injection {
             at: self.at.as_bytes().to_owned(),
