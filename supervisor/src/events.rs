@@ -10,11 +10,11 @@ use super::Owner;
 /// Something happened to a process.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Whose process it is. No other owner may hear of it, unless the embedder says so.
+    /// The owner of the process. No other owner may receive the event unless the embedder grants it.
     pub owner: Owner,
     /// Where the owner asked for it to be published.
     pub topic: String,
-    /// What happened, as JSON. Holds the process's id.
+    /// The event as JSON. It contains the process's id.
     pub payload: String,
 }
 

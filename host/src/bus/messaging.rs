@@ -151,7 +151,7 @@ impl Messaging {
     /// what is no principal's; interceptors then run on behalf of the message's principal all the same.
     ///
     /// # Errors
-    /// What the carrier says.
+    /// The error of the carrier.
     pub fn announce(&self, message: Message) -> Result<(), Error> {
         self.0.bus.publish(Arc::new(message))
     }

@@ -152,7 +152,7 @@ impl Capsule {
     /// nothing to wait for.
     ///
     /// # Errors
-    /// What made it fail, or [`CallError::Cancelled`] once it was ended.
+    /// The reason for its failure, or [`CallError::Cancelled`] if it was ended.
     pub async fn ready(&self) -> Result<(), CallError> {
         let mut background = self.0.daemon.status();
         let settled = background
