@@ -75,8 +75,8 @@ fn cargo(source: &Path, target: &str, target_dir: &Path, flags: &str) -> bool {
         "--target",
         target,
     ]);
-    // Small, because a copy of it is made for every command. Said here, for a profile belongs to a workspace, and the one around
-    // us may be somebody else's.
+    // Small, because a copy of it is made for every command. The settings are given here, because a profile belongs to a
+    // workspace, and this crate may be built in another project's workspace.
     for setting in [
         "opt-level='s'",
         "lto=true",

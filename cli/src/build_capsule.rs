@@ -1,5 +1,5 @@
-//! From a capsule's crate folder to its component, by cargo: confined (see `build_confined`), or, with `--trust-build`, as
-//! a person would call it.
+//! Builds a component from a capsule's crate folder with cargo: confined (see `build_confined`), or, with `--trust-build`, as a
+//! user would call cargo.
 
 use std::path::Path;
 use std::process::Stdio;

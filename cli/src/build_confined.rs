@@ -1,15 +1,14 @@
-//! Building a crate that is not trusted: cargo, and all code that it runs, confined as a capsule's own commands are
-//! (contract B6).
+//! Builds an untrusted crate: cargo, and all code that it runs, is confined like a capsule's own commands (contract B6).
 //!
-//! The authors of a crate have their code run by its build: build scripts, macros, a toolchain file, a `.cargo/config.toml`.
-//! So every program that looks at the crate's folder runs in the sandbox. What it sees is the crate's workspace, the
-//! toolchains and the registry's cache, read-only, and no network. What it may write is:
-//! - a target folder of its own, beneath the usual one. That itself is not for it: it holds build scripts and programs that
-//!   cargo later runs for the host's user, unconfined, without a look at who made them.
+//! The build of a crate runs code of its authors: build scripts, macros, a toolchain file, a `.cargo/config.toml`.
+//! So every program that reads the crate's folder runs in the sandbox. It sees the crate's workspace, the
+//! toolchains and the registry's cache, read-only, and has no network. It may write to:
+//! - a target folder of its own, beneath the usual target folder. It must not write to the usual one, which holds build scripts and
+//!   programs that cargo later runs as the host's user, unconfined, without checking who made them.
 //! - `Cargo.lock`, which cargo completes.
 //!
-//! Where sources are missing, cargo fetches them with the network, by another call that compiles nothing, into a
-//! folder beneath that target folder: in the user's own cache one crate's configuration could exchange another's sources.
+//! If sources are missing, cargo fetches them with the network, by a separate call that compiles nothing, into a
+//! folder beneath that target folder. In the user's own cache, one crate's configuration could replace another crate's sources.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,7 +1,7 @@
-//! Where compiled capsules are kept between runs.
+//! The folder in which compiled capsules are kept between runs.
 //!
-//! What lies in this folder is run as native code, so one that others could write to is never used. A cache only saves
-//! time: where there is none to be had, the answer is `None` and nothing is said.
+//! Files in this folder run as native code, so a folder that others could write to is never used. A cache only saves
+//! time: if there is no suitable folder, the result is `None`, without a message.
 
 use std::fs::{DirBuilder, Metadata};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};

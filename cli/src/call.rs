@@ -1,6 +1,6 @@
 //! One CALL of the command line: an action and, if given, its JSON payload.
 //!
-//! A payload is checked but never rewritten: what the capsule receives is the text that was given, byte for byte.
+//! A payload is checked but never rewritten: the capsule receives the given text, byte for byte.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! CAPSULE: a component, or the folder of a crate that becomes one.
+//! The argument CAPSULE: a component, or the folder of a crate that builds one.
 //!
-//! Looked at before anything is built or loaded, so that a wrong path is bad usage with a remedy and not a complaint
-//! from deep inside a compiler.
+//! It is checked before anything is built or loaded, so that a wrong path is bad usage with a remedy, and not an error
+//! message from a compiler.
 
 use std::io;
 use std::path::{Path, PathBuf};

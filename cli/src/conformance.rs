@@ -1,4 +1,5 @@
-//! `capsule conformance`: the suite against this host, a line a case as they end, and a report for a machine.
+//! `capsule conformance`: runs the suite against this host. It prints a line for each case when the case ends, and can write a
+//! report for programs.
 
 use std::io;
 use std::path::Path;

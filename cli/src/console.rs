@@ -1,7 +1,7 @@
-//! What the person is told: messages, the log, and a spinner where standard error is a terminal.
+//! Messages to the user: errors, the log, and a spinner if standard error is a terminal.
 //!
-//! - All of it goes through [`stderr`], which waits for no reader, and nothing here may fail the command.
-//! - What a guest has a say in is shown as [`Printable`] text, so that it moves no cursor and makes no line of its own.
+//! - All output goes through [`stderr`], which waits for no reader. No error here may fail the command.
+//! - Text that a guest can influence is shown as [`Printable`] text, so that it cannot move the cursor or start a new line.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write};

@@ -1,4 +1,4 @@
-//! What the command ends with; a signal that ended it has [a code of its own](crate::interrupt::Interrupt::exit_code).
+//! The exit codes of the command. A signal that ended it has [a code of its own](crate::interrupt::Interrupt::exit_code).
 
 /// It did what was asked: every call succeeded, every case passed, nothing is missing.
 pub(crate) const SUCCEEDED: u8 = 0;

@@ -1,8 +1,8 @@
 //! The signals that ask the command to end: HUP, INT and TERM.
 //!
-//! Their default action would end this process at once and leave the capsule's processes behind, so they are received
-//! here for as long as the command lives, and once one came the orderly end is not cut short by another. A signal that
-//! was ignored when the command started stays ignored: `nohup`, and a shell's background jobs, count on that.
+//! Their default action would end this process at once and leave the capsule's processes behind. So they are received
+//! here for as long as the command lives, and a second signal does not interrupt the orderly end. A signal that
+//! was ignored when the command started stays ignored: `nohup` and a shell's background jobs rely on that.
 
 use std::future::pending;
 use std::io;

@@ -1,9 +1,9 @@
-//! What a capsule's author declares about it: in a crate's `Cargo.toml` as `[package.metadata.capsule]`, and beside a
+//! The declarations of a capsule's author: in a crate's `Cargo.toml` as `[package.metadata.capsule]`, or beside a
 //! `.wasm` in a `Capsule.toml`, with the same keys at its top.
 //!
-//! It says what the capsule is made for, not what it may do to this machine: commands are granted by the command line
-//! alone, and what it would like to see of this machine is only told of. Messages it may name itself, because here they
-//! reach only this capsule and this principal.
+//! A manifest describes the capsule's purpose and grants nothing on this machine: only the command line grants commands, and
+//! requests for visible folders are only reported. A manifest may name topics, because under this command messages reach only
+//! this capsule and this principal.
 
 use std::io;
 use std::path::{Path, PathBuf};

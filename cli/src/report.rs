@@ -1,8 +1,8 @@
 //! The lines on standard output: one JSON object for each call, and nothing else.
 //!
-//! A capsule's `data` is its own text. Where it is JSON it is embedded as it stands (numbers and the order of keys are
-//! kept, which a parse into a value tree would not do), but on one line. What a terminal would obey is written as JSON's
-//! own escapes, which mean the same to a program that parses the line.
+//! A capsule's `data` is its own text. If it is JSON, it is embedded unchanged but on one line. (A parse into a value tree would
+//! change numbers and the order of keys.) Control characters are written as JSON escapes, which mean the same to a program
+//! that parses the line.
 
 use std::io::{self, Write as _};
 use std::time::Duration;

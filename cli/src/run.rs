@@ -1,12 +1,12 @@
-//! `capsule run`: the calls, in order, and the promise that nothing outlives them.
+//! `capsule run`: makes the calls in order, and ends every process that they started.
 //!
-//! Constraints that shape it:
-//! - Every path that leads out of [`run`] after the registry was made passes `Registry::shutdown`, a panic too: the work
+//! These constraints shape it:
+//! - Every path out of [`run`] after the registry was made goes through `Registry::shutdown`, even after a panic: the work
 //!   is a task of its own, and a panic of a task is a value to the task that waits for it.
-//! - An interrupt is heard at every moment: during a build, a load, a call, and while a line waits for a reader that
-//!   does not read. That is why lines are written by a blocking task and never waited for alone.
-//! - Lines appear as calls end. A call that failed does not stop those after it: a `stop` at the end of the command line
-//!   still gets its chance.
+//! - An interrupt is received at every moment: during a build, a load, a call, and while a line waits for a reader that
+//!   does not read. So a blocking task writes the lines, and the command never waits only for that task.
+//! - Lines appear as calls end. A call that failed does not stop the calls after it, so that a `stop` at the end of the command
+//!   line still runs.
 
 use std::io;
 use std::path::PathBuf;
@@ -281,7 +281,7 @@ impl Session {
                     capsule.unload().await;
                     // Before the line: a reader that does not read must not keep processes alive.
                     self.registry.shutdown().await;
-                    let message = format!("{} ended the command and its processes during this call; run it again", interrupt.name());
+                    let message = format!("{} ended the command and its processes in this call; run it again", interrupt.name());
                     (Outcome::Error { kind: "cancelled", message }, Some(interrupt))
                 }
             };

@@ -1,10 +1,10 @@
-//! The way to standard error: a bounded queue, written by a thread of its own.
+//! Output to standard error: a bounded queue, which a separate thread writes out.
 //!
-//! Standard error may be a pipe that nothing empties, or a terminal that is stopped, and a write to it then never returns. So
-//! this thread alone writes to it, and nothing waits for this thread but the end of the command, for a moment. What does not
-//! fit into the queue is counted, and the count is written in the place of what is missing.
+//! Standard error may be a pipe without a reader, or a terminal that is stopped, and a write to it then never returns. So
+//! only this thread writes to it, and only the end of the command waits for the thread, for a moment. Lines that do not
+//! fit into the queue are counted, and the count is written in their place.
 //!
-//! The log has a part of the queue, so that what the command itself has to say finds room beside a flood of lines.
+//! The log has only a part of the queue, so that the command's own messages find room beside a flood of log lines.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};

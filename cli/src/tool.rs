@@ -1,8 +1,8 @@
-//! The user's own compiler and its tools, called as a person would call them: unconfined, in the folder whose toolchain and
-//! configuration are to be used.
+//! Calls the user's own compiler and its tools as the user would: unconfined, in the folder whose toolchain and configuration
+//! apply.
 //!
-//! What an outer cargo or rustup left in the environment is not handed on: it describes the program that runs here, not the
-//! capsule.
+//! Variables that an outer cargo or rustup left in the environment are not passed on, because they describe the program that runs
+//! here and not the capsule.
 //!
 //! Every program started here leads a process group of its own, which ends as a whole when the future is dropped (that
 //! is, when the command is interrupted): cargo alone would leave its compilers running.

@@ -1,7 +1,7 @@
-//! Who runs the command: the default principal.
+//! The user that runs the command: the default principal.
 //!
-//! Asked of the system and not of `USER` or `LOGNAME`, which say what some parent process wrote there (under `sudo`, or
-//! in a container, often another user).
+//! The name comes from the system and not from `USER` or `LOGNAME`, which hold any value that a parent process wrote there
+//! (under `sudo` or in a container, often another user).
 
 use nix::unistd::{Uid, User};
 

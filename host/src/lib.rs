@@ -1,14 +1,13 @@
 //! Native processes for WebAssembly components.
 //!
 //! A *capsule* is a component that runs on behalf of a principal, each call in a fresh instance. This crate is the host's
-//! side of its one door to the operating system, `astrid:process`: through it a capsule runs a command, or starts a
-//! *persistent* process that the host owns, and that any later instance of the same capsule, under the same principal,
-//! reaches again by an unforgeable id.
+//! side of `astrid:process`, a capsule's only interface to the operating system. Through it a capsule runs a command, or starts a
+//! *persistent* process that the host owns. Any later instance of the same capsule, under the same principal, reaches that
+//! process by an unforgeable id.
 //!
 //! # An embedder with its own engine and store
 //!
-//! The store's data holds a [`CapsuleCtx`] and implements [`CapsuleView`]; what a guest may do is decided by its
-//! [`CapsuleHooks`].
+//! The store's data holds a [`CapsuleCtx`] and implements [`CapsuleView`]. Its [`CapsuleHooks`] decide what a guest may do.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,7 +31,7 @@
 //!     }
 //! }
 //!
-//! /// What every instance has to itself.
+//! /// The state of one instance.
 //! struct Instance {
 //!     capsule: CapsuleCtx,
 //!     table: ResourceTable,
@@ -53,28 +52,27 @@
 //! let mut linker = Linker::<Instance>::new(&engine);
 //! capsule_host::add_to_linker_async(&mut linker)?;
 //!
-//! // For every instance: on whose behalf, through which capsule, in which folder.
+//! // For every instance: the principal, the capsule and the folder.
 //! let owner = Owner { principal: Principal::Named("alice".into()), capsule: "dev-server".into() };
 //! let capsule = CapsuleCtx::builder(&registry, owner, Workspace::open(".")?).build();
 //! let store = Store::new(&engine, Instance { capsule, table: ResourceTable::new(), policy: Policy });
 //! // ... `linker.instantiate_async(store, &component)` and call it ...
 //! # drop(store);
 //!
-//! // At the end: nothing that was started is left running.
+//! // At the end: ends every process that was started.
 //! registry.shutdown().await;
 //! # Ok(())
 //! # }
 //! # tokio::runtime::Runtime::new().unwrap().block_on(embed()).unwrap();
 //! ```
 //!
-//! # An embedder without
+//! # An embedder without an engine
 //!
-//! With the feature `runtime` there is an engine with limits, and capsules to load and call; see
-//! [`runtime`].
+//! The feature `runtime` provides an engine with limits, which loads and calls capsules; see [`runtime`].
 //!
 //! # An embedder without components
 //!
-//! The [`supervisor`] alone, and the [`sandbox`] beneath it, know nothing of wasm: `default-features = false`.
+//! The [`supervisor`], and the [`sandbox`] beneath it, do not depend on wasm: `default-features = false`.
 
 #![deny(missing_docs)]
 

@@ -1,6 +1,7 @@
 //! System calls of a tree that another process answers: the kernel's notifications of a filter.
 //!
-//! What is told of a call was written by the guest, but for which call it is and by whom; here it is only taken apart.
+//! The guest controls the arguments of a call, but not the number of the call and the identity of the caller. This file only
+//! decodes the notification.
 #![expect(
     unsafe_code,
     reason = "calls whose safe wrapper no library offers; each says why it is sound"

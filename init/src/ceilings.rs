@@ -1,11 +1,11 @@
-//! What the kernel counts for a user or a namespace, and not for a process: bounded, so that what one tree takes leaves the
-//! host and every other tree its part (contract S5, Q5), and so that no memory can be had where it is not counted (R1, R3).
+//! Bounds the resources that the kernel counts for a user or a namespace and not for a process. So one tree leaves the host and
+//! every other tree their part (contract S5, Q5), and cannot get memory that is not counted (R1, R3).
 //!
-//! An ordinary user's trees are all of that user to the kernel, which adds up what a user has over all namespaces. So each
-//! tree gets less than an eighth of what a user usually has: eight of them, as many as a principal may have, leave some.
+//! All trees of an ordinary user belong to that user, and the kernel adds up the user's resources over all namespaces. So each
+//! tree gets less than an eighth of a user's usual limit: eight trees, the most that a principal may have, leave some.
 //!
-//! What the kernel does not let a namespace's owner lower stays as it was. That is so for the IPC namespace of an ordinary
-//! user, where the filter of system calls denies these objects unless the kernel itself counts the tree's memory.
+//! A limit that the kernel does not let a namespace's owner lower stays unchanged. This is the case for the IPC namespace of an
+//! ordinary user. There the filter of system calls denies IPC objects unless the kernel itself counts the tree's memory.
 
 use std::os::fd::OwnedFd;
 

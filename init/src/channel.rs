@@ -1,6 +1,6 @@
-//! Init's end of the channel to the host: descriptor 0, from the first to the last moment.
+//! Init's end of the channel to the host: descriptor 0, as long as init runs.
 //!
-//! Nothing here can hold init up when the host is gone: reading then ends and writing then fails.
+//! No call here blocks init when the host is gone: a read then ends and a write fails.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -1,7 +1,7 @@
-//! Small files that no overlay can show are copied, so that they too are no place to meet others.
+//! Copies small files that no overlay can show, so that trees share no inode of them either.
 //!
-//! Such as the files of `/etc` that a container's engine mounts one by one. A copy is a file in memory, from where it is
-//! taken like any other; it does not change when the host's does.
+//! Examples are the files of `/etc` that a container engine mounts one by one. A copy is a file in memory, which is mounted like
+//! any other file. It does not change when the host's file changes.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};

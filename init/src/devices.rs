@@ -1,9 +1,8 @@
-//! The devices that programs expect and that give nothing away.
+//! The devices that programs expect and that reveal nothing.
 //!
-//! A device leads to the same driver through whichever file, but a file is a place to meet: what opens `/dev/null` of the
-//! host can be watched there, and a lock on it held, by every process that has it in sight. So they are files of the
-//! tree's own. Only root may make such files; an ordinary user's tree gets those of the host, and what is open to all
-//! stays so.
+//! Every file of a device leads to the same driver, but a shared file connects its users: a process that sees the host's
+//! `/dev/null` can watch who opens it, and can hold a lock on it. So each tree has device files of its own. Only root may make
+//! such files. An ordinary user's tree gets the host's files, which stay open to all users.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

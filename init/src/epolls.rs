@@ -1,15 +1,16 @@
-//! Epoll instances for the trees of an ordinary user's host, each counted for a kernel user that one tree has (contract B8).
+//! Makes epoll instances for the trees of an ordinary user's host, each counted for the kernel user of one tree (contract B8).
 //!
-//! What an epoll instance watches the kernel counts for the user that made it, by the real user id, and there is a limit for
-//! each user; nothing else about it depends on who that was. So another process makes them: one, of the host's own, in a user
-//! namespace into which `newuidmap` has put the user's subordinate range. Before it makes one it takes on the number that was
-//! lent to the tree as its real id, and nothing but its real id. Who the tree is, to files and to signals, stays as it was.
+//! The kernel counts the watches of an epoll instance for the real user id of the process that made it, and limits them for each
+//! user. Nothing else about an instance depends on its maker. So another process makes the instances: one process of the
+//! host's, in a user namespace into which `newuidmap` has put the user's subordinate range. Before it makes an instance, it sets
+//! its real user id, and only that id, to the id that was lent to the tree. The tree's own ids, for files and signals, do not
+//! change.
 //!
-//! The tree's call for a new instance is held up by a filter that stands beside the tree's own ([`listen`]), told to this
-//! process, and answered with a descriptor. Where this process is gone the call is answered with ENOSYS.
+//! A filter beside the tree's own filter ([`listen`]) suspends the tree's call for a new instance. The kernel notifies this
+//! process, which answers with a descriptor. If this process is gone, the call fails with ENOSYS.
 //!
-//! What shapes it: a request is the guest's, and so of it nothing is believed but what was checked here; each takes a bounded
-//! number of calls; and this process cannot be opened by the guest, whose user it has.
+//! These constraints shape it: a request comes from the guest, so everything in it is checked here; each request takes a bounded
+//! number of calls; and the guest cannot open this process, although both have the same user.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;

@@ -1,4 +1,4 @@
-//! Turning a failed call into the report that names it.
+//! Turns a failed call into the report that names it.
 
 use capsule_init::{Layer, Report};
 use rustix::io::Errno;

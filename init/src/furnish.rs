@@ -1,5 +1,5 @@
-//! What of the view is the tree's own and not the host's: links, folders that are empty, files with a content that the host
-//! has written for it.
+//! Makes the parts of the view that belong to the tree and not to the host: links, empty folders, and files with content that the
+//! host has written for the tree.
 //!
 //! They lie in the root's own file system, which is small and becomes read-only when it is complete.
 

@@ -1,11 +1,11 @@
-//! Starting the command: from a process made of init to the program, with everything of init's own left behind.
+//! Starts the command: makes a process from init, removes init's own state from it, and executes the program.
 //!
-//! The order matters. Limits before the filter, for that may forbid to set them; Landlock before seccomp for the same
-//! reason; no-new-privileges before both, which require it. The signal mask is opened last, when no signal finds anything
-//! but its default.
+//! The order matters. Limits come before the filter, because the filter may deny setting them. Landlock comes before seccomp for
+//! the same reason. No-new-privileges comes before both, because both require it. The signal mask is emptied last, when every
+//! signal has its default action.
 //!
-//! What the new process does, down from [`become_program`], it does in init's memory unless it has a control group (see
-//! `vfork`): all of it is made ready before, and nothing there may allocate.
+//! From [`become_program`] on, the new process runs in init's memory unless it has a control group (see `vfork`). So everything is
+//! prepared before, and no code there may allocate.
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

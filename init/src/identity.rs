@@ -1,8 +1,8 @@
-//! Who the tree runs as: a user with a user namespace of its own and no capability in it.
+//! The user that the tree runs as, with a user namespace of its own and no capability in it.
 //!
-//! The namespace is what makes the limit on processes count for this tree alone, and it is the only way for an ordinary
-//! user to get the others. Exactly one user and one group are mapped: an ordinary user's to themselves, and those that a
-//! host which is root lends to one tree (contract B8) to what the tree sees them as.
+//! Because of the namespace, the limit on processes counts only this tree. For an ordinary user it is also the only way to get
+//! the other namespaces. Exactly one user and one group are mapped. An ordinary user's ids are mapped to themselves. The ids that
+//! a root host lends to one tree (contract B8) are mapped to the ids that the tree sees.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

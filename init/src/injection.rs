@@ -1,11 +1,11 @@
-//! Files that the host hands over, read-only in the tree's view (contract J1).
+//! Injected files, which the host hands over and the tree sees read-only (contract J1).
 //!
-//! All of them come as one file in memory, which cannot be mounted. So they are copied into a file system of their own; that
-//! becomes read-only as a whole, each file is mounted at its place, and what held them together goes away. From then on
-//! there is no way to them but these mounts, which the tree can neither change nor undo, and which end with its namespace.
+//! All files arrive as one file in memory, which cannot be mounted. So they are copied into a file system of their own, which then
+//! becomes read-only as a whole. Each file is mounted at its path, and the mount of the whole file system is removed. From then on
+//! these mounts are the only access to the files. The tree can neither change nor undo them, and they end with its namespace.
 //!
-//! A place is safe only in a folder that is init's own. In one of the host's, a mount point would have to be made on the
-//! host's disk, and a process that unlinks there takes the mount away; so that is refused.
+//! A path is safe only in a folder that init made. In a folder of the host's, a mount point would have to be made on the
+//! host's disk, and a process that unlinks it would remove the mount. So such a path is refused.
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};

@@ -1,17 +1,17 @@
-//! What the host and its init say to each other.
+//! The protocol between the host and its inits.
 //!
-//! The host starts the program `capsule-init` once: that is the *spawner*. At the host's word it makes inits, which are
+//! The host starts the program `capsule-init` once: this process is the *spawner*. At the host's order it makes inits, which are
 //! copies of it, one for every command. An init sets up the confinement, starts the command, reports how it ended, and
-//! ends everything that the command left behind. This library is the language between the host and the two, and the only
-//! thing that the host takes from here; the program knows nothing of the host.
+//! ends every process that the command left behind. This library is the protocol between the host and these processes, and the
+//! only part of this crate that the host uses. The program does not depend on the host.
 //!
 //! ```
 //! use capsule_init::{HEADER, Report, decode, encode, payload_length};
 //!
-//! // The program cannot be executed, says init, with the kernel's ENOENT ...
+//! // Init reports that the program cannot be executed, with the kernel's ENOENT.
 //! let frame = encode(&Report::ExecFailed { errno: 2 })?;
 //!
-//! // ... and the host reads a header, then as many bytes as it tells.
+//! // The host reads a header, and then as many bytes as the header says.
 //! let (header, payload) = frame.split_first_chunk::<HEADER>().unwrap();
 //! assert_eq!(payload_length(*header)?, payload.len());
 //! assert!(matches!(decode(payload)?, Report::ExecFailed { errno: 2 }));
@@ -21,27 +21,27 @@
 //! # The spawner
 //!
 //! Its standard input is one end of a close-on-exec `AF_UNIX` socket pair of kind `SOCK_SEQPACKET`, its stdout and stderr
-//! are `/dev/null`. Each message is one [`Birth`], a byte, with one end of a new channel attached, and behind that the
-//! directory of the control group that the init is to be in, if any. The spawner makes an init that has this channel, or
-//! says there why it could not. It ends when its own channel does. No process has to wait for its
-//! children: the kernel forgets them as they end.
+//! are `/dev/null`. Each message is one [`Birth`], a byte. One end of a new channel is attached to it, followed by the
+//! directory of the init's control group, if it has one. The spawner makes an init with this channel, or
+//! reports on the channel why it could not. It ends when its own channel ends. No process has to wait for its
+//! children: the kernel removes them as they exit.
 //!
 //! # The channel
 //!
 //! Init's standard input is one end of a close-on-exec `AF_UNIX` stream socket pair. The host keeps the other end, which is
-//! also the *lifeline*: when it is closed, or shut down for writing, init ends the whole tree. So nothing outlives a host,
-//! however it died.
+//! also the *lifeline*: when it is closed, or shut down for writing, init ends the whole tree. So no tree outlives its host,
+//! however the host died.
 //!
-//! 1. The host sends one [`Config`] in a frame ([`encode`]), the descriptors of [`Config`] attached to its first byte. It
-//!    need not wait for anything first, and can as well take its time: an init may wait for its configuration.
+//! 1. The host sends one [`Config`] in a frame ([`encode`]), with the descriptors of [`Config`] attached to the first byte. It
+//!    may send it at once or later: an init can wait for its configuration for any time.
 //! 2. The first report is [`Report::Born`], or a [`Report::SetupFailed`] of the spawner. Init then answers with exactly one
 //!    of [`Report::Started`] (descriptors attached), [`Report::ExecFailed`], [`Report::WorkingDirectory`],
-//!    [`Report::Injection`] or [`Report::SetupFailed`], or closes the channel without a word if it was killed.
+//!    [`Report::Injection`] or [`Report::SetupFailed`], or closes the channel without a report if it was killed.
 //! 3. After `Started` the host may send [`Command`]s at any time, a byte each, and shut down its writing side.
-//! 4. Where the end of the tree takes time, init tells how the command ended before ([`Report::CommandEnded`]).
-//! 5. Init's last word is [`Report::Exited`]: at that moment every process of the tree but init itself has ended and was
-//!    reaped. It exits once it sees the end of the channel. If that closes without the last word, the tree has ended once
-//!    init has.
+//! 4. If the end of the tree takes time, init first reports how the command ended ([`Report::CommandEnded`]).
+//! 5. Init's last report is [`Report::Exited`]: at that moment every process of the tree except init has ended and was
+//!    reaped. Init exits once it sees the end of the channel. If the channel closes without this report, the tree has ended when
+//!    init has exited.
 #![forbid(unsafe_code)]
 
 extern crate alloc;

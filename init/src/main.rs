@@ -1,24 +1,24 @@
-//! `capsule-init`: between a host and its commands.
+//! `capsule-init`: the program between a host and its commands.
 //!
-//! `lib.rs` says what it is for and how the host talks to it. In the order of a life:
+//! `lib.rs` describes its purpose and its protocol with the host. The files, in the order of use:
 //!
 //! ```text
-//! spawner    makes inits, in new namespaces if they are to confine; all that follows is an init's life
+//! spawner    makes inits, in new namespaces if they confine; the other files are an init's life
 //! main       reads the configuration from descriptor 0
-//! stage      from there to the running command
-//! identity   who the tree runs as        mounts, injection   what it sees        protect   what of that it cannot change
-//! overlay, copies, devices   how it shares none of that        mask   what it does not see of /proc
+//! stage      the steps from there to the running command
+//! identity   the tree's user        mounts, injection   the tree's view        protect   the read-only parts of the workspace
+//! overlay, copies, devices   files that the tree shares with no other        mask   the hidden parts of /proc
 //! prepared   the root that an init makes while it waits for a command
-//! ceilings   what it may take of what it shares with others
+//! ceilings   the tree's limits of resources that it shares with others
 //! guest      starts the command, behind limits, Landlock and seccomp        vfork      in init's own memory
-//! supervise  waits for the command, the host's signals and the end of the channel; ends everything; reports
-//! sweep      how everything is found where there is no namespace to do it
-//! epolls     another process: makes epoll instances for an ordinary user's trees        asked   what they ask it
+//! supervise  waits for the command, the host's signals and the end of the channel; ends the tree; reports
+//! sweep      finds all descendants where no namespace contains them
+//! epolls     another process: makes epoll instances for an ordinary user's trees        asked   decodes their requests
 //! ```
 //!
-//! What shapes all of it: this program is as trusted as the host and lives beside a guest that is not. It takes nothing
-//! from the guest but the status of dead children. It never blocks where the end of the channel would go unnoticed, it
-//! cannot be traced, and it panics nowhere: whatever fails becomes a report and an end.
+//! These constraints shape all files: this program is as trusted as the host, and runs beside an untrusted guest. It takes only
+//! the status of dead children from the guest. It never blocks where it would not notice the end of the channel. It cannot be
+//! traced. It never panics: every failure becomes a report and an end.
 #[cfg(target_os = "linux")]
 mod asked;
 #[cfg(target_os = "linux")]

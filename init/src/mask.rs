@@ -1,9 +1,9 @@
-//! What `/proc` tells of the whole machine, and so of others, is covered.
+//! Covers the files of `/proc` about the whole machine, which reveal the activity of others.
 //!
-//! A process namespace hides processes, and nothing of the rest: counters that rise with every key pressed, every block
-//! written and every lock taken by others. The tree's own `/proc` shows them as empty. What programs ask for in order to
-//! run (`cpuinfo`, `meminfo`, `stat`, `uptime`, `loadavg`) stays, and tells of others what it tells. What only root may
-//! read is not named here, for no tree is root to the kernel.
+//! A pid namespace hides only processes. It does not hide counters that rise with every key pressed, every block
+//! written and every lock taken by others. The tree's own `/proc` shows these files as empty. Files that programs need
+//! (`cpuinfo`, `meminfo`, `stat`, `uptime`, `loadavg`) stay visible, although they reveal something about others. Files that only
+//! root may read are not listed here, because no tree is root to the kernel.
 
 use capsule_init::{Layer, Report};
 use rustix::fs::{CWD, Mode, OFlags, open, unlink};

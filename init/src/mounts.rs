@@ -1,7 +1,7 @@
-//! What the tree sees: a root of its own, in which nothing is but what the configuration names.
+//! The view of the tree: a root of its own, which contains only what the configuration names.
 //!
-//! Everything of the host is taken hold of first, as detached mounts. Then the old root goes away for good, and only then
-//! are paths resolved inside of the new one: no symbolic link in it can lead a mount to the host.
+//! First all files of the host are opened as detached mounts. Then the old root is removed for good. Only then are paths resolved
+//! inside of the new root, so that no symbolic link in it can lead a mount to the host.
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,19 +1,19 @@
-//! Folders that the tree only reads are shown through an overlay of its own instead of by a bind.
+//! Shows folders that the tree only reads through an overlay of the tree's own instead of a bind mount.
 //!
-//! A bind shows the host's very inodes, and an inode is a place to meet: who may look up a socket may connect to it, a FIFO
-//! joins its two ends, `inotify` tells what others do with a file, and a lock holds all others up. A file system of
-//! overlay's kind has inodes of its own in front of the same content, so nothing of that leads anywhere; and the pages of
-//! programs stay shared with the host.
+//! A bind mount shows the host's inodes, and processes that see the same inode can affect each other: they can connect to a
+//! socket, join the two ends of a FIFO, watch the use of a file with `inotify`, and delay others with a lock. An overlay has
+//! inodes of its own in front of the same content, so none of this works across trees. The pages of programs stay shared with
+//! the host.
 //!
-//! To make such a file system and to give it up takes longer than to mount a part of one, so that there is one for all of the
-//! root's file system where the kernel allows it: not where this process may not see beneath what is mounted there.
+//! To make and to discard an overlay takes longer than to mount a part of one. So one overlay serves the whole of the root's file
+//! system, if the kernel allows it. The kernel does not if this process may not see beneath the mounts there.
 //!
-//! The overlay is mounted over the folder that it shows, in this process's private copy of the host's mounts, before
-//! anything is taken from there: so whatever is taken below it, through whichever symbolic link, comes from the overlay.
-//! It has one layer that matters. The kernel asks for a second, which is empty.
+//! The overlay is mounted over the folder that it shows, in this process's private copy of the host's mounts, before any mount
+//! is taken from there. So every mount that is taken below it, through any symbolic link, comes from the overlay.
+//! Only one of its layers matters. The kernel requires a second layer, which is empty.
 //!
-//! An overlay does not show what is mounted beneath, and not every file system can be beneath one. Such a file is copied,
-//! and such a folder is bound as it is, which is reported: a command starts all the same.
+//! An overlay does not show file systems that are mounted beneath, and not every file system can be a layer. A file that it cannot
+//! show is copied. A folder that it cannot show is bind-mounted and reported. The command starts all the same.
 //!
 //! The kernel looks each name up once and remembers the answer. A command may thus not see what the host adds, replaces or
 //! removes after the command has looked for it.

@@ -1,11 +1,11 @@
 //! The root of a tree, made while its init waits for a command.
 //!
-//! To put a root together takes as long as all the rest of a start: some sixty mounts. The next command most often sees what
-//! the last one saw, so that an init which waits makes that root in advance. It is used only if it is the very root that would
-//! be made now: the configuration says the same, nothing was mounted or unmounted since, and each file and folder that it shows
-//! is the one that its path leads to, unchanged. Otherwise it is given up, and all that was lost is time.
+//! To build a root takes as long as the rest of a start: some sixty mounts. The next command usually has the view of the last
+//! command, so a waiting init makes that root in advance. The root is used only if a new root would be identical: the
+//! configuration is the same, nothing was mounted or unmounted since, and each path still leads to the same, unchanged file or
+//! folder. Otherwise it is discarded, and only time was lost.
 //!
-//! What is written to, or lies in the workspace, is never part of it: whose files these are is known only with the
+//! Writable folders and the workspace are never part of it, because the owner of their files is known only with the
 //! configuration.
 
 use std::fs::File;

@@ -1,12 +1,12 @@
 //! Files and folders of the workspace that the tree may read and not change (contract B6).
 //!
-//! Each is mounted over itself, read-only. A mount point can be neither renamed nor removed, but a folder above it can, and
-//! with it the way there; so each folder between it and the workspace becomes a mount of itself, too. Nothing is made on the
-//! disk: what is not there is not protected.
+//! Each is mounted over itself, read-only. A mount point can be neither renamed nor removed. A folder above it could be renamed, so
+//! each folder between it and the workspace becomes a mount of itself too. Nothing is made on the disk, so a file that does not
+//! exist is not protected.
 //!
-//! The workspace is the work of trees before this one. So the way to each is walked name by name, from descriptor to
-//! descriptor, and no symbolic link is followed: one that is found is pinned itself, and what it leads to is protected
-//! where that is in the workspace as well.
+//! Earlier trees may have written the workspace. So the path to each file is walked name by name, from descriptor to
+//! descriptor, without following symbolic links. A symbolic link on the way is itself pinned, and its target is protected too if it
+//! lies in the workspace.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

@@ -1,8 +1,8 @@
-//! The process that the host starts: it makes inits, and nothing else.
+//! The spawner, the process that the host starts: it only makes inits.
 //!
-//! A host has much memory and many descriptors, and to start a program costs it time for both. This process has neither,
-//! and what it makes are copies of itself, for which no program has to be loaded: they run at once. Signals have their
-//! defaults here and are blocked, and every command begins with that.
+//! A host has much memory and many descriptors, and both make the start of a program slow. This process has few of both. Its
+//! inits are copies of itself, so no program has to be loaded, and they run at once. Signals have their
+//! default actions here and are blocked, and every init starts in this state.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;

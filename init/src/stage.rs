@@ -1,4 +1,4 @@
-//! From the configuration to a running command, in the process that will supervise it.
+//! The steps from the configuration to a running command, in the process that will supervise it.
 
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;

@@ -1,12 +1,12 @@
-//! From a running command to the end of its tree, in one loop.
+//! Supervises a running command until the end of its tree, in one loop.
 //!
-//! Three things can happen: a child changes its state, the host says something, or the host is gone. The command's exit
-//! and the end of the channel come to the same: everything is ended and reaped, then the host is told. Init's own exit is
-//! what makes sure of it: when pid 1 dies, the kernel ends its namespace first.
+//! Three events can occur: a child changes its state, the host sends a command, or the host is gone. The command's exit
+//! and the end of the channel have the same effect: every process is ended and reaped, then the host gets a report. Init's own
+//! exit guarantees this: when pid 1 exits, the kernel first ends its namespace.
 //!
 //! A tree can make dead children faster than they are reaped, in any number of processes (contract B5). So no loop here
-//! runs for as long as there is a dead child: reaping is bounded between two looks at the channel, and at the end what
-//! lives is killed before what is dead is reaped.
+//! runs until no dead child is left. Init reaps a bounded number of children before it checks the channel again, and at the
+//! end it kills the living processes before it reaps the dead ones.
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,8 +1,8 @@
-//! Finding every descendant where no namespace holds them together.
+//! Finds every descendant where no namespace contains them.
 //!
-//! This process is their reaper, so nothing leaves: who loses its parent becomes a child of ours. But a tree that keeps
-//! forking outruns a process that only kills, so it is brought to a halt first. Numbers are never trusted: one is
-//! signalled only through a pidfd that was opened before its parent was looked up, and is still alive after.
+//! This process is the subreaper of its descendants, so none can leave: a process that loses its parent becomes a child of init.
+//! But a tree that keeps forking outruns a process that only kills, so it is stopped first. A pid is never trusted: a process is
+//! signalled only through a pidfd that was opened before its parent was looked up, if it is still alive afterwards.
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use crate::sys;
 
-/// Sends TERM to everyone that is there, and then CONT, but for the process group `group`, which is signalled as one.
+/// Sends TERM and then CONT to every descendant outside of the process group `group`, which is signalled as a group.
 pub(crate) fn terminate(group: Pid) {
     let family = family();
     let outside: Vec<_> = family.iter().filter(|&&pid| !is_in(pid, group)).collect();
@@ -25,9 +25,9 @@ pub(crate) fn terminate(group: Pid) {
     }
 }
 
-/// Kills everyone; those of the process group `killed`, which has just been killed, without bringing them to a halt first.
-/// They are killed once more all the same, for one may have come into the group since. What a process left behind in the
-/// instant of its death is for the next call.
+/// Kills every descendant. Those of the process group `killed`, which has just been killed, are not stopped first. They are killed
+/// once more all the same, because a process may have joined the group since. The children that a process left behind at the
+/// moment of its death are for the next call.
 pub(crate) fn end(killed: Option<Pid>) {
     let mut halted = HashSet::new();
     let family = loop {

@@ -1,8 +1,8 @@
-//! The system calls that `rustix` has no safe form of: with `vfork` the only file that says `unsafe`.
+//! The system calls for which `rustix` has no safe form. Only this file and `vfork` contain `unsafe`.
 //!
-//! Init has one thread and installs no signal handler, so a copy of it may go on in ordinary code: there is no lock
-//! that another thread could hold. What takes a descriptor by its number is for a process that shares init's memory and has
-//! descriptors of its own (see `vfork`), and allocates nothing.
+//! Init has one thread and installs no signal handler, so a copy of it may continue in ordinary code: no other thread can hold a
+//! lock. The functions that take a descriptor by its number are for a process that shares init's memory and has
+//! descriptors of its own (see `vfork`). They do not allocate.
 #![expect(
     unsafe_code,
     reason = "calls that no library wraps safely; each says why it is sound"
@@ -156,7 +156,7 @@ pub(crate) fn born(pid: c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>> 
     Ok(Some((pid, own(c_long::from(pidfd))?)))
 }
 
-/// What ends everyone in a control group, once "1" is written to it; the kernel has it since 5.14.
+/// The file that kills every process of a control group when "1" is written to it (since Linux 5.14).
 pub(crate) fn group_killer(group: &OwnedFd) -> Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags, openat};
     openat(group, "cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())

@@ -1,8 +1,8 @@
-//! Terminals of the tree's own, for programs that run others in one (`script`, `tmux`, Python's `pty`).
+//! Terminals of the tree's own, for programs that run other programs in a terminal (`script`, `tmux`, Python's `pty`).
 //!
-//! A fresh instance of the file system of pseudo terminals: its numbers start at 0, and no terminal of the host or of
-//! another tree is in it. The kernel keeps some of the machine's terminals for the namespace that it began with, so that
-//! trees cannot take the last ones; how many one tree may have is bounded here.
+//! Each tree has a new instance of devpts: its numbers start at 0, and it contains no terminal of the host or of
+//! another tree. The kernel reserves some of the machine's terminals for the initial namespace, so that
+//! trees cannot take the last ones. This file bounds the number of terminals of one tree.
 
 use capsule_init::{Layer, Report};
 use rustix::fs::{Mode, mkdir, symlink};

@@ -1,12 +1,12 @@
-//! Starting a process that shares this one's memory until it becomes a program.
+//! Starts a process that shares this process's memory until it executes a program.
 //!
-//! As vfork does it, but this process goes on meanwhile: one that stood still would not see the end of its channel. To copy
-//! the memory instead costs a tenth of a small command's whole life, for page tables and then for each page that either
+//! This works like vfork, but init continues meanwhile, because a suspended init would not see the end of its channel. A copy
+//! of the memory would cost a tenth of a small command's whole life: for page tables, and then for each page that either process
 //! writes to.
 //!
-//! Two processes in one memory are two threads as far as that is concerned, and the new one has no thread-local storage of
-//! its own. So it must not allocate, and the C library's `errno` is one for both: until the new process has left, init makes
-//! no call that fails, but to kill it, and gives no memory back, for that may write there too.
+//! Two processes in one memory are like two threads, and the new process has no thread-local storage of
+//! its own. So it must not allocate, and both share the C library's `errno`. Until the new process has executed its program or
+//! exited, init makes no call that may fail, except to kill it, and frees no memory, because that may write `errno` too.
 #![expect(
     unsafe_code,
     reason = "a stack, a clone that runs on it, and a memory that comes free when the kernel says so"

@@ -1,4 +1,4 @@
-//! What a call answers when it does not do what was asked.
+//! The errors of the supervisor's calls.
 
 use crate::sandbox::LaunchError;
 

@@ -1,6 +1,7 @@
-//! Lifecycle events on their way out (contract E1, E2): what happened to a process that its owner watches.
+//! Publishes the lifecycle events of watched processes (contract E1, E2).
 //!
-//! The supervisor says what happened, and to whose process. The carrier of the events decides which subscribers receive it.
+//! The supervisor makes an event and names the owner of its process. The carrier of the events decides which subscribers receive
+//! it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,11 +10,11 @@ use super::Owner;
 /// Something happened to a process.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Whose process it is. No other owner may hear of it, unless the embedder says so.
+    /// The owner of the process. No other owner may receive the event unless the embedder grants it.
     pub owner: Owner,
     /// Where the owner asked for it to be published.
     pub topic: String,
-    /// What happened, as JSON. Holds the process's id.
+    /// The event as JSON. It contains the process's id.
     pub payload: String,
 }
 

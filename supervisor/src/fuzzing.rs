@@ -1,6 +1,6 @@
-//! What the fuzz targets reach: the leaves that take a guest's numbers and strings, and nothing that starts a process.
+//! The functions that the fuzz targets call: those that take a guest's numbers and strings and start no process.
 //!
-//! Only with the feature `fuzzing`, which nothing but `fuzz/` turns on. No part of this crate's interface.
+//! They exist only with the feature `fuzzing`, which only `fuzz/` turns on, and are no part of this crate's interface.
 
 use std::path::Path;
 

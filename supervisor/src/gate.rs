@@ -1,4 +1,4 @@
-//! What the embedder is asked before a process is started.
+//! The embedder's decision before a process is started.
 
 use super::{CommandView, Owner};
 

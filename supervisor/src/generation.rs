@@ -1,4 +1,4 @@
-//! Which processes of an owner are ended together when its capsule is: all that were started so far, however they are held.
+//! The processes of an owner that end together when its capsule ends: all that were started so far, by id or by handle.
 
 use std::sync::{Arc, PoisonError};
 

@@ -1,12 +1,11 @@
-//! What guests have the host log: their standard output and error, and `astrid:sys`' `log`.
+//! The log lines of guests: their standard output and error, and calls of `log` in `astrid:sys`.
 //!
-//! All of it passes here on its way to `tracing`, because each line is the guest's own text and costs the host a place to
-//! keep it:
+//! All lines pass through here on their way to `tracing`, because each line is the guest's own text and costs the host storage:
 //! - Each owner has a rate in bytes, [`Limits::guest_output_per_second`](crate::Limits), so that one capsule
 //!   neither fills a disk nor has another's lines lost in its own.
 //! - Lines over the rate are dropped and counted. The count is reported at once, then once a second, and at the end.
-//! - A line is shown as [`Printable`] text, so that it is one line, and harmless to look at.
-//! - A line of a level that no subscriber takes is neither written nor counted.
+//! - A line is written as [`Printable`] text, so that it stays one line and cannot control a terminal.
+//! - A line at a level that no subscriber takes is neither written nor counted.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

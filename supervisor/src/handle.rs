@@ -1,7 +1,7 @@
-//! A handle on a process: one that ends with the handle, or a persistent one that was attached to.
+//! A handle on a process: on one that ends with the handle, or on a persistent one that the caller attached to.
 //!
-//! Both are the same process underneath, and a handle's methods and the calls by id act on the same state (contract A1).
-//! What differs is what dropping means, and that an id can go while a handle is held: its methods are then
+//! Both kinds use the same process type, and a handle's methods and the calls by id act on the same state (contract A1). They
+//! differ in the effect of a drop, and in that an id can go while a handle is held: the handle's methods then return
 //! [`Error::Closed`].
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A hasher that does not hash.
+//! A hasher for keys that are hashes or unique numbers already: it returns the key unchanged.
 
 use std::hash::Hasher;
 

@@ -1,4 +1,4 @@
-//! Files that a request has put into the view of its command (contract J1), and the checks of them.
+//! Files that a request injects into the view of its command (contract J1), and their checks.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,8 +21,8 @@ const DEPTH_MAX: usize = 32;
 const OWN: [&str; 4] = ["/dev", "/proc", "/sys", FOLDER];
 
 /// Files that a request may not inject, because they decide what code runs instead of what it works on, as
-/// [`RESERVED_ENV`](super::RESERVED_ENV) does of variables: what the dynamic linker loads, and what name look-ups load. Names ending in
-/// `*` are prefixes.
+/// [`RESERVED_ENV`](super::RESERVED_ENV) does of variables: what the dynamic linker loads, and what name look-ups load. Names
+/// ending in `*` are prefixes.
 pub const RESERVED_PATHS: &[&str] = &["/etc/ld.so.*", "/etc/ld-musl-*", "/etc/nsswitch.conf"];
 
 /// A file that the command finds, read-only and not executable, where [`Placement`] says.

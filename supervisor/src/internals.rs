@@ -1,4 +1,4 @@
-//! What `capsule-host` takes from here beside the interface. It may change with every version.
+//! Items that `capsule-host` uses beside the public interface. They may change with every version.
 
 pub use crate::guest_log::GuestLog;
 pub use crate::interned::Interned;

@@ -1,4 +1,4 @@
-//! Values that are shared by key for as long as a holder of one is left.
+//! Values that are shared by key. A value lives as long as it has a holder.
 
 use std::collections::HashMap;
 use std::fmt;

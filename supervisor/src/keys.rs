@@ -1,4 +1,4 @@
-//! The secrets of one registry, and the keyed hash under which it knows an id (contract I2).
+//! The secret keys of one registry, and the keyed hash by which it looks up an id (contract I2).
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

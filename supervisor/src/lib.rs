@@ -1,6 +1,7 @@
-//! Owns native processes: their output, their stdin, their life, and which owner may reach them. Names no wasm type.
+//! Owns native processes: their output, their stdin, their life, and their owners. This crate names no wasm type.
 //!
-//! A [`Registry`] owns every process of a host. A call comes in for an [`Owner`], whose [`Scope`] is all it can name:
+//! A [`Registry`] owns every process of a host. A call is made for an [`Owner`], and can name only the processes in that owner's
+//! [`Scope`]:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -44,25 +45,25 @@
 //! Inside, from plain data up:
 //!
 //! ```text
-//! types, error, id, title, keys, quota  nouns; what is counted
-//! limits, variables, injection, request what may be asked, and the checks of it
-//! metrics                               the counts that can be seen from outside
-//! events, watch                         what is published, and where
+//! types, error, id, title, keys, quota  plain types; quotas
+//! limits, variables, injection, request requests and their checks
+//! metrics                               the metrics
+//! events, watch                         lifecycle events
 //! log/   ring, cursor                   plain data: no task, lock or clock
 //!        output, reader                 a ring with its pipe and lock; waiting for it
 //! life/  lifecycle, options             plain data
 //!        timers, stdin                  tasks that know no process
-//!        process                        what the tasks of one process and its callers share
+//!        process                        the state that the tasks of one process and its callers share
 //!        monitor, sampler               the tasks that end it
-//!        supervise, capture             starting all of that; a process that lives for one call
-//! generation, table, read_positions     what ends together; what an owner has; what a reader has read
-//! gate, prewarmer                       what the embedder is asked; preparing for the next command
-//! shared, admission                     what a registry, its scopes and handles share; who may start what
-//! handle, ready, scope, registry        what is called from outside
+//!        supervise, capture             starts these tasks; a process that lives for one call
+//! generation, table, read_positions     processes that end together; an owner's processes; a reader's positions
+//! gate, prewarmer                       the embedder's decision; preparing for the next command
+//! shared, admission                     the state that a registry, its scopes and handles share; the checks of a spawn
+//! handle, ready, scope, registry        the interface
 //! ```
 //!
-//! Beneath them [`sandbox`] says what a process may see and use, `os` starts it, and leaves know neither: `interned`, `printable`,
-//! `rate`, `sync`, `text`, `topic`. `guest_log` is what lines that a guest has the host log pass through.
+//! Beneath them, [`sandbox`] decides what a process may see and use, and `os` starts it. Both use small modules that depend on
+//! neither: `interned`, `printable`, `rate`, `sync`, `text`, `topic`. `guest_log` limits and writes the log lines of guests.
 
 #![deny(missing_docs)]
 

@@ -1,7 +1,7 @@
-//! What can be counted of a host, through the facade of the crate `metrics` (contract U2).
+//! The metrics of a host, through the facade of the crate `metrics` (contract U2).
 //!
-//! An embedder that wants the numbers installs a recorder, such as `metrics-exporter-prometheus`, before the first
-//! registry is made; without one, counting costs next to nothing. The numbers are those of the whole program, over all
+//! An embedder that wants the metrics installs a recorder, such as `metrics-exporter-prometheus`, before the first
+//! registry is made. Without a recorder, counting costs next to nothing. The metrics cover the whole program, over all
 //! registries. No label holds a principal, a capsule, a command or an id.
 //!
 //! | name | kind | unit | labels |

@@ -1,7 +1,7 @@
-//! Has a launcher prepare for the next command at times when nothing is being started.
+//! Lets a launcher prepare for the next command while no command is being started.
 //!
-//! What it does would keep the processors from the command that was just started, so it waits a few milliseconds.
-//! Commands that follow one another faster only move that moment: no task is woken for them.
+//! The preparation would take a processor from a command that was just started, so the prewarmer first waits a few milliseconds.
+//! Each further start only moves that moment: no task is woken for it.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! Text of a guest, as a terminal and a log may be given it.
+//! Text of a guest, made safe for terminals and logs.
 //!
 //! A terminal obeys control characters: a carriage return overwrites the line, an escape sequence moves the cursor, sets the
-//! title or asks for the clipboard. Unicode adds characters that reverse what a reader sees of a line (U+202E) and two that
-//! end lines for some readers (U+2028, U+2029). Shown by their numbers, they change nothing but themselves. An end of line is
-//! shown so, too: else a guest could write a line of the log in the host's name.
+//! title or asks for the clipboard. Unicode adds characters that reverse the rest of a line (U+202E) and two that end lines for
+//! some readers (U+2028, U+2029). All of them are therefore written by their code points. So is an end of line, because otherwise
+//! a guest could write a log line in the host's name.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! Counted things that a principal, an owner or the registry may have only so much of.
+//! The quotas of a principal, of an owner and of the registry.
 //!
-//! A permit is taken before the thing exists and gives itself back when dropped, so that a count cannot be forgotten, nor
-//! given back twice (contract S5).
+//! A permit is taken before the counted object exists, and is returned when it is dropped. So a permit is returned exactly once
+//! (contract S5).
 
 use std::fmt;
 use std::sync::Arc;

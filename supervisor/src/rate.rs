@@ -1,7 +1,7 @@
-//! How fast each of many may do something, as plain data.
+//! A rate limit for each of many keys, as plain data.
 //!
-//! Kept as one moment a key (the generic cell rate algorithm): when everything so far would have been due at the long-run
-//! rate. One whose moment has passed is as good as one that never did anything, and is forgotten.
+//! It keeps one moment for each key (the generic cell rate algorithm): the time at which all events so far would be due at the
+//! long-run rate. A key whose moment has passed is in the same state as a new key, and is removed.
 
 use std::collections::HashMap;
 use std::hash::Hash;

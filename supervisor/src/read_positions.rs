@@ -1,4 +1,5 @@
-//! How far one reader has read by cursor: what tells it apart from others when it waits for output (contract A3).
+//! The positions up to which one reader has read by cursor. With them a wait for output ignores bytes that this reader has
+//! (contract A3).
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;

@@ -1,7 +1,7 @@
-//! Waiting for a process's exit or output, together with whatever else a caller waits for (contract A3).
+//! Waits for a process's exit or output that a caller can combine with other waits (contract A3).
 //!
-//! Each is a question that can be asked again and again, and a wait that ends when the answer is yes. Nothing is polled:
-//! a wait is woken by the change itself. While a caller waits, the process is not idle.
+//! Each has a check, which can be repeated, and a wait, which ends when the check succeeds. The change itself wakes the wait, so
+//! nothing is polled. While a caller waits, the process is not idle.
 
 use std::fmt;
 use std::pin::pin;

@@ -1,8 +1,7 @@
 //! The registry of all processes of a host, and the way to those of one owner.
 //!
-//! Each owner has a table of its own, and a call goes through the table of the live owner. So another owner's process
-//! cannot be named, and asking for one is the same look-up in the same table as asking for an id that never was
-//! (contract I3).
+//! Each owner has a table of its own, and a call looks an id up in its own owner's table. So a call cannot name another owner's
+//! process: such an id takes the same look-up in the same table as an id that never existed (contract I3).
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a guest asks for, and the checks that need nothing but the request itself (contract S1, S7, T1, T2).
+//! A guest's request for a process, and the checks that need only the request (contract S1, S7, T1, T2).
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a registry, its scopes and their handles share.
+//! The state that a registry, its scopes and their handles share.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The locks of what is checked in every order that its tasks could take: `tests/models` compiles the same files over
-//! locks that a model checker schedules.
+//! The locks of the files that a model checker runs in many orders of their tasks: `tests/models` compiles the same files with
+//! locks that the checker schedules.
 
 pub(crate) use std::sync::{Mutex, MutexGuard};

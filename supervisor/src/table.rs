@@ -1,4 +1,4 @@
-//! What one owner has: its persistent processes by the hash of their id, and its quotas.
+//! The table of one owner: its persistent processes by the hash of their id, and its quotas.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;

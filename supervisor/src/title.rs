@@ -1,4 +1,4 @@
-//! What people see a process as in a list: its label and its command, cut to size (contract I5).
+//! The label and the command that a list shows for a process, cut to size (contract I5).
 
 use crate::text::cut;
 

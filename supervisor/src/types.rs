@@ -1,4 +1,4 @@
-//! The plain types of the supervisor: the owner of a process, and what is told about one.
+//! The plain types of the supervisor: the owner of a process, and information about a process.
 
 use std::time::Duration;
 
@@ -16,27 +16,27 @@ pub enum Principal {
 /// Who may reach a process: a principal, through one capsule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// On whose behalf.
+    /// The principal on whose behalf the capsule runs.
     pub principal: Principal,
-    /// Through which capsule; the embedder's name for it, the same when it is reloaded.
+    /// The embedder's name for the capsule, which stays the same when the capsule is reloaded.
     pub capsule: String,
 }
 
 /// The ways of owning a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
-    /// One call: its output is captured.
+    /// A process that lives for one call, which captures its output.
     Captured,
-    /// An instance: it is reached by a handle.
+    /// A process of an instance, which is reached by a handle.
     Background,
-    /// The host: it is reached by an id.
+    /// A process of the host, which is reached by an id.
     Persistent,
 }
 
 /// How a command ended; one of the two is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitInfo {
-    /// What it returned.
+    /// The exit code that the command returned.
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
@@ -56,13 +56,13 @@ pub struct RunOutput {
 /// What a process that was killed leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Killed {
-    /// It ran, and this ended it.
+    /// The process ran, and this call ended it.
     pub killed: bool,
     /// How it ended.
     pub exit: ExitInfo,
-    /// What was left of its standard output.
+    /// The rest of its standard output.
     pub stdout: Vec<u8>,
-    /// What was left of its standard error.
+    /// The rest of its standard error.
     pub stderr: Vec<u8>,
 }
 
@@ -75,7 +75,7 @@ pub struct Logs {
     pub stderr: String,
     /// Whether the exit was not to be seen yet.
     pub running: bool,
-    /// How it ended, once it has.
+    /// How it ended; `None` while it runs.
     pub exit: Option<ExitInfo>,
 }
 
@@ -105,7 +105,7 @@ pub struct ProcessInfo {
     pub os_pid: Option<u32>,
     /// Where it is in its life.
     pub phase: Phase,
-    /// How it ended, once that is to be seen.
+    /// How it ended; `None` until the exit is visible.
     pub exit: Option<ExitInfo>,
     /// Time since it was started.
     pub age: Duration,

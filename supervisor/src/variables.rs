@@ -1,4 +1,4 @@
-//! The names of environment variables: which a request may set (contract S1).
+//! The names of environment variables that a request may set (contract S1).
 
 /// Environment variables that a request may not set, because they decide what code runs instead of what it works on.
 /// Compared as written; names ending in `*` are prefixes.

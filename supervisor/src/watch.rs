@@ -1,6 +1,6 @@
-//! The events of a process: which are published, where, and in which words (contract E1, E2).
+//! The events of a process: which are published, to which topics, and with which payload (contract E1, E2).
 //!
-//! Plain data but for the lock: an exit is told once, whichever is first, the exit or the subscription.
+//! This is plain data with one lock, so that an exit is published once, whether the exit or the call of `watch` comes first.
 
 use std::fmt;
 use std::sync::PoisonError;

@@ -1,17 +1,17 @@
-//! The chain as text: how a line is made, and how one is taken apart. Plain data, no file.
+//! The text format of the chain: makes and parses lines. This is plain data, without a file.
 //!
 //! ```text
 //! {"hash":"<64 hexadecimal digits>","seq":<number>,"event":…}
 //! ```
 //!
 //! - The hash is BLAKE3 over the digits of the hash of the line before (64 zeros before the first), followed by the bytes of
-//!   the line from `"seq"` to the closing brace. Two words of a shell can check it:
+//!   the line from `"seq"` to the closing brace. A short shell command can check it:
 //!   `printf %s "$hash_before" "$rest_of_line" | b3sum`.
-//! - Numbers count from 0 without a gap. The first line is `begin`, with a random number that tells one chain from
-//!   another; then come `call` (a [`Record`]), `lost` (how many records did not fit; where it names a capsule, how many of
-//!   its and a principal's were over their rate, of which operations and outcomes, and from when to when), `resume` (the
-//!   file was opened again, and how many bytes of an unfinished line were taken off it) and `end`.
-//! - The bytes count and not what they mean as JSON: a space put in is an alteration.
+//! - Numbers count from 0 without a gap. The first line is `begin`, with a random number that identifies the chain. The other
+//!   kinds are: `call`, a [`Record`]; `lost`, the number of records that did not fit, or, if the line names a principal and a
+//!   capsule, the number of their records over the rate, by operation and outcome, with the first and last time; `resume`, which
+//!   says that the file was opened again and how many bytes of an unfinished line were cut off; and `end`.
+//! - The hash covers the bytes and not their meaning as JSON: an inserted space is an alteration.
 
 use std::fmt;
 use std::str::FromStr;
@@ -34,8 +34,8 @@ const AFTER_HASH: &[u8] = b"\",";
 const SEQ: &[u8] = b"\"seq\":";
 const DIGITS: usize = 2 * blake3::OUT_LEN;
 
-/// The hash of a line: it stands for that line and all before it. Kept where nobody who may write the file can reach
-/// it, it shows whether the file was rewritten, or cut off before that line.
+/// The hash of a line, which covers that line and all lines before it. Keep it out of reach of users who may write to the file:
+/// it then shows whether the file was rewritten, or cut off before that line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Head(blake3::Hash);
 

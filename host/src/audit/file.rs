@@ -1,10 +1,10 @@
 //! An audit log as a file: opened for one writer, and continued where it ended.
 //!
-//! - A file is never overwritten, and one that is no audit log is not touched at all.
-//! - Only the end is checked: the last line must follow the one before it. The whole is [`verify`](super::verify)'s work.
-//! - A line is written by one call, but a host or a machine that dies in the middle of it leaves a part. Such a part is
-//!   taken off, and the chain says how many bytes that were. After a loss of power a file system may have the length of
-//!   what was written and not its bytes, which then read as NULs: they are taken off with it.
+//! - A file is never overwritten, and a file that is not an audit log is not changed at all.
+//! - Only the end is checked: the last line must follow the line before it. [`verify`](super::verify) checks the whole file.
+//! - A line is written by one call, but a host or a machine that dies in the middle of the call leaves a part of the line. The part
+//!   is cut off, and the chain records its length in bytes. After a loss of power a file may have its new length but not
+//!   the bytes, which then read as NULs: these are cut off too.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom};

@@ -1,8 +1,8 @@
-//! What capsules asked of the host, and what came of it: one [`Record`] a call (contract U1). Names no wasm type.
+//! The audit log of the capsules' calls and their outcomes: one [`Record`] for each call (contract U1). It names no wasm type.
 //!
-//! The adapter hands a record of every call to the embedder's hooks; where it goes is the embedder's affair. A ready
-//! [`ChainSink`] writes JSON lines of which each holds a hash over the one before, so that [`verify`] finds the first line
-//! that was altered, removed, put in or moved:
+//! The adapter hands a record of every call to the embedder's hooks, and the embedder decides where it goes. The ready-made
+//! [`ChainSink`] writes JSON lines, each with a hash over the line before, so that [`verify`] finds the first line
+//! that was altered, removed, inserted or moved:
 //!
 //! ```
 //! use std::time::Duration;
@@ -27,14 +27,15 @@
 //! # }
 //! ```
 //!
-//! What shapes the code here:
-//! - A record never holds the value of a variable, a byte of stdin or output, or an id, whatever a guest puts where; and
-//!   a guest cannot make one large.
-//! - Recording never waits: not for a disk, not for a reader. What cannot be kept is counted, and the count is recorded.
-//! - No guest fills a disk: what a [`ChainSink`] writes of one owner has a rate ([`AuditRate`]), and one line tells of what was
-//!   over it, by operation and outcome. A sink of the embedder's own is handed every record, and keeps its own bounds.
-//! - The chain has no secret. It tells of damage and of meddling with a part; who may rewrite the whole file can make a
-//!   new chain of it, and cut lines off its end. Against both helps a head kept where they cannot reach it.
+//! These constraints shape the code:
+//! - A record never holds the value of a variable, a byte of stdin or output, or an id, whatever a guest puts into its arguments.
+//!   A guest cannot make a record large.
+//! - Recording never waits for a disk or a reader. Records that cannot be kept are counted, and the count is recorded.
+//! - No guest can fill a disk: a [`ChainSink`] limits the rate of each owner's records ([`AuditRate`]), and one line counts the
+//!   records over the rate, by operation and outcome. An audit sink of the embedder's receives every record, and has to bound
+//!   itself.
+//! - The chain contains no secret. It reveals damage, and changes of a part of the file. A user who may rewrite the whole file can
+//!   make a new chain, or cut lines off its end. A head that is kept out of that user's reach reveals both.
 
 mod chain;
 mod file;

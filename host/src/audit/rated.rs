@@ -1,13 +1,13 @@
-//! How much each owner may have written, as plain data: so that a guest that calls in a loop does not fill the disk (U3).
+//! Limits the rate of each owner's records, as plain data, so that a guest that calls in a loop does not fill the disk (U3).
 //!
-//! Every call is still handed to the sink (U1), and each is in the file or in the count of what is not:
-//! - An owner, which is a principal and a capsule, has a rate. A record counts as one for every KiB of it that is begun, so
-//!   that large ones are not cheaper.
-//! - What tells most of an attack is dropped last. Starts of processes, their ends, and refusals have a reserve each beside the
-//!   rate that all share. No flood of one kind takes the reserve of another: who wants a start to go unseen cannot hide it
-//!   behind a million refusals, nor a refusal behind a million reads.
-//! - What is over the rate is counted by operation and outcome, both of which are names of the interface and so are few.
-//!   The count is one line for an owner, a second after the first that was dropped, and again while it goes on.
+//! Every call is still handed to the sink (U1), and each is either in the file or in a count of dropped records:
+//! - An owner, which is a principal and a capsule, has a rate. A record counts once for every KiB that it begins, so
+//!   that large records are not cheaper.
+//! - Records that reveal most about an attack are dropped last. Starts of processes, their ends, and refusals have a reserve each
+//!   beside the rate that all share. No flood of one kind takes the reserve of another: an attacker cannot hide a start
+//!   behind a million refusals, or a refusal behind a million reads.
+//! - Records over the rate are counted by operation and outcome, both of which are names of the interface and so are few.
+//!   The count of an owner is written as one line, a second after the first dropped record, and again while the flood lasts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,7 @@ use capsule_supervisor::internals::Rates;
 
 /// Bytes of a record that count as one.
 const UNIT: usize = 1024;
-/// How long what was dropped is counted before it is told, so that a flood is told of in few lines.
+/// How long dropped records are counted before the count is written, so that a flood takes few lines.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// How many records of one principal's calls through one capsule are written.

@@ -1,4 +1,4 @@
-//! One call as the audit tells of it.
+//! The audit record of one call.
 
 use std::time::SystemTime;
 
@@ -35,13 +35,13 @@ pub struct Record {
     /// When the call began. As JSON in UTC, by RFC 3339, with microseconds.
     #[serde(serialize_with = "rfc3339")]
     pub time: SystemTime,
-    /// What was called, by its name in the interface: `spawn-persistent`, `process-handle.kill`, `publish`.
+    /// The name of the called function in its interface: `spawn-persistent`, `process-handle.kill`, `publish`.
     pub operation: &'static str,
-    /// On whose behalf; `null` for nobody in particular. Cut after 1 KiB.
+    /// The principal; `null` if none is authenticated. Cut after 1 KiB.
     pub principal: Option<String>,
-    /// Through which capsule. Cut after 1 KiB.
+    /// The capsule that made the call. Cut after 1 KiB.
     pub capsule: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// The names of the processes that it was about ([`Registry::audit_name`](capsule_supervisor::Registry::audit_name)),
     /// at most 32. A spawn that gives an id has it here too.
@@ -139,7 +139,7 @@ impl Record {
 }
 
 impl SpawnDetails {
-    /// What is told of `request`. `name` gives names to what could be ids.
+    /// The recorded parts of `request`. `name` replaces text that could be an id.
     #[must_use]
     pub fn of(request: &SpawnRequest, name: &dyn Fn(&str) -> String) -> Self {
         let (args, args_cut) = list(request.args.iter(), name);
@@ -208,7 +208,7 @@ fn list<'a>(texts: impl ExactSizeIterator<Item = &'a String>, name: &dyn Fn(&str
 }
 
 impl Outcome {
-    /// It did what was asked.
+    /// The call succeeded.
     pub const OK: Self = Self("ok");
     /// Nobody waited for it any more: the instance went away in the middle of it.
     pub const DROPPED: Self = Self("dropped");

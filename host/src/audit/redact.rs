@@ -1,7 +1,7 @@
-//! Guest text on its way into a record: cut to size, and without anything that could be a process id (contract I2).
+//! Prepares guest text for a record: cuts it to size, and replaces everything that could be a process id (contract I2).
 //!
-//! A capsule knows its ids and may put one into an argument. An id cannot be told from any other text of its shape, so
-//! every such text is replaced, by a name that shows where the same text came again.
+//! A capsule knows its ids and may put one into an argument. An id cannot be distinguished from other text of its shape, so
+//! every such text is replaced by a name. The same text always gets the same name.
 
 use capsule_supervisor::internals::cut;
 

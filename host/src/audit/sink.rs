@@ -1,8 +1,8 @@
-//! A sink that writes a chain, and never holds up whoever records.
+//! A sink that writes a chain, and never delays the caller that records.
 //!
-//! Records wait in a queue that a thread of its own writes out: a disk that is full, or a pipe that nobody reads, stops the
-//! thread and nobody else. What does not fit into the queue meanwhile is counted, and the count is a line of the chain,
-//! in the place of the lines that are missing.
+//! Records wait in a queue, which a separate thread writes out. A full disk, or a pipe without a reader, stops only that
+//! thread. Records that do not fit into the queue meanwhile are counted, and the count is a line of the chain, in the place of
+//! the missing lines.
 //!
 //! ```text
 //! record() ──▶ rate ──▶ queue, at most QUEUE_MAX bytes ──▶ thread: number, hash, write ──▶ file
@@ -10,12 +10,11 @@
 //!               └─ over it: count ─▶ `lost` line of the owner, within about a second
 //! ```
 //!
-//! - From the first record that does not fit until the thread takes the queue, none fits: so the count is exact and stands
-//!   in the right place.
-//! - A write that fails is tried again, from the very byte where it stopped, whenever another record comes and once at the
-//!   end.
-//! - A host that is killed loses what is in the queue, on a disk that keeps up the records of a moment. What was written
-//!   is the system's to keep: a machine that loses its power may lose more.
+//! - After the first record that does not fit, all records are dropped until the thread takes the queue. So the count is exact and
+//!   stands in the right place.
+//! - A failed write is tried again from the byte where it stopped, with each new record and once at the end.
+//! - A host that is killed loses the records in the queue. With a disk that keeps up, these are the records of a moment. Written
+//!   lines are in the system's cache, so a machine that loses its power may lose more.
 
 use std::fmt;
 use std::fs::File;
@@ -348,7 +347,7 @@ impl Writer {
                 continue;
             }
             let end = result.and_then(|()| self.sync());
-            // Before anybody hears of the end: whoever does may open the file again.
+            // Before the end is announced, because a waiter may then open the file again.
             drop(self);
             let mut queue = shared.lock();
             if end.is_ok() {

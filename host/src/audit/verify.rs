@@ -1,7 +1,7 @@
-//! Reading a chain and finding the first line that is not as it was written.
+//! Reads a chain and finds the first line that was changed.
 //!
-//! The file is read once from the beginning, one line at a time, and no line that is longer than any that is ever written
-//! is held. Whatever is in the file, the answer is a line and a reason, or that there is none.
+//! The file is read once from the beginning, one line at a time. A line that is longer than the longest possible line is not kept
+//! in memory. For any file, the result is either a line and a reason, or that the chain is intact.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -24,8 +24,8 @@ pub struct Verified {
     pub over_rate: u64,
     /// How often it was opened again.
     pub resumed: u64,
-    /// Whether the last line says that its writer was done. Without it the writer still runs, was killed, or somebody
-    /// took lines off the end.
+    /// Whether the last line says that the writer has finished. If not, the writer still runs, was killed, or lines were cut off
+    /// the end.
     pub finished: bool,
     /// The hash of the last line, to be kept elsewhere.
     pub head: Head,
@@ -111,8 +111,8 @@ struct Content {
 
 /// Reads a chain to its end.
 ///
-/// `expect` is a head that was seen before: the line whose hash it is must be there. Without one, lines that were taken
-/// off the end cannot be missed, nor can a whole chain that somebody wrote anew.
+/// `expect` is a head that was seen before: the log must contain the line with this hash. Without `expect`, this function detects
+/// neither lines that were cut off the end nor a whole chain that was rewritten.
 ///
 /// # Errors
 /// [`VerifyError::Broken`] names the first line that was altered, removed, put in or moved. After it nothing is known.

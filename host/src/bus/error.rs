@@ -1,4 +1,4 @@
-//! Why messaging did not do what was asked.
+//! The errors of messaging.
 
 use super::BadTopic;
 
@@ -7,13 +7,13 @@ use super::BadTopic;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The topic is the host's: nobody else publishes there.
+    /// The topic is the host's: only the host publishes there.
     #[error("capability-denied: only the host may publish to this topic")]
     Reserved,
     /// A topic, a pattern, a payload or a principal is malformed or too long; the text says which.
     #[error("invalid-input: {0}")]
     InvalidInput(String),
-    /// The subscription is over: whoever carried the messages is gone.
+    /// The subscription has ended: the carrier of the messages is gone.
     #[error("closed")]
     Closed,
     /// This capsule publishes too fast on behalf of this principal.

@@ -1,7 +1,7 @@
-//! The bus within this process: who is interested in what.
+//! The bus within this process: the subscriptions by topic.
 //!
-//! Kept by what a message can be looked up with: its topic, and the at most eight stems before a wildcard that match it. So
-//! a message costs what it reaches, not what there is.
+//! The keys are those with which a message can be looked up: its topic, and the at most eight stems before a wildcard that match
+//! it. So the cost of a message depends on the subscriptions that it reaches, and not on the number of all subscriptions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -23,7 +23,7 @@ struct Interests {
 type Slots = HashMap<String, HashMap<u64, Interest>>;
 
 impl InProcess {
-    /// A bus with nobody on it.
+    /// A bus without subscriptions.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -1,7 +1,7 @@
-//! A queue with its lock and its waiters, and the end of it that a carrier holds.
+//! A queue with its lock and its waiters, and the sending half that a carrier holds.
 //!
-//! No wakeup is lost: a waiter registers before it looks, and whoever changes the queue wakes after the change. The lock
-//! is not held while waking.
+//! No wake-up is lost: a waiter registers before it checks the queue, and each change of the queue wakes the waiters afterwards.
+//! The lock is not held while waiters are woken.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -17,7 +17,7 @@ pub struct BusLimits {
     /// Longest payload that a guest publishes (`invalid-input` beyond it). 128 KiB.
     pub payload_max: usize,
     /// Messages that a capsule publishes in a second for one principal, in the long run (`rate-limited` beyond it). Zero
-    /// lets nobody publish. 256.
+    /// forbids publishing. 256.
     pub publish_per_second: u32,
     /// How many of them may come at once. 512.
     pub publish_burst: u32,

@@ -1,4 +1,4 @@
-//! What travels, on whose behalf, and for whose ears.
+//! A message, with its sender's principal and its possible recipients.
 
 use std::fmt;
 
@@ -17,11 +17,11 @@ pub struct Message {
     pub payload: String,
     /// Which capsule sent it, or `"host"`.
     pub source: String,
-    /// On whose behalf. An interceptor that it starts runs on behalf of the same.
+    /// The principal. An interceptor that the message starts runs on behalf of the same principal.
     pub principal: Principal,
     /// How much is known about that.
     pub attribution: Attribution,
-    /// Who may hear it.
+    /// The permitted receivers.
     pub audience: Audience,
     /// How many messages led to it, each by starting an interceptor that published the next.
     pub depth: u8,
@@ -34,14 +34,14 @@ pub enum Attribution {
     Verified,
     /// The sender says so.
     Claimed,
-    /// It is the host's own, and no principal's.
+    /// The message is the host's own and belongs to no principal.
     System,
 }
 
 /// Who may hear a message, whatever they subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// One capsule under one principal: what happened to a process of theirs.
+    /// One capsule under one principal, the owner of the process that the event is about.
     Owner(Owner),
     /// Every capsule that runs on behalf of this principal.
     Principal(Principal),
@@ -61,11 +61,11 @@ pub enum Reach {
     Everyone,
 }
 
-/// Who listens.
+/// A subscriber, before it has a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscriber {
     capsule: String,
-    /// None: on behalf of whoever each message belongs to.
+    /// `None`: each message's own principal.
     principal: Option<Principal>,
     reach: Reach,
 }
@@ -109,8 +109,8 @@ impl Subscriber {
         }
     }
 
-    /// A capsule that is started for each message, on behalf of whoever the message belongs to. Its subscription is the
-    /// embedder's own and counts for no principal, and merges a message with an equal one that waits.
+    /// A capsule that is started for each message, on behalf of the message's principal. Its subscription belongs to the
+    /// embedder and counts for no principal. It merges a message with an equal one that waits.
     #[must_use]
     pub const fn interceptor(capsule: String, reach: Reach) -> Self {
         Self {

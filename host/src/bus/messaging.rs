@@ -1,8 +1,8 @@
-//! The rules of messaging, whatever carries it: sizes, rates, numbers, who may hear what, and the way in for lifecycle
+//! The rules of messaging for every carrier: sizes, rates, numbers, permitted recipients, and the entry for lifecycle
 //! events.
 //!
-//! What a capsule was *granted* is not known here: whoever lets it in asks first. What no grant can give is refused here:
-//! the host's topics.
+//! This file does not know a capsule's *grants*: its callers check them first. It refuses the host's topics, which no grant can
+//! give.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -39,7 +39,7 @@ struct Inner {
     rates: Mutex<Rates<Owner>>,
 }
 
-/// What a registry holds: it outlives whoever listens.
+/// The part that a registry holds. The registry outlives the messaging, so the reference is weak.
 struct Listener(Weak<Inner>);
 
 impl Messaging {
@@ -73,7 +73,7 @@ impl Messaging {
     /// Publishes what a capsule says, for everybody who runs on behalf of the same principal. `depth` is how many
     /// messages led to it.
     ///
-    /// Receivers see the principal as verified; where nobody was authenticated, as claimed and named `anonymous`.
+    /// Receivers see the principal as verified. Without an authenticated principal they see it as claimed, named `anonymous`.
     ///
     /// # Errors
     /// [`Error::Reserved`], [`Error::InvalidInput`] for a payload that is too long, [`Error::TooDeep`],
@@ -86,11 +86,11 @@ impl Messaging {
         self.send(from, from.principal.clone(), attribution, depth, topic, payload)
     }
 
-    /// Publishes what a capsule says on behalf of another principal, and for everybody who runs on behalf of that one.
-    /// Receivers see that it is only claimed.
+    /// Publishes a capsule's message on behalf of another principal, to the receivers that run on behalf of that principal.
+    /// Receivers see that the principal is only claimed.
     ///
-    /// Interceptors that it starts run on behalf of the claimed principal. So whoever may do this is trusted to have
-    /// authenticated them.
+    /// Interceptors that the message starts run on behalf of the claimed principal. So grant this only to capsules that are
+    /// trusted to authenticate that principal.
     ///
     /// # Errors
     /// As [`Self::publish`]; [`Error::InvalidInput`] also for a name that is empty, has control characters or more than 256
@@ -151,7 +151,7 @@ impl Messaging {
     /// what is no principal's; interceptors then run on behalf of the message's principal all the same.
     ///
     /// # Errors
-    /// What the carrier says.
+    /// The error of the carrier.
     pub fn announce(&self, message: Message) -> Result<(), Error> {
         self.0.bus.publish(Arc::new(message))
     }

@@ -1,8 +1,7 @@
-//! Messages by topic: between capsules, and from the host about their processes. Names no wasm type.
+//! Messages by topic: between capsules, and from the host about their processes. This module names no wasm type.
 //!
-//! [`Messaging`] is what a host holds: it keeps the rules that no carrier may be trusted with (sizes, rates, numbers, who
-//! may hear what) and hands the rest to a [`Bus`]. The one in this process is the default; an embedder may put a broker in
-//! its place.
+//! A host holds a [`Messaging`]. It enforces the rules with which no carrier can be trusted (sizes, rates, numbers, permitted
+//! recipients) and hands the rest to a [`Bus`]. The default is a bus in this process; an embedder may replace it with a broker.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,16 +27,16 @@
 //! # }
 //! ```
 //!
-//! What shapes the code here:
-//! - A slow subscriber slows nobody (contract E4): publishing puts a pointer into queues that are bounded by number and
-//!   bytes, and what does not fit is counted to the message.
+//! These constraints shape the code:
+//! - A slow subscriber slows no other task (contract E4): publishing puts a pointer into queues that are bounded by number and
+//!   bytes, and messages that do not fit are counted exactly.
 //! - Where messages of several principals wait in one queue, each principal has a share of it and a turn (Q5).
-//! - What happened to a process concerns its owner. A message says whom it is for, and every way to a queue asks
-//!   that, so that no pattern is wide enough to hear more (E3).
+//! - Only its owner may learn of a process. A message names its permitted recipients, and every path into a queue checks
+//!   them, so that no pattern, however wide, receives more (E3).
 //! - No lock is held while a task is woken or anything is awaited.
 //!
 //! Inside, from plain data up: `topic`, `message`, `limits`, `queue`; then `inbox` (a queue with its lock and its
-//! waiters), `in_process` (who listens to what), `messaging` (the rules).
+//! waiters), `in_process` (the subscriptions by topic), `messaging` (the rules).
 
 mod error;
 mod in_process;

@@ -1,16 +1,17 @@
-//! The messages that wait for one subscriber, as plain data: bounded by number and bytes, with an exact count of what did
-//! not fit.
+//! The messages that wait for one subscriber, as plain data: bounded by number and bytes, with an exact count of messages that
+//! did not fit.
 //!
-//! An interceptor, and a subscriber that hears of everyone, have messages of several principals in one queue; all others
-//! have one principal's. So that no principal's flood costs another its messages or its turn (Q5):
-//! - Each principal has a lane of its own and a share of the room: the room by the number of the principals who have messages
-//!   here. Who is within the share loses nothing; when there is no room, who is beyond it does.
-//! - Messages that are taken one by one are taken from the lanes in turn. So a message waits for no more than those
+//! An interceptor, and a subscriber to all principals, have messages of several principals in one queue; every other queue
+//! has messages of one principal. These rules keep the flood of one principal from taking the messages or the turn of another (Q5):
+//! - Each principal has a lane of its own and a share of the room: the room divided by the number of principals with messages
+//!   in the queue. A principal within its share loses no message. When the room is used up, principals beyond their share lose
+//!   messages.
+//! - Messages that are taken one by one are taken from the lanes in turn. So a message waits for at most the messages
 //!   before it in its lane, times the number of lanes.
-//! - There is no lane without a message, so that the lanes are as bounded as the messages are.
+//! - An empty lane is removed, so that the lanes are as bounded as the messages are.
 //!
-//! Of what is beyond a share the oldest go first, because a reader that comes late wants to know how things stand. Last of all
-//! goes the news that a process ended: it comes once, and no flood of other messages pushes it out.
+//! Beyond a share the oldest messages go first, because a late reader wants the current state. The message that a process ended
+//! goes last: it is sent once, and no flood of other messages displaces it.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -202,8 +203,8 @@ impl Queue {
         lanes.find_map(|lane| admit(&lane.principal).map(|admitted| (lane.principal.clone(), admitted)))
     }
 
-    /// The oldest message of this principal, whose next turn comes after everyone's. A read as well: the count since the
-    /// last one begins anew.
+    /// Takes the oldest message of this principal, whose next turn comes after all others. This counts as a read, so the count
+    /// since the last read starts again.
     pub(super) fn pop_of(&mut self, principal: &Principal) -> Option<Arc<Message>> {
         self.dropped = 0;
         let number = self.lanes.iter().position(|lane| lane.principal == *principal)?;

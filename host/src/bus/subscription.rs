@@ -1,4 +1,4 @@
-//! A subscription as its holder sees it.
+//! A subscription, from the side of its holder.
 
 use std::fmt;
 use std::sync::Arc;

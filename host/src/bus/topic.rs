@@ -1,7 +1,7 @@
 //! Topics and patterns of topics, as plain data.
 //!
 //! A topic is one to eight segments of `a-z`, `0-9`, `_` and `-`, joined by dots, 256 bytes at most. A pattern is a topic,
-//! or has `*` as its last segment, which stands for one or more segments; nowhere else.
+//! or has `*` as its last segment, which stands for one or more segments. `*` is not allowed elsewhere.
 
 use std::fmt;
 use std::str::FromStr;

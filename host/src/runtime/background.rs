@@ -1,11 +1,11 @@
-//! A capsule's `run`: started once, in an instance of its own, and not again when it ends.
+//! A capsule's `run`: called once, in an instance of its own, and not called again when it ends.
 //!
-//! It may wait in host calls for as long as it likes. Of computing it has as much as a call has, and gets back a quarter of
-//! the time that it waits: so a fifth of a processor for ever, and bursts of a whole call's time in between. One that takes
-//! more is ended, as a call is.
+//! It may wait in host calls for any time. It has as much computing time as a call, and regains a quarter of the time that it
+//! waits. So it can use a fifth of a processor for ever, with bursts of a whole call's time. If it uses more, it is ended, as a
+//! call is.
 //!
-//! One that fails is not started again: a fault that comes every time would only come faster. The embedder is told, and
-//! may reload.
+//! A `run` that fails is not called again: a fault that always occurs would only occur more often. The embedder is told, and may
+//! reload the capsule.
 
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ impl DaemonTask {
     }
 }
 
-/// Sees to it that an end is told, whatever it is.
+/// Reports the end of `run`, however it ends.
 struct Outcome {
     status: watch::Sender<Background>,
     settled: bool,

@@ -1,4 +1,4 @@
-//! How the host calls a capsule: world `capsule:worlds/entry`.
+//! The bindings with which the host calls a capsule: world `capsule:worlds/entry`.
 
 wasmtime::component::bindgen!({
     path: "wit",

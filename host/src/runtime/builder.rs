@@ -141,7 +141,7 @@ impl RuntimeBuilder {
     }
 
     /// Keeps compiled code in this folder, made for the owner alone if it is missing, so that loading a component again,
-    /// also by another process, need not compile it. What lies there is run as native code without a check: nobody else
+    /// also by another process, need not compile it. Files in the folder run as native code without a check, so no other user
     /// may be able to write to it. `None` compiles every time.
     #[must_use]
     pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {

@@ -1,4 +1,4 @@
-//! One call in one instance, and what its failure was.
+//! One call in one instance, and the reason if it fails.
 
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};

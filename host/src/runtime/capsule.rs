@@ -1,10 +1,9 @@
-//! A loaded capsule: calls, new code, and the end.
+//! A loaded capsule: its calls, its reload and its end.
 //!
-//! A call that waits goes on in a task of its own, so that unloading can wait for it no matter whether the caller still
-//! polls.
+//! A call that waits continues in a task of its own, so that unloading can wait for it whether or not the caller still polls.
 //!
-//! What goes on without a caller (interceptors, `run`) holds what was loaded and not the [`Capsule`], whose last drop
-//! ends it.
+//! Tasks without a caller (interceptors, `run`) hold the `Loaded` state and not the [`Capsule`], so the last drop of the
+//! [`Capsule`] ends them.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -153,7 +152,7 @@ impl Capsule {
     /// nothing to wait for.
     ///
     /// # Errors
-    /// What made it fail, or [`CallError::Cancelled`] once it was ended.
+    /// The reason for its failure, or [`CallError::Cancelled`] if it was ended.
     pub async fn ready(&self) -> Result<(), CallError> {
         let mut background = self.0.daemon.status();
         let settled = background

@@ -1,4 +1,4 @@
-//! From bytes to code: compile once, and link once.
+//! Compiles a component once, and links it once.
 
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 

@@ -1,4 +1,4 @@
-//! What goes wrong in the runtime, told so that the reader knows what to do next.
+//! The errors of the runtime. Each message tells the reader what to do next.
 
 use std::io;
 use std::path::PathBuf;

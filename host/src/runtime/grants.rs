@@ -1,4 +1,4 @@
-//! What a capsule loaded by the runtime may do.
+//! The grants of a capsule that the runtime loads.
 
 use crate::bus::{Pattern, Reach};
 use crate::wit::{CapsuleHooks, TopicAsk};
@@ -25,9 +25,9 @@ pub struct Topics {
     /// Where it may publish. No pattern is wide enough for the host's own topics, `astrid.process` and below.
     pub publish: Vec<Pattern>,
     /// Where it may publish on behalf of whomever it names. Interceptors, of other capsules too, then run on behalf of
-    /// those: grant it only to who authenticates them.
+    /// those: grant it only to capsules that authenticate them.
     pub publish_as: Vec<Pattern>,
-    /// What it may subscribe to: these patterns, and every narrower one.
+    /// The patterns that it may subscribe to. Each grants every narrower pattern too.
     pub subscribe: Vec<Pattern>,
     /// How far its granted subscriptions, and its interceptors, hear beyond what is meant for it.
     pub reach: Reach,

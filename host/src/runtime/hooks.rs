@@ -1,4 +1,4 @@
-//! What the runtime answers the adapter with: the capsule's grants, and the embedder's audit.
+//! The runtime's hooks for the adapter: they apply the capsule's grants, and pass records to the embedder's audit.
 
 use std::sync::Arc;
 

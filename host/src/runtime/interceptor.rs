@@ -1,18 +1,19 @@
-//! Messages that start an instance: a capsule with no instance alive still learns of what it asked to be told (E3).
+//! Messages that start an instance, so that a capsule without a running instance still receives the messages of its
+//! interceptors (E3).
 //!
-//! Each interceptor has a queue on the bus, in which equal messages that wait are merged and the principals take turns, and a
-//! task that starts an instance for one message after the other. A principal whose messages are many, or whose instances
-//! are slow, holds up no other's (Q5): its messages stay in the queue while as many instances as may run at once for it
-//! do, and those of the others go past them.
+//! Each interceptor has a queue on the bus, in which equal waiting messages are merged and the principals take turns. Its
+//! task starts an instance for one message after the other. A principal with many messages, or with slow instances, delays no
+//! other principal (Q5): once the permitted number of instances runs for it, its messages stay in the queue, and the messages of
+//! other principals pass them.
 //!
-//! What bounds a loop of interceptors that cause each other's messages:
-//! - a message says how many led to it, and publishing is refused beyond
+//! A loop of interceptors that cause each other's messages is bounded in these ways:
+//! - a message carries the number of messages that led to it, and publishing is refused beyond
 //!   [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max);
-//! - few instances of a capsule run at once for messages of one principal ([`CONCURRENT`]), those of all capsules and principals
-//!   take half of the places of calls at most, those of a principal its share, and places are given in the order in which
-//!   they were asked for; so a loop through processes, whose events no message leads to, goes no faster than its instances
-//!   do, and keeps no call from its turn;
-//! - publishing has a rate for each owner, and a queue its bounds.
+//! - few instances of a capsule run at once for messages of one principal ([`CONCURRENT`]). All such instances together take at
+//!   most half of the places for calls, those of a principal at most its share, and places are given in the order of the
+//!   requests. A loop can also go through processes, whose events do not count as caused by a message. Such a loop is only as fast
+//!   as its instances, and takes no call's turn;
+//! - publishing has a rate for each owner, and a queue is bounded.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! From bytes to a capsule: compile, and begin to listen.
+//! Loads a capsule: compiles its component, and subscribes its interceptors.
 
 use std::path::Path;
 

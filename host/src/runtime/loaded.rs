@@ -1,5 +1,5 @@
-//! What is loaded, and one action of it. What calls it is above: a caller of the [`Capsule`](super::Capsule), its
-//! interceptors, its `run`.
+//! The state of a loaded capsule, and the run of one action. The callers are in other files: a [`Capsule`](super::Capsule), its
+//! interceptors and its `run`.
 
 use std::future::pending;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,15 +1,15 @@
 //! Loading capsules and calling them, for an embedder that has no wasmtime engine of its own.
 //!
 //! A [`Runtime`] holds the engine; [`Runtime::load`] compiles a component once and links it; [`Capsule::call`] runs one
-//! action in a fresh instance, under a principal. No instance outlives its call, so a capsule keeps state only in what it
-//! started and in what its caller passes back.
+//! action in a fresh instance, under a principal. No instance outlives its call, so a capsule keeps state only in the processes
+//! that it started and in the data that its caller passes back.
 //!
-//! What shapes the code here:
-//! - A guest is hostile until shown otherwise: its computing time, its memory and what it makes the host hold are
-//!   bounded, and whatever it does ends as a [`CallError`] of that call and touches nothing else.
-//! - Computing time is the guest's own. A guest that waits in a host call for an hour holds no thread and has used none;
-//!   one that spins gives way to other tasks with every tick.
-//! - Everything not granted is refused: WASI gives clocks and randomness and takes output, nothing else.
+//! These constraints shape the code:
+//! - Guests are hostile. A guest's computing time, its memory and the host's memory for it are
+//!   bounded. Every misbehaviour ends as a [`CallError`] of that call and affects no other call.
+//! - Computing time counts only the guest's own code. A guest that waits in a host call for an hour holds no thread and uses no
+//!   computing time. A guest that spins yields to other tasks at every tick.
+//! - Everything that is not granted is refused: WASI provides only clocks, randomness and output.
 //!
 //! Everything here must be called within a tokio runtime.
 //!

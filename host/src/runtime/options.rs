@@ -1,4 +1,4 @@
-//! What an embedder says of a capsule that it loads.
+//! The embedder's options for a capsule that it loads.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,9 +31,9 @@ pub struct LoadOptions {
     pub capsule_id: String,
     /// Where its processes run.
     pub workspace: Workspace,
-    /// What it may do.
+    /// The capsule's grants.
     pub grants: Grants,
-    /// What `get-config` answers from. Keys that begin with `_` are not shown to the capsule.
+    /// The configuration from which `get-config` answers. Keys that begin with `_` are not shown to the capsule.
     pub config: BTreeMap<String, String>,
     /// Which messages start an instance of it. Being named here is the grant to hear them.
     pub interceptors: Vec<Interceptor>,

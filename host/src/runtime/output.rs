@@ -1,6 +1,6 @@
-//! What a guest writes to stdout and stderr: line by line to the log, and the last words kept for an error.
+//! A guest's stdout and stderr: written line by line to the log, with the last part kept for an error message.
 //!
-//! Bounded in every direction: the length of a line, the total of a call, what is kept, and by the log the rate.
+//! The length of a line, the total of a call and the kept part are bounded here, and the log bounds the rate.
 
 use std::fmt;
 use std::io;

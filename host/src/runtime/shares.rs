@@ -1,9 +1,10 @@
-//! Each principal's share of the places for instances (Q5): one that has filled its own waits, and the others find places.
+//! Each principal's share of the places for instances (Q5): a principal that has used its share waits, and the others still find
+//! places.
 //!
-//! A principal has a count from its first claim to its last, so what is kept does not grow with the principals that were ever
-//! seen. Counts lie in a few shards, each behind a lock that is held for a look-up and never over a wait.
+//! A principal has a count only while it has claims, so memory does not grow with the number of principals ever
+//! seen. Counts lie in a few shards, each behind a lock that is held for a look-up and never across a wait.
 //!
-//! A share is taken before a place of the runtime is asked for: what waits for its share holds no place.
+//! A call takes its share before it asks for a place of the runtime, so a call that waits for its share holds no place.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

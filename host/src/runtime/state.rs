@@ -1,4 +1,4 @@
-//! What a store of the runtime holds: all of one instance that is the host's.
+//! The data of a store of the runtime: the host's state for one instance.
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};

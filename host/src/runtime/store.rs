@@ -1,4 +1,4 @@
-//! A store for one instance: what the guest finds in it, and how the engine's hooks act on that.
+//! Makes the store for one instance, with its WASI context and the engine's hooks.
 
 use std::sync::Arc;
 use std::time::Instant;

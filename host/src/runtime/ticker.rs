@@ -1,11 +1,11 @@
-//! Advances the engine's epoch, at which running guests are looked at.
+//! Advances the engine's epoch, at which running guests are checked.
 //!
-//! A thread and not a task: on a runtime with one thread a spinning guest would keep the task that is to stop it from
-//! running. It ticks only while guest code runs, so that guests which wait cost nothing, and ends with the runtime.
+//! The ticker is a thread and not a task: on a runtime with one thread, a spinning guest would keep a task from running that has
+//! to stop it. It ticks only while guest code runs, so that waiting guests cost nothing, and ends with the runtime.
 //!
-//! A guest's code begins and ends with every host call, so saying so must be cheap: a number is changed, and the lock is
-//! taken only if the thread had gone to sleep. It says that it does before it looks at the number a last time, and who
-//! changes the number looks for that afterwards, so one of the two sees the other.
+//! Guest code stops and starts with every host call, so the notice of this must be cheap: it changes a number, and takes the lock
+//! only if the thread sleeps. The thread announces its sleep before it reads the number for the last time, and a guest reads
+//! the announcement after it has changed the number. So one of the two always sees the other.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,4 @@
-//! A guest's computing time, as plain data: it runs while guest code does and stands still in host calls, or runs back
-//! then.
+//! A guest's computing time, as plain data: it advances while guest code runs. In host calls it stands still, or is regained.
 
 use std::time::{Duration, Instant};
 

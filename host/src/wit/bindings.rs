@@ -4,8 +4,8 @@
 //! an implementation of its own, or to name the types of the others. The one implementation here is that of
 //! [`CapsuleCtxView`](crate::CapsuleCtxView), whose calls are recorded however it is linked.
 //!
-//! - Calls that wait are async, so that a waiting guest holds no thread. All may trap, but only for what no answer
-//!   exists for: a handle that the host's table does not know.
+//! - Calls that wait are async, so that a waiting guest holds no thread. Every call may trap, but only for a misuse that the
+//!   interface has no error for: a handle that is not in the host's table.
 //! - No generated tracing: it prints every string argument and result, and a process id is a string.
 
 mod generated {

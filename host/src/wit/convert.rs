@@ -1,7 +1,7 @@
 //! `astrid:process` 1.0.0 and 1.1.0: the conversions between the generated types of each version and the supervisor's.
 //!
-//! The generated types differ by module though not in shape, so one macro writes both; what the versions really differ
-//! in (file injections) is its only argument. The error match names every reason, so a new one must pick its answer.
+//! The generated types have the same shape in two modules, so one macro writes both conversions. The only real difference between
+//! the versions (file injections) is its argument. The match of errors names every reason, so that a new reason needs an answer.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! What the adapter's calls fail with, one small enum an interface.
+//! The errors of the adapter's calls: one small enum for each interface.
 //!
-//! Each is turned into the `error-code` of its interface by one exhaustive match in `convert_error_code`, so a new reason
-//! must pick its answer; another such match, at the end of this file, is what the record of the call names. A `Trap` ends
-//! the guest; it is kept for misuse of handles, for which the interfaces have no answer.
+//! One exhaustive match in `convert_error_code` turns each error into the `error-code` of its interface, so that a new reason
+//! needs an answer. Another such match, at the end of this file, gives the outcome in the record of the call. A `Trap` ends
+//! the guest. It is only for misuse of handles, for which the interfaces have no error.
 
 use wasmtime::component::ResourceTableError;
 

@@ -1,4 +1,4 @@
-//! What the embedder decides about its capsules, and what it is told: one trait, whose defaults refuse everything.
+//! The embedder's decisions about its capsules, and its audit: one trait, whose defaults refuse everything.
 
 use crate::audit::Record;
 use crate::bus::{Pattern, Reach, Topic};

@@ -1,7 +1,7 @@
 //! `astrid:io`: pollables, which are `wasmtime_wasi_io`'s, and errors as objects.
 //!
-//! Added to what is delegated: the limits of the interface (an empty list would trap there), ascending indices, and an
-//! end when the capsule is unloaded. None of it is recorded; `call` says why.
+//! This file adds the limits of the interface (an empty list would trap in wasmtime), ascending indices, and an
+//! end when the capsule is unloaded. These calls leave no record; `call` gives the reason.
 
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_io::bindings::wasi::io::poll as wasi;

@@ -1,7 +1,7 @@
-//! `astrid:ipc`: what a guest asks of the [`bus`](crate::bus), after the embedder was asked whether it may.
+//! `astrid:ipc`: a guest's calls to the [`bus`](crate::bus), after the embedder's hooks have allowed them.
 //!
-//! A subscription lives in the store's table and its pollables in entries of their own, so that it may be dropped before
-//! them: they become ready then.
+//! A subscription and its pollables have separate entries in the store's table, so that the subscription may be dropped first. Its
+//! pollables then become ready.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,17 +1,17 @@
 //! The adapter between components and the [`supervisor`](capsule_supervisor): record, look up, convert, call, convert back.
 //!
-//! Shaped like wasmtime's own host crates. The store's data holds a [`CapsuleCtx`] and implements [`CapsuleView`];
+//! The adapter is shaped like wasmtime's own host crates. The store's data holds a [`CapsuleCtx`] and implements [`CapsuleView`];
 //! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io`, `astrid:ipc` and `astrid:sys` from it.
-//! What a call may do is decided by the embedder's [`CapsuleHooks`]; by default nothing.
+//! The embedder's [`CapsuleHooks`] decide what a call may do; the default refuses everything.
 //!
-//! What shapes the code here:
-//! - No behaviour of a process lives here, and no decision but the numbers that only this edge sees (the longest
+//! These constraints shape the code:
+//! - The adapter has no behaviour of processes, and makes no decisions except the limits that only it can check (the longest
 //!   `sleep-ns`, the most `random-bytes`, the most pollables).
 //! - Every call that waits races with the context's cancellation, so that unloading a capsule frees its guests.
-//! - Every call that matters beyond its instance leaves one record. `ctx` keeps what such a call acts on private, so that
-//!   it is reached through a call that records, and in no other way; `ctx/call.rs` lists the functions that leave none.
-//! - Each interface is one file with one implementation of its generated trait, which [`CapsuleCtxView`] has. Nothing but
-//!   the generated `add_to_linker` adds to a linker.
+//! - Every call that matters beyond its instance leaves one record. `ctx` keeps the state of such calls private, so that only a
+//!   call that records can reach it; `ctx/call.rs` lists the functions that leave no record.
+//! - Each interface is one file with one implementation of its generated trait, for [`CapsuleCtxView`]. Only the generated
+//!   `add_to_linker` functions add to a linker.
 //! - No id, and no argument that could be one, reaches a log line, a span, or a `Debug` output.
 
 pub mod bindings;

@@ -1,8 +1,8 @@
 //! `astrid:process` 1.0.0 and 1.1.0: each function is a recorded call of the supervisor.
 //!
-//! The versions differ only in their generated types, so one macro writes both; `convert` has the conversions, behind each
-//! `into`. What waits ends when the capsule is unloaded. The supervisor goes on without its caller where it must: a write
-//! that was accepted is finished (N4), and so is a signal, a stop or a kill that was begun.
+//! The versions differ only in their generated types, so one macro writes both. `convert` has the conversions behind each
+//! `into`. A call that waits ends when the capsule is unloaded. The supervisor finishes some operations without their caller: a
+//! write that was accepted (N4), and a signal, a stop or a kill that has begun.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `astrid:sys`: configuration, the caller, a log, time, chance.
+//! `astrid:sys`: configuration, the caller, a log, time, random bytes.
 //!
 //! Numbers from the guest are checked before anything is allocated for them.
 

@@ -6,8 +6,8 @@
 //!     └─end──▶ Ending ──┴──────── exit, unless it was killed to be kept ───┘
 //! ```
 //!
-//! Knows no process, task or clock, so that every order of events can be tried without any of them. The monitor carries
-//! the actions out, in the order in which they are given.
+//! It uses no process, task or clock, so that tests can try every order of events. The monitor carries the actions out, in the
+//! order in which they are given.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A process from its launch to its end, and the tasks that see to it.
+//! A process from its launch to its end, and the tasks that supervise it.
 
 pub(crate) mod capture;
 pub(crate) mod lifecycle;

@@ -1,7 +1,7 @@
 //! The part of a process's task that owns its child.
 //!
-//! It alone signals the child, reaps it and decides what comes next; all others send it requests and watch the
-//! status that it publishes. What it decides is in `lifecycle`; here it is carried out.
+//! Only the monitor signals the child, reaps it and decides what comes next. Other tasks send it requests and watch the status
+//! that it publishes. `lifecycle` makes the decisions, and this file carries them out.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

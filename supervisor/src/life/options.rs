@@ -1,4 +1,4 @@
-//! How one process is supervised.
+//! The options for the supervision of one process.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A process that the host supervises: what its tasks and its callers share.
+//! A process that the host supervises: the state that its tasks and its callers share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -1,10 +1,11 @@
-//! Looks at what a tree uses, where the kernel does not hold its limits (contract R1), and ends it when it is over one.
+//! Samples the usage of a tree whose limits the kernel does not enforce (contract R1), and ends a tree that exceeds one.
 //!
-//! Every process has a limit of its memory by default (R3), and there may be thousands, most of them idle. So a tree that
-//! is far from its limit is looked at as seldom as that limit allows: memory has to be filled, and that takes time. In the
-//! time between two looks a tree cannot fill more than half of what it may still have, at [`FILL`] for each processor; so
-//! looks come closer as it does, and it is overrun by no more than what fills in [`EVERY`], as if it had been looked at all
-//! the time. A tree with gigabytes left is not even looked at where the whole machine has not lost a part of that since.
+//! Every process has a limit of its memory by default (R3), and there may be thousands of processes, most of them idle. A tree
+//! takes time to fill memory, so a tree that is far from its limit is sampled as seldom as its limit allows. Between two samples
+//! a tree can fill at most half of its remaining memory, at [`FILL`] for each processor. So the samples become more frequent as
+//! the tree comes near its limit, and the tree exceeds it by at most the memory that it can fill in [`EVERY`], as if it had been
+//! sampled all the time. A tree with gigabytes left is skipped if the free memory of the whole machine has not shrunk by a part
+//! of that since the last sample.
 
 use std::sync::Arc;
 use std::sync::LazyLock;

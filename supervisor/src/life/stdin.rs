@@ -1,8 +1,8 @@
-//! The ordered way into a process's stdin (contract S7, N1 to N4).
+//! Writes to a process's stdin in order (contract S7, N1 to N4).
 //!
-//! Writes stand in one queue, in the order in which they arrived, and one task writes them: a call's bytes are contiguous,
-//! and a call that goes away half-way does not tear its write, because the queue owns the bytes. What such calls leave
-//! behind is bounded. The stream ends after everything that was accepted before it was closed.
+//! Writes wait in one queue, in the order in which they arrived, and one task writes them. So the bytes of a call are contiguous.
+//! A call that is dropped half-way does not tear its write, because the queue owns the bytes. The entries that such calls leave
+//! in the queue are bounded. The stream ends after all writes that were accepted before it was closed.
 
 use std::collections::VecDeque;
 use std::io;

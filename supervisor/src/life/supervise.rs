@@ -1,7 +1,8 @@
-//! Takes a command that runs into supervision, in two phases: what its tasks and its callers share is made, then the tasks
-//! are started.
+//! Takes a running command into supervision, in two phases: first it makes the state that the tasks and the callers share, then
+//! it starts the tasks.
 //!
-//! Between the two a caller puts the process where it will be looked for, and what keeps it there becomes the monitor's.
+//! Between the two phases a caller puts the process into its owner's table. The guard that keeps it there then belongs to the
+//! monitor.
 //! Before, there is no process to put there; after, the process may be gone already.
 
 use std::os::fd::OwnedFd;

@@ -1,10 +1,9 @@
-//! Cursors: where a reader is in a stream, sealed so that a guest can carry one and not make one (contract L3, L4).
+//! Cursors: the position of a reader in a stream, sealed so that a guest can keep one but cannot forge one (contract L3, L4).
 //!
-//! The seal is SipHash-2-4, a MAC that is made for so short a text. A read has two of them, which with keyed BLAKE3 were a sixth
-//! of its time.
+//! The seal is SipHash-2-4, a MAC for short texts. A read computes two seals, which with keyed BLAKE3 took a sixth of its time.
 //!
-//! The host keeps nothing for a reader. What a reader could never get is counted in its token, so that any number of
-//! readers follow one stream, each with its own loss.
+//! The host keeps no state for a reader. The token counts the bytes that its reader could never get, so that any number of
+//! readers can follow one stream, each with its own loss.
 
 use faster_hex::{CheckCase, hex_decode_array_with_case, hex_string};
 use siphasher::sip::SipHasher24;

@@ -1,4 +1,4 @@
-//! What a process prints: kept, numbered and handed out.
+//! The output of a process: stored, addressed by offset, and read.
 
 pub(crate) mod cursor;
 pub(crate) mod output;

@@ -1,15 +1,15 @@
-//! One output stream of a process: its ring, its pipe, and everything that may be done to the two.
+//! One output stream of a process: its ring, its pipe, and all operations on the two.
 //!
-//! The pipe lies under the same lock as the ring, so that a reader that makes room can refill the ring at once: a reader
-//! that acknowledges bytes of a full ring finds the next ones there, without waiting for a task to be scheduled. The lock
-//! is held for a few reads of what waits in the pipe, or for one slice of a copy, never across an await.
+//! One lock covers the pipe and the ring, so that a consumer that makes room can refill the ring at once. A consumer
+//! that acknowledges bytes of a full ring finds the next bytes there, without waiting for a task to be scheduled. The lock
+//! is held for a few reads of the pipe's waiting bytes, or for one slice of a copy, and never across an await.
 //!
 //! The reader waits for the pipe; consumers never wait. A ring that is full under backpressure is *parked*: the task
-//! sleeps, and a consumer that makes room reads a slice. Where that left room, or found the pipe empty, the task reads on: a
-//! consumer is never kept by a child that writes as fast as it is read.
+//! sleeps, and a consumer that makes room reads one slice. If the slice left room, or found the pipe empty, the task continues to
+//! read. So a child that writes as fast as it is read never delays a consumer.
 //!
-//! The pipe of a child that floods it is made larger, because what a read costs besides its bytes is the same for many. One
-//! that writes little at a time is read as fast as it writes, without a question between two reads.
+//! The pipe of a child that floods it is enlarged, because each read has a fixed cost besides its bytes. A child that writes
+//! little at a time is read as fast as it writes, without asking for the amount between two reads.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

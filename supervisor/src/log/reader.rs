@@ -1,7 +1,7 @@
-//! Waiting for one output stream of a process, as a part of its task.
+//! Waits for one output stream of a process, as a part of the process's task.
 //!
-//! It ends when the stream has: at end of file, when the host closes its end, or where something outside of an ended tree
-//! still holds the pipe, when all that the tree wrote was read and the drain time has passed (contract X3).
+//! The wait ends with the stream: at end of file, or when the host closes its end. If a process outside of an ended tree
+//! still holds the pipe, it ends when everything that the tree wrote was read and the drain time has passed (contract X3).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! The newest bytes of a stream, addressed by their absolute offset in it.
 //!
-//! Plain data: knows no pipe, no lock and no clock. Bytes are read straight into its free space ([`Ring::spare`], then
-//! [`Ring::commit`]), and a reader that fell behind is told the oldest offset there is, never given other bytes.
-//! Memory is taken as output arrives, in doubling steps, and given back whole when the ring is drained. It begins on a
-//! cache line: the kernel copies a pipe's pages with one string instruction, which takes three times as long (AMD Zen) where
-//! the target lies across lines, and an allocator puts large blocks just there.
+//! This is plain data, without a pipe, a lock or a clock. Bytes are read straight into its free space ([`Ring::spare`], then
+//! [`Ring::commit`]). A reader that fell behind gets the oldest retained offset, and never bytes of another offset.
+//! The ring allocates memory as output arrives, in doubling steps, and frees all of it when it is drained. The memory begins on a
+//! cache line: the kernel copies a pipe's pages with one string instruction, which takes three times as long (AMD Zen) if the
+//! target is not aligned to a cache line, and an allocator does not align large blocks.
 
 /// What happens to a full ring (contract L5, L6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

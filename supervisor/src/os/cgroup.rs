@@ -1,13 +1,13 @@
 //! Control groups of version 2: one for each tree, in a directory that this host was given.
 //!
 //! ```text
-//! GIVEN/                    another program's; of it only `cgroup.subtree_control` is ever written
-//!   capsule-host-4f2a…/     this host's, and locked by it for as long as it lives
-//!     0/ 1/ 2/ …            a tree's, for as long as that lives
+//! GIVEN/                    belongs to another program; the host writes only its `cgroup.subtree_control`
+//!   capsule-host-4f2a…/     belongs to this host, which keeps it locked for as long as it lives
+//!     0/ 1/ 2/ …            one for each tree, for as long as the tree lives
 //! ```
 //!
-//! No process is ever moved: a tree is born in its group. The lock is how hosts that share a directory tell what one of
-//! them left behind when it was killed: what is not locked has no host, and goes at the next start.
+//! No process is ever moved: a tree is born in its group. The lock shows hosts that share a directory which groups a killed host
+//! left behind: a group that is not locked has no host, and the next host to start removes it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -181,7 +181,7 @@ impl Group {
         })
     }
 
-    /// Kills everyone in there, also those that are just being made. Nothing on a kernel before 5.14.
+    /// Kills every process of the group, including those that are being created. Does nothing on a kernel before 5.14.
     pub(crate) fn kill(&self) {
         kill(&self.directory);
     }

@@ -1,7 +1,7 @@
 //! The host's end of the channel to an init: frames with descriptors attached, and the lifeline.
 //!
-//! The socket blocks while a process is being started, which takes place on a thread that may; with a time limit, so that
-//! an init which hangs (a program on a dead network share) does not hold the thread for ever.
+//! The socket blocks while a process is being started, which happens on a thread that may block. It has a time limit, so that
+//! an init that hangs (a program on a dead network share) does not hold the thread for ever.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

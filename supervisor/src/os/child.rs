@@ -1,18 +1,18 @@
-//! A tree of processes under an init, held by the channel to that.
+//! A process tree under an init, which the host controls through the channel to the init.
 //!
-//! The number of a process may be used again once it was reaped, so no number is ever signalled: init, which alone reaps
-//! the command, sends the signals, and the host asks it to. What ends the tree without fail is the end of the channel. Init
-//! is not a child of the host, which therefore has nothing to reap: the kernel forgets it as it ends.
+//! The kernel may reuse a pid once its process was reaped, so the host never signals a pid. Only init reaps the command, so init
+//! sends the signals when the host asks for them. The end of the channel always ends the tree. Init is not a child of the host, so
+//! the host has nothing to reap: the kernel removes init when it exits.
 //!
-//! An init is a process as others are: one of its own user can stop it, and a tree can keep it busy. So none of the waits
-//! here is without a bound (contract B5): an init that was told to end its tree and has not within [`INIT_GRACE`] is ended by
-//! the kernel, which takes its namespace with it.
+//! An init is a process like others: a process of the same user can stop it, and a tree can keep it busy. So every wait here is
+//! bounded (contract B5). If an init was told to end its tree and has not done so within [`INIT_GRACE`], the host kills the init,
+//! and the kernel ends the init's namespace with it.
 //!
-//! Even the kernel may not end it: a process that waits for a file system which never answers ends with that wait. After
-//! [`KILL_TIMEOUT`] nothing of the host waits for such a tree any more. It is not forgotten: it stays [stuck](Child::is_stuck) until
-//! the kernel lets go of it, and what is counted for it is counted until then.
+//! Even the kernel may not be able to end a process at once: a process that waits for a file system which never answers ends only
+//! with that wait. After [`KILL_TIMEOUT`] no part of the host waits for such a tree any more. The tree stays
+//! [stuck](Child::is_stuck) until the kernel releases it, and its resources stay counted until then.
 //!
-//! Each process that runs costs a host few descriptors: the channel, the counter of its processor time, and its pipes.
+//! A running process costs the host few descriptors: the channel, the counter of its processor time, and its pipes.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};

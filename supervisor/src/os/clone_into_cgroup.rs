@@ -1,7 +1,7 @@
 //! Whether processes can be made in a control group (`clone3` with `CLONE_INTO_CGROUP`).
 //!
-//! The call for it is one that filters of system calls hide, for they cannot see its arguments: systemd's
-//! `RestrictNamespaces=` and most container engines do. Init would learn of it at each start; a host asks once.
+//! Filters of system calls often deny `clone3` as a whole, because they cannot see its arguments: systemd's
+//! `RestrictNamespaces=` and most container engines do. Init would notice this at each start, so the host checks it once.
 #![expect(unsafe_code, reason = "no library has the call, for what it makes is no safe thing")]
 
 use rustix::io::Errno;

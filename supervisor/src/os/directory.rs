@@ -1,4 +1,4 @@
-//! Directories held open, and resolving a path beneath one without a window between the check and the use.
+//! Open handles of directories, and the resolution of a path beneath one so that nothing can change it between check and use.
 
 use std::fs::File;
 use std::io;

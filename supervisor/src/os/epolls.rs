@@ -1,8 +1,8 @@
 //! The process that makes epoll instances for the trees of an ordinary user's host, from the host's side (contract B8).
 //!
-//! It is the program of init once more, and init's `epolls.rs` says what it does. It needs a user namespace with numbers that
-//! are not the host's user, and only `newuidmap` may write such a map: a program of the system's that acts as root, which no
-//! guest can open or trace, and which checks the range against `/etc/subuid` itself.
+//! The process runs the program of init, and init's `epolls.rs` explains its work. It needs a user namespace with user ids other
+//! than the host's, and only `newuidmap` may write such a map. `newuidmap` is a program of the system that runs as root. No guest
+//! can open or trace it, and it checks the range against `/etc/subuid` itself.
 
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;

@@ -1,7 +1,7 @@
-//! Starting a command, under an init of its own.
+//! Starts a command under an init of its own.
 //!
-//! Everything that a host must not do between fork and exec, and everything that has to be there for as long as the command
-//! runs, is init's to do: a small program of which the `spawner` makes a copy for each command.
+//! Init does all work that a host must not do between fork and exec, and all work that lasts as long as the command runs. It is a
+//! small program, of which the `spawner` makes a copy for each command.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};

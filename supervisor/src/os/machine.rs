@@ -1,7 +1,7 @@
-//! The memory of the machine: how much there is for this host, and how much of it is left (contract R3).
+//! The memory of the machine: how much this host may use, and how much of it is free (contract R3).
 //!
-//! The second is asked for each tree that is far from its limit, of thousands perhaps. The kernel needs some
-//! 20 µs to answer, so they share one answer for a moment.
+//! The sampler asks for the free memory for each tree that is far from its limit, perhaps for thousands. The kernel needs some
+//! 20 µs to answer, so the answer is kept for a moment and shared.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

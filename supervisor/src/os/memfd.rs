@@ -1,4 +1,4 @@
-//! Files in memory that cannot be changed any more: the program that confines, and what is injected.
+//! Sealed files in memory, which cannot be changed any more: the program of init, and injected files.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};

@@ -1,7 +1,7 @@
-//! The edge of the system: the only place that starts a process or asks the kernel about one.
+//! The interface to the operating system: the only place that starts a process or asks the kernel about one.
 //!
-//! Nothing here decides anything. Each file wraps a few system calls so that the folders above speak of children, pipes
-//! and directories instead of descriptors and numbers. The calls come from `rustix`, which has nearly all of them in safe
+//! This module makes no decisions. Each file wraps a few system calls, so that the folders above deal with children, pipes
+//! and directories instead of descriptors and pids. The calls come from `rustix`, which has nearly all of them in safe
 //! form (pidfds, and descriptors in messages).
 
 pub(crate) mod cgroup;

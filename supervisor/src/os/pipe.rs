@@ -1,7 +1,7 @@
 //! The host's ends of a child's standard streams.
 //!
-//! Only the host's end is made non-blocking: the flag belongs to the open file description, and the two ends of a pipe
-//! have one each, so the child keeps the blocking end that every program expects.
+//! Only the host's end is non-blocking. The flag belongs to the open file description, and each end of a pipe has its own, so the
+//! child keeps the blocking end that every program expects.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

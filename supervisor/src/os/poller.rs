@@ -1,8 +1,8 @@
-//! Waiting by `poll`, for when epoll has no watch left (contract S5).
+//! Waits with `poll` when the user has no epoll watch left (contract S5).
 //!
-//! What epoll watches the kernel counts for a user, and a command that shares the host's can take all of it. `poll` is counted
-//! for no user. It costs by how much is waited for, so it is only what the host falls back to: one thread, from the first time
-//! on, that waits for everything which epoll refused.
+//! The kernel counts epoll watches for a user, and a command that shares the host's user can take all of them. `poll` is not
+//! counted for a user. Its cost grows with the number of descriptors, so the host uses it only as a fallback: when epoll refuses a
+//! watch for the first time, one thread starts that waits for all descriptors which epoll refused.
 #![expect(
     unsafe_code,
     reason = "a number is waited for that may be another descriptor's by then"

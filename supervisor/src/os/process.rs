@@ -1,7 +1,7 @@
-//! A process that is no child of ours, without a descriptor for as long as it runs.
+//! A process that is not a child of the host, known without a descriptor while it runs.
 //!
-//! Its number may be another's by the time that it is looked at. So when it started is kept beside it, and a caller that
-//! wants to wait for it takes hold of whatever has the number, and then looks whether that is the one.
+//! Its pid may later belong to another process. So the start time is kept with the pid. A caller that wants to wait for the
+//! process opens the process that has this pid, and then checks whether its start time is the same.
 
 use std::io;
 use std::os::fd::OwnedFd;

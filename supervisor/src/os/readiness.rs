@@ -1,4 +1,4 @@
-//! Waiting for descriptors without a thread each.
+//! Waits for descriptors without a thread for each.
 #![expect(
     unsafe_code,
     reason = "tokio cannot know that a descriptor stays the same and open; here it is plain"

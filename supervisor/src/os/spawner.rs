@@ -1,15 +1,14 @@
-//! The process that makes inits, from the host's side.
+//! The host's side of the spawner, the process that makes inits.
 //!
-//! Starting a program costs a host by its size. Forking would copy the page tables, tens of milliseconds for much memory;
-//! posix_spawn, which the standard library uses as long as the program is a path and neither a `pre_exec` hook nor a user id
-//! is asked for, does not, but copies the descriptors, milliseconds for thousands of processes. So a host starts one
-//! program once, which stays small, and has that make an init for each command. And since an init can wait for its
-//! configuration, one does whenever there was time to make it: what that takes, most of all a network namespace, is done
-//! while nothing waits for it.
+//! The larger a host is, the longer it takes to start a program. A fork copies the page tables, which takes tens of milliseconds
+//! with much memory. posix_spawn copies no page tables, but copies the descriptors, which takes milliseconds with thousands of
+//! processes. (The standard library uses posix_spawn as long as the program is a path and neither a `pre_exec` hook nor a user id
+//! is requested.) So a host starts one program once, the spawner, which stays small and makes an init for each command. An init
+//! can also wait for its configuration. So if there is time, the spawner makes one init in advance, and the slow parts, above all
+//! the network namespace, are made while no command waits.
 //!
-//! What a command has of the host without being asked (limits, priority, umask) is what the host had when its first command
-//! was started; but a host that has become another user gets another spawner, and an init that was made before it did is used
-//! for nothing (contract B8).
+//! A command inherits the limits, priority and umask that the host had when its first command was started. A host that changes its
+//! user gets a new spawner, and an init that was made before the change is not used (contract B8).
 
 use std::fs::File;
 use std::io::{self, IoSlice};

@@ -1,9 +1,9 @@
-//! Looking at the processes of a tree from outside, where the kernel does not add up what they use (contract R1).
+//! Samples the processes of a tree from outside, where the kernel does not add up their usage (contract R1).
 //!
-//! Every process is hostile, and hides: by being short, by leaving its parent, by ending its first thread, by keeping
-//! memory where it is not mapped, by being a program that may not be read. What cannot be seen is counted for more than it
-//! may be, never for less; only what lives shorter than the time between two looks is not counted, and of that only what
-//! the kernel's own counter does not see either.
+//! Every process is hostile and may hide: by living a short time, by leaving its parent, by ending its first thread, by keeping
+//! memory that is not mapped, or by executing a program that cannot be read. Usage that cannot be seen is estimated too high, never
+//! too low. The one exception is a process that lives for less than the time between two samples: its usage is lost unless
+//! the kernel's own counter includes it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, metadata, read, read_dir};

@@ -1,13 +1,13 @@
-//! What a tree of processes uses: processor time and memory (contract X6).
+//! The usage of a process tree: processor time and memory (contract X6).
 //!
-//! Where the tree has a control group, all of it is that group's: of everyone that ever was in there, init too where that
-//! is pid 1. Otherwise processor time is a counter of the kernel that every descendant adds to, waited for or not; where
-//! the kernel lets this user have none, what the command's own clock says. And memory is the command's peak resident size
-//! while it runs, and at the end the largest of any process of the tree.
+//! If the tree has a control group, both figures are the group's. They include every process that was ever in the group, and init
+//! too if it is pid 1. Otherwise the processor time comes from a kernel counter to which every descendant adds, whether its parent
+//! waits for it or not. If this user may not have such a counter, it is the command's own processor time. The memory is the
+//! command's peak resident size while it runs, and at the end the largest of any process of the tree.
 //!
-//! Asking the kernel costs some 20 µs, most of it the text of `/proc/PID/status`. A caller that asks again within
-//! [`MAX_AGE`] gets the answer of before, so that a guest which lists its processes in a loop does not make the kernel
-//! write it out each time.
+//! A question to the kernel costs some 20 µs, most of it for the text of `/proc/PID/status`. A caller that asks again within
+//! [`MAX_AGE`] gets the previous answer, so that a guest which lists its processes in a loop does not make the kernel write that
+//! text each time.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,13 +1,13 @@
 //! Kernel users that belong to one tree each (contract B8).
 //!
-//! What the kernel counts for a user (watches, descriptors in flight, pages of pipes, queued signals) and what it lets
-//! processes of one user do to each other, it does by number. So a host that is root lends each tree a number that no
-//! process of the machine has; and one that is an ordinary user lends it one of its subordinate range, to be counted for.
+//! The kernel counts resources by user id (watches, descriptors in flight, pages of pipes, queued signals), and decides by user id
+//! what processes may do to each other. So a root host lends each tree a user id that no process of the machine has. An ordinary
+//! user's host lends each tree an id of its subordinate range, for which the kernel counts the tree's resources.
 //!
-//! Hosts of one machine agree by locks: the numbers come in blocks, each with an empty file in [`FOLDER`], or in a folder of
-//! the user's, and whose lock it is may lend them. The kernel gives the lock back when the host ends, however that happens; a tree that is still about
-//! to end then is noticed, because a number is lent only if no process has it. Containers that share neither that folder nor
-//! their processes cannot agree; blocks are taken in a random order so that they seldom have to.
+//! The hosts of one machine coordinate with locks. The ids come in blocks. Each block has an empty file in [`FOLDER`], or in a
+//! folder of the user's, and the host that holds its lock may lend the ids. The kernel releases the lock when the host ends, for
+//! whatever reason. A tree may still be ending then, so an id is lent only if no process has it. Containers that share neither the
+//! folder nor their processes cannot coordinate; blocks are taken in a random order, so that containers seldom need to.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;

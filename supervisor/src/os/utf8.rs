@@ -1,5 +1,5 @@
-//! Bytes that become text where they lie. It has nothing to do with the system: it is here because it needs `unsafe`, and
-//! all of that is to be found in one place.
+//! Turns bytes into text in place. This has nothing to do with the operating system: it is here because it needs `unsafe`, and all
+//! `unsafe` code of the host is in this folder.
 #![expect(
     unsafe_code,
     reason = "the standard library checks at a fifth of the speed, and a copy costs more than the check"

@@ -1,7 +1,7 @@
-//! The accounts of this machine as `/etc/passwd` and `/etc/group` have them.
+//! The accounts of this machine in `/etc/passwd` and `/etc/group`.
 //!
-//! Read as files and not by the name service: what is asked for here must be the same for a static program, and must not
-//! depend on `HOME`, which says what some parent process wrote there.
+//! They are read as files and not through the name service: the answer must be the same for a static program, and must not
+//! depend on `HOME`, which holds any value that a parent process wrote there.
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,13 +1,14 @@
 //! `/etc` and the other folders that programs look for by name, as a command sees them.
 //!
-//! Three kinds of parts. What says how programs are set up is the host's own, by an allow-list: nothing in which a machine's
-//! owner may have written a password or a token (`environment`, `profile.d`, `gitconfig`, `npmrc`, `pip.conf`, `wgetrc`).
-//! What says who and where one is (`passwd`, `hosts`, `nsswitch.conf`) is written for the command: it names the accounts of
-//! the system and the one that the command runs as, and no other person who uses the machine. And what only has to be there
-//! (`/run`, `/var`, settings without which a program does not start) is there, and empty.
+//! There are three kinds of parts:
+//! - Settings of programs are the host's own files, by an allow-list. It excludes files in which the machine's owner may have
+//!   written a password or a token (`environment`, `profile.d`, `gitconfig`, `npmrc`, `pip.conf`, `wgetrc`).
+//! - Files about users and hosts (`passwd`, `hosts`, `nsswitch.conf`) are written for the command. They name the accounts of the
+//!   system and the account that the command runs as, and no other user of the machine.
+//! - Folders and files that only have to exist (`/run`, `/var`, settings without which a program does not start) are empty.
 //!
-//! A part of the host's is a mount of each command's, which takes time. So there are few parts, and only those that software
-//! does not do without; what is small and open to all is copied when the host starts, and an empty folder is made as one.
+//! Each part that is the host's own needs a mount for each command, which takes time. So there are few such parts, and only those
+//! that software needs. Small files that all users may read are copied when the host starts, and an empty folder is simply made.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

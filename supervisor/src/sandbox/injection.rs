@@ -1,8 +1,8 @@
-//! Files on their way into a command's view (contract J1).
+//! Injected files, from the request to init (contract J1).
 //!
-//! The bytes leave the guest's request for a sealed file in memory: nothing of them is on a disk, they cannot be changed
-//! between the hash and their use, and they are gone with the last descriptor, whichever process dies. Init copies them
-//! from there into the tree's own file systems, where they are memory of that tree's namespace and end with it.
+//! The bytes of the guest's request are copied to a sealed file in memory. So they are never on a disk, they cannot be changed
+//! between the hash and their use, and they are freed with the last descriptor, whichever process dies. Init copies them
+//! from there into the tree's own file systems, which end with the tree's namespace.
 
 use std::fmt;
 use std::fs::File;
@@ -28,7 +28,7 @@ pub(crate) struct Injection {
 }
 
 impl Injection {
-    /// What init is told of it.
+    /// The description of the file for init.
     pub(crate) fn for_init(&self) -> capsule_init::Injection {
         capsule_init::Injection {
             at: self.at.as_bytes().to_owned(),

@@ -1,4 +1,4 @@
-//! The interface between the supervisor and what starts its children.
+//! The interface between the supervisor and the launcher that starts its children.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! Resource limits of a tree of processes, and how each is held (contract R1, R2).
+//! The resource limits of a process tree, and how each is enforced (contract R1, R2).
 
 /// Resource limits of a process, which is its whole tree. None is set where a field is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
-//! What a child may see and use, and how one is launched.
+//! Confines children and launches them.
 //!
-//! [`Launcher`] is the one interface behind which confinement lives; [`Unconfined`] is the launcher for hosts that say
-//! explicitly that their children need none.
+//! All confinement is behind one interface, [`Launcher`]. [`Confined`] is the default. [`Unconfined`] is the launcher for hosts
+//! that explicitly run their children without confinement.
 
 mod accounts;
 mod cgroup;

@@ -1,7 +1,7 @@
-//! What a confined command may see and use, as data (contract B1).
+//! The policy of a confinement: which files and resources a command may use, as data (contract B1).
 //!
-//! An allow-list: what is not named here does not exist for the command. The author of a policy says what a program
-//! needs, and never has to know where the secrets of a machine are.
+//! A policy is an allow-list: a file that it does not name does not exist for the command. The author of a policy names what a
+//! program needs, and does not have to know where the secrets of a machine are.
 
 use std::io;
 use std::ops::Range;

@@ -1,8 +1,8 @@
-//! What this machine and this user have of the default confinement, found by trying it.
+//! Finds out which parts of the default confinement this machine and this user support, by a trial.
 //!
-//! There is one attempt: a real command, confined as any other would be. A list of kernel features would be no
-//! evidence, since whether they may be used is decided by seccomp profiles, security modules, sysctls and mounts, each
-//! with an opinion of its own. The price is that what comes after the first thing missing is not known.
+//! The trial confines a real command like any other. A list of kernel features would not be enough, because seccomp profiles,
+//! security modules, sysctls and mounts decide whether they may be used. The price is that the state of the layers after the first
+//! missing one is unknown.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -104,7 +104,7 @@ pub struct ConfinementSupport {
     /// Whether the kernel counts the CPU time of a whole tree while it runs; otherwise its processes are looked at one by one,
     /// and what runs and ends between two looks goes unseen until the end. `None` where no tree could be started.
     pub live_cpu: Option<bool>,
-    /// Who commands run as.
+    /// The user that commands run as.
     pub runs_as: RunsAs,
     /// Which of its own kernel users what a command watches (epoll) is counted for, first and last, where it runs as the host's
     /// user; or why it is counted together with all that this user runs. `None` where commands run as other users.
@@ -123,24 +123,24 @@ pub struct ConfinementSupport {
 pub struct Layer {
     /// Its name, as in [`UnavailableLayer::layer`].
     pub name: &'static str,
-    /// What it is for, in a few words.
+    /// The purpose of the layer, in a few words.
     pub purpose: &'static str,
     /// Whether the default confinement cannot do without.
     pub needed: bool,
     /// Whether it is there.
     pub state: State,
-    /// What is known besides, such as a version.
+    /// Further facts, such as a version.
     pub detail: Option<String>,
 }
 
 /// Whether a layer can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It was used.
+    /// The trial used it.
     Available,
-    /// It was tried and refused.
+    /// The trial failed at it.
     Unavailable(UnavailableLayer),
-    /// It was not tried, because something before it is missing.
+    /// It was not tried, because an earlier layer is missing.
     Unknown,
 }
 
@@ -261,7 +261,7 @@ impl ConfinementSupport {
         self.sufficient
     }
 
-    /// What is missing, whether it is needed or not: each with its reason and remedy.
+    /// The missing layers, whether needed or not, each with its reason and remedy.
     pub fn missing(&self) -> impl Iterator<Item = &UnavailableLayer> {
         let layers = self.layers.iter().filter_map(|layer| match &layer.state {
             State::Unavailable(missing) => Some(missing),

@@ -1,8 +1,8 @@
-//! Finding the program that a command names (contract S2).
+//! Finds the program that a command names (contract S2).
 //!
-//! A bare name is looked up in the passthrough `PATH`. Nothing beneath the workspace is found that way: the guest writes
-//! there, and a grant for `git` must not become a grant for whatever file it calls `git`. Which of the candidates may be
-//! executed is found out by executing them, where and as whom they will run.
+//! A bare name is looked up in the passthrough `PATH`, but never beneath the workspace: the guest can write there, and a
+//! grant for `git` must not become a grant for any file that the guest calls `git`. Init finds out which of the candidates can be
+//! executed by executing them, in the confinement and as the user in which they will run.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

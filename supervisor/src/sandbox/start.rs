@@ -1,4 +1,4 @@
-//! From a launch to init's configuration, and from init's answer to ours: what both launchers share.
+//! Turns a launch into init's configuration, and init's report into the launcher's result. Both launchers share this code.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;

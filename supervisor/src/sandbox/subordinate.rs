@@ -1,10 +1,10 @@
-//! The subordinate range of an ordinary user, and what it is used for (contract B8).
+//! The subordinate range of an ordinary user, and its use (contract B8).
 //!
-//! Such a host cannot run a tree as another user and have the tree's files stay its own: it may not show a file system that it
-//! has not mounted itself by other owners; of two user ids, the real one and the one for files, shells and the loader take
-//! the difference for a set-user-id program and give one of them up; and the id for files alone does not outlast the start of
-//! a program. So a tree stays this user, and what it could take from all others of this user without any bound, the watches of
-//! epoll, is counted for a number of the range instead, which one tree has for itself.
+//! An ordinary user's host cannot run a tree as another user and still own the tree's files. It may not map the owners of a file
+//! system that it has not mounted itself. If the real and the effective user id differ, shells and the loader treat the program
+//! as set-user-id and drop one of the ids. And an id for file access alone does not survive the start of a program. So the tree
+//! runs as the host's user. Only one resource would then be unbounded, the epoll watches, so they are counted for an id of the
+//! range, which one tree has to itself.
 
 use std::io;
 use std::ops::Range;

@@ -1,13 +1,13 @@
-//! What tools of the host's user execute, or take as an order, without being asked: merely because it lies in a folder
-//! (contract B6). This is the one list of it.
+//! The files that tools of the host's user execute or obey automatically, merely because they lie in a folder (contract B6). This
+//! is the only list of them.
 //!
-//! A confined command sees these of its workspace read-only, at the places that exist when it starts. What it could write
-//! there would be executed later, outside, as the host's user: by `git status`, by an editor that opens the folder, by a
-//! shell that enters it. What a person has to run by name (`make`, `npm test`, `cargo build`) is ordinary content and not
-//! listed: who runs what an untrusted program wrote has decided to.
+//! A confined command sees these files of its workspace read-only, if they exist when it starts. If it could write them, they
+//! would later be executed outside of the confinement as the host's user: by `git status`, by an editor that opens the folder, or
+//! by a shell that enters it. Files that a user runs by name (`make`, `npm test`, `cargo build`) are ordinary content and not
+//! listed, because running them is the user's decision.
 //!
-//! `.git` is listed as a whole. Its configuration and hooks are not all: a `commondir` file in it leads git to another
-//! configuration, and an entry of the index makes `git status` run in a folder of the command's own making, by the
+//! `.git` is listed as a whole, because its configuration and hooks are not the only danger. A `commondir` file in it leads git to
+//! another configuration, and an entry of the index makes `git status` run in a folder that the command made, with the
 //! configuration there.
 
 use std::collections::BTreeSet;

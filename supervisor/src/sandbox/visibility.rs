@@ -1,9 +1,9 @@
-//! Why a program that is there for the host is not there for a command (contract S6).
+//! Explains why a program that exists on the host does not exist for a command (contract S6).
 //!
-//! What a command asks for by a bare name or a whole path is what it was granted, so the person who granted it may be told
-//! where that is. Of a path in the workspace less is said: its links are the command's own making, and an answer would tell it
-//! of the host's files. What the first line of a script there names was for the command to write, so that may be repeated;
-//! whether the host has it is not looked at, and what shows it is told by the path's own words.
+//! A bare name or an absolute path was granted, so the error may tell the user who granted it where the program is. The error says
+//! less about a path in the workspace: the command can make links there, and an answer would reveal the host's files. The first
+//! line of a script there may be repeated, because the command could write it. The host does not check whether the interpreter
+//! exists, and the remedy only repeats the path.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,9 +1,9 @@
-//! Text out of bytes that are not all text: what is none becomes U+FFFD, as much at a time as the standard library replaces
+//! Decodes bytes that are not all valid UTF-8. Invalid bytes become U+FFFD, in the same units as in the standard library
 //! (the Unicode standard's "maximal subparts").
 //!
-//! The standard library takes a branch on every byte, and where bytes are random the processor guesses half of them wrong:
-//! 11 ns a byte, which a child could have the host spend by printing noise. Here nothing is guessed. Each byte is one step of
-//! an automaton, and every step stores, in place of what the one before it stored or behind it.
+//! The standard library takes a branch on every byte, and with random bytes the processor mispredicts half of the branches. That
+//! takes 11 ns a byte, and a child could cause this cost by printing noise. This decoder has no such branches. Each byte is one
+//! step of an automaton. Every step stores a result, over the result of the previous step or after it.
 
 use self::automaton::{START, step, unfinished};
 use crate::os::utf8;

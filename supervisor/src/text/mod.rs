@@ -1,4 +1,4 @@
-//! Bytes of a stream as text, and text for people cut to size.
+//! Decodes the bytes of a stream as text, and cuts text to size.
 
 mod lossy;
 

@@ -1,16 +1,16 @@
-//! A call of a guest's: the way from the interfaces to what they act on, and its record (contract U1).
+//! A guest's call and its record (contract U1).
 //!
-//! Each function of an interface begins a [`Call`] with [`CapsuleCtxView::call`], says what it is about, and does its work
-//! in [`Call::run`] or [`Call::wait`], which give it an [`Access`]. Nothing else gives it the context's [`State`], or what
-//! a guest's handles stand for, which is [`Recorded`]. So a function that acts leaves a record, with the outcome that the
-//! guest is told. A call that is given up, because its instance goes away, leaves its record when it is dropped.
+//! Each function of an interface begins a [`Call`] with [`CapsuleCtxView::call`], names the processes that the call is about, and
+//! does its work in [`Call::run`] or [`Call::wait`], which give it an [`Access`]. Only an [`Access`] gives it the context's
+//! [`State`] and the values of a guest's handles, which are [`Recorded`]. So every function that acts leaves a record, with the
+//! outcome that the guest gets. A call that is dropped early, because its instance goes away, leaves its record then.
 //!
-//! Of a message neither the topic nor the content is recorded: a topic may hold an id, which is what it ends in where a
-//! process is watched without a suffix.
+//! A record contains neither the topic nor the content of a message. The topic of a process that is watched without a suffix
+//! ends in the process's id.
 //!
 //! These functions leave no record, because none of them acts on a process, a message or another capsule:
-//! - all of `astrid:io`: it waits for what a recorded call subscribed to;
-//! - `clock-ms`, `clock-monotonic-ns`, `sleep-ns` and `random-bytes` of `astrid:sys`: time and chance;
+//! - all of `astrid:io`: it waits for events that a recorded call subscribed to;
+//! - `clock-ms`, `clock-monotonic-ns`, `sleep-ns` and `random-bytes` of `astrid:sys`: time and random bytes;
 //! - `get-caller` and `enumerate-capabilities`: they tell the caller about itself;
 //! - `log`: it has a log of its own, which bounds each owner's rate.
 
@@ -25,22 +25,22 @@ use crate::wit::error::Unloaded;
 use crate::wit::hooks::CapsuleHooks;
 use capsule_supervisor::{Handle, SpawnRequest};
 
-/// What a guest's handle stands for, in the store's table. Nothing reaches the inside but a call that leaves a record.
+/// The value of a guest's handle, in the store's table. Only a call that leaves a record can reach the inside.
 #[derive(Debug)]
 pub struct Recorded<T>(T);
 
-/// What `astrid:process/host.process-handle` stands for. Whatever drops it, the guest, its table or its store, ends a
-/// process that was started with it.
+/// The value of an `astrid:process/host.process-handle`. When the guest, its table or its store drops it, a process that was
+/// started with it ends.
 pub type ProcessHandle = Recorded<Handle>;
 
-/// What `astrid:ipc/host.subscription` stands for. Whatever drops it ends it.
+/// The value of an `astrid:ipc/host.subscription`. Dropping it ends the subscription.
 pub type Subscription = Recorded<bus::Subscription>;
 
-/// A call that has begun. Dropped, it leaves its record.
+/// A call that has begun. When it is dropped, it leaves its record.
 #[must_use]
 pub(in crate::wit) struct Call<'v>(Access<'v>);
 
-/// What a call does its work with. Dropped, it hands the record over, if one is wanted.
+/// The state that a call works with. When it is dropped, it hands the record to the hooks, if they want one.
 pub(in crate::wit) struct Access<'v> {
     pub(in crate::wit) state: &'v mut State,
     pub(in crate::wit) hooks: &'v mut dyn CapsuleHooks,
@@ -50,7 +50,7 @@ pub(in crate::wit) struct Access<'v> {
 }
 
 impl CapsuleCtxView<'_> {
-    /// Begins a call of the function that has this name in its interface; a method's has the resource before it.
+    /// Begins a call of the function with this name in its interface. The name of a method has the resource before it.
     pub(in crate::wit) fn call(&mut self, operation: &'static str) -> Call<'_> {
         let CapsuleCtx { state, unload, .. } = &mut *self.ctx;
         let wanted = self.hooks.wants_audit();
@@ -64,7 +64,7 @@ impl CapsuleCtxView<'_> {
     }
 }
 
-/// What the call is about.
+/// The processes that the call is about.
 impl Call<'_> {
     /// The process of this id, or no process where there is none.
     pub(in crate::wit) fn about(mut self, id: &str) -> Self {
@@ -74,7 +74,7 @@ impl Call<'_> {
 
     /// The processes of these ids.
     pub(in crate::wit) fn about_all(mut self, ids: &[String]) -> Self {
-        /// As many as the record keeps need a name.
+        /// The most names that a record keeps.
         const NAMED: usize = 32;
         let Access { state, record, .. } = &mut self.0;
         if let Some(record) = record {
@@ -109,7 +109,7 @@ impl Call<'_> {
 
 /// The work.
 impl Call<'_> {
-    /// Does it, and records what came of it.
+    /// Does the work, and records the outcome.
     pub(in crate::wit) fn run<T, E>(mut self, work: impl FnOnce(&mut Access<'_>) -> Result<T, E>) -> Result<T, E>
     where
         for<'e> Outcome: From<&'e E>,
@@ -118,8 +118,8 @@ impl Call<'_> {
         self.0.end(answer)
     }
 
-    /// Does what waits, until the capsule is unloaded, and records what came of it. After an unloading it does not begin.
-    /// Dropped, the work is given up, and the record says so.
+    /// Does work that waits, until the capsule is unloaded, and records the outcome. It does not begin after an unload. If the
+    /// future is dropped, the work is abandoned, and the record says so.
     pub(in crate::wit) async fn wait<T, E>(
         mut self,
         work: impl AsyncFnOnce(&mut Access<'_>) -> Result<T, E>,
@@ -132,8 +132,8 @@ impl Call<'_> {
         self.0.end(waited.unwrap_or_else(|| Err(Unloaded.into())))
     }
 
-    /// Takes a handle away, and waits for `close` or until the capsule is unloaded, which is no error: what it closes, it
-    /// closes all the same.
+    /// Takes a handle away, and waits for `close` or until the capsule is unloaded. The unload is no error, because the value is
+    /// closed all the same.
     pub(in crate::wit) async fn close<T: 'static>(
         mut self,
         handle: Resource<Recorded<T>>,
@@ -161,14 +161,14 @@ impl Access<'_> {
         answer
     }
 
-    /// The call is about the process of this id, also where that is known only now.
+    /// Notes the process of this id in the record. A call may learn the id only during its work.
     pub(in crate::wit) fn note(&mut self, id: &str) {
         if let Some(record) = &mut self.record {
             record.about([self.state.scope.audit_name(id)], 0);
         }
     }
 
-    /// What the handle stands for. A number that claims to be a handle and is none is an error, and ends the guest.
+    /// The value of the handle. A number that is not a handle in the table is an error, and ends the guest.
     pub(in crate::wit) fn get<T: 'static>(&self, handle: &Resource<Recorded<T>>) -> Result<&T, ResourceTableError> {
         Ok(&self.table.get(handle)?.0)
     }
@@ -181,7 +181,7 @@ impl Access<'_> {
         self.table.push(Recorded(value))
     }
 
-    /// Takes a handle away, and returns what it stood for.
+    /// Takes a handle away, and returns its value.
     pub(in crate::wit) fn delete<T: 'static>(
         &mut self,
         handle: Resource<Recorded<T>>,
@@ -189,13 +189,13 @@ impl Access<'_> {
         Ok(self.table.delete(handle)?.0)
     }
 
-    /// Fails where the table has no room for a handle. It is not taken while the call lasts: the table is the call's.
+    /// Fails if the table has no room for a handle. The room stays free while the call lasts, because the call owns the table.
     pub(in crate::wit) fn require_room(&mut self) -> Result<(), ResourceTableError> {
         let room = self.table.push(())?;
         self.table.delete(room)
     }
 
-    /// A pollable that owns what it waits for, so that the handle may go before it (A1).
+    /// A pollable that owns its event source, so that the handle may be dropped first (A1).
     pub(in crate::wit) fn pollable(&mut self, ready: impl Pollable) -> wasmtime::Result<Resource<DynPollable>> {
         let ready = self.table.push(ready)?;
         subscribe(self.table, ready)

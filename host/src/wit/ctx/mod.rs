@@ -1,9 +1,8 @@
-//! What a store holds for our interfaces.
+//! The data in a store for this crate's interfaces.
 //!
-//! What a guest could act with (its scope in the registry, the bus, its configuration) is private to this module and to
-//! [`call`], below it. The files that implement the interfaces get at it through a [`call::Call`], which leaves a record,
-//! and in no other way. What a function may use without leaving a record are the other fields of
-//! [`CapsuleCtx`] and its methods.
+//! The state with which a guest can act (its scope in the registry, the bus, its configuration) is private to this module and to
+//! [`call`], below it. The files that implement the interfaces can reach it only through a [`call::Call`], which leaves a record.
+//! The other fields and the methods of [`CapsuleCtx`] can be used without leaving a record.
 
 pub(super) mod call;
 

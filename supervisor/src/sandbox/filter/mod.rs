@@ -1,10 +1,10 @@
-//! What a confined command may ask of the kernel: a seccomp filter, compiled once for a launcher, and a Landlock ruleset.
+//! The system calls that a confined command may make: a seccomp filter, compiled once for a launcher, and a Landlock ruleset.
 //!
-//! The namespaces decide what a command sees. The filter takes away what could undo that, reach the parts of the kernel
-//! that have been its weakest, or take what belongs to the whole machine. It denies what it does not know (contract B7).
+//! The namespaces decide what a command sees. The filter denies calls that could undo this, calls that reach the most vulnerable
+//! parts of the kernel, and calls that use resources of the whole machine. It also denies unknown calls (contract B7).
 //!
 //! ```text
-//! table     which calls there are, and why    rules     what of their arguments
+//! table     the calls and their reasons       rules     conditions on their arguments
 //! program   from both to the kernel's form    page      from both to docs/syscalls.md
 //! ```
 

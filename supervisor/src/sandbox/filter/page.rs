@@ -1,4 +1,4 @@
-//! `docs/syscalls.md`, which is made from the table and the rules and tested to be what they say.
+//! Generates `docs/syscalls.md` from the table and the rules; a test compares the page with them.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,23 +11,22 @@ const COMMAND: &str = "CAPSULE_WRITE_DOCS=1 cargo test -p capsule-supervisor --l
 
 const START: &str = "# System calls of a confined command
 
-This page is made from `supervisor/src/sandbox/filter/table.rs` and `rules.rs`; a test fails where it is another. `COMMAND` makes \
-    it.
+This page is generated from `supervisor/src/sandbox/filter/table.rs` and `rules.rs`; a test fails if it differs. `COMMAND` \
+    generates it.
 
-A confined command may make the calls that are listed here, and no others ([contract](contract.md), B7). The list was made from what real \
-    programs ask for, and each entry says why it is there. A call that is in no list, and so every call that is still to \
-    be invented, is answered with `ENOSYS`, as by a kernel that does not have it: libraries then fall back to what they \
-    did before the call existed. A call through another interface of the kernel, such as that of 32-bit programs, ends \
-    the process.
+A confined command may make only the calls that are listed here ([contract](contract.md), B7). The list contains the calls that real \
+    programs make, and each entry gives the reason. A call that is in no list, including every future call, is answered with \
+    `ENOSYS`, as by a kernel without it: libraries then fall back to what they did before the call existed. A call through \
+    another interface of the kernel, such as that of 32-bit programs, ends the process.
 
-*Mapped* is a workspace that is shown to the command as its own and is another user's on the disk. Memory is *sampled* \
-    where it is limited and the kernel has no control group to count it in.
+A workspace is *mapped* if the command sees it as its own while it belongs to another user on the disk. Memory is *sampled* \
+    if it is limited and the kernel has no control group to count it in.
 ";
 
 fn page() -> String {
     let mut page = START.replace("COMMAND", COMMAND);
     section(&mut page, "Allowed", "", ALLOWED);
-    page.push_str("\n## Allowed with some arguments\n\n| Calls | What is not allowed, and why |\n|---|---|\n");
+    page.push_str("\n## Allowed with some arguments\n\n| Calls | Conditions, and why |\n|---|---|\n");
     for rule in RULES {
         let names: Vec<_> = rule.calls.iter().map(|name| format!("`{name}`")).collect();
         let _written = writeln!(page, "| {} | {} |", names.join(", "), rule.text);

@@ -1,9 +1,9 @@
-//! From the table and the rules to a program of the kernel's: short, and cheap to install.
+//! Compiles the table and the rules to a seccomp program that is short and cheap to install.
 //!
-//! When a filter is installed the kernel follows it for every call that there is, to learn which are allowed whatever their
-//! arguments: those never run it again. A chain of all calls took half a millisecond there. So calls that are neighbours
-//! and have one answer are one, and a search by the number finds them. What is not known is not implemented, and a call of
-//! another architecture ends the process.
+//! When a filter is installed, the kernel runs it for every system call number, to learn which calls are always allowed: those
+//! never run the filter again. With a chain of all calls this took half a millisecond. So neighbouring calls with the same
+//! answer are combined, and the program finds them by binary search. An unknown call gets ENOSYS, and a call of another
+//! architecture ends the process.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
-//! What of a call is let through where it has two faces: rules about its arguments, as data.
+//! Rules about the arguments of calls that have both harmless and harmful uses, as data.
 //!
-//! A filter sees numbers and not what they point to. A rule is a list of cases; the first that holds gives the answer, and
-//! where none holds the answer is the rule's last. A call without a rule is let through whatever its arguments.
+//! A filter sees the arguments as numbers, and not the memory that they point to. A rule is a list of cases. The first case that
+//! holds gives the answer; if no case holds, the rule's default is the answer. A call without a rule is allowed with any
+//! arguments.
 //!
-//! What the kernel takes as an `int` it takes from the lower half of an argument, and so do most tests here.
+//! The kernel takes an `int` from the lower half of an argument, and so do most tests here.
 
 use Answer::{Allow, Errno, Success};
 use Setting::{Always, MemoryIsSampled, Network, WorkspaceIsMapped};
@@ -160,7 +161,7 @@ const SET_ID: &str = "No set-user-id bit: the workspace is also a folder of the 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         calls: &["fcntl"],
-        text: "No leases (`F_SETLEASE`), which hold up processes outside that open the file.",
+        text: "No leases (`F_SETLEASE`), which delay processes outside that open the file.",
         cases: &[case(&[Is(1, 1024)], EINVAL)],
         otherwise: Allow,
     },
@@ -225,7 +226,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         calls: &["memfd_create"],
-        text: "Not where memory is sampled, for it belongs to no process; never of huge pages.",
+        text: "Denied where memory is sampled, because it belongs to no process; huge pages are always denied.",
         cases: &[only(MemoryIsSampled, &[], EPERM), case(&[Any(1, MFD_HUGETLB)], EINVAL)],
         otherwise: Allow,
     },
@@ -241,7 +242,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         calls: &["clone"],
-        text: "No new namespaces, no `CLONE_UNTRACED` and no `CLONE_PARENT`, by which children become init's.",
+        text: "No new namespaces, no `CLONE_UNTRACED` and no `CLONE_PARENT`, with which children become init's.",
         cases: &[case(&[Any(0, !CLONE)], EPERM)],
         otherwise: Allow,
     },
@@ -272,7 +273,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         calls: &["seccomp"],
-        text: "No listener, by which one process answers the calls of another.",
+        text: "No listener, with which one process answers the calls of another.",
         cases: &[case(&[Any(1, LISTENER)], EINVAL)],
         otherwise: Allow,
     },
@@ -296,13 +297,13 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         calls: &["setpriority"],
-        text: "Not of init, nor of all processes of its user.",
+        text: "Not for init, nor for all processes of its user.",
         cases: &[case(&[Is(1, INIT)], EPERM), case(&[Is(0, PRIO_USER)], EPERM)],
         otherwise: Allow,
     },
     Rule {
         calls: &["ioprio_set"],
-        text: "Not of init, nor of all processes of its user.",
+        text: "Not for init, nor for all processes of its user.",
         cases: &[case(&[Is(1, INIT)], EPERM), case(&[Is(0, IOPRIO_WHO_USER)], EPERM)],
         otherwise: Allow,
     },
@@ -366,7 +367,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         calls: &["semget", "msgget"],
-        text: "Not where memory is sampled: what they hold belongs to no process.",
+        text: "Denied where memory is sampled, because the objects' memory belongs to no process.",
         cases: &[only(MemoryIsSampled, &[], ENOSYS)],
         otherwise: Allow,
     },

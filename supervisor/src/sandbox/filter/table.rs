@@ -1,12 +1,12 @@
-//! Which system calls there are for a confined command, with their numbers and the reason for each, as data.
+//! The system calls for a confined command, with their numbers and the reason for each, as data.
 //!
-//! What is in [`ALLOWED`] is let through, as far as [`super::rules`] says nothing else. What is in [`DENIED`] is answered
-//! with `EPERM`, because programs are prepared for that answer and not for another. Everything else, and so every call
-//! that is still to be invented, is answered with `ENOSYS`, as by a kernel that does not have it: libraries then fall back
-//! to what they did before the call existed. [`ABSENT`] names those of today, and changes nothing.
+//! Calls in [`ALLOWED`] are allowed unless [`super::rules`] denies their arguments. Calls in [`DENIED`] are answered
+//! with `EPERM`, because programs are prepared for that error and for no other. All other calls, including future ones, are
+//! answered with `ENOSYS`, as by a kernel without them, so that libraries fall back to what they did before the call
+//! existed. [`ABSENT`] names the present calls of this kind, and has no effect on the filter.
 //!
-//! The numbers of both architectures stand here as the kernel has them, and not by way of `libc`, so that either table can
-//! be tested on any machine. `docs/syscalls.md` is made from this file.
+//! The numbers of both architectures are written out here and not taken from `libc`, so that either table can
+//! be tested on any machine. `docs/syscalls.md` is generated from this file.
 
 /// Calls of one kind of use.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "What is done with a descriptor itself. Locks are the process's own.",
+                why: "Operations on a descriptor itself. Locks are the process's own.",
                 calls: &[
                     both("close", 3, 57),
                     both("close_range", 436, 436),
@@ -113,7 +113,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "The size of a file that may be written to anyhow.",
+                why: "Changes the size of a file that the process may write to anyhow.",
                 calls: &[
                     both("truncate", 76, 45),
                     both("ftruncate", 77, 46),
@@ -136,7 +136,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 calls: &[both("ioctl", 16, 29)],
             },
             Family {
-                why: "Every event loop waits by one of these.",
+                why: "Every event loop waits with one of these.",
                 calls: &[
                     older("poll", 7, "ppoll"),
                     both("ppoll", 271, 73),
@@ -163,7 +163,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Shells and everything that runs another program.",
+                why: "Shells and all programs that run another program need pipes.",
                 calls: &[older("pipe", 22, "pipe2"), both("pipe2", 293, 59)],
             },
             Family {
@@ -181,7 +181,7 @@ pub(super) const ALLOWED: &[Group] = &[
         title: "Files by name",
         families: &[
             Family {
-                why: "Without files there is no program. What a path leads to is the mounts' business.",
+                why: "Every program needs files. The mounts decide which file a path leads to.",
                 calls: &[
                     older("open", 2, "openat"),
                     both("openat", 257, 56),
@@ -189,7 +189,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "What a file is.",
+                why: "Reads the type and attributes of a file.",
                 calls: &[
                     older("stat", 4, "newfstatat"),
                     older("lstat", 6, "newfstatat"),
@@ -206,7 +206,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Folders, and the working directory.",
+                why: "Reads folders, and the working directory.",
                 calls: &[
                     older("getdents", 78, "getdents64"),
                     both("getdents64", 217, 61),
@@ -245,7 +245,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "tar and cp ask for it; without a capability the kernel allows only what changes nothing.",
+                why: "tar and cp call it; without a capability the kernel allows only calls that change nothing.",
                 calls: &[
                     older("chown", 92, "fchownat"),
                     both("fchown", 93, 55),
@@ -263,7 +263,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "cp and tar keep extended attributes; the kernel asks for a capability where they give rights.",
+                why: "cp and tar keep extended attributes; the kernel requires a capability for attributes that give rights.",
                 calls: &[
                     both("setxattr", 188, 5),
                     both("lsetxattr", 189, 6),
@@ -285,7 +285,7 @@ pub(super) const ALLOWED: &[Group] = &[
         title: "Memory",
         families: &[
             Family {
-                why: "Every allocator and the dynamic linker. mincore tells of a file only who could write to it.",
+                why: "Every allocator and the dynamic linker need them. mincore answers for a file only if the process could write to it.",
                 calls: &[
                     both("mmap", 9, 222),
                     both("mprotect", 10, 226),
@@ -354,11 +354,11 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "A thread may part with the files that it shares with others. New namespaces are denied by their flags.",
+                why: "A thread may unshare the files that it shares with others. New namespaces are denied by their flags.",
                 calls: &[both("unshare", 272, 97)],
             },
             Family {
-                why: "Who is who among the tree's processes; shells control jobs by these.",
+                why: "Identifies processes, groups and sessions; shells control jobs with these.",
                 calls: &[
                     both("getpid", 39, 172),
                     both("gettid", 186, 178),
@@ -371,7 +371,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Signals reach only what the tree's own process namespace holds.",
+                why: "Signals reach only processes in the tree's own pid namespace.",
                 calls: &[
                     both("kill", 62, 129),
                     both("tkill", 200, 130),
@@ -407,7 +407,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Every lock and every condition variable.",
+                why: "Every lock and every condition variable needs them.",
                 calls: &[
                     both("futex", 202, 98),
                     both("futex_waitv", 449, 449),
@@ -417,11 +417,11 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "The C library sets the thread pointer by it.",
+                why: "The C library sets the thread pointer with it.",
                 calls: &[x86("arch_prctl", 158, "the registers are of x86 alone")],
             },
             Family {
-                why: "Names of threads, and what a process takes away from itself.",
+                why: "Names threads, and drops rights of the process.",
                 calls: &[both("prctl", 157, 167)],
             },
             Family {
@@ -443,7 +443,7 @@ pub(super) const ALLOWED: &[Group] = &[
         title: "Users and limits",
         families: &[
             Family {
-                why: "Who the process is.",
+                why: "Reads the ids of the process.",
                 calls: &[
                     both("getuid", 102, 174),
                     both("geteuid", 107, 175),
@@ -490,7 +490,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Thread pools count their processors and keep to some of them.",
+                why: "Thread pools count their processors and pin threads to some of them.",
                 calls: &[
                     both("sched_yield", 24, 124),
                     both("sched_getaffinity", 204, 123),
@@ -541,11 +541,11 @@ pub(super) const ALLOWED: &[Group] = &[
         title: "Sockets",
         families: &[
             Family {
-                why: "Unix sockets always; the internet with the network alone.",
+                why: "Unix sockets always; Internet sockets only with the network.",
                 calls: &[both("socket", 41, 198), both("socketpair", 53, 199)],
             },
             Family {
-                why: "What is done with a socket. Which addresses can be reached is the network namespace's business.",
+                why: "Operations on a socket. The network namespace decides which addresses can be reached.",
                 calls: &[
                     both("bind", 49, 200),
                     both("connect", 42, 203),
@@ -585,7 +585,7 @@ pub(super) const ALLOWED: &[Group] = &[
                 ],
             },
             Family {
-                why: "fakeroot talks to its daemon by them. They belong to the tree's own IPC namespace and go with it.",
+                why: "fakeroot talks to its daemon with them. They belong to the tree's own IPC namespace and go with it.",
                 calls: &[
                     both("msgget", 68, 186),
                     both("msgsnd", 69, 189),
@@ -599,7 +599,7 @@ pub(super) const ALLOWED: &[Group] = &[
         title: "The system",
         families: &[
             Family {
-                why: "The release of the kernel and how much memory there is; what /proc tells as well.",
+                why: "Reads the kernel's release and the amount of memory, which /proc shows as well.",
                 calls: &[both("uname", 63, 160), both("sysinfo", 99, 179)],
             },
             Family {
@@ -616,7 +616,7 @@ pub(super) const DENIED: &[Group] = &[
         title: "Mounts and roots",
         families: &[
             Family {
-                why: "What a tree sees is the host's to say. Programs expect this answer without a capability.",
+                why: "The host decides what a tree sees. Programs expect this answer without a capability.",
                 calls: &[
                     both("mount", 165, 40),
                     both("umount2", 166, 39),
@@ -636,7 +636,7 @@ pub(super) const DENIED: &[Group] = &[
                 calls: &[both("setns", 308, 268)],
             },
             Family {
-                why: "Handles reach files past the mounts.",
+                why: "Handles reach files without going through the mounts.",
                 calls: &[both("name_to_handle_at", 303, 264), both("open_by_handle_at", 304, 265)],
             },
             Family {
@@ -653,7 +653,7 @@ pub(super) const DENIED: &[Group] = &[
         title: "Other processes",
         families: &[
             Family {
-                why: "Traces processes past their filters. Debuggers expect this answer.",
+                why: "A tracer can bypass the filters of its processes. Debuggers expect this answer.",
                 calls: &[both("ptrace", 101, 117)],
             },
             Family {
@@ -667,7 +667,7 @@ pub(super) const DENIED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Its policy lies in memory, where a filter cannot see whether it is a real-time one.",
+                why: "The policy is in memory, so a filter cannot see whether it is a real-time policy.",
                 calls: &[both("sched_setattr", 314, 274)],
             },
         ],
@@ -685,11 +685,11 @@ pub(super) const DENIED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Holds up the kernel wherever it touches a page; the machine's own setting answers so too.",
+                why: "Can suspend the kernel wherever it touches a page; the machine's own setting gives this answer too.",
                 calls: &[both("userfaultfd", 323, 282)],
             },
             Family {
-                why: "A second way to make calls, past this filter. Where a machine disables it, it answers so too, and programs fall back.",
+                why: "A second way to make calls, which bypasses this filter. A machine that disables it gives this answer too, and programs fall back.",
                 calls: &[
                     both("io_uring_setup", 425, 425),
                     both("io_uring_enter", 426, 426),
@@ -705,7 +705,7 @@ pub(super) const DENIED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Code for the kernel.",
+                why: "Loads code into the kernel.",
                 calls: &[
                     both("init_module", 175, 105),
                     both("finit_module", 313, 273),
@@ -715,7 +715,7 @@ pub(super) const DENIED: &[Group] = &[
                 ],
             },
             Family {
-                why: "Ports of the machine.",
+                why: "Gives access to the machine's I/O ports.",
                 calls: &[
                     x86("iopl", 172, "ports are of x86 alone"),
                     x86("ioperm", 173, "ports are of x86 alone"),
@@ -757,15 +757,15 @@ pub(super) const ABSENT: &[Group] = &[
         title: "Arguments in memory",
         families: &[
             Family {
-                why: "Its flags lie in memory, where a filter cannot see them. C libraries fall back to clone.",
+                why: "The flags are in memory, where a filter cannot see them. C libraries fall back to clone.",
                 calls: &[both("clone3", 435, 435)],
             },
             Family {
-                why: "Its mode lies in memory. Programs fall back to openat.",
+                why: "The mode is in memory. Programs fall back to openat.",
                 calls: &[both("openat2", 437, 437)],
             },
             Family {
-                why: "Their arguments lie in memory. tar and cp fall back to the older calls.",
+                why: "The arguments are in memory. tar and cp fall back to the older calls.",
                 calls: &[both("file_setattr", 469, 469), both("setxattrat", 463, 463)],
             },
         ],
@@ -774,7 +774,7 @@ pub(super) const ABSENT: &[Group] = &[
         title: "What is shared by the whole machine",
         families: &[
             Family {
-                why: "The number of these contexts is one for the machine, and one tree could take them all. Databases and nginx fall back to threads.",
+                why: "The limit of these contexts holds for the whole machine, and one tree could take them all. Databases and nginx fall back to threads.",
                 calls: &[
                     both("io_setup", 206, 0),
                     both("io_destroy", 207, 1),
@@ -796,7 +796,7 @@ pub(super) const ABSENT: &[Group] = &[
                 ],
             },
             Family {
-                why: "Where memory lies is the machine's to say. Without get_mempolicy libnuma says that there is none, and programs go on.",
+                why: "The machine decides where memory lies. Without get_mempolicy libnuma reports no NUMA support, and programs continue.",
                 calls: &[
                     both("mbind", 237, 235),
                     both("set_mempolicy", 238, 237),
@@ -807,7 +807,7 @@ pub(super) const ABSENT: &[Group] = &[
                 ],
             },
             Family {
-                why: "Tells which files others have read.",
+                why: "Reveals which files others have read.",
                 calls: &[both("cachestat", 451, 451)],
             },
         ],
@@ -816,11 +816,11 @@ pub(super) const ABSENT: &[Group] = &[
         title: "Memory that belongs to no process",
         families: &[
             Family {
-                why: "It cannot be looked into, and is not seen where memory is counted.",
+                why: "The memory cannot be inspected, and memory counts do not include it.",
                 calls: &[both("memfd_secret", 447, 447)],
             },
             Family {
-                why: "Pages of a process become a pipe's, where they are not counted. Programs fall back to write.",
+                why: "Moves pages of a process into a pipe, where they are not counted. Programs fall back to write.",
                 calls: &[both("vmsplice", 278, 75)],
             },
         ],
@@ -829,7 +829,7 @@ pub(super) const ABSENT: &[Group] = &[
         title: "Of no use to a confined program",
         families: &[
             Family {
-                why: "Mounts and namespaces are the host's to say.",
+                why: "The host decides about mounts and namespaces.",
                 calls: &[
                     both("open_tree_attr", 467, 467),
                     both("listmount", 458, 458),
@@ -838,7 +838,7 @@ pub(super) const ABSENT: &[Group] = &[
                 ],
             },
             Family {
-                why: "Tells of the machine's security modules.",
+                why: "Reveals the machine's security modules.",
                 calls: &[
                     both("lsm_get_self_attr", 459, 459),
                     both("lsm_set_self_attr", 460, 460),
@@ -855,7 +855,7 @@ pub(super) const ABSENT: &[Group] = &[
                 ],
             },
             Family {
-                why: "For the killers of processes of a whole system.",
+                why: "Only system-wide process killers need it.",
                 calls: &[both("process_mrelease", 448, 448)],
             },
             Family {
@@ -874,7 +874,7 @@ pub(super) const ABSENT: &[Group] = &[
                 ],
             },
             Family {
-                why: "What is left of them is emulated, or nothing.",
+                why: "The kernel emulates them, or no longer has them.",
                 calls: &[
                     both("remap_file_pages", 216, 234),
                     both("lookup_dcookie", 212, 18),
@@ -882,7 +882,7 @@ pub(super) const ABSENT: &[Group] = &[
                 ],
             },
             Family {
-                why: "Replaced long ago, and of no use to a program of today.",
+                why: "They were replaced long ago, and no current program needs them.",
                 calls: &[
                     x86("sysfs", 139, "older than aarch64"),
                     x86("ustat", 136, "older than aarch64"),

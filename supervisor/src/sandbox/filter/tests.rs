@@ -1,5 +1,5 @@
-//! The table and the rules as data, for both architectures on any machine; and what the programs that are made of them
-//! answer, by an interpreter of the instructions.
+//! Tests the table and the rules as data, for both architectures on any machine, and the answers of the compiled programs, with
+//! an interpreter of their instructions.
 
 use std::collections::BTreeSet;
 use std::ffi::c_long;
