@@ -32,7 +32,8 @@ use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
 
 use super::channel::{Channel, IO_TIMEOUT};
 use super::memfd;
-use super::process::{KILL_TIMEOUT, Process};
+use super::process::Process;
+use super::reap;
 use super::tree::text;
 
 /// The program, as the build made it.
@@ -297,7 +298,8 @@ impl Running {
             }),
             Err(error) => {
                 // It is new, and can only be this user's.
-                child.kill().and_then(|()| child.wait())?;
+                let told = child.kill();
+                reap::end(&mut child, told);
                 Err(error)
             }
         }
@@ -324,13 +326,7 @@ impl Drop for Running {
         // It has nothing to put in order, and is gone in a moment also where it was stopped. Where this host is no longer the
         // user who may kill it, it is asked to go: at the end of its socket it would end what it has made.
         let told = self.child.kill().or_else(|_| self.send(LEAVE, &[]));
-        let reaped = match self.process.wait(KILL_TIMEOUT) {
-            true => self.child.wait().map(drop),
-            false => Err(io::ErrorKind::TimedOut.into()),
-        };
-        if let Err(error) = told.and(reaped) {
-            tracing::error!(%error, "what makes inits was not ended, or was reaped by another part of this program");
-        }
+        reap::end(&mut self.child, told);
     }
 }
 
@@ -360,14 +356,6 @@ pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Resul
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Ok((ours, command.spawn()?))
-}
-
-/// Ends a child that has nothing to put in order; it is gone in a moment also where something has stopped it.
-pub(super) fn end(child: &mut Child) {
-    let ended = child.kill().and_then(|()| child.wait());
-    if let Err(error) = ended {
-        tracing::error!(%error, "a child was reaped elsewhere");
-    }
 }
 
 impl User {
