@@ -6,7 +6,7 @@
 //! spawner    makes inits, in new namespaces if they are to confine; all that follows is an init's life
 //! main       reads the configuration from descriptor 0
 //! stage      from there to the running command
-//! identity   who the tree runs as        mounts, injection   what it sees        protect   what of that it cannot change
+//! identity   who the tree runs as        root, mounts, injection   what it sees        protect   what of that it cannot change
 //! overlay, copies, devices   how it shares none of that        mask   what it does not see of /proc
 //! prepared   the root that an init makes while it waits for a command
 //! ceilings   what it may take of what it shares with others
@@ -19,54 +19,36 @@
 //! What shapes all of it: this program is as trusted as the host and lives beside a guest that is not. It takes nothing
 //! from the guest but the status of dead children. It never blocks where the end of the channel would go unnoticed, it
 //! cannot be traced, and it panics nowhere: whatever fails becomes a report and an end.
-#[cfg(target_os = "linux")]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("namespaces, Landlock and seccomp are Linux's own: capsule-init runs on nothing else");
+
 mod asked;
-#[cfg(target_os = "linux")]
 mod ceilings;
-#[cfg(target_os = "linux")]
 mod channel;
-#[cfg(target_os = "linux")]
 mod copies;
-#[cfg(target_os = "linux")]
 mod devices;
-#[cfg(target_os = "linux")]
 mod epolls;
-#[cfg(target_os = "linux")]
 mod failure;
-#[cfg(target_os = "linux")]
 mod furnish;
-#[cfg(target_os = "linux")]
 mod guest;
-#[cfg(target_os = "linux")]
 mod identity;
-#[cfg(target_os = "linux")]
 mod injection;
-#[cfg(target_os = "linux")]
 mod mask;
-#[cfg(target_os = "linux")]
+mod mount_point;
 mod mounts;
-#[cfg(target_os = "linux")]
 mod overlay;
-#[cfg(target_os = "linux")]
 mod prepared;
-#[cfg(target_os = "linux")]
 mod protect;
-#[cfg(target_os = "linux")]
+mod root;
 mod spawner;
-#[cfg(target_os = "linux")]
 mod stage;
-#[cfg(target_os = "linux")]
 mod supervise;
-#[cfg(target_os = "linux")]
 mod sweep;
-#[cfg(target_os = "linux")]
 mod sys;
-#[cfg(target_os = "linux")]
 mod terminals;
-#[cfg(target_os = "linux")]
 mod vfork;
 
-#[cfg(target_os = "linux")]
 fn main() {
     use capsule_init::Layer;
     use channel::{Channel, Unconfigured};
@@ -86,10 +68,4 @@ fn main() {
     if let Err(report) = outcome {
         channel.report(&report, &[]);
     }
-}
-
-/// Namespaces, Landlock and seccomp are Linux's own. The host of another Unix refuses before it comes here.
-#[cfg(not(target_os = "linux"))]
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
 }

@@ -13,11 +13,11 @@ use crate::channel::{Channel, Descriptors};
 use crate::failure::{At, failure};
 use crate::guest::Image;
 use crate::identity::{Leaving, Mapping, Others};
-use crate::mounts::{Built, Shown};
 use crate::prepared::Prepared;
+use crate::root::{Built, Shown};
 use crate::spawner::Newborn;
 use crate::supervise::{self, Attached, Tree};
-use crate::{ceilings, epolls, guest, identity, mounts, sys};
+use crate::{ceilings, epolls, guest, identity, root, sys};
 
 /// Runs the command to its end.
 pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descriptors: Descriptors) -> Result<(), Report> {
@@ -122,7 +122,7 @@ fn confine(
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
     // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
     let mask = umask(Mode::empty());
-    let built = mounts::build(confinement, workspace, injected, mapping, root)?;
+    let built = root::build(confinement, workspace, injected, mapping, root)?;
     umask(mask);
     // While this is root, whose share of keys is large; and after the mounts, for what is opened on the way holds on to the
     // keyring, and a namespace that the host keeps would. Where a container forbids it, or an ordinary user's share is used
