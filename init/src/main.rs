@@ -58,12 +58,12 @@ fn main() {
         epolls::run();
         return;
     }
-    let Some(newborn) = spawner::run() else { return };
+    let Some(new_init) = spawner::run() else { return };
     let channel = Channel;
-    let outcome = match channel.say_born().and_then(|()| channel.configuration()) {
+    let outcome = match channel.say_ready().and_then(|()| channel.configuration()) {
         Err(Unconfigured::Gone) => return,
         Err(Unconfigured::Malformed) => Err(failure::failure(Layer::Protocol, Errno::PROTO, "configuration")),
-        Ok((config, descriptors)) => stage::run(&channel, newborn, config, descriptors),
+        Ok((config, descriptors)) => stage::run(&channel, new_init, config, descriptors),
     };
     if let Err(report) = outcome {
         channel.report(&report, &[]);

@@ -6,7 +6,7 @@
 //!     0/ 1/ 2/ …            a tree's, for as long as that lives
 //! ```
 //!
-//! No process is ever moved: a tree is born in its group. The lock is how hosts that share a directory tell what one of
+//! No process is ever moved: a tree is started in its group. The lock is how hosts that share a directory tell what one of
 //! them left behind when it was killed: what is not locked has no host, and goes at the next start.
 
 use std::io;
