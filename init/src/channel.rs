@@ -54,9 +54,9 @@ impl Channel {
     }
 
     /// Says that this process is there. Without it the host gives nothing.
-    pub(crate) fn say_born(&self) -> Result<(), Unconfigured> {
+    pub(crate) fn say_ready(&self) -> Result<(), Unconfigured> {
         let start = sweep::start_of_this().ok_or(Unconfigured::Gone)?;
-        self.report(&Report::Born { start }, &[]);
+        self.report(&Report::Ready { start }, &[]);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::failure::At;
-use crate::mounts::{Tree, place};
+use crate::mount_point::{Tree, place};
 
 const LAYER: Layer = Layer::Mounts;
 

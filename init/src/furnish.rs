@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, mkdir, open, symlink};
 use rustix::io::{Errno, write};
 
 use crate::failure::At;
-use crate::mounts::{path, with_parents};
+use crate::mount_point::{path, with_parents};
 
 /// Makes them, before anything of the host's is put beside or over them.
 pub(crate) fn furnish(view: &[View]) -> Result<(), Report> {

@@ -43,7 +43,7 @@ pub(crate) fn conceal() -> Result<(), Report> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(LAYER, "dumpable")
 }
 
-/// Maps an ordinary user's own user and group, in the namespace that this process was born into.
+/// Maps an ordinary user's own user and group, in the namespace that this process was started in.
 pub(crate) fn map_host(host: Identity) -> Result<(), Report> {
     // Or our own files under /proc would be root's. Others of the same user are the host's own affair.
     set_dumpable_behavior(DumpableBehavior::Dumpable).at(LAYER, "dumpable")?;

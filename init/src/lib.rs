@@ -21,7 +21,7 @@
 //! # The spawner
 //!
 //! Its standard input is one end of a close-on-exec `AF_UNIX` socket pair of kind `SOCK_SEQPACKET`, its stdout and stderr
-//! are `/dev/null`. Each message is one [`Birth`], a byte. One end of a new channel is attached to it, followed by the
+//! are `/dev/null`. Each message is one [`InitKind`], a byte. One end of a new channel is attached to it, followed by the
 //! directory of the init's control group, if it has one. The spawner makes an init with this channel, or
 //! reports on the channel why it could not. It ends when its own channel ends. No process has to wait for its
 //! children: the kernel removes them as they exit.
@@ -34,7 +34,7 @@
 //!
 //! 1. The host sends one [`Config`] in a frame ([`encode`]), with the descriptors of [`Config`] attached to the first byte. It
 //!    may send it at once or later: an init can wait for its configuration for any time.
-//! 2. The first report is [`Report::Born`], or a [`Report::SetupFailed`] of the spawner. Init then answers with exactly one
+//! 2. The first report is [`Report::Ready`], or a [`Report::SetupFailed`] of the spawner. Init then answers with exactly one
 //!    of [`Report::Started`] (descriptors attached), [`Report::ExecFailed`], [`Report::WorkingDirectory`],
 //!    [`Report::Injection`] or [`Report::SetupFailed`], or closes the channel without a report if it was killed.
 //! 3. After `Started` the host may send [`Command`]s at any time, a byte each, and shut down its writing side.
@@ -98,7 +98,7 @@ pub struct Config {
     pub seccomp: Vec<Instruction>,
     /// Whether to open a counter of the CPU time of the tree and send it with [`Report::Started`].
     pub count_cpu: bool,
-    /// Whether the tree is in a control group (version 2) from its birth on: pid 1, which was born there, and all that it
+    /// Whether the tree is in a control group (version 2) from its start on: pid 1, which was started there, and all that it
     /// starts; or, unconfined, the command and all that it starts.
     pub group: bool,
     /// The confinement, or none: then the command sees what the host sees.
@@ -215,9 +215,9 @@ pub enum View {
     },
 }
 
-/// What an init is born into, for it cannot be changed later: what the host asks of the spawner.
+/// The kind of an init, which cannot be changed later: what the host asks of the spawner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Birth {
+pub enum InitKind {
     /// For a tree that is not confined.
     Unconfined,
     /// Pid 1 of new namespaces, all but that for mounts: what is mounted then is seen when it gets its configuration.
@@ -227,7 +227,7 @@ pub enum Birth {
     },
 }
 
-impl Birth {
+impl InitKind {
     /// As it travels.
     #[must_use]
     pub const fn to_byte(self) -> u8 {
@@ -238,7 +238,7 @@ impl Birth {
         }
     }
 
-    /// What travelled; `None` if that is no birth, which a host does not send.
+    /// What travelled; `None` if that is no kind of init, which a host does not send.
     #[must_use]
     pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
@@ -250,7 +250,7 @@ impl Birth {
     }
 }
 
-/// Travels with the byte of a [`Birth`] where no command waits for the init yet: it then does in advance what it can. A sealed
+/// Travels with the byte of an [`InitKind`] where no command waits for the init yet: it then does in advance what it can. A sealed
 /// file comes with it that holds an [`Expected`], as [`encode`] writes it, if the host has started a confined command before.
 pub const AHEAD: u8 = 0x40;
 
@@ -292,7 +292,7 @@ impl Expected {
     }
 }
 
-/// What travels in place of a [`Birth`] to a spawner that its host may not kill, because it has become another user: the
+/// What travels in place of an [`InitKind`] to a spawner that its host may not kill, because it has become another user: the
 /// spawner is to go, and what it has made stays.
 pub const LEAVE: u8 = u8::MAX;
 
@@ -300,7 +300,7 @@ pub const LEAVE: u8 = u8::MAX;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     /// Init is there, and ready for its configuration. Its number is told by the credentials that the kernel attaches.
-    Born {
+    Ready {
         /// When it started, as `/proc/PID/stat` has it: together with the number that is no other process.
         start: u64,
     },
@@ -599,14 +599,14 @@ mod tests {
 
     #[test]
     fn births_survive_the_way_and_nothing_else_is_one() {
-        let births = (0..=u8::MAX).filter_map(Birth::from_byte);
+        let kinds = (0..=u8::MAX).filter_map(InitKind::from_byte);
         assert!(
-            births
+            kinds
                 .clone()
                 .enumerate()
-                .all(|(byte, birth)| usize::from(birth.to_byte()) == byte)
+                .all(|(byte, kind)| usize::from(kind.to_byte()) == byte)
         );
-        assert_eq!(births.count(), 3);
+        assert_eq!(kinds.count(), 3);
     }
 
     #[test]

@@ -35,7 +35,7 @@ use rustix::process::{chdir, fchdir};
 
 use crate::copies;
 use crate::failure::At;
-use crate::mounts::path;
+use crate::mount_point::path;
 
 const LAYER: Layer = Layer::Mounts;
 

@@ -18,7 +18,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags, open, statx};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::umask;
 
-use crate::mounts::{Collected, collect, complete_root, new_tmpfs, path, place, replace_root};
+use crate::mount_point::{path, place};
+use crate::mounts::{Collected, collect, complete_root, new_tmpfs, replace_root};
 use crate::{furnish, sys};
 
 /// It is mounted nowhere, and so goes with its descriptor.

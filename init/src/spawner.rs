@@ -8,7 +8,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use capsule_init::{AHEAD, Birth, Identity, LEAVE, Layer};
+use capsule_init::{AHEAD, Identity, InitKind, LEAVE, Layer};
 use libc::c_int;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -22,7 +22,7 @@ use crate::prepared::Prepared;
 use crate::vfork::Stack;
 use crate::{identity, sweep, sys};
 
-/// Each namespace that a tree is born into with the layer that it stands for, the one that gives the right to the others
+/// Each namespace that a tree is started in with the layer that it stands for, the one that gives the right to the others
 /// first.
 const NAMESPACES: [(c_int, Layer); 6] = [
     (libc::CLONE_NEWUSER, Layer::UserNamespace),
@@ -34,8 +34,8 @@ const NAMESPACES: [(c_int, Layer); 6] = [
 ];
 
 /// An init, before it has its configuration; descriptor 0 is its channel.
-pub(crate) struct Newborn {
-    pub(crate) birth: Birth,
+pub(crate) struct NewInit {
+    pub(crate) kind: InitKind,
     /// Who the host is. In a new user namespace no process has an id until it is mapped.
     pub(crate) host: Identity,
     // What follows is made here because here there may be time for it.
@@ -51,16 +51,16 @@ pub(crate) struct Newborn {
 
 /// An init that is to be made.
 struct Order {
-    birth: Birth,
+    kind: InitKind,
     /// No command waits for it yet.
     ahead: bool,
     channel: OwnedFd,
-    /// A control group to be born in; or, ahead of a command, the file with what that is expected to see.
+    /// A control group to be started in; or, ahead of a command, the file with what that is expected to see.
     with: Option<OwnedFd>,
 }
 
 /// Makes inits until the host is gone or has no use for it, and then returns nothing; returns something in each init.
-pub(crate) fn run() -> Option<Newborn> {
+pub(crate) fn run() -> Option<NewInit> {
     // Nothing that is sent by number shall end an init: its channel does.
     sys::block_signals(true);
     sys::default_signals();
@@ -80,7 +80,7 @@ pub(crate) fn run() -> Option<Newborn> {
     }
     loop {
         let Order {
-            birth,
+            kind,
             ahead,
             channel,
             with,
@@ -93,22 +93,22 @@ pub(crate) fn run() -> Option<Newborn> {
             }
         };
         let (group, expected) = if ahead { (None, with) } else { (with, None) };
-        if make(birth, host, channel.as_fd(), group.as_ref()) {
+        if make(kind, host, channel.as_fd(), group.as_ref()) {
             sys::forget_children(false);
             // In place of the spawner's own.
-            return dup2_stdin(&channel).is_ok().then(|| Newborn {
-                birth,
+            return dup2_stdin(&channel).is_ok().then(|| NewInit {
+                kind,
                 host,
                 stack: Stack::new(),
                 children: sys::child_signals(),
-                counter: match birth {
-                    Birth::Unconfined => sys::cpu_counter().ok(),
-                    Birth::Confined { .. } => None,
+                counter: match kind {
+                    InitKind::Unconfined => sys::cpu_counter().ok(),
+                    InitKind::Confined { .. } => None,
                 },
-                root: match birth {
+                root: match kind {
                     // An ordinary user has no id yet to make files with.
-                    Birth::Confined { .. } if ahead && host.uid == 0 => Prepared::new(expected),
-                    Birth::Unconfined | Birth::Confined { .. } => None,
+                    InitKind::Confined { .. } if ahead && host.uid == 0 => Prepared::new(expected),
+                    InitKind::Unconfined | InitKind::Confined { .. } => None,
                 },
             });
         }
@@ -154,11 +154,11 @@ fn order() -> Asked {
         });
         let mut descriptors = rights.flatten();
         // Where a descriptor was lost there is no channel to tell by, but the host sees the end of the channel.
-        let (birth, ahead) = (Birth::from_byte(byte[0] & !AHEAD), byte[0] & AHEAD != 0);
-        if let (Some(birth), Some(channel)) = (birth, descriptors.next()) {
+        let (kind, ahead) = (InitKind::from_byte(byte[0] & !AHEAD), byte[0] & AHEAD != 0);
+        if let (Some(kind), Some(channel)) = (kind, descriptors.next()) {
             let with = descriptors.next();
             return Asked::Init(Order {
-                birth,
+                kind,
                 ahead,
                 channel,
                 with,
@@ -168,15 +168,15 @@ fn order() -> Asked {
 }
 
 /// `true` in the init, `false` in the spawner.
-fn make(birth: Birth, host: Identity, channel: BorrowedFd<'_>, group: Option<&OwnedFd>) -> bool {
-    let wanted = |flag: c_int| match (birth, flag) {
-        (Birth::Unconfined, _) => false,
+fn make(kind: InitKind, host: Identity, channel: BorrowedFd<'_>, group: Option<&OwnedFd>) -> bool {
+    let wanted = |flag: c_int| match (kind, flag) {
+        (InitKind::Unconfined, _) => false,
         // Root makes its mounts as root, and gets its user namespace once it is an ordinary user.
-        (Birth::Confined { .. }, libc::CLONE_NEWUSER) => host.uid != 0,
-        (Birth::Confined { network }, libc::CLONE_NEWNET) => !network,
-        // The root of the view is the group that a process is in, which is the right one only after its birth.
-        (Birth::Confined { .. }, libc::CLONE_NEWCGROUP) => group.is_none(),
-        (Birth::Confined { .. }, _) => true,
+        (InitKind::Confined { .. }, libc::CLONE_NEWUSER) => host.uid != 0,
+        (InitKind::Confined { network }, libc::CLONE_NEWNET) => !network,
+        // The root of the view is the group that a process is in, which is the right one only after its start.
+        (InitKind::Confined { .. }, libc::CLONE_NEWCGROUP) => group.is_none(),
+        (InitKind::Confined { .. }, _) => true,
     };
     let namespaces = NAMESPACES.into_iter().filter(|(flag, _)| wanted(*flag));
     let flags = namespaces.clone().fold(0, |flags, (flag, _)| flags | flag);

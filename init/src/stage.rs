@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
-use capsule_init::{Birth, Config, Confinement, Identity, Layer, Report};
+use capsule_init::{Config, Confinement, Identity, InitKind, Layer, Report};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{getpid, set_child_subreaper, umask};
@@ -13,17 +13,22 @@ use crate::channel::{Channel, Descriptors};
 use crate::failure::{At, failure};
 use crate::guest::Image;
 use crate::identity::{Leaving, Mapping, Others};
-use crate::mounts::{Built, Shown};
 use crate::prepared::Prepared;
-use crate::spawner::Newborn;
+use crate::root::{Built, Shown};
+use crate::spawner::NewInit;
 use crate::supervise::{self, Attached, Tree};
-use crate::{ceilings, epolls, guest, identity, mounts, sys};
+use crate::{ceilings, epolls, guest, identity, root, sys};
 
 /// Runs the command to its end.
-pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descriptors: Descriptors) -> Result<(), Report> {
-    let Newborn { birth, host, root, .. } = newborn;
-    let stack = newborn.stack.at(Layer::Process, "mmap")?;
-    let children = newborn.children.at(Layer::Process, "signalfd")?;
+pub(crate) fn run(
+    channel: &Channel,
+    new_init: NewInit,
+    config: Config,
+    descriptors: Descriptors,
+) -> Result<(), Report> {
+    let NewInit { kind, host, root, .. } = new_init;
+    let stack = new_init.stack.at(Layer::Process, "mmap")?;
+    let children = new_init.children.at(Layer::Process, "signalfd")?;
     let Descriptors {
         stdio,
         mut workspace,
@@ -34,8 +39,8 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
     } = descriptors;
     let (mut made, mut bound, mut shown, mut leaving, mut unused) = (None, None, Shown::AsWanted, None, None);
     let image = Image::of(&config, &stdio, landlock.as_ref())?;
-    let tree = match (&config.confinement, birth) {
-        (Some(confinement), Birth::Confined { network }) if confinement.network == network => {
+    let tree = match (&config.confinement, kind) {
+        (Some(confinement), InitKind::Confined { network }) if confinement.network == network => {
             if config.group {
                 sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
             }
@@ -45,17 +50,17 @@ pub(crate) fn run(channel: &Channel, newborn: Newborn, config: Config, descripto
             unused = built.prepared;
             Tree::Namespace
         }
-        (None, Birth::Unconfined) => {
+        (None, InitKind::Unconfined) => {
             // Orphans of the tree become children of this process instead of the machine's init.
             set_child_subreaper(Some(getpid())).at(Layer::Process, "subreaper")?;
             Tree::Descendants
         }
-        _ => return Err(failure(Layer::Protocol, Errno::PROTO, "birth")),
+        _ => return Err(failure(Layer::Protocol, Errno::PROTO, "kind of init")),
     };
     // No process of the tree may trace this one or open what it has under /proc; nor may another of the same user.
     identity::conceal()?;
     guest::enter_directory(&workspace, &config.cwd)?;
-    let counter = match newborn.counter.filter(|_| config.count_cpu) {
+    let counter = match new_init.counter.filter(|_| config.count_cpu) {
         // What this process has used so far is not the tree's.
         Some(counter) => sys::restart(&counter).is_ok().then_some(counter),
         None if config.count_cpu => sys::cpu_counter().ok(),
@@ -122,7 +127,7 @@ fn confine(
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
     // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
     let mask = umask(Mode::empty());
-    let built = mounts::build(confinement, workspace, injected, mapping, root)?;
+    let built = root::build(confinement, workspace, injected, mapping, root)?;
     umask(mask);
     // While this is root, whose share of keys is large; and after the mounts, for what is opened on the way holds on to the
     // keyring, and a namespace that the host keeps would. Where a container forbids it, or an ordinary user's share is used

@@ -111,7 +111,7 @@ pub(crate) fn clone(flags: c_int, group: Option<BorrowedFd<'_>>) -> Result<Optio
     // third argument is where the pidfd goes (on every architecture but s390, for which this is not built); the last
     // two are unused without their flags.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) })?;
-    born(pid, pidfd)
+    cloned(pid, pidfd)
 }
 
 /// Has a child make something that this process then has, and end. What else the child changes of itself, such as its
@@ -145,11 +145,11 @@ fn clone_into(flags: c_int, group: BorrowedFd<'_>, pidfd: &mut RawFd) -> Result<
     // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of everything. The
     // arguments are read only, and as long as is said; the pidfd goes where the caller holds a place for it.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) })?;
-    born(pid, *pidfd)
+    cloned(pid, *pidfd)
 }
 
 /// What a clone has returned: none in the new process.
-pub(crate) fn born(pid: c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>> {
+pub(crate) fn cloned(pid: c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>> {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Ok(None);
     };

@@ -69,7 +69,7 @@ pub(crate) fn start<T: Sync>(
     });
     // From here on it is read by two processes, and a box would be one's own.
     let task = NonNull::from(Box::leak(task));
-    let born = match group {
+    let cloned = match group {
         None => share(task, &stack),
         // The call that names a group has no form in the C library, and without one it takes a copy.
         Some(group) => match sys::clone(0, Some(group)) {
@@ -77,11 +77,11 @@ pub(crate) fn start<T: Sync>(
                 begin::<T>(task.as_ptr().cast());
                 sys::exit(GONE)
             }
-            Ok(Some(born)) => Ok(born),
+            Ok(Some(cloned)) => Ok(cloned),
             Err(errno) => Err(errno),
         },
     };
-    let (pid, pidfd) = born.map_err(|errno| (errno, "clone"))?;
+    let (pid, pidfd) = cloned.map_err(|errno| (errno, "clone"))?;
     Ok(Started {
         pid,
         pidfd,
@@ -150,7 +150,7 @@ fn share<T: Sync>(task: NonNull<Task<T>>, stack: &Stack) -> Result<(Pid, OwnedFd
     // goes where there is a place for it.
     let pid = unsafe { libc::clone(begin::<T>, stack.top(), flags, task.as_ptr().cast(), &raw mut pidfd) };
     // The kernel may have written a pidfd before it refused.
-    sys::born(sys::check(pid.into())?, pidfd)?.ok_or(Errno::CHILD)
+    sys::cloned(sys::check(pid.into())?, pidfd)?.ok_or(Errno::CHILD)
 }
 
 /// Memory for the calls of one process.

@@ -220,16 +220,32 @@ impl Drop for Abandon<'_> {
     }
 }
 
+/// Breaks off what is still to be written when the writing task has ended: also where it was dropped, with its runtime, by
+/// which no caller would be told.
+struct BreakOff(Arc<Stdin>);
+
+impl Drop for BreakOff {
+    fn drop(&mut self) {
+        self.0.break_off();
+    }
+}
+
 /// The writing task: ends, and closes the pipe, when all is written and no more is accepted, or no process reads any more.
-pub(crate) async fn run(stdin: Arc<Stdin>, pipe: OwnedFd) {
-    if let Ok(pipe) = readiness::watch(pipe, Interest::WRITABLE) {
+/// Dropped at any time, even before it was polled, it breaks off.
+pub(crate) fn run(stdin: Arc<Stdin>, pipe: OwnedFd) -> impl Future<Output = ()> + Send + 'static {
+    let writing = BreakOff(stdin);
+    async move {
+        let stdin = &writing.0;
+        let Ok(pipe) = readiness::watch(pipe, Interest::WRITABLE) else {
+            return;
+        };
         while let Some(write) = stdin.next().await {
             let written = tokio::select! {
                 written = write_all(&pipe, &write.data) => written.is_ok(),
                 () = stdin.broken() => false,
             };
             if !written {
-                break;
+                return;
             }
             if let Some(done) = write.done {
                 // The caller may be gone; its write is made all the same.
@@ -238,7 +254,6 @@ pub(crate) async fn run(stdin: Arc<Stdin>, pipe: OwnedFd) {
             stdin.look_for_event();
         }
     }
-    stdin.break_off();
 }
 
 async fn write_all(pipe: &Watched<OwnedFd>, mut data: &[u8]) -> io::Result<()> {

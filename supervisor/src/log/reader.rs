@@ -10,7 +10,25 @@ use tokio::time::Instant;
 
 use super::output::{Flow, Output, Pumped};
 
-pub(crate) async fn run(output: Arc<Output>, drain_time: Duration) {
+/// Closes a stream that has not ended when its reader has: also where that was dropped, with its runtime, after which a
+/// drain would wait for it in vain.
+struct Close(Arc<Output>);
+
+impl Drop for Close {
+    fn drop(&mut self) {
+        if self.0.flow() != Flow::Ended {
+            self.0.close();
+        }
+    }
+}
+
+/// Dropped at any time, even before it was polled, it closes the stream.
+pub(crate) fn run(output: Arc<Output>, drain_time: Duration) -> impl Future<Output = ()> + Send + 'static {
+    let reading = Close(output);
+    async move { read(&reading.0, drain_time).await }
+}
+
+async fn read(output: &Output, drain_time: Duration) {
     let Some(pipe) = output.pipe() else { return };
     let mut closes_at: Option<Instant> = None;
     loop {
@@ -18,7 +36,6 @@ pub(crate) async fn run(output: Arc<Output>, drain_time: Duration) {
             closes_at = Some(Instant::now() + drain_time);
         }
         if closes_at.is_some_and(|at| at <= Instant::now()) {
-            output.close();
             return;
         }
         let closing = async {
@@ -43,7 +60,6 @@ pub(crate) async fn run(output: Arc<Output>, drain_time: Duration) {
             ready = pipe.readable() => {
                 let Ok(mut ready) = ready else {
                     // The runtime is going down.
-                    output.close();
                     return;
                 };
                 match output.pump() {

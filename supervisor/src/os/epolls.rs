@@ -17,9 +17,8 @@ use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, send, sendmsg};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::spawner;
+use super::{reap, spawner};
 
 /// The program that maps.
 pub(crate) const NEWUIDMAP: &str = "newuidmap";
@@ -122,7 +121,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        spawner::end(&mut self.child);
+        // It has nothing to put in order, and is gone in a moment also where something has stopped it.
+        let told = self.child.kill();
+        reap::end(&mut self.child, told);
     }
 }
 
@@ -139,12 +140,14 @@ fn map(pid: u32, range: &Range<u32>) -> io::Result<()> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    if !ends(&child) {
-        spawner::end(&mut child);
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    if child.wait()?.success() {
-        return Ok(());
+    match reap::reap(&mut child, START_TIMEOUT) {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(_) => {}
+        Err(error) => {
+            let told = child.kill();
+            reap::end(&mut child, told);
+            return Err(error);
+        }
     }
     let mut said = String::new();
     if let Some(stderr) = child.stderr.take() {
@@ -152,15 +155,6 @@ fn map(pid: u32, range: &Range<u32>) -> io::Result<()> {
         drop(stderr.take(512).read_to_string(&mut said));
     }
     Err(io::Error::other(said.trim().to_owned()))
-}
-
-/// Whether a child comes to its end in time.
-fn ends(child: &Child) -> bool {
-    let held = i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    held.is_some_and(|held| is_ready(&held))
 }
 
 fn is_ready(fd: &OwnedFd) -> bool {

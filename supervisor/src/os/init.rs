@@ -16,11 +16,11 @@ use super::child::Child;
 use super::epolls::Epolls;
 use super::pipe;
 use super::process::{KILL_TIMEOUT, Process};
-use super::spawner::{Newborn, Spawner, Unborn};
+use super::spawner::{InitError, NewInit, Spawner};
 use super::tree::{Private, short_text};
 use super::usage::Meter;
 use super::users::Lease;
-use capsule_init::{Birth, Bound, Config, Confinement, Identity, Report, encode};
+use capsule_init::{Bound, Config, Confinement, Identity, InitKind, Report, encode};
 
 /// What starts commands.
 #[derive(Debug)]
@@ -121,21 +121,21 @@ impl Init {
         let streams = Streams::new(handover.stdin)?;
         let owners = config.confinement.as_ref().and_then(owners);
         let mapping = owners.and_then(|owners| self.mapping(owners));
-        let birth = match &mut config.confinement {
-            None => Birth::Unconfined,
+        let kind = match &mut config.confinement {
+            None => InitKind::Unconfined,
             Some(confinement) => {
                 confinement.mapping = mapping.is_some();
                 self.spawner.expect(confinement);
-                Birth::Confined {
+                InitKind::Confined {
                     network: confinement.network,
                 }
             }
         };
         let frame = encode(&config).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
         // A confined tree is in its group from init on, any other from the command on.
-        let (inits_group, commands_group) = match birth {
-            Birth::Confined { .. } => (group.as_ref(), None),
-            Birth::Unconfined => (None, group.as_ref()),
+        let (inits_group, commands_group) = match kind {
+            InitKind::Confined { .. } => (group.as_ref(), None),
+            InitKind::Unconfined => (None, group.as_ref()),
         };
         let mut descriptors: Vec<_> = streams.theirs.iter().map(AsFd::as_fd).collect();
         descriptors.push(handover.workspace);
@@ -144,7 +144,7 @@ impl Init {
         descriptors.extend(mapping.as_ref().map(AsFd::as_fd));
         descriptors.extend(commands_group.map(AsFd::as_fd));
 
-        let asked = self.ask(birth, &frame, &descriptors, inits_group);
+        let asked = self.ask(kind, &frame, &descriptors, inits_group);
         // Init has its own now. While the host held these, end of file would never come.
         drop(descriptors);
         let Streams {
@@ -154,7 +154,7 @@ impl Init {
             stderr,
         } = streams;
         drop(theirs);
-        let Newborn { channel, process: init } = asked?;
+        let NewInit { channel, process: init } = asked?;
         let refusal = match hear(&channel, init) {
             Ok(Some((
                 Report::Started {
@@ -229,21 +229,21 @@ impl Init {
     /// nothing was started by it, and another one can be asked.
     fn ask(
         &self,
-        birth: Birth,
+        kind: InitKind,
         frame: &[u8],
         descriptors: &[BorrowedFd<'_>],
         group: Option<&Group>,
-    ) -> Result<Newborn, StartError> {
+    ) -> Result<NewInit, StartError> {
         for _ in 0..ATTEMPTS {
-            let newborn = match self.spawner.init(birth, group.map(AsFd::as_fd)) {
-                Ok(newborn) => newborn,
+            let new_init = match self.spawner.init(kind, group.map(AsFd::as_fd)) {
+                Ok(new_init) => new_init,
                 // Whatever else came of it.
                 Err(_) if has_run_out(group) => return Err(StartError::OutOfMemory),
-                Err(Unborn::Refused(report)) => return Err(StartError::Refused(report)),
-                Err(Unborn::Host(error)) => return Err(error.into()),
+                Err(InitError::Refused(report)) => return Err(StartError::Refused(report)),
+                Err(InitError::Host(error)) => return Err(error.into()),
             };
-            match newborn.channel.send(frame, descriptors) {
-                Ok(()) => return Ok(newborn),
+            match new_init.channel.send(frame, descriptors) {
+                Ok(()) => return Ok(new_init),
                 Err(_) if has_run_out(group) => return Err(StartError::OutOfMemory),
                 Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
                 Err(error) => return Err(error.into()),

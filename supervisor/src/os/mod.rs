@@ -17,6 +17,7 @@ pub(crate) mod pipe;
 mod poller;
 mod process;
 pub(crate) mod readiness;
+mod reap;
 mod spawner;
 pub(crate) mod tree;
 pub(crate) mod usage;

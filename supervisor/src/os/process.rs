@@ -19,7 +19,7 @@ use super::tree::{clock, short_text};
 pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When to look again at a process that cannot be held, because the host has no descriptor left.
-const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
@@ -127,7 +127,7 @@ impl Process {
 }
 
 /// Whether one of them became ready in that time.
-fn wait_for(fds: &mut [PollFd<'_>], time: Duration) -> bool {
+pub(super) fn wait_for(fds: &mut [PollFd<'_>], time: Duration) -> bool {
     let time = Timespec::try_from(time).unwrap_or_default();
     poll(fds, Some(&time)).is_ok_and(|ready| ready > 0)
 }

@@ -20,7 +20,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use capsule_init::{AHEAD, Birth, Confinement, Expected, LEAVE, Report, encode};
+use capsule_init::{AHEAD, Confinement, Expected, InitKind, LEAVE, Report, encode};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -31,7 +31,8 @@ use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
 
 use super::channel::{Channel, IO_TIMEOUT};
 use super::memfd;
-use super::process::{KILL_TIMEOUT, Process};
+use super::process::Process;
+use super::reap;
 use super::tree::text;
 
 /// The program, as the build made it.
@@ -49,7 +50,7 @@ pub(crate) struct Spawner {
 struct State {
     running: Option<Running>,
     /// What was last asked for and can wait: not in a control group, which is made for one command.
-    usual: Option<Birth>,
+    usual: Option<InitKind>,
     /// What the last confined command saw, and so most likely the next one.
     expected: Option<Expected>,
     /// An init that waits.
@@ -59,9 +60,9 @@ struct State {
 /// An init that waits for its configuration, and what decides for which command it can be used.
 #[derive(Debug)]
 struct Spare {
-    birth: Birth,
+    kind: InitKind,
     user: User,
-    newborn: Newborn,
+    new_init: NewInit,
 }
 
 /// Who a process is, as far as a program that it starts inherits it.
@@ -76,21 +77,21 @@ struct User {
 
 /// An init that is there, and has been told nothing.
 #[derive(Debug)]
-pub(crate) struct Newborn {
+pub(crate) struct NewInit {
     pub(crate) channel: Channel,
     pub(crate) process: Process,
 }
 
 /// Why there is no init.
 #[derive(Debug)]
-pub(crate) enum Unborn {
+pub(crate) enum InitError {
     /// The host could not ask for it, or nothing came of that.
     Host(io::Error),
     /// The kernel does not make such a process; the report says why.
     Refused(Report),
 }
 
-impl From<io::Error> for Unborn {
+impl From<io::Error> for InitError {
     fn from(error: io::Error) -> Self {
         Self::Host(error)
     }
@@ -115,23 +116,23 @@ impl Spawner {
         self.program.as_deref()
     }
 
-    /// An init that is ready for its configuration: born as said, and in a control group. Blocks until one is.
+    /// An init that is ready for its configuration: of this kind, and in a control group. Blocks until one is.
     ///
     /// One that was killed or stopped is passed over, and so is a spawner.
-    pub(crate) fn init(&self, birth: Birth, group: Option<BorrowedFd<'_>>) -> Result<Newborn, Unborn> {
+    pub(crate) fn init(&self, kind: InitKind, group: Option<BorrowedFd<'_>>) -> Result<NewInit, InitError> {
         if group.is_none() {
             let mut state = self.lock()?;
-            state.usual = Some(birth);
-            let spare = state.spare.take_if(|spare| spare.birth == birth);
+            state.usual = Some(kind);
+            let spare = state.spare.take_if(|spare| spare.kind == kind);
             drop(state);
-            match spare.map(|spare| spare.newborn) {
+            match spare.map(|spare| spare.new_init) {
                 Some(spare) if spare.process.is_stopped() => spare.process.kill(),
                 Some(spare) if spare.channel.is_open() => return Ok(spare),
                 Some(_) | None => {}
             }
         }
-        let Spare { newborn, .. } = self.make(birth, group, 0)?;
-        Ok(newborn)
+        let Spare { new_init, .. } = self.make(kind, group, 0)?;
+        Ok(new_init)
     }
 
     /// Has the next init that waits prepare for a command like this one.
@@ -145,18 +146,18 @@ impl Spawner {
     /// Has an init made for the next command, if one can wait for it and none does. Blocks until it is there.
     pub(crate) fn prepare(&self) {
         let usual = self.lock().map(|state| state.usual.filter(|_| state.spare.is_none()));
-        let Ok(Some(birth)) = usual else { return };
-        let expected = match birth {
-            Birth::Confined { .. } => self
+        let Ok(Some(kind)) = usual else { return };
+        let expected = match kind {
+            InitKind::Confined { .. } => self
                 .locked()
                 .expected
                 .as_ref()
                 .and_then(|expected| encode(expected).ok()),
-            Birth::Unconfined => None,
+            InitKind::Unconfined => None,
         };
         let expected = expected.and_then(|frame| memfd::sealed("expected", [&*frame]).ok());
         // If it cannot be had now, the next command will say why.
-        if let Ok(made) = self.make(birth, expected.as_ref().map(AsFd::as_fd), AHEAD) {
+        if let Ok(made) = self.make(kind, expected.as_ref().map(AsFd::as_fd), AHEAD) {
             self.keep(made);
         }
     }
@@ -170,24 +171,24 @@ impl Spawner {
     }
 
     /// `ahead` is [`AHEAD`] where no command waits for the init; `with` is then what is expected, otherwise a control group.
-    fn make(&self, birth: Birth, with: Option<BorrowedFd<'_>>, ahead: u8) -> Result<Spare, Unborn> {
+    fn make(&self, kind: InitKind, with: Option<BorrowedFd<'_>>, ahead: u8) -> Result<Spare, InitError> {
         for patience in PATIENCES {
             let (channel, user) = self
                 .lock()?
-                .order(self.program.as_deref(), birth.to_byte() | ahead, with)?;
+                .order(self.program.as_deref(), kind.to_byte() | ahead, with)?;
             if !self.is_heard(&channel, patience) {
                 continue;
             }
             match channel.receive()? {
-                Some((Report::Born { start }, attached)) => {
+                Some((Report::Ready { start }, attached)) => {
                     let number = attached
                         .sender
                         .ok_or_else(|| io::Error::other("an init without a pid"))?;
                     let process = Process::new(number, start);
-                    let newborn = Newborn { channel, process };
-                    return Ok(Spare { birth, user, newborn });
+                    let new_init = NewInit { channel, process };
+                    return Ok(Spare { kind, user, new_init });
                 }
-                Some((report, _)) => return Err(Unborn::Refused(report)),
+                Some((report, _)) => return Err(InitError::Refused(report)),
                 // It was killed, or its spawner was before it made it.
                 None => {}
             }
@@ -296,7 +297,8 @@ impl Running {
             }),
             Err(error) => {
                 // It is new, and can only be this user's.
-                child.kill().and_then(|()| child.wait())?;
+                let told = child.kill();
+                reap::end(&mut child, told);
                 Err(error)
             }
         }
@@ -323,13 +325,7 @@ impl Drop for Running {
         // It has nothing to put in order, and is gone in a moment also where it was stopped. Where this host is no longer the
         // user who may kill it, it is asked to go: at the end of its socket it would end what it has made.
         let told = self.child.kill().or_else(|_| self.send(LEAVE, &[]));
-        let reaped = match self.process.wait(KILL_TIMEOUT) {
-            true => self.child.wait().map(drop),
-            false => Err(io::ErrorKind::TimedOut.into()),
-        };
-        if let Err(error) = told.and(reaped) {
-            tracing::error!(%error, "the spawner could not be ended, or another part of this program reaped it");
-        }
+        reap::end(&mut self.child, told);
     }
 }
 
@@ -359,14 +355,6 @@ pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Resul
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Ok((ours, command.spawn()?))
-}
-
-/// Ends a child that has nothing to put in order; it is gone in a moment also where something has stopped it.
-pub(super) fn end(child: &mut Child) {
-    let ended = child.kill().and_then(|()| child.wait());
-    if let Err(error) = ended {
-        tracing::error!(%error, "another part of this program reaped a child");
-    }
 }
 
 impl User {
@@ -417,17 +405,17 @@ mod tests {
     fn b4_b8_a_host_that_has_become_another_user_gets_another_spawner() {
         let spawner = Spawner::new(None);
         // One that a spawner which sees its host go would kill. Not where the machine makes no such process.
-        let first = spawner.init(Birth::Confined { network: true }, None);
+        let first = spawner.init(InitKind::Confined { network: true }, None);
         let first = first
-            .or_else(|_| spawner.init(Birth::Unconfined, None))
+            .or_else(|_| spawner.init(InitKind::Unconfined, None))
             .expect("an init");
         let before = spawner_of(&spawner);
-        drop(spawner.init(Birth::Unconfined, None).expect("an init"));
+        drop(spawner.init(InitKind::Unconfined, None).expect("an init"));
         assert_eq!(spawner_of(&spawner), before);
 
         spawner.prepare();
         as_another_user(|| {
-            drop(spawner.init(Birth::Unconfined, None).expect("an init"));
+            drop(spawner.init(InitKind::Unconfined, None).expect("an init"));
             assert_ne!(spawner_of(&spawner), before);
             assert!(spawner.locked().spare.is_none(), "nor an init of before");
             assert!(
@@ -443,14 +431,14 @@ mod tests {
     #[test]
     fn b8_an_init_that_was_asked_for_by_another_user_is_never_used() {
         let spawner = Spawner::new(None);
-        drop(spawner.init(Birth::Unconfined, None).expect("an init"));
+        drop(spawner.init(InitKind::Unconfined, None).expect("an init"));
         // What `prepare` does, with the host becoming another user after it has asked and before it has what it asked for.
-        let made = spawner.make(Birth::Unconfined, None, AHEAD).expect("an init");
-        let before = made.newborn.process;
+        let made = spawner.make(InitKind::Unconfined, None, AHEAD).expect("an init");
+        let before = made.new_init.process;
         as_another_user(|| {
             spawner.keep(made);
             for _ in 0..2 {
-                let next = spawner.init(Birth::Unconfined, None).expect("an init");
+                let next = spawner.init(InitKind::Unconfined, None).expect("an init");
                 assert_ne!(next.process.pid(), before.pid());
                 let is = User::of(next.process.pid()).expect("it runs");
                 assert_eq!(is, User::of_this_thread().expect("a user"));

@@ -135,7 +135,7 @@ fn refusal(cmd: &str, report: Report, missing: impl FnOnce() -> Option<String>) 
             &subject,
             Errno::from_raw_os_error(errno),
         )),
-        Report::Born { .. } | Report::Started { .. } | Report::CommandEnded { .. } | Report::Exited(_) => {
+        Report::Ready { .. } | Report::Started { .. } | Report::CommandEnded { .. } | Report::Exited(_) => {
             LaunchError::Host(std::io::Error::other("init sent an unexpected report"))
         }
     }

@@ -44,10 +44,12 @@ scenarios! {
         x3_a_pipe_that_others_hold_ends_by_the_drain_time
         k2_a_closed_stream_ends_for_everybody
         a2_k3_what_a_tree_wrote_is_drained_to_its_end
+        b3_a2_a_drain_ends_with_the_reader
         e2_log_ready_comes_once_for_each_change_from_empty;
     stdin:
         n1_n2_n4_writes_are_whole_and_end_of_file_follows_them
         n3_a_child_that_reads_no_more_ends_every_write
         n3_a_broken_pipe_ends_every_write
+        b3_every_write_ends_with_the_writing_task
         n4_a_caller_that_goes_away_tears_nothing;
 }

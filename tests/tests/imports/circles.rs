@@ -46,10 +46,6 @@ fn reachable<'a>(arrows: &'a Arrows, file: &str) -> BTreeSet<&'a String> {
 }
 
 impl Circle {
-    pub(crate) fn is_within(&self, folder: &str) -> bool {
-        self.files.iter().all(|file| file.starts_with(folder))
-    }
-
     /// The shortest way from a file back to itself.
     fn shortest(&self) -> Vec<&String> {
         let ways = self.files.iter().filter_map(|file| self.way_back(file));

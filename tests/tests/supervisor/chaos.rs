@@ -522,17 +522,18 @@ fn i4_callers_need_no_runtime_with_drivers_and_processes_outlive_theirs() {
     });
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
 /// The runtime that the processes belong to goes away beneath callers that are on another one: all are told, none hangs.
 #[test]
 fn b3_calls_in_flight_when_the_runtime_goes_down_end() {
-    let build = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime")
-    };
-    let (home, abroad) = (build(), build());
+    let (home, abroad) = (runtime(), runtime());
     let host = Arc::new(home.block_on(async { Host::new() }));
     let request = || SpawnRequest {
         keep_stdin_open: true,
@@ -602,6 +603,41 @@ fn b3_calls_in_flight_when_the_runtime_goes_down_end() {
         assert_eq!(host.run(request()).await, Err(Error::Cancelled));
         assert_eq!(host.try_start(request()).await.map(drop), Err(Error::Cancelled));
         watchdog(host.registry.shutdown()).await;
+    });
+}
+
+/// Also those that wait behind another one, and a later one by a handle, which is still there when no id is.
+#[test]
+fn b3_n3_every_write_to_stdin_ends_with_the_runtime() {
+    let (home, abroad) = (runtime(), runtime());
+    let host = home.block_on(async { Host::new() });
+    let scope = host.scope();
+    let request = SpawnRequest {
+        keep_stdin_open: true,
+        ..forever()
+    };
+    let spawned = home.block_on(scope.spawn_background(request, &host.workspace, &mut AllowAll));
+    let handle = Arc::new(spawned.expect("it runs"));
+    let write = || {
+        let handle = Arc::clone(&handle);
+        async move { handle.write_stdin(vec![0; 1 << 20]).await }
+    };
+    // More than a pipe holds, which nothing reads: the first one is under way, and the others wait for it.
+    let writes: Vec<_> = (0..3).map(|_| Box::pin(write())).collect();
+    let mut writes = abroad.block_on(async {
+        let mut begun = Vec::new();
+        for mut write in writes {
+            assert_eq!(polled(0, &mut write).await, None);
+            begun.push(write);
+        }
+        begun
+    });
+    drop(home);
+    abroad.block_on(async {
+        for write in &mut writes {
+            assert_eq!(watchdog(write).await, Err(Error::Closed));
+        }
+        assert_eq!(watchdog(write()).await, Err(Error::Closed));
     });
 }
 

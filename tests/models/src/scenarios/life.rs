@@ -177,6 +177,9 @@ impl Scene {
         self.observer.await.expect("no panic");
         assert!(self.process.is_gone() && self.process.exit().is_some());
         assert_eq!((self.slots.used(), self.retained.load(Ordering::SeqCst)), (0, 0));
+        // No task either, which at the end of a run would be dropped where it is, maybe in the middle of a lock.
+        self.tasks.tracker.close();
+        self.tasks.tracker.wait().await;
     }
 }
 

@@ -341,6 +341,30 @@ pub fn a2_k3_what_a_tree_wrote_is_drained_to_its_end() {
     });
 }
 
+/// The reader is dropped at any moment, as by a runtime that goes down: what was read until then is drained, and more is not
+/// waited for.
+pub fn b3_a2_a_drain_ends_with_the_reader() {
+    let all = text(23);
+    let Stream {
+        output,
+        reader,
+        child,
+        other,
+        ..
+    } = stream(8, Overflow::Backpressure);
+    let draining = spawn({
+        let output = Arc::clone(&output);
+        async move { output.drain_to_end().await }
+    });
+    assert_eq!(child.write(&all), all.len());
+    reader.abort();
+    block_on(async {
+        let drained = draining.await.expect("no panic");
+        assert!(all.starts_with(&drained), "{drained:?}");
+    });
+    drop((child, other));
+}
+
 /// Output is announced once for each time that there is some, and each time.
 pub fn e2_log_ready_comes_once_for_each_change_from_empty() {
     let Stream {

@@ -130,6 +130,23 @@ pub fn n3_a_broken_pipe_ends_every_write() {
     });
 }
 
+/// The writing task is dropped at any moment, as by a runtime that goes down: each writer is told, also a later one.
+pub fn b3_every_write_ends_with_the_writing_task() {
+    let Input { stdin, task, child } = input(None, 1 << 20);
+    let writers: Vec<_> = (b'1'..=b'3').map(|byte| write(&stdin, byte)).collect();
+    task.abort();
+    block_on(async {
+        for writer in writers {
+            if let Err(error) = writer.await.expect("no panic") {
+                assert_eq!(error, Error::Closed);
+            }
+        }
+        let last = stdin.write(vec![0; 3 * LENGTH]).await;
+        assert_eq!(last, Err(Error::Closed));
+        drop(child);
+    });
+}
+
 /// A caller goes away at any moment: its write is made whole, or, where too much of that kind waits, not at all.
 pub fn n4_a_caller_that_goes_away_tears_nothing() {
     // Room for one abandoned write, not for two.

@@ -1,0 +1,153 @@
+//! What the tree sees: a root of its own, in which nothing is but what the configuration names.
+//!
+//! Everything of the host is taken hold of first, as detached mounts. Then the old root goes away for good, and only then
+//! are paths resolved inside of the new one: no symbolic link in it can lead a mount to the host.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use capsule_init::{Bound, Confinement, Identity, Layer, Report, View};
+use rustix::fs::{CWD, fstat};
+use rustix::io::Errno;
+
+use crate::failure::At;
+use crate::identity::{Mapping, Others};
+use crate::mount_point::{Tree, path, place};
+use crate::mounts::{Collected, HARMLESS, collect, complete_root, new_tmpfs, replace_root, take};
+use crate::prepared::Prepared;
+use crate::{furnish, injection, protect, sys};
+
+const LAYER: Layer = Layer::Mounts;
+
+/// How the files of the workspace's owner are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// As the identity's, or there is no need to.
+    AsWanted,
+    /// The file system of the workspace cannot show them as another's.
+    AsTheyAre,
+}
+
+/// What was built.
+pub(crate) struct Built {
+    /// The workspace as it is seen there.
+    pub(crate) workspace: OwnedFd,
+    /// The namespace that the workspace is shown by, if it had to be made.
+    pub(crate) mapping: Option<OwnedFd>,
+    pub(crate) shown: Shown,
+    /// The first folder that is the host's own where an overlay was meant to be.
+    pub(crate) bound: Option<Bound>,
+    /// The root that was prepared, whether it was used or not.
+    pub(crate) prepared: Option<Prepared>,
+}
+
+/// Replaces the root. `host_workspace` is what the host says it is, `injected` the content of what is injected, `mapping`
+/// the namespace that the workspace is shown by, and `prepared` a root that is used if it fits.
+pub(crate) fn build(
+    confinement: &Confinement,
+    host_workspace: &OwnedFd,
+    injected: Option<OwnedFd>,
+    mapping: Option<OwnedFd>,
+    prepared: Option<Prepared>,
+) -> Result<Built, Report> {
+    // Neither shall our mounts appear for the host, nor its later ones for us.
+    sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
+
+    let workspace = take_workspace(path(&confinement.workspace), host_workspace)?;
+    let owners = confinement.workspace_owner.zip(confinement.identity);
+    let making = match (owners, &mapping) {
+        (Some((owner, identity)), None) => Some(Mapping::begin(owner, identity, Others::AsTheyAre)?),
+        _ => None,
+    };
+    let view = &confinement.view;
+    let fits = prepared.as_ref().and_then(|prepared| prepared.root_for(confinement));
+    let Collected {
+        before,
+        beneath,
+        devices,
+        bound,
+    } = match fits {
+        Some(_) => Collected::default(),
+        None => collect(view, workspace.at)?,
+    };
+    let made = making.map(Mapping::finish).transpose()?.map(|(made, _)| made);
+    let shown = match (owners, made.as_ref().or(mapping.as_ref())) {
+        (Some((owner, _)), Some(mapping)) => show(owner, mapping, &workspace, writable(view, &before, &beneath))?,
+        _ => Shown::AsWanted,
+    };
+
+    replace_root(fits)?;
+    if fits.is_none() {
+        complete_root(devices)?;
+        new_tmpfs("/tmp", c"mode=1777", confinement.tmp_bytes)?;
+    }
+    let own = injection::prepare(&confinement.injections)?;
+    if fits.is_none() {
+        furnish::furnish(view)?;
+        before.iter().try_for_each(place)?;
+    }
+    place(&workspace)?;
+    beneath.iter().try_for_each(place)?;
+    protect::protect(&workspace.fd, workspace.at, confinement)?;
+    if let Some(content) = injected {
+        injection::expose(&confinement.injections, content, &own)?;
+    }
+
+    sys::mount_setattr(CWD, c"/", false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, "read-only /")?;
+    Ok(Built {
+        workspace: workspace.fd,
+        mapping: made,
+        shown,
+        bound,
+        prepared,
+    })
+}
+
+/// The trees that can be written to.
+fn writable<'a>(
+    view: &'a [View],
+    before: &'a [Tree<'a>],
+    beneath: &'a [Tree<'a>],
+) -> impl Iterator<Item = &'a Tree<'a>> {
+    let is_writable = |tree: &&Tree<'_>| {
+        let mut binds = view.iter();
+        binds.any(|view| matches!(view, View::Bind { at, writable: true, .. } if path(at) == tree.at))
+    };
+    before.iter().chain(beneath).filter(is_writable)
+}
+
+/// Shows the files of `owner` as the identity's own: in the workspace, and in `others`, where root's stay root's.
+fn show<'a>(
+    owner: Identity,
+    mapping: &OwnedFd,
+    workspace: &Tree<'_>,
+    others: impl Iterator<Item = &'a Tree<'a>>,
+) -> Result<Shown, Report> {
+    let is_root = owner.uid == 0 || owner.gid == 0;
+    match sys::map_mount(workspace.fd.as_fd(), mapping.as_fd()) {
+        Ok(()) => {}
+        Err(Errno::INVAL) if !is_root => return Ok(Shown::AsTheyAre),
+        Err(errno) => return Err(errno).at(Layer::Workspace, &workspace.at.to_string_lossy()),
+    }
+    for tree in others.filter(|_| !is_root) {
+        match sys::map_mount(tree.fd.as_fd(), mapping.as_fd()) {
+            // What such a file system has can be written to as far as all may.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno).at(LAYER, &tree.at.to_string_lossy()),
+        }
+    }
+    Ok(Shown::AsWanted)
+}
+
+/// The kernel clones no mount of another namespace, so the host's descriptor cannot be used itself: the path is, and what
+/// it leads to must be what the descriptor is.
+fn take_workspace<'a>(at: &'a Path, host: &OwnedFd) -> Result<Tree<'a>, Report> {
+    let subject = at.to_string_lossy();
+    let tree = take(at, at, HARMLESS)?.ok_or(Errno::NOENT).at(LAYER, &subject)?;
+    let (ours, theirs) = (fstat(&tree.fd).at(LAYER, &subject)?, fstat(host).at(LAYER, &subject)?);
+    if (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) {
+        Ok(tree)
+    } else {
+        Err(Errno::STALE).at(LAYER, &subject)
+    }
+}
