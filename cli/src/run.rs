@@ -7,9 +7,12 @@
 //!   does not read. So a blocking task writes the lines, and the command never waits only for that task.
 //! - Lines appear as calls end. A call that failed does not stop the calls after it, so that a `stop` at the end of the command
 //!   line still runs.
+//! - The launcher is tried while the component is loaded, because each takes some milliseconds. No code of the capsule is built or
+//!   runs before the trial has succeeded, and a failed trial is reported rather than a failed load.
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +24,7 @@ use capsule_host::sandbox::{
 use capsule_host::supervisor::{Principal, Registry, RegistryError};
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::args::RunArgs;
 use crate::audit::{self, LogError};
@@ -127,10 +130,10 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let was_there = executed_unasked(&workspace);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
-    let launcher = launcher(&args, &source, &manifest, &workspace)?;
+    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace)?;
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let (name, component) = tokio::select! {
-        component = component(source, args.trust_build) => component?,
+        component = component(source, args.trust_build, &mut trial) => component?,
         interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
     };
 
@@ -155,6 +158,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
             ..LoadOptions::new(args.capsule_id.unwrap_or(name), workspace.clone())
         },
         principal,
+        trial,
         component,
         calls: args.calls,
         interrupts,
@@ -177,25 +181,25 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     Ok(if is_recorded { code } else { FAILED })
 }
 
-/// The launcher of the capsule's processes. It is tried out at once, so that a machine that cannot confine processes is
-/// reported before anything is built or loaded.
+/// The launcher of the capsule's processes, and its trial, which goes on meanwhile.
 fn launcher(
     args: &RunArgs,
     source: &Source,
     manifest: &Manifest,
     workspace: &Workspace,
-) -> Result<Arc<dyn Launcher>, Failure> {
+) -> Result<(Arc<dyn Launcher>, Trial), Failure> {
     if args.unconfined {
         tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
         let launcher = match &args.cgroup {
             Some(group) => Unconfined::new().cgroup(group).map_err(Failure::Confinement)?,
             None => Unconfined::new(),
         };
-        return Ok(Arc::new(if args.allow_persistent {
+        let launcher = if args.allow_persistent {
             launcher.allow_persistent()
         } else {
             launcher
-        }));
+        };
+        return Ok((Arc::new(launcher), Trial(None)));
     }
     let tmp_bytes = args.ceilings.tmp_bytes(&manifest.limits, Policy::TMP_BYTES);
     let policy = Policy::new()
@@ -212,9 +216,26 @@ fn launcher(
     if let Some(group) = &args.cgroup {
         policy = policy.cgroup(group);
     }
-    let launcher = Confined::new(policy).map_err(Failure::Confinement)?;
-    launcher.verify(workspace).map_err(Failure::Confinement)?;
-    Ok(Arc::new(launcher))
+    let launcher = Arc::new(Confined::new(policy).map_err(Failure::Confinement)?);
+    let trial = Trial::start(launcher.clone(), workspace.clone());
+    Ok((launcher, trial))
+}
+
+/// [`Confined::verify`] on a thread that may block, or nothing where there is no confinement to try.
+struct Trial(Option<JoinHandle<Result<(), LaunchError>>>);
+
+impl Trial {
+    fn start(launcher: Arc<Confined>, workspace: Workspace) -> Self {
+        Self(Some(spawn_blocking(move || launcher.verify(&workspace))))
+    }
+
+    /// Waits for the trial to succeed; returns at once if it has. Dropping the future loses nothing.
+    async fn succeeded(&mut self) -> Result<(), Failure> {
+        let Some(trial) = &mut self.0 else { return Ok(()) };
+        let ended = trial.await;
+        self.0 = None;
+        ended.map_err(Failure::Panic)?.map_err(Failure::Confinement)
+    }
 }
 
 /// What this command reads and believes, now or the next time: by its own path and by the one that a link leads to.
@@ -232,11 +253,12 @@ fn trusted(args: &RunArgs, source: &Source) -> Vec<PathBuf> {
     }
 }
 
-/// The component to run and the name that it suggests. Dropping the future ends a build.
-async fn component(source: Source, trust: bool) -> Result<(String, Vec<u8>), Failure> {
+/// The component to run and the name that it suggests. Builds only after the `trial`. Dropping the future ends a build.
+async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(String, Vec<u8>), Failure> {
     match source {
         Source::Component { name, bytes } => Ok((name, bytes)),
         Source::Crate { folder } => {
+            trial.succeeded().await?;
             let built = build(&folder, trust).await?;
             Ok((built.package, read_component(&built.wasm).map_err(Failure::Built)?))
         }
@@ -249,6 +271,7 @@ struct Session {
     log: Option<Arc<ChainSink>>,
     principal: Principal,
     options: LoadOptions,
+    trial: Trial,
     component: Vec<u8>,
     calls: Vec<Call>,
     interrupts: Interrupts,
@@ -257,14 +280,11 @@ struct Session {
 impl Session {
     /// Loads the capsule and makes the calls. Leaves processes behind: the caller shuts the registry down.
     async fn run(mut self) -> Result<u8, Failure> {
-        let id = self.options.capsule_id.clone();
-        let spinner = Spinner::start(format!("loading {id}"));
+        let spinner = Spinner::start(format!("loading {}", self.options.capsule_id));
         let started = Instant::now();
         let runtime = runtime(&self.registry, self.log)?;
         let capsule = tokio::select! {
-            loaded = runtime.load(self.options, &self.component) => {
-                loaded.map_err(|error| Failure::Load { id, error })?
-            }
+            loaded = load(&runtime, self.options, &self.component, &mut self.trial) => loaded?,
             interrupt = self.interrupts.next() => return Err(Failure::Interrupted(interrupt)),
         };
         drop(spinner);
@@ -304,6 +324,32 @@ impl Session {
             interrupt = self.interrupts.next() => Err(Failure::Interrupted(interrupt)),
         }
     }
+}
+
+/// Loads the capsule while the `trial` goes on. A `run` would start at the end of the load, and so waits for the trial.
+async fn load(
+    runtime: &Runtime,
+    options: LoadOptions,
+    component: &[u8],
+    trial: &mut Trial,
+) -> Result<Capsule, Failure> {
+    if options.background.is_some() {
+        trial.succeeded().await?;
+    }
+    let id = options.capsule_id.clone();
+    let mut loading = pin!(runtime.load(options, component));
+    let loaded = tokio::select! {
+        biased;
+        succeeded = trial.succeeded() => {
+            succeeded?;
+            loading.await
+        }
+        loaded = &mut loading => {
+            trial.succeeded().await?;
+            loaded
+        }
+    };
+    loaded.map_err(|error| Failure::Load { id, error })
 }
 
 /// Makes one call. Dropping the future ends it.

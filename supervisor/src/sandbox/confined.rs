@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use capsule_init::{Bound, Layer};
 
@@ -33,7 +33,8 @@ use crate::os::users::{Lease, Users};
 #[derive(Debug)]
 pub struct Confined {
     environment: Environment,
-    etc: Etc,
+    /// Read at the first command, on a thread that may block, because it takes hundreds of system calls.
+    etc: OnceLock<Etc>,
     init: Init,
     policy: Policy,
     filters: Filters,
@@ -202,7 +203,7 @@ impl Confined {
             told: Mutex::default(),
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
-            etc: Etc::of_host(),
+            etc: OnceLock::new(),
             init,
             policy,
             filters,
@@ -220,7 +221,7 @@ impl Launcher for Confined {
         let user = lease.as_ref().map(Lease::uid);
         let confinement = self.policy.confinement(&launch.workspace, host_is_root, user, memory);
         let mut confinement = confinement.map_err(LaunchError::Host)?;
-        self.etc.furnish(&mut confinement);
+        self.etc.get_or_init(Etc::of_host).furnish(&mut confinement);
         let subordinate = self.subordinate.as_ref().ok().filter(|_| !host_is_root);
         let counted = subordinate.and_then(Subordinate::lease);
         confinement.epolls = counted.is_some();
