@@ -8,7 +8,7 @@
 //! - Folders and files that only have to exist (`/run`, `/var`, settings without which a program does not start) are empty.
 //!
 //! Each part that is the host's own needs a mount for each command, which takes time. So there are few such parts, and only those
-//! that software needs. Small files that all users may read are copied when the host starts, and an empty folder is simply made.
+//! that software needs. Small files that all users may read are copied when the first command starts, and an empty folder is simply made.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
