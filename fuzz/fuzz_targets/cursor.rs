@@ -4,8 +4,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use capsule_supervisor::fuzzing::Cursors;
 use capsule_host::supervisor::LogStream;
+use capsule_supervisor::fuzzing::Cursors;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]

@@ -3,8 +3,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use capsule_supervisor::fuzzing::Buffer;
 use capsule_host::supervisor::Overflow;
+use capsule_supervisor::fuzzing::Buffer;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use capsule_supervisor::fuzzing::check;
 use capsule_host::supervisor::{Error, SpawnRequest};
+use capsule_supervisor::fuzzing::check;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
