@@ -226,8 +226,8 @@ impl Spawner {
         *self.locked() = State::NEW;
     }
 
-    /// A host that has become another user must not start commands as its former user. So this drops everything that was made for
-    /// that user: a spawner, and an init that was requested before the change and became ready after it.
+    /// Drops everything that was made for another user if the host has changed its user: a host must not start commands as its
+    /// former user. This includes an init that was requested before the change and became ready after it.
     fn lock(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.locked();
         let user = User::of_this_thread()?;
