@@ -175,7 +175,7 @@ impl Handle {
         };
         drop(self);
         if let Some(process) = process {
-            // Where its monitor is no more, there is nothing to wait for.
+            // An error means that the monitor has ended, and then the process is gone, too.
             drop(process.gone().await);
         }
     }
