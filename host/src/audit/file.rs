@@ -31,7 +31,7 @@ pub enum OpenError {
     /// Another writer has it.
     #[error("another program writes to it")]
     InUse,
-    /// What is in it does not end as an audit log does.
+    /// The content of the file does not end as an audit log does.
     #[error("the file does not end like an audit log; move it away, or examine it with `capsule audit verify`")]
     NotALog,
     /// The operating system has no random bytes.
@@ -50,7 +50,7 @@ pub(super) struct Opened {
 
 /// Opens or makes the file, readable by its owner alone.
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
-    // Without waiting, should it be a pipe; to a regular file it means nothing.
+    // Opened without blocking, in case it is a pipe; the flag has no effect on a regular file.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let mut file = File::options()
         .read(true)

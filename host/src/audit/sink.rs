@@ -31,7 +31,7 @@ use super::rated::{AuditRate, Over, Rated};
 use super::record::Record;
 use capsule_supervisor::printable::Printable;
 
-/// What waits in the queue, in bytes; as much again may be on its way out.
+/// The most bytes that wait in the queue; as many again may be on their way to the file.
 const QUEUE_MAX: usize = 4 * 1024 * 1024;
 /// How long a sink that is dropped waits for its thread.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ struct Queue {
     head: Head,
 }
 
-/// What the thread takes.
+/// The records that the thread takes at once.
 struct Batch {
     bodies: Vec<String>,
     lost: u64,
@@ -317,7 +317,7 @@ impl Target {
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Writer {
     target: Target,
     chain: Chain,
@@ -360,7 +360,7 @@ impl Writer {
         }
     }
 
-    /// Makes lines of what was taken.
+    /// Turns the taken records into lines.
     fn append(&mut self, batch: Batch) {
         self.text.clear();
         self.written = 0;
@@ -737,7 +737,7 @@ mod tests {
         let (path, copy) = (dir.path().join("log"), dir.path().join("copy"));
         let sink = ChainSink::open(&path).unwrap();
         sink.record(&record());
-        // What the file holds at any moment is what a kill at that moment leaves.
+        // The content of the file at any moment is what a kill at that moment leaves.
         loop {
             std::fs::copy(&path, &copy).unwrap();
             match verify(BufReader::new(File::open(&copy).unwrap()), None) {

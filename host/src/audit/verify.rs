@@ -43,7 +43,7 @@ pub enum VerifyError {
     Broken {
         /// The first line that is wrong, counted from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The flaw of the line.
         flaw: Flaw,
     },
 }
@@ -64,9 +64,9 @@ pub enum Flaw {
     /// Its number is not that of its place.
     #[error("a line is missing, or in the wrong place, or altered: expected number {expected}, found {found}")]
     Sequence {
-        /// What the place asks for.
+        /// The number that this place requires.
         expected: u64,
-        /// What is there.
+        /// The number in the line.
         found: u64,
     },
     /// Its hash is not that of its content after the line before.
@@ -100,7 +100,7 @@ impl Flaw {
     }
 }
 
-/// What is of interest in a line.
+/// The fields of a line that are checked.
 #[derive(Deserialize)]
 struct Content {
     event: String,
@@ -133,7 +133,7 @@ pub fn verify(mut file: impl BufRead, expect: Option<&Head>) -> Result<Verified,
         let line = verified.lines + 1;
         let broken = |flaw| VerifyError::Broken { line, flaw };
         text.clear();
-        // One more for the end of the line, and one to see that there is more than there may be.
+        // One byte more for the end of the line, and one to see that the line is too long.
         let longest = LINE_MAX as u64 + 2;
         if (&mut file).take(longest).read_until(b'\n', &mut text)? == 0 {
             break;
@@ -179,7 +179,7 @@ pub fn verify(mut file: impl BufRead, expect: Option<&Head>) -> Result<Verified,
     Ok(verified)
 }
 
-/// Looks at the next line of `chain`, with its end; returns where the chain is after it, and what it says.
+/// Checks the next line of `chain`, with its end. Returns the state of the chain after it, and the content of the line.
 fn look(text: &[u8], chain: Chain) -> Result<(Chain, Content), Flaw> {
     let Some(text) = text.strip_suffix(b"\n") else {
         return Err(if text.len() > LINE_MAX {

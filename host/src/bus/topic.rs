@@ -248,7 +248,7 @@ mod tests {
         ]
     }
 
-    /// What a pattern means, said the long way.
+    /// The meaning of a pattern, computed segment by segment.
     fn means(pattern: &str, topic: &str) -> bool {
         let (pattern, topic): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), topic.split('.').collect());
         match pattern.split_last() {

@@ -79,7 +79,7 @@ pub enum SysError {
     Random(getrandom::Error),
 }
 
-/// What `astrid:io/error.error` stands for: a description, for people.
+/// The value behind `astrid:io/error.error`: a description, for people.
 #[derive(Debug)]
 pub struct IoError(String);
 
