@@ -63,7 +63,7 @@ impl Subordinate {
     }
 
     /// A number for one tree. Without a number the tree is counted with the others; the host logs that, and tries again after
-    /// [`AGAIN`].
+    /// `AGAIN`.
     pub(crate) fn lease(&self) -> Option<Lease> {
         let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
         if given_up.is_some_and(|at| at.elapsed() < AGAIN) {
