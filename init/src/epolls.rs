@@ -27,7 +27,7 @@ use rustix::thread::{set_name, set_thread_res_uid};
 use crate::asked::{self, Asked};
 use crate::{identity, sys};
 
-/// Of a thread that serves a tree, in bytes.
+/// The stack of a thread that serves a tree, in bytes.
 const STACK: usize = 64 << 10;
 
 /// One tree.

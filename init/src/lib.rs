@@ -195,19 +195,19 @@ pub enum View {
     },
     /// A symbolic link.
     Link {
-        /// Where it is.
+        /// The path of the link.
         at: Bytes,
         /// The target of the link.
         target: Bytes,
     },
     /// An empty folder of the tree's own, which it cannot write to; an existing folder stays.
     Folder {
-        /// Where it is.
+        /// The path of the folder.
         at: Bytes,
     },
     /// A file of the tree's own, which it can only read. All of them together are at most some 500 KiB.
     File {
-        /// Where it is.
+        /// The path of the file.
         at: Bytes,
         /// The content of the file.
         content: Bytes,
@@ -337,7 +337,7 @@ pub enum Report {
     },
     /// A file could not be put in its place; nothing ran.
     Injection {
-        /// Where that is.
+        /// The path of the file.
         at: Bytes,
         /// The kernel's reason. `EXDEV`: in a folder of the host's. `ENOTDIR`, `EEXIST`: something else is on the way
         /// there, or there.

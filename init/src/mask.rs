@@ -27,7 +27,7 @@ const FILES: [&str; 25] = [
     "/proc/locks",
     // How the machine was started, at times with a secret.
     "/proc/cmdline",
-    // Where the kernel is in memory.
+    // The kernel's addresses in memory.
     "/proc/kallsyms",
     // The loaded modules, and their numbers of users.
     "/proc/modules",
@@ -83,7 +83,7 @@ pub(crate) fn cover() -> Result<(), Report> {
     open(EMPTY, create, Mode::from_raw_mode(0o444)).at(LAYER, EMPTY)?;
     let each = |cover: &str, all: &[&str]| {
         all.iter().try_for_each(|covered| match mount_bind(cover, *covered) {
-            // Not every kernel has each.
+            // A kernel may lack some of these files.
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno).at(LAYER, covered),
         })

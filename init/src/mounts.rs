@@ -31,7 +31,7 @@ const LINKS: [(&str, &str); 5] = [
     ("/tmp", "/dev/shm"),
 ];
 
-/// Where the new root is put together: every machine has this folder, and only root could have put something else there.
+/// The folder in which the new root is built: every machine has this folder, and only root could have mounted over it.
 const SITE: &str = "/proc";
 
 /// Adds the parts that every view has, beside `/proc` itself.

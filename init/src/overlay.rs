@@ -114,7 +114,7 @@ pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report
 }
 
 struct Covers {
-    /// Where something is mounted.
+    /// The mount points.
     mounted: Vec<PathBuf>,
     /// The overlays, by the number of their mounts.
     made: Vec<u64>,
@@ -137,7 +137,7 @@ impl Covers {
             return Ok(());
         }
         let found = open_path(source)?;
-        // Where it really is.
+        // The resolved path.
         let at = fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(|_| Errno::NOENT)?;
         let is_folder = FileType::from_raw_mode(fstat(&found)?.st_mode) == FileType::Directory;
         let (folder, at) = if is_folder {

@@ -172,7 +172,7 @@ impl Supervisor<'_> {
                 }
                 Reaped::NotYet => {
                     self.tell_status();
-                    // One of those that were killed will die.
+                    // One of the killed processes will end.
                     if self.reap(WaitOptions::empty()) == Reaped::NoChild {
                         return;
                     }

@@ -128,7 +128,7 @@ struct Stat {
     group: i32,
 }
 
-/// Of a process, also of a dead one, which may have threads that live on.
+/// The state of a process. A process whose first thread has ended may have other threads that run on.
 fn stat(pid: i32) -> Option<Stat> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // `pid (name) state parent group …`, and a name may hold any bytes, including parentheses and invalid UTF-8.

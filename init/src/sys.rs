@@ -383,7 +383,7 @@ pub(crate) fn restart(counter: &OwnedFd) -> Result<()> {
 
 /// Strings as exec wants them.
 pub(crate) struct Strings {
-    /// Of the strings beside them, and a null at the end.
+    /// The pointers to the strings, and a null at the end.
     pointers: Vec<*const c_char>,
     _strings: Vec<CString>,
 }

@@ -158,7 +158,7 @@ impl Handle {
     pub fn logs_ready(&self) -> LogsReady {
         drop(self.process().touch());
         let number = match &self.ownership {
-            // It has no cursors.
+            // An owned process has no cursors.
             Ownership::Owned(_) => None,
             Ownership::Attached(entry) => Some(entry.number),
         };

@@ -80,7 +80,7 @@ pub(super) enum Entry<'a> {
     },
 }
 
-/// Where a chain has got to.
+/// The position of a chain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
     pub(super) next: u64,
@@ -174,7 +174,7 @@ impl<'a> Line<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let rest = line.strip_prefix(OPENING)?;
         let (digits, rest) = rest.split_at_checked(DIGITS)?;
-        // Upper case would be read as the same number, and would be an alteration that nobody sees.
+        // An upper-case digit would mean the same number, and would be an alteration that the hash does not show.
         if digits.iter().any(u8::is_ascii_uppercase) {
             return None;
         }

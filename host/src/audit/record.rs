@@ -187,7 +187,7 @@ impl Injected {
     }
 }
 
-/// As much of `texts` as is kept, and how many of them are not there whole.
+/// The kept part of `texts`, and the number of texts that are left out or cut.
 fn list<'a>(texts: impl ExactSizeIterator<Item = &'a String>, name: &dyn Fn(&str) -> String) -> (Vec<String>, usize) {
     let count = texts.len();
     let (mut kept, mut room, mut shortened) = (Vec::new(), LIST_MAX, 0);

@@ -69,7 +69,7 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever it stands, and wherever the cut falls, no more is left of an id than somebody could have guessed.
+        /// Wherever an id stands, and wherever the cut falls, no more of the id is left than a reader could guess.
         #[test]
         fn i2_a_cut_leaves_no_part_of_an_id(before in "[ a-z/=]{0,60}", after in "[ a-z2-7]{0,60}", max in 0..200usize) {
             let (kept, _) = clean(&format!("{before}{ID}{after}"), max);

@@ -49,7 +49,7 @@ pub enum FinishError {
     /// The time passed, and the writer still waits for the disk or for a reader.
     #[error("the audit log is incomplete: its file or pipe accepts no more data")]
     Blocked,
-    /// It cannot be written.
+    /// The log cannot be written.
     #[error("the audit log is incomplete: {0}")]
     Write(Arc<io::Error>),
 }
@@ -77,7 +77,7 @@ struct Queue {
     pending: bool,
     finishing: bool,
     end: Option<Result<Head, FinishError>>,
-    /// Where the chain is, as far as it is written.
+    /// The head of the written chain.
     head: Head,
 }
 
@@ -229,7 +229,7 @@ impl AuditSink for ChainSink {
             queue.take_in(body);
         }
         drop(queue);
-        // Of what is over the rate the thread is told once: it then knows when to write the count.
+        // The thread is told once of records over the rate, so that it knows when to write the count.
         if admitted || !told_before {
             self.0.work.notify_one();
         }
@@ -591,7 +591,7 @@ mod tests {
         assert!(sink.0.lock().bytes <= QUEUE_MAX);
         assert!(matches!(sink.finish(Duration::ZERO), Err(FinishError::Blocked)));
 
-        // Somebody reads after all.
+        // The pipe is read after all.
         let (send, receive) = mpsc::channel();
         let reading = std::thread::spawn(move || {
             let mut text = Vec::new();

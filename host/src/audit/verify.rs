@@ -35,10 +35,10 @@ pub struct Verified {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// It could not be read to the end.
+    /// The log could not be read to the end.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// It is not as it was written.
+    /// The log is not as it was written.
     #[error("line {line}: {flaw}")]
     Broken {
         /// The first line that is wrong, counted from 1.
@@ -55,7 +55,7 @@ pub enum Flaw {
     /// There is no first line.
     #[error("there is no line: the file is empty")]
     Empty,
-    /// It has not the shape of a line, or is longer than any.
+    /// The line does not have the form of a line, or is too long.
     #[error("not a line of an audit log")]
     Malformed,
     /// The first line is not that of a chain.
@@ -72,10 +72,10 @@ pub enum Flaw {
     /// Its hash is not that of its content after the line before.
     #[error("altered: the hash does not match the content and the line before")]
     Hash,
-    /// It is the last one and has no end.
+    /// The last line has no end.
     #[error("unfinished: the last line has no end; its writer was killed, or the line was cut")]
     Unfinished,
-    /// It was written by a later version of this program.
+    /// The log was written by a later version of this program.
     #[error("written in a newer format than this program knows: {0}")]
     Version(u32),
     /// The file ends and the head that was expected is not in it.
@@ -338,7 +338,7 @@ mod tests {
 
             let mut removed = lines.clone();
             removed.remove(one);
-            // Of the last one, only a head that was kept tells.
+            // The loss of the last line is found only with a head that was kept.
             let expected = (one + 1 < lines.len()).then_some(one as u64 + 1);
             prop_assert_eq!(at(&removed), expected);
 

@@ -34,7 +34,7 @@ pub struct Delivery {
 }
 
 pub(super) struct Queue {
-    /// One for each principal who has messages here, whose turn is next first.
+    /// The lanes of the principals that have messages here; the first has the next turn.
     lanes: VecDeque<Lane>,
     messages: usize,
     bytes: usize,
@@ -416,7 +416,7 @@ mod tests {
             }
             queue.push(message_of("bob", "t", "bob's last"));
             let order: Vec<_> = (0..6).map(|_| queue.pop().unwrap().payload.clone()).collect();
-            // One more of ada's went for the last of bob's.
+            // One more of ada's messages was dropped for the last of bob's.
             let expected = ["bob's log", "993", "bob's exit", "994", "bob's last", "995"];
             assert_eq!(order, expected, "{flood}");
             assert_eq!(queue.counts(), (993, 0));

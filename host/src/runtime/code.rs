@@ -18,7 +18,7 @@ pub(super) struct Code {
     pub(super) component: InstancePre<State>,
     /// The entry point for actions, or the reason why there is none.
     pub(super) entry: Result<EntryIndices, String>,
-    /// Where `run` is.
+    /// The export of `run`.
     pub(super) run: Option<ComponentExportIndex>,
 }
 

@@ -52,7 +52,7 @@ pub(super) struct Interceptors {
     served: Vec<(Interceptor, Subscription)>,
     /// The number of places of [`CONCURRENT`] that each principal holds.
     concurrent: Arc<Shares>,
-    /// One of them is free again.
+    /// Notified when a place is free again.
     freed: Notify,
     running: watch::Sender<usize>,
     succeeded: AtomicU64,

@@ -28,7 +28,7 @@ pub(super) struct Shares {
     shards: [Mutex<Shard>; SHARDS],
 }
 
-/// One principal's.
+/// The count of one principal.
 struct Count {
     places: Arc<Semaphore>,
     /// How many hold or want a part of it.

@@ -20,7 +20,7 @@ use crate::ExitInfo;
 pub(crate) enum End {
     /// `stop`: the id is removed with the process.
     Stop,
-    /// It lived as long as it may.
+    /// The process reached the longest life that it may have.
     Lifetime,
     /// No call has used the process for as long as it may stay untouched.
     Idle,
@@ -30,7 +30,7 @@ pub(crate) enum End {
     Kill,
     /// Its owner went away.
     Abandoned,
-    /// It printed more than can be captured.
+    /// The process wrote more output than can be captured.
     Overflow,
     /// Its tree used more memory than it may.
     LimitMemory,
@@ -92,7 +92,7 @@ pub(crate) enum Action {
 /// How long a process is kept after its exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retention {
-    /// Not at all: it was one call, which takes its output along.
+    /// Not kept: the process belongs to one call, which returns its output.
     Captured,
     /// For this time.
     For(Duration),
@@ -200,7 +200,7 @@ impl Lifecycle {
                 } else if self.times.idle.is_some_and(|idle| touched + idle <= now) {
                     Self::end(End::Idle, now, self.times.grace)
                 } else {
-                    // It was touched since the timer was set: the next one is set from that touch.
+                    // The process was touched since the timer was set: the next timer is set from that touch.
                     (self.state, vec![])
                 }
             }
@@ -610,7 +610,7 @@ mod tests {
                 prop_assert_eq!(seen.or(life.exit()), life.exit());
                 seen = life.exit();
             }
-            // From anywhere, an end and an exit get it over with.
+            // From every state, an end and an exit end the life.
             let actions = life.on(Event::End { end: End::Shutdown, grace: Duration::ZERO }, now, now);
             prop_assert!(!life.is_alive() || killed || actions.contains(&Kill));
             life.on(Event::Exited(EXIT), now, now);

@@ -39,7 +39,7 @@ struct State {
     next_ticket: u64,
     /// Whether there is an event when all is written.
     event_wanted: bool,
-    /// It is still to be published.
+    /// The event is still to be published.
     event_pending: bool,
 }
 
