@@ -132,7 +132,7 @@ impl Mapping {
             if let Ok(frame) = encode::<Result<(), Report>>(&made) {
                 let _ = write(&tells, &frame);
             }
-            // The child has ended its write or failed: no more will come.
+            // Closed, so that the parent does not wait for more, whether the write succeeded or not.
             drop(tells);
             let _ = read(&waits, &mut [0_u8; 1]);
             sys::exit(0)

@@ -225,7 +225,7 @@ impl Policy {
         self.identity
     }
 
-    /// The range without 0, which is root.
+    /// The range without 0, which is root, and without `u32::MAX`, which is no user.
     pub(crate) fn user_range(&self) -> Range<u32> {
         let (first, count) = self.users;
         first.max(1)..first.saturating_add(count)

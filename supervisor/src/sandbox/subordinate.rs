@@ -119,7 +119,7 @@ fn largest(lines: &[Vec<u8>], uid: u32, name: Option<&[u8]>) -> Option<Range<u32
         }
         let first: u32 = std::str::from_utf8(accounts::field(line, 1)?).ok()?.parse().ok()?;
         let count = accounts::number(line)?.min(MOST);
-        // A range that begins with root, or with no number, is left out.
+        // A range that begins with 0, which is root, is left out. The last number is below `u32::MAX`, which is no user.
         (first > 0).then(|| first..first.saturating_add(count))
     });
     ranges
