@@ -168,7 +168,7 @@ pub(crate) fn open(path: &Path, workspace: &Workspace) -> Result<Arc<ChainSink>,
     ChainSink::open(path).map(Arc::new).map_err(failed)
 }
 
-/// Writes what waits; says why not, and then whether that failed is `false`.
+/// Writes the waiting records. Prints the reason and returns `false` if that failed.
 pub(crate) async fn finish(log: Arc<ChainSink>) -> bool {
     let finished = spawn_blocking(move || log.finish(FINISH_TIMEOUT)).await;
     match finished {

@@ -27,9 +27,9 @@ async fn unconfined(folder: &Path) -> Result<Built, BuildError> {
     cargo.args(build_arguments());
     cargo.stdout(Stdio::piped());
     if console::is_terminal() {
-        // Cargo would draw a progress bar where the spinner is. So it only says what matters, and says it afterwards.
+        // Cargo would draw a progress bar over the spinner. So it prints only warnings and errors, and they are shown afterwards.
         cargo.arg("--quiet").stderr(Stdio::piped());
-        // What it prints is the crate's, and shown with its control characters escaped.
+        // The crate controls the output, so it is shown with its control characters escaped.
         cargo.env("CARGO_TERM_COLOR", "never");
     }
     let mut cargo = Group::start("cargo", cargo)?;

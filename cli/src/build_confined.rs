@@ -26,7 +26,7 @@ use crate::cargo::{BuildError, Built, TARGET, artifacts, build_arguments, choose
 use crate::console::{self, Spinner};
 use crate::tool::{is_left_over, rustup_adds};
 
-/// Where a confined build puts what it makes, beneath the folder of cargo's workspace.
+/// The output folder of a confined build, beneath the folder of cargo's workspace.
 const OUTPUT: &str = "target/confined";
 
 /// Has cargo look at all sources of the crate and of what it depends on for the target and for its build, and no others of
@@ -70,7 +70,7 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
             error,
         })?;
     let built = choose(folder, &found)?;
-    // What it printed may have been put in its mouth.
+    // The crate may have forged the printed path.
     match built.wasm.canonicalize() {
         Ok(wasm) if wasm.starts_with(site.root.join(OUTPUT)) => Ok(Built { wasm, ..built }),
         Ok(_) | Err(_) => Err(BuildError::NoComponent { folder: folder.into() }),
@@ -173,7 +173,7 @@ struct Builder<'a> {
     env: Vec<(String, String)>,
 }
 
-/// What a program printed, and how it ended.
+/// The output of a program, and how it ended.
 struct Ran(RunOutput);
 
 impl<'a> Builder<'a> {
@@ -233,7 +233,7 @@ impl Ran {
             }
     }
 
-    /// What it printed; its complaints go to the person where it failed.
+    /// The output; the program's error messages are shown to the person if it failed.
     async fn or_told(self, folder: &Path) -> Result<RunOutput, BuildError> {
         if self.is_ok() {
             return Ok(self.0);
@@ -255,7 +255,7 @@ impl Gate for Allowed {
     }
 }
 
-/// What cargo and rustup are told. Of the user's own variables those for cargo, but nothing secret.
+/// The environment of cargo and rustup: the user's own variables for cargo, without secrets.
 fn environment(site: &Site, cargo_home: &Path) -> Vec<(String, String)> {
     let below_rustup = std::env::var_os("RUST_RECURSION_COUNT").is_some();
     let is_secret = |name: &str| {
@@ -283,9 +283,9 @@ fn environment(site: &Site, cargo_home: &Path) -> Vec<(String, String)> {
     ] {
         variables.push((name.into(), path.to_string_lossy().into_owned()));
     }
-    // It could not write what it installs, and says instead what is missing.
+    // rustup could not write the installed files. With this it reports the missing part instead.
     variables.push(("RUSTUP_AUTO_INSTALL".into(), "0".into()));
-    // What it prints is the crate's, and shown with its control characters escaped.
+    // The crate controls the output, so it is shown with its control characters escaped.
     variables.retain(|(name, _)| name != "CARGO_TERM_COLOR");
     variables.push(("CARGO_TERM_COLOR".into(), "never".into()));
     variables

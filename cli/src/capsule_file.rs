@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// What CAPSULE turned out to be.
+/// The kinds of files that the CAPSULE argument can name.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A component, and the name that its file suggests.
@@ -39,7 +39,7 @@ pub(crate) enum BadCapsule {
     NoName { path: PathBuf },
 }
 
-/// Looks at what lies at `path`, and reads it if it is a file.
+/// Examines the file or folder at `path`, and reads it if it is a file.
 pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
     let unreadable = |error| BadCapsule::Unreadable {
         path: path.to_owned(),

@@ -86,7 +86,7 @@ pub(crate) fn build_arguments() -> Vec<&'static str> {
     vec!["build", "--release", "--target", TARGET, format]
 }
 
-/// What cargo reports of each thing that it built, or found built; of the fields only those that are used here.
+/// Cargo's report on each artifact that it built, or found built, with only the fields that are used here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Artifact {
     manifest_path: PathBuf,
@@ -105,7 +105,7 @@ pub(crate) async fn artifacts(stdout: impl AsyncRead + Unpin, spinner: &Spinner)
     let mut artifacts = Vec::new();
     let mut lines = BufReader::new(stdout).split(b'\n');
     while let Some(line) = lines.next_segment().await? {
-        // Other messages lack these fields, and a macro may print what it likes.
+        // Other messages lack these fields, and a macro may print any text.
         if let Ok(artifact) = serde_json::from_slice::<Artifact>(&line) {
             spinner.say(format!("building: {} done", artifact.target.name));
             artifacts.push(artifact);
@@ -114,7 +114,7 @@ pub(crate) async fn artifacts(stdout: impl AsyncRead + Unpin, spinner: &Spinner)
     Ok(artifacts)
 }
 
-/// The one component among what was built of the package in `folder`.
+/// The one component among the artifacts of the package in `folder`.
 pub(crate) fn choose(folder: &Path, artifacts: &[Artifact]) -> Result<Built, BuildError> {
     let manifest = folder.join("Cargo.toml");
     let is_wasm = |path: &&PathBuf| path.extension() == Some(OsStr::new("wasm"));

@@ -58,7 +58,7 @@ pub(crate) struct Declared {
 }
 
 impl Flags {
-    /// What holds for a capsule whose author declared this.
+    /// The limits for a capsule whose author declared this.
     pub(crate) fn limits(&self, declared: &Declared) -> Limits {
         let mut limits = Limits::default();
         let (defaults, ceilings) = (&mut limits.resource_defaults, &mut limits.resource_ceilings);
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(limits.resource_ceilings.max_memory_bytes, Some(1 << 30));
         assert_eq!(flags.tmp_bytes(&declared, 1 << 20), 4096);
 
-        // Nothing said by the person: the defaults are what is lowered.
+        // The person gave no limits, so the declaration lowers the defaults.
         let more: Declared = toml::from_str("max-pids = 4000\nmax-tmp = \"1G\"").unwrap();
         let limits = Flags::default().limits(&more);
         assert_eq!(limits.resource_defaults.max_pids, Some(512));

@@ -44,7 +44,7 @@ pub(crate) fn init_logging(verbosity: u8) {
     }));
 }
 
-/// Says why the command cannot go on.
+/// Prints the reason why the command cannot continue.
 pub(crate) fn error(message: &str) {
     say(&format!("error: {message}"));
 }

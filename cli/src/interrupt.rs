@@ -63,7 +63,7 @@ impl Interrupts {
         })
     }
 
-    /// Waits for the next one. Dropping the future loses none.
+    /// Waits for the next interrupt. Dropping the future loses none.
     pub(crate) async fn next(&mut self) -> Interrupt {
         tokio::select! {
             () = received(self.hup.as_mut()) => Interrupt::Hup,

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::ceilings;
 
-/// What may be declared; all of it may be left out, and nothing else may be there.
+/// The declarations. Each may be left out, and no other is accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Manifest {
@@ -27,12 +27,12 @@ pub(crate) struct Manifest {
     /// Where it publishes.
     #[serde(deserialize_with = "patterns")]
     pub(crate) publish: Vec<Pattern>,
-    /// What it subscribes to.
+    /// The topics that it subscribes to.
     #[serde(deserialize_with = "patterns")]
     pub(crate) subscribe: Vec<Pattern>,
-    /// What it would like to see, as `--visible` has it. Only asked for: see `visible`.
+    /// The requests for `--visible`, in the same form. They grant nothing: see `visible`.
     pub(crate) visible: Vec<String>,
-    /// What its processes need at the most.
+    /// The most resources that its processes need.
     pub(crate) limits: ceilings::Declared,
 }
 
@@ -73,13 +73,13 @@ struct Metadata {
 }
 
 impl Manifest {
-    /// What the `Cargo.toml` in `folder` declares.
+    /// The declarations of the `Cargo.toml` in `folder`.
     pub(crate) fn of_crate(folder: &Path) -> Result<Self, BadManifest> {
         let cargo: Option<Cargo> = read(folder.join("Cargo.toml"))?;
         Ok(cargo.unwrap_or_default().package.metadata.capsule)
     }
 
-    /// What a `Capsule.toml` beside `component` declares; nothing where there is none.
+    /// The declarations of a `Capsule.toml` beside `component`; none if the file does not exist.
     pub(crate) fn beside(component: &Path) -> Result<Self, BadManifest> {
         Ok(read(component.with_file_name("Capsule.toml"))?.unwrap_or_default())
     }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 /// Actions of a result that count as a failed call.
 const REFUSALS: [&str; 2] = ["deny", "abort"];
 
-/// What came of one call.
+/// The result of one call.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// The capsule answered.
@@ -23,7 +23,7 @@ pub(crate) enum Outcome {
         data: Option<String>,
         took: Duration,
     },
-    /// It did not; `message` says what to do next.
+    /// The call failed; `message` says what to do next.
     Error { kind: &'static str, message: String },
 }
 

@@ -111,7 +111,7 @@ impl Failure {
         }
     }
 
-    /// What to tell the person; nothing if they closed the output themselves, as `| head` does.
+    /// The message for the person; none if they closed the output themselves, as `| head` does.
     fn message(&self) -> Option<String> {
         let by_choice = matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
         (!by_choice).then(|| self.to_string())
@@ -238,7 +238,7 @@ impl Trial {
     }
 }
 
-/// What this command reads and believes, now or the next time: by its own path and by the one that a link leads to.
+/// The files that this command reads and trusts, now or the next time: by their own paths and by the targets of links.
 fn trusted(args: &RunArgs, source: &Source) -> Vec<PathBuf> {
     match source {
         Source::Crate { folder } => build_confined::trusted(folder),
@@ -265,7 +265,7 @@ async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(St
     }
 }
 
-/// Everything that one command line asks of one capsule.
+/// All requests of one command line to one capsule.
 struct Session {
     registry: Registry,
     log: Option<Arc<ChainSink>>,
@@ -299,7 +299,7 @@ impl Session {
                 interrupt = self.interrupts.next() => {
                     // So that the call's record is there before the log ends.
                     capsule.unload().await;
-                    // Before the line: a reader that does not read must not keep processes alive.
+                    // Before the line is printed: a reader that does not read must not keep processes alive.
                     self.registry.shutdown().await;
                     let message = format!("{} ended the command and its processes in this call; run it again", interrupt.name());
                     (Outcome::Error { kind: "cancelled", message }, Some(interrupt))

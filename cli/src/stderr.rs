@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// What waits of the log, in bytes; as much again may be on its way out.
+/// The most bytes of the log that wait; as many again may be on their way out.
 const LOG_MAX: usize = 1 << 20;
-/// What waits at all, in bytes.
+/// The most bytes that wait in all.
 const QUEUE_MAX: usize = LOG_MAX + (64 << 10);
 
-/// What stands behind the number of lines that were given up.
+/// The text after the number of dropped lines.
 const LOST: &str = " lines are missing here: standard error was not read in time";
 /// How much of a long text is put into the queue at once, in bytes.
 const PIECE: usize = 16 << 10;
@@ -29,7 +29,7 @@ pub(crate) fn log(line: &[u8]) {
     STDERR.put(line, LOG_MAX);
 }
 
-/// Queues what the command itself has to say.
+/// Queues the command's own messages.
 pub(crate) fn say(text: &[u8]) {
     STDERR.put(text, QUEUE_MAX);
 }
@@ -134,7 +134,7 @@ impl Shared {
             drop(state);
             self.room.notify_waiters();
             if lost > 0 {
-                // To a vector it does not fail.
+                // A write to a vector does not fail.
                 drop(writeln!(text, "{lost}{LOST}"));
             }
             // A standard error that is closed only means that nothing reads it.
@@ -194,7 +194,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let queue = Queue::to(writer);
         let long = b"0123456789abcdef".repeat(3 * LOG_MAX / 16);
-        // Nothing reads: it waits, and can be given up.
+        // No process reads, so the future waits, and it can be dropped.
         tokio::time::timeout(Duration::from_millis(1), queue.put_all(&long))
             .await
             .unwrap_err();

@@ -40,7 +40,7 @@ pub(crate) async fn rustup_adds(from: &Path, which: &[&str], folder: &Path) -> R
     }
 }
 
-/// `program`, to be run in `folder` with an environment that says nothing of the program that runs here.
+/// `program`, to be run in `folder` with an environment that does not mention this program.
 pub(crate) fn tool(program: &str, folder: &Path) -> Command {
     #[expect(
         clippy::disallowed_methods,

@@ -30,11 +30,11 @@ const CALLS: [c_long; 1] = [libc::SYS_epoll_create1];
 pub(crate) struct Asked {
     id: u64,
     call: c_long,
-    /// The first argument, of which these calls look at the lower half.
+    /// The first argument. These calls read its lower half only.
     argument: u32,
 }
 
-/// What the kernel fills in, with room for what a later one may add.
+/// The kernel's notification, with room for fields that a later kernel may add.
 #[repr(C)]
 struct Room {
     told: libc::seccomp_notif,
@@ -48,14 +48,15 @@ impl Asked {
         match self.call {
             libc::SYS_epoll_create1 if argument & !libc::EPOLL_CLOEXEC == 0 => Ok(argument),
             libc::SYS_epoll_create1 => Err(Errno::INVAL),
-            // The older one takes a size, which means nothing but must be above zero.
+            // The older call takes a size, which has no meaning but must be above zero.
             _ if argument > 0 => Ok(0),
             _ => Err(Errno::INVAL),
         }
     }
 }
 
-/// Has this process, and what it starts, wait for an answer to each such call; what comes back tells of them.
+/// Has this process, and those that it starts, wait for an answer to each such call. Returns the descriptor that reports these
+/// calls.
 pub(crate) fn listen() -> Result<OwnedFd, Errno> {
     if !answers_at_once() {
         return Err(Errno::NOSYS);
@@ -90,8 +91,8 @@ pub(crate) fn listen() -> Result<OwnedFd, Errno> {
         filter: filter.as_ptr().cast_mut(),
     };
     let install = |flags: c_ulong| {
-        // SAFETY: the program points to as many instructions as it says; the kernel copies and verifies them, and writes
-        // to none.
+        // SAFETY: the program points to as many instructions as it says. The kernel copies and verifies them, and does not write to
+        // them.
         let made = check(unsafe {
             libc::syscall(
                 libc::SYS_seccomp,
@@ -125,11 +126,11 @@ fn answers_at_once() -> bool {
     }
 }
 
-/// The next call that waits; it must be known that one does.
+/// The next waiting call. To be called only when a call is known to wait.
 pub(crate) fn asked(listener: BorrowedFd<'_>) -> Result<Asked, Errno> {
     // SAFETY: plain integers, for which zero is valid; and the kernel wants zeros.
     let mut room: Room = unsafe { std::mem::zeroed() };
-    // SAFETY: what is filled in is as long as the number of the call says, and there is more room than that.
+    // SAFETY: the kernel fills in as many bytes as the number of the call says, and the buffer is larger than that.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut room) }.into())?;
     let told = room.told;
     Ok(Asked {
@@ -171,8 +172,8 @@ pub(crate) fn refuse(listener: BorrowedFd<'_>, asked: &Asked, errno: Errno) {
         error: -errno.raw_os_error(),
         flags: 0,
     };
-    // SAFETY: read only (the kernel writes nothing back), and as long as the number of the call says. Fails only where the
-    // process that asked is gone.
+    // SAFETY: the kernel only reads the answer, which is as long as the number of the call says. Fails only if the process that
+    // made the call has ended.
     unsafe {
         libc::ioctl(
             listener.as_raw_fd(),

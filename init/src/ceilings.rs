@@ -41,7 +41,7 @@ pub(crate) const LIMITS: [(Resource, &str, u64); 5] = [
 /// by then.
 pub(crate) struct Users(Option<OwnedFd>);
 
-/// Lowers what counts for the IPC namespace. By who owns it; the host's `/proc` is still in sight.
+/// Lowers the limits of the IPC namespace. To be called by the namespace's owner while the host's `/proc` is still visible.
 pub(crate) fn lower_ipc() -> Users {
     for (path, value) in OF_IPC {
         put(
@@ -54,7 +54,7 @@ pub(crate) fn lower_ipc() -> Users {
 }
 
 impl Users {
-    /// Lowers what counts for the user namespace that this process is in, whose capabilities it must still have.
+    /// Lowers the limits of the user namespace that this process is in. The process must still have its capabilities there.
     pub(crate) fn lower(self) {
         let Some(folder) = self.0 else { return };
         for (name, value) in OF_USER {
@@ -67,14 +67,14 @@ impl Users {
 }
 
 fn put(file: Result<OwnedFd, Errno>, value: &[u8]) {
-    // One that cannot be lowered is left, as said above.
+    // A limit that cannot be lowered is left, as said above.
     let _: Result<usize, Errno> = file.and_then(|file| write(&file, value));
 }
 
-/// Takes back what the host may have given itself before all others: real-time scheduling, a higher priority, the same
-/// for its disk. A host that has put itself last keeps its commands there.
+/// Resets the advantages that the host may have given itself: real-time scheduling, a higher priority, a higher priority for the
+/// disk. A host that has lowered its own priority keeps its commands at that.
 ///
-/// Always allowed: none of it asks for more than there is. Allocates nothing.
+/// Always allowed, because it never raises a priority. Does not allocate.
 pub(crate) fn usual_priority() {
     sys::usual_scheduling();
     if rustix::process::getpriority_process(None).is_ok_and(|nice| nice < 0) {

@@ -19,12 +19,12 @@ use crate::sweep;
 /// The most descriptors that travel in either direction.
 const DESCRIPTORS: usize = 7;
 
-/// What comes with a configuration.
+/// The descriptors that come with a configuration.
 pub(crate) struct Descriptors {
     pub(crate) stdio: [OwnedFd; 3],
     pub(crate) workspace: OwnedFd,
     pub(crate) landlock: Option<OwnedFd>,
-    /// The content of what is injected.
+    /// The content of the injected files.
     pub(crate) injected: Option<OwnedFd>,
     /// The user namespace for the workspace.
     pub(crate) mapping: Option<OwnedFd>,
@@ -32,9 +32,9 @@ pub(crate) struct Descriptors {
     pub(crate) group: Option<OwnedFd>,
 }
 
-/// Why there is no configuration.
+/// The reason why no configuration was received.
 pub(crate) enum Unconfigured {
-    /// The host is gone, or is going to think so of this process: there is no host to tell.
+    /// The host has ended, or will soon give up this process: no host would read a report.
     Gone,
     /// The host speaks another version.
     Malformed,
@@ -48,12 +48,12 @@ fn socket() -> BorrowedFd<'static> {
 }
 
 impl Channel {
-    /// To wait on.
+    /// The descriptor to wait on.
     pub(crate) fn fd(&self) -> BorrowedFd<'static> {
         socket()
     }
 
-    /// Says that this process is there. Without it the host gives nothing.
+    /// Reports that this process is ready. The host sends nothing before that.
     pub(crate) fn say_ready(&self) -> Result<(), Unconfigured> {
         let start = sweep::start_of_this().ok_or(Unconfigured::Gone)?;
         self.report(&Report::Ready { start }, &[]);
@@ -75,23 +75,23 @@ impl Channel {
         Ok((config, descriptors))
     }
 
-    /// Tells the host, and says whether the kernel took it. If the host is gone that makes no difference: the channel has
-    /// ended, and init with it.
+    /// Sends a report to the host, and returns whether the kernel took it. A failure makes no difference if the host has ended:
+    /// then the channel has ended, and init ends with it.
     pub(crate) fn report(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) -> bool {
         tell(socket(), report, descriptors)
     }
 
-    /// Returns when the host has cut the channel, or is gone.
+    /// Returns when the host has closed the channel, or has ended.
     ///
-    /// A process that has said its last word waits here: the end of a process takes its time, and would keep the
-    /// processor from the host that has just been told. For the same reason it is only the end that is waited for: one
-    /// that waits to read is woken also when what it wrote has been read.
+    /// A process that has sent its last report waits here. The end of a process takes time, and would keep the processor from the
+    /// host that has just received the report. For the same reason it waits for the end only: a process that waits to read is also
+    /// woken when its report has been read.
     pub(crate) fn wait_for_end(&self) {
         let mut fds = [PollFd::from_borrowed_fd(socket(), PollFlags::RDHUP)];
         while poll(&mut fds, None) == Err(Errno::INTR) {}
     }
 
-    /// Takes what waits. `false`: the host is gone, or wants the end.
+    /// Takes the waiting commands. `false`: the host has ended, or asks for the end.
     pub(crate) fn commands(&self, each: impl FnMut(Command)) -> bool {
         let mut buffer = [0; 64];
         let read = match recv(socket(), &mut buffer, RecvFlags::DONTWAIT) {
@@ -107,7 +107,7 @@ impl Channel {
     }
 }
 
-/// Tells the host, at the other end of `socket`, and says whether the kernel took it. The host may be gone.
+/// Sends a report to the host at the other end of `socket`, and returns whether the kernel took it. The host may have ended.
 pub(crate) fn tell(socket: BorrowedFd<'_>, report: &Report, descriptors: &[BorrowedFd<'_>]) -> bool {
     // Those that the host waits for are short, and memory for them would be had from the kernel and given back each time.
     let mut short = [0; 64];

@@ -13,17 +13,17 @@ use rustix::process::geteuid;
 /// The longest file that is copied, in bytes. The kernel keeps it in memory once for every tree.
 const LONGEST: u64 = 1 << 20;
 
-/// A copy of `source` in `folder`, by a number that no other there has. What is no file, is too long or may not be read by
-/// all users are refused.
+/// A copy of `source` in `folder`, with a number as its name that no other copy has. Refuses a source that is not a file, is too
+/// long or may not be read by all users.
 pub(crate) fn copy(source: &Path, folder: &Path, number: usize) -> io::Result<PathBuf> {
-    // What has become a FIFO meanwhile is not waited for.
+    // Opened without blocking, in case the file has become a FIFO meanwhile.
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(source)?;
     let found = file.metadata()?;
     let mode = found.permissions().mode();
-    // Root reads what the command's user may not.
+    // Root can read files that the command's user may not.
     let readable = mode & 0o004 != 0 || !geteuid().is_root();
     if !found.is_file() || found.len() > LONGEST || !readable {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -36,8 +36,8 @@ const PROBE: &str = "/dev/probe";
 
 /// To be called when a file system of this process's own covers `/dev`, and `host` is the host's folder beneath it.
 ///
-/// The host's devices are taken only where they are needed: to give up a detached mount that was put nowhere, the kernel waits
-/// until no processor can be looking at it any more, which takes milliseconds on a busy machine.
+/// The host's devices are taken only where they are needed: to free a detached mount that was never attached, the kernel waits
+/// until no processor can still use it, which takes milliseconds on a busy machine.
 pub(crate) fn take(host: OwnedFd) -> Held {
     if make(PROBE, 1, 3).is_ok() {
         return None;
@@ -49,7 +49,7 @@ pub(crate) fn take(host: OwnedFd) -> Held {
     }))
 }
 
-/// To be called in the new root, where files may be devices.
+/// To be called in the new root, on a mount that allows devices.
 pub(crate) fn put(held: Held) -> Result<(), Report> {
     mkdir("/dev", Mode::from_raw_mode(0o755)).at(LAYER, "/dev")?;
     let Some(held) = held else {

@@ -27,7 +27,7 @@ use rustix::thread::{set_name, set_thread_res_uid};
 use crate::asked::{self, Asked};
 use crate::{identity, sys};
 
-/// Of a thread that serves a tree, in bytes.
+/// The stack of a thread that serves a tree, in bytes.
 const STACK: usize = 64 << 10;
 
 /// One tree.
@@ -37,14 +37,14 @@ struct Tree {
     listener: OwnedFd,
 }
 
-/// What the host sends.
+/// The messages of the host.
 enum Word {
     Tree(Tree),
     Nothing,
     End,
 }
 
-/// Serves until the host is gone.
+/// Serves until the host has ended.
 pub(crate) fn run() {
     sys::block_signals(true);
     sys::default_signals();
@@ -52,7 +52,8 @@ pub(crate) fn run() {
     if sys::close_from(3, false).is_err() {
         return;
     }
-    // Until it is mapped: newuidmap asks whose the process is, and one that may not be opened is root's.
+    // Until it is mapped: newuidmap checks the owner of the process, and the files of a process that is not dumpable belong to
+    // root.
     if set_dumpable_behavior(DumpableBehavior::Dumpable).is_err() || sys::unshare(libc::CLONE_NEWUSER).is_err() {
         return;
     }
@@ -65,7 +66,7 @@ pub(crate) fn run() {
     loop {
         match hear() {
             Word::Tree(tree) => {
-                // Where there is no thread for it the listener goes, and the tree's calls are answered with ENOSYS.
+                // If no thread can be started, the listener is dropped, and the tree's calls are answered with ENOSYS.
                 let _refused = Builder::new().stack_size(STACK).spawn(move || serve(&tree));
             }
             Word::Nothing => {}
@@ -138,19 +139,20 @@ fn answer(listener: BorrowedFd<'_>) {
     }
 }
 
-/// What was asked for, and the flags of its descriptor.
+/// The instance that was asked for, and the flags of its descriptor.
 fn make(asked: &Asked) -> Result<(OwnedFd, c_int), Errno> {
     let flags = asked.flags()?;
     Ok((epoll::create(epoll::CreateFlags::CLOEXEC)?, flags))
 }
 
-/// From here on what this process starts asks another one for epoll instances. What comes back is to be handed to that.
+/// From here on, processes that this process starts wait for another process to make their epoll instances. Returns the descriptor
+/// for that process.
 pub(crate) fn listen() -> Result<OwnedFd, Errno> {
     rustix::thread::set_no_new_privs(true)?;
     asked::listen()
 }
 
-/// Whether this process is to be that one.
+/// Whether this process was started to make epoll instances.
 pub(crate) fn is_wanted() -> bool {
     std::env::args_os()
         .nth(1)

@@ -61,15 +61,15 @@ impl Image {
     }
 }
 
-/// Goes where the command shall start: resolved once, beneath the workspace, and entered by descriptor.
+/// Enters the command's working directory: it is resolved once, beneath the workspace, and entered by descriptor.
 pub(crate) fn enter_directory(workspace: &OwnedFd, cwd: &[u8]) -> Result<(), Report> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let refused = |errno: Errno| Report::WorkingDirectory {
         errno: errno.raw_os_error(),
     };
-    // EAGAIN: something was renamed meanwhile. It goes away by itself; the bound is for a guest of the same workspace
-    // that renames in a loop.
+    // EAGAIN: a file was renamed meanwhile. A new try succeeds once the renames stop. The bound is for a guest of the same
+    // workspace that renames in a loop.
     for _ in 0..64 {
         match openat2(workspace, OsStr::from_bytes(cwd), flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -85,7 +85,7 @@ pub(crate) fn start(image: Image, stack: Stack, group: Option<&OwnedFd>) -> Resu
         .map_err(|(errno, call)| failure(Layer::Process, errno, call))
 }
 
-/// What its last words mean.
+/// The result that the last words of the new process stand for.
 pub(crate) fn verdict(words: &[u8]) -> Result<(), Report> {
     if words.is_empty() {
         return Ok(());
@@ -123,10 +123,10 @@ fn become_program(image: &Image, words: RawFd) {
         Ok(()) => exec(image),
         Err(refused) => refused,
     };
-    // Above what there is to say.
+    // Larger than any report.
     let mut buffer = [0; 128];
     if let Ok(said) = postcard::to_slice(&refused, &mut buffer) {
-        // If init is gone there is nothing to tell, and this process is as good as dead.
+        // If init has ended, no process reads this, and the kernel ends this process too.
         sys::write(words, said);
     }
 }

@@ -22,10 +22,10 @@ use crate::sys;
 
 const LAYER: Layer = Layer::Identity;
 
-/// Root becomes the user of `namespace` that is called `inside` there, for good.
+/// Root becomes the user with the number `inside` in `namespace`, for good.
 ///
-/// Root itself enters the namespace, and belongs to its user only from within: at no moment is this process one that
-/// another of the same user may open or trace, since to that takes the rights of the namespace's owner, who is root.
+/// Root itself enters the namespace, and changes its user only within. So another process of that user can never open or trace this
+/// process, because that takes the rights of the namespace's owner, who is root.
 pub(crate) fn become_user(namespace: &OwnedFd, inside: Identity) -> Result<(), Report> {
     let (uid, gid) = (Uid::from_raw(inside.uid), Gid::from_raw(inside.gid));
     // "Thread" is how the kernel sees it: each has its own identity. This process has one.
@@ -37,8 +37,8 @@ pub(crate) fn become_user(namespace: &OwnedFd, inside: Identity) -> Result<(), R
     conceal()
 }
 
-/// From here on no process but root's may trace this one or open what it has under `/proc`; nor one that it makes, until
-/// that executes a program.
+/// From here on only root's processes may trace this process or open its files under `/proc`. The same holds for its children until
+/// they execute a program.
 pub(crate) fn conceal() -> Result<(), Report> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(LAYER, "dumpable")
 }
@@ -54,7 +54,7 @@ fn line(inside: u32, outside: u32) -> String {
     format!("{inside} {outside} 1\n")
 }
 
-/// All numbers, of which two have changed places.
+/// A map of all numbers in which two have changed places.
 fn exchange(one: u32, other: u32) -> Vec<String> {
     /// The last one is no number.
     const END: u32 = u32::MAX;
@@ -96,20 +96,20 @@ fn write_maps(process: &str, uids: &[String], gids: &[String]) -> Result<(), Rep
     Ok(())
 }
 
-/// What becomes of the users that a namespace does not speak of.
+/// The treatment of the users that a namespace does not name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Others {
-    /// They are nothing there: a namespace for processes.
+    /// They are unmapped: a namespace for processes.
     Unmapped,
     /// They are themselves, as far as this process's own namespace has them: a namespace for files.
     AsTheyAre,
 }
 
-/// A user namespace in the making, in which one user and one group stand for others.
+/// A user namespace that is being made, in which one user and one group stand for others.
 ///
-/// A child makes it, while this process goes on, since who makes a namespace is in it; and this process, which is root, maps
-/// it from the outside. The child acts as the mapped user, whom the kernel then counts for what is made in the namespace, but
-/// it stays root's process: that user can neither open nor trace nor signal it.
+/// A child makes it, because the maker of a namespace is in it. Meanwhile this process, which is root, maps it from the outside.
+/// The child acts as the mapped user, so the kernel counts for that user what is made in the namespace. But it stays root's
+/// process, so that user cannot open, trace or signal it.
 pub(crate) struct Mapping {
     inside: Identity,
     outside: Identity,
@@ -132,7 +132,7 @@ impl Mapping {
             if let Ok(frame) = encode::<Result<(), Report>>(&made) {
                 let _ = write(&tells, &frame);
             }
-            // Whatever was written, or not: there is no more of it to wait for.
+            // Closed, so that the parent does not wait for more, whether the write succeeded or not.
             drop(tells);
             let _ = read(&waits, &mut [0_u8; 1]);
             sys::exit(0)
@@ -187,7 +187,7 @@ impl Mapping {
         .at(Layer::UserNamespace, "a mapping")
     }
 
-    /// What the child is called by the `/proc` in sight.
+    /// The pid of the child in the `/proc` that is visible here.
     fn number(&self) -> Option<String> {
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd())).ok()?;
         let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
@@ -195,7 +195,8 @@ impl Mapping {
     }
 }
 
-/// A child that ends while this process goes on. Dropping this waits for it, or it would be taken for a child of the tree.
+/// A child that ends while this process continues. Dropping this waits for its end, because otherwise it would be taken for a child
+/// of the tree.
 pub(crate) struct Leaving(Pid);
 
 impl Drop for Leaving {
@@ -211,7 +212,7 @@ pub(crate) fn may_write(workspace: &OwnedFd) -> Result<(), Report> {
     accessat(workspace, ".", access, AtFlags::EACCESS).at(Layer::Workspace, "access")
 }
 
-/// Gives up every capability. Pid 1 needs none: it signals processes of its own user.
+/// Gives up every capability. Pid 1 needs none, because it signals processes of its own user.
 pub(crate) fn renounce() -> Result<(), Report> {
     let none = CapabilitySet::empty();
     clear_ambient_capability_set().at(LAYER, "ambient capabilities")?;

@@ -33,7 +33,7 @@ const TMP: &str = "/tmp";
 /// Where the files are put together: covered for a moment, and no file can be asked for there.
 const SITE: &str = "/proc";
 
-/// Data only: who could have it executed could put a program in the place of another.
+/// Data only: a user who could have the file executed could put a program in the place of another.
 const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// The file systems that are init's own, by their devices.
@@ -151,8 +151,8 @@ fn pieces(content: &File, from: u64, bytes: u64, mut each: impl FnMut(u64, &[u8]
     Ok(())
 }
 
-/// Opens the place for a file; what is missing of it is made. `EXDEV`: a folder on the way is not init's own. Follows no
-/// symbolic link.
+/// Opens the place for a file and makes its missing parts. `EXDEV`: a folder on the way is not init's own. Follows no symbolic
+/// link.
 fn place(at: &Path, own: &Own) -> Result<OwnedFd, Errno> {
     let mut here = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     // The first is the root.

@@ -52,11 +52,11 @@ use alloc::vec::Vec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Goes up whenever a type of this file changes. An init that reads another number refuses.
+/// Increases whenever a type of this file changes. An init that reads another number refuses.
 pub const PROTOCOL: u32 = 9;
 
-/// The longest payload of a frame, in bytes; above what a request may hold (1 MiB of arguments and environment) and a
-/// policy beside it.
+/// The longest payload of a frame, in bytes: more than the longest request (1 MiB of arguments and environment) together with a
+/// policy.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
 /// The bytes before a payload: its length, little-endian.
@@ -72,12 +72,11 @@ pub const EPOLLS: &str = "epolls";
 /// A path, argument or variable: bytes without NUL, as the kernel sees them.
 pub type Bytes = Vec<u8>;
 
-/// Everything that init has to know.
+/// The configuration of an init.
 ///
-/// Descriptors that travel with it, in this order: the command's stdin, stdout and stderr, the workspace directory, the
-/// Landlock ruleset if [`Config::landlock`] says so, the content of [`Confinement::injections`] if there are any, the user
-/// namespace of [`Confinement::mapping`] if that is so, and, for an unconfined tree, the control group's directory if
-/// [`Config::group`] says so.
+/// Descriptors that travel with it, in this order: the command's stdin, stdout and stderr, the workspace directory, the Landlock
+/// ruleset if [`Config::landlock`] says so, the content of [`Confinement::injections`] if there are any, the user namespace if
+/// [`Confinement::mapping`] says so, and, for an unconfined tree, the control group's directory if [`Config::group`] says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// [`PROTOCOL`].
@@ -101,11 +100,11 @@ pub struct Config {
     /// Whether the tree is in a control group (version 2) from its start on: pid 1, which was started there, and all that it
     /// starts; or, unconfined, the command and all that it starts.
     pub group: bool,
-    /// The confinement, or none: then the command sees what the host sees.
+    /// The confinement; without one the command sees the same files as the host.
     pub confinement: Option<Confinement>,
 }
 
-/// What the kernel is to limit; `None` leaves what the host itself has. Lowered for good, never raised.
+/// The limits that the kernel enforces; `None` keeps the host's own limit. Limits are lowered for good, never raised.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Address space of each process, in bytes.
@@ -128,15 +127,15 @@ pub struct Instruction {
     pub k: u32,
 }
 
-/// What a confined tree sees.
+/// The confinement of a tree: its user, its view and its rights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// Whom the command runs as, to the kernel. Required of a host that is root, and not zero: no limit on processes holds for root,
-    /// and files of `/proc/sys` are its own. `None` for an ordinary user, who stays who they are.
+    /// The user that the command runs as, to the kernel. Required of a host that is root, and not zero: no limit on processes holds
+    /// for root, and files of `/proc/sys` are its own. `None` for an ordinary user's host, whose commands run as that user.
     pub identity: Option<Identity>,
-    /// What the tree sees itself as; not zero, and there where the identity is.
+    /// The user that the tree sees itself as; not zero, and set if the identity is.
     pub seen_as: Option<Identity>,
-    /// Whether the host's network is shared; otherwise the tree has one of its own with nothing in it.
+    /// Whether the host's network is shared; otherwise the tree has an empty network of its own.
     pub network: bool,
     /// Whose files appear as the identity's own in the workspace, and who owns there what the tree makes. With an identity
     /// only. Set-user-id bits must then be denied to the tree, for what it makes is the owner's on the disk. Where the file
@@ -150,13 +149,13 @@ pub struct Confinement {
     pub epolls: bool,
     /// The absolute path of the workspace, to the directory whose descriptor was sent; it appears there too.
     pub workspace: Bytes,
-    /// What the tree may not change in the workspace: paths relative to it, without `..`. One that does not exist is left out.
+    /// Paths in the workspace that the tree may not change: relative to it, without `..`. A path that does not exist is left out.
     pub protected: Vec<Bytes>,
-    /// What alone the tree may change in the workspace, if only a part of it: paths as of `protected`, which must exist.
+    /// The only paths in the workspace that the tree may change, if set: paths as in `protected`, which must exist.
     pub writable: Option<Vec<Bytes>>,
-    /// What else is visible, in this order. `/dev`, `/proc` and `/tmp` are init's own.
+    /// The other visible parts, in this order. `/dev`, `/proc` and `/tmp` are init's own.
     pub view: Vec<View>,
-    /// Files to be put into the view, over what is there. Their content travels as one file in memory, one after the other.
+    /// Files that are put into the view, over existing files. Their content travels as one file in memory, one after the other.
     pub injections: Vec<Injection>,
     /// The size of `/tmp` and `/dev/shm` together, in bytes.
     pub tmp_bytes: u64,
@@ -164,7 +163,7 @@ pub struct Confinement {
     pub hostname: Bytes,
 }
 
-/// A file that the tree can read and nothing else.
+/// A file that the tree can only read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Injection {
     /// Where the tree sees it: absolute, without `..`, and at no two places the one inside of the other.
@@ -184,8 +183,8 @@ pub struct Identity {
 /// One thing made visible. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum View {
-    /// A file, or a directory with everything mounted beneath it; left out where there is none. Never with set-user-id
-    /// programs or devices.
+    /// A file, or a directory with everything mounted beneath it; left out if it does not exist. Set-user-id programs and devices
+    /// have no effect there.
     Bind {
         /// Where it is for the host; symbolic links are followed.
         source: Bytes,
@@ -196,21 +195,21 @@ pub enum View {
     },
     /// A symbolic link.
     Link {
-        /// Where it is.
+        /// The path of the link.
         at: Bytes,
-        /// What it holds.
+        /// The target of the link.
         target: Bytes,
     },
-    /// An empty folder of the tree's own, which it cannot write to; one that is there already stays.
+    /// An empty folder of the tree's own, which it cannot write to; an existing folder stays.
     Folder {
-        /// Where it is.
+        /// The path of the folder.
         at: Bytes,
     },
     /// A file of the tree's own, which it can only read. All of them together are at most some 500 KiB.
     File {
-        /// Where it is.
+        /// The path of the file.
         at: Bytes,
-        /// What it holds.
+        /// The content of the file.
         content: Bytes,
     },
 }
@@ -220,7 +219,8 @@ pub enum View {
 pub enum InitKind {
     /// For a tree that is not confined.
     Unconfined,
-    /// Pid 1 of new namespaces, all but that for mounts: what is mounted then is seen when it gets its configuration.
+    /// Pid 1 of new namespaces. The mount namespace is made later, so that it contains everything mounted by the time the
+    /// configuration arrives.
     Confined {
         /// As [`Confinement::network`].
         network: bool,
@@ -238,7 +238,7 @@ impl InitKind {
         }
     }
 
-    /// What travelled; `None` if that is no kind of init, which a host does not send.
+    /// The kind that a byte stands for; `None` for a byte that a host never sends.
     #[must_use]
     pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
@@ -250,12 +250,12 @@ impl InitKind {
     }
 }
 
-/// Travels with the byte of an [`InitKind`] where no command waits for the init yet: it then does in advance what it can. A sealed
-/// file comes with it that holds an [`Expected`], as [`encode`] writes it, if the host has started a confined command before.
+/// Travels with the byte of an [`InitKind`] if no command waits for the init yet: the init then prepares as much as it can. If the
+/// host has started a confined command before, a sealed file comes with it that holds an [`Expected`], as [`encode`] writes it.
 pub const AHEAD: u8 = 0x40;
 
-/// What the next command will see if it is like the one before. An init that waits prepares this root, and makes another one
-/// if its configuration then says something else.
+/// The view of the next command, if it is like the command before. A waiting init prepares this root, and makes another one if its
+/// configuration differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expected {
     /// As [`Confinement::view`].
@@ -267,7 +267,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// What a command with this confinement sees, beside its workspace and what is injected.
+    /// The view of a command with this confinement, without its workspace and the injected files.
     #[must_use]
     pub fn of(confinement: &Confinement) -> Self {
         let Confinement {
@@ -292,21 +292,21 @@ impl Expected {
     }
 }
 
-/// What travels in place of an [`InitKind`] to a spawner that its host may not kill, because it has become another user: the
-/// spawner is to go, and what it has made stays.
+/// The order that replaces an [`InitKind`] for a spawner that its host may not kill, because the host has become another user: the
+/// spawner ends, and the inits that it has made stay.
 pub const LEAVE: u8 = u8::MAX;
 
-/// What init has to say, and the spawner for it.
+/// The reports of init, and of the spawner in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
-    /// Init is there, and ready for its configuration. Its number is told by the credentials that the kernel attaches.
+    /// Init is ready for its configuration. Its pid comes with the credentials that the kernel attaches.
     Ready {
         /// When it started, as `/proc/PID/stat` has it: together with the number that is no other process.
         start: u64,
     },
-    /// The command runs. Descriptors, in this order: the pidfd of the command if `command`; the counter of its CPU time (a
-    /// perf event in nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`; what
-    /// tells of calls for epoll instances if `epolls`.
+    /// The command runs. Descriptors, in this order: the pidfd of the command if `command`; the counter of its CPU time (a perf
+    /// event in nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`; the listener for
+    /// calls that make epoll instances if `epolls`.
     Started {
         /// Whether the pidfd is attached. It is not where the kernel refuses to carry descriptors, because this user has as
         /// many on their way already as it may: the command runs all the same, and is the first child of init.
@@ -315,14 +315,14 @@ pub enum Report {
         counter: bool,
         /// Whether init had to make the namespace of [`Confinement::mapping`], which is attached for the next command.
         mapping: bool,
-        /// Whether the tree waits for another process to make its epoll instances. Asked for and absent: the kernel does
-        /// not let calls be answered, or the descriptor could not be sent; in the latter case there are no such instances.
+        /// Whether the tree waits for another process to make its epoll instances. If this was asked for and is false, the kernel
+        /// does not let calls be answered, or the descriptor could not be sent. In the latter case the tree has no epoll instances.
         epolls: bool,
         /// Whether the tree runs as the owner of its workspace, because the file system cannot show files as another's, and
         /// not as its [`Confinement::identity`].
         as_owner: bool,
-        /// What the tree only reads is shown in a way in which it is no place to meet others. This is the first for which
-        /// that could not be had; it is the host's own.
+        /// The first read-only part of the view that could not be shown by an overlay, and is the host's own. An overlay keeps
+        /// trees from meeting each other in a part that they only read.
         bound: Option<Bound>,
     },
     /// No program could be executed; nothing ran.
@@ -335,21 +335,21 @@ pub enum Report {
         /// The kernel's reason. `EXDEV`: it leads out of the workspace.
         errno: i32,
     },
-    /// A file cannot be put where it is to be; nothing ran.
+    /// A file could not be put in its place; nothing ran.
     Injection {
-        /// Where that is.
+        /// The path of the file.
         at: Bytes,
         /// The kernel's reason. `EXDEV`: in a folder of the host's. `ENOTDIR`, `EEXIST`: something else is on the way
         /// there, or there.
         errno: i32,
     },
-    /// The confinement could not be made; nothing ran.
+    /// The confinement could not be set up; nothing ran.
     SetupFailed {
-        /// What was missing.
+        /// The layer that was missing.
         layer: Layer,
         /// The kernel's reason.
         errno: i32,
-        /// On what: a path or a call, for the message.
+        /// The path or call that failed, for the message.
         subject: String,
     },
     /// The command has ended, and the rest of the tree is being ended, which takes time. Left out where it does not.
@@ -406,11 +406,11 @@ pub enum Layer {
     CgroupNamespace,
     /// The file system that the tree sees.
     Mounts,
-    /// That what the tree only reads is no place to meet others.
+    /// Keeps trees from meeting each other in the parts that they only read.
     Overlay,
     /// Whether the identity may write to the workspace.
     Workspace,
-    /// Who the command runs as, and that it can be no other user.
+    /// The user that the command runs as, and that the command cannot change it.
     Identity,
     /// Resource limits.
     Limits,
@@ -420,12 +420,12 @@ pub enum Layer {
     Seccomp,
 }
 
-/// What the host has done to a tree that goes on, in one byte.
+/// The host's commands for a running tree, in one byte each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// A signal, by the kernel's number, to the command's process group.
     Signal(u8),
-    /// TERM to every process of the tree, then CONT, so that one that was stopped can act on it.
+    /// TERM to every process of the tree, then CONT, so that a stopped process can act on it.
     Terminate,
 }
 
@@ -440,7 +440,7 @@ impl Command {
         }
     }
 
-    /// What travelled; `None` if that is no command, which a host does not send.
+    /// The command that a byte stands for; `None` for a byte that a host never sends.
     #[must_use]
     pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
@@ -452,7 +452,7 @@ impl Command {
     }
 }
 
-/// A frame or its payload is not what this version says.
+/// A frame or its payload does not have the form of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 

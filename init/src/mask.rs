@@ -23,15 +23,15 @@ const FILES: [&str; 25] = [
     // Keys of others, and how many each user has.
     "/proc/keys",
     "/proc/key-users",
-    // Who locks which file.
+    // The holders of file locks.
     "/proc/locks",
     // How the machine was started, at times with a secret.
     "/proc/cmdline",
-    // Where the kernel is in memory.
+    // The kernel's addresses in memory.
     "/proc/kallsyms",
-    // What is loaded, and by how many it is used.
+    // The loaded modules, and their numbers of users.
     "/proc/modules",
-    // What all processes together do with memory.
+    // The memory activity of all processes together.
     "/proc/vmstat",
     "/proc/zoneinfo",
     "/proc/buddyinfo",
@@ -45,7 +45,7 @@ const FILES: [&str; 25] = [
     "/proc/sched_debug",
     "/proc/timer_stats",
     "/proc/latency_stats",
-    // How much of what all share is in use.
+    // The used part of shared resources.
     "/proc/sys/fs/aio-nr",
     "/proc/sys/fs/dentry-state",
     "/proc/sys/fs/file-nr",
@@ -60,7 +60,7 @@ const FOLDERS: [&str; 9] = [
     "/proc/fs",
     // How long tasks wait for processors, memory and disks.
     "/proc/pressure",
-    // Hardware, and what it is doing.
+    // Hardware and its activity.
     "/proc/acpi",
     "/proc/asound",
     "/proc/bus",
@@ -83,12 +83,12 @@ pub(crate) fn cover() -> Result<(), Report> {
     open(EMPTY, create, Mode::from_raw_mode(0o444)).at(LAYER, EMPTY)?;
     let each = |cover: &str, all: &[&str]| {
         all.iter().try_for_each(|covered| match mount_bind(cover, *covered) {
-            // Not every kernel has each.
+            // A kernel may lack some of these files.
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno).at(LAYER, covered),
         })
     };
-    // What is bound from a mount that can only be read can only be read.
+    // A bind of a read-only mount is read-only.
     let read_only = |at: &str, path| sys::mount_setattr(CWD, path, false, libc::MOUNT_ATTR_RDONLY, 0).at(LAYER, at);
     let [file, files @ ..] = FILES;
     mount_bind(EMPTY, file).at(LAYER, file)?;

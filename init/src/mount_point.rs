@@ -14,7 +14,7 @@ use crate::failure::At;
 
 const LAYER: Layer = Layer::Mounts;
 
-/// Part of the host, held by nothing but this descriptor until it is put somewhere.
+/// A part of the host, which only this descriptor holds until it is attached.
 pub(crate) struct Tree<'a> {
     pub(crate) fd: OwnedFd,
     pub(crate) at: &'a Path,

@@ -19,10 +19,10 @@ use crate::{devices, mask, overlay, sys, terminals};
 
 const LAYER: Layer = Layer::Mounts;
 
-/// What every bind of the host's gets.
+/// The attributes of every bind of the host's.
 pub(crate) const HARMLESS: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
-/// What programs expect beside the devices. Shared memory lies in `/tmp`, so that one size bounds both.
+/// The links that programs expect beside the devices. Shared memory lies in `/tmp`, so that one size bounds both.
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),
@@ -31,10 +31,10 @@ const LINKS: [(&str, &str); 5] = [
     ("/tmp", "/dev/shm"),
 ];
 
-/// Where the new root is put together: every machine has this folder, and only root could have put something else there.
+/// The folder in which the new root is built: every machine has this folder, and only root could have mounted over it.
 const SITE: &str = "/proc";
 
-/// What every view has in it, beside `/proc` itself.
+/// Adds the parts that every view has, beside `/proc` itself.
 pub(crate) fn complete_root(devices: devices::Held) -> Result<(), Report> {
     devices::put(devices)?;
     terminals::put()?;
@@ -44,7 +44,7 @@ pub(crate) fn complete_root(devices: devices::Held) -> Result<(), Report> {
     mask::cover()
 }
 
-/// What was taken of the host, beside the workspace.
+/// The parts that were taken of the host, beside the workspace.
 #[derive(Default)]
 pub(crate) struct Collected<'a> {
     /// Mounted before the workspace.
@@ -56,7 +56,7 @@ pub(crate) struct Collected<'a> {
     pub(crate) bound: Option<Bound>,
 }
 
-/// Takes what is to be bound, and devices. After this `/dev` is no longer the host's.
+/// Takes the parts to bind, and the devices. After this `/dev` is no longer the host's.
 pub(crate) fn collect<'a>(view: &'a [View], workspace: &Path) -> Result<Collected<'a>, Report> {
     let shared: Vec<_> = view.iter().map(overlay::is_shared).collect();
     let early = view.iter().zip(&shared).map(|(view, shared)| {
@@ -96,7 +96,7 @@ pub(crate) fn collect<'a>(view: &'a [View], workspace: &Path) -> Result<Collecte
     })
 }
 
-/// Takes what is to be bound.
+/// Takes one part to bind.
 fn take_view<'a>(view: &'a View, taken: &Taken) -> Result<Option<Tree<'a>>, Report> {
     match view {
         View::Link { .. } | View::Folder { .. } | View::File { .. } => Ok(None),
@@ -117,7 +117,7 @@ fn take_view<'a>(view: &'a View, taken: &Taken) -> Result<Option<Tree<'a>>, Repo
     }
 }
 
-/// What is the host's own where an overlay was meant to be.
+/// A part that is the host's own although an overlay was wanted.
 fn bound((view, taken): (&View, &Taken)) -> Option<Bound> {
     match (view, taken) {
         (View::Bind { source, .. }, Taken::Bound(errno)) => Some(Bound {
@@ -128,9 +128,9 @@ fn bound((view, taken): (&View, &Taken)) -> Option<Bound> {
     }
 }
 
-/// A copy of the mounts at `source`, with these attributes; nothing where nothing is there.
+/// A copy of the mounts at `source`, with these attributes; none if nothing exists there.
 pub(crate) fn take<'a>(source: &Path, at: &'a Path, attributes: u64) -> Result<Option<Tree<'a>>, Report> {
-    // Recursive also where there is nothing beneath: an ordinary user may not uncover what a mount hides.
+    // Recursive even if nothing is mounted beneath: an ordinary user may not uncover what a mount hides.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let fd = match open_tree(CWD, source, flags) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -142,7 +142,8 @@ pub(crate) fn take<'a>(source: &Path, at: &'a Path, attributes: u64) -> Result<O
     Ok(Some(Tree { fd, at }))
 }
 
-/// Leaves a root that was made in advance, or one that is empty but for a fresh `/proc`; and nothing of the old one.
+/// Replaces the root by one that was made in advance, or by one that is empty but for a fresh `/proc`. Nothing of the old root
+/// stays.
 pub(crate) fn replace_root(root: Option<&OwnedFd>) -> Result<(), Report> {
     if let Some(root) = root {
         move_mount(root, c"", CWD, SITE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(LAYER, SITE)?;

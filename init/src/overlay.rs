@@ -39,7 +39,7 @@ use crate::mount_point::path;
 
 const LAYER: Layer = Layer::Mounts;
 
-/// Where the empty layer and copies are: every machine has this folder, and what is needed of it has been taken by then.
+/// The folder of the empty layer and the copies: every machine has this folder, and its needed parts have been taken by then.
 const SITE: &str = "/dev";
 
 /// In there, and as long as it takes.
@@ -47,14 +47,14 @@ const EMPTY: &str = "/dev/empty";
 const COPIES: &str = "/dev/copies";
 const WHOLE: &str = "/dev/whole";
 
-/// File systems that are the kernel's words rather than files: what is visible of them is bound.
+/// File systems whose files the kernel makes up: their visible parts are bound.
 const PSEUDO: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// Shown by one overlay for all of its parts that are visible.
 const ETC: &str = "/etc";
 
-/// Whether a part of the view is taken before anything is covered: it is written to, or is one that a policy names in
-/// order to share it, such as a socket.
+/// Whether a part of the view is taken before anything is covered: the tree writes to it, or a policy names it in order to share
+/// it, such as a socket.
 pub(crate) fn is_shared(view: &View) -> bool {
     let View::Bind { source, writable, .. } = view else {
         return true;
@@ -67,7 +67,7 @@ pub(crate) fn is_shared(view: &View) -> bool {
 
 /// From where a part of the view is to be taken, once everything that can be covered is.
 pub(crate) enum Taken {
-    /// From an overlay, which gives nothing that can be written to.
+    /// From an overlay, in which nothing can be written.
     Overlay,
     /// From where it is: it is not there, or to be shared.
     There,
@@ -77,7 +77,7 @@ pub(crate) enum Taken {
     Bound(Errno),
 }
 
-/// Covers what is only read of `view`: all but what is `shared`.
+/// Covers the read-only parts of `view`: all but the `shared` ones.
 pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report> {
     let sources = || {
         view.iter().zip(shared).map(|(view, shared)| match view {
@@ -114,7 +114,7 @@ pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report
 }
 
 struct Covers {
-    /// Where something is mounted.
+    /// The mount points.
     mounted: Vec<PathBuf>,
     /// The overlays, by the number of their mounts.
     made: Vec<u64>,
@@ -137,7 +137,7 @@ impl Covers {
             return Ok(());
         }
         let found = open_path(source)?;
-        // Where it really is.
+        // The resolved path.
         let at = fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(|_| Errno::NOENT)?;
         let is_folder = FileType::from_raw_mode(fstat(&found)?.st_mode) == FileType::Directory;
         let (folder, at) = if is_folder {
@@ -154,7 +154,7 @@ impl Covers {
             return Err(Errno::BUSY);
         }
         let overlay = if self.whole == Some(mount_number(&folder)?) {
-            // Where it really is there is no symbolic link on the way.
+            // The resolved path has no symbolic links.
             let part = Path::new(WHOLE).join(at.strip_prefix("/").map_err(|_| Errno::INVAL)?);
             open_tree(
                 CWD,
@@ -174,11 +174,11 @@ impl Covers {
 
 /// An overlay of a folder, mounted nowhere.
 fn overlay(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
-    // Named as the working directory: a path would have to be quoted, may be too long, and would be told to the tree.
+    // Named as the working directory: a path would have to be quoted, may be too long, and would be visible to the tree.
     fchdir(folder)?;
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, c"lowerdir", c".:/dev/empty")?;
-    // What the folder's files say of overlays, in attributes that only root can set, is not meant for this one.
+    // Attributes on the folder's files that set up an overlay, which only root can set, belong to another overlay.
     fsconfig_set_flag(&context, c"userxattr")?;
     // Files and folders shall be of the same device, as they are on the host.
     fsconfig_set_string(&context, c"xino", c"on")?;
@@ -192,7 +192,7 @@ fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// What is at a path.
+/// The file at a path.
 struct Found {
     kind: FileType,
     /// The number of the mount that it comes from.
@@ -213,7 +213,7 @@ fn mount_number(fd: &OwnedFd) -> Result<u64, Errno> {
     Ok(found.stx_mnt_id)
 }
 
-/// Every place where something is mounted. None is known where the kernel does not tell.
+/// Every mount point; none if the kernel does not list them.
 fn mounted() -> Vec<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let places = table

@@ -22,18 +22,18 @@ use crate::mount_point::{path, place};
 use crate::mounts::{Collected, collect, complete_root, new_tmpfs, replace_root};
 use crate::{furnish, sys};
 
-/// It is mounted nowhere, and so goes with its descriptor.
+/// The prepared root. It is not attached, and so it is freed with its descriptor.
 pub(crate) struct Prepared {
     root: OwnedFd,
     expected: Expected,
-    /// What each path of the view led to before.
+    /// The files that the paths of the view led to before.
     found: Vec<Option<Found>>,
-    /// Tells of every mount that comes or goes where the host is, from before the root was made.
+    /// Reports every mount and unmount in the host's mount namespace, from before the root was made.
     mounts: OwnedFd,
 }
 
 impl Prepared {
-    /// What is in `file`, if that can be made in advance.
+    /// Prepares the root that `file` describes, if it can be made in advance.
     pub(crate) fn new(file: Option<OwnedFd>) -> Option<Self> {
         let mut frame = Vec::new();
         File::from(file?).read_to_end(&mut frame).ok()?;
@@ -44,7 +44,7 @@ impl Prepared {
         let mounts = open("/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let mounts = mounts.ok()?;
         let found = found(&expected.view);
-        // A child does it: this process stays where the host is, to see what is mounted there later.
+        // A child makes it: this process stays in the host's mount namespace, to see later mounts there.
         let root = sys::by_a_child(|| make(&expected))?;
         Some(Self {
             root,
@@ -54,7 +54,7 @@ impl Prepared {
         })
     }
 
-    /// The root, if it is what a command with this confinement would see now.
+    /// The root, if it still is what a command with this confinement would see.
     pub(crate) fn root_for(&self, confinement: &Confinement) -> Option<&OwnedFd> {
         let is_the_same = confinement.injections.is_empty()
             && self.expected.is_of(confinement)
@@ -83,7 +83,7 @@ fn make(expected: &Expected) -> Option<OwnedFd> {
     let Collected {
         before, devices, bound, ..
     } = collect(&expected.view, path(&expected.workspace)).ok()?;
-    // To be reported, and that takes the configuration.
+    // A bound part has to be reported, and a report takes the configuration.
     if bound.is_some() {
         return None;
     }
@@ -96,7 +96,7 @@ fn make(expected: &Expected) -> Option<OwnedFd> {
     open_tree(CWD, "/", flags).ok()
 }
 
-/// What a path leads to, and since when it has been as it is.
+/// The file that a path leads to, and the time of its last change.
 #[derive(PartialEq, Eq)]
 struct Found {
     device: (u32, u32),

@@ -28,7 +28,7 @@ const MOST_NAMES: usize = 256;
 /// How many symbolic links may lead from one to the next.
 const LINKS: u32 = 8;
 
-/// Protects what the confinement says. The workspace is at `at` already, and `workspace` is its mount.
+/// Protects the paths of the confinement. The workspace is at `at` already, and `workspace` is its mount.
 pub(crate) fn protect(workspace: &OwnedFd, at: &Path, confinement: &Confinement) -> Result<(), Report> {
     if let Some(writable) = &confinement.writable {
         all_but(workspace, at, writable)?;
@@ -47,7 +47,7 @@ pub(crate) fn protect(workspace: &OwnedFd, at: &Path, confinement: &Confinement)
     Ok(())
 }
 
-/// What lies in the workspace, unless that is more than can be looked for one by one, or may not be told.
+/// The names in the workspace; none if they are too many to be looked up one by one, or may not be listed.
 fn names(workspace: &OwnedFd) -> Option<BTreeSet<OsString>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = openat(workspace, ".", flags, Mode::empty()).ok()?;
@@ -92,12 +92,12 @@ fn path_of(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// What is a mount of itself by now.
+/// The paths that are mount points by now.
 #[derive(Default)]
 struct Pinned(BTreeSet<PathBuf>);
 
 impl Pinned {
-    /// Protects what is at `path`. Returns where a symbolic link on the way leads to, if that is in the workspace.
+    /// Protects the file at `path`. Returns the target of a symbolic link on the way, if that is in the workspace.
     fn walk(&mut self, workspace: &OwnedFd, at: &Path, path: &Path) -> Result<Option<PathBuf>, Errno> {
         let mut here = None;
         let mut walked = PathBuf::new();
@@ -153,8 +153,8 @@ fn put(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
     move_mount(tree, c"", place, c"", flags)
 }
 
-/// `path`, seen from the workspace at `at`, without `.` and `..`; `None` where it leads out. What precedes a `..` here was
-/// walked and is no symbolic link, or it is walked next and has to be there.
+/// `path`, seen from the workspace at `at`, without `.` and `..`; `None` if it leads out. A path before a `..` was walked and is no
+/// symbolic link, or it is walked next and has to exist.
 fn beneath(at: &Path, path: &Path) -> Option<PathBuf> {
     let path = if path.is_absolute() {
         path.strip_prefix(at).ok()?

@@ -22,13 +22,13 @@ const LAYER: Layer = Layer::Mounts;
 /// How the files of the workspace's owner are shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// As the identity's, or there is no need to.
+    /// The files are shown as the identity's, or no such mapping is needed.
     AsWanted,
     /// The file system of the workspace cannot show them as another's.
     AsTheyAre,
 }
 
-/// What was built.
+/// The result of the construction.
 pub(crate) struct Built {
     /// The workspace as it is seen there.
     pub(crate) workspace: OwnedFd,
@@ -131,7 +131,7 @@ fn show<'a>(
     }
     for tree in others.filter(|_| !is_root) {
         match sys::map_mount(tree.fd.as_fd(), mapping.as_fd()) {
-            // What such a file system has can be written to as far as all may.
+            // Files of such a file system are writable as far as all users may write to them.
             Ok(()) | Err(Errno::INVAL) => {}
             Err(errno) => return Err(errno).at(LAYER, &tree.at.to_string_lossy()),
         }
@@ -139,8 +139,8 @@ fn show<'a>(
     Ok(Shown::AsWanted)
 }
 
-/// The kernel clones no mount of another namespace, so the host's descriptor cannot be used itself: the path is, and what
-/// it leads to must be what the descriptor is.
+/// The kernel clones no mount of another namespace, so the host's descriptor itself cannot be used. The path is used instead, and
+/// it must lead to the directory of the descriptor.
 fn take_workspace<'a>(at: &'a Path, host: &OwnedFd) -> Result<Tree<'a>, Report> {
     let subject = at.to_string_lossy();
     let tree = take(at, at, HARMLESS)?.ok_or(Errno::NOENT).at(LAYER, &subject)?;

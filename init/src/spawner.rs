@@ -22,8 +22,7 @@ use crate::prepared::Prepared;
 use crate::vfork::Stack;
 use crate::{identity, sweep, sys};
 
-/// Each namespace that a tree is started in with the layer that it stands for, the one that gives the right to the others
-/// first.
+/// The namespaces that a tree is started in, each with its layer. The first is the one that gives the right to make the others.
 const NAMESPACES: [(c_int, Layer); 6] = [
     (libc::CLONE_NEWUSER, Layer::UserNamespace),
     (libc::CLONE_NEWPID, Layer::PidNamespace),
@@ -38,12 +37,13 @@ pub(crate) struct NewInit {
     pub(crate) kind: InitKind,
     /// Who the host is. In a new user namespace no process has an id until it is mapped.
     pub(crate) host: Identity,
-    // What follows is made here because here there may be time for it.
+    // The following resources are made here, because no command may be waiting yet.
     /// For the command, while it has none of its own.
     pub(crate) stack: Result<Stack, Errno>,
     /// Readable when a child has changed its state.
     pub(crate) children: Result<OwnedFd, Errno>,
-    /// Of processor time, for a tree that is not confined: what it takes to confine one would be counted, too.
+    /// The counter of processor time, for a tree that is not confined: in a confined tree it would include the work of the
+    /// confinement.
     pub(crate) counter: Option<OwnedFd>,
     /// A root for the tree.
     pub(crate) root: Option<Prepared>,
@@ -55,26 +55,27 @@ struct Order {
     /// No command waits for it yet.
     ahead: bool,
     channel: OwnedFd,
-    /// A control group to be started in; or, ahead of a command, the file with what that is expected to see.
+    /// A control group to start in; or, ahead of a command, the file with its expected view.
     with: Option<OwnedFd>,
 }
 
-/// Makes inits until the host is gone or has no use for it, and then returns nothing; returns something in each init.
+/// Makes inits until the host has ended or no longer needs it, and then returns none. In each init it returns the new init.
 pub(crate) fn run() -> Option<NewInit> {
-    // Nothing that is sent by number shall end an init: its channel does.
+    // No signal shall end an init: the end of its channel does.
     sys::block_signals(true);
     sys::default_signals();
     // Run from a descriptor, it would be called by that number.
     let _ = set_name(c"capsule-init");
     sys::forget_children(true);
-    // What the host left open without close-on-exec is not for the guest. If it cannot be closed, no command will start.
+    // Descriptors that the host left open without close-on-exec must not reach the guest. If they cannot be closed, no command will
+    // start.
     let _ = sys::close_from(3, false);
     let host = Identity {
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
     };
-    // Root's inits are never anything else: each becomes another user, and must not be that user's to open before it is
-    // ready. An ordinary user's could not map themselves.
+    // Root's inits always become another user, and that user must not be able to open them before they are ready. An ordinary
+    // user's inits could not map themselves if they were concealed.
     if host.uid == 0 && identity::conceal().is_err() {
         return None;
     }
@@ -115,12 +116,12 @@ pub(crate) fn run() -> Option<NewInit> {
     }
 }
 
-/// What the host wants.
+/// The orders of the host.
 enum Asked {
     Init(Order),
-    /// That this process goes, and nothing that it has made.
+    /// The spawner ends, and the inits that it has made stay.
     Leave,
-    /// The host is gone.
+    /// The host has ended.
     End,
 }
 
@@ -153,7 +154,7 @@ fn order() -> Asked {
             }
         });
         let mut descriptors = rights.flatten();
-        // Where a descriptor was lost there is no channel to tell by, but the host sees the end of the channel.
+        // If a descriptor was lost, no channel exists to report that, but the host sees the end of the channel.
         let (kind, ahead) = (InitKind::from_byte(byte[0] & !AHEAD), byte[0] & AHEAD != 0);
         if let (Some(kind), Some(channel)) = (kind, descriptors.next()) {
             let with = descriptors.next();

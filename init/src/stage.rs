@@ -57,18 +57,18 @@ pub(crate) fn run(
         }
         _ => return Err(failure(Layer::Protocol, Errno::PROTO, "kind of init")),
     };
-    // No process of the tree may trace this one or open what it has under /proc; nor may another of the same user.
+    // No process of the tree may trace this process or open its files under /proc, and no other process of the same user may.
     identity::conceal()?;
     guest::enter_directory(&workspace, &config.cwd)?;
     let counter = match new_init.counter.filter(|_| config.count_cpu) {
-        // What this process has used so far is not the tree's.
+        // The time that this process has used so far does not belong to the tree.
         Some(counter) => sys::restart(&counter).is_ok().then_some(counter),
         None if config.count_cpu => sys::cpu_counter().ok(),
         None => None,
     };
     // Opened before anything can get in its way.
     let killer = group.as_ref().and_then(|group| sys::group_killer(group).ok());
-    // This process makes no such instance itself. Where calls cannot be answered they are not held up, and what they make is
+    // This process makes no such instance itself. If calls cannot be answered, they are not held up, and their instances are
     // counted for the host's user.
     let wanted = config
         .confinement
@@ -78,9 +78,9 @@ pub(crate) fn run(
     let guest = guest::start(image, stack, group.as_ref())?;
     // By now it has most likely ended.
     drop(leaving);
-    // While nothing waits for it: the kernel takes its time to give up mounts.
+    // Dropped while no caller waits, because the kernel takes time to free mounts.
     drop(unused);
-    // What the command has must be its own alone: the host waits for the end of its streams.
+    // The command must be the only holder of its streams, because the host waits for their end.
     drop((stdio, workspace, landlock, group));
     let attached = Attached {
         counter,
@@ -116,7 +116,7 @@ fn confine(
         return Err(failure(Layer::Identity, Errno::PERM, "identity"));
     }
     if confinement.identity.is_none() {
-        // First of all: who has no id can make no file.
+        // First of all: a process without an id can make no file.
         identity::map_host(host)?;
     }
     let user = confinement.seen_as.zip(confinement.identity);
@@ -129,9 +129,9 @@ fn confine(
     let mask = umask(Mode::empty());
     let built = root::build(confinement, workspace, injected, mapping, root)?;
     umask(mask);
-    // While this is root, whose share of keys is large; and after the mounts, for what is opened on the way holds on to the
-    // keyring, and a namespace that the host keeps would. Where a container forbids it, or an ordinary user's share is used
-    // up, the command still cannot use the host's: every call that names a key is filtered.
+    // Done while this process is root, which has a large quota of keys. Done after the mounts, because files that are opened on the
+    // way hold on to the keyring, and so would a namespace that the host keeps. If a container forbids it, or an ordinary user's
+    // quota is used up, the command still cannot use the host's keyring: every call that names a key is filtered.
     let _shared_instead = sys::new_session_keyring();
     let leaving = if let (Some((inside, _)), Some(mut namespace)) = (user, namespace) {
         if let (Shown::AsTheyAre, Some(owner)) = (built.shown, confinement.workspace_owner) {

@@ -27,14 +27,14 @@ use crate::{sweep, sys};
 pub(crate) enum Tree {
     /// This process is pid 1: its namespace is the tree.
     Namespace,
-    /// Whatever descends from this process.
+    /// All descendants of this process.
     Descendants,
 }
 
 /// The most dead children that are reaped between two looks at the channel.
 const REAPS: usize = 64;
 
-/// What the loop keeps.
+/// The state of the loop.
 struct Supervisor<'a> {
     channel: &'a Channel,
     tree: Tree,
@@ -43,21 +43,22 @@ struct Supervisor<'a> {
     status: Option<c_int>,
     /// Whether the host knows how.
     told: bool,
-    /// Where the tree has a control group that this process is not in: what ends all of that.
+    /// The file that kills the tree's control group, if the tree has one that this process is not in.
     killer: Option<OwnedFd>,
 }
 
-/// What the host gets once the command runs.
+/// The descriptors that the host gets once the command runs.
 pub(crate) struct Attached {
     pub(crate) counter: Option<OwnedFd>,
     pub(crate) mapping: Option<OwnedFd>,
-    /// What tells of calls for epoll instances. Not kept here: where the host does not take it they fail instead of waiting.
+    /// The listener for calls that make epoll instances. Not kept here: if the host does not take it, the calls fail instead of
+    /// waiting.
     pub(crate) epolls: Option<OwnedFd>,
     /// Of its view.
     pub(crate) bound: Option<Bound>,
     /// Of its workspace.
     pub(crate) as_owner: bool,
-    /// What the command was started by. Given back only once the command has left this memory.
+    /// The configuration that the command was started from. It is freed only once the command has left this memory.
     pub(crate) spent: ManuallyDrop<Config>,
 }
 
@@ -87,7 +88,7 @@ pub(crate) fn run(
             supervisor.report_exit();
             supervisor.channel.wait_for_end();
         }
-        // The host is not there to be told.
+        // The host has ended and reads no report.
         Ok(false) => {}
         Err(report) => {
             supervisor.channel.report(&report, &[]);
@@ -105,7 +106,7 @@ impl Supervisor<'_> {
             let Some([host, child, verdict]) = ready(self.channel.fd(), children.as_fd(), words, backlog) else {
                 return Ok(starting.is_none());
             };
-            // Before the start the host has nothing to say, and only its end is waited for.
+            // Before the start the host sends no commands, and only its end is waited for.
             if host && (starting.is_some() || !self.obey()) {
                 return Ok(starting.is_none());
             }
@@ -133,7 +134,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Does what the host says. `false`: it is gone, or wants the end.
+    /// Carries out the host's commands. `false`: the host has ended, or asks for the end.
     fn obey(&self) -> bool {
         self.channel.commands(|command| {
             let None = self.status else { return };
@@ -141,7 +142,7 @@ impl Supervisor<'_> {
                 (Command::Signal(signal), _) => signal_group(self.pid, signal.into()),
                 (Command::Terminate, Tree::Namespace) => {
                     for signal in [SIGTERM, SIGCONT] {
-                        // None is there: nothing to be done about that.
+                        // No process is left: nothing has to be done.
                         sys::kill(-1, signal).unwrap_or_default();
                     }
                 }
@@ -155,9 +156,9 @@ impl Supervisor<'_> {
         })
     }
 
-    /// Ends everything, and returns when nothing of the tree is left, not even as a zombie.
+    /// Ends every process of the tree, and returns when none is left, not even as a zombie.
     fn end(&mut self) {
-        // Most commands leave nothing behind.
+        // Most commands leave no process behind.
         if self.reap_some() == Reaped::NoChild {
             return;
         }
@@ -165,13 +166,13 @@ impl Supervisor<'_> {
             self.kill();
             match self.reap(WaitOptions::NOHANG) {
                 Reaped::NoChild => return,
-                // What it left to this process may have been missed: it is looked for once more before anything is waited for.
+                // A process that it left to this process may have been missed: this looks once more before it waits.
                 Reaped::One => {
                     self.reap_some();
                 }
                 Reaped::NotYet => {
                     self.tell_status();
-                    // One of those that were killed will die.
+                    // One of the killed processes will end.
                     if self.reap(WaitOptions::empty()) == Reaped::NoChild {
                         return;
                     }
@@ -183,8 +184,7 @@ impl Supervisor<'_> {
     /// Kills all that there is of the tree at this moment.
     fn kill(&self) {
         match self.tree {
-            // Against forks: one that is under way fails when its process has a deadly signal waiting, so nothing is
-            // missed.
+            // Forks cannot escape: a fork fails if its process has a deadly signal pending.
             Tree::Namespace => sys::kill(-1, SIGKILL).unwrap_or_default(),
             Tree::Descendants => {
                 if let Some(killer) = &self.killer {
@@ -282,7 +282,7 @@ impl Supervisor<'_> {
     }
 }
 
-/// What waiting for a child came to.
+/// The result of a wait for a child.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reaped {
     One,
@@ -299,11 +299,11 @@ fn signal_group(pid: Pid, signal: c_int) {
     }
 }
 
-/// Waits until one of the three has something to say: the host, a child, or the command before it is a program. While that
-/// may still speak, of the host only its end counts. Nothing where that cannot be waited for: then the end of the channel
-/// would go unnoticed, so all has to end at once.
+/// Waits for an event of the host, of a child, or of the command before it is a program. While the command may still report, only
+/// the end of the host counts. None if the wait fails: the end of the channel would go unnoticed then, so the whole tree has to end
+/// at once.
 ///
-/// With a `backlog` it does not wait: there may be children whose death was told already.
+/// With a `backlog` it does not wait: children may have ended whose signal was read already.
 fn ready(
     host: BorrowedFd<'_>,
     child: BorrowedFd<'_>,

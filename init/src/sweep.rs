@@ -52,8 +52,8 @@ pub(crate) fn end(killed: Option<Pid>) {
     }
 }
 
-/// Ends every init that this process has made, when the host is gone: each ends by itself at the end of its channel, but not
-/// one that was stopped. Pid 1 of a namespace takes all of that with it; an init without one is woken, to end its tree.
+/// Ends every init that this process has made, after the host has ended. Each init ends by itself at the end of its channel, unless
+/// it was stopped. Pid 1 of a namespace takes all its processes with it; an init without a namespace is woken, to end its tree.
 pub(crate) fn end_inits() {
     let inits: HashSet<_> = numbers("/proc/thread-self/children").into_iter().collect();
     for &init in &inits {
@@ -98,8 +98,8 @@ fn family() -> HashSet<i32> {
     family
 }
 
-/// The children of every thread of a process. One that comes or goes at this moment may hide another: who looks again
-/// finds it, and a process that loses its parent becomes a child of this process.
+/// The children of every thread of a process. A child that appears or ends at this moment may hide another. The next look finds
+/// that one, and a process that loses its parent becomes a child of this process.
 fn children(parent: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{parent}/task"));
     let threads = threads.into_iter().flatten().flatten();
@@ -108,7 +108,7 @@ fn children(parent: i32) -> Vec<i32> {
         .collect()
 }
 
-/// What a list of processes holds; nothing where it cannot be read, because its process is gone.
+/// The numbers in a list of processes; none if it cannot be read, because its process has ended.
 fn numbers(list: impl AsRef<Path>) -> Vec<i32> {
     let list = fs::read_to_string(list).unwrap_or_default();
     list.split_ascii_whitespace()
@@ -128,10 +128,10 @@ struct Stat {
     group: i32,
 }
 
-/// Of a process, also of a dead one, which may have threads that live on.
+/// The state of a process. A process whose first thread has ended may have other threads that run on.
 fn stat(pid: i32) -> Option<Stat> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // `pid (name) state parent group …`, and a name may hold anything, also parentheses and what is no text.
+    // `pid (name) state parent group …`, and a name may hold any bytes, including parentheses and invalid UTF-8.
     let stat = String::from_utf8_lossy(&stat);
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(1);

@@ -36,7 +36,7 @@ pub(crate) fn check(returned: c_long) -> Result<c_long> {
 
 /// Blocks every signal, or none.
 ///
-/// By the bare call: the C library leaves out the two signals that it keeps for itself.
+/// Made by the bare call, because the C library leaves out the two signals that it uses itself.
 pub(crate) fn block_signals(every: bool) {
     let set: u64 = if every { u64::MAX } else { 0 };
     // SAFETY: the set is read only, and as long as is said. The call cannot fail on a valid pointer.
@@ -53,7 +53,7 @@ pub(crate) fn block_signals(every: bool) {
 
 /// Gives every signal its default disposition. Ignored ones would stay ignored across exec.
 pub(crate) fn default_signals() {
-    // Handler, flags, restorer where there is one, and mask: all zero is SIG_DFL.
+    // Handler, flags, restorer (on some architectures) and mask: all zero is SIG_DFL.
     let action = [0_u64; 4];
     for signal in 1..=SIGNALS {
         // SAFETY: the action is read only and at least as long as the kernel's on every 64-bit machine. Refused for
@@ -99,35 +99,35 @@ fn own(returned: c_long) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Starts a process with a copy of this one's memory, in a control group or where this one is. In that process it returns
-/// `None`.
+/// Starts a process with a copy of this process's memory, in a control group if one is given. Returns `None` in the new process.
 pub(crate) fn clone(flags: c_int, group: Option<BorrowedFd<'_>>) -> Result<Option<(Pid, OwnedFd)>> {
     let mut pidfd: RawFd = -1;
     if let Some(group) = group {
         return clone_into(flags, group, &mut pidfd);
     }
     let flags = c_long::from(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
-    // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of everything. The
-    // third argument is where the pidfd goes (on every architecture but s390, for which this is not built); the last
-    // two are unused without their flags.
+    // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of everything. The third argument
+    // is the place of the pidfd (on every architecture but s390, for which this is not built); the last two are unused without
+    // their flags.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) })?;
     cloned(pid, pidfd)
 }
 
-/// Has a child make something that this process then has, and end. What else the child changes of itself, such as its
-/// namespaces, is gone with it. `None` also where nothing could be made.
+/// Has a child make a descriptor that this process then has, and end. Other changes that the child makes to itself, such as its
+/// namespaces, end with it. `None` also if nothing could be made.
 pub(crate) fn by_a_child(make: impl FnOnce() -> Option<OwnedFd>) -> Option<OwnedFd> {
     let Some((child, _pidfd)) = clone(libc::CLONE_FILES, None).ok()? else {
-        // Descriptors are one table for both, so the number says all. Nothing that the parent holds is dropped here.
+        // Both processes share one descriptor table, so the number identifies the descriptor. The child drops none of the parent's
+        // values.
         let number = make().map_or(0, IntoRawFd::into_raw_fd);
         exit(if number <= 255 { number } else { 0 })
     };
     let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
     let Some(status) = ended.ok().flatten().and_then(|(_, status)| status.exit_status()) else {
-        // It was killed, and what it had opened is open in here.
+        // The child was killed, and the descriptors that it had opened stay open in this process.
         exit(0)
     };
-    // The standard streams are never what was made.
+    // The result is never one of the standard streams.
     (status > 2).then(|| own(c_long::from(status)).ok()).flatten()
 }
 
@@ -142,13 +142,13 @@ fn clone_into(flags: c_int, group: BorrowedFd<'_>, pidfd: &mut RawFd) -> Result<
     arguments.pidfd = u64::try_from(ptr::from_mut(pidfd).expose_provenance()).map_err(|_| Errno::FAULT)?;
     arguments.exit_signal = number(libc::SIGCHLD);
     arguments.cgroup = number(group.as_raw_fd());
-    // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of everything. The
-    // arguments are read only, and as long as is said; the pidfd goes where the caller holds a place for it.
+    // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of everything. The kernel only
+    // reads the arguments, and no more bytes than the size says; the caller holds the place of the pidfd.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) })?;
     cloned(pid, *pidfd)
 }
 
-/// What a clone has returned: none in the new process.
+/// The result of a clone: none in the new process.
 pub(crate) fn cloned(pid: c_long, pidfd: RawFd) -> Result<Option<(Pid, OwnedFd)>> {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Ok(None);
@@ -168,7 +168,7 @@ pub(crate) fn unshare(flags: c_int) -> Result<()> {
     check(unsafe { libc::unshare(flags) }.into()).map(drop)
 }
 
-/// Sends a signal by number, real-time ones too. A negative pid is a group; -1 is everyone that may be signalled.
+/// Sends a signal by number, including real-time signals. A negative pid is a group; -1 is every process that may be signalled.
 pub(crate) fn kill(pid: c_int, signal: c_int) -> Result<()> {
     // SAFETY: touches no memory of this process, which is never the target of its own signals.
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
@@ -181,7 +181,7 @@ pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) }).map(drop)
 }
 
-/// What the children that were waited for used.
+/// The usage of the children that were waited for.
 pub(crate) fn children_usage() -> libc::rusage {
     // SAFETY: plain integers, for which zero is valid; the call fills them in and cannot fail on these arguments.
     unsafe {
@@ -238,7 +238,7 @@ pub(crate) fn map_mount(fd: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result
     set_attributes(fd, c"", libc::AT_EMPTY_PATH, &attributes)
 }
 
-/// Leaves the session's keyring, which is the host's and holds what it has keys to, for a new one.
+/// Leaves the session's keyring, which is the host's and holds the host's keys, for a new one.
 pub(crate) fn new_session_keyring() -> Result<()> {
     const JOIN_SESSION_KEYRING: c_int = 1;
     // SAFETY: no name is passed: a keyring that others could join by it.
@@ -252,7 +252,7 @@ pub(crate) fn usual_scheduling() {
     const THIS_PROCESS: c_int = 1;
     const IOPRIO_REAL_TIME: c_long = 1;
     const CLASS_SHIFT: c_int = 13;
-    // All of what the kernel reads as the parameters. The C libraries' structures differ.
+    // Every field that the kernel reads as the parameters. The C libraries' structures differ.
     let usual_priority: c_int = 0;
     // SAFETY: the parameters are read only, and the rest are numbers. Bare calls: some C libraries leave out the first.
     unsafe {
@@ -307,7 +307,7 @@ impl Filter {
         )
     }
 
-    /// Filters this process's calls, for good; an empty filter is none.
+    /// Filters this process's calls, for good; an empty filter filters none.
     pub(crate) fn install(&self) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
@@ -316,20 +316,20 @@ impl Filter {
             len: u16::try_from(self.0.len()).map_err(|_| Errno::TOOBIG)?,
             filter: self.0.as_ptr().cast_mut(),
         };
-        // SAFETY: the program points to as many instructions as it says; the kernel copies and verifies them, and writes
-        // to none.
+        // SAFETY: the program points to as many instructions as it says. The kernel copies and verifies them, and does not write to
+        // them.
         check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
             .map(drop)
     }
 }
 
-/// Makes `to`, one of the standard streams, what `from` is.
+/// Makes `to`, one of the standard streams, a duplicate of `from`.
 pub(crate) fn dup2(from: RawFd, to: RawFd) -> Result<()> {
     // SAFETY: takes numbers only. No value owns a standard stream.
     check(unsafe { libc::dup2(from, to) }.into()).map(drop)
 }
 
-/// Writes all at once, or a part of it, or nothing.
+/// Writes once: all bytes, a part of them, or none.
 pub(crate) fn write(to: RawFd, bytes: &[u8]) {
     // SAFETY: the bytes are read only.
     unsafe { libc::write(to, bytes.as_ptr().cast(), bytes.len()) };
@@ -351,10 +351,10 @@ struct CounterAttributes {
     config1: u64,
 }
 
-/// Counts the CPU time of this process and all that it starts from now on, waited for or not.
+/// Counts the CPU time of this process and all processes that it starts from now on, whether they are waited for or not.
 ///
-/// A guest that ignores SIGCHLD hides its children from every other account. The flag to leave out the kernel is what
-/// makes this free for an ordinary user; the clock counts all the same.
+/// A guest that ignores SIGCHLD hides its children from every other account. An ordinary user may do this because of the flag that
+/// excludes the kernel; the clock counts the kernel's time all the same.
 pub(crate) fn cpu_counter() -> Result<OwnedFd> {
     const SOFTWARE: u32 = 1;
     const TASK_CLOCK: u64 = 1;
@@ -383,12 +383,12 @@ pub(crate) fn restart(counter: &OwnedFd) -> Result<()> {
 
 /// Strings as exec wants them.
 pub(crate) struct Strings {
-    /// Of the strings beside them, and a null at the end.
+    /// The pointers to the strings, and a null at the end.
     pointers: Vec<*const c_char>,
     _strings: Vec<CString>,
 }
 
-// SAFETY: nothing writes to what the pointers point to; it is owned beside them, and stays where it is.
+// SAFETY: nothing writes to the strings that the pointers point to; the value owns them, and they do not move.
 unsafe impl Sync for Strings {}
 
 impl Strings {
@@ -408,8 +408,8 @@ pub(crate) fn exec(path: &CStr, args: &Strings, env: &Strings) -> Errno {
     errno()
 }
 
-/// Ends this process at once, without what the C library does at exit.
+/// Ends this process at once, without the C library's work at exit.
 pub(crate) fn exit(code: c_int) -> ! {
-    // SAFETY: ends the process; nothing of this program waits to be run at exit.
+    // SAFETY: ends the process. This program has registered nothing to run at exit.
     unsafe { libc::_exit(code) }
 }

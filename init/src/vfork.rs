@@ -24,9 +24,9 @@ use rustix::process::Pid;
 
 use crate::sys;
 
-/// Above what the calls before exec need, most of all a limit read and set; the kernel gives pages as they are touched.
+/// More than the calls before exec need, most of all a limit that is read and set. The kernel allocates pages as they are touched.
 const STACK: usize = 64 << 10;
-/// What lies below and may not be touched: a page of the largest size that the kernel is built with.
+/// The guard below the stack, which may not be touched: a page of the largest size that the kernel is built with.
 const GUARD: usize = 64 << 10;
 
 /// The most that a process has to say before it is a program, in bytes.
@@ -52,9 +52,8 @@ pub(crate) struct Task<T> {
     words: RawFd,
 }
 
-/// Runs `run` in a new process, with the number of a descriptor there that takes what it has to say: [`LAST_WORDS`] at most,
-/// to be written in one. It must not allocate, and has the descriptors of this process, by number. Where it comes back, the
-/// process ends.
+/// Runs `run` in a new process, with the number of a descriptor for its report: [`LAST_WORDS`] bytes at most, in one write. `run`
+/// must not allocate, and has the descriptors of this process, by number. If it returns, the process ends.
 pub(crate) fn start<T: Sync>(
     work: T,
     run: fn(&T, RawFd),
@@ -92,7 +91,7 @@ pub(crate) fn start<T: Sync>(
     })
 }
 
-/// What there is of a process that has left this memory. Dropping it gives back what the process had of that.
+/// The resources of a process that has left this memory. Dropping it frees the memory that the process used.
 pub(crate) struct Left<T> {
     pub(crate) pidfd: OwnedFd,
     /// Why it is not a program; empty if it is.
@@ -106,13 +105,14 @@ impl<T: Sync> Started<T> {
         self.pipe.as_fd()
     }
 
-    /// Takes what it says; blocks while that is nothing. Nothing comes back where the process has not left yet.
+    /// Takes the report of the process; blocks until the process has written one or has left the memory. Returns none if the
+    /// process has not left yet.
     pub(crate) fn hear(started: &mut Option<Self>) -> Result<Option<Left<T>>, Errno> {
         let Some(mut it) = started.take() else { return Ok(None) };
         let mut buffer = [0; LAST_WORDS];
         match read(&it.pipe, &mut buffer) {
             Ok(0) => {
-                // SAFETY: made by a box in `start`. The process that also read it has another memory now, or none.
+                // SAFETY: made by a box in `start`. The process that also read it has another memory now, or has ended.
                 let task = unsafe { Box::from_raw(it.task.as_ptr()) };
                 return Ok(Some(Left {
                     pidfd: it.pidfd,
@@ -122,7 +122,7 @@ impl<T: Sync> Started<T> {
             }
             Ok(read) => it.said.extend(buffer.iter().take(read)),
             Err(Errno::INTR) => {}
-            // What is shared stays: it is not known whether it is still used.
+            // The shared memory stays, because the process may still use it.
             Err(errno) => return Err(errno),
         }
         *started = Some(it);
@@ -130,13 +130,13 @@ impl<T: Sync> Started<T> {
     }
 }
 
-/// What a process ends with that does not become a program.
+/// The exit code of a process that does not become a program.
 const GONE: c_int = 127;
 
-/// What the new process does.
+/// The entry function of the new process.
 extern "C" fn begin<T: Sync>(task: *mut c_void) -> c_int {
-    // SAFETY: `start` made it of a task of this type, which stays until this process has left the memory, and which nothing
-    // writes to.
+    // SAFETY: `start` made it from a task of this type. The task stays until this process has left the memory, and nothing writes
+    // to it.
     let task = unsafe { &*task.cast_const().cast::<Task<T>>() };
     (task.run)(&task.work, task.words);
     GONE
@@ -145,9 +145,9 @@ extern "C" fn begin<T: Sync>(task: *mut c_void) -> c_int {
 fn share<T: Sync>(task: NonNull<Task<T>>, stack: &Stack) -> Result<(Pid, OwnedFd), Errno> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::SIGCHLD;
-    // SAFETY: the new process runs on memory that nothing else uses, reads a task that may be read by several (`Sync`), and
-    // both stay where they are until it has left. What it runs does not unwind: this program aborts on a panic. The pidfd
-    // goes where there is a place for it.
+    // SAFETY: the new process runs on memory that nothing else uses, reads a task that may be read by several (`Sync`), and both
+    // stay where they are until it has left. The function that it runs does not unwind, because this program aborts on a panic. The
+    // pidfd has a place to be written to.
     let pid = unsafe { libc::clone(begin::<T>, stack.top(), flags, task.as_ptr().cast(), &raw mut pidfd) };
     // The kernel may have written a pidfd before it refused.
     sys::cloned(sys::check(pid.into())?, pidfd)?.ok_or(Errno::CHILD)
@@ -168,7 +168,7 @@ impl Stack {
             Some(memory) if memory.as_ptr() != libc::MAP_FAILED => Self(memory),
             _ => return Err(failed()),
         };
-        // SAFETY: within what was just made, and of which no other code knows.
+        // SAFETY: the range lies within the new mapping, which no other code knows.
         let opened = unsafe {
             let usable = stack.0.as_ptr().byte_add(GUARD);
             libc::mprotect(usable, STACK, libc::PROT_READ | libc::PROT_WRITE)
@@ -185,7 +185,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the whole of what `new` made. `Started` drops it only when no process runs on it any more.
+        // SAFETY: the whole mapping that `new` made. `Started` drops it only when no process runs on it any more.
         unsafe {
             libc::munmap(self.0.as_ptr(), GUARD + STACK);
         }

@@ -14,7 +14,7 @@ use super::{Error, Owner, Principal, Tier};
 use crate::sandbox::{CwdError, Launch, ResourceLimits, UNCONFINED, Workspace};
 
 impl Core {
-    /// Everything that can refuse a request without any trace of it. Returns the limits of what may be started.
+    /// All checks that can refuse a request without leaving a trace. Returns the resource limits of the process.
     pub(crate) fn admit(
         &self,
         request: &SpawnRequest,
@@ -50,7 +50,7 @@ impl Core {
         self.limits.resources(request.limits, self.launcher.enforcements())
     }
 
-    /// Starts the command. Dropped half-way, it ends what was started.
+    /// Starts the command. If it is dropped half-way, it ends the processes that it has started.
     pub(crate) async fn launch(
         &self,
         launch: Launch,
@@ -72,7 +72,7 @@ impl Core {
         // Looking for a program and making a process take a millisecond, and more on a busy disk.
         let launching = self.tasks.runtime.spawn_blocking(move || {
             let launched = launcher.launch(launch);
-            // Here, because what was prepared is used up also where nothing comes of it, or nothing waits for it any more.
+            // Called here, because a launch uses up the prepared init even if it fails or its caller has dropped it.
             prewarmer.launched(&runtime, &launcher, &closing);
             launched.map(|launched| LaunchedProcess {
                 launched,

@@ -40,7 +40,7 @@ pub enum Error {
     /// A persistent process needs an authenticated principal, and a host that can hold it.
     #[error("persist-unsupported")]
     PersistUnsupported,
-    /// There is no such program.
+    /// The program does not exist.
     #[error("not-found: {0}")]
     NotFound(String),
     /// The program may not be executed.
@@ -110,7 +110,7 @@ impl From<LaunchError> for Error {
     }
 }
 
-/// Refuses a malformed request; `why` says what is wrong with it.
+/// Refuses a malformed request; `why` names the fault.
 pub(super) fn invalid(why: &str) -> Result<(), Error> {
     Err(Error::InvalidInput(why.into()))
 }

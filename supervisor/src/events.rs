@@ -45,7 +45,7 @@ impl Carriers {
     pub(crate) fn publish(&self, event: Event) {
         // A list of its own: a carrier is the embedder's code, and must not run under our lock.
         let carriers = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        // Most often there is one, and it gets the event itself.
+        // Most often there is one topic, and it gets the event itself instead of a copy.
         if let Some((last, others)) = carriers.split_last() {
             for carrier in others {
                 carrier.publish(event.clone());

@@ -44,7 +44,8 @@ impl Buffer {
         Self(Ring::new(capacity, overflow))
     }
 
-    /// Takes in what fits, as the reader does: room first, then straight into it. Returns how much that was.
+    /// Stores as many bytes as fit, as the reader does: it makes room first, and then reads straight into the room. Returns how
+    /// many bytes that was.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let room = self.0.make_room(bytes.len());
         let (first, second) = self.0.spare(room);
@@ -81,10 +82,10 @@ impl Buffer {
     }
 }
 
-/// Whether the shape of a request is accepted, for a workspace that is there.
+/// Whether the shape of a request is accepted, for a workspace that exists.
 ///
 /// # Errors
-/// What a guest would be told.
+/// The error that a guest would get.
 pub fn check(request: &SpawnRequest, persistent: bool, workspace: &Path) -> Result<(), Error> {
     let tier = if persistent { Tier::Persistent } else { Tier::Captured };
     request.check(tier, workspace, &Limits::default())

@@ -2,7 +2,7 @@
 
 use super::{CommandView, Owner};
 
-/// What the embedder is asked, in the order of contract S4.
+/// The requests to the embedder's gate, in the order of contract S4.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Ask<'a> {

@@ -8,7 +8,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// The generations of one owner, of which all but the last are ending or have ended.
+/// The generations of one owner. All but the last are ending or have ended.
 #[derive(Debug)]
 pub(crate) struct Generations(Mutex<Arc<Generation>>);
 
@@ -19,7 +19,7 @@ struct Generation {
     members: TaskTracker,
 }
 
-/// Membership in a generation, from before the command is started until nothing of it is left.
+/// Membership in a generation, from before the command is started until no process of its tree is left.
 pub(crate) struct Member {
     /// The whole generation is to end.
     pub(crate) closing: CancellationToken,
@@ -44,8 +44,8 @@ impl Generations {
         }
     }
 
-    /// Ends every process that was started so far, by a handle or to be kept, and waits until nothing of them is left.
-    /// Once begun, the end goes on without its caller.
+    /// Ends every process that was started so far, whether a handle or an id holds it, and waits until no process of their trees is
+    /// left. Once begun, the end goes on without its caller.
     pub(crate) fn end(&self, closing: &CancellationToken) -> impl Future<Output = ()> + use<> {
         let ended = std::mem::replace(&mut *self.lock(), Generation::new(closing));
         ended.closing.cancel();

@@ -18,12 +18,12 @@ use crate::Owner;
 use crate::printable::Printable;
 use crate::rate::Rates;
 
-/// What a line costs beside its text, in bytes: the level, the names, the end. Empty lines are not free.
+/// The cost of a line beside its text, in bytes: the level, the names, the end. Empty lines are not free.
 const FRAME: usize = 64;
 /// The shortest time between two reports of an owner's loss.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// One for a host. Dropping it reports what was lost since the last report.
+/// The log of one host's guests. Dropping it reports the lines that were dropped since the last report.
 #[derive(Debug)]
 pub struct GuestLog(Mutex<Owners>);
 
@@ -33,7 +33,7 @@ struct Owners {
     losses: HashMap<Owner, Loss>,
 }
 
-/// What was dropped of an owner's lines since the last report.
+/// The number of an owner's lines and bytes that were dropped since the last report.
 #[derive(Clone, Copy, Debug)]
 struct Loss {
     lines: u64,

@@ -158,7 +158,7 @@ impl Handle {
     pub fn logs_ready(&self) -> LogsReady {
         drop(self.process().touch());
         let number = match &self.ownership {
-            // It has no cursors.
+            // An owned process has no cursors.
             Ownership::Owned(_) => None,
             Ownership::Attached(entry) => Some(entry.number),
         };
@@ -175,7 +175,7 @@ impl Handle {
         };
         drop(self);
         if let Some(process) = process {
-            // Where its monitor is no more, there is nothing to wait for.
+            // An error means that the monitor has ended, and then the process is gone, too.
             drop(process.gone().await);
         }
     }

@@ -37,7 +37,7 @@ impl fmt::Debug for ProcessId {
     }
 }
 
-/// What an id and a key are made of.
+/// The random bytes of an id or a key.
 pub(super) fn random_bytes() -> Result<[u8; 32], getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;

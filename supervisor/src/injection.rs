@@ -16,8 +16,8 @@ const NAME_MAX: usize = 255;
 /// Beneath the private `/tmp` every folder on the way to a file costs a mount.
 const DEPTH_MAX: usize = 32;
 
-/// Folders of the confinement's own, in which and in whose place there is no file to be put. `/tmp` itself is another,
-/// but files beneath it may be asked for.
+/// Folders that belong to the confinement: no file can be put into them or in their place. `/tmp` belongs to it too, but a request
+/// may put files beneath it.
 const OWN: [&str; 4] = ["/dev", "/proc", "/sys", FOLDER];
 
 /// Files that a request may not inject, because they decide what code runs instead of what it works on, as
@@ -81,7 +81,7 @@ impl FileInjection {
         self.content.is_empty()
     }
 
-    /// What may be said of it. The first call computes the hash: some milliseconds for the largest file.
+    /// The properties that an audit may show. The first call computes the hash: some milliseconds for the largest file.
     #[must_use]
     pub fn view(&self) -> InjectionView<'_> {
         InjectionView {
@@ -160,7 +160,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// What is wrong with a fixed path, as far as that can be told without looking.
+/// The fault of a fixed path, as far as the path alone shows one.
 fn flaw(path: &str, workspace: &Path) -> Option<&'static str> {
     let Some(names) = path.strip_prefix('/') else {
         return Some("is not absolute");
@@ -335,7 +335,7 @@ mod tests {
         let many = |count: usize| -> Vec<_> { (0..count).map(|number| pointed(&format!("V{number}"), 0)).collect() };
         assert_eq!(checked(&many(128)), Ok(()));
         assert_eq!(checked(&many(129)), Err(Error::TooLarge));
-        // As everywhere: what is malformed is said first.
+        // As for every request, a malformed part is reported first.
         let both = [pointed("A", 8 * MIB + 1), at("x")];
         assert!(matches!(checked(&both), Err(Error::InvalidInput(_))));
     }
@@ -354,7 +354,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is accepted is one path spelled one way, and touches neither the workspace nor init's own folders.
+        /// Every accepted path has one spelling, and touches neither the workspace nor init's own folders.
         #[test]
         fn j1_an_accepted_place_is_what_it_says(
             names in prop::collection::vec("|\\.|\\.\\.|[a-c]{1,2}|etc|tmp|proc|srv|work|space|injected|\\PC{0,3}", 0..6),

@@ -36,8 +36,8 @@ impl<K: Clone + Eq + Hash, V> Interned<K, V> {
         if let Some(value) = map.get(key).and_then(Weak::upgrade) {
             return value;
         }
-        // Keys whose value is gone are swept when the map would grow for a new one: the cost is spread over the
-        // insertions that made it grow.
+        // Keys whose value was dropped are swept when the map would grow for a new one, so the insertions that made it grow pay for
+        // the sweep.
         if map.len() == map.capacity() {
             map.retain(|_, value| value.strong_count() > 0);
         }

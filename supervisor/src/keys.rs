@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use super::id::{ProcessId, random_bytes};
 use super::log::cursor::CursorKey;
 
-/// What the registry knows an id by. Useless to a reader, because the key is random and never leaves.
+/// The key under which the registry keeps an id. Useless to a reader, because the hash key is random and never leaves the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdHash([u8; blake3::OUT_LEN]);
 
@@ -32,12 +32,12 @@ impl RegistryKey {
         })
     }
 
-    /// The same work for every string: what is malformed is found out by not being there.
+    /// Does the same work for every string: a malformed id simply has no entry.
     pub(crate) fn hash(&self, id: &str) -> IdHash {
         IdHash(blake3::keyed_hash(&self.ids, id.as_bytes()).into())
     }
 
-    /// What `id` is called in an audit. Not the hash that the registry goes by, nor of use to compute that.
+    /// The name of `id` in an audit. It differs from the registry's hash, and does not help to compute that.
     pub(crate) fn audit_name(&self, id: &str) -> String {
         let mut name = blake3::keyed_hash(&self.names, id.as_bytes()).to_hex().to_string();
         // 128 bits tell all ids apart that there will ever be.

@@ -10,7 +10,7 @@ use crate::sandbox::{Enforcement, Enforcements, ResourceLimits};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What any longer time is treated as. The delay queue has an end, and so has the clock.
+/// The longest time; a longer one is treated as this. The delay queue and the clock have an end.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What guests may ask for and what they get when they ask for nothing. All of it is the embedder's to set:
@@ -231,7 +231,7 @@ struct Wanted<T> {
 }
 
 impl<T: Copy + Ord> Wanted<T> {
-    /// What was asked for, or else the default, and never above the ceiling.
+    /// The requested value, or else the default, and never above the ceiling.
     fn value(&self) -> Option<T> {
         let wanted = self.asked.or(self.default);
         match (wanted, self.ceiling) {

@@ -21,8 +21,8 @@ use ::metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe
 
 use super::{Error, Tier};
 
-/// Spawns by the tier that was asked for (`captured`, `background`, `persistent`) and by what came of the start:
-/// `ok` once the command runs, whatever it comes to later, or the error's [`kind`](Error::kind).
+/// Spawns by the requested tier (`captured`, `background`, `persistent`) and by the result of the start: `ok` once the command
+/// runs, however it ends later, or the error's [`kind`](Error::kind).
 pub const SPAWNS: &str = "capsule_spawns_total";
 /// Processes that run or are being started: those that count against the quota of their principal.
 pub const LIVE: &str = "capsule_processes_live";
@@ -36,8 +36,7 @@ pub const READ: &str = "capsule_output_read_bytes_total";
 pub const DROPPED: &str = "capsule_output_dropped_bytes_total";
 /// From an admitted request to a running command.
 pub const SPAWN_TIME: &str = "capsule_spawn_seconds";
-/// From the end of a command to the moment when its exit can be seen: what is spent on ending its tree and reading what
-/// is left of its output.
+/// The time from the end of a command until its exit is visible: the end of its tree, and the reading of the rest of its output.
 pub const EXIT_TIME: &str = "capsule_exit_seconds";
 
 /// Tells the recorder what the names mean. A registry does so when it is made.
@@ -74,7 +73,7 @@ pub(crate) fn retained() -> Gauge {
     gauge!(RETAINED)
 }
 
-/// Starts something, and counts what came of it. Not counted when it is dropped: no caller was told anything.
+/// Starts a process, and counts the result. A start that is dropped is not counted, because no caller got a result.
 pub(crate) async fn counted<T>(tier: Tier, start: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let started = start.await;
     let tier = match tier {

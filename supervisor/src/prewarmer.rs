@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 use crate::sandbox::Launcher;
 use crate::sync::Mutex;
 
-/// How long nothing has to have been started.
+/// How long no command must have been started before the next init is prepared.
 const QUIET: Duration = Duration::from_millis(5);
 
-/// Clones share what they wait for.
+/// Clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prewarmer {
     /// When something was last started, while the quiet time after it is waited for.
@@ -51,14 +51,14 @@ impl Prewarmer {
         drop(self.waits.spawn_on(waiting, runtime));
     }
 
-    /// Completes when nothing is waited for or being prepared, with everything closing.
+    /// Completes when no preparation runs or waits, after the registry began to close.
     pub(crate) async fn ended(&self) {
         self.waits.close();
         self.waits.wait().await;
     }
 }
 
-/// When to look again; nothing if the quiet time is over, which is then waited for no more.
+/// The time of the next check; none if the quiet time is over, and then the wait ends.
 fn next(last: &Mutex<Option<Instant>>) -> Option<Instant> {
     let mut last = lock(last);
     let at = (*last)? + QUIET;

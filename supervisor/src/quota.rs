@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metrics::Gauge;
 
-/// So much of something, of which parts are taken and given back.
+/// An amount of a resource; permits take parts of it and give them back.
 pub struct Budget {
     used: AtomicUsize,
     limit: usize,
-    /// Goes up and down with what is used (contract U2).
+    /// Follows the used amount (contract U2).
     gauge: Gauge,
 }
 
@@ -24,19 +24,19 @@ pub struct Permit {
     amount: usize,
 }
 
-/// What a principal may have at once, over all capsules.
+/// The resources that a principal may hold at once, over all capsules.
 #[derive(Debug)]
 pub(crate) struct PrincipalQuota {
     pub(crate) processes: Arc<Budget>,
     pub(crate) ring_memory: Arc<Budget>,
 }
 
-/// What one process counts against. Taken before it is started.
+/// The permits of one process, taken before it is started.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     /// Given back when the command has ended.
     pub(crate) slot: Permit,
-    /// Given back when the id goes: ids, and memory for output.
+    /// Given back when the id is removed: the id itself, and the memory for output.
     pub(crate) retained: Vec<Permit>,
 }
 
@@ -55,7 +55,7 @@ impl Budget {
         })
     }
 
-    /// Takes `amount`, or nothing where not all of it is left.
+    /// Takes `amount`; none if less than that is left.
     pub fn take(self: &Arc<Self>, amount: usize) -> Option<Permit> {
         let fits = |used: usize| used.checked_add(amount).filter(|used| *used <= self.limit);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;

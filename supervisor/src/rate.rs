@@ -23,7 +23,7 @@ impl<K: Clone + Eq + Hash> Rates<K> {
     /// So many units a second in the long run, and as many as `burst` at once. A rate or a burst of zero admits nothing.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1).checked_div(per_second);
-        // With a rate of zero nothing ever fits.
+        // With a rate of zero, no unit ever fits.
         let ahead = interval.map_or(Duration::ZERO, |interval| interval * burst);
         Self {
             interval: interval.unwrap_or(Duration::MAX),

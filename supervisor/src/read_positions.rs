@@ -21,7 +21,7 @@ impl ReadPositions {
     pub(crate) fn note(&self, table: &Table, number: u64, stream: LogStream, offset: u64) {
         let mut offsets = self.lock();
         if offsets.len() == offsets.capacity() && !offsets.contains_key(&number) {
-            // Those of processes that are gone are swept when the map would grow.
+            // The positions of removed processes are swept when the map would grow.
             let there: HashSet<_> = table.all().iter().map(|entry| entry.number).collect();
             offsets.retain(|number, _| there.contains(number));
         }

@@ -22,7 +22,7 @@ pub struct ExitReady {
 /// from is dropped.
 pub struct LogsReady {
     process: Arc<Process>,
-    /// The reader, and what it calls the process; none where it has no cursors.
+    /// The reader, and its name for the process; none if it has no cursors.
     reader: Option<(Arc<ReadPositions>, u64)>,
     dropped: CancellationToken,
 }
@@ -34,7 +34,7 @@ impl ExitReady {
 
     /// Completes when it is ready. May be dropped and called again.
     pub async fn ready(&self) {
-        // Asked first: a wait may be put off though what it waits for is there, in a task that has done much already.
+        // Checked first: in a task that has done much already, tokio may defer a wait even if it is ready.
         if self.process.exit().is_some() || self.dropped.is_cancelled() {
             return;
         }

@@ -20,7 +20,7 @@ use crate::sandbox::Launcher;
 #[derive(Clone)]
 pub struct Registry(Arc<Core>);
 
-/// Why there is no registry.
+/// The reason why a registry could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -52,13 +52,13 @@ impl Registry {
         Scope::new(Arc::clone(&self.0), owner)
     }
 
-    /// Where what guests log goes.
+    /// The destination of the lines that guests log.
     #[doc(hidden)]
     pub fn guest_log(&self) -> &GuestLog {
         &self.0.guest_log
     }
 
-    /// From now on, lifecycle events go to `events`, besides wherever else they go. Without this they go nowhere.
+    /// From now on, lifecycle events go to `events`, besides all earlier destinations. Without this, events are not published.
     pub fn publish_to(&self, events: Arc<dyn Events>) {
         self.0.tasks.events.add(events);
     }

@@ -48,13 +48,13 @@ impl Scope {
         }
     }
 
-    /// Whose processes these are.
+    /// The owner of the processes.
     #[must_use]
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// Where what the owner's guests log goes.
+    /// The destination of the lines that the owner's guests log.
     #[doc(hidden)]
     pub fn guest_log(&self) -> &GuestLog {
         &self.core.guest_log
@@ -220,7 +220,7 @@ impl Scope {
             .collect()
     }
 
-    /// What is known of a process. Does not touch it.
+    /// The state of a process. Does not touch it.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`].
@@ -387,7 +387,7 @@ impl Scope {
         self.table.quota.ring_memory.take(both).ok_or(Error::Quota)
     }
 
-    /// How a process is supervised that does not outlive its instance: nothing of what is for persistent ones counts (S9).
+    /// The options for a process that ends with its instance: the options for persistent processes have no effect on it (S9).
     fn options_for_instance(&self, request: &mut SpawnRequest, resources: ResourceLimits) -> ProcessOptions {
         ProcessOptions {
             ring: self.core.limits.ring_size(None),

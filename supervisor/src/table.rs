@@ -84,8 +84,7 @@ impl Table {
         }
     }
 
-    /// As [`Generations::join`]. The table can be found for as long as something in it runs, though its owner's last
-    /// instance be gone.
+    /// As [`Generations::join`]. The table can be found while a process in it runs, even if its owner's last instance has ended.
     pub(crate) fn join(self: &Arc<Self>) -> Member {
         self.generations.join(Arc::clone(self) as _)
     }
@@ -128,7 +127,7 @@ impl Entry {
 impl Drop for EntryGuard {
     fn drop(&mut self) {
         let entry = self.table.lock().remove(&self.key);
-        // Outside of the lock: the rings go with it.
+        // Outside of the lock, because the rings are freed with the entry.
         drop(entry);
     }
 }

@@ -7,7 +7,7 @@ pub const MAX_SEGMENTS: usize = 8;
 pub const MAX_BYTES: usize = 256;
 /// Where the host alone publishes.
 pub const RESERVED: &str = "astrid.process";
-/// Where it publishes what happens to processes.
+/// The topic of the lifecycle events.
 pub const LIFECYCLE: &str = "astrid.process.v1";
 /// Where it publishes that they ended.
 pub const EXITED: &str = "astrid.process.v1.exited";

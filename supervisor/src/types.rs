@@ -42,7 +42,7 @@ pub struct ExitInfo {
     pub signal: Option<i32>,
 }
 
-/// What a captured command printed, and how it ended.
+/// The output of a captured command, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOutput {
     /// All of its standard output.
@@ -53,7 +53,7 @@ pub struct RunOutput {
     pub exit: ExitInfo,
 }
 
-/// What a process that was killed leaves.
+/// The exit of a killed process, and the rest of its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Killed {
     /// The process ran, and this call ended it.
@@ -66,7 +66,7 @@ pub struct Killed {
     pub stderr: Vec<u8>,
 }
 
-/// What `read_logs` took out of a process's rings.
+/// The output that `read_logs` took out of a process's rings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logs {
     /// Standard output since the last such call.
@@ -75,7 +75,7 @@ pub struct Logs {
     pub stderr: String,
     /// Whether the exit was not to be seen yet.
     pub running: bool,
-    /// How it ended; `None` while it runs.
+    /// The exit of the process; `None` while it runs.
     pub exit: Option<ExitInfo>,
 }
 
@@ -92,7 +92,7 @@ pub struct LogChunk {
     pub drained_eof: bool,
 }
 
-/// What is known of a process.
+/// The state of a process.
 #[derive(Clone, Debug)]
 pub struct ProcessInfo {
     /// Its id.
@@ -105,7 +105,7 @@ pub struct ProcessInfo {
     pub os_pid: Option<u32>,
     /// Where it is in its life.
     pub phase: Phase,
-    /// How it ended; `None` until the exit is visible.
+    /// The exit of the process; `None` until it is visible.
     pub exit: Option<ExitInfo>,
     /// Time since it was started.
     pub age: Duration,

@@ -14,7 +14,7 @@ use super::{Error, ExitInfo, LogStream, Owner, ProcessId, ResourceLimits};
 use crate::sync::{Mutex, MutexGuard};
 use crate::topic;
 
-/// What can be told of a process.
+/// The kinds of events of a process.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Exited,
@@ -52,7 +52,7 @@ impl Topics {
             return invalid("does not consist of segments of [a-z0-9_-]+ joined by dots");
         }
         let topics = Self { suffix: suffix.into() };
-        // The one with the longest name: a suffix is good for all or for none.
+        // The kind with the longest name: a suffix that fits it fits all kinds.
         let longest = topics.topic(Kind::StdinDrained);
         if topic::segments(&longest) > topic::MAX_SEGMENTS {
             return invalid("makes a topic of more than 8 segments");
@@ -87,7 +87,7 @@ impl Watch {
         self.lock().subscription = subscription;
     }
 
-    /// The event of an exit that is to be seen, if it is to be told and was not.
+    /// The event of a visible exit, if it is subscribed to and was not published yet.
     pub(crate) fn exited(&self, exit: ExitInfo, reason: Reason) -> Option<Event> {
         let mut state = self.lock();
         if state.exit_published {
@@ -124,7 +124,7 @@ impl Watch {
         })
     }
 
-    /// Why a process ended, and what the host knows besides.
+    /// The reason of a process's end, and the details that the host knows.
     fn words(&self, exit: ExitInfo, reason: Reason) -> (&'static str, Option<&'static str>) {
         match reason {
             // Of its own processor time the kernel ends a process by itself.

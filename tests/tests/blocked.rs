@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What is looked at at once, and how much of it they may use: a hundredth of a second is the least that the kernel tells.
+/// The time for which all instances are observed at once. They may use a hundredth of a second in it, the least that the kernel
+/// reports.
 const WINDOW: Duration = Duration::from_secs(3);
 const ALLOWED: Duration = Duration::from_millis(10);
 
-/// What an instance waits for.
+/// The event that an instance waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     Exit,

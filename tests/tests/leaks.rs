@@ -343,7 +343,7 @@ fn b3_k2_k4_s8_nothing_is_left_of_processes_however_they_end() {
         for pid in pids {
             until("none of the crowd runs", || !runs(pid)).await;
         }
-        // What is left of it answers, and does not hang.
+        // The remaining part answers, and does not hang.
         for info in scope.list(None) {
             let id = info.id.expose();
             let result = watchdog(scope.wait(id, Duration::ZERO)).await;

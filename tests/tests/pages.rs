@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// What makes a file one for the table.
+/// The words that put a file into the table.
 const WORDS: [&str; 9] = [
     "Condvar",
     "Mutex",

@@ -26,7 +26,7 @@ use capsule_supervisor::printable::printable_json;
 /// The longest line, in bytes, without its end. No record comes near it.
 pub const LINE_MAX: usize = 256 * 1024;
 
-/// What this writes, and what it can read.
+/// The version that this program writes, and the only one that it can read.
 pub(super) const VERSION: u32 = 1;
 
 const OPENING: &[u8] = b"{\"hash\":\"";
@@ -44,7 +44,7 @@ pub struct Head(blake3::Hash);
 #[error("a head is 64 hexadecimal digits")]
 pub struct ParseHeadError;
 
-/// What a line tells of.
+/// The event of a line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(super) enum Entry<'a> {
@@ -80,7 +80,7 @@ pub(super) enum Entry<'a> {
     },
 }
 
-/// Where a chain has got to.
+/// The position of a chain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
     pub(super) next: u64,
@@ -96,7 +96,7 @@ pub(super) struct Line<'a> {
 }
 
 impl Head {
-    /// What stands before the first line.
+    /// The hash before the first line.
     const NONE: Self = Self(blake3::Hash::from_bytes([0; blake3::OUT_LEN]));
 
     fn after(self, content: &[u8]) -> Self {
@@ -174,7 +174,7 @@ impl<'a> Line<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let rest = line.strip_prefix(OPENING)?;
         let (digits, rest) = rest.split_at_checked(DIGITS)?;
-        // Upper case would be read as the same number, and would be an alteration that nobody sees.
+        // An upper-case digit would mean the same number, and would be an alteration that the hash does not show.
         if digits.iter().any(u8::is_ascii_uppercase) {
             return None;
         }

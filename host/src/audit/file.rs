@@ -25,13 +25,13 @@ pub enum OpenError {
     /// The system refuses.
     #[error("the audit log cannot be opened: {0}")]
     Io(#[from] io::Error),
-    /// It is a folder, a pipe, a device.
+    /// The path names a folder, a pipe or a device.
     #[error("this is not a regular file")]
     NotAFile,
     /// Another writer has it.
     #[error("another program writes to it")]
     InUse,
-    /// What is in it does not end as an audit log does.
+    /// The content of the file does not end as an audit log does.
     #[error("the file does not end like an audit log; move it away, or examine it with `capsule audit verify`")]
     NotALog,
     /// The operating system has no random bytes.
@@ -50,7 +50,7 @@ pub(super) struct Opened {
 
 /// Opens or makes the file, readable by its owner alone.
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
-    // Without waiting, should it be a pipe; to a regular file it means nothing.
+    // Opened without blocking, in case it is a pipe; the flag has no effect on a regular file.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let mut file = File::options()
         .read(true)
@@ -97,7 +97,7 @@ fn nuls_at_the_end(file: &mut File, length: u64) -> Result<u64, OpenError> {
     if length == 0 { Ok(0) } else { Err(OpenError::NotALog) }
 }
 
-/// Where the chain in the file is, and how many bytes after its last whole line are only a part of one.
+/// The position of the chain in the file, and the number of bytes after its last whole line, which are a part of a line.
 fn end_of(file: &mut File, length: u64) -> Result<(Chain, u64), OpenError> {
     // Two whole lines and a part of one fit.
     let reach = length.min(3 * (LINE_MAX as u64 + 1));

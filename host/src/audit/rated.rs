@@ -45,7 +45,7 @@ struct Source {
     capsule: String,
 }
 
-/// What a record is of, by what is to be dropped last.
+/// The kinds of records, ordered by what is dropped last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Start,
@@ -187,7 +187,7 @@ impl Rated {
         since.map(|since| since + TELL_AFTER)
     }
 
-    /// What there is to tell by now, with the number of records; at the end everything.
+    /// The counts to write now, with their numbers of records; at the end all counts.
     pub(super) fn take(&mut self, now: Instant, is_end: bool) -> Vec<(u64, Over)> {
         let due = |_: &Source, counted: &mut Counted| is_end || now >= counted.since + TELL_AFTER;
         let taken = self.over.extract_if(due).map(|(source, counted)| {

@@ -8,16 +8,16 @@ use super::redact::redacted;
 use capsule_supervisor::internals::cut;
 use capsule_supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
 
-/// What is kept of a principal's or a capsule's name, in bytes.
+/// The kept length of a principal's or a capsule's name, in bytes.
 const NAME_MAX: usize = 1024;
-/// What is kept of a command, and of its working directory, in bytes.
+/// The kept length of a command, and of its working directory, in bytes.
 const PATH_MAX: usize = 4 * 1024;
 /// What is kept of the arguments, and of the names of variables: bytes together, and how many.
 const LIST_MAX: usize = 8 * 1024;
 const LIST_ITEMS_MAX: usize = 256;
-/// What is kept of the place of an injected file, in bytes.
+/// The kept length of the place of an injected file, in bytes.
 const PLACE_MAX: usize = 128;
-/// How many files of one spawn are told of; the interface allows no more.
+/// The most injected files of one spawn in a record; the interface allows no more.
 const INJECTIONS_MAX: usize = 128;
 /// How many bytes of them are hashed; the interface allows no more.
 const INJECTED_BYTES_MAX: usize = 16 << 20;
@@ -55,7 +55,7 @@ pub struct Record {
     pub spawn: Option<Box<SpawnDetails>>,
 }
 
-/// What a spawn asked for. Never the value of a variable, and of stdin only the length.
+/// The request of a spawn. It never holds the value of a variable, and of stdin only the length.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SpawnDetails {
@@ -187,7 +187,7 @@ impl Injected {
     }
 }
 
-/// As much of `texts` as is kept, and how many of them are not there whole.
+/// The kept part of `texts`, and the number of texts that are left out or cut.
 fn list<'a>(texts: impl ExactSizeIterator<Item = &'a String>, name: &dyn Fn(&str) -> String) -> (Vec<String>, usize) {
     let count = texts.len();
     let (mut kept, mut room, mut shortened) = (Vec::new(), LIST_MAX, 0);
@@ -391,7 +391,7 @@ mod tests {
             (Error::NoSuchProcess, "no-such-process"),
         ] {
             assert_eq!(Outcome::from(&error).as_str(), name);
-            // The prefix is that of what the guest is told.
+            // The prefix comes from the message that the guest gets.
             let told = error.to_string();
             let prefix = told.split(':').next().unwrap();
             assert!(name == prefix || name == format!("unknown({prefix})"), "{told}");

@@ -5,7 +5,7 @@
 
 use capsule_supervisor::internals::cut;
 
-/// How many characters an id has. What is shorter is no id; what is longer may hold one.
+/// The length of an id in characters. A shorter text is no id; a longer text may hold one.
 const ID_LENGTH: usize = 52;
 
 /// `text` without runs of characters that could hold an id, at most `max` bytes of it. `name` gives such a run its name.
@@ -13,7 +13,7 @@ const ID_LENGTH: usize = 52;
 pub(super) fn redacted(text: &str, max: usize, name: &dyn Fn(&str) -> String) -> (String, bool) {
     let mut clean = String::new();
     let mut rest = text;
-    // Runs are looked at whole and replaced before the cut: what a cut leaves of an id is still most of the id.
+    // Runs are examined and replaced whole before the cut, because a cut would leave most of an id.
     while !rest.is_empty() && clean.len() < max {
         let run = rest.find(|c| !is_of_id(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(run);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever it stands, and wherever the cut falls, no more is left of an id than somebody could have guessed.
+        /// Wherever an id stands, and wherever the cut falls, no more of the id is left than a reader could guess.
         #[test]
         fn i2_a_cut_leaves_no_part_of_an_id(before in "[ a-z/=]{0,60}", after in "[ a-z2-7]{0,60}", max in 0..200usize) {
             let (kept, _) = clean(&format!("{before}{ID}{after}"), max);

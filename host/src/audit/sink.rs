@@ -31,7 +31,7 @@ use super::rated::{AuditRate, Over, Rated};
 use super::record::Record;
 use capsule_supervisor::printable::Printable;
 
-/// What waits in the queue, in bytes; as much again may be on its way out.
+/// The most bytes that wait in the queue; as many again may be on their way to the file.
 const QUEUE_MAX: usize = 4 * 1024 * 1024;
 /// How long a sink that is dropped waits for its thread.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub enum FinishError {
     /// The time passed, and the writer still waits for the disk or for a reader.
     #[error("the audit log is incomplete: its file or pipe accepts no more data")]
     Blocked,
-    /// It cannot be written.
+    /// The log cannot be written.
     #[error("the audit log is incomplete: {0}")]
     Write(Arc<io::Error>),
 }
@@ -77,11 +77,11 @@ struct Queue {
     pending: bool,
     finishing: bool,
     end: Option<Result<Head, FinishError>>,
-    /// Where the chain is, as far as it is written.
+    /// The head of the written chain.
     head: Head,
 }
 
-/// What the thread takes.
+/// The records that the thread takes at once.
 struct Batch {
     bodies: Vec<String>,
     lost: u64,
@@ -229,7 +229,7 @@ impl AuditSink for ChainSink {
             queue.take_in(body);
         }
         drop(queue);
-        // Of what is over the rate the thread is told once: it then knows when to write the count.
+        // The thread is told once of records over the rate, so that it knows when to write the count.
         if admitted || !told_before {
             self.0.work.notify_one();
         }
@@ -317,7 +317,7 @@ impl Target {
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Writer {
     target: Target,
     chain: Chain,
@@ -360,7 +360,7 @@ impl Writer {
         }
     }
 
-    /// Makes lines of what was taken.
+    /// Turns the taken records into lines.
     fn append(&mut self, batch: Batch) {
         self.text.clear();
         self.written = 0;
@@ -591,7 +591,7 @@ mod tests {
         assert!(sink.0.lock().bytes <= QUEUE_MAX);
         assert!(matches!(sink.finish(Duration::ZERO), Err(FinishError::Blocked)));
 
-        // Somebody reads after all.
+        // The pipe is read after all.
         let (send, receive) = mpsc::channel();
         let reading = std::thread::spawn(move || {
             let mut text = Vec::new();
@@ -737,7 +737,7 @@ mod tests {
         let (path, copy) = (dir.path().join("log"), dir.path().join("copy"));
         let sink = ChainSink::open(&path).unwrap();
         sink.record(&record());
-        // What the file holds at any moment is what a kill at that moment leaves.
+        // The content of the file at any moment is what a kill at that moment leaves.
         loop {
             std::fs::copy(&path, &copy).unwrap();
             match verify(BufReader::new(File::open(&copy).unwrap()), None) {

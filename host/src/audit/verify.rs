@@ -35,15 +35,15 @@ pub struct Verified {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// It could not be read to the end.
+    /// The log could not be read to the end.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// It is not as it was written.
+    /// The log is not as it was written.
     #[error("line {line}: {flaw}")]
     Broken {
         /// The first line that is wrong, counted from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The flaw of the line.
         flaw: Flaw,
     },
 }
@@ -55,7 +55,7 @@ pub enum Flaw {
     /// There is no first line.
     #[error("there is no line: the file is empty")]
     Empty,
-    /// It has not the shape of a line, or is longer than any.
+    /// The line does not have the form of a line, or is too long.
     #[error("not a line of an audit log")]
     Malformed,
     /// The first line is not that of a chain.
@@ -64,18 +64,18 @@ pub enum Flaw {
     /// Its number is not that of its place.
     #[error("a line is missing, or in the wrong place, or altered: expected number {expected}, found {found}")]
     Sequence {
-        /// What the place asks for.
+        /// The number that this place requires.
         expected: u64,
-        /// What is there.
+        /// The number in the line.
         found: u64,
     },
     /// Its hash is not that of its content after the line before.
     #[error("altered: the hash does not match the content and the line before")]
     Hash,
-    /// It is the last one and has no end.
+    /// The last line has no end.
     #[error("unfinished: the last line has no end; its writer was killed, or the line was cut")]
     Unfinished,
-    /// It was written by a later version of this program.
+    /// The log was written by a later version of this program.
     #[error("written in a newer format than this program knows: {0}")]
     Version(u32),
     /// The file ends and the head that was expected is not in it.
@@ -100,7 +100,7 @@ impl Flaw {
     }
 }
 
-/// What is of interest in a line.
+/// The fields of a line that are checked.
 #[derive(Deserialize)]
 struct Content {
     event: String,
@@ -133,7 +133,7 @@ pub fn verify(mut file: impl BufRead, expect: Option<&Head>) -> Result<Verified,
         let line = verified.lines + 1;
         let broken = |flaw| VerifyError::Broken { line, flaw };
         text.clear();
-        // One more for the end of the line, and one to see that there is more than there may be.
+        // One byte more for the end of the line, and one to see that the line is too long.
         let longest = LINE_MAX as u64 + 2;
         if (&mut file).take(longest).read_until(b'\n', &mut text)? == 0 {
             break;
@@ -179,7 +179,7 @@ pub fn verify(mut file: impl BufRead, expect: Option<&Head>) -> Result<Verified,
     Ok(verified)
 }
 
-/// Looks at the next line of `chain`, with its end; returns where the chain is after it, and what it says.
+/// Checks the next line of `chain`, with its end. Returns the state of the chain after it, and the content of the line.
 fn look(text: &[u8], chain: Chain) -> Result<(Chain, Content), Flaw> {
     let Some(text) = text.strip_suffix(b"\n") else {
         return Err(if text.len() > LINE_MAX {
@@ -338,7 +338,7 @@ mod tests {
 
             let mut removed = lines.clone();
             removed.remove(one);
-            // Of the last one, only a head that was kept tells.
+            // The loss of the last line is found only with a head that was kept.
             let expected = (one + 1 < lines.len()).then_some(one as u64 + 1);
             prop_assert_eq!(at(&removed), expected);
 

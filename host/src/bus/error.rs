@@ -2,7 +2,7 @@
 
 use super::BadTopic;
 
-/// Why a message was not taken, or none is to be had. Each variant is one case of the interface's `error-code`, or one
+/// The reason why a message was not accepted, or none can be read. Each variant is one case of the interface's `error-code`, or one
 /// documented prefix of its `unknown`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

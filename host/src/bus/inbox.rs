@@ -42,13 +42,13 @@ impl Inbox {
         self.changed.notify_waiters();
     }
 
-    /// Takes no more. What waits can still be read.
+    /// Accepts no more messages. Waiting messages can still be read.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_waiters();
     }
 
-    /// What there is, possibly nothing; `Closed` once there will be nothing more.
+    /// The waiting messages, perhaps none; `Closed` once no more will come.
     pub(super) fn take(&self) -> Result<Delivery, Error> {
         let mut state = self.lock();
         if state.closed && state.queue.is_silent() {

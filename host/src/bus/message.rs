@@ -5,7 +5,7 @@ use std::fmt;
 use super::Topic;
 use capsule_supervisor::{Owner, Principal};
 
-/// What a message takes in a queue besides its texts, in bytes.
+/// The cost of a message in a queue beside its texts, in bytes.
 const OVERHEAD: usize = 160;
 
 /// One message.
@@ -71,7 +71,7 @@ pub struct Subscriber {
 }
 
 impl Message {
-    /// What it takes in a queue, in bytes.
+    /// The size of the message in a queue, in bytes.
     pub(super) fn weight(&self) -> usize {
         let principal = match &self.principal {
             Principal::Named(name) => name.len(),

@@ -21,7 +21,7 @@ use capsule_supervisor::internals::Interned;
 use capsule_supervisor::internals::Rates;
 use capsule_supervisor::{Event, Events, Owner, Principal, Registry};
 
-/// Whom the host's own messages come from.
+/// The source of the host's own messages.
 const HOST: &str = "host";
 /// The longest name that `publish_as` claims, in bytes.
 const MAX_PRINCIPAL: usize = 256;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::Message;
 use capsule_supervisor::Principal;
 
-/// What a read hands over.
+/// The result of a read.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
     /// The messages, oldest first.
@@ -34,7 +34,7 @@ pub struct Delivery {
 }
 
 pub(super) struct Queue {
-    /// One for each principal who has messages here, whose turn is next first.
+    /// The lanes of the principals that have messages here; the first has the next turn.
     lanes: VecDeque<Lane>,
     messages: usize,
     bytes: usize,
@@ -49,7 +49,7 @@ pub(super) struct Queue {
     merged: u64,
 }
 
-/// What waits of one principal.
+/// The waiting messages of one principal.
 struct Lane {
     principal: Principal,
     waiting: VecDeque<Waiting>,
@@ -61,11 +61,11 @@ struct Waiting {
     message: Arc<Message>,
 }
 
-/// What has to go for a message that does not fit.
+/// The message that is dropped when one does not fit.
 enum Victim {
     /// The message itself.
     Incoming,
-    /// One that waits.
+    /// A waiting message.
     Waiting {
         /// The number of its lane.
         lane: usize,
@@ -90,7 +90,7 @@ impl Queue {
         }
     }
 
-    /// Puts a message at the end of its principal's lane, merges it, or counts what had to go.
+    /// Puts a message at the end of its principal's lane, merges it, or counts the dropped one.
     pub(super) fn push(&mut self, message: Arc<Message>) {
         let equal = |waiting: &Waiting| *waiting.message == *message;
         let own = self.lanes.iter().find(|lane| lane.principal == message.principal);
@@ -226,7 +226,7 @@ impl Queue {
         self.pop_of(&principal)
     }
 
-    /// Whether a read would tell nothing.
+    /// Whether a read would return nothing.
     pub(super) fn is_silent(&self) -> bool {
         self.is_empty() && self.dropped == 0
     }
@@ -416,7 +416,7 @@ mod tests {
             }
             queue.push(message_of("bob", "t", "bob's last"));
             let order: Vec<_> = (0..6).map(|_| queue.pop().unwrap().payload.clone()).collect();
-            // One more of ada's went for the last of bob's.
+            // One more of ada's messages was dropped for the last of bob's.
             let expected = ["bob's log", "993", "bob's exit", "994", "bob's last", "995"];
             assert_eq!(order, expected, "{flood}");
             assert_eq!(queue.counts(), (993, 0));

@@ -11,7 +11,7 @@ use super::{Delivery, Error, Lease, Message};
 use capsule_supervisor::Principal;
 use capsule_supervisor::internals::{Budget, Permit};
 
-/// What a principal may have at once, over all capsules.
+/// The resources that a principal may hold at once, over all capsules.
 #[derive(Debug)]
 pub(super) struct PrincipalQuota {
     pub(super) subscriptions: Arc<Budget>,
@@ -22,7 +22,7 @@ pub(super) struct PrincipalQuota {
 pub struct Subscription {
     inbox: Arc<Inbox>,
     recv_max: Duration,
-    // In this order: the carrier lets go before the place is free again.
+    // In this order: the carrier drops the subscription before its place is free again.
     _lease: Lease,
     _permit: Option<Permit>,
     _quota: Option<Arc<PrincipalQuota>>,

@@ -189,14 +189,14 @@ impl fmt::Display for Pattern {
 }
 
 impl fmt::Debug for Topic {
-    /// Of a lifecycle topic only the kind: the rest may be an id.
+    /// For a lifecycle topic only the kind is shown: the rest may be an id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Topic").field(&redacted(&self.0)).finish()
     }
 }
 
 impl fmt::Debug for Pattern {
-    /// Of a lifecycle topic only the kind: the rest may be an id.
+    /// For a lifecycle topic only the kind is shown: the rest may be an id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pattern")
             .field("stem", &redacted(&self.stem))
@@ -248,7 +248,7 @@ mod tests {
         ]
     }
 
-    /// What a pattern means, said the long way.
+    /// The meaning of a pattern, computed segment by segment.
     fn means(pattern: &str, topic: &str) -> bool {
         let (pattern, topic): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), topic.split('.').collect());
         match pattern.split_last() {

@@ -33,7 +33,7 @@ pub enum Background {
     Starting,
     /// It runs, and has said that it is ready.
     Ready,
-    /// It returned: there is nothing more to do, or never was.
+    /// It returned: nothing is left to do, or the capsule has no `run`.
     Returned,
     /// It failed, and is not started again.
     Failed(CallError),
@@ -103,7 +103,7 @@ impl DaemonTask {
     fn start(daemon: &Arc<Daemon>, principal: Principal) -> Self {
         let loaded = &daemon.loaded;
         let end = loaded.services.child_token();
-        // Before the task runs: who asks right after the load is told of this one.
+        // Set before the task runs, so that a query right after the load sees this task.
         daemon.status.send_replace(Background::Starting);
         let outcome = Outcome {
             status: daemon.status.clone(),
@@ -117,7 +117,7 @@ impl DaemonTask {
     /// Tells it to end, ends it if it has not a little later, and waits for that.
     async fn end(self) {
         self.end.cancel();
-        // What became of it is told by the task itself.
+        // The task itself publishes its result.
         drop(self.task.await);
     }
 }

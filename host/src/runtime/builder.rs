@@ -40,7 +40,7 @@ const KEPT_TABLE: usize = 16 << 10;
 #[derive(Clone)]
 pub struct Runtime(pub(super) Arc<Shared>);
 
-/// What all clones share.
+/// The state that all clones share.
 pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) linker: Linker<State>,
@@ -60,7 +60,7 @@ pub(super) struct Shared {
     pub(super) cache_dir: Option<PathBuf>,
 }
 
-/// What one call may use.
+/// The limits of one call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallLimits {
     pub(super) guest_time: Duration,

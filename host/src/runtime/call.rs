@@ -55,7 +55,7 @@ pub(super) async fn run_in_background(mut store: Store<State>, code: &Code) -> R
 
 async fn instantiate(store: &mut Store<State>, component: &InstancePre<State>) -> Result<Instance, CallError> {
     component.instantiate_async(&mut *store).await.map_err(|error| {
-        // Nothing of the guest has run unless a start function did, and that fails as any guest code does.
+        // No guest code has run unless a start function did, and that fails as any guest code does.
         if error.is::<Trap>()
             || error.is::<I32Exit>()
             || error.is::<TimeUp>()
@@ -68,7 +68,7 @@ async fn instantiate(store: &mut Store<State>, component: &InstancePre<State>) -
     })
 }
 
-/// What made guest code fail. An engine's error says where it surfaced; the state knows what led to it.
+/// The reason why guest code failed. An engine's error shows the place; the state knows the cause.
 fn failure(error: &wasmtime::Error, state: &State) -> CallError {
     if let Some(TimeUp(limit)) = error.downcast_ref() {
         return CallError::GuestTime(*limit);

@@ -36,7 +36,7 @@ const YIELD_AFTER: Duration = Duration::from_micros(200);
 #[derive(Clone)]
 pub struct Capsule(Arc<Inner>);
 
-/// What clones of a capsule share: what is loaded, and what goes on by itself, which ends with this.
+/// The state that clones of a capsule share: the loaded code, and the services, which end when this is dropped.
 struct Inner {
     loaded: Arc<Loaded>,
     interceptors: Arc<Interceptors>,
@@ -203,7 +203,7 @@ impl Capsule {
             loaded.tasks.wait().await;
             loaded.calls.close();
             loaded.calls.wait().await;
-            // Last: guests that were told to end start nothing more.
+            // Last, because guests that were asked to end start no more processes.
             loaded.runtime.0.registry.end_capsule(&loaded.options.capsule_id).await;
         });
         if let Err(error) = ended.await {
@@ -218,12 +218,12 @@ async fn drive<W>(calls: &TaskTracker, work: W) -> Result<CapsuleResult, CallErr
 where
     W: Future<Output = Result<CapsuleResult, CallError>> + Send + 'static,
 {
-    // Before the guest does anything: where there is none, nothing is half-done.
+    // Before the guest runs: without a runtime this panics, and nothing is half-done.
     let runtime = Handle::current();
     let panicked = || Err(CallError::Host("the host panicked; this is a bug in the host".into()));
     let begun = Instant::now();
     let mut work = Box::pin(calls.track_future(work));
-    // What a panic leaves behind is dropped with the call. What others share with it is behind locks that heal.
+    // A panic's leftovers are dropped with the call. State that other calls share is behind locks that recover.
     let first = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))));
     match first.await {
         Ok(Poll::Ready(result)) => {

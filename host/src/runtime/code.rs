@@ -16,9 +16,9 @@ const RUN: &str = "run";
 /// A component, compiled and linked.
 pub(super) struct Code {
     pub(super) component: InstancePre<State>,
-    /// Where the entry point for actions is, or why there is none.
+    /// The entry point for actions, or the reason why there is none.
     pub(super) entry: Result<EntryIndices, String>,
-    /// Where `run` is.
+    /// The export of `run`.
     pub(super) run: Option<ComponentExportIndex>,
 }
 

@@ -122,7 +122,7 @@ impl CallError {
     }
 }
 
-/// The guest's text, without what a terminal would obey.
+/// The guest's text, without the characters that a terminal would obey.
 fn said(stderr: &str) -> String {
     let stderr = printable_lines(stderr.trim());
     if stderr.is_empty() {

@@ -70,7 +70,7 @@ impl CapsuleHooks for Grants {
             Ask::Process => !self.commands.is_empty(),
             Ask::Command(command) => self.commands.iter().any(|granted| granted == command.cmd),
             Ask::Persistent => self.persistent,
-            // What is not known here is not granted here.
+            // A capability that is unknown here is not granted here.
             _ => false,
         }
     }

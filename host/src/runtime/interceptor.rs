@@ -50,9 +50,9 @@ pub struct Deliveries {
 pub(super) struct Interceptors {
     loaded: Arc<Loaded>,
     served: Vec<(Interceptor, Subscription)>,
-    /// Who has how many of [`CONCURRENT`].
+    /// The number of places of [`CONCURRENT`] that each principal holds.
     concurrent: Arc<Shares>,
-    /// One of them is free again.
+    /// Notified when a place is free again.
     freed: Notify,
     running: watch::Sender<usize>,
     succeeded: AtomicU64,
@@ -79,7 +79,7 @@ impl Interceptors {
         }))
     }
 
-    /// Starts instances for what is heard, until the capsule's services are ended.
+    /// Starts instances for received messages, until the capsule's services are ended.
     pub(super) fn serve(self: &Arc<Self>) {
         for number in 0..self.served.len() {
             let serving = serve(Arc::clone(self), number);
@@ -161,7 +161,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // Free before it is told.
+        // Freed before the other waiters are notified.
         self.claim = None;
         self.interceptors.freed.notify_waiters();
     }
@@ -192,7 +192,7 @@ async fn serve(interceptors: Arc<Interceptors>, number: usize) {
             return;
         };
         let running = Running::begin(&interceptors);
-        // It may have had to go meanwhile.
+        // The message may have been dropped meanwhile.
         let Some(message) = subscription.pop_of(&principal) else {
             continue;
         };
@@ -242,7 +242,7 @@ impl Interceptors {
             on_ready: None,
             regain: None,
         };
-        // Nothing of the message is logged: its topic may be an id.
+        // The message itself is not logged, because its topic may be an id.
         let capsule = self.loaded.options.capsule_id.as_str();
         let counted = match self.loaded.perform(context, action, message.payload.as_bytes()).await {
             Ok(answer) => {

@@ -16,7 +16,7 @@ use super::error::{CallError, LoadError};
 use super::options::LoadOptions;
 use super::store::{CallContext, store};
 
-/// How long a guest may go on after it was told that its capsule is being unloaded (A4).
+/// How long a guest may continue after it was asked to end because its capsule is being unloaded (A4).
 pub(super) const UNLOAD_GRACE: Duration = Duration::from_secs(1);
 
 /// A capsule's code and options, its tasks, and the signals that end them.
@@ -25,10 +25,10 @@ pub(super) struct Loaded {
     pub(super) options: LoadOptions,
     code: RwLock<Arc<Code>>,
     pub(super) calls: TaskTracker,
-    /// Guests are told to end, and ended if they have not a little later.
+    /// Asks guests to end, and ends those that have not done so a little later.
     pub(super) unload: CancellationToken,
     _background_place: Option<OwnedSemaphorePermit>,
-    /// Ends what goes on without a caller.
+    /// Ends the services, which run without a caller.
     pub(super) services: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -57,7 +57,7 @@ impl Loaded {
         })
     }
 
-    /// What the next call runs.
+    /// The code that the next call runs.
     pub(super) fn code(&self) -> Arc<Code> {
         Arc::clone(&self.code.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -2,8 +2,8 @@
 
 use wasmtime::ResourceLimiter;
 
-/// Counts what all memories of a store have together, and remembers a refusal: the guest's own failure that follows
-/// does not say what it was about.
+/// Counts the memories of a store together, and remembers a refusal, because the guest's own failure that follows does not name its
+/// cause.
 #[derive(Debug)]
 pub(super) struct MemoryLimiter {
     limit: usize,

@@ -20,14 +20,14 @@ use capsule_supervisor::{Owner, Registry};
 
 /// A longer line is passed on in pieces, in bytes.
 const MAX_LINE: usize = 8 * 1024;
-/// What is passed on of one stream in one call, in bytes; the rest is dropped, and said to be.
+/// The most bytes of one stream that are passed on in one call; the rest is dropped, and the log says so.
 const MAX_TOTAL: usize = 1024 * 1024;
-/// What is kept for an error, in bytes.
+/// The most bytes that are kept for an error.
 const TAIL: usize = 2 * 1024;
-/// What a guest may write at once, in bytes.
+/// The most bytes that a guest may write at once.
 const PERMIT: usize = 64 * 1024;
 
-/// Which of the two.
+/// The two streams.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stream {
     /// Passed on as `info`.
@@ -36,7 +36,7 @@ pub(super) enum Stream {
     Stderr,
 }
 
-/// Whose output it is, and where it goes. Cloning is cheap.
+/// The owner and the destination of the output. Cloning is cheap.
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) registry: Registry,
@@ -79,7 +79,7 @@ impl Output {
         })))
     }
 
-    /// The end of what was written, at most 2 KiB.
+    /// The end of the written output, at most 2 KiB.
     pub(super) fn tail(&self) -> String {
         String::from_utf8_lossy(&self.lock().tail).into_owned()
     }
@@ -133,7 +133,7 @@ impl Drop for Lines {
     }
 }
 
-/// Appends, and drops from the front what is more than [`TAIL`].
+/// Appends, and drops bytes beyond [`TAIL`] from the front.
 fn keep_end(tail: &mut Vec<u8>, bytes: &[u8]) {
     let bytes = bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or(bytes);
     let excess = (tail.len() + bytes.len()).saturating_sub(TAIL);

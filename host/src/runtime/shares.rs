@@ -28,7 +28,7 @@ pub(super) struct Shares {
     shards: [Mutex<Shard>; SHARDS],
 }
 
-/// One principal's.
+/// The count of one principal.
 struct Count {
     places: Arc<Semaphore>,
     /// How many hold or want a part of it.
@@ -91,7 +91,7 @@ impl Shares {
 }
 
 impl Claim {
-    /// Takes a part of the share if there is one now, and says whether it holds one.
+    /// Takes a part of the share if one is free, and returns whether the claim holds one.
     pub(super) fn try_take(&mut self) -> bool {
         if self.held.is_none() {
             self.held = Arc::clone(&self.places).try_acquire_owned().ok();

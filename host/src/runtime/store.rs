@@ -18,11 +18,11 @@ use super::time_budget::TimeBudget;
 use crate::wit::CapsuleCtx;
 use capsule_supervisor::{Owner, Principal};
 
-/// What an instance is started for.
+/// The reason for which an instance is started.
 pub(super) struct CallContext {
     /// On whose behalf.
     pub(super) principal: Principal,
-    /// Who caused it, where it was not the embedder.
+    /// The source of the message that caused it; none if the embedder did.
     pub(super) source: Option<String>,
     /// How many messages led to it.
     pub(super) depth: u8,

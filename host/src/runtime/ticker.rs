@@ -65,7 +65,7 @@ impl Ticker {
 }
 
 impl Ticking {
-    /// Guest code begins or goes on. Saying it twice changes nothing.
+    /// Guest code begins or continues. A second call changes nothing.
     pub(super) fn run(&mut self) {
         if std::mem::replace(&mut self.running, true) {
             return;
@@ -78,7 +78,7 @@ impl Ticking {
         }
     }
 
-    /// The host has control. Saying it twice changes nothing.
+    /// The host has control. A second call changes nothing.
     pub(super) fn pause(&mut self) {
         if std::mem::replace(&mut self.running, false) {
             self.shared.running.fetch_sub(1, Ordering::SeqCst);
@@ -104,7 +104,7 @@ impl Shared {
             }
             let waited = self.changed.wait_timeout_while(end, TICK, |end| !*end);
             end = waited.unwrap_or_else(PoisonError::into_inner).0;
-            // Before the tick: a guest that gives way over it is not one that waits.
+            // Read before the tick, so that a guest that yields because of the tick does not count as waiting.
             idle = self.running.load(Ordering::SeqCst) == 0;
             engine.increment_epoch();
         }

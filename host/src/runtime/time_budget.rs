@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(super) struct TimeBudget {
     limit: Duration,
     used: Duration,
-    /// Since when guest code runs; none while the host does.
+    /// The time since which guest code runs; none while the host runs.
     since: Option<Instant>,
     /// Since when the host has control, where that gives time back.
     waiting: Option<Instant>,
@@ -113,7 +113,7 @@ mod tests {
             budget.pause(now);
             now += 4 * SECOND;
         }
-        // Waiting saves nothing up.
+        // Waiting does not save up time.
         now += 1_000_000 * SECOND;
         budget.run(now);
         assert_eq!(budget.exceeded(now + 2 * SECOND), None);

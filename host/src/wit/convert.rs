@@ -36,7 +36,7 @@ macro_rules! convert {
                         | E::LimitUnenforceable(_)
                         | E::InjectionUnsupported(_)
                         | E::Host(_) => Self::Unknown(error.to_string()),
-                        // What is added later has no other case in an interface that is fixed.
+                        // An error that is added later has no other case, because the interface is fixed.
                         _ => Self::Unknown(error.to_string()),
                     }
                 }

@@ -79,7 +79,7 @@ pub enum SysError {
     Random(getrandom::Error),
 }
 
-/// What `astrid:io/error.error` stands for: a description, for people.
+/// The value behind `astrid:io/error.error`: a description, for people.
 #[derive(Debug)]
 pub struct IoError(String);
 
@@ -126,7 +126,7 @@ impl From<Unloaded> for SysError {
 impl From<ResourceTableError> for ProcessError {
     fn from(error: ResourceTableError) -> Self {
         match error {
-            // As many handles, pollables and the like as an instance may have.
+            // The instance has as many handles and pollables as it may have.
             ResourceTableError::Full => supervisor::Error::Quota.into(),
             ResourceTableError::NotPresent | ResourceTableError::WrongType | ResourceTableError::HasChildren => {
                 Self::Trap(error.into())

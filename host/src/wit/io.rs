@@ -33,7 +33,7 @@ impl poll::Host for CapsuleCtxView<'_> {
         }
         let ready = wasi::Host::poll(&mut *self.table, pollables);
         let mut ready = self.ctx.until_unload(ready).await?.map_err(PollError::Trap)?;
-        // They come grouped by what they stand for, not by their place in the list.
+        // They are grouped by the object that they wait for, not ordered by their place in the list.
         ready.sort_unstable();
         Ok(ready)
     }

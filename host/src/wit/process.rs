@@ -26,7 +26,7 @@ impl Access<'_> {
     }
 
     async fn spawn_background(&mut self, request: supervisor::SpawnRequest) -> Answer<Resource<ProcessHandle>> {
-        // A spawn that is refused has run nothing, so this comes first.
+        // First, because a spawn that is refused must not have run anything.
         self.require_room()?;
         let state = &*self.state;
         let start = state.scope.spawn_background(request, &state.workspace, &mut self.hooks);

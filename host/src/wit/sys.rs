@@ -21,13 +21,13 @@ const MAX_SLEEP: Duration = Duration::from_secs(60);
 const MAX_RANDOM: u64 = 4096;
 /// The longest key that `get-config` looks up, in bytes.
 const MAX_KEY: usize = 1024;
-/// What is kept of one log message, in bytes.
+/// The kept length of one log message, in bytes.
 const MAX_MESSAGE: usize = 16 * 1024;
 /// Configuration keys that begin so are the host's.
 const RESERVED: char = '_';
 
-/// Where monotonic time counts from: one moment for all instances, so that it never runs backwards from one to the next
-/// and says nothing about the machine.
+/// The origin of monotonic time: one moment for all instances, so that time never runs backwards from one to the next and reveals
+/// nothing about the machine.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Host for CapsuleCtxView<'_> {

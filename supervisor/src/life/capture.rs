@@ -8,7 +8,7 @@ use crate::{Error, RunOutput};
 pub(crate) async fn run(process: KillOnDrop) -> Result<RunOutput, Error> {
     let (exit, reason) = process.0.exited().await?;
     match reason {
-        // A command that hit a limit has printed what it has printed, and its exit says that it was killed.
+        // A command that hit a limit returns the output that it has written, and its exit says that it was killed.
         Reason::SelfExit | Reason::Ended(End::LimitMemory | End::LimitCpu) => {}
         Reason::Ended(End::Overflow) => return Err(Error::TooLarge),
         Reason::Ended(End::Stop | End::Lifetime | End::Idle | End::Shutdown | End::Kill | End::Abandoned) => {

@@ -18,11 +18,11 @@ use crate::ExitInfo;
 /// Why a process is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// `stop`: the id goes with the process.
+    /// `stop`: the id is removed with the process.
     Stop,
-    /// It lived as long as it may.
+    /// The process reached the longest life that it may have.
     Lifetime,
-    /// No call had to do with it for as long as it may go untouched.
+    /// No call has used the process for as long as it may stay untouched.
     Idle,
     /// The registry shuts down.
     Shutdown,
@@ -30,7 +30,7 @@ pub(crate) enum End {
     Kill,
     /// Its owner went away.
     Abandoned,
-    /// It printed more than can be captured.
+    /// The process wrote more output than can be captured.
     Overflow,
     /// Its tree used more memory than it may.
     LimitMemory,
@@ -39,7 +39,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Whether it stays, as exited, for its owner to see how it ended and what it printed.
+    /// Whether the process stays as exited, so that its owner can see how it ended and what it wrote.
     const fn keeps_id(self) -> bool {
         match self {
             Self::Kill | Self::LimitMemory | Self::LimitCpu => true,
@@ -57,14 +57,14 @@ pub(crate) enum Reason {
     Ended(End),
 }
 
-/// What happened.
+/// The events of a process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The process is to end, by KILL after `grace`.
     End { end: End, grace: Duration },
     /// The command has ended and was reaped.
     Exited(ExitInfo),
-    /// Nothing more of what the tree wrote waits for room or for time.
+    /// All output of the tree is stored, and none waits for room or for time.
     Settled,
     /// The time that [`Lifecycle::deadline`] named has come.
     Deadline,
@@ -72,14 +72,14 @@ pub(crate) enum Event {
     Release,
 }
 
-/// What to do about it.
+/// The actions that the monitor carries out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// TERM to the tree, then CONT, so that a stopped process can act on it.
     Terminate,
     /// KILL to the tree.
     Kill,
-    /// Read what the tree left in its pipes, then report [`Event::Settled`].
+    /// Read the output that the tree left in its pipes, then report [`Event::Settled`].
     Drain,
     /// Give the concurrency slot back.
     FreeSlot,
@@ -92,11 +92,11 @@ pub(crate) enum Action {
 /// How long a process is kept after its exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retention {
-    /// Not at all: it was one call, which takes its output along.
+    /// Not kept: the process belongs to one call, which returns its output.
     Captured,
     /// For this time.
     For(Duration),
-    /// Until its owner lets go of it.
+    /// Until its owner releases it.
     Held,
 }
 
@@ -105,7 +105,7 @@ pub(crate) enum Retention {
 pub(crate) struct Times {
     /// When its life is over.
     pub(crate) lifetime_end: Option<Instant>,
-    /// How long it may go untouched.
+    /// How long the process may stay untouched.
     pub(crate) idle: Option<Duration>,
     /// How long it is kept after its exit.
     pub(crate) retention: Retention,
@@ -116,7 +116,7 @@ pub(crate) struct Times {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
-    /// `kill_at`: when KILL follows TERM; none once it was sent.
+    /// `kill_at`: when KILL follows TERM; none once KILL was sent.
     Ending {
         end: End,
         kill_at: Option<Instant>,
@@ -200,7 +200,7 @@ impl Lifecycle {
                 } else if self.times.idle.is_some_and(|idle| touched + idle <= now) {
                     Self::end(End::Idle, now, self.times.grace)
                 } else {
-                    // It was touched since the timer was set: the next one is set from that touch.
+                    // The process was touched since the timer was set: the next timer is set from that touch.
                     (self.state, vec![])
                 }
             }
@@ -212,7 +212,7 @@ impl Lifecycle {
                 vec![FreeSlot, Drain],
             ),
 
-            // A process that is killed for a limit can be stopped all the same: its id must go.
+            // A process that is killed for a limit can still be stopped, and then its id must be removed.
             (State::Ending { end, kill_at: None }, Event::End { end: later, .. })
                 if end.keeps_id() && !later.keeps_id() =>
             {
@@ -258,7 +258,7 @@ impl Lifecycle {
                 },
                 vec![FreeSlot, Drain],
             ),
-            // No call can read an output whose id is gone, so there is nothing to wait for.
+            // No call can read an output whose id was removed, so the exit does not wait for the output.
             (State::Ending { end, .. }, Event::Exited(exit)) => (
                 State::Gone {
                     exit,
@@ -270,7 +270,7 @@ impl Lifecycle {
             (State::Draining { exit, reason }, Event::Settled) => {
                 let gone_at = match self.times.retention {
                     Retention::Captured | Retention::For(Duration::ZERO) => {
-                        // The id first: a waiter that was told of the exit may ask for it at once.
+                        // The id is removed first: a waiter that sees the exit may use the id at once.
                         return (State::Gone { exit, reason }, vec![Remove, Publish]);
                     }
                     Retention::For(retention) => Some(now + retention),
@@ -279,8 +279,8 @@ impl Lifecycle {
                 (State::Exited { exit, reason, gone_at }, vec![Publish])
             }
             (State::Draining { exit, reason }, Event::End { end, .. }) if !end.keeps_id() => {
-                // It ended by itself, whatever is asked of it now. But of a captured command the output is what the
-                // caller waits for, and it has just been cut short.
+                // The process ended by itself, whatever a call asks for now. But the caller of a captured command waits for its
+                // output, and the output has just been cut short.
                 let reason = if self.times.retention == Retention::Captured {
                     Reason::Ended(end)
                 } else {
@@ -302,8 +302,8 @@ impl Lifecycle {
                 Event::Deadline,
             ) if at <= now => (State::Gone { exit, reason }, vec![Remove]),
 
-            // A timer that was set before the state changed, a release of a live process (the caller answers that), a kill
-            // of what has ended, and whatever else comes too late.
+            // A timer that was set before the state changed, a release of a live process (the caller answers that), a kill of a
+            // process that has ended, and every other event that comes too late.
             (
                 State::Running
                 | State::Ending { .. }
@@ -572,8 +572,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-        /// Whatever happens in whatever order: the slot is freed once, before the exit is seen; the exit is published
-        /// once and never changes; nothing is signalled after the exit; and an end leads to a KILL and to nothing.
+        /// For every order of events: the slot is freed once, before the exit is seen; the exit is published once and never
+        /// changes; nothing is signalled after the exit; and an end leads to a KILL and to no further action.
         #[test]
         fn s5_x3_k1_k4_every_order_of_events_keeps_the_promises(
             events in proptest::collection::vec((event(), 0..3u32), 1..30), retention in 0..5u32,
@@ -610,7 +610,7 @@ mod tests {
                 prop_assert_eq!(seen.or(life.exit()), life.exit());
                 seen = life.exit();
             }
-            // From anywhere, an end and an exit get it over with.
+            // From every state, an end and an exit end the life.
             let actions = life.on(Event::End { end: End::Shutdown, grace: Duration::ZERO }, now, now);
             prop_assert!(!life.is_alive() || killed || actions.contains(&Kill));
             life.on(Event::Exited(EXIT), now, now);

@@ -19,14 +19,14 @@ use crate::os::child::Child;
 use crate::quota::Permit;
 use crate::{Error, ExitInfo, metrics};
 
-/// What the kernel ends a tree with that is out of memory.
+/// The signal with which the kernel ends a tree that is out of memory.
 const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
-/// What keeps a process where it is looked for, and in the quotas, for as long as its id lasts.
+/// Keeps a process in the registry and in the quotas for as long as its id lasts.
 pub(crate) type RetentionGuard = Box<dyn Send>;
 
 pub(crate) struct Monitor {
-    /// None once nothing of it is left: an exited process that is kept for its output holds nothing open for that.
+    /// None once no process of the tree is left: an exited process is kept for its output, and keeps nothing open for the child.
     pub(crate) child: Option<Child>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) status: watch::Sender<Status>,
@@ -70,7 +70,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
             tokio::task::yield_now().await;
         }
     }
-    // A request that came too late is answered all the same, and none comes any more.
+    // A request that came too late is still answered, and no further request is accepted.
     monitor.inbox.close();
     while let Ok(request) = monitor.inbox.try_recv() {
         monitor.answer(request);
@@ -96,7 +96,7 @@ async fn exited(child: Option<&Child>) -> std::io::Result<()> {
     }
 }
 
-/// Completes once nothing is left of a child that was reaped.
+/// Completes once no process of a reaped child is left.
 async fn left(child: Option<&Child>) {
     match child {
         Some(child) if child.is_leaving() => child.left().await,
@@ -105,7 +105,7 @@ async fn left(child: Option<&Child>) {
     }
 }
 
-/// Completes once nothing is left of a child that may have been given up.
+/// Completes once no process is left of a child that may have been given up.
 async fn freed(child: &Child) {
     if child.is_stuck() {
         child.freed().await;
@@ -123,7 +123,7 @@ impl Monitor {
         match action {
             Action::Terminate => {
                 if let Some(child) = &self.child {
-                    // What cannot be told to end is killed later.
+                    // A tree that cannot be sent TERM is killed later.
                     drop(child.terminate());
                 }
             }
@@ -138,7 +138,7 @@ impl Monitor {
             }
             Action::FreeSlot => {
                 self.process.stdin.break_off();
-                // What was killed and does not end goes on using what the slot stands for.
+                // A tree that was killed and does not end still uses the resources that the slot stands for.
                 if !self.child.as_ref().is_some_and(Child::is_stuck) {
                     self.slot = None;
                 }
@@ -147,7 +147,7 @@ impl Monitor {
                 self.retained = None;
                 self.process.stdout.close();
                 self.process.stderr.close();
-                // Before the exit: a reader that is told of that looks no further.
+                // Before the exit: a reader that sees the exit stops looking for events.
                 self.process.publish_pending_events();
                 let exit = self.lifecycle.exit();
                 // Before it as well: a caller that sees the exit finds it counted.
@@ -157,7 +157,7 @@ impl Monitor {
             }
             Action::Publish => {
                 let exit = self.lifecycle.exit();
-                // Before the exit: a reader that is told of that looks no further.
+                // Before the exit: a reader that sees the exit stops looking for events.
                 self.process.publish_pending_events();
                 self.count_exit();
                 self.status.send_modify(|status| status.exit = exit);
@@ -171,7 +171,7 @@ impl Monitor {
             Request::Signal { signal, reply } => {
                 let child = self.child.as_ref().filter(|_| self.lifecycle.is_alive());
                 let sent = child.map_or(Ok(()), |child| child.signal(signal.into()));
-                // The caller may be gone by now.
+                // The caller may have dropped its call.
                 drop(reply.send(sent.map_err(|error| Error::Host(format!("signal: {error}")))));
             }
             Request::End { end, grace } => self.on(Event::End { end, grace }),

@@ -6,7 +6,7 @@ use super::lifecycle::Retention;
 use crate::sandbox::ResourceLimits;
 use crate::{Overflow, Owner};
 
-/// What the supervisor does for one process, from the request and the limits.
+/// How the supervisor treats one process, from the request and the limits.
 #[derive(Debug)]
 pub(crate) struct ProcessOptions {
     /// Size of each stream's ring in bytes.
@@ -15,7 +15,7 @@ pub(crate) struct ProcessOptions {
     pub(crate) stdin: Option<Vec<u8>>,
     pub(crate) keep_stdin_open: bool,
     pub(crate) abandoned_writes_max: usize,
-    /// A full ring ends the process, because what comes after it cannot be captured.
+    /// A full ring ends the process, because later output could not be captured.
     pub(crate) ends_when_full: bool,
     pub(crate) limits: ResourceLimits,
     pub(crate) lifetime: Option<Duration>,

@@ -17,7 +17,7 @@ use crate::text;
 use crate::watch::{Topics, Watch};
 use crate::{Error, ExitInfo, LogStream, Logs, ProcessId, Signal};
 
-/// What every caller may see of a process.
+/// The state of a process that every caller may see.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) exit: Option<(ExitInfo, Reason)>,
@@ -25,7 +25,7 @@ pub(crate) struct Status {
     pub(crate) gone: bool,
 }
 
-/// What callers ask of the monitor.
+/// The requests of callers to the monitor.
 #[derive(Debug)]
 pub(crate) enum Request {
     Signal {
@@ -118,7 +118,7 @@ impl Process {
         drop(self.requests.send(Request::End { end, grace }));
     }
 
-    /// Signals the command's group; does nothing to an exited process.
+    /// Signals the command's process group; does nothing to an exited process.
     pub(crate) async fn signal(&self, signal: Signal) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
         if self.requests.send(Request::Signal { signal, reply }).is_err() {
@@ -141,10 +141,10 @@ impl Process {
         self.meter.os_pid().filter(|_| !self.reaped.load(Ordering::Acquire))
     }
 
-    /// Takes out what both streams have buffered (contract L1).
+    /// Takes the buffered output of both streams (contract L1).
     pub(crate) fn read_logs(&self) -> Logs {
         let _touched = self.touch();
-        // Before the streams: an exit that is seen here means that nothing comes after what is read below.
+        // Before the streams: if the exit is seen here, no output follows the output that is read below.
         let exit = self.exit();
         let text = |output: &Output| text::lossy(output.drain().into_bytes());
         Logs {
@@ -183,7 +183,7 @@ impl Process {
             return exited.await.map(|(exit, _)| exit);
         };
         let waiting = {
-            // The clock is the registry's: the caller's runtime may have none.
+            // The clock belongs to the registry: the caller's runtime may have none.
             let _runtime = clock.enter();
             tokio::time::timeout(timeout, exited)
         };
@@ -193,14 +193,14 @@ impl Process {
         }
     }
 
-    /// Has events published as `subscription` says, or none.
+    /// Has events published as `subscription` says; without one, no events are published.
     pub(crate) fn watch(&self, subscription: Option<(ProcessId, Topics)>) {
         let wanted = subscription.is_some();
         self.watch.set(subscription);
         self.stdout.announce(wanted);
         self.stderr.announce(wanted);
         self.stdin.announce(wanted);
-        // Before the exit: a caller that is told of that looks no further.
+        // Before the exit: a caller that sees the exit stops looking for events.
         self.publish_pending_events();
         self.publish_exit_event();
     }

@@ -17,7 +17,8 @@ use crate::os::machine;
 use crate::os::usage::Meter;
 use crate::sandbox::ResourceLimits;
 
-/// How often at the most. A tree can fill some 40 MiB in this time, and what runs shorter may be missed in part.
+/// The shortest interval between two samples. A tree can fill some 40 MiB in this time, and a process that lives for less may be
+/// missed in part.
 const EVERY: Duration = Duration::from_millis(20);
 
 /// How often at the least.
@@ -30,11 +31,11 @@ const FILLING: u64 = 16;
 /// From here on the machine is asked before the tree.
 const FAR: Duration = Duration::from_millis(200);
 
-/// How many times a tree is passed over, at the most: what others give back may hide what it takes.
+/// The most times that a tree is skipped in a row: memory that other programs release may hide the memory that the tree takes.
 const PASSES: u32 = 8;
 
-/// The same where no processor time was counted since the last look. Such a tree is idle, unless it runs a program that may
-/// not be read, of which the kernel counts nothing.
+/// The same if no processor time was counted since the last sample. Such a tree is idle, unless it runs a program that may not be
+/// read, whose time the kernel does not count.
 const IDLE_PASSES: u32 = 60;
 
 /// How long a tree needs to fill half of `left`.
@@ -47,18 +48,18 @@ fn time_to_fill(left: u64) -> Duration {
     Duration::from_millis(left / 2 / in_a_milli).clamp(EVERY, SELDOM)
 }
 
-/// What is known of a tree's memory since the last look at it.
+/// The state of a tree's memory as of its last sample.
 struct Memory {
     max: u64,
     left: u64,
     available: Option<u64>,
-    /// What the tree had used of the processors, where that is counted.
+    /// The processor time that the tree had used, if it is counted.
     cpu: Option<Duration>,
     passes: u32,
 }
 
 impl Memory {
-    /// Before the first look: a command begins with nothing.
+    /// The state before the first sample: a command begins with no memory.
     const fn new(max: u64) -> Self {
         Self {
             max,
@@ -69,8 +70,8 @@ impl Memory {
         }
     }
 
-    /// Whether it can be passed over, because nothing of this size was taken of the machine. `cpu` is what the tree has used
-    /// of the processors, where that is counted.
+    /// Whether the tree can be skipped, because the machine's free memory has shrunk by little compared to what the tree may still
+    /// use. `cpu` is the processor time that the tree has used, if it is counted.
     fn is_far(&mut self, cpu: Option<Duration>) -> bool {
         let (Some(then), true) = (self.available, time_to_fill(self.left) >= FAR) else {
             return false;
@@ -119,7 +120,7 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
     loop {
         let until = memory.as_ref().map_or(EVERY, |memory| time_to_fill(memory.left));
         tokio::time::sleep(if max_cpu.is_some() { EVERY } else { until }).await;
-        // Before the look, so that what is used meanwhile counts as used after it.
+        // Read before the sample, so that the time used meanwhile counts as used after it.
         let counted = process.meter.cpu();
         let wants_memory = memory.as_mut().is_some_and(|memory| !memory.is_far(counted));
         let wants_cpu = max_cpu.is_some() && !process.meter.misses_nothing();
@@ -143,8 +144,8 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
         {
             return End::LimitMemory;
         }
-        // The kernel's counter sees also what is gone before it is looked for, but the kernel takes it away from a program
-        // that may not be read.
+        // The kernel's counter includes processes that end before a sample sees them, but the kernel closes it for a program that
+        // may not be read.
         if max_cpu.is_some_and(|max| cpu.max(process.meter.cpu().unwrap_or_default()) >= max) {
             return End::LimitCpu;
         }

@@ -32,14 +32,14 @@ struct State {
     queue: VecDeque<Write>,
     /// Whether new writes are accepted.
     open: bool,
-    /// The pipe is no more: nothing that waits can be written.
+    /// The pipe is broken: no waiting write can be written.
     broken: bool,
     /// Bytes in the queue whose callers went away.
     abandoned: usize,
     next_ticket: u64,
     /// Whether there is an event when all is written.
     event_wanted: bool,
-    /// It is still to be published.
+    /// The event is still to be published.
     event_pending: bool,
 }
 
@@ -124,7 +124,7 @@ impl Stdin {
             ticket
         };
         self.wake.notify_one();
-        // Finds nothing to mark once the write is under way or done.
+        // Marks nothing if the write is under way or done.
         let _abandon = Abandon { stdin: self, ticket };
         written.await.map_err(|_| Error::Closed)
     }
@@ -135,7 +135,7 @@ impl Stdin {
         self.wake.notify_one();
     }
 
-    /// The process has ended: nothing more can be written.
+    /// The process has ended, and nothing more can be written.
     pub(crate) fn break_off(&self) {
         let mut state = self.lock();
         state.open = false;
@@ -168,7 +168,7 @@ impl Stdin {
         }
     }
 
-    /// The next write; none when all is written and no more is accepted.
+    /// The next write; none when all writes are done and stdin accepts no more.
     async fn next(&self) -> Option<Write> {
         loop {
             {
@@ -198,7 +198,7 @@ impl Stdin {
     }
 }
 
-/// Marks a write as one that no caller waits for.
+/// Marks a write whose caller no longer waits.
 struct Abandon<'a> {
     stdin: &'a Stdin,
     ticket: u64,
@@ -220,8 +220,8 @@ impl Drop for Abandon<'_> {
     }
 }
 
-/// Breaks off what is still to be written when the writing task has ended: also where it was dropped, with its runtime, by
-/// which no caller would be told.
+/// Breaks off the remaining writes when the writing task has ended. This includes a task that was dropped with its runtime, whose
+/// callers would otherwise wait for ever.
 struct BreakOff(Arc<Stdin>);
 
 impl Drop for BreakOff {
@@ -248,7 +248,7 @@ pub(crate) fn run(stdin: Arc<Stdin>, pipe: OwnedFd) -> impl Future<Output = ()> 
                 return;
             }
             if let Some(done) = write.done {
-                // The caller may be gone; its write is made all the same.
+                // The caller may have dropped its call; its write is made all the same.
                 let _ = done.send(());
             }
             stdin.look_for_event();

@@ -33,7 +33,7 @@ use crate::quota::{Permit, Reservation};
 use crate::sandbox::{Launched, ResourceLimits};
 use crate::watch::Watch;
 
-/// Where the tasks of all processes of a registry run, and what they share.
+/// The runtime for the tasks of all processes of a registry, and the state that they share.
 #[derive(Clone, Debug)]
 pub(crate) struct Tasks {
     pub(crate) runtime: Handle,
@@ -44,7 +44,7 @@ pub(crate) struct Tasks {
     pub(crate) events: Arc<Carriers>,
 }
 
-/// A command that runs and is not supervised yet. Dropping it ends the command, then gives back what was reserved.
+/// A command that runs and is not supervised yet. Dropping it ends the command, then gives its reservations back.
 pub(crate) struct LaunchedProcess {
     pub(crate) launched: Launched,
     pub(crate) reservation: Reservation,
@@ -57,14 +57,14 @@ pub(crate) struct LaunchedProcess {
 pub(crate) struct PreparedProcess {
     monitor: Monitor,
     stdin: Option<OwnedFd>,
-    /// What is sampled, if anything.
+    /// The limits that are enforced by samples, if any.
     sampled: Option<ResourceLimits>,
     drain_time: Duration,
     token: TaskTrackerToken,
 }
 
 impl LaunchedProcess {
-    /// The first phase. Also returns what is to be given back when the id goes.
+    /// The first phase. Also returns the reservation to give back when the id is removed.
     ///
     /// # Errors
     /// The pipes could not be registered with the runtime; the command is ended.
@@ -156,7 +156,7 @@ impl PreparedProcess {
         &self.monitor.process
     }
 
-    /// The second phase. `retained` is dropped when the id goes.
+    /// The second phase. `retained` is dropped when the id is removed.
     pub(crate) fn start(self, retained: RetentionGuard, tasks: &Tasks) -> Arc<Process> {
         let Self {
             mut monitor,
@@ -181,7 +181,7 @@ impl PreparedProcess {
         spawn(tasks, async move {
             tokio::join!(monitor, stdout, stderr);
         });
-        // Only now: until here nothing else said that there is a process.
+        // Dropped only now: until here nothing else counted the process as existing.
         drop(token);
         process
     }

@@ -35,8 +35,8 @@ enum Command {
 
 impl Timers {
     pub(crate) fn start(runtime: &tokio::runtime::Handle) -> Self {
-        // Unbounded, because setting a timer must not wait: what can be in it is bounded by the processes, which change
-        // their deadline a few times in a life, and on a touch only once the earlier deadline has come.
+        // Unbounded, because setting a timer must not wait. The number of processes bounds the queue: each changes its deadline a
+        // few times in its life, and on a touch only after the earlier deadline has passed.
         let (commands, inbox) = mpsc::unbounded_channel();
         runtime.spawn(run(inbox));
         Self {
@@ -76,7 +76,8 @@ impl Timer {
         drop(self.timers.commands.send(command));
     }
 
-    /// Completes when a deadline that was set has come. Never early; perhaps for one that was replaced since.
+    /// Completes when a deadline that was set has come. It never completes early, and may complete for a deadline that was replaced
+    /// since.
     pub(crate) async fn due(&mut self) {
         self.due.notified().await;
         self.set = None;

@@ -44,9 +44,9 @@ impl CursorKey {
         hex_string(&token)
     }
 
-    /// The position that `token` stands for; nothing for a token that this process did not give for this stream.
+    /// The position that `token` stands for; none for a token that this process did not issue for this stream.
     pub(crate) fn open(&self, stream: LogStream, token: &str) -> Option<Position> {
-        // There is one spelling of it.
+        // Each token has only one accepted spelling.
         let bytes: [u8; BODY + TAG] = hex_decode_array_with_case(token.as_bytes(), CheckCase::Lower).ok()?;
         let (body, tag) = bytes.split_at(BODY);
         if !constant_time_eq::constant_time_eq(tag, &self.tag(body)) {

@@ -35,12 +35,12 @@ const SLICE: usize = 64 * 1024;
 /// one.
 const SPECULATIVE_READS: usize = 64;
 
-/// How many slices of what an ended tree leaves in its pipe are read at once: all of it, unless the pipe is a large one.
+/// The most slices that are read at once from the pipe of an ended tree: enough for the whole pipe, unless it was enlarged.
 const LEFTOVERS: usize = 2;
 
-/// What a pipe holds unless it is told otherwise (pipe(7)).
+/// The default capacity of a pipe (pipe(7)).
 const PIPE: usize = 64 * 1024;
-/// What one of a child that floods it holds.
+/// The capacity of the pipe of a child that floods it.
 const LARGE_PIPE: usize = 8 * PIPE;
 /// How many times in a row a pipe has to be found full for that.
 const FLOOD: u8 = 16;
@@ -56,14 +56,14 @@ pub(crate) enum Flow {
     Ended,
 }
 
-/// What one attempt to read came to.
+/// The result of one attempt to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pumped {
     /// Bytes arrived; there may be more.
     More,
     /// The pipe is empty, by now or since before.
     Empty,
-    /// Bytes wait that there is no room for.
+    /// Bytes wait, and the ring has no room for them.
     Full,
     /// The stream has ended.
     Ended,
@@ -92,10 +92,10 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct State {
     ring: Ring,
-    /// Gone once the stream has ended. The reader waits on its own reference and drops it then.
+    /// None once the stream has ended. The reader waits on its own reference and drops it then.
     pipe: Option<Arc<Watched<OwnedFd>>>,
     flow: Flow,
-    /// Once the tree has ended: how much of what lay in the pipe then is still unread.
+    /// How many bytes that were in the pipe when the tree ended are still unread; none before the end.
     residue: Option<usize>,
     ready_event: ReadyEvent,
     /// How many of the bytes that went to make room were counted (contract U2).
@@ -157,7 +157,7 @@ impl Output {
         self.lock().flow
     }
 
-    /// Reads what waits and fits: at once, or in a few small pieces.
+    /// Reads the waiting bytes that fit: at once, or in a few small pieces.
     pub(crate) fn pump(&self) -> Pumped {
         self.pump_up_to(usize::MAX)
     }
@@ -211,8 +211,8 @@ impl Output {
             pipe::bytes_waiting(pipe.get_ref().as_fd()).unwrap_or(0)
         }));
         drop(state);
-        // Most often little or nothing is left but the end. Read here, it does not have to wait for the task's turn, nor
-        // the caller that waits for the exit.
+        // Most often only the end of the stream is left. If it is read here, neither the end nor a caller that waits for the exit
+        // has to wait for the reader's turn.
         for _ in 0..LEFTOVERS {
             if self.flow() != Flow::Reading || self.pump_up_to(SLICE) != Pumped::More {
                 break;
@@ -238,7 +238,8 @@ impl Output {
         self.changed.notify_waiters();
     }
 
-    /// Bytes from where a reader is (from the oldest without a position), at most `max`. Acknowledges what is before it.
+    /// At most `max` bytes from a reader's position, or from the oldest byte without one. Acknowledges the bytes before the
+    /// position.
     pub(crate) fn read_since(&self, position: Option<Position>, max: usize) -> Chunk {
         let mut state = self.lock();
         let mut at = position.unwrap_or(Position {
@@ -250,7 +251,7 @@ impl Output {
             state.ring.acknowledge(at.offset);
             self.refill(&mut state, was_full);
         }
-        // What is gone by now, this reader can never get.
+        // Bytes that were evicted by now can never reach this reader.
         let gone = state.ring.start().saturating_sub(at.offset);
         at.dropped = at.dropped.saturating_add(gone);
         at.offset = at.offset.saturating_add(gone);
@@ -266,7 +267,7 @@ impl Output {
             drop(state);
             state = self.lock();
             if state.ring.start() > at.offset {
-                // More was evicted meanwhile. What was copied is in one piece; the next call counts the loss.
+                // More bytes were evicted meanwhile. The copied bytes are contiguous; the next call counts the loss.
                 break;
             }
         }
@@ -279,7 +280,7 @@ impl Output {
         Chunk { data, next: at, at_end }
     }
 
-    /// Takes out what is buffered, but for an unfinished character at the end of a stream that goes on.
+    /// Takes out the buffered bytes, but keeps an unfinished character at the end of a stream that goes on.
     pub(crate) fn drain(&self) -> Drained {
         let mut state = self.lock();
         let was_full = !state.ring.has_room();
@@ -295,7 +296,7 @@ impl Output {
         drained
     }
 
-    /// Takes out everything up to the end, once the tree has ended: what is in the ring, and what waited for room.
+    /// Takes out all bytes up to the end, once the tree has ended: those in the ring, and those that waited for room.
     pub(crate) async fn drain_to_end(&self) -> Vec<u8> {
         let mut all = Vec::new();
         loop {
@@ -309,7 +310,7 @@ impl Output {
                 let end = state.ring.end();
                 state.read_up_to(end);
                 self.refill(&mut state, was_full);
-                // What a process outside of the tree writes meanwhile is not waited for.
+                // Output that a process outside of the tree writes meanwhile is not waited for.
                 let over = state.ring.len() == 0 && (state.flow == Flow::Ended || state.residue == Some(0));
                 (drained, over)
             };
@@ -360,7 +361,7 @@ impl Output {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock can panic half-way through a change that others would see.
+        // No code under the lock can panic half-way through a change, so the state is always whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -391,9 +392,9 @@ impl State {
         pumped
     }
 
-    /// Whether an event is pending, or the flow is another than `before` in a way that decides something: a ring is
-    /// full for the first time, or the tree has ended. A child that is read as fast as it writes parks and goes on
-    /// thousands of times a second.
+    /// Whether the monitor has to act: an event is pending, a ring is full for the first time, or the tree has ended. Other changes
+    /// from `before` do not concern it, because a child that is read as fast as it writes parks and continues thousands of times a
+    /// second.
     fn concerns_monitor(&mut self, before: Flow) -> bool {
         let decides = match self.flow {
             Flow::Ended => true,
@@ -420,11 +421,11 @@ impl State {
 
     fn has_beyond(&self, seen: u64) -> bool {
         let beyond = self.ring.end().saturating_sub(self.ring.start().max(seen));
-        // Most often there is nothing or a lot, and then no need to look at the last character.
+        // Most often no byte or many bytes are new, and then the last character does not matter.
         beyond >= text::LONGEST as u64 || (beyond > 0 && beyond > self.held_back() as u64)
     }
 
-    /// An error of a pipe is its end: there is nothing else to be had from it.
+    /// An error of a pipe is its end, because no more bytes can be read from it.
     fn read(&mut self, max: usize) -> io::Result<Pumped> {
         let Some(pipe) = &self.pipe else {
             return Ok(Pumped::Ended);
@@ -460,7 +461,7 @@ impl State {
                 Waiting::Bytes => Pumped::More,
             });
         }
-        // Exactly what waits is made room for, so that a ring never gives up a byte that could have stayed.
+        // Room is made for exactly the waiting bytes, so that a ring never evicts a byte that could have stayed.
         let room = self.ring.make_room(waiting.min(max));
         if room == 0 {
             return Ok(Pumped::Full);
@@ -518,9 +519,8 @@ enum SpeculationEnd {
 
 /// Reads without asking how much waits (FIONREAD), until the pipe is empty or `reads` times, and returns how much it was.
 ///
-/// Where the child writes page by page, the kernel gives each page that was read to the next write, as long as the reader
-/// keeps up. One that asks first, or leaves the loop for a moment, has fallen behind before it is back, and then every page
-/// is a new one.
+/// If the child writes page by page, the kernel reuses each page that was read for the next write, as long as the reader keeps up.
+/// A reader that asks first, or leaves the loop for a moment, falls behind, and then the kernel allocates every page anew.
 fn read_speculatively(pipe: BorrowedFd<'_>, ring: &mut Ring, reads: usize) -> io::Result<(usize, SpeculationEnd)> {
     let mut total = 0;
     let mut all_full = true;
@@ -561,7 +561,7 @@ struct Enlarged;
 impl Enlarged {
     const MAX: usize = 32;
 
-    /// Nothing where there are too many, or the kernel does not give it: the pipe goes on as it is.
+    /// None if the host has too many large pipes, or the kernel refuses: the pipe keeps its capacity.
     fn pipe(fd: BorrowedFd<'_>) -> Option<Self> {
         let free = |count| (count < Self::MAX).then_some(count + 1);
         ENLARGED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;

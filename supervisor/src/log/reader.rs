@@ -45,8 +45,8 @@ async fn read(output: &Output, drain_time: Duration) {
             }
         };
         if output.flow() == Flow::Parked {
-            // Consumers read now. One that finds the pipe empty, or its end, wakes this task; `Notify` keeps a wake-up
-            // that comes before it waits.
+            // Consumers read the pipe now. A consumer that finds the pipe empty, or at its end, wakes this task; `Notify` keeps a
+            // wake-up that comes before it waits.
             tokio::select! {
                 () = output.reader.notified() => {}
                 () = closing => {}
@@ -63,7 +63,7 @@ async fn read(output: &Output, drain_time: Duration) {
                     return;
                 };
                 match output.pump() {
-                    // An event that arrived after the wait began is not cleared: none is lost.
+                    // An event that arrived after the wait began is not cleared, so no event is lost.
                     Pumped::Empty => ready.clear_ready(),
                     Pumped::More | Pumped::Full => {}
                     Pumped::Ended => return,

@@ -6,7 +6,7 @@
 //! cache line: the kernel copies a pipe's pages with one string instruction, which takes three times as long (AMD Zen) if the
 //! target is not aligned to a cache line, and an allocator does not align large blocks.
 
-/// What happens to a full ring (contract L5, L6).
+/// The policy for a full ring (contract L5, L6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// The oldest bytes go: the newest are always there and the child never waits.
@@ -19,10 +19,10 @@ pub enum Overflow {
 /// The first allocation; most commands print less.
 const FIRST_ALLOCATION: usize = 4096;
 
-/// Memory behind the capacity of a ring: so much can be read without knowing how much there is, and still no byte goes that
+/// Memory beyond the capacity of a ring. So many bytes can be read before their number is known, and still no byte is evicted that
 /// could have stayed.
 pub(crate) const SLACK: usize = 8 * 1024;
-/// Rings below this have none: it would be too large a part of them.
+/// Smaller rings have no slack: it would be too large a part of them.
 const SMALL: usize = 16 * SLACK;
 
 #[derive(Debug)]
@@ -81,7 +81,8 @@ impl Ring {
         self.acknowledged = self.acknowledged.max(offset.min(self.end()));
     }
 
-    /// Makes room for up to `wanted` bytes, giving up what the policy lets go and no byte more, and returns how many fit.
+    /// Makes room for up to `wanted` bytes and returns how many fit. Evicts only bytes that the policy allows, and no more than
+    /// needed.
     pub(crate) fn make_room(&mut self, wanted: usize) -> usize {
         let wanted = wanted.min(self.capacity);
         let missing = wanted.saturating_sub(self.capacity - self.len);
@@ -100,8 +101,7 @@ impl Ring {
             }
     }
 
-    /// How many bytes can be read without knowing how many there are: as many as there is slack at most, and none unless the
-    /// ring has come to its full size.
+    /// How many bytes can be read before their number is known: at most the slack, and none unless the ring has its full size.
     pub(crate) fn speculative_room(&self) -> usize {
         if self.storage.len() <= self.capacity {
             return 0;
@@ -129,7 +129,7 @@ impl Ring {
         (from_tail.unwrap_or_default(), before_tail)
     }
 
-    /// Takes in the first `count` bytes of the spare space. Where that is more than was free, the oldest go for it.
+    /// Takes in the first `count` bytes of the spare space. If that is more than was free, the oldest bytes are evicted.
     pub(crate) fn commit(&mut self, count: usize) {
         debug_assert!(
             self.len + count <= self.storage.len(),
@@ -153,7 +153,7 @@ impl Ring {
         count
     }
 
-    /// The last bytes, at most `N`, in their order at the end of what is returned, and how many they are.
+    /// The last bytes, at most `N`, in order at the end of the returned array, and their number.
     pub(crate) fn tail<const N: usize>(&self) -> ([u8; N], usize) {
         let mut tail = [0; N];
         let (first, second) = self.content();
@@ -164,7 +164,7 @@ impl Ring {
         (tail, N.min(self.len))
     }
 
-    /// Takes all but the last `keep` bytes out. Nothing is copied but those that stay; the rest moves out as it lies.
+    /// Takes out all but the last `keep` bytes. Only the kept bytes are copied; the buffer itself moves out.
     pub(crate) fn drain(&mut self, keep: usize) -> Drained {
         let keep = keep.min(self.len);
         let count = self.len - keep;
@@ -190,7 +190,7 @@ impl Ring {
         content(self.storage.bytes(), self.head, self.len)
     }
 
-    /// How many of the oldest bytes the policy lets go.
+    /// How many of the oldest bytes the policy allows to evict.
     fn may_go(&self) -> usize {
         match self.overflow {
             Overflow::DropOldest => self.len,
@@ -402,7 +402,7 @@ mod tests {
                         match overflow {
                             Overflow::DropOldest => { prop_assert_eq!(written, count); evicted += must_go; }
                             Overflow::Backpressure => {
-                                // Nothing unacknowledged went, and writing stopped only where nothing more could go.
+                                // No unacknowledged byte was evicted, and writing stopped only when no more bytes could be evicted.
                                 prop_assert!(must_go == 0 || oldest + must_go <= acknowledged);
                                 if written < count {
                                     let unacknowledged = stream.len() - acknowledged.max(oldest + must_go).min(stream.len());

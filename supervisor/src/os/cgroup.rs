@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use super::clone_into_cgroup;
 
-/// What the directory of every host is called, but for a number of its own.
+/// The prefix of the directory of every host; a number of the host's own follows.
 const HOST: &str = "capsule-host-";
 
 /// How long a group whose processes were all killed may take to be empty.
@@ -31,7 +31,7 @@ const EMPTY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The controllers of use here, as the kernel names them.
 pub(crate) const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 
-/// What the kernel limits and counts for a group, besides processor time, which it counts for all.
+/// The limits and counters that the kernel keeps for a group, besides processor time, which it counts for every group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Controllers {
     pub(crate) memory: bool,
@@ -52,9 +52,9 @@ pub(crate) struct Groups {
 /// Why no groups can be made in a directory.
 #[derive(Debug)]
 pub(crate) enum Unusable {
-    /// It is not there, or not of a file system of control groups, version 2.
+    /// The directory does not exist, or is not in a file system of control groups, version 2.
     NoGroup(Errno),
-    /// This user may make nothing in there.
+    /// This user may create nothing in the directory.
     Closed(Errno),
     /// It holds processes itself, and so cannot have its groups limited.
     Occupied,
@@ -63,8 +63,8 @@ pub(crate) enum Unusable {
 }
 
 impl Groups {
-    /// Makes ready to make groups in the directory at `path`. With `enable`, controllers that it has and that its groups
-    /// would not get are enabled there; without, what it hands on is all there is.
+    /// Prepares the directory at `path` for groups. With `enable`, the controllers that the directory has and does not pass to its
+    /// groups are enabled there. Without `enable`, groups have only the controllers that the directory already passes on.
     pub(crate) fn within(path: &Path, enable: bool) -> Result<Self, Unusable> {
         let given = open_directory(CWD, path).map_err(Unusable::NoGroup)?;
         let available = read(&given, "cgroup.controllers").map_err(Unusable::NoGroup)?;
@@ -104,7 +104,7 @@ impl Groups {
         self.controllers
     }
 
-    /// Makes the group of one tree, with its limits, of which it must have the controllers.
+    /// Makes the group of one tree, with its limits. The directory must have the controllers for these limits.
     pub(crate) fn group(self: &Arc<Self>, memory: Option<u64>, pids: Option<u64>) -> io::Result<Group> {
         let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         mkdirat(&self.directory, name.as_str(), Mode::from_raw_mode(0o755))?;
@@ -148,7 +148,7 @@ impl Drop for Made<'_> {
     }
 }
 
-/// The group of one tree. Dropping it ends what is in there, and removes it.
+/// The group of one tree. Dropping it kills the processes in the group and removes it.
 #[derive(Debug)]
 pub(crate) struct Group {
     groups: Arc<Groups>,
@@ -166,8 +166,8 @@ impl Group {
         number(&self.read("cpu.stat")?, "usage_usec").map(Duration::from_micros)
     }
 
-    /// The most memory that was held at once, in bytes: of processes, of files that were first read or written in there,
-    /// and of what the kernel keeps for them.
+    /// The peak of the group's memory, in bytes: its processes, the files that were first read or written in the group, and the
+    /// kernel's memory for both.
     pub(crate) fn peak(&self) -> Option<u64> {
         self.read("memory.peak")?.trim().parse().ok()
     }
@@ -186,7 +186,7 @@ impl Group {
         kill(&self.directory);
     }
 
-    /// Ends what is in there, and removes the group. After it there is nothing to be read.
+    /// Kills the processes in the group and removes it. Its counters cannot be read afterwards.
     pub(crate) fn remove(&self) {
         remove(&self.groups.directory, &self.name, &self.directory);
     }
@@ -214,7 +214,7 @@ fn remove(from: &OwnedFd, name: &str, group: &OwnedFd) {
     if remove() == Err(Errno::BUSY) {
         kill(group);
         wait_until_empty(group);
-        // What is in there all the same holds the group, which then stays for the next start to remove.
+        // A process that has not ended keeps the group, and the next host to start removes it.
         let _ = remove();
     }
 }
@@ -228,7 +228,7 @@ fn wait_until_empty(group: &OwnedFd) {
         return;
     };
     let begun = Instant::now();
-    // A change is told between two reads, or at the next poll: none can be missed.
+    // The kernel reports a change between two reads, or at the next poll, so no change is missed.
     while contents(&events).is_ok_and(|events| number(&events, "populated") == Some(1)) {
         let rest = EMPTY_TIMEOUT.saturating_sub(begun.elapsed());
         let Ok(timeout) = Timespec::try_from(rest) else { return };
@@ -241,8 +241,8 @@ fn wait_until_empty(group: &OwnedFd) {
     }
 }
 
-/// Makes a directory of this host's own, and locks it. A sweeping host locks what it removes: so either this is first, or
-/// it finds its directory gone, and makes another.
+/// Makes a directory of this host's own, and locks it. A host that sweeps locks a directory before it removes it. So either this
+/// host locks first, or its directory has been removed and it makes another.
 fn locked(given: &OwnedFd) -> rustix::io::Result<(String, OwnedFd)> {
     loop {
         let number = getrandom::u64().map_err(|_| Errno::AGAIN)?;
@@ -268,7 +268,7 @@ fn locked(given: &OwnedFd) -> rustix::io::Result<(String, OwnedFd)> {
     }
 }
 
-/// Removes what dead hosts have left. The trees in there end by themselves, and may not have come to that yet.
+/// Removes what dead hosts have left. The trees in their groups end by themselves, perhaps later than this.
 fn sweep(given: &OwnedFd) {
     for name in directories(given).filter(|name| name.starts_with(HOST)) {
         let Ok(left) = open_directory(given, name.as_str()) else {
@@ -286,7 +286,7 @@ fn sweep(given: &OwnedFd) {
     }
 }
 
-/// What directories are in a directory; it has nothing else but the kernel's own files.
+/// The directories in a directory. All other entries are the kernel's own files.
 fn directories(directory: &OwnedFd) -> impl Iterator<Item = String> {
     let entries = Dir::read_from(directory).into_iter().flatten().flatten();
     entries

@@ -21,7 +21,7 @@ use rustix::{cmsg_space, io::Errno};
 
 use super::readiness::Steady;
 
-/// The most descriptors that go one way at once.
+/// The most descriptors that one message carries.
 const DESCRIPTORS: usize = 8;
 
 /// How long an init may take to answer, and the spawner to take an order.
@@ -30,25 +30,25 @@ pub(crate) const IO_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
 
-/// What can be received.
+/// The kinds of messages from an init.
 #[derive(Debug)]
 pub(crate) enum Pending {
     Nothing,
-    /// One that fits into a few bytes.
+    /// A report that fits into a few bytes.
     Report(Report),
-    /// A part of one, or one that is longer.
+    /// A part of a report, or a longer report.
     Other,
-    /// Nothing will come any more.
+    /// The end of the channel: no message follows.
     End,
 }
 
-/// What comes with a report.
+/// The attachments of a report.
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// Who sent it, by the number that this process knows it by.
+    /// The sender's pid, in the pid namespace of this process.
     pub(crate) sender: Option<Pid>,
-    /// Descriptors came and could not be taken: the host has too many open files. None of them is kept.
+    /// Descriptors were attached and the kernel dropped them, because the host has too many open files. None of them is kept.
     pub(crate) lost: bool,
 }
 
@@ -94,7 +94,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Receives a report and what is attached to it; nothing where init has gone without one.
+    /// Receives a report and its attachments; none if init ended without a report.
     pub(crate) fn receive(&self) -> io::Result<Option<(Report, Attached)>> {
         let mut attached = Attached::default();
         let mut header = [0; HEADER];
@@ -109,7 +109,7 @@ impl Channel {
         Ok(Some((decode(&payload).map_err(malformed)?, attached)))
     }
 
-    /// What is there, without taking it.
+    /// The kind of the next message, which stays in the channel.
     pub(crate) fn peek(&self) -> Pending {
         let mut buffer = [0; 64];
         let (_, count) = match recv(&self.0, &mut buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
@@ -137,7 +137,7 @@ impl Channel {
         poll(&mut fds, Some(&Timespec::default())) == Ok(0)
     }
 
-    /// Has init signal its tree. Does not block: an init that takes nothing any more is about to be gone.
+    /// Has init signal its tree. Does not block: an init that no longer receives is about to end.
     pub(crate) fn command(&self, command: Command) -> io::Result<()> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         Ok(send(&self.0, &[command.to_byte()], flags).map(drop)?)
@@ -145,7 +145,7 @@ impl Channel {
 
     /// Cuts the lifeline: init kills its tree, reports, and ends.
     pub(crate) fn cut(&self) {
-        // Fails only where the other end is gone, and with it the tree.
+        // Fails only if the other end is closed, and then the tree has ended too.
         let _ = shutdown(&self.0, Shutdown::Write);
     }
 

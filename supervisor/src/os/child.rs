@@ -36,14 +36,14 @@ pub(crate) struct RawExit {
     pub(crate) signal: Option<i32>,
 }
 
-/// How long an init has to end its tree once it was told to, before the kernel is told to end both; and after how long the
-/// kernel is told again.
+/// How long an init may take to end its tree after the host asked for it. Then the host has the kernel end both, and repeats that
+/// after the same time.
 const INIT_GRACE: Duration = Duration::from_millis(100);
 
-/// When the kernel is told once more to end what was given up.
+/// The interval at which the kernel is asked again to end a tree that the host has given up.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A command and everything that it started. Dropping it kills what is there and waits for the end of init.
+/// A command and every process that it started. Dropping it kills these processes and waits for the end of init.
 #[derive(Debug)]
 pub(crate) struct Child {
     channel: Watched<Channel>,
@@ -54,7 +54,7 @@ pub(crate) struct Child {
     confined: bool,
     /// When the tree was first to be killed.
     killed: OnceLock<Instant>,
-    /// When init was first let go: not when the tree was killed, which may have taken its time to end.
+    /// When init was first dismissed. The kill of the tree may be much earlier, because a tree may take long to end.
     dismissed: OnceLock<Instant>,
     /// How the command ended, where init has told that before the end of the tree.
     status: OnceLock<i32>,
@@ -62,12 +62,12 @@ pub(crate) struct Child {
 
 /// The tree runs, or has not been looked at since.
 const RUNS: u8 = 0;
-/// Init has said that nothing is left but itself. What it still has to do, its namespaces to take down, can take longer than
-/// all else of an exit, and concerns nothing else.
+/// Init has reported that it is the only process left. Init still has to take its namespaces down. That can take longer than the
+/// rest of an exit, and nothing else depends on it.
 const LEAVING: u8 = 1;
 /// Init has ended.
 const GONE: u8 = 2;
-/// Init has not ended in time, and is not waited for any more.
+/// Init has not ended in time, and the host no longer waits for it.
 const STUCK: u8 = 3;
 
 impl Child {
@@ -95,7 +95,7 @@ impl Child {
         }
     }
 
-    /// What the tree uses, also for those that do not own the child.
+    /// The meter of the tree's usage, which other owners may share.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
@@ -121,20 +121,20 @@ impl Child {
                 Pending::Report(Report::CommandEnded { .. }) => self.take_status(),
                 Pending::Report(_) | Pending::Other => return Ok(()),
                 Pending::Nothing => ready.clear_ready(),
-                // It goes without a word: it was killed, and what it held ends with it.
+                // Init ended without a report: it was killed, and its tree ended with it.
                 Pending::End => return self.init.ended().await,
             }
         }
     }
 
-    /// Takes what was said of the command before the end of the tree.
+    /// Stores the command's status from reports that arrived before the end of the tree.
     fn take_status(&self) {
         if let Ok(Some((Report::CommandEnded { status }, _))) = self.channel.get_ref().receive() {
             let _ = self.status.set(status);
         }
     }
 
-    /// Has the kernel end what init does not, and completes when even that has not come about.
+    /// Has the kernel end the tree if init does not, and completes if even the kernel has not ended it in time.
     async fn enforce(&self, since: Instant) {
         let last = since + KILL_TIMEOUT;
         let mut at = since + INIT_GRACE;
@@ -147,8 +147,8 @@ impl Child {
         self.abandon();
     }
 
-    /// Has the kernel end the tree. An init that holds no namespace has to do that itself, and is woken: without it, what is
-    /// left of the tree would run on.
+    /// Has the kernel end the tree. An init without a namespace has to end the tree itself, so it is woken: without it, the rest of
+    /// the tree would run on.
     fn force(&self) {
         self.meter.kill_group();
         if self.confined || self.is_leaving() {
@@ -183,8 +183,8 @@ impl Child {
         self.life.load(Ordering::Relaxed) == STUCK
     }
 
-    /// Completes once a tree that was given up has ended after all, however long that takes: nothing that has to come to an
-    /// end may wait for it. May be dropped and called again.
+    /// Completes when a tree that was given up has ended after all, however long that takes. So no wait that must be bounded may
+    /// include it. May be dropped and called again.
     pub(crate) async fn freed(&self) {
         loop {
             match timeout(RETRY_INTERVAL, self.init.ended()).await {
@@ -203,7 +203,7 @@ impl Child {
         );
     }
 
-    /// Lets init go, which has been heard, and completes once it is gone. May be dropped and called again.
+    /// Dismisses init after its report, and completes when init has ended. May be dropped and called again.
     pub(crate) async fn left(&self) {
         self.meter.close();
         self.kill();
@@ -217,7 +217,7 @@ impl Child {
         self.wait_for_init();
     }
 
-    /// Has the command's process group signalled. Does nothing to a tree that has ended.
+    /// Has init signal the command's process group. Does nothing to a tree that has ended.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         match u8::try_from(signal.as_raw()) {
             Ok(signal) => self.command(Command::Signal(signal)),
@@ -225,7 +225,7 @@ impl Child {
         }
     }
 
-    /// Has every process of the tree told to end, also those that are stopped. Does nothing to a tree that has ended.
+    /// Has init send TERM to every process of the tree, including those that are stopped. Does nothing to a tree that has ended.
     pub(crate) fn terminate(&self) -> io::Result<()> {
         self.command(Command::Terminate)
     }
@@ -257,7 +257,7 @@ impl Child {
         }
     }
 
-    /// Kills what is left of the tree, waits for its end, and says how the command ended. Init may still be leaving then.
+    /// Kills the rest of the tree, waits for its end, and returns how the command ended. Init may still be leaving then.
     pub(crate) fn reap(&mut self) -> RawExit {
         let begun = std::time::Instant::now();
         loop {
@@ -285,7 +285,7 @@ impl Child {
             Some(Report::Exited(exit)) => Some(exit),
             _ => None,
         };
-        // What a group has used is known only when init is out of it, too.
+        // The usage of a group is final only when init has left it, too.
         let is_leaving = exit.is_some() && !self.meter.has_group();
         if is_leaving {
             self.life.store(LEAVING, Ordering::Relaxed);
@@ -293,7 +293,7 @@ impl Child {
             self.wait_for_init();
         }
         self.meter.finish(exit.as_ref().map(usage));
-        // What is stuck keeps its group and its user.
+        // A stuck tree keeps its group and its user.
         if self.life.load(Ordering::Relaxed) == GONE {
             self.meter.close();
         }
@@ -301,7 +301,7 @@ impl Child {
         status.map_or(KILLED_WITH_INIT, raw_exit)
     }
 
-    /// Lets init go, or what is left of it, and waits until it has.
+    /// Dismisses init, or the rest of it, and waits for its end.
     fn wait_for_init(&self) {
         self.kill();
         let begun = std::time::Instant::now();
@@ -335,7 +335,7 @@ fn usage(exit: &Exit) -> Usage {
 }
 
 fn raw_exit(status: i32) -> RawExit {
-    // The layout that `waitpid` has on Linux: a signal in the low seven bits, or none and a code in the next eight.
+    // The layout of `waitpid` on Linux: a signal in the low seven bits, or zero there and a code in the next eight.
     let signal = status & 0x7f;
     if signal == 0 {
         RawExit {
@@ -352,8 +352,8 @@ fn raw_exit(status: i32) -> RawExit {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Only where a task was torn down with its runtime, or a launch was given up. The waits are short: what runs was
-        // just killed.
+        // Reached only if a task was dropped with its runtime, or a launch was given up. The waits are short, because the processes
+        // were just killed.
         match self.life.load(Ordering::Relaxed) {
             GONE | STUCK => {}
             LEAVING => self.wait_for_init(),

@@ -7,7 +7,7 @@
 use rustix::io::Errno;
 
 /// # Errors
-/// What the kernel answers, or the filter that answers for it.
+/// The error of the kernel, or of the filter that answers in its place.
 pub(crate) fn is_possible() -> rustix::io::Result<()> {
     /// The C library's has a type that does not hold it.
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
@@ -18,8 +18,9 @@ pub(crate) fn is_possible() -> rustix::io::Result<()> {
     arguments.flags = CLONE_INTO_CGROUP;
     arguments.exit_signal = libc::SIGCHLD.unsigned_abs().into();
     arguments.cgroup = NO_GROUP;
-    // SAFETY: the arguments are read only, and as long as is said. No process comes of it, whose memory would be a copy of
-    // this one's: the kernel lets none run before it has its group, and there is none.
+    // SAFETY: the kernel only reads the arguments, and reads no more bytes than the size says. The call never makes a process,
+    // which would run on a copy of this process's memory: the kernel starts a process only after it has found its group, and this
+    // group does not exist.
     unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
     let errno = std::io::Error::last_os_error().raw_os_error();
     match Errno::from_raw_os_error(errno.unwrap_or_default()) {

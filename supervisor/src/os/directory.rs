@@ -22,8 +22,8 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
 pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    // EAGAIN: something was renamed meanwhile and the kernel cannot tell whether `..` stayed beneath. It goes away by
-    // itself; the bound is for a guest that renames in a loop to keep the host here.
+    // EAGAIN: a file was renamed meanwhile and the kernel cannot tell whether `..` stayed beneath. A new try succeeds once the
+    // renames stop. The bound is for a guest that renames in a loop to keep the host here.
     for _ in 0..64 {
         match openat2(root.as_fd(), path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -33,8 +33,8 @@ pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &str) -> io::Result<Owned
     Err(Errno::AGAIN.into())
 }
 
-/// Opens the regular file at `path` beneath `root` for reading. A symbolic link anywhere on the way is `ELOOP`, and nothing
-/// that a guest may have put there holds up the host.
+/// Opens the regular file at `path` beneath `root` for reading. A symbolic link anywhere on the way is `ELOOP`. No file that a
+/// guest puts there can block the host.
 pub(crate) fn open_file_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

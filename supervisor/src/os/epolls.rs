@@ -27,7 +27,7 @@ pub(crate) const NEWUIDMAP: &str = "newuidmap";
 /// for longer.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes the process when it is first needed, and another one if that is gone.
+/// Makes the process when it is first needed, and makes another one if the process has ended.
 #[derive(Debug)]
 pub(crate) struct Epolls {
     /// As the spawner's.
@@ -56,7 +56,7 @@ impl Epolls {
         Ok(())
     }
 
-    /// Has it answer a tree's calls, by what tells of them, with instances that are counted for `user`.
+    /// Has the process answer a tree's calls, which it receives from `listener`, with instances that are counted for `user`.
     pub(crate) fn serve(&self, user: u32, listener: &OwnedFd) -> io::Result<()> {
         let mut held = self.lock();
         let Some(running) = &*held else {
@@ -64,7 +64,7 @@ impl Epolls {
         };
         let served = running.serve(user, listener);
         if served.is_err() {
-            // Gone, or stopped and so never to hear of any tree: the next one gets another process.
+            // The process has ended, or is stopped and will never serve a tree: the next tree gets another process.
             *held = None;
         }
         served
@@ -121,14 +121,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has nothing to put in order, and is gone in a moment also where something has stopped it.
+        // The process has no state to clean up, and SIGKILL ends it at once even if it is stopped.
         let told = self.child.kill();
         reap::end(&mut self.child, told);
     }
 }
 
-/// Has `newuidmap` map each number of the range to itself. Itself: so there is no root in that namespace, whose comings and
-/// goings would cost the process its capabilities.
+/// Has `newuidmap` map each number of the range to itself. So no id of that namespace is root: a change from or to root would cost
+/// the process its capabilities.
 fn map(pid: u32, range: &Range<u32>) -> io::Result<()> {
     let count = range.end.saturating_sub(range.start);
     let (pid, first, count) = (pid.to_string(), range.start.to_string(), count.to_string());
@@ -151,7 +151,7 @@ fn map(pid: u32, range: &Range<u32>) -> io::Result<()> {
     }
     let mut said = String::new();
     if let Some(stderr) = child.stderr.take() {
-        // What it said so far is enough.
+        // The output so far is enough.
         drop(stderr.take(512).read_to_string(&mut said));
     }
     Err(io::Error::other(said.trim().to_owned()))

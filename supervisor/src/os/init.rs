@@ -22,7 +22,7 @@ use super::usage::Meter;
 use super::users::Lease;
 use capsule_init::{Bound, Config, Confinement, Identity, InitKind, Report, encode};
 
-/// What starts commands.
+/// The launcher of commands.
 #[derive(Debug)]
 pub(crate) struct Init {
     spawner: Spawner,
@@ -30,7 +30,7 @@ pub(crate) struct Init {
     mappings: Mutex<Vec<(Owners, Arc<OwnedFd>)>>,
 }
 
-/// How many inits are told of a command one after the other, where each is gone before it has heard all of it.
+/// How many inits are tried for one command, if each ends before it has received its whole configuration.
 const ATTEMPTS: usize = 3;
 
 /// How long an init may be silent until the host looks whether it was stopped.
@@ -39,19 +39,19 @@ const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// How many mappings are kept; a descriptor each.
 const MAPPINGS: usize = 16;
 
-/// Whose files are shown as whose: what a mapping is for.
+/// The owner of files and the owner that they are shown to have: the key of a mapping.
 type Owners = (Identity, Identity);
 
-/// What goes with a configuration.
+/// The resources that are sent with a configuration.
 #[derive(Debug)]
 pub(crate) struct Handover<'a> {
     pub(crate) workspace: BorrowedFd<'a>,
     pub(crate) landlock: Option<BorrowedFd<'a>>,
-    /// The content of what is injected, where anything is.
+    /// The content of the injected files, if any.
     pub(crate) injected: Option<BorrowedFd<'a>>,
     /// Whether the command's stdin is a pipe; `/dev/null` otherwise.
     pub(crate) stdin: bool,
-    /// What makes the tree's epoll instances, where the configuration says that something else does.
+    /// The maker of the tree's epoll instances, if the configuration asks for one.
     pub(crate) epolls: Option<&'a Epolls>,
 }
 
@@ -62,15 +62,15 @@ pub(crate) struct Started {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
-    /// What it sees that is shared with the host and was not meant to be.
+    /// A resource that the tree shares with the host against the policy's intention.
     pub(crate) bound: Option<Bound>,
-    /// Whether what it watches is counted for the user that was lent to it.
+    /// Whether the tree's watches are counted for the user that was lent to it.
     pub(crate) is_counted_apart: bool,
     /// Whether it runs as its workspace's owner, though a user was lent to it.
     pub(crate) as_owner: bool,
 }
 
-/// Why a command did not start. Nothing of it is left.
+/// The reason why a command did not start. No process of it is left.
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// The host could not make ready: descriptors, processes or memory ran out.
@@ -93,7 +93,7 @@ impl Init {
         Self::new(None)
     }
 
-    /// By one that the embedder has built and put somewhere.
+    /// An init that the embedder has built and installed at `path`.
     pub(crate) const fn at(path: PathBuf) -> Self {
         Self::new(Some(path))
     }
@@ -201,8 +201,8 @@ impl Init {
             Ok(None) => StartError::Host(io::Error::other("init ended without a report")),
             Err(error) => StartError::Host(error),
         };
-        // With the channel goes, in a moment, whatever was started. A confined init that is stuck is ended by force, and its
-        // namespace with it.
+        // The end of the channel ends the started processes in a moment. A confined init that is stuck is killed, and the kernel
+        // ends its namespace with it.
         drop(channel);
         if config.confinement.is_some() {
             init.kill();
@@ -218,15 +218,15 @@ impl Init {
         Err(refusal)
     }
 
-    /// Has ready what the next command can be started with sooner. Blocks for as long as a small program takes to start.
+    /// Prepares an init, so that the next command starts sooner. Blocks for as long as a small program takes to start.
     pub(crate) fn prepare(&self) {
         self.spawner.prepare();
     }
 
     /// Gives an init its configuration.
     ///
-    /// It can be killed in the instant after it said that it is there. Where the configuration cannot be sent to its end
-    /// nothing was started by it, and another one can be asked.
+    /// An init can be killed just after it reported that it is ready. If the configuration cannot be sent to its end, this init has
+    /// started nothing, and another init can be asked.
     fn ask(
         &self,
         kind: InitKind,
@@ -237,7 +237,7 @@ impl Init {
         for _ in 0..ATTEMPTS {
             let new_init = match self.spawner.init(kind, group.map(AsFd::as_fd)) {
                 Ok(new_init) => new_init,
-                // Whatever else came of it.
+                // The group's limit is the reason, whatever error it led to.
                 Err(_) if has_run_out(group) => return Err(StartError::OutOfMemory),
                 Err(InitError::Refused(report)) => return Err(StartError::Refused(report)),
                 Err(InitError::Host(error)) => return Err(error.into()),
@@ -274,7 +274,7 @@ impl Init {
     }
 }
 
-/// What init says of the command, or nothing if it has gone; for as long as a program may take to be opened.
+/// The report of init on the command; none if init has ended. Waits for as long as a program may take to be opened.
 fn hear(channel: &Channel, init: Process) -> io::Result<Option<(Report, Attached)>> {
     let begun = Instant::now();
     while !channel.wait(STOP_CHECK_INTERVAL) {
@@ -300,7 +300,7 @@ fn has_run_out(group: Option<&Group>) -> bool {
     group.is_some_and(Group::ran_out_of_memory)
 }
 
-/// Has a tree's epoll instances made. Where that fails the tree has none, as on a kernel without them: it runs by now.
+/// Has a tree's epoll instances made. If that fails, the tree has none, as on a kernel without them: the command already runs.
 fn hand_over(listener: &OwnedFd, handover: &Handover<'_>, lease: Option<&Lease>) -> bool {
     let Some((epolls, lease)) = handover.epolls.zip(lease) else {
         return false;
@@ -312,7 +312,7 @@ fn hand_over(listener: &OwnedFd, handover: &Handover<'_>, lease: Option<&Lease>)
     served.is_ok()
 }
 
-/// Whom a workspace belongs to and whom it is shown to belong to, where that is not the same.
+/// The owner of a workspace, and the owner that it is shown to have, if they differ.
 fn owners(confinement: &Confinement) -> Option<Owners> {
     confinement.workspace_owner.zip(confinement.identity)
 }
@@ -350,7 +350,7 @@ impl Streams {
     }
 }
 
-/// The number, for this process, of the process that a pidfd stands for; none once that was reaped.
+/// The pid, in the namespace of this process, of the process that a pidfd stands for; none after that process was reaped.
 fn pid_of(pidfd: &OwnedFd) -> io::Result<Option<u32>> {
     let info = short_text(&format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
     Ok(info

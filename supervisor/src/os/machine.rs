@@ -11,14 +11,14 @@ use super::tree::{bytes, text};
 /// How old an answer may be.
 const MAX_AGE: Duration = Duration::from_millis(20);
 
-/// All of it, in bytes: the machine's, or what the control group allows that this process is in, as in a container. None
-/// where the kernel does not say.
+/// The total memory, in bytes: the machine's, or the limit of this process's control group, as in a container. None if the kernel
+/// reports neither.
 pub(crate) fn memory() -> Option<u64> {
     let total = bytes(&text("/proc/meminfo").ok()?, "MemTotal:")?;
     Some(own_group().map_or(total, |limit| limit.min(total)))
 }
 
-/// The limit of this process's control group, as it is seen from within a container: the root of what is mounted.
+/// The limit of this process's control group, as seen within a container: the root of the mounted hierarchy.
 fn own_group() -> Option<u64> {
     let files = [
         "/sys/fs/cgroup/memory.max",
@@ -27,8 +27,8 @@ fn own_group() -> Option<u64> {
     files.into_iter().find_map(|file| text(file).ok()?.trim().parse().ok())
 }
 
-/// What programs could still have, in bytes, swap included; as it was at most [`MAX_AGE`] ago. None where the kernel does not
-/// say.
+/// The memory that programs could still get, in bytes, swap included. The figure is at most [`MAX_AGE`] old. None if the kernel
+/// does not report it.
 pub(crate) fn available() -> Option<u64> {
     static LAST: Mutex<Option<(Instant, Option<u64>)>> = Mutex::new(None);
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);

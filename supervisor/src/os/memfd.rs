@@ -5,7 +5,7 @@ use std::io::{self, Seek, Write};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
-/// Puts `parts` into such a file, one after the other. It is gone when its last descriptor is, and is read from its
+/// Puts `parts` into such a file, one after the other. The file exists until its last descriptor is closed, and is read from its
 /// beginning.
 pub(crate) fn sealed<'a>(name: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<File> {
     let memfd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;

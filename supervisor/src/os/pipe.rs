@@ -9,14 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, Timespec, fcntl_getfl, fcntl_setfl};
 
-/// What a pipe that cannot be read into (no room for it) has to say.
+/// The state of a pipe that the host has no room to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     /// At least one byte waits.
     Bytes,
-    /// Nothing waits, and a process still holds the other end.
+    /// The pipe is empty, and a process still holds the other end.
     Nothing,
-    /// Nothing waits and no process holds the other end.
+    /// The pipe is empty, and no process holds the other end.
     EndOfFile,
 }
 

@@ -24,7 +24,7 @@ static POLLER: Mutex<Poller> = Mutex::new(Poller {
 });
 
 struct Poller {
-    /// To the thread, once there is one.
+    /// The pipe that wakes the thread, once the thread exists.
     wakes: Option<PipeWriter>,
     waits: Vec<Wait>,
     next: u64,
@@ -78,12 +78,12 @@ fn run(mut woken: PipeReader) {
             std::thread::yield_now();
             continue;
         }
-        // What was said is that the list has changed, and it is read anew.
+        // Each byte only means that the list has changed, and the list is read anew.
         while woken.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
         let ready = ids.iter().zip(fds.iter().skip(1)).filter(|(_, fd)| fd.revents != 0);
         let ready: Vec<_> = ready.map(|(id, _)| *id).collect();
         let ended: Vec<_> = lock().waits.extract_if(.., |wait| ready.contains(&wait.id)).collect();
-        // Outside of the lock: who is woken may come back at once.
+        // Outside of the lock: a waiter that is woken may call this again at once.
         for wait in ended {
             wait.waker.wake();
         }
@@ -97,7 +97,8 @@ const fn asked(fd: RawFd, events: i16) -> libc::pollfd {
 /// A number that is no open descriptor is ready, with an error.
 fn poll(fds: &mut [libc::pollfd], milliseconds: i32) -> i32 {
     let count = libc::nfds_t::try_from(fds.len()).unwrap_or_default();
-    // SAFETY: as many as are said are there to be read and written. What the numbers stand for does not matter to memory.
+    // SAFETY: the slice has `count` entries, which can be read and written. The values of the descriptors do not matter to memory
+    // safety.
     unsafe { libc::poll(fds.as_mut_ptr(), count, milliseconds) }
 }
 
@@ -178,7 +179,7 @@ mod tests {
         let (mut reader, mut writer) = io::pipe().expect("a pipe");
         set_nonblocking(reader.as_fd()).expect("it does not block");
         for _ in 0..3 {
-            // Given up, which leaves nothing behind.
+            // A wait that is given up leaves no entry behind.
             let mut given_up = Box::pin(Readiness::new(&reader, libc::POLLIN));
             let none = std::future::poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context))).await;
             assert!(none.is_pending());

@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use super::readiness;
 use super::tree::{clock, short_text};
 
-/// How long a process may take to end that the kernel was told to kill.
+/// How long a process may take to end after a KILL.
 pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When to look again at a process that cannot be held, because the host has no descriptor left.
@@ -45,10 +45,10 @@ impl Process {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// A pidfd; none if the process is gone.
+    /// A pidfd; none if the process has ended.
     ///
     /// # Errors
-    /// It cannot be looked at: the host has no descriptor left.
+    /// The process cannot be opened: the host has no descriptor left.
     fn hold(&self) -> io::Result<Option<OwnedFd>> {
         let held = match pidfd_open(self.pid, PidfdFlags::empty()) {
             Ok(held) => held,
@@ -58,7 +58,7 @@ impl Process {
         Ok(self.stat()?.map(|_| held))
     }
 
-    /// What the kernel says of it; nothing if it is gone.
+    /// The process's `/proc/PID/stat`; none if the process has ended.
     fn stat(&self) -> io::Result<Option<String>> {
         match short_text(&format!("/proc/{}/stat", self.pid())) {
             Ok(stat) => Ok(Some(stat).filter(|stat| clock(stat).is_some_and(|(start, _)| start == self.start))),
@@ -76,14 +76,14 @@ impl Process {
         self.signal(Signal::KILL);
     }
 
-    /// Lets it go on if it was stopped.
+    /// Continues the process if it was stopped.
     pub(crate) fn wake(&self) {
         self.signal(Signal::CONT);
     }
 
     fn signal(&self, signal: Signal) {
         if let Ok(Some(held)) = self.hold() {
-            // It fails only where the process is gone.
+            // Fails only if the process has ended.
             let _ = pidfd_send_signal(held, signal);
         }
     }

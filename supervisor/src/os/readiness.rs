@@ -13,13 +13,13 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::poller::{self, Readiness};
 
-/// What is one and the same open descriptor until it is dropped.
+/// A value that is the same open descriptor until it is dropped.
 ///
 /// # Safety
 /// `as_raw_fd` gives that descriptor at every call, and nothing closes it before.
 pub(crate) unsafe trait Steady: AsRawFd {}
 
-// SAFETY: that is what an `OwnedFd` is.
+// SAFETY: an `OwnedFd` has one open descriptor and closes it only when dropped.
 unsafe impl Steady for OwnedFd {}
 
 /// A descriptor that can be waited for.
@@ -37,11 +37,11 @@ pub(crate) enum Ready<'a, T: Steady> {
     ByPoll,
 }
 
-/// Registers `io` with the runtime that this is called in, for reading or for writing. Where a command that shares this
-/// user has taken all watches, it is waited for in another way.
+/// Registers `io` with the runtime that this is called in, for reading or for writing. If a command that shares this user has taken
+/// all watches, the poller waits for `io` instead.
 ///
 /// # Errors
-/// What epoll answers, or that no thread could be started. `io` is closed then.
+/// The error of epoll, or of the start of a thread. `io` is closed then.
 pub(crate) fn watch<T: Steady>(io: T, interest: Interest) -> io::Result<Watched<T>> {
     // SAFETY: the descriptor stays the same and open, as the trait says, and nothing takes it out of the `AsyncFd`, which
     // deregisters it before it drops it.

@@ -16,8 +16,8 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 
 use super::process::{KILL_TIMEOUT, RETRY_INTERVAL, wait_for};
 
-/// Reaps a child that was told to end; `told` is what came of that. Blocks for [`KILL_TIMEOUT`] at most, and not at all where
-/// the child could not be told.
+/// Reaps a child that was killed; `told` is the result of the kill. Blocks for [`KILL_TIMEOUT`] at most, and not at all if the kill
+/// failed.
 pub(super) fn end(child: &mut Child, told: io::Result<()>) {
     end_within(child, told, KILL_TIMEOUT);
 }
@@ -86,7 +86,7 @@ mod tests {
     use super::super::spawner::start;
     use super::*;
 
-    /// A child that was told nothing stands for one that the kernel holds.
+    /// A child that was not killed stands for one that the kernel holds.
     #[test]
     fn b3_b5_a_child_that_does_not_end_is_given_up_and_reaped_later() {
         let (socket, mut child) = start(None, None).expect("a spawner");

@@ -38,10 +38,10 @@ use super::tree::text;
 /// The program, as the build made it.
 static PROGRAM: &[u8] = include_bytes!(env!("CAPSULE_INIT_PROGRAM"));
 
-/// What makes inits, from the first one on.
+/// The maker of inits: starts the spawner when the first init is needed.
 #[derive(Debug)]
 pub(crate) struct Spawner {
-    /// One that the embedder has built and put somewhere; otherwise the one that comes with this crate.
+    /// The program that the embedder has built and installed; otherwise the program that comes with this crate.
     program: Option<PathBuf>,
     state: Mutex<State>,
 }
@@ -49,15 +49,16 @@ pub(crate) struct Spawner {
 #[derive(Debug)]
 struct State {
     running: Option<Running>,
-    /// What was last asked for and can wait: not in a control group, which is made for one command.
+    /// The kind of the last init that could have been made in advance. An init in a control group cannot, because its group is made
+    /// for one command.
     usual: Option<InitKind>,
-    /// What the last confined command saw, and so most likely the next one.
+    /// The view of the last confined command, which is most likely the view of the next one.
     expected: Option<Expected>,
     /// An init that waits.
     spare: Option<Spare>,
 }
 
-/// An init that waits for its configuration, and what decides for which command it can be used.
+/// An init that waits for its configuration, and the conditions that decide which command can use it.
 #[derive(Debug)]
 struct Spare {
     kind: InitKind,
@@ -65,7 +66,7 @@ struct Spare {
     new_init: NewInit,
 }
 
-/// Who a process is, as far as a program that it starts inherits it.
+/// The identity of a process, as far as a program that it starts inherits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct User {
     /// Real and effective.
@@ -75,17 +76,17 @@ struct User {
     groups: Vec<u32>,
 }
 
-/// An init that is there, and has been told nothing.
+/// An init that runs and has not received a configuration.
 #[derive(Debug)]
 pub(crate) struct NewInit {
     pub(crate) channel: Channel,
     pub(crate) process: Process,
 }
 
-/// Why there is no init.
+/// The reason why no init was made.
 #[derive(Debug)]
 pub(crate) enum InitError {
-    /// The host could not ask for it, or nothing came of that.
+    /// The host could not ask for an init, or the spawner made none.
     Host(io::Error),
     /// The kernel does not make such a process; the report says why.
     Refused(Report),
@@ -97,8 +98,8 @@ impl From<io::Error> for InitError {
     }
 }
 
-/// How long each init that is asked for may take to say that it is there. Nothing was told to it by then, so that another
-/// one can be asked for.
+/// How long each requested init may take to report that it is ready. It has received nothing by then, so another one can be
+/// requested.
 const PATIENCES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(24)];
 
 /// How long the spawner may be silent until the host looks whether it was stopped.
@@ -116,9 +117,9 @@ impl Spawner {
         self.program.as_deref()
     }
 
-    /// An init that is ready for its configuration: of this kind, and in a control group. Blocks until one is.
+    /// Returns an init that is ready for its configuration, of this kind and in this control group. Blocks until an init is ready.
     ///
-    /// One that was killed or stopped is passed over, and so is a spawner.
+    /// An init that was killed or stopped is replaced by another one, and so is a spawner.
     pub(crate) fn init(&self, kind: InitKind, group: Option<BorrowedFd<'_>>) -> Result<NewInit, InitError> {
         if group.is_none() {
             let mut state = self.lock()?;
@@ -143,7 +144,8 @@ impl Spawner {
         }
     }
 
-    /// Has an init made for the next command, if one can wait for it and none does. Blocks until it is there.
+    /// Has an init made for the next command, if an init of this kind can wait for it and none waits already. Blocks until the init
+    /// is ready.
     pub(crate) fn prepare(&self) {
         let usual = self.lock().map(|state| state.usual.filter(|_| state.spare.is_none()));
         let Ok(Some(kind)) = usual else { return };
@@ -170,7 +172,8 @@ impl Spawner {
         }
     }
 
-    /// `ahead` is [`AHEAD`] where no command waits for the init; `with` is then what is expected, otherwise a control group.
+    /// `ahead` is [`AHEAD`] if no command waits for the init, and `with` is then the expected view. Otherwise `with` is a control
+    /// group.
     fn make(&self, kind: InitKind, with: Option<BorrowedFd<'_>>, ahead: u8) -> Result<Spare, InitError> {
         for patience in PATIENCES {
             let (channel, user) = self
@@ -218,13 +221,13 @@ impl Spawner {
         running.is_some_and(|process| process.is_stopped())
     }
 
-    /// Ends the process, which has not made what it was asked for. The next command gets another one.
+    /// Ends the process, which has not answered the request. The next command gets another one.
     fn give_up(&self) {
         *self.locked() = State::NEW;
     }
 
-    /// A host that has become another user does not start commands as who it was: by what was made for that user, be it a
-    /// spawner or an init that was asked for before and came to wait only afterwards.
+    /// Drops everything that was made for another user if the host has changed its user: a host must not start commands as its
+    /// former user. This includes an init that was requested before the change and became ready after it.
     fn lock(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.locked();
         let user = User::of_this_thread()?;
@@ -264,7 +267,7 @@ impl State {
         {
             return Ok((ours, running.user.clone()));
         }
-        // Not started yet, or killed: then it has not heard of this order.
+        // The process was not started yet, or was killed and has not received this request.
         self.running = None;
         let running = Running::start(program)?;
         running.send(order, &descriptors)?;
@@ -274,13 +277,13 @@ impl State {
     }
 }
 
-/// The process. Dropping it ends it, and nothing that it has made.
+/// The spawner's process. Dropping it ends the spawner, and leaves the inits that it has made.
 #[derive(Debug)]
 struct Running {
     socket: OwnedFd,
     child: Child,
     process: Process,
-    /// Who it runs as, by the kernel's word: the host may become another user while it starts.
+    /// The user of the process, as the kernel reports it: the host may become another user while the process starts.
     user: User,
 }
 
@@ -322,15 +325,15 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has nothing to put in order, and is gone in a moment also where it was stopped. Where this host is no longer the
-        // user who may kill it, it is asked to go: at the end of its socket it would end what it has made.
+        // The process has no state to clean up, and SIGKILL ends it at once even if it is stopped. If this host is no longer a user
+        // who may kill it, the host asks it to leave: at the end of its socket it would end the inits that it has made.
         let told = self.child.kill().or_else(|_| self.send(LEAVE, &[]));
         reap::end(&mut self.child, told);
     }
 }
 
-/// Starts init's program, with an argument that says what it is to be if that is not a spawner. With it comes this end of
-/// the socket that is its standard input.
+/// Starts init's program, as the spawner or in the role that `argument` names. Also returns this end of the socket that is the
+/// program's standard input.
 pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Result<(OwnedFd, Child)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&ours, Timeout::Send, Some(IO_TIMEOUT))?;
@@ -338,7 +341,7 @@ pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Resul
     match program {
         Some(program) => path = program.to_owned(),
         None => {
-            // A sealed file in memory: nothing to install, and nothing that could be exchanged. In the child its
+            // A sealed file in memory: no file has to be installed, and no process can replace the program. In the child its
             // descriptor survives until exec.
             file = memfd::sealed("capsule-init", [PROGRAM])?;
             path = by_descriptor(&file);
@@ -358,7 +361,7 @@ pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Resul
 }
 
 impl User {
-    /// Who this thread is, and by the C library's calls every other thread.
+    /// The identity of this thread, and of every other thread, because the C library changes all of them together.
     fn of_this_thread() -> io::Result<Self> {
         Ok(Self {
             uids: [getuid(), geteuid()].map(|uid| uid.as_raw()),
@@ -367,7 +370,7 @@ impl User {
         })
     }
 
-    /// Who a process is.
+    /// The identity of a process.
     fn of(pid: u32) -> io::Result<Self> {
         let status = text(format!("/proc/{pid}/status"))?;
         let numbers = |name: &str| -> Option<Vec<u32>> {
@@ -404,7 +407,7 @@ mod tests {
     #[test]
     fn b4_b8_a_host_that_has_become_another_user_gets_another_spawner() {
         let spawner = Spawner::new(None);
-        // One that a spawner which sees its host go would kill. Not where the machine makes no such process.
+        // An init that a spawner would kill when it sees its host end. Not tested on a machine that cannot make such a process.
         let first = spawner.init(InitKind::Confined { network: true }, None);
         let first = first
             .or_else(|_| spawner.init(InitKind::Unconfined, None))
@@ -422,7 +425,7 @@ mod tests {
                 !Path::new(&format!("/proc/{before}")).exists(),
                 "the spawner of before was reaped"
             );
-            // What was made before goes on.
+            // The init that was made before still runs.
             assert!(first.channel.is_open());
             assert!(!first.process.wait(Duration::ZERO));
         });
@@ -432,7 +435,7 @@ mod tests {
     fn b8_an_init_that_was_asked_for_by_another_user_is_never_used() {
         let spawner = Spawner::new(None);
         drop(spawner.init(InitKind::Unconfined, None).expect("an init"));
-        // What `prepare` does, with the host becoming another user after it has asked and before it has what it asked for.
+        // The steps of `prepare`, with a host that becomes another user between its request and the answer.
         let made = spawner.make(InitKind::Unconfined, None, AHEAD).expect("an init");
         let before = made.new_init.process;
         as_another_user(|| {

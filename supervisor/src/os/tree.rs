@@ -11,18 +11,19 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// No tree is looked at any longer than this, however fast it grows. What has more processes counts as without end.
+/// The most processes of a tree that a sample reads, however fast the tree grows. A tree with more processes counts as unlimited.
 const MOST: usize = 4096;
 
-/// What a socket counts for: its buffers at their usual sizes, full of the smallest messages, which cost the most. The
-/// kernel does not tell outside of the tree's network how much is in them.
+/// The memory that a socket counts for: its buffers at their usual sizes, full of the smallest messages, which cost the most. The
+/// kernel reports the content of the buffers only within the tree's network namespace.
 const SOCKET: u64 = 280 << 10;
 
-/// How many sockets count for nothing, as most have little in them: together they hold less than is filled between two looks.
+/// How many sockets of a tree count for nothing, because most sockets hold little. Together they hold less than a tree can fill
+/// between two samples.
 const SPARE_SOCKETS: u64 = 64;
 
-/// What an open file counts for: what the kernel keeps for it, and its part of a pipe. A pipe holds two pages where the
-/// kernel's user has many of them; before that all pipes of a user hold 64 MiB together.
+/// The memory that an open file counts for: the kernel's own data for it, and its part of a pipe. A pipe holds two pages if its
+/// user has many pipes. Before that, all pipes of a user hold 64 MiB together.
 const OPEN_FILE: u64 = 4 << 10;
 
 /// One tree, looked at again and again.
@@ -36,11 +37,11 @@ pub(crate) struct TreeSampler {
     most: usize,
     /// The clocks of those that ran at the last look, by number and start.
     clocks: HashMap<(u32, u64), Duration>,
-    /// What those used that have ended since.
+    /// The processor time of the processes that have ended since.
     past: Duration,
 }
 
-/// What a tree does not share with the host.
+/// The resources that a tree does not share with the host.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Private {
     /// Whether `/tmp` is a tmpfs of its own.
@@ -61,9 +62,8 @@ impl TreeSampler {
         }
     }
 
-    /// Memory that the tree holds, in bytes: what its processes have to themselves, with the tables that the kernel keeps
-    /// of it, shared memory in full as soon as it is mapped, what lies in its tmpfs, and what its sockets and other files
-    /// may hold.
+    /// The memory that the tree holds, in bytes: the private memory of its processes and the kernel's page tables for it, shared
+    /// memory in full as soon as it is mapped, the content of its tmpfs, and the estimate for its sockets and other files.
     pub(crate) fn memory(&self) -> u64 {
         let processes = descendants(self.init, self.most);
         if processes.len() >= self.most {
@@ -111,8 +111,8 @@ impl TreeSampler {
             .saturating_add(in_sockets)
     }
 
-    /// Bytes in the tree's own tmpfs, by way of a process that sees it: one whose first thread has ended sees nothing, and
-    /// init itself lets only root look.
+    /// The bytes in the tree's own tmpfs, read through a process that sees it. A process whose first thread has ended shows no
+    /// root, and only root may look at that of init.
     fn tmpfs(&self, processes: &HashSet<u32>) -> u64 {
         if !self.private.tmp {
             return 0;
@@ -125,7 +125,8 @@ impl TreeSampler {
             .unwrap_or_default()
     }
 
-    /// Processor time of all that were there at some look. What is missing is what each used after the last one.
+    /// The processor time of all processes that were seen in some sample. The time that each process used after its last sample is
+    /// missing.
     pub(crate) fn cpu(&mut self) -> Duration {
         let stats = descendants(self.init, self.most).into_iter().filter_map(|pid| {
             let (start, time) = clock(&text(format!("/proc/{pid}/stat")).ok()?)?;
@@ -139,13 +140,13 @@ impl TreeSampler {
     }
 }
 
-/// A file of `/proc`. A process may have any bytes for a name, and a file that it maps: what is no text in them is replaced,
-/// for a process that could not be read would not be seen.
+/// A file of `/proc`. A process may choose any bytes for its name and for a file that it maps. Bytes that are not UTF-8 are
+/// replaced, because a process that could not be read would be left out.
 pub(crate) fn text(path: impl AsRef<Path>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&read(path)?).into_owned())
 }
 
-/// The same of one that is shorter than a kilobyte, as one call returns it.
+/// The same for a file that is shorter than a kilobyte, which one call returns.
 pub(crate) fn short_text(path: &str) -> io::Result<String> {
     let mut bytes = [0; 1024];
     let length = File::open(path)?.read(&mut bytes)?;
@@ -174,7 +175,7 @@ fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
     threads.into_iter().flatten().flatten().map(|thread| thread.path())
 }
 
-/// Shared memory without a file, by what `/proc/PID/maps` calls each piece, and how much of it is mapped.
+/// Shared memory without a file: how much of it is mapped, by the name that `/proc/PID/maps` gives each piece.
 fn shared_memory(maps: &str) -> HashMap<String, u64> {
     let mut sizes = HashMap::new();
     for line in maps.lines().filter(|line| line.ends_with("/dev/zero (deleted)")) {
@@ -198,7 +199,7 @@ fn shared_memory(maps: &str) -> HashMap<String, u64> {
     sizes
 }
 
-/// Bytes in the tmpfs at `path`, where there is one to be seen.
+/// The bytes in the tmpfs at `path`; none if no tmpfs is seen there.
 fn tmpfs(path: &Path) -> Option<u64> {
     let fs = rustix::fs::statvfs(path).ok()?;
     Some((fs.f_blocks - fs.f_bfree.min(fs.f_blocks)).saturating_mul(fs.f_frsize))

@@ -17,7 +17,7 @@ use super::cgroup::Group;
 use super::tree::{Private, TreeSampler, bytes, clock, text};
 use super::users::Lease;
 
-/// What was used so far, as far as the kernel says.
+/// The usage so far, as far as the kernel reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) cpu: Option<Duration>,
@@ -31,19 +31,19 @@ const MAX_AGE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(crate) struct Meter {
-    /// In the host's namespace; none for a command that ended before the host could ask.
+    /// The pid in the host's namespace; none for a command that ended before the host could read it.
     os_pid: Option<u32>,
     init_pid: u32,
     private: Private,
     is_live: bool,
     has_group: bool,
     has_memory: bool,
-    /// Gone once closed: an exited process is kept for its output, and holds nothing open for that.
+    /// None once closed: an exited process is kept for its output, and keeps nothing open for its usage.
     sources: Mutex<Option<Sources>>,
     last: OnceLock<Usage>,
 }
 
-/// Whom to ask while the tree runs.
+/// The sources of the figures while the tree runs.
 #[derive(Debug)]
 struct Sources {
     os_pid: Option<u32>,
@@ -107,7 +107,7 @@ impl Meter {
         self.has_memory
     }
 
-    /// What the tree has used, [`MAX_AGE`] while it runs and final afterwards.
+    /// The tree's usage. It is at most [`MAX_AGE`] old while the tree runs, and final afterwards.
     pub(crate) fn usage(&self) -> Usage {
         if let Some(last) = self.last.get() {
             return *last;
@@ -140,7 +140,7 @@ impl Meter {
         TreeSampler::new(self.init_pid, self.os_pid, self.private)
     }
 
-    /// Fixes what is said from now on. The counter is exact; `at_end` knows only what was waited for.
+    /// Fixes the answer from now on. The counter is exact; `at_end` includes only the processes that were waited for.
     pub(crate) fn finish(&self, at_end: Option<Usage>) {
         let at_end = at_end.unwrap_or_default();
         let held = self.lock();
@@ -151,7 +151,7 @@ impl Meter {
             peak_bytes: group.and_then(Group::peak).or(at_end.peak_bytes),
             ran_out_of_memory: group.is_some_and(Group::ran_out_of_memory),
         };
-        // A second end is none.
+        // The first final usage stays.
         let _ = self.last.set(usage);
     }
 
@@ -162,8 +162,8 @@ impl Meter {
         }
     }
 
-    /// Lets go of all that was asked, and removes the group. Takes its time: where there is no group, a caller that waits
-    /// for the exit does not wait for this.
+    /// Closes all sources and removes the group. This takes time, so without a group a caller that waits for the exit does not wait
+    /// for this.
     pub(crate) fn close(&self) {
         let sources = self.lock().take();
         // Outside of the lock.

@@ -41,18 +41,20 @@ pub(crate) struct Users {
 
 #[derive(Debug, Default)]
 struct State {
-    /// To be lent, the one that was given back last at the end: what the kernel and this host keep for it is there yet.
+    /// The numbers that can be lent; the number that was given back last is at the end and is lent first. The kernel and this host
+    /// still keep their data for that number.
     free: Vec<u32>,
     /// The blocks of this host. Locked for as long as these are open.
     blocks: Vec<(u32, File)>,
 }
 
-/// A number that one tree has for itself. Dropping it gives it back; the tree must have ended.
+/// A user number that one tree has to itself. Dropping it gives the number back; the tree must have ended.
 #[derive(Debug)]
 pub(crate) struct Lease {
     number: u32,
     users: Arc<Users>,
-    /// Where it is only counted for, what does that, which ends with the last one.
+    /// The process that counts for this number, if the tree only has its watches counted for it. That process ends with its last
+    /// lease.
     keeps: Option<Arc<Epolls>>,
 }
 
@@ -83,8 +85,8 @@ impl Users {
     pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, LeaseError> {
         let mut state = self.lock();
         loop {
-            // An init that is still leaving has its number yet. The one that came back last: the workspace's mapping for it is
-            // made already.
+            // An init that is still leaving keeps its number. The number that came back last is taken first, because the
+            // workspace's mapping for it exists already.
             if let Some(at) = state.free.iter().rposition(|&number| !is_used(number)) {
                 let number = state.free.remove(at);
                 return Ok(Lease {
@@ -149,18 +151,18 @@ impl Drop for Lease {
     }
 }
 
-/// Whether a process in sight has this number. The kernel looks for its user first, and for processes only if there is one.
+/// Whether a visible process has this number. The kernel looks for the user first, and for its processes only if that user exists.
 fn is_used(number: u32) -> bool {
     getpriority_user(Uid::from_raw(number)) != Err(Errno::SRCH)
 }
 
-/// The file whose lock is this host's now; none where it is another's.
+/// The file whose lock this host now holds; none if another host holds it.
 fn lock(folder: &Path, block: u32) -> io::Result<Option<File>> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    // It may lie where everybody can make one.
+    // The folder may lie in one where every user can make entries.
     let found = folder.symlink_metadata()?;
     if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
         return Err(io::Error::new(

@@ -5,7 +5,7 @@
     reason = "the standard library checks at a fifth of the speed, and a copy costs more than the check"
 )]
 
-/// `bytes` as text; themselves again where they are none.
+/// `bytes` as text; the same bytes if they are not UTF-8.
 pub(crate) fn text(bytes: Vec<u8>) -> Result<String, Vec<u8>> {
     if simdutf8::basic::from_utf8(&bytes).is_err() {
         return Err(bytes);

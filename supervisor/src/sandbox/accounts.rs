@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The longest file that is read, in bytes; what is behind it is left out.
+/// The longest file that is read, in bytes; the rest is left out.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The file's lines, as far as they have `fields` fields, without anything that is not of the format (such as the `+` by
@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(crate) fn lines(path: &str, fields: usize) -> Vec<Vec<u8>> {
     let mut content = Vec::new();
     if let Ok(file) = File::open(path) {
-        // What could be read is used.
+        // The part that could be read is used.
         drop(file.take(MAX_BYTES).read_to_end(&mut content));
     }
     content

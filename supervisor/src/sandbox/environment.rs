@@ -26,7 +26,7 @@ impl Environment {
         }
     }
 
-    /// With what was made visible comes the variable that says where it is.
+    /// Each visible toolchain adds the variable that names its place.
     pub(crate) fn with(mut self, variables: &[(String, PathBuf)]) -> Self {
         self.passthrough
             .retain(|(key, _)| !variables.iter().any(|(given, _)| key == given.as_str()));

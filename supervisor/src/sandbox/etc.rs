@@ -22,8 +22,9 @@ use capsule_init::{Confinement, Identity, View};
 
 use super::accounts::{field, lines, number};
 
-/// Of the host. In turn: the dynamic linker; which system this is; language, time and terminals; certificates and names;
-/// shells and editors; languages and what programs of theirs read; documents, fonts and pictures; graphics.
+/// Parts of the host's `/etc`, in this order: the dynamic linker; the name of the system; language, time and terminals;
+/// certificates and names; shells and editors; languages and the settings of their programs; documents, fonts and pictures;
+/// graphics.
 const PARTS: &[&str] = &[
     "alternatives",
     "ld.so.cache",
@@ -93,15 +94,15 @@ const PARTS_OF_A_VERSION: &[&str] = &["ImageMagick-", "java-", "python3"];
 /// addresses.
 const WITHHELD: &[(&str, &str)] = &[("libreoffice/registry", "ldap.xcd")];
 
-/// Where the host has the folder: what is there in its place, empty. Without it Debian's Chromium, Emacs and lynx end at
-/// once, and the host's own may hold keys of Chromium's, code of the owner's, the password of lynx's proxy.
+/// Folders of which a command sees an empty stand-in, if the host has the folder. Without the folder Debian's Chromium, Emacs and
+/// lynx end at once. The host's own folder may hold keys of Chromium's, code of the owner's, or the password of lynx's proxy.
 const STAND_INS: &[(&str, Option<&str>)] = &[
     ("chromium.d", Some("README")),
     ("emacs/site-start.d", None),
     ("lynx", Some("lynx.cfg")),
 ];
 
-/// Where programs look for what comes and goes, and find nothing; what they write goes to `/tmp`.
+/// Folders in which programs look for temporary state. They are empty, and writes that follow the links go to `/tmp`.
 const FOLDERS: &[&str] = &["/run", "/var/cache", "/var/lib", "/var/log"];
 const LINKS: &[(&str, &str)] = &[
     ("/etc/mtab", "/proc/self/mounts"),
@@ -114,18 +115,18 @@ const LINKS: &[(&str, &str)] = &[
 /// The name of the machine that a command sees.
 pub(crate) const HOSTNAME: &str = "capsule";
 
-/// The name of an account that the host has none for.
+/// The name of an account for which the host has no name.
 const NAMELESS: &str = "capsule";
 
-/// The same in every tree of every machine: it tells nothing, and a build that has it in sight can be repeated. The letters
-/// of the name, in hexadecimal.
+/// The same in every tree of every machine: it identifies no machine, and a build that reads it can be repeated. The letters of the
+/// name, in hexadecimal.
 const MACHINE_ID: &str = "63617073756c65000000000000000000\n";
 
-/// Below it accounts are the system's, as distributions number them; and this one owns nothing.
+/// Accounts below this number belong to the system, as distributions number them. So does the account below, which owns no files.
 const FIRST_PERSON: u32 = 1000;
 const NOBODY: u32 = 65534;
 
-/// The longest part that is copied, in bytes: a page, which is what the kernel takes for a file in memory.
+/// The longest part that is copied, in bytes: a page, because the kernel keeps a file in memory in whole pages.
 const SMALL: u64 = 4096;
 
 /// How deep an empty folder is looked through.
@@ -135,7 +136,7 @@ const DEPTH: u32 = 3;
 const MAX_BYTES: u64 = 64 << 10;
 const MAX_ACCOUNTS: usize = 512;
 
-/// What of it is the same for every command, looked for once.
+/// The parts that are the same for every command, read once.
 #[derive(Debug)]
 pub(crate) struct Etc {
     view: Vec<View>,
@@ -166,7 +167,7 @@ impl Etc {
         }
     }
 
-    /// Adds all of it to what a command sees, beneath what a policy names.
+    /// Adds all of these parts to the view of a command, beneath the parts that a policy names.
     pub(crate) fn furnish(&self, confinement: &mut Confinement) {
         let host = || Identity {
             uid: rustix::process::geteuid().as_raw(),
@@ -190,7 +191,8 @@ impl Etc {
         );
         view.push(file("/etc/nsswitch.conf", switch.into_bytes()));
         if network {
-            // What the names of that network are; a link to where a service of the host's has written it is followed.
+            // The names of that network. If a service of the host writes the file elsewhere and `/etc` holds a link to it, the link
+            // is followed.
             view.push(file("/etc/hosts", [hosts.into_bytes(), content("/etc/hosts")].concat()));
             view.push(file("/etc/resolv.conf", content("/etc/resolv.conf")));
         } else {
@@ -204,7 +206,7 @@ impl Etc {
         let own = name(&self.passwd, uid);
         let mut passwd = [&own[..], format!(":x:{uid}:{gid}::/tmp:/bin/sh\n").as_bytes()].concat();
         for line in system(&self.passwd, uid) {
-            // Neither the password, which was kept here once, nor what is said of the person.
+            // Without the password field, which once held the password, and without the person's details.
             let fields = [0, 2, 3, 5, 6].map(|index| field(line, index).unwrap_or_default());
             let [name, uid, gid, home, shell] = fields;
             passwd.extend([name, b"x", uid, gid, b"", home, shell].join(&b':'));
@@ -229,7 +231,7 @@ impl Etc {
     }
 }
 
-/// The name of an account, or one that no other has.
+/// The name of an account, or a name that no other account has.
 fn name(lines: &[Vec<u8>], id: u32) -> Vec<u8> {
     let named = |line: &&Vec<u8>| number(line) == Some(id);
     let taken = |line: &Vec<u8>| field(line, 0) == Some(NAMELESS.as_bytes());
@@ -249,7 +251,7 @@ fn system(lines: &[Vec<u8>], but: u32) -> impl Iterator<Item = &Vec<u8>> {
         .take(MAX_ACCOUNTS)
 }
 
-/// What commands have of the host's settings, which are in `etc`, or in place of them.
+/// The host's settings that commands see, which are in `etc`, and the stand-ins for some of them.
 fn parts_of(etc: &Path) -> Vec<View> {
     let parts: BTreeSet<_> = PARTS.iter().map(|part| (*part).to_owned()).collect();
     let versions = names(etc)
@@ -278,8 +280,8 @@ fn names(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A part of the host's, if it is there: a link into the system's own folders as such, since the name of what it leads to is
-/// what programs are after (the time zone).
+/// A part of the host's, if it exists. A link into the system's own folders stays a link, because programs read the name of its
+/// target (the time zone).
 fn part_of(etc: &Path, part: &str) -> Option<View> {
     let source = etc.join(part);
     let resolved = source.canonicalize().ok()?;
@@ -293,7 +295,7 @@ fn part_of(etc: &Path, part: &str) -> Option<View> {
         return Some(View::Folder { at });
     }
     Some(match small(&resolved) {
-        // All of these files have such comments, and say nothing then.
+        // A file of this list that has only comments sets nothing, so it is left out.
         Some(content) if is_comment(&content) && !content.is_empty() => return None,
         Some(content) => View::File { at, content },
         None => View::Bind {
@@ -304,7 +306,7 @@ fn part_of(etc: &Path, part: &str) -> Option<View> {
     })
 }
 
-/// Whether it is a folder with nothing but such folders in it.
+/// Whether it is a folder that holds no files, only empty folders.
 fn is_empty(folder: &Path, depth: u32) -> bool {
     let Ok(mut entries) = std::fs::read_dir(folder) else {
         return false;
@@ -317,7 +319,7 @@ fn is_comment(content: &[u8]) -> bool {
     lines.all(|line| line.is_empty() || line.starts_with(b"#"))
 }
 
-/// What a small file holds that any user may read.
+/// The content of a small file that any user may read.
 fn small(path: &Path) -> Option<Vec<u8>> {
     let found = std::fs::metadata(path).ok()?;
     let is_open = found.permissions().mode() & 0o004 != 0;
@@ -336,7 +338,7 @@ fn file(at: &str, content: Vec<u8>) -> View {
     }
 }
 
-/// What a file of the host's holds, as far as it can be read and is not too long.
+/// The content of a file of the host's, as far as it can be read and is not too long.
 fn content(path: &str) -> Vec<u8> {
     let mut content = Vec::new();
     if let Ok(file) = File::open(path) {
@@ -378,7 +380,8 @@ mod tests {
         );
     }
 
-    /// Where a command sees something, and what it sees there: the host's, or what a file or folder of its own holds.
+    /// Where a command sees a part, and the content that it sees there: none for the host's own, otherwise the content of a file or
+    /// folder made for the command.
     fn seen(etc: &Path) -> Vec<(String, Option<String>)> {
         let parts = parts_of(etc).into_iter().map(|view| match view {
             View::Bind { at, .. } | View::Link { at, .. } => (text(at), None),

@@ -13,7 +13,7 @@ use crate::os::memfd;
 /// The folder of files for which the guest named no place. A policy has no use for it, and no program looks there.
 pub(crate) const FOLDER: &str = "/injected";
 
-/// Why nothing can be injected where nothing is confined.
+/// The reason why nothing can be injected into an unconfined command.
 pub(crate) const UNCONFINED: &str = "an unconfined command sees the host's own files, and whatever was put among them \
      could be changed: run the host confined";
 
@@ -47,7 +47,7 @@ impl fmt::Debug for Injection {
     }
 }
 
-/// The content of all files, one after the other, with each hash found true of what was written. None without files.
+/// The content of all files, one after the other. The hash of each file is checked against the written bytes. None without files.
 pub(crate) fn snapshot(files: &[Injection]) -> io::Result<Option<File>> {
     if files.is_empty() {
         return Ok(None);

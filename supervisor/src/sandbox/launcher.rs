@@ -42,7 +42,7 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// What to start. Made by the registry from a request that was checked and allowed.
+/// A process to start. The registry makes it from a request that was checked and allowed.
 #[derive(Debug)]
 pub struct Launch {
     pub(crate) cmd: String,
@@ -108,9 +108,9 @@ pub struct Launched {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
-    /// What it sees that is shared with the host and was not meant to be.
+    /// A resource that the tree shares with the host against the policy's intention.
     pub(crate) bound: Option<Bound>,
-    /// Whether what it watches is counted for a user of its own, which it does not run as.
+    /// Whether the tree's watches are counted for a user of its own, which it does not run as.
     pub(crate) is_counted_apart: bool,
     /// Whether it runs as its workspace's owner, though it was to have a user of its own.
     pub(crate) as_owner: bool,
@@ -143,7 +143,7 @@ impl From<Started> for Launched {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
-    /// There is no such program, or its interpreter is missing.
+    /// The program, or its interpreter, does not exist.
     #[error("not found: {0}")]
     NotFound(String),
     /// The program is there and may not be executed.

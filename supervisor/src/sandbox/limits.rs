@@ -44,7 +44,7 @@ pub struct Enforcements {
 }
 
 impl ResourceLimits {
-    /// What init sets, for every process of the tree. The rest is seen to from outside.
+    /// The limits that init sets for every process of the tree. The host enforces the others from outside.
     ///
     /// `alone`: the tree's user has no other processes in its namespace, so that the kernel counts the tree.
     pub(crate) fn for_each_process(&self, alone: bool) -> capsule_init::Limits {
@@ -58,11 +58,11 @@ impl ResourceLimits {
     }
 }
 
-/// Fewer open files than the host may have itself, also where it is said otherwise (contract S5).
+/// Fewer open files than the host may have itself, even if the request allows more (contract S5).
 ///
-/// The kernel counts the files that are on their way in sockets for a user, and refuses to send more to who has a lower
-/// limit than that. So a tree that shares the host's user must come to its own limit first, or the host could start nothing
-/// any more.
+/// The kernel counts for each user the files that are on their way in sockets, and lets a process send more only while the count is
+/// below the process's own limit. So a tree that shares the host's user must reach its own limit first. Otherwise the host could
+/// start no more commands.
 fn below_the_hosts(asked: Option<u64>) -> Option<u64> {
     let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let most = own.map(|own| own - own / 4);

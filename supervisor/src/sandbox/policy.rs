@@ -30,23 +30,23 @@ const SYSTEM: &[&str] = &[
     "/nix/store",
 ];
 
-/// The first of the kernel's users that are lent to trees, and how many they are, without anything said.
+/// The default range of the kernel's users that are lent to trees: the first number and the count.
 ///
-/// Of the numbers that systemd's list of users and groups calls unused (1879048192 to 2147352575), above what SSSD and
-/// FreeIPA make from domain accounts (up to 2000200000) and far above what `useradd` hands out in `/etc/subuid` (up to
-/// 600100000); and below 2^31, from where on some programs take a number for a negative one.
+/// systemd's list of users and groups calls these numbers unused (1879048192 to 2147352575). They are above the numbers that SSSD
+/// and FreeIPA make from domain accounts (up to 2000200000), and far above the numbers that `useradd` assigns in `/etc/subuid` (up
+/// to 600100000). They are below 2^31, because some programs take a larger number for a negative one.
 const USERS: (u32, u32) = (0x7f00_0000, 0x1_0000);
 
-/// What a tree sees itself as in a workspace of root's, where it cannot be the owner's number: root is what programs treat
-/// as special. Which number it is does not matter; that of the first person on most machines has a name.
+/// The number that a tree sees itself as in a workspace of root's. It cannot be the owner's number, because programs treat root as
+/// special. Any other number would do; the number of the first person on most machines has a name.
 const INSTEAD_OF_ROOT: u32 = 1000;
 
 const ROOT: Identity = Identity { uid: 0, gid: 0 };
 
 /// What a confined command may see and use.
 ///
-/// Without anything said: the system's programs and libraries and an `/etc` of what programs need, read-only; the
-/// workspace; a private `/tmp` of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; no network.
+/// By default: the system's programs and libraries and an `/etc` of what programs need, read-only; the workspace; a private `/tmp`
+/// of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; no network.
 #[derive(Clone, Debug)]
 pub struct Policy {
     network: bool,
@@ -68,8 +68,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// What [`Policy::tmp_bytes`] is where nothing is said: 256 MiB. Enough for what compilers and package managers keep
-    /// there for a while, and small beside the memory of any machine, also when eight processes have theirs full.
+    /// The default of [`Policy::tmp_bytes`]: 256 MiB. That is enough for the temporary files of compilers and package managers, and
+    /// small beside the memory of any machine, even when eight processes have filled theirs.
     pub const TMP_BYTES: u64 = 256 << 20;
 
     /// See the type.
@@ -103,7 +103,7 @@ impl Policy {
         self
     }
 
-    /// Makes a file or a directory visible at its own path, read-only. One that does not exist is left out.
+    /// Makes a file or a directory visible at its own path, read-only. A path that does not exist is left out.
     #[must_use]
     pub fn visible(mut self, path: impl Into<PathBuf>) -> Self {
         self.extra.push((Place::itself(path.into()), false));
@@ -117,7 +117,7 @@ impl Policy {
         self
     }
 
-    /// Makes visible what a person asked for: a folder, or a toolchain with the variable by which its programs find it
+    /// Makes a folder or a toolchain visible that a person asked for, a toolchain with the variable by which its programs find it
     /// (`RUSTUP_HOME`, `JAVA_HOME`), which commands then have in their environment.
     #[must_use]
     pub fn show(mut self, visible: &Visible) -> Self {
@@ -135,67 +135,68 @@ impl Policy {
         self
     }
 
-    /// Whom a host that is root runs commands as; neither may be 0. Without it each command and all that it starts gets a
-    /// user of its own ([`Policy::users`]): with this one they share it with each other and with whatever else runs as it,
-    /// which can then stop them, use up what the kernel counts for a user, and read what is theirs. A workspace of root's is
-    /// shown to them as their own; any other they need rights to. A host that is an ordinary user runs them as itself.
+    /// The user and group that a host which is root runs commands as; neither may be 0. Without it, each command and its
+    /// descendants get a user of their own ([`Policy::users`]). With it, all commands share this user with each other and with
+    /// every other process of this user. Such a process can stop them, use up the resources that the kernel counts for a user, and
+    /// read their files. A workspace of root's is shown to the commands as their own; they need rights to any other workspace. A
+    /// host that is an ordinary user runs commands as itself.
     #[must_use]
     pub const fn identity(mut self, uid: u32, gid: u32) -> Self {
         self.identity = Some(Identity { uid, gid });
         self
     }
 
-    /// The numbers that a host which is root lends to commands: each command and all that it starts runs as a user, and in a
-    /// group, of this number, which no other process of the machine has. `first` to `first + count - 1`, neither 0 nor 65534
-    /// among them: nothing else may use them, and no file may belong to them. A command that finds all of them in use is
-    /// refused. Without it they are the 65536 from 2130706432 on. Hosts agree by locks in `/run/capsule-users`.
+    /// The numbers that a host which is root lends to commands: each command and its descendants run as a user, and in a group,
+    /// with a number that no other process of the machine has. The range is `first` to `first + count - 1`, and contains neither 0
+    /// nor 65534. No other program may use these numbers, and no file may belong to them. If all of them are in use, a command is
+    /// refused. The default is the 65536 numbers from 2130706432 on. Hosts agree by locks in `/run/capsule-users`.
     ///
-    /// In the workspace, and wherever commands may write, the files of the workspace's owner are shown as theirs, and what
-    /// they make there belongs to that owner on the disk. They see themselves as the owner, or as user 1000 in place of root.
-    /// Where a file system cannot show files as another's, they run as the workspace's owner instead.
+    /// In the workspace, and wherever commands may write, the files of the workspace's owner are shown as theirs, and files that
+    /// they make there belong to that owner on the disk. They see themselves as the owner, or as user 1000 in place of root. Where
+    /// a file system cannot show files as another's, they run as the workspace's owner instead.
     #[must_use]
     pub const fn users(mut self, first: u32, count: u32) -> Self {
         self.users = (first, count);
         self
     }
 
-    /// Names a control group (version 2) for groups to be made in, one for each command and all that it starts: the kernel
-    /// then limits their memory and their number together, as far as it has the controllers for that. This user must be
-    /// allowed to write there, and to the nearest group that both it and the host's own are in; and it must hold no process
-    /// itself, for its controllers are handed on to the groups in there. Nothing else of it is changed.
+    /// Names a control group (version 2) in which the host makes a group for each command and its descendants. The kernel then
+    /// limits the memory and the number of all processes in a group together, as far as the group has the controllers for that.
+    /// This user must be allowed to write there, and to the nearest group that both it and the host's own are in; and it must hold
+    /// no process itself, because its controllers are passed on to the groups in it. The host changes nothing else of it.
     ///
-    /// Without it, one is looked for: the group above the host's own, where systemd has given it to the host (`Delegate=yes`
-    /// with `DelegateSubgroup=`). Where none is found, memory is held by looking at it again and again.
+    /// Without it, the host uses the group above its own, if systemd has delegated that group to the host (`Delegate=yes` with
+    /// `DelegateSubgroup=`). If it has no group to use, the host enforces memory limits by sampling.
     #[must_use]
     pub fn cgroup(mut self, path: impl Into<PathBuf>) -> Self {
         self.cgroup = Some(path.into());
         self
     }
 
-    /// Keeps commands from changing a file or folder of the workspace, which must exist when a command starts: something
-    /// that the host, or a program of its user, later executes or trusts. Absolute, or relative to the workspace; what
-    /// lies elsewhere is left out.
+    /// Keeps commands from changing a file or folder of the workspace, which must exist when a command starts: a file that the
+    /// host, or a program of its user, later executes or trusts. The path is absolute, or relative to the workspace; a path outside
+    /// of the workspace is left out.
     ///
-    /// Without anything said that holds for what tools execute without being asked, at the top of the workspace: `.git`,
-    /// settings of shells, editors, build tools, services and agents (the list is in `sandbox/trusted.rs`). Commands read
-    /// it as ever; writing there is answered with `EROFS`, and it can be neither renamed nor removed, nor can a folder on the
-    /// way to it. Those folders are mounts of their own then: a rename into or out of one is `EXDEV`, as between disks.
+    /// By default, the files at the top of the workspace that tools execute automatically are protected: `.git`, settings of
+    /// shells, editors, build tools, services and agents (the list is in `sandbox/trusted.rs`). Commands can read a protected file.
+    /// A write is answered with `EROFS`. The file cannot be renamed or removed, and the same holds for each folder on the way to
+    /// it. Those folders are mounts of their own then: a rename into or out of one is `EXDEV`, as between disks.
     #[must_use]
     pub fn protect(mut self, path: impl Into<PathBuf>) -> Self {
         self.trusted.more.insert(path.into());
         self
     }
 
-    /// Makes the workspace read-only but for these files and folders in it, which must exist when a command starts and which
-    /// no symbolic link may lead to. Relative to the workspace. None of them: all of it is read-only.
+    /// Makes the workspace read-only but for these files and folders in it, which must exist when a command starts and which no
+    /// symbolic link may lead to. Relative to the workspace. If none is given, the whole workspace is read-only.
     #[must_use]
     pub fn writable_only<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         self.writable = Some(paths.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Lets commands change something that is protected without anything said: `.github`, for instance. Relative to the
-    /// workspace. What they write there may later be executed outside.
+    /// Lets commands change a file or folder that is protected by default, for instance `.github`. The path is relative to the
+    /// workspace. Files that commands write there may later be executed outside of the confinement.
     #[must_use]
     pub fn unprotect(mut self, path: impl Into<PathBuf>) -> Self {
         self.trusted.except.insert(path.into());
@@ -203,8 +204,8 @@ impl Policy {
     }
 
     /// Whether commands may make commits in the git repository that the workspace is. The configuration and the hooks stay
-    /// protected, as far as they exist. Even so, a hostile command can then have git execute what it likes the next time
-    /// that the host's user calls git there: by way of the index, or a `commondir` file.
+    /// protected, as far as they exist. Even so, a hostile command can then have git execute any program the next time that the
+    /// host's user calls git there, through the index or a `commondir` file.
     #[must_use]
     pub const fn commits(mut self, allowed: bool) -> Self {
         self.trusted.commits = allowed;
@@ -224,16 +225,16 @@ impl Policy {
         self.identity
     }
 
-    /// Without what stands for root or for no user at all.
+    /// The range without 0, which is root, and without `u32::MAX`, which is no user.
     pub(crate) fn user_range(&self) -> Range<u32> {
         let (first, count) = self.users;
         first.max(1)..first.saturating_add(count)
     }
 
-    /// What init is told for a command in `workspace`; `user` is the number that was lent to it.
+    /// The confinement that init sets up for a command in `workspace`; `user` is the number that was lent to the command.
     ///
     /// # Errors
-    /// The owner of the workspace cannot be found out.
+    /// The owner of the workspace cannot be read.
     pub(crate) fn confinement(
         &self,
         workspace: &Workspace,
@@ -278,15 +279,16 @@ impl Policy {
                 .map(|paths| paths.iter().map(|path| bytes(path)).collect()),
             view,
             injections: Vec::new(),
-            // It counts as memory, so there is no use for more of it than there may be memory.
+            // Files in `/tmp` count as memory, so more room than the memory limit would be of no use.
             tmp_bytes: max_memory.map_or(self.tmp_bytes, |max| self.tmp_bytes.min(max)),
             hostname: HOSTNAME.into(),
         })
     }
 
-    /// Whom a host that is root runs a command as.
+    /// The user that a host which is root runs a command as.
     fn whom(&self, owner: Identity, user: Option<u32>) -> Whom {
-        // What a command makes there is then the owner's on the disk, and no worse: the filter denies set-user-id bits.
+        // Files that a command makes there then belong to the owner on the disk. That is safe, because the filter denies
+        // set-user-id bits.
         match (self.identity, user) {
             (None, Some(user)) => Whom {
                 identity: Some(Identity { uid: user, gid: user }),
@@ -308,7 +310,7 @@ impl Policy {
         self.network
     }
 
-    /// What is visible of the system and by request, and how more of it is made so.
+    /// The visible parts of the system and of the request, and how a user can make more visible.
     pub(crate) fn visibility(&self) -> Visibility<'_> {
         Visibility {
             system: SYSTEM,
@@ -322,7 +324,7 @@ impl Policy {
     }
 }
 
-/// Whom a command runs as, and what it sees of that; nothing for the host's own user.
+/// The user that a command runs as, and the user that it sees itself as; none for the host's own user.
 #[derive(Default)]
 struct Whom {
     identity: Option<Identity>,
@@ -368,7 +370,7 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         let workspace = Workspace::open(&path).unwrap();
         let own = owner(&workspace).unwrap();
-        // There is another one by that name, or none.
+        // The path now names another directory, or none.
         std::fs::remove_dir(&path).unwrap();
         let confinement = Policy::new().confinement(&workspace, true, Some(LENT), None).unwrap();
         assert_eq!(confinement.workspace_owner, Some(own));

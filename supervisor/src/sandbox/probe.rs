@@ -21,8 +21,8 @@ use super::policy::Policy;
 use super::unavailable::{self, UnavailableLayer};
 use super::workspace::Workspace;
 
-/// Every layer, what it is for, and its turn for a host that is an ordinary user and for one that is root. Layers of the
-/// same turn are set up a piece of the one and a piece of the other: when one of them is missing, the others are unknown.
+/// Every layer, what it is for, and its turn for a host that is an ordinary user and for a host that is root. Layers of the same
+/// turn are set up together, in alternating steps. So when one of them is missing, the state of the others is unknown.
 const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
     (
         init::Layer::Protocol,
@@ -82,7 +82,8 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
     ),
 ];
 
-/// What of the default confinement can be had here, and by whom: facts for a status page, or before a host is set up.
+/// The parts of the default confinement that this machine and this user support: facts for a status page, or before a host is set
+/// up.
 ///
 /// ```
 /// use capsule_supervisor::sandbox::ConfinementSupport;
@@ -101,18 +102,19 @@ pub struct ConfinementSupport {
     pub layers: Vec<Layer>,
     /// How each resource limit would be held.
     pub limits: Enforcements,
-    /// Whether the kernel counts the CPU time of a whole tree while it runs; otherwise its processes are looked at one by one,
-    /// and what runs and ends between two looks goes unseen until the end. `None` where no tree could be started.
+    /// Whether the kernel counts the CPU time of a whole tree while it runs; otherwise its processes are sampled one by one, and a
+    /// process that starts and ends between two samples is counted only at the end. `None` if no tree could be started.
     pub live_cpu: Option<bool>,
     /// The user that commands run as.
     pub runs_as: RunsAs,
-    /// Which of its own kernel users what a command watches (epoll) is counted for, first and last, where it runs as the host's
-    /// user; or why it is counted together with all that this user runs. `None` where commands run as other users.
+    /// The range of kernel users, first and last, that the epoll watches of commands are counted for if commands run as the host's
+    /// user; or the reason why the watches are counted together with all other watches of this user. `None` if commands run as
+    /// other users.
     pub counted_for: Option<Result<(u32, u32), UnavailableLayer>>,
-    /// Control groups, version 2; `None` where none are mounted.
+    /// Control groups, version 2; `None` if none are mounted.
     pub cgroup: Option<Cgroup>,
-    /// The control group in which one is made for each command, or why there is none. The kernel limits their memory only
-    /// with one, and only if it has the controller for that.
+    /// The control group in which a group is made for each command, or the reason why there is none. The kernel limits the memory
+    /// of commands only with such a group, and only if the group has the memory controller.
     pub groups: Result<PathBuf, UnavailableLayer>,
     sufficient: bool,
 }
@@ -144,7 +146,7 @@ pub enum State {
     Unknown,
 }
 
-/// Who confined commands run as, unless a policy names a user.
+/// The user that confined commands run as, unless a policy names a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunsAs {
     /// The user that the host is.
@@ -190,23 +192,23 @@ impl RunsAs {
 }
 
 impl ConfinementSupport {
-    /// Looks, by confining a command that does nothing in a folder made for it.
+    /// Tries the confinement with a command that does nothing, in a folder made for it.
     ///
-    /// Blocks for some milliseconds, or half a minute on a machine that hangs. Works on any thread, within a tokio
-    /// runtime or without one; a thread of a runtime is better spared by `spawn_blocking`.
+    /// Blocks for some milliseconds, or half a minute on a machine that hangs. Works on any thread, with or without a tokio
+    /// runtime; within a runtime, call it by `spawn_blocking`.
     #[must_use]
     pub fn probe() -> Self {
         Self::probe_for(Policy::new())
     }
 
-    /// The same for a policy of the embedder's, such as one that names a control group. One that cannot be used makes
+    /// The same for a policy of the embedder's, such as one that names a control group. A policy that cannot be used makes
     /// [`ConfinementSupport::is_sufficient`] false.
     #[must_use]
     pub fn probe_for(policy: Policy) -> Self {
         let uid = rustix::process::geteuid();
         let groups = cgroup::groups(policy.named_cgroup()).map(|groups| groups.given().to_owned());
         let named_and_missing = policy.named_cgroup().is_some() && groups.is_err();
-        // What it says of the rest holds without the group too.
+        // The other results hold without the group too.
         let policy = if named_and_missing {
             policy.without_cgroup()
         } else {
@@ -239,8 +241,8 @@ impl ConfinementSupport {
         }
     }
 
-    /// Whom commands run as in one workspace, by confining a command that does nothing there: [`RunsAs::Owner`] where that is
-    /// not who they usually run as. Blocks as [`ConfinementSupport::probe`] does.
+    /// The user that commands run as in one workspace, found by a trial with a command that does nothing there. The answer is
+    /// [`RunsAs::Owner`] if that is not the user that commands usually run as. Blocks as [`ConfinementSupport::probe`] does.
     ///
     /// # Errors
     /// Commands cannot be confined there.
@@ -271,7 +273,7 @@ impl ConfinementSupport {
     }
 }
 
-/// Confines a command; says what was found.
+/// Confines a command and reports the result.
 fn attempt(launcher: &Confined) -> Result<Attempt, UnavailableLayer> {
     let place = TestFolder::new().map_err(|error| {
         let reason = format!(
@@ -287,8 +289,8 @@ fn attempt(launcher: &Confined) -> Result<Attempt, UnavailableLayer> {
 }
 
 fn attempt_in(launcher: &Confined, workspace: &Workspace) -> Result<Attempt, UnavailableLayer> {
-    // One of our own, so that it does not matter what the caller has. It drives nothing: the end of the command is waited
-    // for on this thread.
+    // A runtime of this function's own, so that the caller needs none. It drives no task: this thread waits for the end of the
+    // command.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -302,7 +304,7 @@ fn attempt_in(launcher: &Confined, workspace: &Workspace) -> Result<Attempt, Una
     tried.map_err(missing)
 }
 
-/// Whom the command that was tried was counted for.
+/// The users that the watches of the tried command were counted for.
 fn counted_for(launcher: &Confined, tried: &Attempt) -> Result<(u32, u32), UnavailableLayer> {
     let subordinate = launcher.subordinate().map_err(Clone::clone)?;
     if tried.is_counted_apart {
@@ -319,7 +321,7 @@ fn counted_for(launcher: &Confined, tried: &Attempt) -> Result<(u32, u32), Unava
     ))
 }
 
-/// What an error says is missing.
+/// The layer that an error shows to be missing.
 fn missing(error: LaunchError) -> UnavailableLayer {
     match error {
         LaunchError::Confinement(missing) => missing,
@@ -327,7 +329,7 @@ fn missing(error: LaunchError) -> UnavailableLayer {
             Some(errno) => UnavailableLayer::by_kernel(init::Layer::Process, "start", errno),
             None => UnavailableLayer::new(init::Layer::Process, error.to_string(), None),
         },
-        // Of the one program that is surely there, and into whose view nothing is put.
+        // The program of the trial certainly exists, and no file is injected, so these errors are the machine's.
         error @ (LaunchError::NotFound(_)
         | LaunchError::PermissionDenied(_)
         | LaunchError::ExecFailed(_)
@@ -375,13 +377,13 @@ fn layers(
     table.into_iter().map(status).collect()
 }
 
-/// What commands see that is shared with the host and was not meant to be.
+/// A resource that commands share with the host against the policy's intention.
 fn overlay(bound: &init::Bound) -> UnavailableLayer {
     let source = String::from_utf8_lossy(&bound.source);
     UnavailableLayer::by_kernel(init::Layer::Overlay, &source, Errno::from_raw_os_error(bound.errno))
 }
 
-/// What there is of Landlock, of which only the scopes are used, and those where they can be had.
+/// The support for Landlock. Only its scopes are used, and only if the kernel has them.
 fn landlock() -> Result<&'static str, UnavailableLayer> {
     if filter::scopes().is_some() {
         return Ok("ABI 6 or later");
@@ -420,7 +422,7 @@ impl TestFolder {
 
 impl Drop for TestFolder {
     fn drop(&mut self) {
-        // What cannot be removed is empty, and in the folder for such things.
+        // A folder that cannot be removed is empty, and lies in the folder for temporary files.
         drop(fs::remove_dir_all(&self.0));
     }
 }
@@ -502,7 +504,7 @@ mod tests {
         );
         let root = states(&user_namespace, true);
         assert!(root.contains(&("network namespace", "available")), "{root:?}");
-        // Each needs the other, so none is known to work.
+        // Each layer needs the other, so none is known to work.
         assert!(root.contains(&("mounts", "unknown")), "{root:?}");
         assert!(root.contains(&("identity", "unknown")), "{root:?}");
     }

@@ -18,7 +18,7 @@ pub(crate) fn candidates(cmd: &str, path: &OsStr, workspace: &Path) -> Result<Ve
     let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
     let found: Vec<_> = directories
         .map(|directory| directory.join(cmd))
-        // Resolved for the check only: what is executed keeps the name by which multi-call programs know themselves.
+        // Resolved for the check only: the executed path keeps its name, by which multi-call programs choose their role.
         .filter(|candidate| {
             candidate
                 .canonicalize()

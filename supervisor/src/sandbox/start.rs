@@ -24,11 +24,11 @@ pub(crate) struct Constraints<'a> {
     pub(crate) seccomp: Vec<Instruction>,
     pub(crate) limits: Limits,
     pub(crate) group: Option<Group>,
-    /// What of the host's is visible; all of it without this.
+    /// The parts of the host that the tree sees; all parts if this is none.
     pub(crate) visibility: Option<Visibility<'a>>,
-    /// The kernel's user of this tree: whom it runs as, or only whom it is counted for.
+    /// The kernel's user of this tree: the tree runs as this user, or only has its resources counted for it.
     pub(crate) lease: Option<Lease>,
-    /// What counts for it.
+    /// The process that makes the epoll instances that are counted for the lease.
     pub(crate) epolls: Option<&'a Epolls>,
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn start(
     }
 }
 
-/// Says of init's report, and of what is `missing` where a program is, which of our answers it is (contract S6).
+/// The launch error for a report of init (contract S6). `missing` names the part of the program that does not exist.
 fn refusal(cmd: &str, report: Report, missing: impl FnOnce() -> Option<String>) -> LaunchError {
     match report {
         Report::ExecFailed { errno } => {

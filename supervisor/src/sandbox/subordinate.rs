@@ -24,10 +24,10 @@ use crate::os::users::{Lease, Users};
 /// Where the ranges are. Each line: a user's name or number, the first number, how many.
 const RANGES: &str = "/etc/subuid";
 
-/// The most numbers that are used: what a person usually has.
+/// The most numbers that are used: the usual size of a person's range.
 const MOST: u32 = 0x1_0000;
 
-/// How long trees are counted together after it did not work: to try takes seconds where a name service hangs.
+/// How long trees are counted together after a failure. A new try takes seconds if a name service hangs.
 const AGAIN: Duration = Duration::from_secs(60);
 
 const REMEDY: &str = "as root, install newuidmap (Debian: apt-get install uidmap) and give this user a range that no other user \
@@ -39,12 +39,12 @@ pub(crate) struct Subordinate {
     range: Range<u32>,
     users: Arc<Users>,
     epolls: Arc<Epolls>,
-    /// When it did not work, which was told.
+    /// The time of the last failure, which was logged.
     given_up: Mutex<Option<Instant>>,
 }
 
 impl Subordinate {
-    /// What this user has, as far as that is known before it is used. `program` is init's.
+    /// The range of this user, as far as it is known before it is used. `program` is init's.
     pub(crate) fn of_host(program: Option<PathBuf>) -> Result<Self, UnavailableLayer> {
         let range = range().ok_or_else(|| missing(&format!("this user has no range in {RANGES}")))?;
         if !is_installed() {
@@ -62,7 +62,8 @@ impl Subordinate {
         &self.range
     }
 
-    /// A number for one tree. Without one the tree is counted with the others, which is told, and tried again in a while.
+    /// A number for one tree. Without a number the tree is counted with the others; the host logs that, and tries again after
+    /// `AGAIN`.
     pub(crate) fn lease(&self) -> Option<Lease> {
         let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
         if given_up.is_some_and(|at| at.elapsed() < AGAIN) {
@@ -86,7 +87,7 @@ impl Subordinate {
         }
     }
 
-    /// Why there is none.
+    /// A number for one tree, or the reason why there is none.
     pub(crate) fn try_lease(&self) -> Result<Lease, UnavailableLayer> {
         let named = |error: &dyn std::fmt::Display| missing(&format!("{NEWUIDMAP}: {error}"));
         self.epolls.prepare().map_err(|error| named(&error))?;
@@ -118,7 +119,7 @@ fn largest(lines: &[Vec<u8>], uid: u32, name: Option<&[u8]>) -> Option<Range<u32
         }
         let first: u32 = std::str::from_utf8(accounts::field(line, 1)?).ok()?.parse().ok()?;
         let count = accounts::number(line)?.min(MOST);
-        // Neither root nor what is no number.
+        // A range that begins with 0, which is root, is left out. The last number is below `u32::MAX`, which is no user.
         (first > 0).then(|| first..first.saturating_add(count))
     });
     ranges
@@ -131,7 +132,7 @@ fn is_installed() -> bool {
     std::env::split_paths(&folders).any(|folder| folder.join(NEWUIDMAP).is_file())
 }
 
-/// A folder of this user's alone, which need not outlast the machine's next start. Whose it is, is looked at when it is used.
+/// A folder of this user alone, which need not outlast the machine's next start. Its owner is checked when it is used.
 fn locks() -> PathBuf {
     let uid = geteuid().as_raw();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);

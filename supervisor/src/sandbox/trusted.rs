@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use super::Workspace;
 
-/// By name, at the top of a workspace. The groups: version control; shells that enter the folder; editors that open it;
-/// build tools whatever the task; hooks of version control that live beside it; services that build what is pushed;
-/// version managers; agents; and what declares a capsule.
+/// File names at the top of a workspace. The groups: version control; shells that enter the folder; editors that open it; build
+/// tools that run these files for every task; hooks of version control that lie beside it; services that build pushed commits;
+/// version managers; agents; and the declarations of a capsule.
 pub(crate) const NAMES: &[&str] = &[
     GIT,
     ".hg",
@@ -78,7 +78,7 @@ pub(crate) const NAMES: &[&str] = &[
 
 const GIT: &str = ".git";
 
-/// Of `.git`, for commands that may commit: what git executes or takes its orders from, as far as it is there.
+/// The files of `.git` that git executes or takes settings from. They are protected from commands that may commit, if they exist.
 const OF_GIT: &[&str] = &[
     ".git/config",
     ".git/config.worktree",
@@ -89,23 +89,23 @@ const OF_GIT: &[&str] = &[
     ".git/worktrees",
 ];
 
-/// Which of the files and folders at the top of a workspace tools execute, or take as an order, without being asked; in the
-/// order of the list that a [`Policy`](super::Policy) protects. One that is not there when a command starts is not protected:
-/// so an embedder looks before and after, and tells its user what commands have made.
+/// The existing files and folders at the top of a workspace that tools execute or obey automatically, in the order of the list that
+/// a [`Policy`](super::Policy) protects. A file that does not exist when a command starts is not protected. So an embedder calls
+/// this before and after a command, and tells its user which files the command has made.
 #[must_use]
 pub fn executed_unasked(workspace: &Workspace) -> Vec<&'static str> {
     let is_there = |name: &&str| workspace.path().join(name).symlink_metadata().is_ok();
     NAMES.iter().copied().filter(is_there).collect()
 }
 
-/// Which of it a policy protects.
+/// The part of the list that a policy protects.
 #[derive(Clone, Debug)]
 pub(crate) struct Trusted {
     /// May make commits, by which it can have more than that executed.
     pub(crate) commits: bool,
     /// In addition; absolute, or relative to the workspace.
     pub(crate) more: BTreeSet<PathBuf>,
-    /// Of the list, what commands may change; relative to the workspace.
+    /// The files of the list that commands may change; relative to the workspace.
     pub(crate) except: BTreeSet<PathBuf>,
 }
 
@@ -118,7 +118,7 @@ impl Trusted {
         }
     }
 
-    /// What commands in `workspace` may not change, relative to it. Nothing is said of whether it exists.
+    /// The paths that commands in `workspace` may not change, relative to it. They may or may not exist.
     pub(crate) fn beneath(&self, workspace: &Path) -> Vec<PathBuf> {
         let of_git = if self.commits { OF_GIT } else { &[] };
         let listed = NAMES

@@ -100,7 +100,7 @@ impl Launcher for Unconfined {
             .unwrap_or_default();
         let by_group = |has: bool| has.then_some(Enforcement::Kernel);
         Enforcements {
-            // Otherwise, what is written to a tmpfs or a memfd belongs to no process that could be looked at.
+            // Without a group, data in a tmpfs or a memfd belongs to no process that could be sampled.
             memory: by_group(controllers.memory),
             cpu: Some(Enforcement::Sampled),
             // Otherwise the kernel counts a user's processes, and the user here is the host's own.

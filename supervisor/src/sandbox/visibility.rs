@@ -19,10 +19,10 @@ use crate::os::directory;
 /// How many scripts the kernel follows, each the interpreter of the one before.
 const SCRIPTS: usize = 5;
 
-/// What each tree has of its own, whatever the host has there.
+/// The folders that each tree has for itself, whatever the host has there.
 const OWN: &[&str] = &["/dev", "/etc", "/proc", "/run", "/tmp", "/var"];
 
-/// What of the host's is visible.
+/// The parts of the host that are visible.
 pub(crate) struct Visibility<'a> {
     pub(crate) system: &'a [&'static str],
     pub(crate) extra: &'a [(Place, bool)],
@@ -37,8 +37,8 @@ impl Visibility<'_> {
         system.chain(extra).any(|shown| path.starts_with(shown))
     }
 
-    /// Says of the programs that were tried for `cmd`, in `cwd` of the workspace, which is not visible, and what would show
-    /// it; `None` where that is not the reason.
+    /// A message that names the part of one of `programs` that is not visible, and how to show it. `programs` were tried for `cmd`
+    /// in `cwd` of the workspace. `None` if visibility is not the reason that `cmd` was not found.
     pub(crate) fn missing(&self, cmd: &str, programs: &[PathBuf], workspace: &Workspace, cwd: &str) -> Option<String> {
         let writable = self.extra.iter().filter(|(_, writable)| *writable);
         let theirs: Vec<_> = writable
@@ -102,7 +102,7 @@ impl Visibility<'_> {
     }
 }
 
-/// What the first line of a script names, if that is a path in plain letters.
+/// The path in the first line of a script, if it is a path in plain letters.
 fn interpreter(script: File) -> Option<PathBuf> {
     // As long as the kernel reads.
     let mut line = Vec::new();

@@ -62,7 +62,7 @@ pub enum VisibleError {
     /// A toolchain cannot be shown writable.
     #[error("{} can only be read: several programs use it", .0.name())]
     ReadOnly(Toolchain),
-    /// It does not exist, or this user may not reach it.
+    /// The path does not exist, or this user may not reach it.
     #[error("{path:?} cannot be shown: {source}")]
     Unreachable {
         /// The path.
@@ -175,7 +175,7 @@ impl Visible {
     /// A toolchain of this machine's user.
     ///
     /// # Errors
-    /// [`VisibleError`] if it is not installed, or lies in a place that is not shown.
+    /// [`VisibleError`] if it is not installed, or lies in a folder that cannot be shown.
     pub fn toolchain(toolchain: Toolchain) -> Result<Self, VisibleError> {
         Self::toolchain_in(toolchain, &Surroundings::of_host())
     }
@@ -204,8 +204,8 @@ impl Visible {
         })
     }
 
-    /// A path of this value that lies in `folder`, if there is one. A command that may write to `folder` could replace it
-    /// before the next command starts.
+    /// The first path of this value that lies in `folder`, if any. A command that may write to `folder` could replace it before the
+    /// next command starts.
     #[must_use]
     pub fn in_folder(&self, folder: &Path) -> Option<&Path> {
         let mut sources = self.places.iter().map(|place| place.source.as_path());

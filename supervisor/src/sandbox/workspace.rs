@@ -24,18 +24,18 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkspaceError {
-    /// It does not exist, is no directory, or may not be opened.
+    /// The directory does not exist, is no directory, or may not be opened.
     #[error("the workspace {path:?} cannot be opened: {source}; name a directory that exists")]
     Open {
         /// The path as given.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// It is `/`: everything would be in it.
     #[error("the root directory cannot be a workspace; name the folder in which the capsule works")]
     Root,
-    /// Who may write there has the host, its user, or another program.
+    /// A process that may write to this directory controls the host, its user, or another program.
     #[error(
         "the folder {path:?} cannot be a workspace: {reason}; name a folder that holds nothing but what the capsule is to \
          work on"
@@ -43,7 +43,7 @@ pub enum WorkspaceError {
     Refused {
         /// Where it is.
         path: PathBuf,
-        /// What it is, lies in or holds.
+        /// The directory or file that it is, lies in or holds.
         reason: String,
     },
 }
@@ -53,7 +53,7 @@ pub enum WorkspaceError {
 pub(crate) enum CwdError {
     /// It is outside of the workspace, or leads there.
     Escape,
-    /// There is no such directory.
+    /// The directory does not exist.
     Missing,
     /// The host could not look: it ran out of descriptors or memory, or the disk failed.
     Host(Errno),
@@ -89,15 +89,15 @@ impl Workspace {
         }
     }
 
-    /// The same for an embedder who knows what is there: nothing is refused but the root.
+    /// The same for an embedder that knows the directory: only the root is refused.
     ///
     /// # Errors
-    /// It cannot be opened, or it is the root.
+    /// The directory cannot be opened, or it is the root.
     pub fn open_unchecked(path: impl AsRef<Path>) -> Result<Self, WorkspaceError> {
         let path = path.as_ref();
         let opened = path.canonicalize().and_then(|path| {
             let handle = directory::open(&path)?;
-            // What was opened, should the path have come to name something else meanwhile.
+            // The directory that was opened, in case the path names another one by now.
             let itself = std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()));
             Ok((handle, itself.unwrap_or(path)))
         });
@@ -124,8 +124,8 @@ impl Workspace {
     /// Opens the directory that `cwd` names beneath the workspace, and the workspace itself without one.
     pub(crate) fn resolve(&self, cwd: Option<&str>) -> Result<OwnedFd, CwdError> {
         let cwd = cwd.unwrap_or(".");
-        // A `..` is refused as written, also where it would stay inside: what it means depends on the symbolic links
-        // before it, and it is not needed.
+        // A `..` is refused as written, even if it would stay inside: its target depends on the symbolic links before it, and no
+        // request needs it.
         let leaves = |component| {
             matches!(
                 component,

@@ -8,7 +8,7 @@
 use self::automaton::{START, step, unfinished};
 use crate::os::utf8;
 
-/// A fault behind so much text stands alone: it is replaced, and what follows is tried as text.
+/// A fault after so much valid text is treated alone: it is replaced, and the following bytes are tried as text.
 const ALONE: usize = 16;
 /// How much is decoded byte by byte where one does not: more each time, as long as no text follows.
 const SHORTEST: usize = 32;
@@ -39,7 +39,7 @@ pub(super) fn decode(bytes: &[u8]) -> String {
         }
     }
     text.extend_from_slice(rest);
-    // It is checked all the same: that costs little, and no fault above can make text that is none.
+    // The text is checked all the same. The check is cheap, and no mistake in the code above can make invalid text.
     utf8::text(text).unwrap_or_else(|text| String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> String {
 fn stretch<'a>(bytes: &'a [u8], length: usize, text: &mut Vec<u8>) -> &'a [u8] {
     let some = bytes.get(..length).unwrap_or(bytes);
     let mut end = text.len();
-    // One more for what the bytes end in, and a word, because every store is one.
+    // Room for one more replacement at the end, and for a word, because every store writes a whole word.
     text.resize(end + (some.len() + 1) * REPLACEMENT_LEN + size_of::<u32>(), 0);
     let mut put = |at: usize, what: u32| {
         if let Some(place) = text.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
@@ -86,18 +86,18 @@ mod automaton {
 
     use super::REPLACEMENT_LEN;
 
-    /// What a byte does where a character is unfinished in a certain way.
+    /// The effect of a byte on a character that is unfinished in a certain way.
     #[derive(Clone, Copy)]
     pub(super) struct Step {
-        /// How far the end moves because what was pending cannot go on: by a replacement, or not at all.
+        /// How far the end moves because the pending bytes cannot continue: by a replacement, or not at all.
         pub(super) breaks: u8,
-        /// What of the pending bytes the byte is joined to: all or nothing.
+        /// Which of the pending bytes the byte is joined to: all or none.
         pub(super) keeps: u32,
         /// By how much it is moved to stand behind them.
         pub(super) shift: u8,
-        /// What is stored is the bytes themselves (all bits), or the replacement (none).
+        /// Whether the bytes themselves are stored (all bits), or the replacement (none).
         pub(super) shows: u32,
-        /// How far the end moves because a character, or a byte that is none, is complete.
+        /// How far the end moves because a character, or an invalid byte, is complete.
         pub(super) ends: u8,
         pub(super) next: u8,
     }
@@ -151,7 +151,7 @@ mod automaton {
         classes
     };
 
-    /// A character of which `bytes` are there and `missing` are not, the next of a class between the two.
+    /// A character with `bytes` read and `missing` left to read; the next byte is of a class between the two.
     struct Unfinished {
         bytes: u8,
         missing: u8,
@@ -170,7 +170,7 @@ mod automaton {
 
     /// No character is unfinished.
     pub(super) const START: u8 = 0;
-    /// What the others stand for. First those that a first byte leads to, in the order of their classes.
+    /// The meaning of the other states. First the states that a first byte leads to, in the order of their classes.
     const STATES: [Unfinished; 11] = [
         with(0, 0, NONE, ASCII),
         with(1, 1, LOW, HIGH),

@@ -17,13 +17,13 @@ pub(crate) fn unfinished(tail: &[u8]) -> usize {
     };
     let last = tail.get(first..).unwrap_or_default();
     match std::str::from_utf8(last) {
-        // No error length: what is there is right as far as it goes.
+        // Without an error length, the bytes are a valid beginning of a character.
         Err(error) if error.error_len().is_none() => last.len() - error.valid_up_to(),
         _ => 0,
     }
 }
 
-/// `bytes` as text, anything that is none of it as U+FFFD. Does not copy valid text.
+/// `bytes` as text, with each invalid part as U+FFFD. Does not copy valid text.
 pub fn lossy(bytes: Vec<u8>) -> String {
     utf8::text(bytes).unwrap_or_else(|bytes| lossy::decode(&bytes))
 }

@@ -13,7 +13,7 @@ use wit_parser::{Resolve, TypeDefKind, WorldId, WorldItem};
 
 use capsule_tests::capsules::{HOSTILE_GUEST, Host, call};
 
-/// What leaves no record, because it acts on no process, no message and no other capsule.
+/// The functions that leave no record, because they act on no process, no message and no other capsule.
 const UNRECORDED: [&str; 11] = [
     // Waits for what a recorded call subscribed to.
     "astrid:io/poll@1.0.0 [method]pollable.block",
@@ -32,7 +32,7 @@ const UNRECORDED: [&str; 11] = [
     "astrid:sys/host@1.0.0 log",
 ];
 
-/// What no guest can call: no function gives it an `error`.
+/// The functions that no guest can call, because no function gives it an `error`.
 const UNREACHABLE: [&str; 2] = [
     "astrid:io/error@1.0.0 [method]error.to-debug-string",
     "astrid:io/error@1.0.0 [resource-drop]error",

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use capsule_tests::capsules::{DEV_SERVER, Host, call, exists, try_call};
 
-/// What an HTTP client that is none of ours gets.
+/// The answer that an HTTP client which is not ours gets.
 fn fetch(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

@@ -150,7 +150,7 @@ async fn b4_no_set_id_file_is_left_in_the_workspace() {
     for owner in owners {
         let host = Host::new();
         if *owner == 0 {
-            // What is made there may be root's own, which is where such a bit would hurt most.
+            // Files that are made there may be root's own, and such a bit would hurt most on them.
             for path in [host.dir(), &host.dir().join("zoo")] {
                 std::os::unix::fs::chown(path, Some(0), Some(0)).expect("root's own");
             }

@@ -10,7 +10,7 @@ use crate::who::{ORDINARY, is_root, skip};
 
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Who commands run as here.
+/// The user that commands run as here.
 fn uid() -> u32 {
     if is_root() {
         ORDINARY

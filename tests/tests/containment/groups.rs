@@ -99,7 +99,7 @@ impl Given {
 impl Drop for Given {
     fn drop(&mut self) {
         for group in self.groups().iter().chain(&self.hosts()).chain([&self.0]) {
-            // What a failed test left in use is said by that.
+            // A group that is still in use makes its own test fail, which reports it.
             drop(fs::remove_dir(group));
         }
     }

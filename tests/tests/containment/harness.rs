@@ -77,7 +77,7 @@ impl Host {
         watchdog(self.scope().spawn(request, &self.workspace, &mut AllowAll)).await
     }
 
-    /// What a command printed; it has to end well.
+    /// The output of a command, which has to end well.
     pub(crate) async fn printed(&self, request: SpawnRequest) -> String {
         let output = self.run(request).await.expect("it runs");
         let (stdout, stderr) = (

@@ -22,7 +22,7 @@ const REFUSED: &[i32] = &[
     libc::ENOTEMPTY,
 ];
 
-/// What the kernel says of a write to memory that may not be written to, by way of `/proc/self/mem`.
+/// The kernel's errors for a write to read-only memory through `/proc/self/mem`.
 const NO_POKE: &[i32] = &[libc::EIO, libc::EFAULT, libc::EACCES];
 
 const CONF: &str = "/etc/zoo/zoo.conf";

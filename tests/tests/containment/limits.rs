@@ -311,7 +311,7 @@ async fn r1_a_limit_of_nothing_is_refused() {
     assert!(matches!(refused, Err(Error::InvalidInput(_))), "{refused:?}");
 }
 
-/// What was told of exits, with the reasons.
+/// The published exits, with their reasons.
 #[derive(Default)]
 struct Reasons(Mutex<Vec<(String, String)>>);
 

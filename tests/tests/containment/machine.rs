@@ -42,7 +42,7 @@ async fn run(host: &Host, request: SpawnRequest) -> RunOutput {
     ended.expect("it ended, instead of hanging").expect("it runs")
 }
 
-/// What a command printed; it has to end well.
+/// The output of a command, which has to end well.
 async fn printed(host: &Host, request: SpawnRequest) -> String {
     let output = run(host, request).await;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -63,7 +63,7 @@ async fn ended(process: &Process) -> ExitInfo {
         .expect("an exit")
 }
 
-/// What is on the host for a command, which all has the workspace in its command line.
+/// The number of a command's processes on the host, all of which have the workspace in their command lines.
 fn left_of(workspace: &Path) -> usize {
     living(&workspace.display().to_string(), &[]).len()
 }

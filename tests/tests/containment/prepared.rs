@@ -40,7 +40,7 @@ async fn b1_a_prepared_root_is_the_one_that_would_be_made_now() {
         return;
     };
     let (folder, single) = (dir.join("folder"), dir.join("single"));
-    // What is mounted here changes nothing at the path that is visible.
+    // A mount here changes nothing at the visible path.
     let inner = folder.join("inner");
     let host = Host::with(Policy::new().visible(&folder).visible(&single));
     let mountinfo = || host.printed(command("/bin/cat", &["/proc/self/mountinfo"]));
@@ -93,7 +93,7 @@ fn mounts_of_descriptors(pid: u32) -> BTreeSet<String> {
     .collect()
 }
 
-/// What is mounted where and how, without numbers that differ from tree to tree.
+/// The mount points and their options, without numbers that differ from tree to tree.
 fn places(mountinfo: &str) -> BTreeSet<String> {
     let place = |line: &str| {
         let fields: Vec<_> = line.split(' ').skip(3).filter(|field| !field.contains(':')).collect();

@@ -76,7 +76,7 @@ async fn b9_a_socket_that_a_policy_names_is_a_grant() {
     let host = Host::with(Policy::new().visible(dir.path()).visible(&socket));
     host.allowed(&[&granted]).await;
     host.refused(&[(&refused, REFUSED)]).await;
-    // What may be written to is shared as a whole, and says so.
+    // A writable folder is shared as a whole, as its policy documents.
     Host::with(Policy::new().writable(dir.path()))
         .allowed(&[&granted, &refused])
         .await;
@@ -208,7 +208,7 @@ fn in_a_namespace() {
     assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
 }
 
-/// What `/proc` has to say of the whole machine.
+/// The files of `/proc` that show the whole machine.
 const MASKED: &[&str] = &[
     "/proc/buddyinfo",
     "/proc/cmdline",
@@ -264,7 +264,7 @@ const MASKED_FOLDERS: &[&str] = &[
     "/proc/sys/fs/quota",
 ];
 
-/// What programs read in order to run.
+/// The files that programs read in order to run.
 const KEPT: &[&str] = &[
     "/proc/cpuinfo",
     "/proc/filesystems",

@@ -40,7 +40,7 @@ const LSM: [libc::c_long; 3] = [459, 460, 461];
 const XATTR_AT: [libc::c_long; 4] = [463, 464, 465, 466];
 const OPEN_TREE_ATTR: libc::c_long = 467;
 const FILE_ATTR: [libc::c_long; 2] = [468, 469];
-/// What no kernel has.
+/// The number of a call that no kernel has.
 const INVENTED: libc::c_long = 1000;
 
 async fn b7_what_is_not_listed_is_not_implemented() {
@@ -168,7 +168,7 @@ async fn b7_a_network_is_tcp_udp_and_the_list_of_interfaces() {
 async fn b7_the_limit_of_core_dumps_cannot_be_lowered() {
     let host = Host::new();
     host.allowed(&["core"]).await;
-    // What a person would write.
+    // The command that a person would write.
     let limits = host.printed(sh("ulimit -c 0 && cat /proc/self/limits")).await;
     let line = limits.lines().find(|line| line.starts_with("Max core file size"));
     let fields: Vec<_> = line.unwrap_or_default().split_whitespace().skip(4).collect();
@@ -202,7 +202,7 @@ async fn b7_sampled_memory_belongs_to_processes() {
         (by_number(libc::SYS_msgget, &[0, 0o600]), libc::ENOSYS),
         (by_number(libc::SYS_shmget, &[0, 4097, 0o600]), libc::EPERM),
         (by_number(libc::SYS_memfd_create, &[0, 0]), libc::EPERM),
-        // What PostgreSQL asks for.
+        // The call of PostgreSQL.
         (by_number(libc::SYS_shmget, &[0, 56, 0o600]), 0),
     ];
     let mut args = vec!["try"];

@@ -160,7 +160,7 @@ async fn s6_of_a_script_in_the_workspace_is_said_what_its_first_line_names() {
             format!("./script is run by {named}, which is not visible to commands: Policy::visible {shows} shows it");
         assert!(said.contains(&told), "{said}");
     }
-    // What would be visible if it were there, and what a terminal would obey.
+    // Paths that would be visible if they existed, and characters that a terminal would obey.
     for first in ["/usr/bin/no-such-program", "/tmp/no-such-program", "/srv/\u{1b}[2J"] {
         let said = tell(first);
         assert!(said.contains("./script, or the interpreter it asks for"), "{said}");
@@ -169,7 +169,7 @@ async fn s6_of_a_script_in_the_workspace_is_said_what_its_first_line_names() {
 
 async fn s6_of_a_link_in_the_workspace_nothing_is_said() {
     let home = Home::new();
-    // What it leads to exists in one case and does not in the other.
+    // The target of the link exists in one case and does not in the other.
     let tell = |target: &Path| {
         let dir = workspace();
         std::os::unix::fs::symlink(target, dir.path().join("link")).expect("a link");

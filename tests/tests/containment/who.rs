@@ -116,7 +116,7 @@ fn as_user(user: u32, path: &str) {
     );
 }
 
-/// Who has a subordinate range: users whom no other test runs as, for the kernel counts by user.
+/// The users that have a subordinate range. No other test runs as them, because the kernel counts by user.
 pub(crate) const RANGED: u32 = 4343;
 /// One whose own watches a test takes.
 pub(crate) const ROBBED: u32 = 4344;

@@ -82,7 +82,7 @@ impl Paths<'_> {
         }
     }
 
-    /// What a macro is given is no code yet, so paths are looked for among its words.
+    /// The argument of a macro is not code yet, so paths are looked for among its words.
     fn note_tokens(&mut self, mut rest: Cursor<'_>) {
         let mut path: Vec<String> = Vec::new();
         while !rest.eof() {
@@ -108,7 +108,7 @@ impl Paths<'_> {
     }
 }
 
-/// What follows a `::`.
+/// The tokens after a `::`.
 fn colons(rest: Cursor<'_>) -> Option<Cursor<'_>> {
     let (first, rest) = rest.punct()?;
     let (second, rest) = rest.punct()?;

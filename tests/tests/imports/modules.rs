@@ -46,7 +46,7 @@ pub(crate) type ModuleId = usize;
 
 pub(crate) struct Module {
     pub(crate) file: String,
-    /// What the module says, without what is compiled for tests only.
+    /// The items of the module, without those that are compiled for tests only.
     pub(crate) items: Vec<Item>,
     parent: Option<ModuleId>,
     children: BTreeMap<String, ModuleId>,
@@ -60,7 +60,7 @@ pub(crate) struct Crate {
     pub(crate) modules: Vec<Module>,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Target {
     Module(ModuleId),
@@ -152,7 +152,7 @@ impl Crate {
             target = if next == "super" {
                 Target::Module(self.modules[module].parent?)
             } else {
-                // What is not found is what a macro of that module makes.
+                // A name that is not found was made by a macro of that module.
                 self.look_up(module, next, beyond.is_empty(), re_exports)
                     .unwrap_or_else(|| Target::Item(module, next.clone()))
             };

@@ -26,7 +26,7 @@ impl Told {
         told
     }
 
-    /// What was told under the topic so far.
+    /// The events that were published under the topic so far.
     fn of(&self, topic: &str) -> Vec<Value> {
         let events = self.0.lock().expect("no panic under it");
         let found = events.iter().filter(|event| event.topic == topic);
@@ -100,7 +100,7 @@ async fn e2_log_ready_comes_once_for_each_time_that_there_is_something_to_read()
         })
         .await;
     };
-    // What was there before the wish is told too.
+    // Output from before the subscription is reported too.
     say(b"early", 5).await;
     scope.watch(&id, Some("x")).expect("it is there");
     told.count(topic, 1).await;

@@ -74,7 +74,7 @@ async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
                 }),
         )
         .chain([
-            // What ended a child of the command is not what ended the command.
+            // The signal that ended a child of the command did not end the command.
             ("sh -c 'kill -9 $$'; exit $?".to_owned(), code(137)),
             ("sh -c 'kill -15 $$'; true".to_owned(), code(0)),
         ])

@@ -20,7 +20,7 @@ async fn background(host: &Host, scope: &Scope, request: SpawnRequest) -> Result
     watchdog(scope.spawn_background(request, &host.workspace, &mut AllowAll)).await
 }
 
-/// What a handle's process has printed, once it is all of `wanted`; takes it out.
+/// Takes out the output of a handle's process, once it is all of `wanted`.
 async fn printed(handle: &Handle, wanted: &str) {
     let mut all = String::new();
     until("the output", || {

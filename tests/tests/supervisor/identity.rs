@@ -91,7 +91,7 @@ async fn ask_everything(scope: &Scope, id: &str, cursor: &str) -> Vec<(&'static 
     ]
 }
 
-/// What must not change when another owner asks.
+/// The facts that must not change when another owner asks.
 fn facts(info: &ProcessInfo) -> String {
     let ProcessInfo {
         label,
@@ -286,7 +286,7 @@ async fn i5_list_holds_the_owners_own_in_spawn_order() {
     assert_eq!(listed(None), ids);
     ids.push(host.start(forever()).await);
     assert_eq!(listed(None), ids);
-    // What ran to its end for one call is not in it.
+    // A process that ran to its end for one call is not in the list.
     host.run(command("/bin/true", &[])).await.expect("it runs");
     assert_eq!(listed(None), ids);
 }
@@ -349,7 +349,7 @@ async fn i5_buffered_bytes_are_what_read_logs_hands_over() {
     assert_eq!(buffered(), 5);
     assert_eq!(scope.read_logs(&id).expect("there").stdout.len(), 5);
     assert_eq!(buffered(), 0);
-    // What is held back would not be handed over.
+    // Bytes that are held back would not be handed over.
     scope.write_stdin(&id, b"ab\xe6\xbc".to_vec()).await.expect("it reads");
     arrived(4).await;
     assert_eq!(buffered(), 2);

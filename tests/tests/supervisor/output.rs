@@ -219,7 +219,7 @@ async fn l1_a_fragment_on_one_stream_is_not_completed_by_the_other() {
     assert_eq!((&*logs.stdout, &*logs.stderr), ("é", "\u{fffd}x"));
 }
 
-/// What was held back is evicted like any other byte, and no older byte stands in for it.
+/// A held-back byte is evicted like any other byte, and no older byte stands in for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_l5_an_evicted_fragment_leaves_the_newest_bytes() {
     let mut echo = Echo::new(Overflow::DropOldest, Some(4096)).await;

@@ -233,7 +233,7 @@ async fn r1_a_limit_that_cannot_be_held_refuses_the_spawn() {
     assert!(!marker.exists());
 }
 
-/// What S2 lets through of this process's environment.
+/// The variables of this process's environment that S2 lets through.
 fn passthrough() -> Vec<String> {
     std::env::vars_os()
         .filter(|(key, _)| {
@@ -959,7 +959,7 @@ async fn s8_a_shutdown_during_spawn_ends_the_command_and_is_cancelled() {
     assert_eq!(later.map(|_| ()), Err(Error::Cancelled));
 }
 
-/// What only a persistent process can have means nothing to a captured one, not even where it makes no sense.
+/// Options for persistent processes mean nothing to a captured one, even if their values make no sense.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s9_spawn_ignores_what_is_for_persistent_processes() {
     let host = Host::new();
@@ -1054,7 +1054,7 @@ async fn b4_the_child_starts_with_default_signals() {
     }
 }
 
-/// Who runs the tests may have left descriptors open to be inherited; the host adds none, whatever it holds itself.
+/// The process that runs the tests may have left descriptors open to be inherited; the host adds none, whatever it holds itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b4_the_child_inherits_no_descriptor_of_the_host() {
     let host = Host::roomy();

@@ -36,7 +36,7 @@ async fn b3_an_ended_capsule_has_nothing_left_and_may_start_anew() {
     assert_eq!(handle.read_logs(), Err(Error::Closed));
     assert_eq!(watchdog(captured).await.expect("no panic"), Err(Error::Cancelled));
     assert!(other.status(&others).expect("it is another's").exit.is_none());
-    // What comes later is not concerned.
+    // Later processes are not affected.
     let again = host.start(forever()).await;
     assert!(scope.status(&again).expect("it runs").exit.is_none());
 }

@@ -66,7 +66,7 @@ impl CapsuleCtxView<'_> {
 
 /// The processes that the call is about.
 impl Call<'_> {
-    /// The process of this id, or no process where there is none.
+    /// Records the process of this id; no process if the id is unknown.
     pub(in crate::wit) fn about(mut self, id: &str) -> Self {
         self.0.note(id);
         self

@@ -31,7 +31,7 @@ pub struct CapsuleCtx {
     pub(super) called_at: SystemTime,
 }
 
-/// What a recorded call acts with.
+/// The state that a recorded call uses.
 pub(super) struct State {
     pub(super) scope: Scope,
     pub(super) workspace: Workspace,

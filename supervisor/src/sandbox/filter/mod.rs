@@ -50,8 +50,8 @@ impl Filters {
         })
     }
 
-    /// `memory_is_sampled`: every byte that the command uses must belong to a process of it. `workspace_is_mapped`: what it
-    /// makes in the workspace is another user's on the disk.
+    /// `memory_is_sampled`: every byte that the command uses must belong to a process of it. `workspace_is_mapped`: files that it
+    /// makes in the workspace belong to another user on the disk.
     pub(crate) fn of(&self, memory_is_sampled: bool, workspace_is_mapped: bool) -> &[Instruction] {
         match (memory_is_sampled, workspace_is_mapped) {
             (false, false) => &self.plain,
@@ -62,9 +62,8 @@ impl Filters {
     }
 }
 
-/// A ruleset that keeps signals and abstract sockets inside of the tree, or none where the kernel has no such scopes.
-/// With a network of its own, and processes that see no others, a tree has neither anyhow; this is for those that share
-/// the host's network.
+/// A ruleset that keeps signals and abstract sockets inside of the tree; none if the kernel has no such scopes. A tree with its own
+/// network and pid namespace cannot reach outside processes anyway, so the ruleset is for trees that share the host's network.
 pub(crate) fn scopes() -> Option<OwnedFd> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)

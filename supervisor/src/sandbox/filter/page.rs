@@ -6,7 +6,7 @@ use std::path::Path;
 use super::rules::RULES;
 use super::table::{ABSENT, ALLOWED, Aarch64, Call, DENIED, Family, Group};
 
-/// What makes the page.
+/// The command that writes the page.
 const COMMAND: &str = "CAPSULE_WRITE_DOCS=1 cargo test -p capsule-supervisor --lib syscalls_page";
 
 const START: &str = "# System calls of a confined command

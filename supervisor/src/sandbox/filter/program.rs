@@ -12,20 +12,20 @@ use capsule_init::Instruction;
 use super::rules::{Answer, Case, RULES, Setting, Test};
 use super::table::{ALLOWED, Aarch64, Call, DENIED, Group};
 
-/// Whose numbers a program is about.
+/// The architecture whose call numbers a program tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arch {
     X86_64,
     Aarch64,
 }
 
-/// For whom a program is: a [`Setting`] each.
+/// The conditions that a program is made for: a [`Setting`] each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Settings {
     pub(super) network: bool,
     /// Memory is limited, and counted process by process.
     pub(super) memory_is_sampled: bool,
-    /// What the command makes in the workspace is another user's on the disk.
+    /// Files that the command makes in the workspace belong to another user on the disk.
     pub(super) workspace_is_mapped: bool,
 }
 
@@ -43,7 +43,7 @@ const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
 const KILL: u32 = 0x8000_0000;
 
-/// Where things are in what a filter is given.
+/// The offsets in the data that a filter receives.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
@@ -95,7 +95,7 @@ impl Settings {
     }
 }
 
-/// What a call leads to.
+/// The result of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leaf {
     Answer(Answer),
@@ -164,8 +164,8 @@ pub(super) fn calls(groups: &'static [Group]) -> impl Iterator<Item = Call> {
         .copied()
 }
 
-/// A program from its end to its beginning: jumps lead forward only, so that what they lead to is always there already,
-/// and is used again as long as it is near enough. Positions are counted from the end.
+/// A program that is built from its end to its beginning. Jumps lead forward only, so their targets exist already when they are
+/// made, and a target is used again as long as it is near enough. Positions are counted from the end.
 struct Code {
     settings: Settings,
     reversed: Vec<Instruction>,
@@ -175,7 +175,7 @@ struct Code {
     rules: BTreeMap<usize, usize>,
 }
 
-/// How far a branch reaches, but for what may have to be put in between.
+/// How far a branch reaches, less room for jumps that may have to be inserted.
 const REACH: usize = 250;
 
 impl Code {
@@ -255,7 +255,7 @@ impl Code {
         next
     }
 
-    /// Goes on at `otherwise` where a test does not hold.
+    /// Continues at `otherwise` if a test fails.
     fn case(&mut self, case: &Case, otherwise: usize) -> usize {
         let mut next = self.answer(case.then);
         for test in case.when.iter().rev() {
@@ -295,7 +295,7 @@ impl Code {
         self.push(LOAD, lower(argument))
     }
 
-    /// The upper half of an argument has to be zero for what comes then to be asked about the lower one.
+    /// The upper half of an argument has to be zero before the lower half is tested.
     fn upper_first(&mut self, argument: u8, so: usize) -> usize {
         let zero = self.push(LOAD, lower(argument));
         self.branch(IF_EQUAL, 0, zero, so);

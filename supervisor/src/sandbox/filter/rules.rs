@@ -34,7 +34,7 @@ pub(super) struct Case {
 pub(super) enum Test {
     /// The lower half is this.
     Is(u8, u32),
-    /// What a mask leaves of the lower half is this.
+    /// The lower half has this value under a mask.
     Masked(u8, u32, u32),
     /// The lower half has any of these bits.
     Any(u8, u32),
@@ -46,23 +46,23 @@ pub(super) enum Test {
     Given(u8),
 }
 
-/// What must be so for a case to count.
+/// The condition under which a case applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setting {
     Always,
     /// The tree shares a network.
     Network,
-    /// Memory is limited, and measured process by process, so that there may be none that belongs to no process.
+    /// Memory is limited and measured process by process, so all of it must belong to a process.
     MemoryIsSampled,
-    /// What the tree makes in the workspace is another user's on the disk.
+    /// Files that the tree makes in the workspace belong to another user on the disk.
     WorkspaceIsMapped,
 }
 
-/// What a call is answered with.
+/// The answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Allow,
-    /// Success, and nothing is done.
+    /// Success, without any effect.
     Success,
     Errno(i32),
 }
@@ -83,9 +83,9 @@ const EPERM: Answer = Errno(libc::EPERM);
 const EINVAL: Answer = Errno(libc::EINVAL);
 const ENOSYS: Answer = Errno(libc::ENOSYS);
 
-/// The flags of a child or thread that stays in its tree and a child of who made it. Not among them: new namespaces, a
-/// child that a tracer does not see, and `CLONE_PARENT`, by which a process makes children of init's faster than init can
-/// reap them. The lowest byte is the signal at the child's end.
+/// The flags of a child or thread that stays in its tree and whose parent is its maker. The mask excludes new namespaces, a child
+/// that a tracer does not see, and `CLONE_PARENT`, by which a process makes children of init's faster than init can reap them. The
+/// lowest byte is the signal at the child's end.
 const CLONE: u32 = 0xff
     | 0x100 // VM
     | 0x200 // FS
@@ -102,7 +102,7 @@ const CLONE: u32 = 0xff
     | 0x100_0000 // CHILD_SETTID
     | 0x8000_0000; // IO
 
-/// What a thread may part with: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM.
+/// The resources that a thread may unshare: VM, FS, FILES, SIGHAND, THREAD, SYSVSEM.
 const UNSHARE: u32 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
 
 const SET_USER_ID: u32 = 0o4000;
@@ -120,7 +120,7 @@ const PAGE: u32 = 4096;
 /// Programs for 32 bits of the same processor, an older form of the release, and addresses that are the same each time.
 const PERSONALITIES: u32 = 0x8 | 0x2_0000 | 0x4_0000;
 
-/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and `WAIT_KILLABLE_RECV`, which goes with it.
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and `WAIT_KILLABLE_RECV`, which is only valid with it.
 const LISTENER: u32 = 0x8 | 0x20;
 
 const PR_SCHED_CORE: u32 = 62;
@@ -143,7 +143,7 @@ const INET: u32 = 2;
 const INET6: u32 = 10;
 const NETLINK: u32 = 16;
 const NETLINK_ROUTE: u32 = 0;
-/// What is left of a socket's kind without its flags.
+/// The bits of a socket's type without its flags.
 const KIND: u32 = 0xf;
 const STREAM: u32 = 1;
 const DATAGRAM: u32 = 2;

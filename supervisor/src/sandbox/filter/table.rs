@@ -11,7 +11,7 @@
 /// Calls of one kind of use.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Only the page has a use for it, and the tests are what makes the page.
+    /// Only the page uses it, and only the tests write the page.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the page"))]
     pub(super) title: &'static str,
     pub(super) families: &'static [Family],
@@ -25,7 +25,7 @@ pub(super) struct Family {
     pub(super) calls: &'static [Call],
 }
 
-/// A call, and its number where there is one.
+/// A call, and its number if it has one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
     pub(super) name: &'static str,
@@ -33,14 +33,14 @@ pub(super) struct Call {
     pub(super) aarch64: Aarch64,
 }
 
-/// What the newer architecture has of a call.
+/// The newer architecture's form of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Aarch64 {
     Number(u32),
     /// Only this call, which does the same.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the page"))]
     Newer(&'static str),
-    /// Nothing of it, and why.
+    /// The newer architecture does not have the call, for this reason.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the page"))]
     None(&'static str),
 }
@@ -750,7 +750,7 @@ pub(super) const DENIED: &[Group] = &[
     },
 ];
 
-/// Answered with `ENOSYS`, as everything is that stands in none of these.
+/// Calls that are answered with `ENOSYS`, like every call outside of these lists.
 #[cfg(test)]
 pub(super) const ABSENT: &[Group] = &[
     Group {

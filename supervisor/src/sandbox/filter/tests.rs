@@ -18,7 +18,7 @@ const fn errno(errno: i32) -> u32 {
     0x0005_0000 | errno.unsigned_abs()
 }
 
-/// What the kernel would make of it.
+/// The kernel's result for a call under this program.
 fn run(program: &[Instruction], arch: u32, number: u32, arguments: &[u64]) -> u32 {
     let word = |at: u32| match at {
         0 => number,
@@ -64,7 +64,7 @@ fn everything() -> impl Iterator<Item = Call> {
     [ALLOWED, DENIED, ABSENT].into_iter().flat_map(calls)
 }
 
-/// What the calls of a list are answered, without rules.
+/// The number of a call.
 fn number_of(arch: Arch, name: &str) -> Option<u32> {
     let call = everything().find(|call| call.name == name);
     arch.number(call.unwrap_or_else(|| panic!("{name} is in no table")))
@@ -619,7 +619,7 @@ fn b7_set_group_id_is_denied_where_the_workspace_is_mapped() {
             assert_eq!(asked(mapped, name, &with(0o2755)), errno(libc::EPERM), "{name}");
         }
     }
-    // What makes no file has no mode, whatever lies where it would be.
+    // A call that makes no file has no mode, whatever file exists at its path.
     assert_eq!(asked(mapped, "openat", &[0, 0, 2, 0o6755]), ALLOW);
 }
 
