@@ -163,7 +163,7 @@ async fn s6_of_a_script_in_the_workspace_is_said_what_its_first_line_names() {
     // Paths that would be visible if they existed, and characters that a terminal would obey.
     for first in ["/usr/bin/no-such-program", "/tmp/no-such-program", "/srv/\u{1b}[2J"] {
         let said = tell(first);
-        assert!(said.contains("./script, or the interpreter it asks for"), "{said}");
+        assert!(said.contains("./script, or the interpreter that it names"), "{said}");
     }
 }
 
@@ -182,7 +182,7 @@ async fn s6_of_a_link_in_the_workspace_nothing_is_said() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let there = tell(&home.path(".cargo/bin/greet"));
-    assert!(there.contains("./link, or the interpreter it asks for"), "{there}");
+    assert!(there.contains("./link, or the interpreter that it names"), "{there}");
     assert_eq!(there, tell(&home.path(".cargo/bin/nothing")));
 }
 
