@@ -17,7 +17,7 @@ use capsule_supervisor::sandbox::Workspace;
 ///
 /// let options = LoadOptions {
 ///     grants: Grants { commands: vec!["make".into()], persistent: true, ..Grants::default() },
-///     // Every build that ends starts `report`, though nobody may have waited for it.
+///     // Every build that ends starts `report`, also if no call waited for it.
 ///     interceptors: vec![Interceptor { topic: "astrid.process.v1.exited.*".parse()?, action: "report".into() }],
 ///     ..LoadOptions::new("builder", Workspace::open(".")?)
 /// };

@@ -188,7 +188,8 @@ impl Group {
 
     /// Kills the processes in the group and removes it. Its counters cannot be read afterwards.
     pub(crate) fn remove(&self) {
-        remove(&self.groups.directory, &self.name, &self.directory);
+        let deadline = Instant::now() + EMPTY_TIMEOUT;
+        remove(&self.groups.directory, &self.name, &self.directory, deadline);
     }
 
     fn read(&self, file: &str) -> Option<String> {
@@ -209,11 +210,11 @@ impl Drop for Group {
 }
 
 /// Removes a group from the directory that it is in. Where processes are in it, these are ended first.
-fn remove(from: &OwnedFd, name: &str, group: &OwnedFd) {
+fn remove(from: &OwnedFd, name: &str, group: &OwnedFd, deadline: Instant) {
     let remove = || unlinkat(from, name, AtFlags::REMOVEDIR);
     if remove() == Err(Errno::BUSY) {
         kill(group);
-        wait_until_empty(group);
+        wait_until_empty(group, deadline);
         // A process that has not ended keeps the group, and the next host to start removes it.
         let _ = remove();
     }
@@ -223,14 +224,13 @@ fn kill(group: &OwnedFd) {
     let _ = write(group, "cgroup.kill", "1");
 }
 
-fn wait_until_empty(group: &OwnedFd) {
+fn wait_until_empty(group: &OwnedFd, deadline: Instant) {
     let Ok(events) = openat(group, "cgroup.events", READ, Mode::empty()) else {
         return;
     };
-    let begun = Instant::now();
     // The kernel reports a change between two reads, or at the next poll, so no change is missed.
     while contents(&events).is_ok_and(|events| number(&events, "populated") == Some(1)) {
-        let rest = EMPTY_TIMEOUT.saturating_sub(begun.elapsed());
+        let rest = deadline.saturating_duration_since(Instant::now());
         let Ok(timeout) = Timespec::try_from(rest) else { return };
         let mut changed = [PollFd::new(&events, PollFlags::PRI)];
         match poll(&mut changed, Some(&timeout)) {
@@ -268,8 +268,10 @@ fn locked(given: &OwnedFd) -> rustix::io::Result<(String, OwnedFd)> {
     }
 }
 
-/// Removes what dead hosts have left. The trees in their groups end by themselves, perhaps later than this.
+/// Removes what dead hosts have left. The trees in their groups end by themselves, perhaps later than this. All waits together
+/// have one bound, because a host starts only after them, and a dead host may have left thousands of groups.
 fn sweep(given: &OwnedFd) {
+    let deadline = Instant::now() + EMPTY_TIMEOUT;
     for name in directories(given).filter(|name| name.starts_with(HOST)) {
         let Ok(left) = open_directory(given, name.as_str()) else {
             continue;
@@ -279,7 +281,7 @@ fn sweep(given: &OwnedFd) {
         }
         for name in directories(&left) {
             if let Ok(group) = open_directory(&left, name.as_str()) {
-                remove(&left, &name, &group);
+                remove(&left, &name, &group, deadline);
             }
         }
         let _ = unlinkat(given, name.as_str(), AtFlags::REMOVEDIR);

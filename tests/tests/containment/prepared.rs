@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use capsule_host::sandbox::Policy;
+use capsule_host::sandbox::{Policy, ResourceLimits};
+use capsule_host::supervisor::{FileInjection, Placement};
 
-use crate::harness::{Host, command};
+use crate::harness::{Host, command, limited};
 use crate::told::spare;
 use crate::who::{binary, program};
 
@@ -63,6 +64,23 @@ async fn b1_a_prepared_root_is_the_one_that_would_be_made_now() {
     unmount(&inner);
     spare(&host).await;
     assert_eq!(read(&host, &inner.join("file")).await, "beneath");
+
+    // Another size of `/tmp`, and a file for this command alone, are no part of what was prepared.
+    spare(&host).await;
+    let limits = ResourceLimits {
+        max_memory_bytes: Some(64 << 20),
+        ..ResourceLimits::default()
+    };
+    let size = command("/usr/bin/stat", &["--file-system", "--format", "%b %S", "/tmp"]);
+    assert_eq!(host.printed(limited(size, limits)).await, "16384 4096\n");
+    spare(&host).await;
+    let mut injected = command("/bin/cat", &["/tmp/injected"]);
+    let place = Placement::FixedPath("/tmp/injected".into());
+    injected.file_injections = vec![FileInjection::new("for this one".into(), place)];
+    assert_eq!(host.printed(injected).await, "for this one");
+    spare(&host).await;
+    let left = host.printed(command("/bin/ls", &["-A", "/tmp"])).await;
+    assert!(!left.contains("injected"), "{left}");
 
     spare(&host).await;
     std::fs::write(dir.join("other"), "after").expect("a file");
