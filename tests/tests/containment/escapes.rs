@@ -187,7 +187,14 @@ fn line<'a>(printed: &'a str, name: &str) -> &'a str {
 
 async fn b1_little_is_to_be_seen() {
     let host = Host::new();
-    let printed = host.printed(zoo(&["look"])).await;
+    let mut printed = host.printed(zoo(&["look"])).await;
+    // The process that mapped the tree's user may be ending yet, seldom. One that stays is seen each time.
+    for _ in 0..10 {
+        if line(&printed, "processes ") == "2" {
+            break;
+        }
+        printed = host.printed(zoo(&["look"])).await;
+    }
     assert_eq!(line(&printed, "processes "), "2", "init and the command");
     for absent in ["/home ", "/root ", "/sys ", "/boot ", "/mnt ", "/srv "] {
         assert_eq!(line(&printed, absent), "", "{absent}");
