@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use capsule_host::audit::Head;
-use capsule_host::sandbox::Visible;
+use capsule_host::sandbox::{self, Visible};
 use clap::builder::NonEmptyStringValueParser;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::call::{Call, parse_call};
 use crate::ceilings;
@@ -167,11 +167,22 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) allow_persistent: bool,
 
-    /// Let the capsule's processes use the network.
+    /// The network of the capsule's processes.
     ///
-    /// Without this option they have an empty network of their own. Unconfined processes can always use the network.
-    #[arg(long)]
-    pub(crate) network: bool,
+    /// `private`: the processes of one capsule and user share a network of their own, in which its servers and clients find each
+    /// other by loopback. `none`: not even that. `host`: this machine's network; they reach what it reaches, and can
+    /// listen there. Unconfined processes always have the last.
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "private",
+        default_missing_value = "private",
+        conflicts_with = "unconfined"
+    )]
+    pub(crate) network: Network,
 
     /// Run the capsule's processes without confinement: with all your rights, on all your files.
     ///
@@ -270,7 +281,25 @@ Exit code:
   128+n  ended by signal n (HUP, INT or TERM); the call in flight is reported as `cancelled`, later ones do not run
 
 Example, in a clone of this project:
-  capsule run --network --allow python3 --allow-persistent example-capsules/dev-server start get logs stop";
+  capsule run --allow python3 --allow-persistent example-capsules/dev-server start get logs stop";
+
+/// As `--network` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Network {
+    None,
+    Private,
+    Host,
+}
+
+impl From<Network> for sandbox::Network {
+    fn from(network: Network) -> Self {
+        match network {
+            Network::None => Self::None,
+            Network::Private => Self::Private,
+            Network::Host => Self::Host,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -295,7 +324,8 @@ mod tests {
     #[test]
     fn grants_nothing_unless_asked() {
         let args = parse(&["x.wasm", "go"]).unwrap();
-        assert!(args.allow.is_empty() && !args.allow_persistent && !args.network && !args.unconfined);
+        assert!(args.allow.is_empty() && !args.allow_persistent && !args.unconfined);
+        assert_eq!(args.network, Network::Private);
         assert_eq!(args.workspace, PathBuf::from("."));
     }
 

@@ -26,7 +26,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
-use crate::args::RunArgs;
+use crate::args::{Network, RunArgs};
 use crate::audit::{self, LogError};
 use crate::build_capsule::build;
 use crate::build_confined;
@@ -146,7 +146,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
             grants: Grants {
                 commands: args.allow,
                 persistent: args.allow_persistent,
-                network: args.network,
+                network: args.network == Network::Host,
                 topics: Topics {
                     publish: manifest.publish.clone(),
                     subscribe: manifest.subscribe.clone(),
@@ -201,9 +201,14 @@ fn launcher(
         };
         return Ok((Arc::new(launcher), Trial(None)));
     }
+    if args.network == Network::Host {
+        tracing::warn!(
+            "the capsule's processes have this machine's network: they reach what it reaches, and may listen there"
+        );
+    }
     let tmp_bytes = args.ceilings.tmp_bytes(&manifest.limits, Policy::TMP_BYTES);
     let policy = Policy::new()
-        .network(args.network)
+        .network(args.network.into())
         .commits(args.commits)
         .tmp_bytes(tmp_bytes);
     let mut policy = visible::grant(policy, &args.visible, workspace)?;

@@ -11,12 +11,13 @@ use super::life::capture;
 use super::life::lifecycle::{End, Retention};
 use super::life::options::ProcessOptions;
 use super::life::process::KillOnDrop;
+use super::owner::Owner;
 use super::quota::{Permit, Reservation};
 use super::read_positions::ReadPositions;
 use super::request::SpawnRequest;
 use super::shared::Core;
 use super::table::{Entry, Table};
-use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal, Tier};
+use super::types::{ExitInfo, LogChunk, LogStream, Logs, ProcessInfo, RunOutput, Signal, Tier};
 use super::watch::Topics;
 use super::{Error, Overflow, ProcessId, injection, metrics, title};
 use crate::guest_log::GuestLog;
@@ -99,7 +100,7 @@ impl Scope {
             retention: Retention::Captured,
             ..self.options_for_instance(&mut request, limits)
         };
-        let launch = launch_of(request, workspace, &options);
+        let launch = launch_of(self.owner.clone(), request, workspace, &options);
         let reservation = Reservation {
             slot,
             retained: Vec::new(),
@@ -140,7 +141,7 @@ impl Scope {
             slot: self.table.quota.processes.take(1).ok_or(Error::Quota)?,
             retained: vec![self.ring_memory(&options)?],
         };
-        let launch = launch_of(request, workspace, &options);
+        let launch = launch_of(self.owner.clone(), request, workspace, &options);
         let launched = core.launch(launch, reservation, self.table.join()).await?;
         let (prepared, retained) = launched.prepare(options, &core.tasks)?;
         let process = prepared.start(Box::new(retained), &core.tasks);
@@ -184,7 +185,7 @@ impl Scope {
         let label = title::label(request.label.as_deref(), &request.cmd);
         let command = title::command(&request.cmd, &request.args);
 
-        let launch = launch_of(request, workspace, &options);
+        let launch = launch_of(self.owner.clone(), request, workspace, &options);
         let launched = core.launch(launch, reservation, self.table.join()).await?;
         let (prepared, retained) = launched.prepare(options, &core.tasks)?;
         let entry = Entry {
@@ -428,7 +429,7 @@ impl fmt::Debug for Scope {
     }
 }
 
-fn launch_of(request: SpawnRequest, workspace: &Workspace, options: &ProcessOptions) -> Launch {
+fn launch_of(owner: Owner, request: SpawnRequest, workspace: &Workspace, options: &ProcessOptions) -> Launch {
     let SpawnRequest {
         cmd,
         args,
@@ -441,6 +442,7 @@ fn launch_of(request: SpawnRequest, workspace: &Workspace, options: &ProcessOpti
     env.extend(pointers);
     let cwd = cwd.unwrap_or_else(|| ".".into());
     Launch {
+        owner: Some(owner),
         cmd,
         args,
         env,

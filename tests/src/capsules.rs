@@ -43,7 +43,7 @@ impl Host {
 
     /// Confined, with a runtime that `change` is made to.
     pub fn with(change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Self {
-        let launcher = Confined::new(Policy::new().network(true)).unwrap();
+        let launcher = Confined::new(Policy::new()).unwrap();
         Self::over(Arc::new(launcher), Limits::default(), change)
     }
 

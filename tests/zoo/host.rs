@@ -12,7 +12,7 @@ use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 
-use capsule_host::sandbox::{Confined, Launcher, Policy, ResourceLimits, Workspace};
+use capsule_host::sandbox::{Confined, Launcher, Network, Policy, ResourceLimits, Workspace};
 use capsule_host::supervisor::{FileInjection, Limits, Owner, Placement, Principal, Registry, SpawnRequest};
 use capsule_tests::AllowAll;
 use capsule_tests::machine::Machine;
@@ -55,7 +55,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(group) => Policy::new().cgroup(group),
         None => Policy::new(),
     };
-    policy = policy.network(std::env::var_os("ZOO_NETWORK").is_some());
+    if std::env::var_os("ZOO_NETWORK").is_some() {
+        policy = policy.network(Network::Host);
+    }
     if let Ok(visible) = std::env::var("ZOO_VISIBLE") {
         policy = policy.show(&visible.parse()?);
     }

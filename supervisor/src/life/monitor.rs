@@ -15,6 +15,7 @@ use super::process::{Process, Request, Status};
 use super::timers::Timer;
 use crate::generation::Member;
 use crate::log::output::Flow;
+use crate::network::private::PrivateNetwork;
 use crate::os::child::Child;
 use crate::quota::Permit;
 use crate::{Error, ExitInfo, metrics};
@@ -37,6 +38,8 @@ pub(crate) struct Monitor {
     pub(crate) grace_shutdown: Duration,
     pub(crate) ends_when_full: bool,
     pub(crate) slot: Option<Permit>,
+    /// Held like the slot: as long as a process of the tree may be in it.
+    pub(crate) network: Option<Arc<PrivateNetwork>>,
     pub(crate) retained: Option<RetentionGuard>,
     pub(crate) process: Arc<Process>,
     /// When the command ended, until its exit can be seen.
@@ -53,7 +56,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
             exited = exited(monitor.child.as_ref()), if monitor.lifecycle.is_alive() => monitor.reap(exited),
             () = left(monitor.child.as_ref()), if !monitor.lifecycle.is_alive() => {
                 monitor.child = None;
-                monitor.slot = None;
+                monitor.free();
             }
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
             () = monitor.wake.notified() => {}
@@ -79,10 +82,10 @@ pub(crate) async fn run(mut monitor: Monitor) {
     if child.is_stuck() {
         // With the slot, which another process must not have as long as this one is there. Neither a shutdown nor the end of
         // a capsule waits for that.
-        let slot = monitor.slot.take();
+        let held = (monitor.slot.take(), monitor.network.take());
         drop(tokio::task::spawn(async move {
             child.freed().await;
-            drop(slot);
+            drop(held);
         }));
     } else if child.is_leaving() {
         child.left().await;
@@ -140,7 +143,7 @@ impl Monitor {
                 self.process.stdin.break_off();
                 // A tree that was killed and does not end still uses the resources that the slot stands for.
                 if !self.child.as_ref().is_some_and(Child::is_stuck) {
-                    self.slot = None;
+                    self.free();
                 }
             }
             Action::Remove => {
@@ -164,6 +167,12 @@ impl Monitor {
                 self.process.publish_exit_event();
             }
         }
+    }
+
+    /// Gives back what is held as long as the tree is there.
+    fn free(&mut self) {
+        self.slot = None;
+        self.network = None;
     }
 
     fn answer(&mut self, request: Request) {

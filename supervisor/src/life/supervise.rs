@@ -86,6 +86,7 @@ impl LaunchedProcess {
             stdin: stdin_pipe,
             stdout,
             stderr,
+            network,
             ..
         } = launched;
         let monitor_wake = Arc::new(Notify::new());
@@ -135,6 +136,7 @@ impl LaunchedProcess {
             grace_shutdown: options.grace_shutdown,
             ends_when_full: options.ends_when_full,
             slot: Some(reservation.slot),
+            network,
             retained: None,
             process,
             ended_at: None,

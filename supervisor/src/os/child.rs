@@ -387,6 +387,7 @@ mod tests {
             cwd: b".".to_vec(),
             limits: Limits::default(),
             landlock: false,
+            joins: false,
             seccomp: Vec::new(),
             count_cpu: false,
             group: false,
@@ -399,6 +400,7 @@ mod tests {
             injected: None,
             stdin: false,
             epolls: None,
+            network: None,
         };
         let started = Init::embedded().start(config, &handover, None, None);
         started.expect("a command").child

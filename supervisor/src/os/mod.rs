@@ -13,6 +13,8 @@ pub(crate) mod epolls;
 pub(crate) mod init;
 pub(crate) mod machine;
 pub(crate) mod memfd;
+pub(crate) mod namespaces;
+pub(crate) mod network;
 pub(crate) mod pipe;
 mod poller;
 mod process;

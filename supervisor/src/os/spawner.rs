@@ -17,10 +17,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use capsule_init::{AHEAD, Confinement, Expected, InitKind, LEAVE, Report, encode};
+use capsule_init::{AHEAD, Confinement, Expected, INSIDE, InitKind, LEAVE, Report, encode};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -29,8 +29,9 @@ use rustix::net::{
 };
 use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
 
-use super::channel::{Channel, IO_TIMEOUT};
+use super::channel::{Attached, Channel, IO_TIMEOUT};
 use super::memfd;
+use super::namespaces::Namespaces;
 use super::process::Process;
 use super::reap;
 use super::tree::text;
@@ -51,24 +52,33 @@ struct State {
     running: Option<Running>,
     /// The kind of the last init that could have been made in advance. An init in a control group cannot, because its group is made
     /// for one command.
-    usual: Option<InitKind>,
+    usual: Option<Usual>,
     /// The view of the last confined command, which is most likely the view of the next one.
     expected: Option<Expected>,
     /// An init that waits.
     spare: Option<Spare>,
 }
 
+/// The kind of init that is made in advance, and the private network to make it in.
+#[derive(Clone, Debug)]
+struct Usual {
+    kind: InitKind,
+    inside: Option<Weak<Namespaces>>,
+}
+
 /// An init that waits for its configuration, and the conditions that decide which command can use it.
 #[derive(Debug)]
 struct Spare {
     kind: InitKind,
+    /// The private network that it was made in.
+    inside: Option<u64>,
     user: User,
     new_init: NewInit,
 }
 
 /// The identity of a process, as far as a program that it starts inherits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct User {
+pub(super) struct User {
     /// Real and effective.
     uids: [u32; 2],
     gids: [u32; 2],
@@ -120,11 +130,20 @@ impl Spawner {
     /// Returns an init that is ready for its configuration, of this kind and in this control group. Blocks until an init is ready.
     ///
     /// An init that was killed or stopped is replaced by another one, and so is a spawner.
-    pub(crate) fn init(&self, kind: InitKind, group: Option<BorrowedFd<'_>>) -> Result<NewInit, InitError> {
+    pub(crate) fn init(
+        &self,
+        kind: InitKind,
+        inside: Option<&Arc<Namespaces>>,
+        group: Option<BorrowedFd<'_>>,
+    ) -> Result<NewInit, InitError> {
         if group.is_none() {
             let mut state = self.lock()?;
-            state.usual = Some(kind);
-            let spare = state.spare.take_if(|spare| spare.kind == kind);
+            state.usual = Some(Usual {
+                kind,
+                inside: inside.map(Arc::downgrade),
+            });
+            let id = inside.map(|network| network.id);
+            let spare = state.spare.take_if(|spare| spare.kind == kind && spare.inside == id);
             drop(state);
             match spare.map(|spare| spare.new_init) {
                 Some(spare) if spare.process.is_stopped() => spare.process.kill(),
@@ -132,7 +151,7 @@ impl Spawner {
                 Some(_) | None => {}
             }
         }
-        let Spare { new_init, .. } = self.make(kind, group, 0)?;
+        let Spare { new_init, .. } = self.make(kind, inside.map(|network| &**network), group, 0)?;
         Ok(new_init)
     }
 
@@ -147,8 +166,18 @@ impl Spawner {
     /// Has an init made for the next command, if an init of this kind can wait for it and none waits already. Blocks until the init
     /// is ready.
     pub(crate) fn prepare(&self) {
-        let usual = self.lock().map(|state| state.usual.filter(|_| state.spare.is_none()));
-        let Ok(Some(kind)) = usual else { return };
+        let usual = self
+            .lock()
+            .map(|state| state.usual.clone().filter(|_| state.spare.is_none()));
+        let Ok(Some(Usual { kind, inside })) = usual else {
+            return;
+        };
+        let inside = match inside.map(|network| network.upgrade()) {
+            // Its last process has ended.
+            Some(None) => return,
+            Some(Some(network)) => Some(network),
+            None => None,
+        };
         let expected = match kind {
             InitKind::Confined { .. } => self
                 .locked()
@@ -159,7 +188,7 @@ impl Spawner {
         };
         let expected = expected.and_then(|frame| memfd::sealed("expected", [&*frame]).ok());
         // If it cannot be had now, the next command will say why.
-        if let Ok(made) = self.make(kind, expected.as_ref().map(AsFd::as_fd), AHEAD) {
+        if let Ok(made) = self.make(kind, inside.as_deref(), expected.as_ref().map(AsFd::as_fd), AHEAD) {
             self.keep(made);
         }
     }
@@ -174,29 +203,70 @@ impl Spawner {
 
     /// `ahead` is [`AHEAD`] if no command waits for the init, and `with` is then the expected view. Otherwise `with` is a control
     /// group.
-    fn make(&self, kind: InitKind, with: Option<BorrowedFd<'_>>, ahead: u8) -> Result<Spare, InitError> {
+    fn make(
+        &self,
+        kind: InitKind,
+        inside: Option<&Namespaces>,
+        with: Option<BorrowedFd<'_>>,
+        ahead: u8,
+    ) -> Result<Spare, InitError> {
+        let (mut order, mut descriptors) = (kind.to_byte() | ahead, Vec::new());
+        if let Some(network) = inside {
+            order |= INSIDE;
+            descriptors = network.in_order();
+        }
+        descriptors.extend(with);
+        let Answer {
+            report,
+            attached,
+            user,
+            channel,
+        } = self.answer(order, &descriptors)?;
+        let Report::Ready { start } = report else {
+            return Err(InitError::Refused(report));
+        };
+        let number = attached
+            .sender
+            .ok_or_else(|| io::Error::other("an init without a pid"))?;
+        let process = Process::new(number, start);
+        Ok(Spare {
+            kind,
+            inside: inside.map(|network| network.id),
+            user,
+            new_init: NewInit { channel, process },
+        })
+    }
+
+    /// The answer of a process that does one order and ends.
+    pub(super) fn ask(&self, order: u8, descriptors: &[BorrowedFd<'_>]) -> Result<(Report, Attached, User), InitError> {
+        let answer = self.answer(order, descriptors)?;
+        Ok((answer.report, answer.attached, answer.user))
+    }
+
+    /// The first report of the process that the spawner makes for this order.
+    fn answer(&self, order: u8, descriptors: &[BorrowedFd<'_>]) -> Result<Answer, InitError> {
         for patience in PATIENCES {
-            let (channel, user) = self
-                .lock()?
-                .order(self.program.as_deref(), kind.to_byte() | ahead, with)?;
+            let (channel, user) = self.lock()?.order(self.program.as_deref(), order, descriptors)?;
             if !self.is_heard(&channel, patience) {
                 continue;
             }
-            match channel.receive()? {
-                Some((Report::Ready { start }, attached)) => {
-                    let number = attached
-                        .sender
-                        .ok_or_else(|| io::Error::other("an init without a pid"))?;
-                    let process = Process::new(number, start);
-                    let new_init = NewInit { channel, process };
-                    return Ok(Spare { kind, user, new_init });
-                }
-                Some((report, _)) => return Err(InitError::Refused(report)),
-                // It was killed, or its spawner was before it made it.
-                None => {}
+            // None: it was killed, or its spawner was before it made it.
+            if let Some((report, attached)) = channel.receive()? {
+                return Ok(Answer {
+                    report,
+                    attached,
+                    user,
+                    channel,
+                });
             }
         }
-        Err(io::Error::other("no init was made").into())
+        Err(io::Error::other("the spawner has made no process").into())
+    }
+
+    /// Ends the init that waits in this private network.
+    pub(super) fn forget(&self, network: u64) {
+        let spare = self.locked().spare.take_if(|spare| spare.inside == Some(network));
+        drop(spare);
     }
 
     /// Waits for the first word of an init. A spawner that was stopped in the meantime is ended.
@@ -245,6 +315,14 @@ impl Spawner {
     }
 }
 
+/// The first report of a process that the spawner made.
+struct Answer {
+    report: Report,
+    attached: Attached,
+    user: User,
+    channel: Channel,
+}
+
 impl State {
     const NEW: Self = Self {
         running: None,
@@ -253,15 +331,10 @@ impl State {
         spare: None,
     };
 
-    /// The channel to an init that was asked for, and who that is.
-    fn order(
-        &mut self,
-        program: Option<&Path>,
-        order: u8,
-        with: Option<BorrowedFd<'_>>,
-    ) -> io::Result<(Channel, User)> {
+    /// The channel to the process that was asked for, and the user of that process.
+    fn order(&mut self, program: Option<&Path>, order: u8, with: &[BorrowedFd<'_>]) -> io::Result<(Channel, User)> {
         let (ours, inits) = Channel::pair()?;
-        let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(with).collect();
+        let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(with.iter().copied()).collect();
         if let Some(running) = &self.running
             && running.send(order, &descriptors).is_ok()
         {
@@ -309,7 +382,7 @@ impl Running {
 
     fn send(&self, byte: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let byte = [byte];
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
         let mut attached = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() {
             attached.push(SendAncillaryMessage::ScmRights(descriptors));
@@ -361,6 +434,15 @@ pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Resul
 }
 
 impl User {
+    /// Whether a process of this user is what this process would start.
+    pub(super) fn is_current(&self) -> bool {
+        Self::of_this_thread().is_ok_and(|user| user == *self)
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.uids[1] == 0
+    }
+
     /// The identity of this thread, and of every other thread, because the C library changes all of them together.
     fn of_this_thread() -> io::Result<Self> {
         Ok(Self {
@@ -397,6 +479,8 @@ fn by_descriptor(file: &File) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use capsule_init::NetworkMode;
+
     use super::*;
 
     fn spawner_of(spawner: &Spawner) -> u32 {
@@ -408,17 +492,23 @@ mod tests {
     fn b4_b8_a_host_that_has_become_another_user_gets_another_spawner() {
         let spawner = Spawner::new(None);
         // An init that a spawner would kill when it sees its host end. Not tested on a machine that cannot make such a process.
-        let first = spawner.init(InitKind::Confined { network: true }, None);
+        let first = spawner.init(
+            InitKind::Confined {
+                network: NetworkMode::Host,
+            },
+            None,
+            None,
+        );
         let first = first
-            .or_else(|_| spawner.init(InitKind::Unconfined, None))
+            .or_else(|_| spawner.init(InitKind::Unconfined, None, None))
             .expect("an init");
         let before = spawner_of(&spawner);
-        drop(spawner.init(InitKind::Unconfined, None).expect("an init"));
+        drop(spawner.init(InitKind::Unconfined, None, None).expect("an init"));
         assert_eq!(spawner_of(&spawner), before);
 
         spawner.prepare();
         as_another_user(|| {
-            drop(spawner.init(InitKind::Unconfined, None).expect("an init"));
+            drop(spawner.init(InitKind::Unconfined, None, None).expect("an init"));
             assert_ne!(spawner_of(&spawner), before);
             assert!(spawner.locked().spare.is_none(), "nor an init of before");
             assert!(
@@ -434,14 +524,14 @@ mod tests {
     #[test]
     fn b8_an_init_that_was_asked_for_by_another_user_is_never_used() {
         let spawner = Spawner::new(None);
-        drop(spawner.init(InitKind::Unconfined, None).expect("an init"));
+        drop(spawner.init(InitKind::Unconfined, None, None).expect("an init"));
         // The steps of `prepare`, with a host that becomes another user between its request and the answer.
-        let made = spawner.make(InitKind::Unconfined, None, AHEAD).expect("an init");
+        let made = spawner.make(InitKind::Unconfined, None, None, AHEAD).expect("an init");
         let before = made.new_init.process;
         as_another_user(|| {
             spawner.keep(made);
             for _ in 0..2 {
-                let next = spawner.init(InitKind::Unconfined, None).expect("an init");
+                let next = spawner.init(InitKind::Unconfined, None, None).expect("an init");
                 assert_ne!(next.process.pid(), before.pid());
                 let is = User::of(next.process.pid()).expect("it runs");
                 assert_eq!(is, User::of_this_thread().expect("a user"));

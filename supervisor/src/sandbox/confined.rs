@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use capsule_init::{Bound, Layer};
+use capsule_init::{Bound, Layer, NetworkMode};
 
 use super::Workspace;
 use super::cgroup;
@@ -15,6 +15,7 @@ use super::etc::Etc;
 use super::filter::{self, Filters};
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements, ResourceLimits};
+use super::networks::Networks;
 use super::policy::Policy;
 use super::start::{self, Constraints};
 use super::subordinate::Subordinate;
@@ -40,6 +41,8 @@ pub struct Confined {
     filters: Filters,
     landlock: Option<OwnedFd>,
     groups: Option<Arc<Groups>>,
+    /// The private networks of the owners whose trees run.
+    networks: Networks,
     /// The users that trees of a root host run as.
     users: Arc<Users>,
     /// The user that trees of an ordinary user's host are counted for, or why there is none.
@@ -94,6 +97,7 @@ impl Confined {
     pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<Attempt, LaunchError> {
         // The command is init itself, which exits when it gets no configuration: the only program that surely exists.
         let launch = Launch {
+            owner: None,
             cmd: "/proc/self/exe".into(),
             args: Vec::new(),
             env: Vec::new(),
@@ -178,7 +182,7 @@ impl Confined {
     }
 
     fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
-        let filters = Filters::new(policy.has_network()).map_err(|error| {
+        let filters = Filters::new(policy.named_network() != NetworkMode::None).map_err(|error| {
             LaunchError::Confinement(UnavailableLayer::new(Layer::Seccomp, error.to_string(), None))
         })?;
         let groups = match (cgroup::groups(policy.named_cgroup()), policy.named_cgroup()) {
@@ -201,6 +205,7 @@ impl Confined {
         Ok(Self {
             subordinate,
             told: Mutex::default(),
+            networks: Networks::default(),
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
             etc: OnceLock::new(),
@@ -222,6 +227,10 @@ impl Launcher for Confined {
         let confinement = self.policy.confinement(&launch.workspace, host_is_root, user, memory);
         let mut confinement = confinement.map_err(LaunchError::Host)?;
         self.etc.get_or_init(Etc::of_host).furnish(&mut confinement);
+        let network = match confinement.network {
+            NetworkMode::Private => Some(self.networks.of(launch.owner.as_ref(), &self.init)?),
+            NetworkMode::None | NetworkMode::Host => None,
+        };
         let subordinate = self.subordinate.as_ref().ok().filter(|_| !host_is_root);
         let counted = subordinate.and_then(Subordinate::lease);
         confinement.epolls = counted.is_some();
@@ -240,17 +249,19 @@ impl Launcher for Confined {
             visibility: Some(self.policy.visibility()),
             lease: lease.or(counted),
             epolls: subordinate.map(|subordinate| &**subordinate.epolls()),
+            network: network.as_ref().map(|network| network.namespace()),
         };
         let workspace = launch.workspace.clone();
-        let launched = start::start(&self.init, &self.environment, launch, constraints)?;
+        let mut launched = start::start(&self.init, &self.environment, launch, constraints)?;
         if launched.as_owner {
             self.tell_of_owner(workspace.path());
         }
+        launched.network = network;
         Ok(launched)
     }
 
     fn prepare(&self) {
-        self.init.prepare();
+        self.init.prepare(self.policy.named_network() == NetworkMode::Private);
     }
 
     fn supports_persistent(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use capsule_init::Bound;
 
@@ -10,8 +11,10 @@ use super::Workspace;
 use super::injection::Injection;
 use super::limits::{Enforcements, ResourceLimits};
 use super::unavailable::UnavailableLayer;
+use crate::network::private::PrivateNetwork;
 use crate::os::child::Child;
 use crate::os::init::Started;
+use crate::owner::Owner;
 
 /// Starts commands, in whatever confinement it stands for.
 pub trait Launcher: fmt::Debug + Send + Sync + 'static {
@@ -45,6 +48,8 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
 /// A process to start. The registry makes it from a request that was checked and allowed.
 #[derive(Debug)]
 pub struct Launch {
+    /// Trees of one owner may share a private network. None for a trial.
+    pub(crate) owner: Option<Owner>,
     pub(crate) cmd: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -57,6 +62,12 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// Whose process it will be. None if the launcher only tries out what this machine can do.
+    #[must_use]
+    pub const fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
     /// The program, as the request has it: a path, or a name to be looked up.
     #[must_use]
     pub fn cmd(&self) -> &str {
@@ -114,6 +125,8 @@ pub struct Launched {
     pub(crate) is_counted_apart: bool,
     /// Whether it runs as its workspace's owner, though it was to have a user of its own.
     pub(crate) as_owner: bool,
+    /// Kept as long as the tree.
+    pub(crate) network: Option<Arc<PrivateNetwork>>,
 }
 
 impl From<Started> for Launched {
@@ -135,6 +148,7 @@ impl From<Started> for Launched {
             bound,
             is_counted_apart,
             as_owner,
+            network: None,
         }
     }
 }

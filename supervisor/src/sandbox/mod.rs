@@ -12,6 +12,7 @@ mod filter;
 mod injection;
 mod launcher;
 mod limits;
+mod networks;
 mod policy;
 mod probe;
 mod program;
@@ -26,6 +27,7 @@ mod visibility;
 mod visible;
 mod workspace;
 
+pub use capsule_init::NetworkMode as Network;
 pub use cgroup::Cgroup;
 pub use confined::Confined;
 pub(crate) use injection::{FOLDER, Injection, UNCONFINED};

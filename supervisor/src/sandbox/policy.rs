@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use capsule_init::{Confinement, Identity, View};
+use capsule_init::{Confinement, Identity, NetworkMode, View};
 use rustix::fs::fstat;
 
 use super::etc::HOSTNAME;
@@ -49,7 +49,7 @@ const ROOT: Identity = Identity { uid: 0, gid: 0 };
 /// of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; no network.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    network: bool,
+    network: NetworkMode,
     tmp_bytes: u64,
     identity: Option<Identity>,
     users: (u32, u32),
@@ -76,7 +76,7 @@ impl Policy {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            network: false,
+            network: NetworkMode::Private,
             tmp_bytes: Self::TMP_BYTES,
             identity: None,
             users: USERS,
@@ -89,10 +89,11 @@ impl Policy {
         }
     }
 
-    /// Shares the host's network. Without it there is only an empty one, without a way to the host or to other commands.
+    /// What commands have of a network. Without anything said each has one of its own: servers and clients of the same
+    /// command find each other by loopback, and there is no way to the host, to other commands or out.
     #[must_use]
-    pub const fn network(mut self, shared: bool) -> Self {
-        self.network = shared;
+    pub const fn network(mut self, network: NetworkMode) -> Self {
+        self.network = network;
         self
     }
 
@@ -306,7 +307,7 @@ impl Policy {
         }
     }
 
-    pub(crate) const fn has_network(&self) -> bool {
+    pub(crate) const fn named_network(&self) -> NetworkMode {
         self.network
     }
 

@@ -24,6 +24,8 @@ pub(crate) mod events;
 pub(crate) mod generation;
 pub(crate) mod life;
 pub(crate) mod log;
+#[path = "../../../supervisor/src/owner.rs"]
+mod owner;
 #[path = "../../../supervisor/src/quota.rs"]
 pub(crate) mod quota;
 #[path = "../../../supervisor/src/types.rs"]
@@ -33,7 +35,17 @@ pub(crate) mod watch;
 
 pub(crate) use crate::sandbox::ResourceLimits;
 pub(crate) use log::ring::Overflow;
-pub(crate) use types::{ExitInfo, LogStream, Logs, Owner, Principal, Signal};
+pub(crate) use owner::{Owner, Principal};
+pub(crate) use types::{ExitInfo, LogStream, Logs, Signal};
+
+pub(crate) mod network {
+    //! Trees have no network.
+
+    pub(crate) mod private {
+        #[derive(Debug)]
+        pub(crate) struct PrivateNetwork;
+    }
+}
 
 pub(crate) mod metrics {
     //! Nothing is counted.

@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::time::Duration;
 
-use capsule_host::sandbox::{Policy, Workspace};
+use capsule_host::sandbox::{Network, Policy, Workspace};
 use tempfile::TempDir;
 
 use crate::harness::{Host, command, marker, workspace, zoo};
@@ -360,14 +360,14 @@ const FAMILIES: [&str; 8] = [
     "socket=44,3",
 ];
 
-async fn b1_no_network_without_the_grant() {
+async fn b1_without_a_network_no_sockets_but_by_path() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let (tcp, udp) = (
         tcp.local_addr().expect("an address"),
         udp.local_addr().expect("an address"),
     );
-    let host = Host::new();
+    let host = Host::with(Policy::new().network(Network::None));
     let mut attempts = FAMILIES.map(|attempt| (attempt, NO_FAMILY)).to_vec();
     let (by_tcp, by_udp) = (format!("tcp={tcp}"), format!("udp={udp}"));
     attempts.extend([
@@ -382,10 +382,43 @@ async fn b1_no_network_without_the_grant() {
     Host::unconfined().allowed(&[&by_tcp, &by_udp, "socket=16,3"]).await;
 }
 
+async fn b1_a_private_network_is_the_trees_own_loopback() {
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let heard = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    heard.set_nonblocking(true).expect("a mode");
+    let (tcp, udp) = (
+        tcp.local_addr().expect("an address"),
+        heard.local_addr().expect("an address"),
+    );
+    let host = Host::new();
+    let (by_tcp, by_udp) = (format!("tcp={tcp}"), format!("udp={udp}"));
+    let mut attempts: Vec<_> = FAMILIES.iter().skip(1).map(|&attempt| (attempt, NO_FAMILY)).collect();
+    attempts.extend([
+        (by_tcp.as_str(), &[libc::ECONNREFUSED][..]),
+        ("tcp=192.0.2.1:80", &[libc::ENETUNREACH]),
+        ("tcp=[2001:db8::1]:80", &[libc::ENETUNREACH]),
+    ]);
+    host.refused(&attempts).await;
+    host.allowed(&[&by_udp, "socket=2,1", "socket=10,1", "socket=16,3"])
+        .await;
+    let outside = heard.recv(&mut [0]);
+    assert!(outside.is_err(), "{outside:?} of what was sent inside");
+    let meets = "import socket, threading
+for family, address in (socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'):
+    listener = socket.create_server((address, 0), family=family)
+    client = socket.create_connection(listener.getsockname()[:2])
+    listener.accept()[0].sendall(b'met')
+    print(client.recv(3).decode())
+print(*sorted(name for _, name in socket.if_nameindex()))";
+    let printed = host.printed(command("/usr/bin/python3", &["-c", meets])).await;
+    assert_eq!(printed.lines().take(2).collect::<Vec<_>>(), ["met", "met"], "{printed}");
+    assert!(printed.ends_with("lo\n"), "{printed}");
+}
+
 async fn b1_with_the_grant_the_hosts_network_and_no_more() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = tcp.local_addr().expect("an address");
-    let host = Host::with(Policy::new().network(true));
+    let host = Host::with(Policy::new().network(Network::Host));
     host.allowed(&[&format!("tcp={address}"), "socket=2,2", "socket=16,3"])
         .await;
     let others: Vec<_> = FAMILIES.iter().skip(1).map(|&attempt| (attempt, NO_FAMILY)).collect();
@@ -401,7 +434,7 @@ async fn b1_the_hosts_own_sockets_are_out_of_reach() {
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let _by_name = UnixListener::bind_addr(&address).expect("a listener");
     let (by_path, by_name) = (format!("unix={}", path.display()), format!("abstract={name}"));
-    for network in [false, true] {
+    for network in [Network::None, Network::Private, Network::Host] {
         Host::with(Policy::new().network(network))
             .refused(&[(&by_path, ABSENT), (&by_name, &[libc::ECONNREFUSED, libc::EPERM])])
             .await;
@@ -411,7 +444,7 @@ async fn b1_the_hosts_own_sockets_are_out_of_reach() {
 
 async fn b1_no_process_of_the_host_is_there() {
     let this = std::process::id();
-    for network in [false, true] {
+    for network in [Network::None, Network::Private, Network::Host] {
         let host = Host::with(Policy::new().network(network));
         host.refused(&[
             (&format!("kill={this},0"), &[libc::ESRCH, libc::EPERM]),
@@ -547,7 +580,8 @@ crate::who::each_user!(
     b1_no_setting_of_the_kernel_can_be_changed,
     b1_a_secret_elsewhere_is_out_of_reach,
     b1_a_link_out_that_the_host_put_there_leads_nowhere,
-    b1_no_network_without_the_grant,
+    b1_without_a_network_no_sockets_but_by_path,
+    b1_a_private_network_is_the_trees_own_loopback,
     b1_with_the_grant_the_hosts_network_and_no_more,
     b1_the_hosts_own_sockets_are_out_of_reach,
     b1_no_process_of_the_host_is_there,

@@ -12,6 +12,7 @@ mod init;
 mod injection;
 mod limits;
 mod machine;
+mod network;
 mod prepared;
 mod sharing;
 mod software;

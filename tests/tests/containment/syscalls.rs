@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use capsule_host::sandbox::{Confined, Enforcement, Launcher, Policy, ResourceLimits};
+use capsule_host::sandbox::{Confined, Enforcement, Launcher, Network, Policy, ResourceLimits};
 use capsule_host::supervisor::Limits;
 
 use crate::harness::{Host, command, limited, sh, zoo};
@@ -130,7 +130,7 @@ async fn b7_calls_with_two_faces() {
 }
 
 async fn b7_a_network_is_tcp_udp_and_the_list_of_interfaces() {
-    let host = Host::with(Policy::new().network(true));
+    let host = Host::with(Policy::new().network(Network::Host));
     let unknown: &[i32] = &[libc::EPROTONOSUPPORT];
     let netlink: Vec<i64> = (1..23).collect();
     let mut attempts = Vec::new();

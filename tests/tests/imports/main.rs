@@ -54,10 +54,11 @@ const ORDERS: [(&str, &[&[&str]]); 2] = [
             &["supervisor/src/fuzzing.rs", "supervisor/src/internals.rs"],
             &["supervisor/src/"],
             &["supervisor/src/sandbox/"],
-            &["supervisor/src/text/"],
+            &["supervisor/src/text/", "supervisor/src/network/"],
             &["supervisor/src/os/"],
             &[
                 "supervisor/src/interned.rs",
+                "supervisor/src/owner.rs",
                 "supervisor/src/printable.rs",
                 "supervisor/src/rate.rs",
                 "supervisor/src/sync.rs",

@@ -91,6 +91,7 @@ fn scene(retention: Retention, deaf: bool) -> Scene {
         stdin: Some(stdin),
         stdout,
         stderr,
+        network: None,
     };
     let options = ProcessOptions {
         ring: 64,

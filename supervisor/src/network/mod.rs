@@ -1,0 +1,3 @@
+//! The private network of one owner's trees.
+
+pub(crate) mod private;
