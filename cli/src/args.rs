@@ -295,7 +295,7 @@ impl From<Network> for sandbox::Network {
     fn from(network: Network) -> Self {
         match network {
             Network::None => Self::None,
-            Network::Private => Self::Private,
+            Network::Private => Self::default(),
             Network::Host => Self::Host,
         }
     }

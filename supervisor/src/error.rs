@@ -105,6 +105,7 @@ impl From<LaunchError> for Error {
             LaunchError::Injection(why) => Self::InjectionUnsupported(why),
             LaunchError::Limit(what) => Self::LimitUnenforceable(what),
             LaunchError::Confinement(what) => Self::Host(format!("confinement: {what}")),
+            LaunchError::Network(error) => Self::Host(format!("network: {error}")),
             LaunchError::Host(error) => Self::Host(format!("could not start a process: {error}")),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::gate::Gate;
@@ -21,7 +22,7 @@ use super::types::{ExitInfo, LogChunk, LogStream, Logs, ProcessInfo, RunOutput, 
 use super::watch::Topics;
 use super::{Error, Overflow, ProcessId, injection, metrics, title};
 use crate::guest_log::GuestLog;
-use crate::sandbox::{Launch, ResourceLimits, Workspace};
+use crate::sandbox::{Launch, Network, ResourceLimits, Workspace};
 
 /// What one owner may do with its processes; another owner's cannot be named here.
 ///
@@ -36,16 +37,20 @@ pub struct Scope {
     owner: Owner,
     table: Arc<Table>,
     positions: Arc<ReadPositions>,
+    /// No two scopes of this process have the same, but clones.
+    number: u64,
 }
 
 impl Scope {
     pub(crate) fn new(core: Arc<Core>, owner: Owner) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let table = core.table(&owner);
         Self {
             core,
             owner,
             table,
             positions: Arc::default(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -100,7 +105,7 @@ impl Scope {
             retention: Retention::Captured,
             ..self.options_for_instance(&mut request, limits)
         };
-        let launch = launch_of(self.owner.clone(), request, workspace, &options);
+        let launch = launch_of(self, gate.network(&self.owner), request, workspace, &options);
         let reservation = Reservation {
             slot,
             retained: Vec::new(),
@@ -141,7 +146,7 @@ impl Scope {
             slot: self.table.quota.processes.take(1).ok_or(Error::Quota)?,
             retained: vec![self.ring_memory(&options)?],
         };
-        let launch = launch_of(self.owner.clone(), request, workspace, &options);
+        let launch = launch_of(self, gate.network(&self.owner), request, workspace, &options);
         let launched = core.launch(launch, reservation, self.table.join()).await?;
         let (prepared, retained) = launched.prepare(options, &core.tasks)?;
         let process = prepared.start(Box::new(retained), &core.tasks);
@@ -185,7 +190,7 @@ impl Scope {
         let label = title::label(request.label.as_deref(), &request.cmd);
         let command = title::command(&request.cmd, &request.args);
 
-        let launch = launch_of(self.owner.clone(), request, workspace, &options);
+        let launch = launch_of(self, gate.network(&self.owner), request, workspace, &options);
         let launched = core.launch(launch, reservation, self.table.join()).await?;
         let (prepared, retained) = launched.prepare(options, &core.tasks)?;
         let entry = Entry {
@@ -429,7 +434,13 @@ impl fmt::Debug for Scope {
     }
 }
 
-fn launch_of(owner: Owner, request: SpawnRequest, workspace: &Workspace, options: &ProcessOptions) -> Launch {
+fn launch_of(
+    scope: &Scope,
+    network: Option<Network>,
+    request: SpawnRequest,
+    workspace: &Workspace,
+    options: &ProcessOptions,
+) -> Launch {
     let SpawnRequest {
         cmd,
         args,
@@ -442,7 +453,9 @@ fn launch_of(owner: Owner, request: SpawnRequest, workspace: &Workspace, options
     env.extend(pointers);
     let cwd = cwd.unwrap_or_else(|| ".".into());
     Launch {
-        owner: Some(owner),
+        owner: Some(scope.owner.clone()),
+        scope: scope.number,
+        network,
         cmd,
         args,
         env,

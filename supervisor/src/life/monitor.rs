@@ -15,7 +15,7 @@ use super::process::{Process, Request, Status};
 use super::timers::Timer;
 use crate::generation::Member;
 use crate::log::output::Flow;
-use crate::network::private::PrivateNetwork;
+use crate::network::owner_network::OwnerNetwork;
 use crate::os::child::Child;
 use crate::quota::Permit;
 use crate::{Error, ExitInfo, metrics};
@@ -39,7 +39,7 @@ pub(crate) struct Monitor {
     pub(crate) ends_when_full: bool,
     pub(crate) slot: Option<Permit>,
     /// Held like the slot: as long as a process of the tree may be in it.
-    pub(crate) network: Option<Arc<PrivateNetwork>>,
+    pub(crate) network: Option<Arc<OwnerNetwork>>,
     pub(crate) retained: Option<RetentionGuard>,
     pub(crate) process: Arc<Process>,
     /// When the command ended, until its exit can be seen.

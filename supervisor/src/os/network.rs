@@ -78,6 +78,11 @@ impl Namespace {
         self.locked().pop()
     }
 
+    /// How many sockets are ready.
+    pub(crate) fn sockets(&self) -> usize {
+        self.locked().len()
+    }
+
     /// Has more sockets made. Blocks until they are.
     pub(crate) fn make_sockets(&self) -> io::Result<()> {
         let refused = |error| match error {

@@ -17,12 +17,15 @@ use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements, ResourceLimits};
 use super::networks::Networks;
 use super::policy::Policy;
-use super::start::{self, Constraints};
+use super::start::{self, Constraints, no_network};
 use super::subordinate::Subordinate;
 use super::unavailable::UnavailableLayer;
+use crate::network::{Network, OwnerNetwork, PrivateNetwork};
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
+use crate::os::network::Namespace;
 use crate::os::users::{Lease, Users};
+use crate::owner::{Owner, Principal};
 
 /// Starts each command in a confinement of its own: namespaces, only the files that the [`Policy`] names, no capabilities,
 /// filtered system calls. This is a host's default launcher.
@@ -98,6 +101,8 @@ impl Confined {
         // The command is init itself, which exits when it gets no configuration: the only program that surely exists.
         let launch = Launch {
             owner: None,
+            scope: 0,
+            network: None,
             cmd: "/proc/self/exe".into(),
             args: Vec::new(),
             env: Vec::new(),
@@ -110,7 +115,12 @@ impl Confined {
             },
             injections: Vec::new(),
         };
-        let mut launched = self.launch(launch)?;
+        let mode = mode(&self.policy.named_network());
+        let network = match mode {
+            NetworkMode::Private => Some(self.init.network().map_err(no_network)?),
+            NetworkMode::None | NetworkMode::Host => None,
+        };
+        let mut launched = self.start(launch, mode, network.as_ref().map(|network| &*network.namespace))?;
         let exit = launched.child.finish().map_err(LaunchError::Host)?;
         if exit.code != Some(0) {
             let reason = format!("a command that does nothing ended with {exit:?}");
@@ -120,12 +130,82 @@ impl Confined {
                 None,
             )));
         }
+        // Nothing of a guest has run in it.
+        if let Some(network) = network {
+            self.init.return_network(network);
+        }
         Ok(Attempt {
             live_cpu: launched.child.meter().is_live(),
             bound: launched.bound,
             is_counted_apart: launched.is_counted_apart,
             as_owner: launched.as_owner,
         })
+    }
+
+    /// The private network that the policy gives this owner's trees. It is made if it is not there, and stays as long as one of
+    /// the owner's trees or the returned value. So a host knows where ports are published before any tree runs.
+    ///
+    /// Blocks for about a millisecond; needs a tokio runtime with its I/O driver.
+    ///
+    /// # Errors
+    /// [`LaunchError::Network`]: a port is in use, for example. [`LaunchError::Confinement`]: this machine has no private networks.
+    pub fn open_network(&self, owner: &Owner, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
+        self.networks
+            .of(owner, policy, || self.new_network(Some(owner), policy))
+    }
+
+    /// The network of one launch. A caller without a name shares it with no other caller.
+    fn network_of(&self, launch: &Launch, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
+        let new = || self.new_network(launch.owner.as_ref(), policy);
+        match &launch.owner {
+            Some(owner) if owner.principal != Principal::Anonymous => self.networks.of(owner, policy, new),
+            Some(_) | None => self.networks.of_scope(launch.scope, policy, new),
+        }
+    }
+
+    fn new_network(&self, owner: Option<&Owner>, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
+        let made = self.init.network().map_err(no_network)?;
+        let observer = self.policy.network_observer().cloned();
+        Ok(Arc::new(OwnerNetwork::new(made, owner.cloned(), policy, observer)?))
+    }
+
+    /// Starts a command in this network.
+    fn start(&self, launch: Launch, mode: NetworkMode, network: Option<&Namespace>) -> Result<Launched, LaunchError> {
+        let host_is_root = rustix::process::geteuid().is_root();
+        let memory = launch.limits.max_memory_bytes;
+        let lease = self.lease(host_is_root)?;
+        let user = lease.as_ref().map(Lease::uid);
+        let confinement = self
+            .policy
+            .confinement(&launch.workspace, host_is_root, user, memory, mode);
+        let mut confinement = confinement.map_err(LaunchError::Host)?;
+        self.etc.get_or_init(Etc::of_host).furnish(&mut confinement);
+        let subordinate = self.subordinate.as_ref().ok().filter(|_| !host_is_root);
+        let counted = subordinate.and_then(Subordinate::lease);
+        confinement.epolls = counted.is_some();
+        let is_sampled = memory.is_some() && !self.controllers().memory;
+        // Files that the command makes then belong to root on the disk.
+        let as_root = confinement
+            .workspace_owner
+            .is_some_and(|owner| owner.uid == 0 || owner.gid == 0);
+        let seccomp = self.filters.of(mode != NetworkMode::None, is_sampled, as_root);
+        let constraints = Constraints {
+            landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
+            seccomp: seccomp.to_vec(),
+            confinement: Some(confinement),
+            limits: launch.limits.for_each_process(true),
+            group: self.group(&launch.limits).map_err(LaunchError::Host)?,
+            visibility: Some(self.policy.visibility()),
+            lease: lease.or(counted),
+            epolls: subordinate.map(|subordinate| &**subordinate.epolls()),
+            network,
+        };
+        let workspace = launch.workspace.clone();
+        let launched = start::start(&self.init, &self.environment, launch, constraints)?;
+        if launched.as_owner {
+            self.tell_of_owner(workspace.path());
+        }
+        Ok(launched)
     }
 
     fn controllers(&self) -> Controllers {
@@ -182,7 +262,7 @@ impl Confined {
     }
 
     fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
-        let filters = Filters::new(policy.named_network() != NetworkMode::None).map_err(|error| {
+        let filters = Filters::new().map_err(|error| {
             LaunchError::Confinement(UnavailableLayer::new(Layer::Seccomp, error.to_string(), None))
         })?;
         let groups = match (cgroup::groups(policy.named_cgroup()), policy.named_cgroup()) {
@@ -218,50 +298,35 @@ impl Confined {
     }
 }
 
+/// How init sees a network.
+const fn mode(network: &Network) -> NetworkMode {
+    match network {
+        Network::None => NetworkMode::None,
+        Network::Private(_) => NetworkMode::Private,
+        Network::Host => NetworkMode::Host,
+    }
+}
+
 impl Launcher for Confined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
-        let host_is_root = rustix::process::geteuid().is_root();
-        let memory = launch.limits.max_memory_bytes;
-        let lease = self.lease(host_is_root)?;
-        let user = lease.as_ref().map(Lease::uid);
-        let confinement = self.policy.confinement(&launch.workspace, host_is_root, user, memory);
-        let mut confinement = confinement.map_err(LaunchError::Host)?;
-        self.etc.get_or_init(Etc::of_host).furnish(&mut confinement);
-        let network = match confinement.network {
-            NetworkMode::Private => Some(self.networks.of(launch.owner.as_ref(), &self.init)?),
-            NetworkMode::None | NetworkMode::Host => None,
+        let wanted = launch.network.clone().unwrap_or_else(|| self.policy.named_network());
+        let network = match &wanted {
+            Network::Private(policy) => Some(self.network_of(&launch, policy)?),
+            Network::None | Network::Host => None,
         };
-        let subordinate = self.subordinate.as_ref().ok().filter(|_| !host_is_root);
-        let counted = subordinate.and_then(Subordinate::lease);
-        confinement.epolls = counted.is_some();
-        let is_sampled = memory.is_some() && !self.controllers().memory;
-        // Files that the command makes then belong to root on the disk.
-        let as_root = confinement
-            .workspace_owner
-            .is_some_and(|owner| owner.uid == 0 || owner.gid == 0);
-        let seccomp = self.filters.of(is_sampled, as_root);
-        let constraints = Constraints {
-            landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
-            seccomp: seccomp.to_vec(),
-            confinement: Some(confinement),
-            limits: launch.limits.for_each_process(true),
-            group: self.group(&launch.limits).map_err(LaunchError::Host)?,
-            visibility: Some(self.policy.visibility()),
-            lease: lease.or(counted),
-            epolls: subordinate.map(|subordinate| &**subordinate.epolls()),
-            network: network.as_ref().map(|network| network.namespace()),
-        };
-        let workspace = launch.workspace.clone();
-        let mut launched = start::start(&self.init, &self.environment, launch, constraints)?;
-        if launched.as_owner {
-            self.tell_of_owner(workspace.path());
-        }
+        let namespace = network.as_ref().map(|network| network.namespace());
+        let mut launched = self.start(launch, mode(&wanted), namespace)?;
         launched.network = network;
         Ok(launched)
     }
 
     fn prepare(&self) {
-        self.init.prepare(self.policy.named_network() == NetworkMode::Private);
+        self.init
+            .prepare(matches!(self.policy.named_network(), Network::Private(_)));
+    }
+
+    fn network(&self, owner: &Owner) -> Option<Arc<OwnerNetwork>> {
+        self.networks.existing(owner)
     }
 
     fn supports_persistent(&self) -> bool {

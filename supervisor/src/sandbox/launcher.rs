@@ -11,7 +11,7 @@ use super::Workspace;
 use super::injection::Injection;
 use super::limits::{Enforcements, ResourceLimits};
 use super::unavailable::UnavailableLayer;
-use crate::network::private::PrivateNetwork;
+use crate::network::{Network, NetworkError, OwnerNetwork};
 use crate::os::child::Child;
 use crate::os::init::Started;
 use crate::owner::Owner;
@@ -39,6 +39,12 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// The private network of an owner's trees, while one of them runs. By default there is none.
+    fn network(&self, owner: &Owner) -> Option<Arc<OwnerNetwork>> {
+        let _ = owner;
+        None
+    }
+
     /// How it holds each resource limit (contract R1). By default none, so that a request for one is refused.
     fn enforcements(&self) -> Enforcements {
         Enforcements::default()
@@ -50,6 +56,10 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
 pub struct Launch {
     /// Trees of one owner may share a private network. None for a trial.
     pub(crate) owner: Option<Owner>,
+    /// Distinguishes callers without a name.
+    pub(crate) scope: u64,
+    /// Which network it has. None: the launcher's policy decides.
+    pub(crate) network: Option<Network>,
     pub(crate) cmd: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -66,6 +76,13 @@ impl Launch {
     #[must_use]
     pub const fn owner(&self) -> Option<&Owner> {
         self.owner.as_ref()
+    }
+
+    /// The network that the embedder wants for this owner's trees ([`Gate::network`](crate::Gate::network)). None: the launcher's
+    /// own policy decides.
+    #[must_use]
+    pub const fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// The program, as the request has it: a path, or a name to be looked up.
@@ -126,7 +143,7 @@ pub struct Launched {
     /// Whether it runs as its workspace's owner, though it was to have a user of its own.
     pub(crate) as_owner: bool,
     /// Kept as long as the tree.
-    pub(crate) network: Option<Arc<PrivateNetwork>>,
+    pub(crate) network: Option<Arc<OwnerNetwork>>,
 }
 
 impl From<Started> for Launched {
@@ -181,6 +198,9 @@ pub enum LaunchError {
     /// The confinement could not be made; names the layer, the reason and the remedy.
     #[error("the command could not be confined: {0}")]
     Confinement(UnavailableLayer),
+    /// The private network of its owner could not be set up: a port that is in use, for example.
+    #[error("the network could not be set up: {0}")]
+    Network(#[from] NetworkError),
     /// The host ran out of something.
     #[error("the host could not start a process: {0}")]
     Host(#[source] io::Error),

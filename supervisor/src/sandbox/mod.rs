@@ -27,7 +27,11 @@ mod visibility;
 mod visible;
 mod workspace;
 
-pub use capsule_init::NetworkMode as Network;
+pub use crate::network::{
+    ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, Later, Network,
+    NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, OwnerNetwork, PrivateNetwork,
+    Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
+};
 pub use cgroup::Cgroup;
 pub use confined::Confined;
 pub(crate) use injection::{FOLDER, Injection, UNCONFINED};

@@ -1,51 +1,80 @@
-//! The private networks of a launcher, one for each owner that has a tree.
+//! The private networks of a launcher: one for each owner that has a tree, and policy.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::launcher::LaunchError;
-use super::start::no_network;
-use crate::network::private::PrivateNetwork;
-use crate::os::init::Init;
-use crate::owner::{Owner, Principal};
+use crate::network::{OwnerNetwork, PrivateNetwork};
+use crate::owner::Owner;
 
-/// An owner's network, for as long as one of its trees holds it. Locked while it is made, so that two trees that start at once
-/// share it.
-type Slot = Arc<Mutex<Weak<PrivateNetwork>>>;
-
+/// The networks that are up. A tree holds its own.
 #[derive(Debug, Default)]
-pub(super) struct Networks(Mutex<HashMap<Owner, Slot>>);
+pub(super) struct Networks {
+    owners: Mutex<HashMap<Owner, Slot>>,
+    /// Of callers without a name.
+    scopes: Mutex<HashMap<u64, Slot>>,
+}
+
+/// The networks of one owner, one for each policy: more than one only while trees of an earlier policy run. Locked while one is
+/// made, so that two trees that start at once share it.
+type Slot = Arc<Mutex<Vec<Weak<OwnerNetwork>>>>;
 
 impl Networks {
-    /// The network of this owner's trees. Blocks until it is made. Without an owner, and for callers without a name, who may be
-    /// different persons, it is the tree's alone.
-    pub(super) fn of(&self, owner: Option<&Owner>, init: &Init) -> Result<Arc<PrivateNetwork>, LaunchError> {
-        let named = owner.filter(|owner| owner.principal != Principal::Anonymous);
-        let Some(owner) = named else { return made(init) };
-        let slot = self.slot(owner);
-        let mut slot = locked(&slot);
-        if let Some(network) = slot.upgrade().filter(|network| network.namespace().is_usable()) {
-            return Ok(network);
-        }
-        let network = made(init)?;
-        *slot = Arc::downgrade(&network);
-        Ok(network)
+    /// The network of this owner's trees, which is made by `new` if it is not there.
+    pub(super) fn of(
+        &self,
+        owner: &Owner,
+        policy: &PrivateNetwork,
+        new: impl FnOnce() -> Result<Arc<OwnerNetwork>, LaunchError>,
+    ) -> Result<Arc<OwnerNetwork>, LaunchError> {
+        found_or_made(&slot(&self.owners, owner), policy, new)
     }
 
-    fn slot(&self, owner: &Owner) -> Slot {
-        let mut slots = locked(&self.0);
-        if let Some(slot) = slots.get(owner) {
-            return Arc::clone(slot);
-        }
-        // A slot that another launch holds is in use, whatever is in it.
-        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || locked(slot).strong_count() > 0);
-        Arc::clone(slots.entry(owner.clone()).or_default())
+    /// The network of the trees of one caller without a name.
+    pub(super) fn of_scope(
+        &self,
+        scope: u64,
+        policy: &PrivateNetwork,
+        new: impl FnOnce() -> Result<Arc<OwnerNetwork>, LaunchError>,
+    ) -> Result<Arc<OwnerNetwork>, LaunchError> {
+        found_or_made(&slot(&self.scopes, &scope), policy, new)
+    }
+
+    /// The network that an owner's last tree has joined, if it is up.
+    pub(super) fn existing(&self, owner: &Owner) -> Option<Arc<OwnerNetwork>> {
+        let slot = locked(&self.owners).get(owner).map(Arc::clone)?;
+        locked(&slot).iter().rev().find_map(Weak::upgrade)
     }
 }
 
-fn made(init: &Init) -> Result<Arc<PrivateNetwork>, LaunchError> {
-    let made = init.network().map_err(no_network)?;
-    Ok(Arc::new(PrivateNetwork::new(made)))
+fn found_or_made(
+    slot: &Slot,
+    policy: &PrivateNetwork,
+    new: impl FnOnce() -> Result<Arc<OwnerNetwork>, LaunchError>,
+) -> Result<Arc<OwnerNetwork>, LaunchError> {
+    let mut slot = locked(slot);
+    slot.retain(|network| network.strong_count() > 0);
+    let fits = |network: &Arc<OwnerNetwork>| network.policy() == policy && network.namespace().is_usable();
+    if let Some(network) = slot.iter().rev().filter_map(Weak::upgrade).find(fits) {
+        return Ok(network);
+    }
+    let network = new()?;
+    slot.push(Arc::downgrade(&network));
+    Ok(network)
+}
+
+fn slot<K: Clone + Eq + Hash>(slots: &Mutex<HashMap<K, Slot>>, key: &K) -> Slot {
+    let mut slots = locked(slots);
+    if let Some(slot) = slots.get(key) {
+        return Arc::clone(slot);
+    }
+    // One that a launch holds is in use, whatever is in it. Others that were dropped are removed at times: when their number has
+    // doubled.
+    if slots.len() == slots.capacity() {
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || locked(slot).iter().any(|one| one.strong_count() > 0));
+    }
+    Arc::clone(slots.entry(key.clone()).or_default())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use capsule_init::{Confinement, Identity, NetworkMode, View};
 use rustix::fs::fstat;
@@ -16,6 +17,7 @@ use super::trusted::Trusted;
 use super::visibility::Visibility;
 use super::visible::{Place, Visible};
 use super::workspace::Workspace;
+use crate::network::{Network, NetworkObserver};
 
 /// The system's programs and libraries. Where one is a symbolic link on the host (`/bin` to `usr/bin`), it is one here.
 const SYSTEM: &[&str] = &[
@@ -49,7 +51,9 @@ const ROOT: Identity = Identity { uid: 0, gid: 0 };
 /// of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; no network.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    network: NetworkMode,
+    /// None: the default.
+    network: Option<Network>,
+    observer: Option<Arc<dyn NetworkObserver>>,
     tmp_bytes: u64,
     identity: Option<Identity>,
     users: (u32, u32),
@@ -76,7 +80,8 @@ impl Policy {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            network: NetworkMode::Private,
+            network: None,
+            observer: None,
             tmp_bytes: Self::TMP_BYTES,
             identity: None,
             users: USERS,
@@ -89,11 +94,19 @@ impl Policy {
         }
     }
 
-    /// What commands have of a network. Without anything said each has one of its own: servers and clients of the same
-    /// command find each other by loopback, and there is no way to the host, to other commands or out.
+    /// The network of trees. By default each owner has a private one with nothing published and no egress: its servers and
+    /// clients find each other by loopback, and nothing leads to the host, to other owners or out. An owner's own policy comes
+    /// first ([`Gate::network`](crate::Gate::network)).
     #[must_use]
-    pub const fn network(mut self, network: NetworkMode) -> Self {
-        self.network = network;
+    pub fn network(mut self, network: impl Into<Network>) -> Self {
+        self.network = Some(network.into());
+        self
+    }
+
+    /// Has this hear of every decision about the egress of private networks, for an audit.
+    #[must_use]
+    pub fn observe_network(mut self, observer: Arc<dyn NetworkObserver>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -242,6 +255,7 @@ impl Policy {
         host_is_root: bool,
         user: Option<u32>,
         max_memory: Option<u64>,
+        network: NetworkMode,
     ) -> io::Result<Confinement> {
         let Whom {
             identity,
@@ -271,7 +285,7 @@ impl Policy {
             workspace_owner,
             mapping: false,
             epolls: false,
-            network: self.network,
+            network,
             workspace: bytes(workspace),
             protected: self.trusted.beneath(workspace).iter().map(|path| bytes(path)).collect(),
             writable: self
@@ -307,8 +321,13 @@ impl Policy {
         }
     }
 
-    pub(crate) const fn named_network(&self) -> NetworkMode {
-        self.network
+    /// The network of trees of which their embedder says nothing else.
+    pub(crate) fn named_network(&self) -> Network {
+        self.network.clone().unwrap_or_default()
+    }
+
+    pub(crate) const fn network_observer(&self) -> Option<&Arc<dyn NetworkObserver>> {
+        self.observer.as_ref()
     }
 
     /// The visible parts of the system and of the request, and how a user can make more visible.
@@ -373,7 +392,9 @@ mod tests {
         let own = owner(&workspace).unwrap();
         // The path now names another directory, or none.
         std::fs::remove_dir(&path).unwrap();
-        let confinement = Policy::new().confinement(&workspace, true, Some(LENT), None).unwrap();
+        let confinement = Policy::new()
+            .confinement(&workspace, true, Some(LENT), None, NetworkMode::None)
+            .unwrap();
         assert_eq!(confinement.workspace_owner, Some(own));
         assert_eq!(confinement.identity, Some(Identity { uid: LENT, gid: LENT }));
         let seen_as = confinement.seen_as.unwrap();
@@ -387,7 +408,9 @@ mod tests {
         let workspace = Workspace::open(folder.path()).unwrap();
         let named = Identity { uid: 7, gid: 8 };
         let policy = Policy::new().identity(7, 8);
-        let confinement = policy.confinement(&workspace, true, None, None).unwrap();
+        let confinement = policy
+            .confinement(&workspace, true, None, None, NetworkMode::None)
+            .unwrap();
         assert_eq!((confinement.identity, confinement.seen_as), (Some(named), Some(named)));
     }
 
@@ -395,7 +418,9 @@ mod tests {
     fn b8_an_ordinary_users_commands_are_that_users() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::open(folder.path()).unwrap();
-        let confinement = Policy::new().confinement(&workspace, false, None, None).unwrap();
+        let confinement = Policy::new()
+            .confinement(&workspace, false, None, None, NetworkMode::None)
+            .unwrap();
         let whom = (confinement.identity, confinement.seen_as, confinement.workspace_owner);
         assert_eq!(whom, (None, None, None));
     }

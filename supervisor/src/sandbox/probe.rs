@@ -335,7 +335,8 @@ fn missing(error: LaunchError) -> UnavailableLayer {
         | LaunchError::ExecFailed(_)
         | LaunchError::WorkingDirectory { .. }
         | LaunchError::Injection(_)
-        | LaunchError::Limit(_)) => UnavailableLayer::new(init::Layer::Process, error.to_string(), None),
+        | LaunchError::Limit(_)
+        | LaunchError::Network(_)) => UnavailableLayer::new(init::Layer::Process, error.to_string(), None),
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) fn start(
 ) -> Result<Launched, LaunchError> {
     let Launch {
         owner: _,
+        scope: _,
+        network: _,
         cmd,
         args,
         env,

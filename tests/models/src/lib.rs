@@ -41,9 +41,9 @@ pub(crate) use types::{ExitInfo, LogStream, Logs, Signal};
 pub(crate) mod network {
     //! Trees have no network.
 
-    pub(crate) mod private {
+    pub(crate) mod owner_network {
         #[derive(Debug)]
-        pub(crate) struct PrivateNetwork;
+        pub(crate) struct OwnerNetwork;
     }
 }
 

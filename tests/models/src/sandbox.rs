@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::network::private::PrivateNetwork;
+use crate::network::owner_network::OwnerNetwork;
 use crate::os::child::Child;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,5 +17,5 @@ pub(crate) struct Launched {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
-    pub(crate) network: Option<Arc<PrivateNetwork>>,
+    pub(crate) network: Option<Arc<OwnerNetwork>>,
 }

@@ -434,7 +434,7 @@ async fn b1_the_hosts_own_sockets_are_out_of_reach() {
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let _by_name = UnixListener::bind_addr(&address).expect("a listener");
     let (by_path, by_name) = (format!("unix={}", path.display()), format!("abstract={name}"));
-    for network in [Network::None, Network::Private, Network::Host] {
+    for network in [Network::None, Network::default(), Network::Host] {
         Host::with(Policy::new().network(network))
             .refused(&[(&by_path, ABSENT), (&by_name, &[libc::ECONNREFUSED, libc::EPERM])])
             .await;
@@ -444,7 +444,7 @@ async fn b1_the_hosts_own_sockets_are_out_of_reach() {
 
 async fn b1_no_process_of_the_host_is_there() {
     let this = std::process::id();
-    for network in [Network::None, Network::Private, Network::Host] {
+    for network in [Network::None, Network::default(), Network::Host] {
         let host = Host::with(Policy::new().network(network));
         host.refused(&[
             (&format!("kill={this},0"), &[libc::ESRCH, libc::EPERM]),
