@@ -16,6 +16,7 @@
 //! name_server              answers queries             egress      connections to names
 //! connector                resolves and dials          publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
+//! support                  what this machine can do for a network
 //! ```
 
 mod address;
@@ -34,6 +35,7 @@ mod publisher;
 pub(crate) mod relay;
 mod rules;
 mod shared;
+mod support;
 
 pub use connector::{ConnectError, Connection, Connector, Later, Target};
 pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
@@ -44,3 +46,4 @@ pub use publish::{Publish, PublishAt, PublishError};
 pub use publisher::PublishedPort;
 pub use relay::Stream;
 pub use rules::{EgressError, EgressPolicy, EgressRule, EgressRules};
+pub use support::NetworkSupport;
