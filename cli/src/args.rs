@@ -183,7 +183,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR[:rw]", conflicts_with = "unconfined")]
     pub(crate) visible: Vec<Visible>,
 
-    /// Record every call that the capsule makes in this file: the operation, its owner, and its outcome.
+    /// Record every call that the capsule makes in this file: the operation, its owner, and its outcome. Each name that its
+    /// processes ask for or connect to is recorded, too.
     ///
     /// Each line is one JSON object, with a hash over the line before, for `capsule audit verify`. An existing file is
     /// continued. The file may not lie in the workspace. An unconfined process can write to it wherever it lies.

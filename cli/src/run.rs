@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use capsule_host::audit::{AuditSink, ChainSink};
+use capsule_host::audit::{AuditSink, ChainSink, network_observer};
 use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{
     Confined, LaunchError, Launcher, Network, NetworkError, OwnerNetwork, Policy, PublishedPort, Unconfined, Workspace,
@@ -144,7 +144,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let was_there = executed_unasked(&workspace);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
-    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace)?;
+    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace, log.clone())?;
     let principal = Principal::Named(args.principal.clone().unwrap_or_else(login_name));
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let prepared = async {
@@ -158,7 +158,8 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         prepared = prepared => prepared?,
         interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
     };
-    let has_host_network = launcher.confined.is_some() && launcher.network == Network::Host;
+    // Unconfined processes have this machine's network without a grant.
+    let network = launcher.confined.as_ref().map(|_| launcher.network.clone());
 
     let registry = Registry::new(
         Handle::current(),
@@ -172,7 +173,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
             grants: Grants {
                 commands: args.allow,
                 persistent: args.allow_persistent,
-                network: has_host_network,
+                network,
                 topics: Topics {
                     publish: manifest.publish.clone(),
                     subscribe: manifest.subscribe.clone(),
@@ -262,6 +263,7 @@ fn launcher(
     source: &Source,
     manifest: &Manifest,
     workspace: &Workspace,
+    log: Option<Arc<ChainSink>>,
 ) -> Result<(Launching, Trial), Failure> {
     if args.unconfined {
         tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
@@ -295,6 +297,10 @@ fn launcher(
         .network(network.clone())
         .commits(args.commits)
         .tmp_bytes(tmp_bytes);
+    let policy = match log {
+        Some(log) => policy.observe_network(network_observer(log)),
+        None => policy,
+    };
     let mut policy = visible::grant(policy, &args.visible, workspace)?;
     for path in &args.unprotect {
         policy = policy.unprotect(path);

@@ -16,7 +16,7 @@
 //! name_server              answers queries             egress      connections to names
 //! connector                resolves and dials          publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
-//! support                  what this machine can do for a network
+//! support                  what this machine can do    metrics     what is counted
 //! ```
 
 mod address;
@@ -26,6 +26,7 @@ mod dns;
 mod egress;
 mod host_name;
 mod limits;
+pub(crate) mod metrics;
 mod name_server;
 mod names;
 pub(crate) mod owner_network;

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use metrics::counter;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_reuseaddr, socket_domain};
 use rustix::net::{AddressFamily, bind, listen};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -20,13 +19,11 @@ use tokio_util::sync::CancellationToken;
 use super::NetworkLimits;
 use super::connector::Connector;
 use super::decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
+use super::metrics;
 use super::relay::Relays;
 use crate::os::network::Namespace;
 use crate::owner::Owner;
 use crate::rate::Rates;
-
-/// The name of the counter of decisions about egress, by outcome.
-pub(crate) const DECISIONS: &str = "capsule_network_decisions_total";
 
 /// The longest queue of connections that were not accepted.
 const BACKLOG: i32 = 128;
@@ -131,7 +128,7 @@ impl Shared {
 
     /// Tells the embedder of a decision, and counts it.
     pub(super) fn tell(&self, decision: &NetworkDecision) {
-        counter!(DECISIONS, "outcome" => decision.outcome.as_str()).increment(1);
+        metrics::count(decision);
         if let Some(observer) = &self.observer {
             observer.decided(decision);
         }

@@ -3,6 +3,7 @@
 
 mod ceilings;
 mod death;
+mod decisions;
 mod end;
 mod escapes;
 mod etc;
@@ -13,6 +14,7 @@ mod injection;
 mod limits;
 mod machine;
 mod network;
+mod ports;
 mod prepared;
 mod sharing;
 mod software;

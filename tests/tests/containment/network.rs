@@ -21,7 +21,7 @@ while True:
     with listener.accept()[0] as connection:
         connection.sendall(b'met')";
 
-fn python(script: &str) -> SpawnRequest {
+pub(crate) fn python(script: &str) -> SpawnRequest {
     command("/usr/bin/python3", &["-c", script])
 }
 
@@ -52,7 +52,7 @@ async fn printed(host: &Host, scope: &Scope, request: SpawnRequest) -> String {
 }
 
 /// The first line that a process prints.
-async fn first_line(process: &Process) -> String {
+pub(crate) async fn first_line(process: &Process) -> String {
     let line = async {
         loop {
             let output = process.output();
@@ -84,7 +84,7 @@ async fn b1_trees_of_one_owner_share_a_network_and_no_other_tree_does() {
 
 /// Connects every name to one server of the test, on the loopback of the host.
 #[derive(Debug)]
-struct ToTest(u16);
+pub(crate) struct ToTest(pub(crate) u16);
 
 impl Connector for ToTest {
     fn connect<'a>(&'a self, _: Target<'a>) -> Later<'a, Result<Connection, ConnectError>> {
@@ -128,7 +128,7 @@ impl Heard {
 }
 
 /// Answers each connection with what it received, in capitals.
-fn shouts() -> u16 {
+pub(crate) fn shouts() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
@@ -142,12 +142,12 @@ fn shouts() -> u16 {
     port
 }
 
-fn rules(texts: &[&str]) -> EgressRules {
+pub(crate) fn rules(texts: &[&str]) -> EgressRules {
     EgressRules::new(texts.iter().map(|text| text.parse().expect("a rule"))).expect("few")
 }
 
 /// Sends a word to a name at a port, and prints the answer or the reason of the failure.
-fn asks(name: &str, port: u16) -> SpawnRequest {
+pub(crate) fn asks(name: &str, port: u16) -> SpawnRequest {
     python(&format!(
         "import socket
 try:
