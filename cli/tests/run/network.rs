@@ -157,3 +157,28 @@ fn w1_a_manifest_with_a_mistake_is_told_by_its_line() {
         assert!(ended.stderr.contains(part), "no {part:?} in {}", ended.stderr);
     }
 }
+
+#[test]
+fn w4_a_name_that_a_process_asks_for_is_in_the_audit() {
+    let workspace = Workspace::new();
+    // In place of the module that the example capsule starts.
+    fs::create_dir(workspace.path().join("http")).unwrap();
+    workspace.write("http/__init__.py", "");
+    workspace.write(
+        "http/server.py",
+        "import socket\ntry:\n    socket.create_connection(('pypi.org', 443))\nexcept socket.gaierror as error:\n    \
+         print('Serving HTTP on 127.0.0.1 port 8000 (', flush=True)\n",
+    );
+    let folder = Workspace::new();
+    let log = folder.path().join("audit");
+    let mut run = workspace.run(GRANTED);
+    run.arg("--egress=example.org").arg("--audit").arg(&log);
+    let ended = finish(run.arg(dev_server_file()).arg("start"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let log = fs::read_to_string(log).unwrap();
+    let mut lines = log.lines().filter(|line| line.contains("\"operation\":\"egress\""));
+    let line = lines.next().unwrap_or_else(|| panic!("{log}"));
+    for part in ["\"name\":\"pypi.org\"", "\"outcome\":\"not-allowed\""] {
+        assert!(line.contains(part), "{line}");
+    }
+}

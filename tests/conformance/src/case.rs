@@ -95,6 +95,9 @@ pub const WITHOUT_CASE: &[(&str, &str)] = &[
         "needs a client on the host: the containment tests, and those of the command",
     ),
     ("W3", "needs a server outside of the tree: the containment tests"),
-    ("W4", "not kept yet: no network decisions to record"),
+    (
+        "W4",
+        "needs the host's audit, and rules that change: the containment tests, and those of the command",
+    ),
     ("W5", "needs to know the host's limits: the containment tests"),
 ];
