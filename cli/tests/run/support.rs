@@ -57,19 +57,6 @@ impl Workspace {
         receive.recv_timeout(PATIENCE).expect("nobody opened the pipe").unwrap()
     }
 
-    /// Waits until a process runs in this folder whose command line holds `text`.
-    pub(crate) fn when_running(&self, text: &str) {
-        let start = Instant::now();
-        while !self.processes().iter().any(|process| process.command.contains(text)) {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "nothing runs {text}: {:?}",
-                self.processes()
-            );
-            std::thread::yield_now();
-        }
-    }
-
     /// Waits until the example capsule's server handles a request, for which it has a thread of its own.
     pub(crate) fn when_serving(&self) {
         let start = Instant::now();
