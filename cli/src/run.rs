@@ -208,7 +208,7 @@ fn launcher(
     }
     let tmp_bytes = args.ceilings.tmp_bytes(&manifest.limits, Policy::TMP_BYTES);
     let policy = Policy::new()
-        .network(args.network.into())
+        .network(capsule_host::sandbox::Network::from(args.network))
         .commits(args.commits)
         .tmp_bytes(tmp_bytes);
     let mut policy = visible::grant(policy, &args.visible, workspace)?;

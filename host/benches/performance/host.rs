@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use capsule_host::sandbox::{Confined, Launcher, Policy, Unconfined, Workspace};
+use capsule_host::sandbox::{Confined, Launcher, Network, Policy, Unconfined, Workspace};
 use capsule_host::supervisor::{Ask, Gate, Limits, Owner, Principal, Registry, Scope, SpawnRequest};
 use tokio::runtime::Runtime;
 
@@ -30,7 +30,12 @@ impl Host {
     }
 
     pub(crate) fn confined() -> Self {
-        Self::new(Arc::new(Confined::new(Policy::new()).unwrap()))
+        Self::in_network(Network::default())
+    }
+
+    /// Confined, in this network.
+    pub(crate) fn in_network(network: Network) -> Self {
+        Self::new(Arc::new(Confined::new(Policy::new().network(network)).unwrap()))
     }
 
     fn new(launcher: Arc<dyn Launcher>) -> Self {

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use capsule_host::sandbox::Network;
 use capsule_host::supervisor::SpawnRequest;
 
 use crate::bare;
@@ -21,12 +22,29 @@ struct Times {
     piped: f64,
     unconfined: f64,
     confined: f64,
+    /// In a network in which a tree of the same owner runs.
+    joined: f64,
+    /// Without a network.
+    isolated: f64,
     bubblewrap: Option<f64>,
 }
 
 pub(crate) fn run(report: &mut Report) {
     let (unconfined, confined) = (Host::unconfined(), Host::confined());
-    let small = with_memory(16 << 20, || times(&unconfined, &confined));
+    let (joined, isolated) = (Host::confined(), Host::in_network(Network::None));
+    let stays = SpawnRequest {
+        cmd: "/bin/sleep".into(),
+        args: vec!["infinity".into()],
+        ..SpawnRequest::default()
+    };
+    joined.runtime.block_on(joined.start(&joined.scope("spawn"), stays));
+    let hosts = Hosts {
+        unconfined,
+        confined,
+        joined,
+        isolated,
+    };
+    let small = with_memory(16 << 20, || times(&hosts));
     let against = format!("{:.0} µs (posix_spawn and waitpid)", small.bare);
     for (name, time, target) in [("unconfined", small.unconfined, 1.1), ("confined", small.confined, 4.0)] {
         report.line(
@@ -56,6 +74,23 @@ pub(crate) fn run(report: &mut Report) {
             Target::None,
         );
     }
+    for (workload, time) in [
+        (
+            "confined, in a private network of which it is the first tree",
+            small.confined,
+        ),
+        ("confined, in a private network with another tree", small.joined),
+    ] {
+        report.line(
+            "spawn",
+            &format!("`/bin/true` to its exit, {workload}"),
+            &format!("{time:.0} µs"),
+            &format!("{:.0} µs (confined, without a network)", small.isolated),
+            time / small.isolated,
+            Unit::Times,
+            Target::AtMost(1.0),
+        );
+    }
     match small.bubblewrap {
         Some(bubblewrap) => report.line(
             "spawn",
@@ -68,7 +103,7 @@ pub(crate) fn run(report: &mut Report) {
         ),
         None => println!("| spawn | beside bubblewrap | skipped: /usr/bin/bwrap is not installed | | | | |"),
     }
-    let large = with_memory(4 << 30, || times(&unconfined, &confined));
+    let large = with_memory(4 << 30, || times(&hosts));
     for (name, small, large) in [
         ("unconfined", small.unconfined, large.unconfined),
         ("confined", small.confined, large.confined),
@@ -93,7 +128,20 @@ fn with_memory<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     result
 }
 
-fn times(unconfined: &Host, confined: &Host) -> Times {
+struct Hosts {
+    unconfined: Host,
+    confined: Host,
+    joined: Host,
+    isolated: Host,
+}
+
+fn times(hosts: &Hosts) -> Times {
+    let Hosts {
+        unconfined,
+        confined,
+        joined,
+        isolated,
+    } = hosts;
     let folder = confined.workspace.path().to_str().unwrap().to_owned();
     let bubblewrap = bubblewrap(&folder);
     let (mut relay, mut reading_relay) = (Relay::start(), Relay::start());
@@ -103,6 +151,8 @@ fn times(unconfined: &Host, confined: &Host) -> Times {
         Box::new(|| reading_relay.spawn_piped(unconfined)),
         Box::new(|| through_host(unconfined)),
         Box::new(|| through_host(confined)),
+        Box::new(|| through_host(joined)),
+        Box::new(|| through_host(isolated)),
     ];
     if Path::new("/usr/bin/bwrap").exists() {
         ways.push(Box::new(|| bare::run("/usr/bin/bwrap", &bubblewrap)));
@@ -124,6 +174,8 @@ fn times(unconfined: &Host, confined: &Host) -> Times {
         piped: medians.next().unwrap(),
         unconfined: medians.next().unwrap(),
         confined: medians.next().unwrap(),
+        joined: medians.next().unwrap(),
+        isolated: medians.next().unwrap(),
         bubblewrap: medians.next(),
     }
 }

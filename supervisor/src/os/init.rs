@@ -206,7 +206,7 @@ impl Init {
                     network: config
                         .confinement
                         .as_ref()
-                        .is_some_and(|it| it.network == NetworkMode::None),
+                        .is_some_and(|it| it.network != NetworkMode::Host),
                 };
                 let meter = Meter::new(init.pid(), pid, counter, group, lease, private);
                 let child = Child::new(channel, init, meter, confined)?;
