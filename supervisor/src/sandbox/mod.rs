@@ -26,6 +26,10 @@ mod visibility;
 mod visible;
 mod workspace;
 
+pub use crate::network::{
+    EgressError, EgressPolicy, EgressRule, EgressRules, Network, NetworkLimits, PrivateNetwork, Publish, PublishAt,
+    PublishError,
+};
 pub use cgroup::Cgroup;
 pub use confined::Confined;
 pub(crate) use injection::{FOLDER, Injection, UNCONFINED};
