@@ -103,10 +103,13 @@ pub struct Dns {
 
 impl Dns {
     /// Knows what these rules allow, and at most so many names of their wildcards.
+    ///
+    /// # Panics
+    /// Never: a set of rules has fewer names than there are addresses.
     #[must_use]
     pub fn new(rules: EgressRules, wildcards: usize) -> Self {
         let mut names = Names::new(wildcards);
-        drop(names.set_rules(&rules));
+        assert_eq!(names.add_exact(&rules), Ok(()), "few rules");
         Self { rules, names }
     }
 
