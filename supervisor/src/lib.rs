@@ -62,8 +62,8 @@
 //! handle, ready, scope, registry        the interface
 //! ```
 //!
-//! Beneath them, [`sandbox`] decides what a process may see and use, and `os` starts it. Both use small modules that depend on
-//! neither: `interned`, `printable`, `rate`, `sync`, `text`, `topic`. `guest_log` limits and writes the log lines of guests.
+//! Beneath them, [`sandbox`] decides what a process may see and use, `network` whom it may reach and by which names, and `os`
+//! starts it. All of them use small modules that depend on none: `interned`, `printable`, `rate`, `sync`, `text`, `topic`. `guest_log` limits and writes the log lines of guests.
 
 #![deny(missing_docs)]
 

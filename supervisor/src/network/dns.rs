@@ -347,7 +347,7 @@ mod tests {
         fn new<const N: usize>(rules: [&str; N], wildcards: usize) -> Self {
             let rules = EgressRules::new(rules.map(|rule| rule.parse().expect("a rule"))).expect("few");
             let mut names = Names::new(wildcards);
-            assert_eq!(names.set_rules(&rules), (vec![], Ok(())));
+            assert_eq!(names.add_exact(&rules), Ok(()));
             Self {
                 rules,
                 names,
@@ -605,6 +605,8 @@ mod tests {
                 "{}",
                 answer.len()
             );
+            let look_up = &mut |asked: &Asked| asked.decide(&server.rules, &mut server.names);
+            assert_eq!(super::answer(&bytes, Transport::Tcp, look_up), Some(answer));
         }
     }
 

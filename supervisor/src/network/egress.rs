@@ -88,8 +88,8 @@ impl Egress {
     /// Opens and closes listeners as these rules say.
     fn follow(self: &Arc<Self>, rules: &EgressRules) -> io::Result<()> {
         let mut state = self.locked();
-        let (forgotten, named) = state.names.set_rules(rules);
-        drop(forgotten);
+        state.names.retain(rules);
+        let named = state.names.add_exact(rules);
         let mut wanted = HashMap::new();
         for (name, address) in state.names.all() {
             for port in rules.ports(name) {

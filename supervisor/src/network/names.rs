@@ -79,33 +79,32 @@ impl Names {
         self.by_name.iter().map(|(name, (address, _))| (name, *address))
     }
 
-    /// Forgets the names that these rules do not allow, gives every exact name an address, and counts the others anew. Returns
-    /// the names that were forgotten, with their addresses.
-    ///
-    /// # Errors
-    /// [`UsedUp`]: not every exact name has an address. The names that are not allowed are forgotten all the same.
-    pub(crate) fn set_rules(&mut self, rules: &EgressRules) -> (Vec<(Ipv4Addr, Arc<str>)>, Result<(), UsedUp>) {
+    /// Forgets the names that these rules do not allow, and counts the others anew. Returns what was forgotten.
+    pub(crate) fn retain(&mut self, rules: &EgressRules) -> Vec<(Arc<str>, Ipv4Addr)> {
         let mut forgotten = Vec::new();
         self.wildcards = 0;
-        self.by_name.retain(|name, (address, allowed)| match rules.knows(name) {
-            Some(now) => {
-                *allowed = now;
-                self.wildcards += usize::from(now == Allowed::Wildcard);
-                true
-            }
-            None => {
-                forgotten.push((*address, Arc::clone(name)));
-                false
-            }
+        self.by_name.retain(|name, (address, allowed)| {
+            let Some(now) = rules.knows(name) else {
+                forgotten.push((Arc::clone(name), *address));
+                return false;
+            };
+            *allowed = now;
+            self.wildcards += usize::from(now == Allowed::Wildcard);
+            true
         });
-        for (address, _) in &forgotten {
+        for (_, address) in &forgotten {
             self.by_address.remove(address);
         }
-        let exact = rules.exact_names().into_iter();
-        let all = exact
-            .map(|name| self.address(name, Allowed::Exact))
-            .collect::<Result<Vec<_>, _>>();
-        (forgotten, all.map(drop))
+        forgotten
+    }
+
+    /// Gives every exact name of these rules an address, so that the host can listen there before a tree asks for the name.
+    ///
+    /// # Errors
+    /// [`UsedUp`]: there are no addresses left for all of them.
+    pub(crate) fn add_exact(&mut self, rules: &EgressRules) -> Result<(), UsedUp> {
+        let mut exact = rules.exact_names().into_iter();
+        exact.try_for_each(|name| self.address(name, Allowed::Exact).map(drop))
     }
 }
 
@@ -142,8 +141,10 @@ mod tests {
         assert_eq!(names.address("c.example.com", Allowed::Wildcard), Err(UsedUp));
         assert!(names.address("exact.example", Allowed::Exact).is_ok());
         // One becomes exact, and makes room for another.
-        let (forgotten, all) = names.set_rules(&rules(["*.example.com", "a.example.com", "exact.example"]));
-        assert_eq!((forgotten, all), (vec![], Ok(())));
+        assert_eq!(
+            names.retain(&rules(["*.example.com", "a.example.com", "exact.example"])),
+            []
+        );
         assert!(names.address("c.example.com", Allowed::Wildcard).is_ok());
         assert_eq!(names.address("d.example.com", Allowed::Wildcard), Err(UsedUp));
     }
@@ -151,14 +152,12 @@ mod tests {
     #[test]
     fn w4_a_name_that_is_no_longer_allowed_is_forgotten_and_its_address_never_given_again() {
         let mut names = Names::new(2);
-        let (none, all) = names.set_rules(&rules(["a.example", "b.example"]));
-        assert_eq!((none, all), (vec![], Ok(())));
+        assert_eq!(names.add_exact(&rules(["a.example", "b.example"])), Ok(()));
         let old = names.address("a.example", Allowed::Exact).expect("known");
-        let (forgotten, all) = names.set_rules(&rules(["b.example"]));
-        assert_eq!((forgotten, all), (vec![(old, "a.example".into())], Ok(())));
+        assert_eq!(names.retain(&rules(["b.example"])), [("a.example".into(), old)]);
         assert_eq!(names.name(old), None);
-        let (_, all) = names.set_rules(&rules(["a.example", "c.example"]));
-        assert_eq!(all, Ok(()));
+        assert_eq!(names.retain(&rules(["a.example", "c.example"])).len(), 1);
+        assert_eq!(names.add_exact(&rules(["a.example", "c.example"])), Ok(()));
         let again = names.address("a.example", Allowed::Exact).expect("known");
         let other = names.address("c.example", Allowed::Exact).expect("known");
         assert!(again != old && other != old);

@@ -54,7 +54,8 @@ const ORDERS: [(&str, &[&[&str]]); 2] = [
             &["supervisor/src/fuzzing.rs", "supervisor/src/internals.rs"],
             &["supervisor/src/"],
             &["supervisor/src/sandbox/"],
-            &["supervisor/src/text/", "supervisor/src/network/"],
+            &["supervisor/src/network/"],
+            &["supervisor/src/text/"],
             &["supervisor/src/os/"],
             &[
                 "supervisor/src/interned.rs",
