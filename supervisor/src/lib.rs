@@ -62,8 +62,9 @@
 //! handle, ready, scope, registry        the interface
 //! ```
 //!
-//! Beneath them, [`sandbox`] decides what a process may see and use, and `os` starts it. Both use small modules that depend on
-//! neither: `interned`, `printable`, `rate`, `sync`, `text`, `topic`. `guest_log` limits and writes the log lines of guests.
+//! Beneath them, [`sandbox`] decides what a process may see and use, `network` copies the bytes of its connections, and `os` starts
+//! it. They use small modules that depend on none of them: `interned`, `printable`, `rate`, `sync`, `text`, `topic`. `guest_log`
+//! limits and writes the log lines of guests.
 
 #![deny(missing_docs)]
 
@@ -93,6 +94,7 @@ mod life;
 mod limits;
 mod log;
 pub mod metrics;
+mod network;
 mod os;
 mod prewarmer;
 pub mod printable;

@@ -54,6 +54,7 @@ const ORDERS: [(&str, &[&[&str]]); 2] = [
             &["supervisor/src/fuzzing.rs", "supervisor/src/internals.rs"],
             &["supervisor/src/"],
             &["supervisor/src/sandbox/"],
+            &["supervisor/src/network/"],
             &["supervisor/src/text/"],
             &["supervisor/src/os/"],
             &[
