@@ -63,7 +63,8 @@
 //! ```
 //!
 //! Beneath them, [`sandbox`] decides what a process may see and use, `network` whom it may reach and by which names, and `os`
-//! starts it. All of them use small modules that depend on none: `interned`, `printable`, `rate`, `sync`, `text`, `topic`. `guest_log` limits and writes the log lines of guests.
+//! starts it. They use small modules that depend on none of them: `interned`, `owner`, `printable`, `rate`, `sync`, `text`, `topic`.
+//! `guest_log` limits and writes the log lines of guests.
 
 #![deny(missing_docs)]
 

@@ -9,7 +9,7 @@ use std::thread;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout, tcp_nodelay};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, tcp_nodelay};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -364,7 +364,8 @@ fn network_blocked_relays_share_the_large_buffers() {
     assert_eq!(writer.join().unwrap(), b"");
     assert_eq!(ended(&runtime, task).why, End::Finished);
     drop(held);
-    assert_eq!((relays.pool().large, relays.pool().free.len()), (0, KEPT));
+    assert_eq!(relays.pool().large, 0);
+    assert_eq!(relays.pool().free.len(), KEPT);
     let buffer = relays.buffer();
     assert_eq!(
         (buffer.room.len(), buffer.memory.as_ptr().align_offset(LINE)),
@@ -392,8 +393,8 @@ fn network_a_fast_stream_ends_its_turn() {
     let mut most = 0;
     runtime.block_on(async {
         loop {
-            let before = direction.copied;
             let turn = poll_fn(|context| {
+                let before = direction.copied;
                 let turn = direction.poll(context, &ours_a, &ours_b);
                 most = most.max(direction.copied - before);
                 turn
@@ -406,7 +407,7 @@ fn network_a_fast_stream_ends_its_turn() {
         }
     });
     assert_eq!(direction.copied, total);
-    assert!(most < (TURN + LARGE) as u64 * 2, "{most} bytes in one turn");
+    assert!(most <= (TURN + LARGE) as u64, "{most} bytes in one turn");
     writer.join().unwrap();
     reader.join().unwrap();
 }
@@ -503,14 +504,10 @@ proptest! {
             Just([Kind::Unix, Kind::Tcp]),
             Just([Kind::Unix; 2]),
         ],
-        is_narrow in any::<bool>(),
     ) {
         let runtime = runtime();
         let relays = Arc::new(Relays::new(LONG));
         let Relayed { a, b, task, .. } = start(&runtime, &relays, kinds);
-        if is_narrow {
-            set_socket_recv_buffer_size(&b, 4096).unwrap();
-        }
         let ((sent_a, read_a), (sent_b, read_b)) = thread::scope(|scope| {
             let b = scope.spawn(|| perform(b, &acts_b, 0x55));
             (perform(a, &acts_a, 0), b.join().unwrap())
