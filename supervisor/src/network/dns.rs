@@ -121,6 +121,7 @@ impl Asked {
 }
 
 /// Answers a query by a function that looks up names. No answer is due to what is no query.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn answer(
     query: &[u8],
     transport: Transport,

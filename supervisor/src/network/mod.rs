@@ -21,12 +21,12 @@
 mod address;
 mod connector;
 mod decision;
-mod dns;
+pub(crate) mod dns;
 mod egress;
 mod host_name;
 mod limits;
 mod name_server;
-mod names;
+pub(crate) mod names;
 pub(crate) mod owner_network;
 mod private;
 mod publish;

@@ -11,10 +11,6 @@ use std::sync::Arc;
 
 use super::rules::{Allowed, EgressRules};
 
-/// The address of the DNS server, and of the interface.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-/// The length of the prefix that the interface has.
-pub(crate) const PREFIX_LENGTH: u8 = 15;
 /// The first address of a name.
 const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 2]);
 /// The last one; behind it is the range's broadcast address.
@@ -110,8 +106,12 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use capsule_init::{DNS_SERVER, SYNTHETIC_PREFIX};
+
     use super::*;
     use std::collections::HashSet;
+
+    const SERVER: Ipv4Addr = Ipv4Addr::from_bits(DNS_SERVER);
 
     fn rules<const N: usize>(texts: [&str; N]) -> EgressRules {
         EgressRules::new(texts.map(|text| text.parse().expect("a rule"))).expect("few")
@@ -178,7 +178,7 @@ mod tests {
         assert!(!seen.contains(&SERVER));
         assert_eq!(names.address("exact.example", Allowed::Exact), Err(UsedUp));
         assert!(!is_synthetic(SERVER) && !is_synthetic(Ipv4Addr::new(198, 20, 0, 0)));
-        let prefix = |address: u32| address >> (32 - u32::from(PREFIX_LENGTH));
+        let prefix = |address: u32| address >> (32 - SYNTHETIC_PREFIX);
         assert_eq!(
             (prefix(FIRST), prefix(LAST)),
             (prefix(SERVER.into()), prefix(SERVER.into())),
