@@ -63,6 +63,7 @@ impl NameServer {
         loop {
             // An error is one of an answer before, whose client is gone.
             let Ok((length, client)) = socket.recv_from(&mut query).await else {
+                sleep(PAUSE).await;
                 continue;
             };
             if !self.admits() {

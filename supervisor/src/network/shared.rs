@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use capsule_init::MORE_SOCKETS;
 use metrics::counter;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_reuseaddr, socket_domain};
 use rustix::net::{AddressFamily, bind, listen};
@@ -104,7 +105,12 @@ impl Shared {
 
     /// Waits until so many sockets are there, or nearly so if others take them.
     pub(super) async fn reserve_sockets(&self, count: usize) -> io::Result<()> {
-        if self.namespace.sockets() < count {
+        // Not for ever, if others take as many as are made.
+        let rounds = count.div_ceil(MORE_SOCKETS);
+        for _ in 0..rounds {
+            if self.namespace.sockets() >= count {
+                break;
+            }
             self.make_sockets().await?;
         }
         Ok(())

@@ -245,12 +245,16 @@ impl Init {
     /// Prepares an init, so that the next command starts sooner, and with `network` a private network for the next owner. Blocks
     /// for as long as a small program takes to start.
     pub(crate) fn prepare(&self, network: bool) {
-        self.spawner.prepare();
         if network && self.ready_network().is_none() {
             // If it cannot be had now, the next command will say why.
             let made = Namespace::make(&self.spawner).ok();
             *self.ready_network() = made;
         }
+        let next = self
+            .ready_network()
+            .as_ref()
+            .map(|ready| Arc::clone(ready.namespace.namespaces()));
+        self.spawner.prepare(next.as_ref());
     }
 
     /// A private network in which no process runs. Blocks until it is made, if none was made in advance.

@@ -165,7 +165,9 @@ impl Spawner {
 
     /// Has an init made for the next command, if an init of this kind can wait for it and none waits already. Blocks until the init
     /// is ready.
-    pub(crate) fn prepare(&self) {
+    ///
+    /// An ordinary user's init is made in a private network: the one of the last command, or `next` if that has ended.
+    pub(crate) fn prepare(&self, next: Option<&Arc<Namespaces>>) {
         let usual = self
             .lock()
             .map(|state| state.usual.clone().filter(|_| state.spare.is_none()));
@@ -173,9 +175,8 @@ impl Spawner {
             return;
         };
         let inside = match inside.map(|network| network.upgrade()) {
-            // Its last process has ended.
-            Some(None) => return,
-            Some(Some(network)) => Some(network),
+            Some(None) if next.is_none() => return,
+            Some(ended_or_not) => ended_or_not.or_else(|| next.cloned()),
             None => None,
         };
         let expected = match kind {
@@ -506,7 +507,7 @@ mod tests {
         drop(spawner.init(InitKind::Unconfined, None, None).expect("an init"));
         assert_eq!(spawner_of(&spawner), before);
 
-        spawner.prepare();
+        spawner.prepare(None);
         as_another_user(|| {
             drop(spawner.init(InitKind::Unconfined, None, None).expect("an init"));
             assert_ne!(spawner_of(&spawner), before);
