@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn w3_every_other_type_of_an_allowed_name_has_no_data_and_takes_no_address() {
-        let mut server = Server::new(["*.example.com"], 0);
+        let mut server = Server::new(["*.example.com"], 10);
         // TXT, SRV, HTTPS, one for private use, one that is reserved.
         for rtype in [TYPE_AAAA, 16, 33, 65, 65280, 0] {
             assert_eq!(server.asked("a.example.com", rtype), (0, None), "{rtype}");
