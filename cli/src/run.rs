@@ -146,7 +146,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
             grants: Grants {
                 commands: args.allow,
                 persistent: args.allow_persistent,
-                network: args.network == Network::Host,
+                network: (args.network == Network::Host).then(|| args.network.into()),
                 topics: Topics {
                     publish: manifest.publish.clone(),
                     subscribe: manifest.subscribe.clone(),

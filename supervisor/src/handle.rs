@@ -8,10 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::life::lifecycle::{End, Reason};
 use super::life::process::{KillOnDrop, Process};
+use super::ports::{self, PortError};
 use super::read_positions::ReadPositions;
 use super::ready::{ExitReady, LogsReady};
 use super::shared::Core;
@@ -133,6 +135,32 @@ impl Handle {
         let exit = self.wait(timeout).await?;
         let (stdout, stderr) = self.process().drain_to_end().await;
         Ok(RunOutput { stdout, stderr, exit })
+    }
+
+    /// As [`Scope::ports`](super::Scope::ports).
+    ///
+    /// # Errors
+    /// Of that, but [`PortError::Exited`] where the process is gone.
+    pub async fn ports(&self) -> Result<Vec<u16>, PortError> {
+        ports::ports(self.live()?, &self.core.tasks.runtime).await
+    }
+
+    /// As [`Scope::wait_for_port`](super::Scope::wait_for_port). As the waits of [`Self::wait`], one for a process that was not
+    /// attached to may be of any length.
+    ///
+    /// # Errors
+    /// Of that, but [`PortError::Exited`] where the process is gone.
+    pub async fn wait_for_port(&self, port: u16, timeout: Duration) -> Result<(), PortError> {
+        let timeout = self.timeout(Some(timeout))?.unwrap_or(timeout);
+        ports::wait_for_port(self.live()?, port, timeout, &self.core.tasks.runtime).await
+    }
+
+    /// As [`Scope::connect`](super::Scope::connect).
+    ///
+    /// # Errors
+    /// Of that, but [`PortError::Exited`] where the process is gone.
+    pub async fn connect(&self, port: u16) -> Result<TcpStream, PortError> {
+        ports::connect(self.live()?, port).await
     }
 
     /// The command's pid in the host's pid namespace (X7).

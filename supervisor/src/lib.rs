@@ -57,6 +57,7 @@
 //!        monitor, sampler               the tasks that end it
 //!        supervise, capture             starts these tasks; a process that lives for one call
 //! generation, table, read_positions     processes that end together; an owner's processes; a reader's positions
+//! ports                                 the ports on which a process listens
 //! gate, prewarmer                       the embedder's decision; preparing for the next command
 //! shared, admission                     the state that a registry, its scopes and handles share; the checks of a spawn
 //! handle, ready, scope, registry        the interface
@@ -97,6 +98,7 @@ pub mod metrics;
 mod network;
 mod os;
 mod owner;
+mod ports;
 mod prewarmer;
 pub mod printable;
 mod quota;
@@ -127,6 +129,7 @@ pub use injection::{FileInjection, InjectionView, Placement, RESERVED_PATHS};
 pub use limits::Limits;
 pub use log::ring::Overflow;
 pub use owner::{Owner, Principal};
+pub use ports::PortError;
 pub use ready::{ExitReady, LogsReady};
 pub use registry::{Registry, RegistryError};
 pub use request::{CommandView, SpawnRequest};

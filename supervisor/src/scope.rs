@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use super::gate::Gate;
 use super::handle::{Handle, Ownership};
 use super::life::capture;
@@ -13,6 +15,7 @@ use super::life::lifecycle::{End, Retention};
 use super::life::options::ProcessOptions;
 use super::life::process::KillOnDrop;
 use super::owner::Owner;
+use super::ports::{self, PortError};
 use super::quota::{Permit, Reservation};
 use super::read_positions::ReadPositions;
 use super::request::SpawnRequest;
@@ -22,7 +25,7 @@ use super::types::{ExitInfo, LogChunk, LogStream, Logs, ProcessInfo, RunOutput, 
 use super::watch::Topics;
 use super::{Error, Overflow, ProcessId, injection, metrics, title};
 use crate::guest_log::GuestLog;
-use crate::sandbox::{Launch, Network, ResourceLimits, Workspace};
+use crate::sandbox::{Launch, Network, OwnerNetwork, ResourceLimits, Workspace};
 
 /// What one owner may do with its processes; another owner's cannot be named here.
 ///
@@ -355,6 +358,48 @@ impl Scope {
             return Ok(());
         }
         Err(Error::InvalidInput("the process still runs: stop it instead".into()))
+    }
+
+    /// The TCP ports on which the process's tree listens, in ascending order, as far as 127.0.0.1 or `::1` reaches them (W2). The
+    /// tree has to be in a private network. Takes up to some 100 ms of a thread that may block, for a tree with many open files.
+    /// Of a tree with more than 4,096 processes or 65,536 open files, and of programs that may not be read, not all are found.
+    ///
+    /// # Errors
+    /// [`PortError::NoSuchProcess`], [`PortError::NoNetwork`], [`PortError::Exited`]; [`PortError::Cancelled`] where the runtime
+    /// went down.
+    pub async fn ports(&self, id: &str) -> Result<Vec<u16>, PortError> {
+        let entry = self.find(id)?;
+        ports::ports(&entry.process, &self.core.tasks.runtime).await
+    }
+
+    /// Waits until the process's tree listens on `port`, for at most `timeout` and [`Limits::wait_max`](super::Limits::wait_max)
+    /// (W2). It looks every 2 to 50 ms, as [`Self::ports`] does. May be dropped.
+    ///
+    /// # Errors
+    /// [`PortError::NotListening`] once the time has passed; [`PortError::Exited`] as soon as the process has ended; those of
+    /// [`Self::ports`].
+    pub async fn wait_for_port(&self, id: &str, port: u16, timeout: Duration) -> Result<(), PortError> {
+        let entry = self.find(id)?;
+        let timeout = self.core.limits.wait(timeout);
+        ports::wait_for_port(&entry.process, port, timeout, &self.core.tasks.runtime).await
+    }
+
+    /// Connects to a port in the process's network, as [`OwnerNetwork::connect`] does. The port may be another of this owner's
+    /// trees'. Has to be called in a tokio runtime, which then drives the stream. Dropped, it gives up the connection.
+    ///
+    /// # Errors
+    /// [`PortError::NotListening`]; [`PortError::Timeout`]; [`PortError::NoSuchProcess`], [`PortError::NoNetwork`],
+    /// [`PortError::Exited`].
+    pub async fn connect(&self, id: &str, port: u16) -> Result<TcpStream, PortError> {
+        let entry = self.find(id)?;
+        ports::connect(&entry.process, port).await
+    }
+
+    /// The private network of the owner's trees, while one of them runs; the latest, if its policy has changed. Trees of a caller
+    /// without a name share no network that could be found here.
+    #[must_use]
+    pub fn network(&self) -> Option<Arc<OwnerNetwork>> {
+        self.core.launcher.network(&self.owner)
     }
 
     /// Has the process's events published from now on (E1, E2), under topics that end in `suffix`, or in the id without

@@ -120,6 +120,7 @@ impl Entry {
             stdin_open: process.stdin.is_open(),
             cpu: usage.cpu,
             mem_bytes_peak: usage.peak_bytes,
+            published: process.published(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ProcessId;
+use super::network::PublishedPort;
 
 /// The ways of owning a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,9 @@ pub struct ProcessInfo {
     /// Peak resident size in bytes: of the command while it runs, at most 20 ms old, and at the end the largest of its tree;
     /// of all that the tree holds where it has a control group.
     pub mem_bytes_peak: Option<u64>,
+    /// The published ports of its network, while it runs. They lead to whichever of its owner's trees listens. The ports on which
+    /// this tree listens take a look at all of its open files: [`Scope::ports`](super::Scope::ports).
+    pub published: Vec<PublishedPort>,
 }
 
 /// Where a process is in its life.

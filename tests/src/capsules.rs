@@ -79,7 +79,6 @@ impl Host {
         let grants = Grants {
             commands: ["sh", "cat", "env", "python3"].map(String::from).into(),
             persistent: true,
-            network: true,
             ..Grants::default()
         };
         self.load_granted(capsule_id, grants, component).await

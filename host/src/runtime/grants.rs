@@ -2,6 +2,7 @@
 
 use crate::bus::{Pattern, Reach};
 use crate::wit::{CapsuleHooks, TopicAsk};
+use capsule_supervisor::sandbox::Network;
 use capsule_supervisor::{Ask, Owner};
 
 /// The grants of one capsule. The default is none.
@@ -12,8 +13,10 @@ pub struct Grants {
     pub commands: Vec<String>,
     /// Whether its processes may outlive the instance that starts them. Without a command it means nothing.
     pub persistent: bool,
-    /// Whether its processes may use the network. An unconfined process always can, whatever is said here.
-    pub network: bool,
+    /// The network of its processes. None: the launcher's policy decides. The processes of each principal have a private network of
+    /// their own; its [`EgressPolicy`](capsule_supervisor::sandbox::EgressPolicy) holds for all of them, and a published port can
+    /// be had by one principal at a time. An unconfined process always has the host's network, whatever is said here.
+    pub network: Option<Network>,
     /// Which messages it may send and hear.
     pub topics: Topics,
 }
@@ -35,8 +38,9 @@ pub struct Topics {
 
 impl Grants {
     /// The names under which `astrid:sys` tells the capsule what it was granted: `process`, then `process:cmd:…` for
-    /// each command, `process:persistent`, `process:network`; none of these without a command, since nothing can be done
-    /// then. After them `ipc:publish:…`, `ipc:publish-as:…` and `ipc:subscribe:…` for each pattern.
+    /// each command, `process:persistent`, and `process:network` if its processes reach other machines: by the host's
+    /// network, or by a private one with an egress policy that is granted here. None of these without a command, since nothing can
+    /// be done then. After them `ipc:publish:…`, `ipc:publish-as:…` and `ipc:subscribe:…` for each pattern.
     #[must_use]
     pub fn capabilities(&self) -> Vec<String> {
         let mut names = Vec::new();
@@ -44,7 +48,7 @@ impl Grants {
             names.push("process".to_owned());
             names.extend(self.commands.iter().map(|command| format!("process:cmd:{command}")));
             names.extend(self.persistent.then(|| "process:persistent".to_owned()));
-            names.extend(self.network.then(|| "process:network".to_owned()));
+            names.extend(self.reaches_out().then(|| "process:network".to_owned()));
         }
         let topics = &self.topics;
         names.extend(topics.publish.iter().map(|pattern| format!("ipc:publish:{pattern}")));
@@ -62,6 +66,14 @@ impl Grants {
         );
         names
     }
+
+    fn reaches_out(&self) -> bool {
+        match &self.network {
+            Some(Network::Host) => true,
+            Some(Network::Private(private)) => private.egress_policy().is_some(),
+            Some(Network::None) | None => false,
+        }
+    }
 }
 
 impl CapsuleHooks for Grants {
@@ -73,6 +85,10 @@ impl CapsuleHooks for Grants {
             // A capability that is unknown here is not granted here.
             _ => false,
         }
+    }
+
+    fn network(&mut self, _owner: &Owner) -> Option<Network> {
+        self.network.clone()
     }
 
     fn authorize_topic(&mut self, _owner: &Owner, ask: TopicAsk<'_>) -> bool {
@@ -93,6 +109,7 @@ impl CapsuleHooks for Grants {
 mod tests {
     use super::*;
     use crate::bus::Topic;
+    use capsule_supervisor::sandbox::{EgressPolicy, PrivateNetwork};
     use capsule_supervisor::{CommandView, Principal};
 
     fn allows(grants: &Grants, ask: Ask<'_>) -> bool {
@@ -141,7 +158,7 @@ mod tests {
     fn capabilities_without_a_command_are_none() {
         let grants = Grants {
             persistent: true,
-            network: true,
+            network: Some(Network::Host),
             ..Grants::default()
         };
         assert!(grants.capabilities().is_empty());
@@ -153,6 +170,18 @@ mod tests {
             grants.capabilities(),
             ["process", "process:cmd:a", "process:persistent", "process:network"]
         );
+        let reaches_out = |network| {
+            let grants = Grants {
+                network,
+                ..grants.clone()
+            };
+            grants.capabilities().contains(&"process:network".to_owned())
+        };
+        let private = PrivateNetwork::default();
+        assert!(!reaches_out(None));
+        assert!(!reaches_out(Some(Network::None)));
+        assert!(!reaches_out(Some(private.clone().into())));
+        assert!(reaches_out(Some(private.egress(EgressPolicy::default()).into())));
     }
 
     #[test]

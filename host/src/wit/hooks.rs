@@ -2,6 +2,7 @@
 
 use crate::audit::Record;
 use crate::bus::{Pattern, Reach, Topic};
+use capsule_supervisor::sandbox::Network;
 use capsule_supervisor::{Ask, Gate, Owner};
 
 /// What a capsule wants to do with a topic.
@@ -24,6 +25,17 @@ pub trait CapsuleHooks: Send {
     /// The default refuses, which the guest sees as `capability-denied`.
     fn authorize(&mut self, _owner: &Owner, _ask: Ask<'_>) -> bool {
         false
+    }
+
+    /// The network of the trees of `owner`. Asked during a spawn, after everything else was allowed. Must not block.
+    ///
+    /// Trees of one owner share a private network as long as it is the same, so an embedder keeps one
+    /// [`PrivateNetwork`](capsule_supervisor::sandbox::PrivateNetwork) for each owner, with its
+    /// [`EgressPolicy`](capsule_supervisor::sandbox::EgressPolicy), and returns its clones.
+    ///
+    /// The default is `None`: the launcher's policy decides.
+    fn network(&mut self, _owner: &Owner) -> Option<Network> {
+        None
     }
 
     /// Whether `owner` may do this with a topic. Never asked about publishing below `astrid.process`, which no owner may.
@@ -72,5 +84,9 @@ pub trait CapsuleHooks: Send {
 impl Gate for &mut dyn CapsuleHooks {
     fn allows(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
         self.authorize(owner, ask)
+    }
+
+    fn network(&mut self, owner: &Owner) -> Option<Network> {
+        CapsuleHooks::network(*self, owner)
     }
 }

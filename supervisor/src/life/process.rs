@@ -1,7 +1,7 @@
 //! A process that the host supervises: the state that its tasks and its callers share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -12,6 +12,8 @@ use super::lifecycle::{End, Reason};
 use super::stdin::Stdin;
 use crate::events::Carriers;
 use crate::log::output::Output;
+use crate::network::PublishedPort;
+use crate::network::owner_network::OwnerNetwork;
 use crate::os::usage::Meter;
 use crate::text;
 use crate::watch::{Topics, Watch};
@@ -60,6 +62,8 @@ pub(crate) struct Process {
     pub(crate) stdin: Arc<Stdin>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) watch: Watch,
+    /// The private network that it was started in, if it was. The monitor keeps it, as long as the tree.
+    pub(crate) network: Option<Weak<OwnerNetwork>>,
     /// The command has ended and its pid is no longer its own.
     pub(crate) reaped: AtomicBool,
     pub(super) carriers: Arc<Carriers>,
@@ -139,6 +143,13 @@ impl Process {
     /// The command's pid, while it is its own.
     pub(crate) fn os_pid(&self) -> Option<u32> {
         self.meter.os_pid().filter(|_| !self.reaped.load(Ordering::Acquire))
+    }
+
+    /// The published ports of its network, while it may be in it.
+    pub(crate) fn published(&self) -> Vec<PublishedPort> {
+        let network = self.network.as_ref().filter(|_| !self.reaped.load(Ordering::Acquire));
+        let network = network.and_then(Weak::upgrade);
+        network.map_or_else(Vec::new, |network| network.published().to_vec())
     }
 
     /// Takes the buffered output of both streams (contract L1).

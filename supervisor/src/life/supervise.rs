@@ -113,6 +113,7 @@ impl LaunchedProcess {
             stdin,
             status,
             watch: Watch::new(options.owner, options.limits, child.meter().has_memory()),
+            network: network.as_ref().map(Arc::downgrade),
             reaped: AtomicBool::new(false),
             carriers: Arc::clone(&tasks.events),
             requests,

@@ -17,6 +17,7 @@ pub(crate) mod namespaces;
 pub(crate) mod network;
 pub(crate) mod pipe;
 mod poller;
+mod ports;
 mod process;
 pub(crate) mod readiness;
 mod reap;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The most processes of a tree that a sample reads, however fast the tree grows. A tree with more processes counts as unlimited.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 4096;
 
 /// The memory that a socket counts for: its buffers at their usual sizes, full of the smallest messages, which cost the most. The
 /// kernel reports the content of the buffers only within the tree's network namespace.
@@ -155,7 +155,7 @@ pub(crate) fn short_text(path: &str) -> io::Result<String> {
 }
 
 /// Every process below `ancestor`, up to so many. Orphans are init's children, so all of a tree is found from its init.
-fn descendants(ancestor: u32, most: usize) -> HashSet<u32> {
+pub(super) fn descendants(ancestor: u32, most: usize) -> HashSet<u32> {
     let mut found = HashSet::new();
     let mut parents = vec![ancestor];
     while let Some(parent) = parents.pop() {
@@ -171,7 +171,7 @@ fn descendants(ancestor: u32, most: usize) -> HashSet<u32> {
     found
 }
 
-fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
+pub(super) fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
     let threads = read_dir(format!("/proc/{pid}/task"));
     threads.into_iter().flatten().flatten().map(|thread| thread.path())
 }

@@ -9,11 +9,14 @@
 //! [`MAX_AGE`] gets the previous answer, so that a guest which lists its processes in a loop does not make the kernel write that
 //! text each time.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
+use super::ports;
 use super::tree::{Private, TreeSampler, bytes, clock, text};
 use super::users::Lease;
 
@@ -85,6 +88,18 @@ impl Meter {
 
     pub(crate) fn os_pid(&self) -> Option<u32> {
         self.os_pid
+    }
+
+    /// Ports on which the tree listens, as [`ports::listening`] finds them; none once it has ended. Blocks.
+    pub(crate) fn listening(&self, wanted: Option<u16>) -> io::Result<Option<BTreeSet<u16>>> {
+        let ports = match ports::listening(self.init_pid, wanted) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            ports => ports.ok(),
+        };
+        // By now the number may be another process's.
+        let status = self.os_pid.and_then(|pid| read(pid, "status"));
+        let is_ours = status.as_deref().and_then(parent) == Some(self.init_pid);
+        Ok(ports.filter(|_| is_ours))
     }
 
     /// Whether CPU time is counted for the whole tree, from its start on.

@@ -41,9 +41,19 @@ pub(crate) use types::{ExitInfo, LogStream, Logs, Signal};
 pub(crate) mod network {
     //! Trees have no network.
 
+    #[derive(Clone, Debug)]
+    pub(crate) struct PublishedPort;
+
     pub(crate) mod owner_network {
         #[derive(Debug)]
         pub(crate) struct OwnerNetwork;
+
+        impl OwnerNetwork {
+            #[expect(clippy::unused_self, reason = "a real one has listeners")]
+            pub(crate) fn published(&self) -> &[super::PublishedPort] {
+                &[]
+            }
+        }
     }
 }
 

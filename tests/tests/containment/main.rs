@@ -13,6 +13,7 @@ mod injection;
 mod limits;
 mod machine;
 mod network;
+mod ports;
 mod prepared;
 mod sharing;
 mod software;

@@ -21,7 +21,7 @@ while True:
     with listener.accept()[0] as connection:
         connection.sendall(b'met')";
 
-fn python(script: &str) -> SpawnRequest {
+pub(crate) fn python(script: &str) -> SpawnRequest {
     command("/usr/bin/python3", &["-c", script])
 }
 
@@ -52,7 +52,7 @@ async fn printed(host: &Host, scope: &Scope, request: SpawnRequest) -> String {
 }
 
 /// The first line that a process prints.
-async fn first_line(process: &Process) -> String {
+pub(crate) async fn first_line(process: &Process) -> String {
     let line = async {
         loop {
             let output = process.output();

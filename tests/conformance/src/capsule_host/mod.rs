@@ -136,7 +136,7 @@ impl Running for CapsuleRunning {
             grants: runtime::Grants {
                 commands: grants.commands.clone(),
                 persistent: grants.persistent,
-                network: false,
+                network: None,
                 topics: Topics {
                     publish: patterns(&grants.publish)?,
                     publish_as: Vec::new(),
