@@ -90,13 +90,20 @@ async fn resolve(name: &str, port: u16) -> io::Result<impl Iterator<Item = Socke
 }
 
 async fn connect(target: Target<'_>) -> Result<Connection, ConnectError> {
-    let Target { name, port, private } = target;
     let unresolved = |error| ConnectError::Unreachable(None, error);
-    let found = resolve(name, port).await.map_err(unresolved)?;
-    let own = own_addresses().map_err(unresolved)?;
+    let found = resolve(target.name, target.port).await.map_err(unresolved)?;
+    dial(found, &own_addresses().map_err(unresolved)?, target.private).await
+}
+
+/// Dials the addresses of a name that may be reached, one after the other. `own` are the host's addresses.
+async fn dial(
+    found: impl Iterator<Item = SocketAddr>,
+    own: &[IpAddr],
+    private: bool,
+) -> Result<Connection, ConnectError> {
     let (mut refused, mut failed) = (None, None);
     for address in found {
-        if refusal(address.ip(), &own).is_some_and(|refused| !(refused.unless_private && private)) {
+        if refusal(address.ip(), own).is_some_and(|refused| !(refused.unless_private && private)) {
             refused.get_or_insert(address.ip());
             continue;
         }
@@ -113,6 +120,104 @@ async fn connect(target: Target<'_>) -> Result<Connection, ConnectError> {
     Err(match (failed, refused) {
         (Some((address, error)), _) => ConnectError::Unreachable(Some(address), error),
         (None, Some(address)) => ConnectError::Refused(address),
-        (None, None) => unresolved(io::ErrorKind::NotFound.into()),
+        (None, None) => ConnectError::Unreachable(None, io::ErrorKind::NotFound.into()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv6Addr, TcpListener};
+
+    /// A listener at every address of this machine, and its port.
+    fn everywhere() -> (TcpListener, u16) {
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).or_else(|_| TcpListener::bind("0.0.0.0:0"));
+        let listener = listener.expect("a listener");
+        listener.set_nonblocking(true).expect("a mode");
+        let port = listener.local_addr().expect("an address").port();
+        (listener, port)
+    }
+
+    /// The host's addresses that are not of loopback or link-local interfaces.
+    fn of_interfaces(own: &[IpAddr]) -> Vec<IpAddr> {
+        let always = |address: &&IpAddr| refusal(**address, own).is_some_and(|refused| refused.unless_private);
+        own.iter().filter(always).copied().collect()
+    }
+
+    /// A name whose owner lets it lead to this machine or to its neighbours (DNS rebinding).
+    #[tokio::test]
+    async fn w3_nothing_is_dialled_at_a_local_private_or_own_address_however_it_is_spelt() {
+        let (listener, port) = everywhere();
+        let own = own_addresses().expect("addresses");
+        let mut spelt: Vec<IpAddr> = [
+            "127.0.0.1",
+            "127.1.2.3",
+            "0.0.0.0",
+            "169.254.169.254",
+            "10.0.0.1",
+            "192.168.1.1",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:0.0.0.0",
+            "::ffff:10.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a00:1",
+            "fd00:ec2::254",
+            "fe80::1",
+        ]
+        .map(|address| address.parse().expect("an address"))
+        .into();
+        for address in of_interfaces(&own) {
+            spelt.push(address);
+            if let IpAddr::V4(address) = address {
+                spelt.push(address.to_ipv6_mapped().into());
+            }
+        }
+        for ip in spelt {
+            let outcome = dial(std::iter::once(SocketAddr::new(ip, port)), &own, false).await;
+            assert!(
+                matches!(outcome, Err(ConnectError::Refused(refused)) if refused == ip),
+                "{ip}: {outcome:?}"
+            );
+        }
+        let reached = listener.accept();
+        assert!(reached.is_err(), "{reached:?}");
+        // The listener can be reached.
+        drop(TcpStream::connect(("127.0.0.1", port)).await.expect("a connection"));
+        listener.accept().expect("a connection");
+    }
+
+    #[tokio::test]
+    async fn w3_a_private_rule_reaches_addresses_of_this_machine_but_none_of_its_loopback() {
+        let (_listener, port) = everywhere();
+        let own = own_addresses().expect("addresses");
+        for ip in [
+            "127.0.0.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "::",
+            "169.254.169.254",
+        ] {
+            let ip: IpAddr = ip.parse().expect("an address");
+            let outcome = dial(std::iter::once(SocketAddr::new(ip, port)), &own, true).await;
+            assert!(matches!(outcome, Err(ConnectError::Refused(_))), "{ip}: {outcome:?}");
+        }
+        for ip in of_interfaces(&own) {
+            let loopback = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port);
+            let at = SocketAddr::new(ip, port);
+            // What is refused is passed over for what is not.
+            let outcome = dial([loopback, at].into_iter(), &own, true).await;
+            assert_eq!(outcome.expect("a connection").address, Some(at));
+        }
+    }
+
+    #[tokio::test]
+    async fn w3_a_name_without_an_address_that_answers_is_unreachable() {
+        let none = dial(std::iter::empty(), &[], true).await;
+        assert!(matches!(none, Err(ConnectError::Unreachable(None, _))), "{none:?}");
+    }
 }
