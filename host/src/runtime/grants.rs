@@ -7,36 +7,36 @@ use capsule_supervisor::{Ask, Owner};
 /// The grants of one capsule. The default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// The commands that it may run, by exact spelling: `python3` does not grant `/usr/bin/python3`, nor the other way
-    /// round. With none it may run nothing.
+    /// The commands that the capsule may run, by exact spelling: `python3` does not grant `/usr/bin/python3`, and the
+    /// reverse. Without a command it may run nothing.
     pub commands: Vec<String>,
-    /// Whether its processes may outlive the instance that starts them. Without a command it means nothing.
+    /// Whether its processes may outlive the instance that starts them. This has no effect without a command.
     pub persistent: bool,
-    /// Whether its processes may use the network. An unconfined process always can, whatever is said here.
+    /// Whether its processes may use the network. Unconfined processes always can.
     pub network: bool,
-    /// Which messages it may send and hear.
+    /// The messages that the capsule may publish and receive.
     pub topics: Topics,
 }
 
-/// What a capsule may do on the [`bus`](crate::bus). The default is nothing; what happens to its own processes it hears
-/// without a grant here, as long as it was granted a command.
+/// The grants of a capsule on the [`bus`](crate::bus). The default is none. A capsule that may run a command receives
+/// the events of its own processes without a further grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topics {
-    /// Where it may publish. No pattern is wide enough for the host's own topics, `astrid.process` and below.
+    /// The topics to which it may publish. No pattern includes the host's own topics, `astrid.process` and below.
     pub publish: Vec<Pattern>,
-    /// Where it may publish on behalf of whomever it names. Interceptors, of other capsules too, then run on behalf of
-    /// those: grant it only to capsules that authenticate them.
+    /// The topics to which it may publish on behalf of a principal that it names. Interceptors of all capsules then run
+    /// on behalf of that principal, so grant this only to capsules that authenticate their principals.
     pub publish_as: Vec<Pattern>,
-    /// The patterns that it may subscribe to. Each grants every narrower pattern too.
+    /// The patterns to which it may subscribe. A pattern also grants every narrower pattern.
     pub subscribe: Vec<Pattern>,
-    /// How far its granted subscriptions, and its interceptors, hear beyond what is meant for it.
+    /// Which messages its granted subscriptions and its interceptors receive in addition to its own.
     pub reach: Reach,
 }
 
 impl Grants {
-    /// The names under which `astrid:sys` tells the capsule what it was granted: `process`, then `process:cmd:…` for
-    /// each command, `process:persistent`, `process:network`; none of these without a command, since nothing can be done
-    /// then. After them `ipc:publish:…`, `ipc:publish-as:…` and `ipc:subscribe:…` for each pattern.
+    /// The names by which `astrid:sys` lists the capsule's grants: `process`, `process:cmd:…` for each command,
+    /// `process:persistent` and `process:network`, all of them only if there is a command, because the others have no
+    /// effect without one. Then follow `ipc:publish:…`, `ipc:publish-as:…` and `ipc:subscribe:…` for each pattern.
     #[must_use]
     pub fn capabilities(&self) -> Vec<String> {
         let mut names = Vec::new();
@@ -70,7 +70,7 @@ impl CapsuleHooks for Grants {
             Ask::Process => !self.commands.is_empty(),
             Ask::Command(command) => self.commands.iter().any(|granted| granted == command.cmd),
             Ask::Persistent => self.persistent,
-            // A capability that is unknown here is not granted here.
+            // A capability that is unknown to this function is not granted.
             _ => false,
         }
     }

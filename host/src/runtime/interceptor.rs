@@ -62,7 +62,7 @@ pub(super) struct Interceptors {
 }
 
 impl Interceptors {
-    /// Begins to listen.
+    /// Subscribes the interceptors.
     pub(super) fn listen(loaded: &Arc<Loaded>) -> Result<Arc<Self>, Error> {
         let (messaging, options) = (&loaded.runtime.0.messaging, &loaded.options);
         let subscriber = Subscriber::interceptor(options.capsule_id.clone(), options.grants.topics.reach);
@@ -145,7 +145,7 @@ impl Drop for Running {
     }
 }
 
-/// One of the [`CONCURRENT`] of a principal. Dropped, it is there for the principal's next message.
+/// One of the [`CONCURRENT`] places of a principal. Dropping it frees the place for the principal's next message.
 struct Turn {
     claim: Option<Claim>,
     interceptors: Arc<Interceptors>,
@@ -169,7 +169,8 @@ impl Drop for Turn {
     }
 }
 
-/// Starts an instance for each message of one interceptor, for ever. Dropping it leaves those that were started.
+/// Starts an instance for each message of one interceptor, for ever. Dropping the future ends none of the started
+/// instances.
 async fn serve(interceptors: Arc<Interceptors>, number: usize) {
     let Some((interceptor, subscription)) = interceptors.served.get(number) else {
         return;
@@ -213,7 +214,7 @@ async fn serve(interceptors: Arc<Interceptors>, number: usize) {
     }
 }
 
-/// A place among those for interceptors, and one among all.
+/// A place among those for interceptors, and a place among all.
 type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Interceptors {
