@@ -199,7 +199,7 @@ impl Capsule {
         let ended = tokio::spawn(async move {
             loaded.unload.cancel();
             loaded.services.cancel();
-            // From here on, reloads see that the capsule is unloaded.
+            // Waits for a reload in progress. Later reloads see that the capsule is unloaded.
             daemon.reloaded().await;
             loaded.tasks.close();
             loaded.tasks.wait().await;
