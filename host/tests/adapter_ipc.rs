@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Resource, ResourceTable};
 
-/// Grants topics, or processes alone, and writes down what it was asked.
+/// Grants topics, or only processes, and records the questions.
 #[derive(Default)]
 struct Hooks {
     topics: bool,
@@ -207,7 +207,7 @@ async fn e3_events_reach_their_owner_and_whom_the_embedder_names() {
         processes: true,
         ..Hooks::default()
     };
-    // Granted processes and no topic; all topics; all topics and a reach.
+    // In turn: a grant for processes and none for topics; all topics; all topics and a reach.
     let mut own = host.guest_with(owner("ada", "c"), hooks(), |builder| builder);
     let mut other_capsule = host.guest("ada", "d");
     let mut other_principal = host.guest("bob", "c");
@@ -320,7 +320,7 @@ async fn e4_a_slow_subscriber_costs_its_own_messages_and_nobodys_time() {
     );
 }
 
-// A clock that stands still: the rate must not give back anything meanwhile.
+// The clock stands still, so that the rate gives back nothing meanwhile.
 #[tokio::test(start_paused = true)]
 async fn q4_numbers_sizes_and_rates_are_bounded() {
     let limits = BusLimits {
@@ -354,7 +354,7 @@ async fn q4_numbers_sizes_and_rates_are_bounded() {
     let result = deep.publish("a.b", "{}");
     assert!(deep.code(result).starts_with("too-deep: "));
 
-    // Two for the principal, whichever capsule has them.
+    // Two for the principal, in whichever capsules.
     let first = guest.subscribe("a.b");
     let _second = deep.subscribe("*");
     let result = ipc::Host::subscribe(&mut guest.capsule(), "a.b".into());

@@ -2,7 +2,7 @@
 
 use crate::support::{DEV_SERVER, Workspace, command, finish};
 
-/// The command fails as bad usage, with all of `hints` in its message.
+/// Checks that the command fails as bad usage, with all of `hints` in its message.
 #[track_caller]
 fn refuses(arguments: &[&str], hints: &[&str]) {
     let workspace = Workspace::new();
