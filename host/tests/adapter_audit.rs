@@ -1,6 +1,5 @@
-//! What is recorded of each call, and which calls leave no record (contract U1), through the same traits that the linker
-//! calls. That each function of a real component's leaves its one record is shown by `every_function` of the `capsules`
-//! tests.
+//! The records of calls, and the calls that leave no record (contract U1), through the traits that the linker calls.
+//! `every_function` of the `capsules` tests shows that each function of a real component leaves its one record.
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 

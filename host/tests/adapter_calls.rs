@@ -1,5 +1,5 @@
-//! The adapter as an embedder with its own engine and store uses it: what each call adds to the supervisor's, over real
-//! processes, through the same traits that the linker calls.
+//! The adapter as an embedder with its own engine and store uses it: what each call adds to the supervisor's, with real
+//! processes, through the traits that the linker calls.
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 

@@ -1,5 +1,5 @@
-//! `astrid:ipc` as an embedder with its own engine and store uses it: what the embedder is asked, who hears what, and how
-//! a wait ends. Through the same traits that the linker calls.
+//! `astrid:ipc` as an embedder with its own engine and store uses it: the questions to the embedder, the receivers of
+//! messages, and the ends of waits. The tests use the traits that the linker calls.
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 

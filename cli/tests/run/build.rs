@@ -1,4 +1,4 @@
-//! Crate folders: what cargo makes of them, and that an interrupted build leaves nothing.
+//! Crate folders: what cargo builds from them, and that an interrupted build leaves nothing behind.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What calls print and what they come to.
+//! The output and the outcome of calls.
 
 use serde_json::Value;
 

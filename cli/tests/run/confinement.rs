@@ -1,4 +1,4 @@
-//! What a machine can enforce is said by `capsule doctor`, and where it is too little `capsule run` refuses.
+//! `capsule doctor` reports what a machine can enforce, and `capsule run` refuses to start where that is too little.
 
 use std::fs::{self, File};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! However the command ends, nothing that it started is left.
 //!
-//! The example capsule's server serves the workspace, so a page that is a named pipe holds a `get` (and its synchronous
-//! child) in flight until somebody opens the pipe to write: before that the server has nothing to answer.
+//! The example capsule's server serves the workspace. A page that is a named pipe keeps a `get` (and its synchronous
+//! child) in flight until the test opens the pipe to write, because the server has nothing to answer before that.
 
 use std::process::Command;
 

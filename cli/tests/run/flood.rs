@@ -1,4 +1,4 @@
-//! A capsule that says more than anyone can read delays no signal, no call and no end, and fills no disk.
+//! A capsule that logs more than a reader can take delays no signal, no call and no end, and fills no disk.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Bad usage: exit code 2, a message that says what to do, and nothing ran.
+//! Wrong usage: the exit code is 2, the message says what to do, and nothing ran.
 
 use crate::support::{DEV_SERVER, Workspace, command, finish};
 

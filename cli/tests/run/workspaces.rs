@@ -1,4 +1,4 @@
-//! What a capsule's processes, and the build of a capsule, cannot do to who runs it (contract B6).
+//! What a capsule's processes, and the build of a capsule, cannot do to the user who runs them (contract B6).
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
