@@ -1,16 +1,17 @@
-//! What the cases share: the raw bindings, the macro that makes a case, and words for what they all do.
+//! The shared parts of the cases: the raw bindings, the macro that makes a case, and common functions.
 //!
-//! A case is a program of this crate that uses [`case!`]. Its header's first paragraph is its title; the first part of
-//! its name is the clause. Nothing here knows a host: what is not in the interface is seen through what processes leave
-//! in the workspace, most of all through [`held`] locks, which the kernel drops when their holder has died.
+//! A case is a program of this crate that uses [`case!`]. The first paragraph of its header is its title, and the first
+//! part of its name is the clause. The cases know no host. What the interface does not show is seen through what
+//! processes leave in the workspace, most of all through [`held`] locks, which the kernel releases when their holder
+//! has died.
 //!
-//! Waiting is for facts, by blocking calls of the host where there is one and by looking again where there is none
-//! ([`until`]); the time that bounds it is only there to fail a case that would never end.
+//! Cases wait for facts, by blocking calls of the host if there is one, and otherwise by repeated checks ([`until`]).
+//! The time limit only makes a case fail that would never end.
 
 use std::fmt::Debug;
 use std::panic::Location;
 
-/// The interfaces as they are generated.
+/// The generated interfaces.
 pub mod bindings {
     wit_bindgen::generate!({
         inline: r"
@@ -39,16 +40,16 @@ pub use bindings::astrid::sys::host as sys;
 pub use bindings::{CapsuleResult, Guest};
 pub use serde_json::{self, Value};
 
-/// After this long, in milliseconds, something that has to happen does not.
+/// The time in milliseconds after which an event that must happen is missing.
 pub const GIVE_UP: u64 = 60_000;
 
-/// A step's end: what was seen, or what is handed to the next step.
+/// The end of a step: the observation, or the payload of the next step.
 pub type Outcome = Result<String, Stop>;
 
-/// Why a step did not end well.
+/// Why a step failed.
 #[derive(Debug)]
 pub enum Stop {
-    /// The host does what it must not, or does not do what it must.
+    /// The host does what it must not do, or does not do what it must do.
     Failed(String),
     /// The case cannot be tried here.
     NotApplicable(String),
@@ -79,7 +80,7 @@ fn unexpected(error: &dyn Debug, place: &Location<'_>) -> Stop {
     Stop::Failed(format!("unexpected {error:?} at line {}", place.line()))
 }
 
-/// What a step may look like: with or without the payload.
+/// The signature of a step: with or without the payload.
 pub trait Step<Kind> {
     /// Performs it.
     fn go(self, payload: &str) -> Outcome;
@@ -121,7 +122,7 @@ macro_rules! case {
     };
 }
 
-/// What the host gets for a step's end.
+/// The host's form of the end of a step.
 pub fn answer(outcome: Outcome) -> CapsuleResult {
     let (action, data) = match outcome {
         Ok(data) => ("continue", data),
@@ -144,7 +145,7 @@ macro_rules! check {
     };
 }
 
-/// `result` must be this error.
+/// Checks that `result` is this error.
 pub fn refused<T: Debug>(what: &str, result: Result<T, ErrorCode>, error: &ErrorCode) -> Result<(), Stop> {
     match result {
         Err(got) if got == *error => Ok(()),
