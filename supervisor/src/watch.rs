@@ -22,7 +22,7 @@ enum Kind {
     StdinDrained,
 }
 
-/// Where a process's events are published.
+/// The topics for a process's events.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Topics {
     suffix: String,
@@ -32,7 +32,7 @@ pub(crate) struct Topics {
 pub(crate) struct Watch {
     owner: Owner,
     limits: ResourceLimits,
-    /// Memory is held by the kernel, and not by looking at it.
+    /// Whether the kernel enforces the memory limit, in contrast to sampling.
     memory_is_held: bool,
     state: Mutex<State>,
 }
@@ -101,7 +101,7 @@ impl Watch {
         event
     }
 
-    /// The event of output that was not there before.
+    /// The event of new output.
     pub(crate) fn log_ready(&self, stream: LogStream) -> Option<Event> {
         let stream = match stream {
             LogStream::Stdout => "stdout",
@@ -110,7 +110,7 @@ impl Watch {
         self.event(&self.lock(), Kind::LogReady, |id| json!({ "id": id, "stream": stream }))
     }
 
-    /// The event of a stdin to which everything was written that was accepted.
+    /// The event of a stdin whose accepted bytes were all written.
     pub(crate) fn stdin_drained(&self) -> Option<Event> {
         self.event(&self.lock(), Kind::StdinDrained, |id| json!({ "id": id }))
     }
@@ -127,7 +127,7 @@ impl Watch {
     /// The reason of a process's end, and the details that the host knows.
     fn words(&self, exit: ExitInfo, reason: Reason) -> (&'static str, Option<&'static str>) {
         match reason {
-            // Of its own processor time the kernel ends a process by itself.
+            // The kernel itself ends a process for its own processor time.
             Reason::SelfExit if exit.signal == Some(Signal::XCPU.as_raw()) && self.limits.max_cpu_secs.is_some() => {
                 ("limit-cpu", Some("SIGXCPU from the kernel"))
             }
