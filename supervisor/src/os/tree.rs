@@ -26,18 +26,18 @@ const SPARE_SOCKETS: u64 = 64;
 /// user has many pipes. Before that, all pipes of a user hold 64 MiB together.
 const OPEN_FILE: u64 = 4 << 10;
 
-/// One tree, looked at again and again.
+/// One tree, which is sampled repeatedly.
 #[derive(Debug)]
 pub(crate) struct TreeSampler {
     init: u32,
-    /// The command, as long as that is there.
+    /// The command, as long as it exists.
     command: Option<u32>,
     /// Whether the tree has a tmpfs and a network of its own.
     private: Private,
     most: usize,
-    /// The clocks of those that ran at the last look, by number and start.
+    /// The processor times of the processes in the last sample, by pid and start time.
     clocks: HashMap<(u32, u64), Duration>,
-    /// The processor time of the processes that have ended since.
+    /// The processor time of the processes that ended between samples.
     past: Duration,
 }
 
@@ -67,14 +67,14 @@ impl TreeSampler {
     pub(crate) fn memory(&self) -> u64 {
         let processes = descendants(self.init, self.most);
         if processes.len() >= self.most {
-            // There may be others, and anything in them.
+            // There may be other lines with any content.
             return u64::MAX;
         }
         let mut own = 0_u64;
         let mut shared = HashMap::<String, u64>::new();
         for &pid in &processes {
             own = own.saturating_add(open_files(pid).saturating_mul(OPEN_FILE));
-            // The first thread may have ended, and shows no memory then.
+            // The first thread may have ended, and then shows no memory.
             for thread in threads(pid) {
                 let Ok(status) = text(thread.join("status")) else {
                     continue;
@@ -95,7 +95,8 @@ impl TreeSampler {
                             *known = size.max(*known);
                         }
                     }
-                    // Only root may look into a program that may not be read: all that it could have.
+                    // Only root may inspect a program that may not be read. For others it counts as all that it could
+                    // have.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                         own = own.saturating_add(bytes(&status, "VmSize:").unwrap_or_default());
                     }
@@ -205,19 +206,19 @@ fn tmpfs(path: &Path) -> Option<u64> {
     Some((fs.f_blocks - fs.f_bfree.min(fs.f_blocks)).saturating_mul(fs.f_frsize))
 }
 
-/// Open files of a process. A kernel before 6.2 says 0.
+/// The number of open files of a process. A kernel before 6.2 reports 0.
 fn open_files(pid: u32) -> u64 {
     metadata(format!("/proc/{pid}/fd")).map_or(0, |fd| fd.len())
 }
 
-/// Sockets in the network of a process, those on their way in others included.
+/// The number of sockets in the network of a process, including those in transit in other sockets.
 fn sockets(pid: u32) -> u64 {
     let counts = short_text(&format!("/proc/{pid}/net/sockstat")).unwrap_or_default();
     let used = counts.lines().find_map(|line| line.strip_prefix("sockets: used "));
     used.and_then(|used| used.trim().parse().ok()).unwrap_or_default()
 }
 
-/// A line of a file of `/proc` that counts in KiB, in bytes.
+/// A value of a file in `/proc` that counts in KiB, in bytes.
 pub(crate) fn bytes(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -226,7 +227,7 @@ pub(crate) fn bytes(status: &str, name: &str) -> Option<u64> {
 
 /// When a process started, and its user and system time, of `/proc/PID/stat`, which counts in hundredths of a second.
 pub(super) fn clock(stat: &str) -> Option<(u64, Duration)> {
-    // The second field is the program's name, which may hold anything, and ends with the last parenthesis.
+    // The second field is the program's name, which may contain any character, and ends at the last parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
@@ -246,7 +247,7 @@ mod tests {
         assert_eq!(clock("7 (a"), None);
     }
 
-    /// Two processes of this test's own, and a tree that may have as many as is said.
+    /// Two processes of this test, and a tree with the given limit on processes.
     fn memory_with_at_most(most: usize) -> u64 {
         let mut children: Vec<_> = (0..2)
             .map(|_| {
