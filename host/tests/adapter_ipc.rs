@@ -11,7 +11,7 @@ use capsule_host::bindings::astrid::ipc::host as ipc;
 use capsule_host::bindings::astrid::sys::host as sys;
 use capsule_host::bus::{BusLimits, InProcess, Messaging, Pattern, Reach};
 use capsule_host::sandbox::{Unconfined, Workspace};
-use capsule_host::supervisor::{Ask, Event, Events, Limits, Owner, Principal, Registry};
+use capsule_host::supervisor::{Ask, Events, Limits, Owner, Principal, ProcessEvent, Registry};
 use capsule_host::{
     CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleHooks, CapsuleView, IpcError, Subscription, TopicAsk,
 };
@@ -124,7 +124,7 @@ impl Host {
     }
 
     fn exited(&self, owner: Owner, payload: &str) {
-        let event = Event {
+        let event = ProcessEvent {
             owner,
             topic: "astrid.process.v1.exited.x".into(),
             payload: payload.into(),

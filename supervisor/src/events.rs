@@ -9,7 +9,7 @@ use super::Owner;
 
 /// An event in the life of a process.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct ProcessEvent {
     /// The owner of the process. No other owner may receive the event unless the embedder grants it.
     pub owner: Owner,
     /// The topic that the owner chose.
@@ -18,10 +18,10 @@ pub struct Event {
     pub payload: String,
 }
 
-impl std::fmt::Debug for Event {
+impl std::fmt::Debug for ProcessEvent {
     /// Omits topic and payload, which may contain the id.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Event")
+        f.debug_struct("ProcessEvent")
             .field("owner", &self.owner)
             .finish_non_exhaustive()
     }
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Event {
 /// Carries events to their subscribers.
 pub trait Events: Send + Sync {
     /// Takes an event, or drops and counts it. It is called when a process starts or ends, so it must not block.
-    fn publish(&self, event: Event);
+    fn publish(&self, event: ProcessEvent);
 }
 
 /// All carriers of events of one registry.
@@ -42,7 +42,7 @@ impl Carriers {
         self.0.write().unwrap_or_else(PoisonError::into_inner).push(events);
     }
 
-    pub(crate) fn publish(&self, event: Event) {
+    pub(crate) fn publish(&self, event: ProcessEvent) {
         // A copy of the list: a carrier is the embedder's code, and must not run under this lock.
         let carriers = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         // Most often there is one topic, and it gets the event itself instead of a copy.

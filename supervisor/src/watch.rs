@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::events::Event;
+use super::events::ProcessEvent;
 use super::life::lifecycle::{End, Reason};
 use super::{Error, ExitInfo, LogStream, Owner, ProcessId, ResourceLimits};
 use crate::sync::{Mutex, MutexGuard};
@@ -88,7 +88,7 @@ impl Watch {
     }
 
     /// The event of a visible exit, if it is subscribed to and was not published yet.
-    pub(crate) fn exited(&self, exit: ExitInfo, reason: Reason) -> Option<Event> {
+    pub(crate) fn exited(&self, exit: ExitInfo, reason: Reason) -> Option<ProcessEvent> {
         let mut state = self.lock();
         if state.exit_published {
             return None;
@@ -102,7 +102,7 @@ impl Watch {
     }
 
     /// The event of new output.
-    pub(crate) fn log_ready(&self, stream: LogStream) -> Option<Event> {
+    pub(crate) fn log_ready(&self, stream: LogStream) -> Option<ProcessEvent> {
         let stream = match stream {
             LogStream::Stdout => "stdout",
             LogStream::Stderr => "stderr",
@@ -111,13 +111,13 @@ impl Watch {
     }
 
     /// The event of a stdin whose accepted bytes were all written.
-    pub(crate) fn stdin_drained(&self) -> Option<Event> {
+    pub(crate) fn stdin_drained(&self) -> Option<ProcessEvent> {
         self.event(&self.lock(), Kind::StdinDrained, |id| json!({ "id": id }))
     }
 
-    fn event(&self, state: &State, kind: Kind, payload: impl FnOnce(&str) -> Value) -> Option<Event> {
+    fn event(&self, state: &State, kind: Kind, payload: impl FnOnce(&str) -> Value) -> Option<ProcessEvent> {
         let (id, topics) = state.subscription.as_ref()?;
-        Some(Event {
+        Some(ProcessEvent {
             owner: self.owner.clone(),
             topic: topics.topic(kind),
             payload: payload(id.expose()).to_string(),

@@ -19,7 +19,7 @@ use super::{
 use capsule_supervisor::internals::Budget;
 use capsule_supervisor::internals::Interned;
 use capsule_supervisor::internals::Rates;
-use capsule_supervisor::{Event, Events, Owner, Principal, Registry};
+use capsule_supervisor::{Events, Owner, Principal, ProcessEvent, Registry};
 
 /// The source of the host's own messages.
 const HOST: &str = "host";
@@ -183,8 +183,8 @@ impl Messaging {
 }
 
 impl Inner {
-    fn event(&self, event: Event) {
-        let Event { owner, topic, payload } = event;
+    fn event(&self, event: ProcessEvent) {
+        let ProcessEvent { owner, topic, payload } = event;
         // The supervisor checked the suffix when the watch was set.
         let Ok(topic) = Topic::parse(&topic) else {
             tracing::error!("a lifecycle event has no topic; this is a bug in the host");
@@ -210,7 +210,7 @@ impl Inner {
 }
 
 impl Events for Listener {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         if let Some(inner) = self.0.upgrade() {
             inner.event(event);
         }
@@ -220,7 +220,7 @@ impl Events for Listener {
 impl Events for Messaging {
     /// An embedder with a supervisor of its own publishes events through this. The registry given to [`Messaging::new`]
     /// already does.
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         self.0.event(event);
     }
 }

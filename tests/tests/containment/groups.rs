@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use capsule_host::sandbox::{Confined, Enforcement, LaunchError, Launcher, Policy, ResourceLimits, Unconfined};
-use capsule_host::supervisor::{Error, Event, Events, ExitInfo, Limits};
+use capsule_host::supervisor::{Error, Events, ExitInfo, Limits, ProcessEvent};
 use serde_json::Value;
 
 use crate::death::Doomed;
@@ -297,7 +297,7 @@ async fn b2_a_group_that_cannot_be_used_is_refused_with_the_remedy() {
 struct Exits(Mutex<Vec<Value>>);
 
 impl Events for Exits {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         let payload = serde_json::from_str(&event.payload).expect("JSON");
         self.0.lock().expect("no panic under it").push(payload);
     }

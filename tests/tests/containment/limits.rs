@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use capsule_host::sandbox::{Policy, ResourceLimits};
-use capsule_host::supervisor::{Error, Event, Events, SpawnRequest};
+use capsule_host::supervisor::{Error, Events, ProcessEvent, SpawnRequest};
 
 use crate::harness::{
     AT_ONCE, Host, PATIENCE, command, limited, living, marker, nothing_left, sh, signalled, soon, watchdog, zoo,
@@ -316,7 +316,7 @@ async fn r1_a_limit_of_nothing_is_refused() {
 struct Reasons(Mutex<Vec<(String, String)>>);
 
 impl Events for Reasons {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         let told: serde_json::Value = serde_json::from_str(&event.payload).expect("JSON");
         let text = |key: &str| {
             told.get(key)

@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use capsule_host::supervisor::{Error, Event, Events, LogStream, Owner, Principal, SpawnRequest};
+use capsule_host::supervisor::{Error, Events, LogStream, Owner, Principal, ProcessEvent, SpawnRequest};
 use serde_json::{Value, json};
 
 use capsule_tests::{Busy, Host, cat, chunk, exit, forever, sh, until, watchdog};
 
 /// Keeps the events.
 #[derive(Default)]
-struct Told(Mutex<Vec<Event>>);
+struct Told(Mutex<Vec<ProcessEvent>>);
 
 impl Events for Told {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         self.0.lock().expect("no panic under it").push(event);
     }
 }

@@ -8,7 +8,7 @@ use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use tokio::runtime::Handle;
 
 use super::{ChildEnd, begin, pipe};
-use crate::events::{Carriers, Event, Events};
+use crate::events::{Carriers, Events, ProcessEvent};
 use crate::generation::Generations;
 use crate::life::lifecycle::{End, Retention};
 use crate::life::options::ProcessOptions;
@@ -44,7 +44,7 @@ struct Scene {
 struct Heard(Mutex<Vec<String>>);
 
 impl Events for Heard {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         self.0.lock().expect("no panic").push(event.topic);
     }
 }
