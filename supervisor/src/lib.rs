@@ -121,7 +121,7 @@ mod watch;
 
 pub use crate::sandbox::ResourceLimits;
 pub use error::Error;
-pub use events::{Event, Events};
+pub use events::{Events, ProcessEvent};
 pub use gate::{Ask, Gate};
 pub use handle::Handle;
 pub use id::ProcessId;

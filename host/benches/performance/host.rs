@@ -1,4 +1,4 @@
-//! A host to measure: all limits out of the way, everything allowed.
+//! The host of the measurements: it has no limits that matter, and allows everything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Drop for Host {
     }
 }
 
-/// A request for a child of ours that does `work`.
+/// A request for this program as a child that does `work`.
 pub(crate) fn request(work: &[&str]) -> SpawnRequest {
     let (cmd, args) = child::command(work);
     SpawnRequest {
@@ -105,7 +105,7 @@ pub(crate) fn idle() -> SpawnRequest {
     }
 }
 
-/// Waits until the ring of a process holds `bytes`, looking again and again: nothing is measured meanwhile.
+/// Waits until the ring of a process holds `bytes`, by repeated checks. Nothing is measured meanwhile.
 pub(crate) async fn buffered(scope: &Scope, id: &str, bytes: u64) {
     while scope.status(id).unwrap().buffered_bytes < bytes {
         tokio::task::yield_now().await;

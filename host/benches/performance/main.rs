@@ -1,10 +1,11 @@
-//! How near the host comes to the machine's own limit, row by row of `docs/performance.md`.
+//! Compares the host with the machine's own limit, for each row of `docs/performance.md`.
 //!
-//! `cargo bench -p capsule-host` measures all rows, `cargo bench -p capsule-host -- drain wake` some of them. Every figure
-//! stands beside a limit that was measured in the same run, in turns with it, and what counts is the ratio of medians:
-//! machines differ, and are noisy. The lines are those of the document's table. `--plot FILE` draws what `scale` measured.
+//! `cargo bench -p capsule-host` measures all rows, `cargo bench -p capsule-host -- drain wake` some of them. Every
+//! figure is compared with a limit that was measured in the same run, alternately with it. The ratio of the medians
+//! counts, because machines differ and have noise. The output lines are those of the document's table. `--plot FILE`
+//! draws the results of `scale`.
 //!
-//! This program is also the child that is measured: see `child`.
+//! This program is also the child of the measurements: see `child`.
 
 #![expect(
     clippy::print_stdout,
@@ -33,11 +34,11 @@ mod wake;
 
 use report::Report;
 
-/// A row and what measures it.
+/// A row and the function that measures it.
 type Row = (&'static str, fn(&mut Report));
 
 const ROWS: &[Row] = &[
-    // First: what others have left in the allocator would be given to these processes.
+    // First, because these processes would get the memory that other rows left in the allocator.
     ("memory", memory::run),
     ("drain", drain::run),
     ("lossless", lossless::run),
@@ -68,7 +69,7 @@ fn main() {
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            // What cargo itself says to a bench.
+            // An argument that cargo itself passes to a benchmark.
             "--bench" => {}
             "--plot" => plot = args.next(),
             name if ROWS.iter().any(|(row, _)| *row == name) => wanted.push(arg),

@@ -1,6 +1,7 @@
-//! spawn: `/bin/true` from the call to its exit, beside a bare posix_spawn; and what a host's own memory adds to that.
+//! spawn: `/bin/true` from the call to its exit, compared with a bare posix_spawn, and the effect of the host's own
+//! memory.
 //!
-//! Bubblewrap with equal isolation takes part where it is installed.
+//! Bubblewrap with the same isolation is measured too, if it is installed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::report::{Report, Target, Unit, median, micros};
 
 const ROUNDS: usize = 300;
 
-/// Median times in microseconds of each way; the last is none where bubblewrap is not there.
+/// Median times in microseconds of each way. The last is none if bubblewrap is not installed.
 struct Times {
     bare: f64,
     relayed: f64,
@@ -120,7 +121,7 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
-/// Runs `work` while the host has `bytes` that it has written to, or the kernel would not have them.
+/// Runs `work` while the host has `bytes` of memory, all of it written to, because the kernel allocates no other.
 fn with_memory<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let touched: Vec<u8> = vec![1; bytes];
     let result = work();
@@ -161,7 +162,7 @@ fn times(hosts: &Hosts) -> Times {
     for round in 0..ROUNDS + 10 {
         for (way, times) in ways.iter_mut().zip(&mut times) {
             let time = way();
-            // The first ones load what all later ones find there.
+            // The first processes load files that all later ones find in memory.
             if round >= 10 {
                 times.push(micros(time));
             }
@@ -180,7 +181,8 @@ fn times(hosts: &Hosts) -> Times {
     }
 }
 
-/// As near to our default confinement as bubblewrap comes, which makes no user namespace and sets no filters here.
+/// Bubblewrap's options that are nearest to the default confinement. Bubblewrap makes no user namespace and sets no
+/// filters here.
 fn bubblewrap(workspace: &str) -> Vec<&str> {
     let mut args = vec![
         "--unshare-all",
@@ -243,7 +245,7 @@ fn through_host(host: &Host) -> Duration {
         cmd: "/bin/true".into(),
         ..SpawnRequest::default()
     };
-    // In a task, as the calls of guests are.
+    // In a task, as the calls of guests run.
     let task = host.runtime.spawn(async move {
         let begun = Instant::now();
         let output = scope.spawn(request, &workspace, &mut AllowAll).await.unwrap();

@@ -52,15 +52,16 @@ pub(crate) struct Child {
     life: AtomicU8,
     /// Whether init is pid 1 of a namespace that holds the tree.
     confined: bool,
-    /// When the tree was first to be killed.
+    /// The time when the tree was first killed.
     killed: OnceLock<Instant>,
-    /// When init was first dismissed. The kill of the tree may be much earlier, because a tree may take long to end.
+    /// The time when init was first dismissed. This may be much later than the kill, because a tree may take long to
+    /// end.
     dismissed: OnceLock<Instant>,
-    /// How the command ended, where init has told that before the end of the tree.
+    /// How the command ended, if init has reported it before the end of the tree.
     status: OnceLock<i32>,
 }
 
-/// The tree runs, or has not been looked at since.
+/// The tree runs, as far as the host knows.
 const RUNS: u8 = 0;
 /// Init has reported that it is the only process left. Init still has to take its namespaces down. That can take longer than the
 /// rest of an exit, and nothing else depends on it.
@@ -71,7 +72,7 @@ const GONE: u8 = 2;
 const STUCK: u8 = 3;
 
 impl Child {
-    /// Needs a tokio runtime with its I/O driver. Where that is full the tree is ended.
+    /// Needs a tokio runtime with its I/O driver. If the driver cannot register the channel, the tree is ended.
     pub(crate) fn new(channel: Channel, init: Process, meter: Meter, confined: bool) -> io::Result<Self> {
         match readiness::watch(channel, Interest::READABLE) {
             Ok(channel) => Ok(Self {
@@ -85,7 +86,7 @@ impl Child {
                 status: OnceLock::new(),
             }),
             Err(error) => {
-                // The channel is closed by now, and the tree about to end.
+                // The channel is closed by now, and the tree is ending.
                 if confined {
                     init.kill();
                 }
@@ -100,9 +101,10 @@ impl Child {
         &self.meter
     }
 
-    /// Completes once every process of the tree has ended, but perhaps init. May be dropped and called again.
+    /// Completes when every process of the tree has ended, except perhaps init. The future may be dropped, and this may
+    /// be called again.
     ///
-    /// Where the tree was killed that takes a bounded time, even if init was stopped or is kept from its work.
+    /// After a kill of the tree this takes a bounded time, even if init was stopped or is kept from its work.
     pub(crate) async fn exited(&self) -> io::Result<()> {
         match self.killed.get() {
             None => self.tree_ended().await,
@@ -134,7 +136,7 @@ impl Child {
         }
     }
 
-    /// Has the kernel end the tree if init does not, and completes if even the kernel has not ended it in time.
+    /// Lets the kernel end the tree if init does not. Completes if even the kernel has not ended it in time.
     async fn enforce(&self, since: Instant) {
         let last = since + KILL_TIMEOUT;
         let mut at = since + INIT_GRACE;
@@ -147,8 +149,8 @@ impl Child {
         self.abandon();
     }
 
-    /// Has the kernel end the tree. An init without a namespace has to end the tree itself, so it is woken: without it, the rest of
-    /// the tree would run on.
+    /// Lets the kernel end the tree. An init without a namespace must end the tree itself, so it is woken. Without init
+    /// the rest of the tree would run on.
     fn force(&self) {
         self.meter.kill_group();
         if self.confined || self.is_leaving() {
@@ -173,23 +175,23 @@ impl Child {
         }
     }
 
-    /// Whether init has still to be waited for, though its tree has ended.
+    /// Whether the host must still wait for init, although its tree has ended.
     pub(crate) fn is_leaving(&self) -> bool {
         self.life.load(Ordering::Relaxed) == LEAVING
     }
 
-    /// Whether the tree was given up: it was killed and runs on, as far as it can.
+    /// Whether the tree was given up: it was killed, but has not ended.
     pub(crate) fn is_stuck(&self) -> bool {
         self.life.load(Ordering::Relaxed) == STUCK
     }
 
-    /// Completes when a tree that was given up has ended after all, however long that takes. So no wait that must be bounded may
-    /// include it. May be dropped and called again.
+    /// Completes when a tree that was given up has ended, however long that takes. So a bounded wait must not include
+    /// it. The future may be dropped, and this may be called again.
     pub(crate) async fn freed(&self) {
         loop {
             match timeout(RETRY_INTERVAL, self.init.ended()).await {
                 Ok(Ok(())) => break,
-                // The host has no means left to watch it, which is no end.
+                // The host can no longer watch it. That does not mean that it has ended.
                 Ok(Err(_)) => sleep(RETRY_INTERVAL).await,
                 Err(_) => {}
             }
@@ -203,21 +205,22 @@ impl Child {
         );
     }
 
-    /// Dismisses init after its report, and completes when init has ended. May be dropped and called again.
+    /// Dismisses init after its report, and completes when init has ended. The future may be dropped, and this may be
+    /// called again.
     pub(crate) async fn left(&self) {
         self.meter.close();
         self.kill();
         let since = *self.dismissed.get_or_init(Instant::now);
         tokio::select! {
             biased;
-            // Where the runtime is going down, the wait is a short one.
+            // If the runtime is ending, the wait is short.
             _ = self.init.ended() => {}
             () = self.enforce(since) => {}
         }
         self.wait_for_init();
     }
 
-    /// Has init signal the command's process group. Does nothing to a tree that has ended.
+    /// Lets init signal the command's process group. Does nothing to a tree that has ended.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         match u8::try_from(signal.as_raw()) {
             Ok(signal) => self.command(Command::Signal(signal)),
@@ -225,7 +228,7 @@ impl Child {
         }
     }
 
-    /// Has init send TERM to every process of the tree, including those that are stopped. Does nothing to a tree that has ended.
+    /// Lets init send TERM to every process of the tree, including stopped ones. Does nothing to a tree that has ended.
     pub(crate) fn terminate(&self) -> io::Result<()> {
         self.command(Command::Terminate)
     }
@@ -243,7 +246,7 @@ impl Child {
         self.channel.get_ref().cut();
     }
 
-    /// Waits for the end of the tree on this thread, and says how the command ended.
+    /// Blocks until the tree has ended, and returns how the command ended.
     pub(crate) fn finish(&mut self) -> io::Result<RawExit> {
         loop {
             let received = self.channel.get_ref().receive()?;
@@ -257,13 +260,14 @@ impl Child {
         }
     }
 
-    /// Kills the rest of the tree, waits for its end, and returns how the command ended. Init may still be leaving then.
+    /// Kills the rest of the tree, waits for its end, and returns how the command ended. Init may not have ended by
+    /// then.
     pub(crate) fn reap(&mut self) -> RawExit {
         let begun = std::time::Instant::now();
         loop {
             match self.channel.get_ref().peek() {
                 Pending::Report(Report::CommandEnded { .. }) => self.take_status(),
-                // It is the last one, so it need not be taken.
+                // It is the last report, so it need not be removed.
                 Pending::Report(report) => return self.conclude(Some(report)),
                 Pending::Other | Pending::End => return self.conclude(None),
                 Pending::Nothing if self.is_stuck() => return self.conclude(None),
@@ -285,7 +289,7 @@ impl Child {
             Some(Report::Exited(exit)) => Some(exit),
             _ => None,
         };
-        // The usage of a group is final only when init has left it, too.
+        // The usage of a group is final only when init has left the group too.
         let is_leaving = exit.is_some() && !self.meter.has_group();
         if is_leaving {
             self.life.store(LEAVING, Ordering::Relaxed);
@@ -318,7 +322,7 @@ impl Child {
     }
 }
 
-/// Init was killed (by the kernel, out of memory), and the kernel then killed its tree; or it does that as soon as it can.
+/// Init was killed (by the kernel, out of memory). The kernel has then killed its tree, or does so as soon as it can.
 const KILLED_WITH_INIT: RawExit = RawExit {
     code: None,
     signal: Some(Signal::KILL.as_raw()),
@@ -414,7 +418,7 @@ mod tests {
         assert_eq!(child.reap().code, Some(0));
         assert!(child.is_leaving());
         let number = i32::try_from(child.init.pid()).ok().and_then(Pid::from_raw);
-        // It cannot leave before it is forced.
+        // It cannot end before it is forced.
         kill_process(number.expect("a number"), Signal::STOP).expect("it is there");
         while !child.init.is_stopped() {
             tokio::task::yield_now().await;

@@ -26,18 +26,18 @@ const SPARE_SOCKETS: u64 = 128;
 /// user has many pipes. Before that, all pipes of a user hold 64 MiB together.
 const OPEN_FILE: u64 = 4 << 10;
 
-/// One tree, looked at again and again.
+/// One tree, which is sampled repeatedly.
 #[derive(Debug)]
 pub(crate) struct TreeSampler {
     init: u32,
-    /// The command, as long as that is there.
+    /// The command, as long as it exists.
     command: Option<u32>,
     /// Whether the tree has a tmpfs and a network of its own.
     private: Private,
     most: usize,
-    /// The clocks of those that ran at the last look, by number and start.
+    /// The processor times of the processes in the last sample, by pid and start time.
     clocks: HashMap<(u32, u64), Duration>,
-    /// The processor time of the processes that have ended since.
+    /// The processor time of the processes that ended between samples.
     past: Duration,
 }
 
@@ -68,14 +68,14 @@ impl TreeSampler {
     pub(crate) fn memory(&self) -> u64 {
         let processes = descendants(self.init, self.most);
         if processes.len() >= self.most {
-            // There may be others, and anything in them.
+            // There may be other lines with any content.
             return u64::MAX;
         }
         let mut own = 0_u64;
         let mut shared = HashMap::<String, u64>::new();
         for &pid in &processes {
             own = own.saturating_add(open_files(pid).saturating_mul(OPEN_FILE));
-            // The first thread may have ended, and shows no memory then.
+            // The first thread may have ended, and then shows no memory.
             for thread in threads(pid) {
                 let Ok(status) = text(thread.join("status")) else {
                     continue;
@@ -96,7 +96,8 @@ impl TreeSampler {
                             *known = size.max(*known);
                         }
                     }
-                    // Only root may look into a program that may not be read: all that it could have.
+                    // Only root may inspect a program that may not be read. For others it counts as all that it could
+                    // have.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                         own = own.saturating_add(bytes(&status, "VmSize:").unwrap_or_default());
                     }
@@ -206,7 +207,7 @@ fn tmpfs(path: &Path) -> Option<u64> {
     Some((fs.f_blocks - fs.f_bfree.min(fs.f_blocks)).saturating_mul(fs.f_frsize))
 }
 
-/// Open files of a process. A kernel before 6.2 says 0.
+/// The number of open files of a process. A kernel before 6.2 reports 0.
 fn open_files(pid: u32) -> u64 {
     metadata(format!("/proc/{pid}/fd")).map_or(0, |fd| fd.len())
 }
@@ -245,7 +246,7 @@ fn open_and_held(table: &str) -> (u64, u64) {
     (opened, held)
 }
 
-/// A line of a file of `/proc` that counts in KiB, in bytes.
+/// A value of a file in `/proc` that counts in KiB, in bytes.
 pub(crate) fn bytes(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -254,7 +255,7 @@ pub(crate) fn bytes(status: &str, name: &str) -> Option<u64> {
 
 /// When a process started, and its user and system time, of `/proc/PID/stat`, which counts in hundredths of a second.
 pub(super) fn clock(stat: &str) -> Option<(u64, Duration)> {
-    // The second field is the program's name, which may hold anything, and ends with the last parenthesis.
+    // The second field is the program's name, which may contain any character, and ends at the last parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(clock("7 (a"), None);
     }
 
-    /// Two processes of this test's own, and a tree that may have as many as is said.
+    /// Two processes of this test, and a tree with the given limit on processes.
     fn memory_with_at_most(most: usize) -> u64 {
         let mut children: Vec<_> = (0..2)
             .map(|_| {
