@@ -22,6 +22,7 @@ mod guests;
 mod host;
 mod lossless;
 mod memory;
+mod network;
 mod plot;
 mod reads;
 mod relay;
@@ -51,6 +52,7 @@ const ROWS: &[Row] = &[
     ("scale", scale::run),
     ("waiting", waiting::run),
     ("trees", waiting::idle_trees),
+    ("network", network::run),
 ];
 
 fn main() {
@@ -60,6 +62,7 @@ fn main() {
     {
         return match rest {
             [work] if work == relay::NAME => relay::main(),
+            [work, args @ ..] if work == network::NAME => network::main(args),
             work => child::main(work),
         };
     }
