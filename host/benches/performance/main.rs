@@ -23,6 +23,7 @@ mod guests;
 mod host;
 mod lossless;
 mod memory;
+mod network;
 mod plot;
 mod reads;
 mod relay;
@@ -52,6 +53,7 @@ const ROWS: &[Row] = &[
     ("scale", scale::run),
     ("waiting", waiting::run),
     ("trees", waiting::idle_trees),
+    ("network", network::run),
 ];
 
 fn main() {
@@ -61,6 +63,7 @@ fn main() {
     {
         return match rest {
             [work] if work == relay::NAME => relay::main(),
+            [work, args @ ..] if work == network::NAME => network::main(args),
             work => child::main(work),
         };
     }

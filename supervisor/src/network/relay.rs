@@ -202,8 +202,7 @@ impl Both<'_> {
     /// socket reads as ended once its error has been reported.
     fn flush(&mut self, a: &Stream, b: &Stream) {
         for (direction, from, to) in [(&mut self.up, a, b), (&mut self.down, b, a)] {
-            let mut budget = FLUSH;
-            let _step = direction.advance(from, to, &mut budget);
+            direction.flush(from, to);
         }
     }
 }
@@ -234,6 +233,24 @@ impl<'a> Direction<'a> {
                 Step::Unwritable => to.poll_writable(context),
             };
             ready!(ready).map_err(|_| Failed)?;
+        }
+    }
+
+    /// Asks the kernel, because tokio may not have seen yet that the sockets are ready. Stops at any error, or the end of file.
+    fn flush(&mut self, from: &Stream, to: &Stream) {
+        if self.ended {
+            return;
+        }
+        let held = self.held.get_or_insert_with(|| self.relays.buffer());
+        let mut left = FLUSH;
+        while left > 0 {
+            while !held.rest().is_empty() {
+                let Ok(written) = to.write(held.rest()) else { return };
+                held.consume(written);
+                self.copied += written as u64;
+            }
+            let Ok(read @ 1..) = held.fill(from) else { return };
+            left = left.saturating_sub(read);
         }
     }
 
@@ -407,8 +424,12 @@ impl Stream {
         }
     }
 
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(retry_on_intr(|| send(self, bytes, SendFlags::NOSIGNAL))?)
+    }
+
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let write = || Ok(retry_on_intr(|| send(self, bytes, SendFlags::NOSIGNAL))?);
+        let write = || self.write(bytes);
         match self {
             Self::Tcp(stream) => stream.try_io(Interest::WRITABLE, write),
             Self::Unix(stream) => stream.try_io(Interest::WRITABLE, write),

@@ -219,6 +219,23 @@ fn network_what_was_sent_before_a_reset_arrives() {
 }
 
 #[test]
+fn network_an_answer_arrives_although_the_question_goes_on() {
+    let runtime = runtime();
+    for _ in 0..50 {
+        let Relayed { mut a, mut b, task, .. } = tcp(&runtime, LONG);
+        let mut upload = Peer(a.0.try_clone().unwrap());
+        let writer = thread::spawn(move || while upload.write_all(&[1; 64 * 1024]).is_ok() {});
+        // The relay may learn of the reset by a write, before it has read the answer.
+        b.exactly(10);
+        b.write_all(&[2; 50_000]).unwrap();
+        drop(b);
+        assert_eq!(a.exactly(50_000), [2; 50_000]);
+        writer.join().unwrap();
+        assert_eq!(ended(&runtime, task).why, End::Reset);
+    }
+}
+
+#[test]
 fn network_a_reset_is_noticed_while_the_other_way_is_blocked() {
     let runtime = runtime();
     let Relayed { mut a, b, task, .. } = tcp(&runtime, Duration::MAX);
@@ -323,7 +340,7 @@ fn network_a_relay_that_is_dropped_resets_both() {
 #[test]
 fn network_idle_relays_hold_no_buffers() {
     let runtime = runtime();
-    let relays = Arc::new(Relays::new(LONG));
+    let relays = Arc::new(Relays::new(Duration::MAX));
     let mut all: Vec<_> = (0..100)
         .map(|_| start(&runtime, &relays, [Kind::Tcp, Kind::Unix]))
         .collect();
