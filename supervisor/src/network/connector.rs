@@ -5,11 +5,14 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::address::{own_addresses, refusal};
 use super::relay::Stream;
+use super::resolver::Resolver;
 
 /// Makes the connections that egress rules allow. The default resolves the name as the system does, refuses the addresses that a
 /// tree must not reach, and dials the others one after the other. An embedder whose host reaches others through a proxy brings
@@ -19,21 +22,21 @@ use super::relay::Stream;
 /// ([`NetworkLimits::dial_time`](super::NetworkLimits::dial_time)), the rule is taken away, or the tree has hung up.
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// Connects to a name at a port.
-    fn connect<'a>(&'a self, target: Target<'a>) -> Later<'a, Result<Connection, ConnectError>>;
+    fn connect<'a>(&'a self, target: Target<'a>) -> BoxFuture<'a, Result<Connection, ConnectError>>;
 
-    /// Whether the name is there. A tree that asks for an allowed name is told so at once, and not by a connection that is reset.
-    /// By default every allowed name is.
+    /// Whether the name exists. A tree that asks for an allowed name is told so at once, and not by a connection that is reset.
+    /// By default every allowed name does.
     ///
     /// # Errors
     /// It cannot be found out now.
-    fn is_there<'a>(&'a self, name: &'a str) -> Later<'a, io::Result<bool>> {
+    fn exists<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<bool>> {
         let _ = name;
         Box::pin(std::future::ready(Ok(true)))
     }
 }
 
 /// The future of a [`Connector`].
-pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a tree wants to reach, and a rule allows.
 #[derive(Clone, Copy, Debug)]
@@ -69,31 +72,26 @@ pub enum ConnectError {
 }
 
 /// Resolves and dials as the system does.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SystemConnector;
+#[derive(Debug, Default)]
+pub(super) struct SystemConnector(Resolver);
 
 impl Connector for SystemConnector {
-    fn connect<'a>(&'a self, target: Target<'a>) -> Later<'a, Result<Connection, ConnectError>> {
-        Box::pin(connect(target))
+    fn connect<'a>(&'a self, target: Target<'a>) -> BoxFuture<'a, Result<Connection, ConnectError>> {
+        Box::pin(async move {
+            let unresolved = |error| ConnectError::Unreachable(None, error);
+            let found = self.0.addresses(target.name).await.map_err(unresolved)?;
+            let found = found.into_iter().map(|ip| SocketAddr::new(ip, target.port));
+            dial(found, &own_addresses().map_err(unresolved)?, target.private).await
+        })
     }
 
-    fn is_there<'a>(&'a self, name: &'a str) -> Later<'a, io::Result<bool>> {
-        Box::pin(async move { Ok(resolve(name, 0).await?.next().is_some()) })
+    fn exists<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<bool>> {
+        Box::pin(async move { Ok(!self.0.addresses(name).await?.is_empty()) })
     }
 }
 
-/// The addresses of a name. The C library's resolver tells a name that does not exist from a failure only by its text, so both
-/// are errors.
-async fn resolve(name: &str, port: u16) -> io::Result<impl Iterator<Item = SocketAddr>> {
-    // With a final dot, so that no search list of the host makes another name of it.
-    lookup_host((format!("{name}."), port)).await
-}
-
-async fn connect(target: Target<'_>) -> Result<Connection, ConnectError> {
-    let unresolved = |error| ConnectError::Unreachable(None, error);
-    let found = resolve(target.name, target.port).await.map_err(unresolved)?;
-    dial(found, &own_addresses().map_err(unresolved)?, target.private).await
-}
+/// How long one of several addresses is tried. A family of addresses that leads nowhere must not take all the time.
+const ADDRESS_TIME: Duration = Duration::from_secs(3);
 
 /// Dials the addresses of a name that may be reached, one after the other. `own` are the host's addresses.
 async fn dial(
@@ -107,7 +105,8 @@ async fn dial(
             refused.get_or_insert(address.ip());
             continue;
         }
-        match TcpStream::connect(address).await {
+        let connected = timeout(ADDRESS_TIME, TcpStream::connect(address)).await;
+        match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
             Ok(stream) => {
                 return Ok(Connection {
                     stream: stream.into(),

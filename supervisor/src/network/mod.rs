@@ -14,7 +14,7 @@
 //!
 //! owner_network            a network that is up        shared      what its tasks share
 //! name_server              answers queries             egress      connections to names
-//! connector                resolves and dials          publisher   connections to published ports
+//! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
 //! ```
 
@@ -32,10 +32,11 @@ mod private;
 mod publish;
 mod publisher;
 pub(crate) mod relay;
+mod resolver;
 mod rules;
 mod shared;
 
-pub use connector::{ConnectError, Connection, Connector, Later, Target};
+pub use connector::{BoxFuture, ConnectError, Connection, Connector, Target};
 pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
 pub use limits::NetworkLimits;
 pub use owner_network::{NetworkError, OwnerNetwork};

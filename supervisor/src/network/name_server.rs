@@ -61,7 +61,7 @@ impl NameServer {
     async fn serve_udp(self: Arc<Self>, socket: Arc<UdpSocket>) {
         let mut query = [0; QUERY_MAX];
         loop {
-            // An error is one of an answer before, whose client is gone.
+            // The kernel reports none of a client that is gone; in doubt this must not spin.
             let Ok((length, client)) = socket.recv_from(&mut query).await else {
                 sleep(PAUSE).await;
                 continue;
@@ -111,9 +111,12 @@ impl NameServer {
     async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
         loop {
             let query = timeout(self.shared.limits.dns_idle, framed(&mut stream)).await??;
-            while !self.admits() {
-                sleep(PAUSE).await;
-            }
+            let admitted = async {
+                while !self.admits() {
+                    sleep(PAUSE).await;
+                }
+            };
+            timeout(self.shared.limits.dns_idle, admitted).await?;
             let answer = match self.at_once(&query, Transport::Tcp) {
                 AtOnce::Ignored => return Ok(()),
                 AtOnce::Answer(answer) => Some(answer),
@@ -147,10 +150,12 @@ impl NameServer {
         };
         let is_known = |name: &str| self.egress.as_ref().is_some_and(|egress| egress.knows(name));
         match query.asked() {
-            Asked::Address(name) | Asked::Other(name) if !is_known(name) => {
+            Asked::Address(name) if !is_known(name) => {
                 self.shared.tell_refused(name, None, NetworkOutcome::NotAllowed);
                 answered(query, &Answer::NoName)
             }
+            // Clients ask for other kinds of addresses beside the first: that decides nothing more.
+            Asked::Other(name) if !is_known(name) => answered(query, &Answer::NoName),
             Asked::Name(_) if self.egress.is_none() => answered(query, &Answer::NoName),
             Asked::Address(_) | Asked::Other(_) | Asked::Name(_) => AtOnce::LookUp,
         }
@@ -161,12 +166,12 @@ impl NameServer {
         let Read::Asks(query) = dns::read(query, transport) else {
             return None;
         };
-        let answer = match &self.egress {
+        let (answer, outcome) = match &self.egress {
             Some(egress) => egress.answer(query.asked()).await,
-            None => Answer::NoName,
+            None => (Answer::NoName, None),
         };
-        if let (Answer::Failed, Asked::Address(name)) = (&answer, query.asked()) {
-            self.shared.tell_refused(name, None, NetworkOutcome::LimitReached);
+        if let (Some(outcome), Asked::Address(name)) = (outcome, query.asked()) {
+            self.shared.tell_refused(name, None, outcome);
         }
         query.answer(&answer)
     }

@@ -6,7 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Mutex, PoisonError};
 
 use capsule_host::sandbox::{
-    ConnectError, Connection, Connector, EgressRules, Later, NetworkDecision, NetworkObserver, NetworkOutcome, Target,
+    BoxFuture, ConnectError, Connection, Connector, EgressRules, NetworkDecision, NetworkObserver, NetworkOutcome,
+    Target,
 };
 use capsule_host::supervisor::{Scope, SpawnRequest};
 
@@ -69,7 +70,7 @@ pub(crate) async fn first_line(process: &Process) -> String {
 pub(super) struct ToTest(pub(super) u16);
 
 impl Connector for ToTest {
-    fn connect<'a>(&'a self, _: Target<'a>) -> Later<'a, Result<Connection, ConnectError>> {
+    fn connect<'a>(&'a self, _: Target<'a>) -> BoxFuture<'a, Result<Connection, ConnectError>> {
         Box::pin(async {
             let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.0)).await;
             let stream = stream.map_err(|error| ConnectError::Unreachable(None, error))?;
@@ -80,7 +81,7 @@ impl Connector for ToTest {
         })
     }
 
-    fn is_there<'a>(&'a self, name: &'a str) -> Later<'a, io::Result<bool>> {
+    fn exists<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<bool>> {
         Box::pin(std::future::ready(Ok(!name.starts_with("absent."))))
     }
 }
