@@ -218,6 +218,11 @@ impl Init {
         Err(refusal)
     }
 
+    /// Prepares an init of this kind, so that the first command starts sooner. Blocks for as long as a small program takes to start.
+    pub(crate) fn begin(&self, kind: InitKind) {
+        self.spawner.begin(kind);
+    }
+
     /// Prepares an init, so that the next command starts sooner. Blocks for as long as a small program takes to start.
     pub(crate) fn prepare(&self) {
         self.spawner.prepare();

@@ -144,6 +144,14 @@ impl Spawner {
         }
     }
 
+    /// Has an init of this kind made for the first command. Blocks until the init is ready.
+    pub(crate) fn begin(&self, kind: InitKind) {
+        if let Ok(mut state) = self.lock() {
+            state.usual.get_or_insert(kind);
+        }
+        self.prepare();
+    }
+
     /// Has an init made for the next command, if an init of this kind can wait for it and none waits already. Blocks until the init
     /// is ready.
     pub(crate) fn prepare(&self) {
