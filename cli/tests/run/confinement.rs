@@ -204,3 +204,22 @@ fn b2_run_refuses_where_it_cannot_confine_before_it_builds() {
     }
     assert!(!target.exists());
 }
+
+#[test]
+fn b2_run_refuses_where_it_cannot_confine_before_it_tells_of_a_component_that_does_not_load() {
+    let workspace = Workspace::new();
+    let folder = Workspace::new();
+    // The preamble of a component, and a section that there is not: the load fails sooner than the trial of the confinement.
+    folder.write("broken.wasm", "\0asm\x0d\0\x01\0\x7f\x01\0");
+    let broken = folder.path().join("broken.wasm");
+    let run = workspace.run([broken.to_str().unwrap(), "open"]);
+    let Some(mut run) = without_user_namespaces(&run) else {
+        return;
+    };
+
+    let ended = finish(&mut run);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.lines.is_empty(), "{ended:?}");
+    assert!(ended.stderr.contains("user namespace"), "{ended:?}");
+    assert!(!ended.stderr.contains("cannot load"), "{ended:?}");
+}

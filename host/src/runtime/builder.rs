@@ -358,7 +358,12 @@ fn cache(dir: &Path) -> Result<(Cache, PathBuf), BuildError> {
         .and_then(|()| dir.canonicalize())
         .map_err(|error| failed(error.to_string()))?;
     let mut config = CacheConfig::new();
-    config.with_directory(&dir);
+    config
+        .with_directory(&dir)
+        // A file that was used 256 times would be compressed once more, for a fifth of a second on a thread that is not waited for.
+        // A command of some milliseconds never completes that: each of its runs tries it, and leaves a file behind. What it saves
+        // is a little room.
+        .with_optimized_compression_usage_counter_threshold(u64::MAX);
     let cache = Cache::new(config).map_err(|error| failed(describe(&error)))?;
     Ok((cache, dir))
 }

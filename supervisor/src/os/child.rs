@@ -104,16 +104,29 @@ impl Child {
     /// Completes when every process of the tree has ended, except perhaps init. The future may be dropped, and this may
     /// be called again.
     ///
+    /// Where the tree has a control group, init has ended too: the usage of a group is final only when init has left it.
+    /// [`Child::reap`] then finds init gone, and holds no thread.
+    ///
     /// After a kill of the tree this takes a bounded time, even if init was stopped or is kept from its work.
     pub(crate) async fn exited(&self) -> io::Result<()> {
         match self.killed.get() {
-            None => self.tree_ended().await,
+            None => self.tree_ended().await?,
             Some(&since) => tokio::select! {
                 biased;
-                ended = self.tree_ended() => ended,
-                () = self.enforce(since) => Ok(()),
+                ended = self.tree_ended() => ended?,
+                () = self.enforce(since) => {}
             },
         }
+        if self.meter.has_group() && !self.is_stuck() && self.has_reported_exit() {
+            self.life.store(LEAVING, Ordering::Relaxed);
+            return self.init_left().await;
+        }
+        Ok(())
+    }
+
+    /// Whether init has reported that it is the only process left.
+    fn has_reported_exit(&self) -> bool {
+        matches!(self.channel.get_ref().peek(), Pending::Report(Report::Exited(_)))
     }
 
     async fn tree_ended(&self) -> io::Result<()> {
@@ -209,15 +222,20 @@ impl Child {
     /// called again.
     pub(crate) async fn left(&self) {
         self.meter.close();
+        // An error means that the runtime is going down, and then the wait on this thread is a short one.
+        drop(self.init_left().await);
+        self.wait_for_init();
+    }
+
+    /// Dismisses init, and completes when it has ended or was given up.
+    async fn init_left(&self) -> io::Result<()> {
         self.kill();
         let since = *self.dismissed.get_or_init(Instant::now);
         tokio::select! {
             biased;
-            // If the runtime is ending, the wait is short.
-            _ = self.init.ended() => {}
-            () = self.enforce(since) => {}
+            ended = self.init.ended() => ended,
+            () = self.enforce(since) => Ok(()),
         }
-        self.wait_for_init();
     }
 
     /// Lets init signal the command's process group. Does nothing to a tree that has ended.
@@ -289,7 +307,7 @@ impl Child {
             Some(Report::Exited(exit)) => Some(exit),
             _ => None,
         };
-        // The usage of a group is final only when init has left the group too.
+        // The usage of a group is final only when init has left it, too. Most callers have waited for that in `exited`.
         let is_leaving = exit.is_some() && !self.meter.has_group();
         if is_leaving {
             self.life.store(LEAVING, Ordering::Relaxed);
@@ -373,13 +391,21 @@ impl Drop for Child {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::future::poll_fn;
     use std::os::fd::AsFd;
+    use std::pin::pin;
+    use std::task::Poll;
 
     use capsule_init::{Config, Limits, PROTOCOL};
     use rustix::process::{Pid, kill_process};
 
     use super::*;
     use crate::os::init::{Handover, Init};
+
+    fn stop(process: Process) {
+        let number = i32::try_from(process.pid()).ok().and_then(Pid::from_raw);
+        kill_process(number.expect("a number"), Signal::STOP).expect("it is there");
+    }
 
     /// A command that ends at once, unconfined.
     fn started() -> Child {
@@ -417,9 +443,8 @@ mod tests {
         child.exited().await.expect("an end");
         assert_eq!(child.reap().code, Some(0));
         assert!(child.is_leaving());
-        let number = i32::try_from(child.init.pid()).ok().and_then(Pid::from_raw);
-        // It cannot end before it is forced.
-        kill_process(number.expect("a number"), Signal::STOP).expect("it is there");
+        // It cannot leave before it is forced.
+        stop(child.init);
         while !child.init.is_stopped() {
             tokio::task::yield_now().await;
         }
@@ -430,5 +455,29 @@ mod tests {
         child.left().await;
         assert!(!child.is_stuck(), "it had no time");
         assert!(child.init.wait(Duration::ZERO));
+    }
+
+    /// The monitor of a process reaps on a thread of the runtime.
+    #[tokio::test]
+    async fn b5_no_thread_waits_for_an_init_that_has_to_leave_its_group() {
+        let mut child = started();
+        Arc::get_mut(&mut child.meter).expect("the only one").set_has_group();
+        while !child.has_reported_exit() {
+            tokio::task::yield_now().await;
+        }
+        // It cannot leave before it is forced.
+        stop(child.init);
+        while !child.init.is_stopped() {
+            tokio::task::yield_now().await;
+        }
+        {
+            let mut exited = pin!(child.exited());
+            let first = poll_fn(|context| Poll::Ready(exited.as_mut().poll(context))).await;
+            assert!(first.is_pending(), "init is still in its group");
+            exited.await.expect("an end");
+        }
+        assert!(child.init.wait(Duration::ZERO), "reaping would wait for it");
+        assert_eq!(child.reap().code, Some(0));
+        assert!(!child.is_leaving() && !child.is_stuck());
     }
 }

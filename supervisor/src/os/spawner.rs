@@ -167,6 +167,17 @@ impl Spawner {
         }
     }
 
+    /// Has an init of this kind made for the first command, in this private network if there is one. Blocks until the init is ready.
+    pub(crate) fn begin(&self, kind: InitKind, inside: Option<&Arc<Namespaces>>) {
+        if let Ok(mut state) = self.lock() {
+            state.usual.get_or_insert_with(|| Usual {
+                kind,
+                inside: inside.map(Arc::downgrade),
+            });
+        }
+        self.prepare(inside);
+    }
+
     /// Has an init made for the next command, if an init of this kind can wait for it and none waits already. Blocks until the init
     /// is ready.
     ///
