@@ -93,11 +93,12 @@ fn functions(resolve: &Resolve, interfaces: impl Iterator<Item = InterfaceId>) -
 fn each_part_is_needed_and_can_be_had_alone() {
     type Add = fn(&mut Linker<Data>) -> wasmtime::Result<()>;
 
-    let parts: [Add; 4] = [
+    let parts: [Add; 5] = [
         capsule_host::add_only_process_to_linker_async,
         capsule_host::add_only_poll_to_linker_async,
         capsule_host::add_only_ipc_to_linker_async,
         capsule_host::add_only_sys_to_linker_async,
+        capsule_host::add_only_net_to_linker_async,
     ];
     let engine = Engine::new(&Config::new()).unwrap();
     let component = Component::new(&engine, component()).unwrap();
@@ -108,10 +109,11 @@ fn each_part_is_needed_and_can_be_had_alone() {
                 add(&mut linker).unwrap();
             }
         }
-        assert_eq!(
-            linker.instantiate_pre(&component).is_ok(),
-            without == parts.len(),
-            "without part {without}"
-        );
+        let linked = linker.instantiate_pre(&component);
+        assert_eq!(linked.is_ok(), without == parts.len(), "without part {without}");
+        if without == parts.len() - 1 {
+            let refused = linked.err().map(|error| format!("{error:#}")).unwrap_or_default();
+            assert!(refused.contains("capsule:net/net@0.1.0"), "by another name: {refused}");
+        }
     }
 }

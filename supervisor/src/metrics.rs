@@ -14,12 +14,17 @@
 //! | [`DROPPED`] | counter | bytes | |
 //! | [`SPAWN_TIME`] | histogram | seconds | |
 //! | [`EXIT_TIME`] | histogram | seconds | |
+//! | [`NETWORK_DECISIONS`] | counter | decisions | `outcome` |
+//! | [`NETWORK_BYTES`] | counter | bytes | `direction` |
 
 use std::time::Duration;
 
 use ::metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+pub use crate::network::metrics::{NETWORK_BYTES, NETWORK_DECISIONS};
+
 use super::{Error, Tier};
+use crate::network::metrics as network;
 
 /// Spawns by the requested tier (`captured`, `background`, `persistent`) and by the result of the start: `ok` once the command
 /// runs, however it ends later, or the error's [`kind`](Error::kind).
@@ -62,6 +67,7 @@ pub fn describe() {
         Unit::Seconds,
         "Time from the end of a command to its visible exit"
     );
+    network::describe();
 }
 
 /// The gauge of processes, for the budgets that count them.

@@ -101,7 +101,8 @@ impl Host {
             .await
     }
 
-    async fn load_granted(&self, capsule_id: &str, grants: Grants, component: &[u8]) -> Capsule {
+    /// Loads a component with these grants.
+    pub async fn load_granted(&self, capsule_id: &str, grants: Grants, component: &[u8]) -> Capsule {
         let options = LoadOptions {
             grants,
             ..LoadOptions::new(capsule_id, Workspace::open(self.workspace.path()).unwrap())

@@ -2,7 +2,8 @@
 //! with the tables below. The tables are the published interface. A difference means that components which were
 //! compiled elsewhere no longer link, so `wit/` must be mended and not the table.
 //!
-//! Notation: `?T` is `option<T>`, `[T]` is `list<T>`, `-> T / E` is `result<T, E>` (`_` for nothing).
+//! Notation: `?T` is `option<T>`, `[T]` is `list<T>`, `(T, U)` is `tuple<T, U>`, `-> T / E` is `result<T, E>` (`_` for
+//! nothing).
 //! An indented line continues the one before.
 
 #![expect(
@@ -147,7 +148,27 @@ func check-capsule-capability(request: capability-check-request)
 func enumerate-capabilities() -> [string]
 ";
 
-/// This project's own package. It has only worlds, so it adds nothing that a component could import.
+/// Our own package. It may change until it is published as 1.0.0: with a new version, so that a component which was built
+/// against the old one is refused by name.
+const NET: &str = "
+interface net
+variant error-code = invalid-input(string), no-such-process, no-network, not-listening, exited,
+  timeout, too-large, invalid-response, cancelled, unknown(string)
+type process-id = string
+record published-port = port: u16, address: published-address
+variant published-address = tcp(tcp-address), unix(string)
+record tcp-address = ip: (u8, u8, u8, u8), port: u16
+record header = name: string, value: [u8]
+record request = port: u16, method: string, path: string, headers: [header], body: [u8],
+  timeout-ms: u64
+record response = status: u16, headers: [header], body: [u8]
+func ports(process: process-id) -> [u16] / error-code
+func wait-for-port(process: process-id, port: u16, timeout-ms: u64) -> _ / error-code
+func published() -> [published-port]
+func fetch(request: request) -> response / error-code
+";
+
+/// Worlds only, so that the package adds nothing which a component could name.
 const WORLDS: &str = "
 world host
 import astrid:io/poll@1.0.0
@@ -156,6 +177,7 @@ import astrid:process/host@1.1.0
 import astrid:io/error@1.0.0
 import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
+import capsule:net/net@0.1.0
 world entry
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
@@ -165,6 +187,7 @@ import astrid:io/poll@1.0.0
 import astrid:process/host@1.1.0
 import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
+import capsule:net/net@0.1.0
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
 export astrid-hook-trigger(action: string, payload: [u8]) -> capsule-result
@@ -182,6 +205,7 @@ fn every_name_type_and_order_is_the_published_one() {
         ("astrid:process@1.0.0", without_marked(PROCESS)),
         ("astrid:process@1.1.0", PROCESS.replace("+ ", "")),
         ("astrid:sys@1.0.0", SYS.to_owned()),
+        ("capsule:net@0.1.0", NET.to_owned()),
         ("capsule:worlds", WORLDS.to_owned()),
     ];
     let mut found: Vec<_> = (resolve.packages.iter())
@@ -390,6 +414,7 @@ fn write_ref(resolve: &Resolve, ty: &Type) -> String {
         TypeDefKind::Option(ty) => format!("?{}", write_ref(resolve, ty)),
         TypeDefKind::List(ty) => format!("[{}]", write_ref(resolve, ty)),
         TypeDefKind::Result(it) => format!("{} / {}", part(&it.ok), part(&it.err)),
+        TypeDefKind::Tuple(it) => format!("({})", join(it.types.iter().map(|ty| write_ref(resolve, ty)))),
         TypeDefKind::Handle(Handle::Own(id)) => write_ref(resolve, &Type::Id(*id)),
         TypeDefKind::Handle(Handle::Borrow(id)) => {
             format!("borrow<{}>", write_ref(resolve, &Type::Id(*id)))

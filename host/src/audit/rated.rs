@@ -124,7 +124,8 @@ impl Kind {
                 | "registry-full"
                 | "persist-unsupported"
                 | "rate-limited",
-            ) => Self::Refusal,
+            )
+            | ("egress", "not-allowed" | "address-refused" | "limit-reached") => Self::Refusal,
             ("stop" | "process-handle.kill" | "process-handle.drop", _) if outcome == Outcome::OK => Self::End,
             _ => Self::Other,
         }

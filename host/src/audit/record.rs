@@ -1,11 +1,13 @@
-//! The audit record of one call.
+//! The audit record of one call, or of one decision about the network.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
 use super::redact::redacted;
 use capsule_supervisor::internals::cut;
+use capsule_supervisor::sandbox::NetworkDecision;
 use capsule_supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
 
 /// The kept length of a principal's or a capsule's name, in bytes.
@@ -21,10 +23,12 @@ const PLACE_MAX: usize = 128;
 const INJECTIONS_MAX: usize = 128;
 /// The most bytes of injected files that are hashed; the interface allows no more.
 const INJECTED_BYTES_MAX: usize = 16 << 20;
+/// The kept length of the name that a tree wanted to reach, in bytes: the longest name is shorter.
+const HOST_NAME_MAX: usize = 256;
 /// The most ids that are named for one call.
 const IDS_MAX: usize = 32;
 
-/// The record of one call. It serialises to one JSON object, in which empty fields are omitted.
+/// The record of one call, or of one decision about the egress of a private network. It serialises to one JSON object, in which empty fields are omitted.
 ///
 /// Texts that a guest influences are cut: the command and the working directory after 4 KiB; the arguments, and the
 /// names of variables, after 8 KiB or 256 of them. If a part of them could be a process id (52 or more characters of an
@@ -32,10 +36,10 @@ const IDS_MAX: usize = 32;
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Record {
-    /// The time when the call began. In JSON it is UTC, by RFC 3339, with microseconds.
+    /// The time when the call began, or when the decision was told. In JSON it is UTC, by RFC 3339, with microseconds.
     #[serde(serialize_with = "rfc3339")]
     pub time: SystemTime,
-    /// The name of the called function in its interface: `spawn-persistent`, `process-handle.kill`, `publish`.
+    /// The name of the called function in its interface: `spawn-persistent`, `process-handle.kill`, `publish`. `egress` of a decision.
     pub operation: &'static str,
     /// The principal; `null` if none is authenticated. Cut after 1 KiB.
     pub principal: Option<String>,
@@ -54,6 +58,27 @@ pub struct Record {
     /// The request of a spawn.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub spawn: Option<Box<SpawnDetails>>,
+    /// What a tree wanted to reach.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Box<NetworkDetails>>,
+}
+
+/// A decision about the egress of a private network. The outcome of its record says what was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NetworkDetails {
+    /// The name, as far as it was a host name; cut after 256 bytes.
+    pub name: String,
+    /// The port; none if only the name was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The address that the host reached, or tried last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
+    /// Bytes that the tree sent.
+    pub sent: u64,
+    /// Bytes that the tree received.
+    pub received: u64,
 }
 
 /// The request of a spawn. It never contains the value of a variable, and of stdin only the length.
@@ -128,6 +153,7 @@ impl Record {
             ids: Vec::new(),
             ids_cut: 0,
             spawn: None,
+            network: None,
         }
     }
 
@@ -136,6 +162,20 @@ impl Record {
         self.ids.extend(names);
         self.ids_cut += self.ids.len().saturating_sub(IDS_MAX) + more;
         self.ids.truncate(IDS_MAX);
+    }
+}
+
+impl NetworkDetails {
+    /// The recorded parts of a decision.
+    #[must_use]
+    pub fn of(decision: &NetworkDecision) -> Self {
+        Self {
+            name: cut(&decision.name, HOST_NAME_MAX).to_owned(),
+            port: decision.port,
+            address: decision.address,
+            sent: decision.sent,
+            received: decision.received,
+        }
     }
 }
 

@@ -6,10 +6,11 @@
 
 use wasmtime::component::ResourceTableError;
 
-use capsule_supervisor as supervisor;
+use capsule_supervisor::{self as supervisor, PortError};
 
 use crate::audit::Outcome;
 use crate::bus;
+use crate::fetch::FetchError;
 
 /// Why a call of `astrid:process` failed.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,17 @@ pub enum SysError {
     Random(getrandom::Error),
 }
 
+/// Why a call of `capsule:net` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The process, or its network, is not as the call needs it.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A server gave no answer.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
 /// The value of an `astrid:io/error.error`: a description for readers.
 #[derive(Debug)]
 pub struct IoError(String);
@@ -120,6 +132,12 @@ impl From<Unloaded> for IpcError {
 impl From<Unloaded> for SysError {
     fn from(Unloaded: Unloaded) -> Self {
         Self::Cancelled
+    }
+}
+
+impl From<Unloaded> for NetError {
+    fn from(Unloaded: Unloaded) -> Self {
+        PortError::Cancelled.into()
     }
 }
 
@@ -190,6 +208,18 @@ impl From<&SysError> for Outcome {
             SysError::NoRegistry => "registry-unavailable",
             SysError::Cancelled => "cancelled",
             SysError::Random(_) => "unknown(host)",
+        })
+    }
+}
+
+impl From<&NetError> for Outcome {
+    fn from(error: &NetError) -> Self {
+        Self::error(match error {
+            NetError::Port(error) | NetError::Fetch(FetchError::Connect(error)) => error.kind(),
+            NetError::Fetch(FetchError::Invalid(_)) => "invalid-input",
+            NetError::Fetch(FetchError::TooLarge) => "too-large",
+            NetError::Fetch(FetchError::Timeout) => "timeout",
+            NetError::Fetch(FetchError::Response(_)) => "invalid-response",
         })
     }
 }

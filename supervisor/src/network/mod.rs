@@ -16,6 +16,7 @@
 //! name_server              answers queries             egress      connections to names
 //! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
+//!                                                     metrics     what is counted
 //! ```
 
 mod address;
@@ -25,6 +26,7 @@ pub(crate) mod dns;
 mod egress;
 mod host_name;
 mod limits;
+pub(crate) mod metrics;
 mod name_server;
 pub(crate) mod names;
 pub(crate) mod owner_network;

@@ -9,7 +9,6 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use metrics::counter;
 use rustix::net::sockopt::{
     set_ipv6_v6only, set_socket_linger, set_socket_recv_buffer_size, set_socket_reuseaddr, set_socket_send_buffer_size,
     socket_domain,
@@ -25,13 +24,11 @@ use tokio_util::sync::CancellationToken;
 use super::NetworkLimits;
 use super::connector::Connector;
 use super::decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
+use super::metrics;
 use super::relay::{Relays, Stream};
 use crate::os::network::Namespace;
 use crate::owner::Owner;
 use crate::rate::Rates;
-
-/// The name of the counter of decisions about egress, by outcome.
-pub(crate) const DECISIONS: &str = "capsule_network_decisions_total";
 
 /// The longest queue of connections that were not accepted.
 pub(super) const BACKLOG: i32 = 128;
@@ -229,7 +226,7 @@ impl Shared {
 
     /// Tells the embedder of a decision, and counts it.
     pub(super) fn tell(&self, decision: &NetworkDecision) {
-        counter!(DECISIONS, "outcome" => decision.outcome.as_str()).increment(1);
+        metrics::count(decision);
         let Some(observer) = &self.observer else { return };
         // The task that tells has other work, which a fault of the embedder's must not end.
         if catch_unwind(AssertUnwindSafe(|| observer.decided(decision))).is_err() {

@@ -4,6 +4,7 @@
 //! It is also built for `wasm32-unknown-unknown`, so it must not need WASI.
 
 mod handles;
+mod network;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -37,6 +38,10 @@ capsule_sdk::actions! {
     "wait-with-output" => handles::wait_with_output,
     "race" => handles::race,
     "inject" => handles::inject,
+    "ports" => network::ports,
+    "wait-for-port" => network::wait_for_port,
+    "published" => network::published,
+    "fetch" => network::fetch,
 }
 
 /// An error as its kind and its text.

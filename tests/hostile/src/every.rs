@@ -6,6 +6,7 @@
 use crate::generated::astrid::io::poll::poll;
 use crate::generated::astrid::ipc::host as ipc;
 use crate::generated::astrid::sys::host as sys;
+use crate::generated::capsule::net::net;
 
 /// Makes calls, and records each under its name in the interface.
 macro_rules! calls {
@@ -26,6 +27,7 @@ pub(crate) fn function() -> Vec<String> {
     v1_1::calls(&mut called);
     messages(&mut called);
     system(&mut called);
+    network(&mut called);
     called
 }
 
@@ -154,5 +156,23 @@ fn system(called: &mut Vec<String>) {
         "random-bytes" => sys::random_bytes(1);
         "check-capsule-capability" => sys::check_capsule_capability(&request);
         "enumerate-capabilities" => sys::enumerate_capabilities();
+    }
+}
+
+/// No process has this id, and no process runs any more.
+fn network(called: &mut Vec<String>) {
+    let request = net::Request {
+        port: 1,
+        method: "GET".into(),
+        path: "/".into(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout_ms: 1,
+    };
+    calls! { called in "capsule:net/net@0.1.0":
+        "ports" => net::ports("id");
+        "wait-for-port" => net::wait_for_port("id", 1, 0);
+        "published" => net::published();
+        "fetch" => net::fetch(&request);
     }
 }

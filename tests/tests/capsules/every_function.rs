@@ -65,7 +65,10 @@ fn imports(resolve: &Resolve, world: WorldId) -> BTreeSet<String> {
             continue;
         };
         let interface = resolve.id_of(*id).unwrap();
-        if !interface.starts_with("astrid:") {
+        if !["astrid:", "capsule:net/"]
+            .iter()
+            .any(|ours| interface.starts_with(ours))
+        {
             continue;
         }
         let served = &resolve.interfaces[*id];

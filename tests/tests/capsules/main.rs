@@ -11,6 +11,7 @@ mod every_function;
 mod foreign;
 mod handles;
 mod main_job;
+mod net;
 mod reach;
 mod sdk;
 mod unknown_unknown;

@@ -3,6 +3,7 @@
 
 mod ceilings;
 mod death;
+mod decisions;
 mod end;
 mod escapes;
 mod etc;
