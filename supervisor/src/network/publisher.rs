@@ -3,14 +3,16 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener as StdTcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
 
@@ -50,13 +52,32 @@ enum Listener {
 
 /// The file of a socket, which is removed when this is dropped.
 #[derive(Debug)]
-struct Removed(PathBuf);
+struct Removed {
+    path: PathBuf,
+    /// File system and inode.
+    file: (u64, u64),
+}
+
+impl Removed {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: identity(path)?,
+        })
+    }
+}
 
 impl Drop for Removed {
     fn drop(&mut self) {
-        // It may have been removed or replaced by others.
-        drop(fs::remove_file(&self.0));
+        // Another process may have put its own file there.
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            drop(fs::remove_file(&self.path));
+        }
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// Publishes a port. The address is taken when this returns.
@@ -92,7 +113,7 @@ fn at_path(path: &Path) -> io::Result<Listener> {
         }
         bound => bound,
     }?;
-    let removed = Removed(path.to_owned());
+    let removed = Removed::new(path)?;
     // Only this user may connect. Until now the folder's rights and the mask of this process decided.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
@@ -103,9 +124,16 @@ fn at_path(path: &Path) -> io::Result<Listener> {
 }
 
 fn is_abandoned(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let refuses = || StdUnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    is_socket && refuses()
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) && refuses(path)
+}
+
+/// Whether nothing listens at a socket. A process that listens and accepts nothing must not make this wait.
+fn refuses(path: &Path) -> bool {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else {
+        return false;
+    };
+    SocketAddrUnix::new(path).and_then(|address| connect(&socket, &address)) == Err(Errno::CONNREFUSED)
 }
 
 async fn serve(shared: Arc<Shared>, listener: Arc<Mutex<Option<Listener>>>, guest: u16) {
