@@ -9,12 +9,14 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connector::{ConnectError, Connection, Target};
@@ -24,6 +26,9 @@ use super::names::Names;
 use super::relay::{End, relay};
 use super::shared::{Shared, accepted, listen_at, reset};
 use super::{EgressPolicy, EgressRule, EgressRules};
+
+/// How long a listener waits when connections come faster than they may be dialled.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The egress of one network.
 #[derive(Debug)]
@@ -168,12 +173,18 @@ impl Egress {
     async fn serve(self: Arc<Self>, listener: &TcpListener, name: &Arc<str>, port: u16) {
         loop {
             let (stream, _) = accepted(|context| listener.poll_accept(context)).await;
-            let permit = Arc::clone(&self.shared.connections).try_acquire_owned();
-            let Some(permit) = permit.ok().filter(|_| self.shared.may_dial()) else {
+            let Ok(permit) = Arc::clone(&self.shared.connections).try_acquire_owned() else {
                 reset(stream);
                 self.shared.tell_refused(name, Some(port), NetworkOutcome::LimitReached);
                 continue;
             };
+            // Where the listener is closed meanwhile, the tree sees that its connection was refused.
+            let _ended_already = set_socket_linger(&stream, Some(Duration::ZERO));
+            // Further connections wait in the listener's queue. A reset would fail programs that need a few more connections in a
+            // second than others do.
+            while !self.shared.may_dial() {
+                sleep(PAUSE).await;
+            }
             let connection = Arc::clone(&self).carry(stream, Arc::clone(name), port, permit);
             self.shared.spawn_to_its_end(connection);
         }
