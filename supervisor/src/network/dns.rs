@@ -107,9 +107,11 @@ impl Asked {
                 Some(Err(UsedUp)) => Answer::Failed,
                 None => Answer::NoName,
             },
-            // It gets no address by this: guests ask for both kinds of addresses, and what is not connected to needs none.
-            Self::Other(name) => match rules.knows(name) {
-                Some(_) => Answer::NoData,
+            // It gets no address by this: guests ask for both kinds of addresses, and what is not connected to needs none. But it
+            // fails as the other query does: glibc would take one failure and one answer without data for a name without addresses.
+            Self::Other(name) => match rules.knows(name).map(|allowed| names.has_room(name, allowed)) {
+                Some(true) => Answer::NoData,
+                Some(false) => Answer::Failed,
                 None => Answer::NoName,
             },
             Self::Name(address) => match names.name(*address) {

@@ -10,12 +10,14 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connector::{ConnectError, Connection, Target};
@@ -24,7 +26,7 @@ use super::dns::{Answer, Asked};
 use super::names::Names;
 use super::relay::{End, relay};
 use super::rules::Allowed;
-use super::shared::{Place, Shared, accepted, listen_at, reset};
+use super::shared::{PAUSE, Place, Shared, accepted, listen_at, reset};
 use super::{EgressPolicy, EgressRule, EgressRules};
 
 /// The egress of one network.
@@ -215,12 +217,18 @@ impl Egress {
     async fn serve(self: Arc<Self>, listener: &TcpListener, name: &Arc<str>, port: u16) {
         loop {
             let (stream, _) = accepted(|context| listener.poll_accept(context)).await;
-            // Meanwhile the kernel holds the connections behind it, which costs the host nothing.
-            let Ok(place) = timeout(self.shared.limits.dial_time, self.shared.admitted()).await else {
+            let Some(place) = self.shared.place() else {
                 reset(stream);
                 self.shared.tell_refused(name, Some(port), NetworkOutcome::LimitReached);
+                // A tree that goes on cannot make more records than this.
+                sleep(PAUSE).await;
                 continue;
             };
+            // Where the listener is closed meanwhile, the tree sees that its connection was refused.
+            let _ended_already = set_socket_linger(&stream, Some(Duration::ZERO));
+            // Further connections wait in the listener's queue. A reset would fail programs that need a few more connections in a
+            // second than others do.
+            self.shared.dial_admitted().await;
             let connection = Arc::clone(&self).carry(stream, Arc::clone(name), port, place);
             self.shared.spawn_detached(connection);
         }

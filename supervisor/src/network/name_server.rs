@@ -66,9 +66,10 @@ impl NameServer {
                 sleep(PAUSE).await;
                 continue;
             };
-            if !self.admits() {
+            // It waits with those that the socket holds, for about a second at most. A client that hears nothing asks again after
+            // five seconds, which is too long for programs that look up many names at once.
+            while !self.admits() {
                 sleep(PAUSE).await;
-                continue;
             }
             let query = query.get(..length).unwrap_or_default();
             match self.at_once(query, Transport::Udp) {

@@ -53,7 +53,7 @@ impl Names {
         if let Some((address, _)) = self.by_name.get(name) {
             return Ok(*address);
         }
-        if self.next > LAST || (allowed == Allowed::Wildcard && self.wildcards >= self.wildcards_max) {
+        if !self.has_room(name, allowed) {
             return Err(UsedUp);
         }
         let address = Ipv4Addr::from(self.next);
@@ -63,6 +63,12 @@ impl Names {
         self.by_name.insert(Arc::clone(&name), (address, allowed));
         self.by_address.insert(address, name);
         Ok(address)
+    }
+
+    /// Whether a name has an address, or would get one.
+    pub(crate) fn has_room(&self, name: &str, allowed: Allowed) -> bool {
+        let is_full = self.next > LAST || (allowed == Allowed::Wildcard && self.wildcards >= self.wildcards_max);
+        !is_full || self.by_name.contains_key(name)
     }
 
     /// The name for which an address stands.
@@ -139,6 +145,9 @@ mod tests {
             assert!(names.address(name, Allowed::Wildcard).is_ok());
         }
         assert_eq!(names.address("c.example.com", Allowed::Wildcard), Err(UsedUp));
+        assert!(
+            names.has_room("a.example.com", Allowed::Wildcard) && !names.has_room("c.example.com", Allowed::Wildcard)
+        );
         assert!(names.address("exact.example", Allowed::Exact).is_ok());
         // One becomes exact, and makes room for another.
         assert_eq!(

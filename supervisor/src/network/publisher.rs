@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener as StdTcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -13,7 +12,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
 
@@ -62,11 +61,15 @@ struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Another file may have taken its place.
-        let is_own = |file: fs::Metadata| (file.dev(), file.ino()) == self.number;
-        if fs::symlink_metadata(&self.path).is_ok_and(is_own) {
+        if identity(&self.path).is_ok_and(|number| number == self.number) {
             drop(fs::remove_file(&self.path));
         }
     }
+}
+
+/// Device and inode of a file.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// Publishes a port. The address is taken when this returns.
@@ -111,10 +114,9 @@ fn at_path(path: &Path) -> io::Result<Listener> {
         }
         bound => bound?,
     }
-    let made = fs::symlink_metadata(path)?;
     let file = SocketFile {
         path: path.to_owned(),
-        number: (made.dev(), made.ino()),
+        number: identity(path)?,
     };
     listen(&socket, BACKLOG)?;
     Ok(Listener::Unix {
@@ -124,9 +126,16 @@ fn at_path(path: &Path) -> io::Result<Listener> {
 }
 
 fn is_abandoned(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let refuses = || StdUnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    is_socket && refuses()
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) && refuses(path)
+}
+
+/// Whether nothing listens at a socket. A process that listens and accepts nothing must not make this wait.
+fn refuses(path: &Path) -> bool {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else {
+        return false;
+    };
+    SocketAddrUnix::new(path).and_then(|address| connect(&socket, &address)) == Err(Errno::CONNREFUSED)
 }
 
 async fn serve(shared: Arc<Shared>, listener: Arc<Mutex<Option<Listener>>>, guest: u16) {

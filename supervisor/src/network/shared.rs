@@ -37,7 +37,7 @@ pub(super) const BACKLOG: i32 = 128;
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// How long a task waits that looks again for room in a rate.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 /// The connections of one network for which the kernel chooses the size of the host's buffers.
 const UNBOUNDED: usize = 64;
@@ -132,20 +132,11 @@ impl Shared {
         Some(Place { _own: own, _all: all })
     }
 
-    /// Waits for a place, and until one more connection may be dialled.
-    pub(super) async fn admitted(&self) -> Place {
-        let places = async {
-            let own = Arc::clone(&self.connections).acquire_owned().await.ok()?;
-            let all = Arc::clone(&ALL).acquire_owned().await.ok()?;
-            Some(Place { _own: own, _all: all })
-        };
-        let Some(place) = places.await else {
-            return std::future::pending().await;
-        };
+    /// Waits until one more connection may be dialled.
+    pub(super) async fn dial_admitted(&self) {
         while !self.may_dial() {
             sleep(PAUSE).await;
         }
-        place
     }
 
     fn may_dial(&self) -> bool {

@@ -45,6 +45,21 @@ macro_rules! apart {
         }
     };
 }
+/// Makes two tests of each case that counts what its whole process holds, or takes a limit of it: each in a process of its own.
+macro_rules! alone {
+    ($($case:ident),+ $(,)?) => {
+        mod alone_as_root {
+            $(#[test] fn $case() {
+                crate::who::in_a_process_of_its_own(0, concat!(module_path!(), "::", stringify!($case)), super::$case);
+            })+
+        }
+        mod alone_as_an_ordinary_user {
+            $(#[test] fn $case() {
+                crate::who::in_a_process_of_its_own(crate::who::ORDINARY, concat!(module_path!(), "::", stringify!($case)), super::$case);
+            })+
+        }
+    };
+}
 /// Makes one test of each case that is about an ordinary user with a subordinate range.
 macro_rules! ranged {
     ($user:ident: $($case:ident),+ $(,)?) => {
@@ -56,6 +71,7 @@ macro_rules! ranged {
         }
     };
 }
+pub(crate) use alone;
 pub(crate) use apart;
 pub(crate) use each_user;
 pub(crate) use ranged;
@@ -88,6 +104,17 @@ pub(crate) fn as_a_user_of_its_own<F: Future<Output = ()>>(user: u32, path: &str
         as_user(user, path);
     } else if std::env::var_os(BINARIES).is_some() {
         run(case);
+    } else {
+        skip("the tests to be run by root");
+    }
+}
+
+/// Runs a case in a process of its own.
+pub(crate) fn in_a_process_of_its_own<F: Future<Output = ()>>(user: u32, path: &str, case: fn() -> F) {
+    if std::env::var_os(BINARIES).is_some() {
+        run(case);
+    } else if is_root() {
+        as_user(user, path);
     } else {
         skip("the tests to be run by root");
     }

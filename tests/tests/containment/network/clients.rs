@@ -3,16 +3,20 @@
 //! Each client reaches an allowed name. It is told within a second that another name does not exist, and that another port of
 //! the allowed name is refused. The clients that can list the interfaces find the loopback.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use capsule_host::sandbox::{EgressPolicy, Policy, PrivateNetwork};
 use capsule_host::supervisor::RunOutput;
 
-use super::support::{ToTest, http, rules};
+use super::support::{ToTest, http, rules, serves};
 use crate::harness::{AllowAll, Host, code, sh};
-use crate::who::skip;
+use crate::who::{program, skip};
 
 /// Longer than it takes to build a client and to run it.
 const BUILD: Duration = Duration::from_secs(180);
@@ -133,6 +137,159 @@ async fn w3_getent_finds_a_name() {
     shell("/usr/bin/getent", script, "198.18.0.2      STREAM one.example\n2 1").await;
 }
 
+/// The options of resolv.conf, of which glibc takes most from variables: by TCP, with EDNS, one query at a time, by a search list.
+async fn w3_resolvers_find_a_name_by_any_options() {
+    let options = "for options in use-vc edns0 single-request single-request-reopen ndots:5 'edns0 use-vc trust-ad'; do
+    export RES_OPTIONS=\"$options\" LOCALDOMAIN='absent.test example'
+    quick getent ahostsv4 one.example | cut -d ' ' -f 1 | uniq
+    quick getent ahostsv4 one | cut -d ' ' -f 1 | uniq
+    quick getent hosts other.example
+done";
+    let each = "198.18.0.2\n0\n198.18.0.2\n0\n2 1\n";
+    shell("/usr/bin/getent", options, each.repeat(6).trim_end()).await;
+}
+
+/// A bare repository with one commit, in a folder of this name.
+fn repository(folder: &Path) {
+    let script = "git init -q --bare r.git && git init -q w && cd w && git config user.email a@b && git config user.name a && \
+        echo hello > word && git add word && git commit -qm one && git push -q ../r.git HEAD:refs/heads/main && cd ../r.git && \
+        git symbolic-ref HEAD refs/heads/main && git update-server-info";
+    let made = program("/bin/sh").args(["-c", script]).current_dir(folder).status();
+    assert!(made.expect("a shell").success(), "a repository");
+}
+
+/// All files beneath a folder, by their paths.
+fn files(folder: &Path, name: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            files(&entry.path(), &name, found);
+        } else {
+            found.insert(name, std::fs::read(entry.path()).expect("a file"));
+        }
+    }
+}
+
+async fn w3_git_clones_over_http() {
+    if !Path::new("/usr/bin/git").exists() {
+        return skip("/usr/bin/git");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    repository(folder.path());
+    let mut found = BTreeMap::new();
+    files(&folder.path().join("r.git"), "/r.git", &mut found);
+    let host = host(&["one.example:80"], serves(found));
+    let script = "git clone -q http://one.example/r.git c && cat c/word; git clone -q http://other.example/r.git 2>&1 | tail -n 1";
+    let expected =
+        "hello\nfatal: unable to access 'http://other.example/r.git/': Could not resolve host: other.example";
+    assert_eq!(host.printed(sh(script)).await.trim_end(), expected);
+}
+
+/// A web server with a certificate for `one.example`, which ends with this.
+struct Secure {
+    server: Child,
+    port: u16,
+}
+
+impl Secure {
+    /// For the files of a folder, in which the certificate is put.
+    fn new(folder: &Path) -> Self {
+        let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem \
+            -subj /CN=one.example -addext subjectAltName=DNS:one.example -days 2 2>/dev/null";
+        let made = program("/bin/sh").args(["-c", make]).current_dir(folder).status();
+        assert!(made.expect("a shell").success(), "a certificate");
+        let mut server = program("/usr/bin/openssl")
+            .args("s_server -accept 127.0.0.1:0 -cert cert.pem -key key.pem -WWW".split(' '))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a server");
+        let said = BufReader::new(server.stdout.take().expect("it is piped"));
+        let port = said.lines().find_map(|line| {
+            let line = line.expect("a line");
+            line.strip_prefix("ACCEPT ")?.rsplit_once(':')?.1.parse().ok()
+        });
+        Self {
+            server,
+            port: port.expect("a port"),
+        }
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        self.server.kill().expect("it runs");
+        self.server.wait().expect("it was started here");
+    }
+}
+
+/// The certificate is that of the name: nothing on the way takes the encryption off.
+async fn w3_clients_reach_a_name_over_https() {
+    let programs = ["openssl", "git", "curl", "python3", "node"].map(|name| format!("/usr/bin/{name}"));
+    if let Some(missing) = programs.iter().find(|program| !Path::new(program).exists()) {
+        return skip(missing);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    repository(folder.path());
+    std::fs::write(folder.path().join("word"), "hello\n").expect("a file");
+    let server = Secure::new(folder.path());
+    let host = host(&["one.example:443"], server.port);
+    std::fs::copy(folder.path().join("cert.pem"), host.dir().join("cert.pem")).expect("a certificate");
+    let script = "curl -sS --cacert cert.pem https://one.example/word
+SSL_CERT_FILE=cert.pem /usr/bin/python3 -c \"import urllib.request as u; print(u.urlopen('https://one.example/word').read().decode(), end='')\"
+NODE_EXTRA_CA_CERTS=cert.pem node -e \"require('https').get('https://one.example/word', (answer) => answer.pipe(process.stdout))\"
+GIT_SMART_HTTP=0 GIT_SSL_CAINFO=$PWD/cert.pem git clone -q https://one.example/r.git c && cat c/word";
+    assert_eq!(host.printed(sh(script)).await, "hello\nhello\nhello\nhello\n");
+}
+
+/// A server that greets as one of SSH does, and tells the greeting that it gets.
+fn greets() -> (u16, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let Ok(mut connection) = connection else { return };
+            let _reset = connection.write_all(b"SSH-2.0-test\r\n");
+            let mut line = String::new();
+            let _reset = BufReader::new(&connection).read_line(&mut line);
+            if tell.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    (port, told)
+}
+
+async fn w3_ssh_and_git_over_ssh_reach_a_name() {
+    let programs = ["/usr/bin/ssh", "/usr/bin/git"];
+    if let Some(missing) = programs.iter().find(|program| !Path::new(program).exists()) {
+        return skip(missing);
+    }
+    let (server, told) = greets();
+    let host = host(&["one.example:22"], server);
+    let script = "export GIT_SSH_COMMAND='ssh -o BatchMode=yes'
+$GIT_SSH_COMMAND git@one.example; git clone -q ssh://git@one.example/r
+ssh -o BatchMode=yes git@other.example 2>&1; ssh -o BatchMode=yes -p 23 git@one.example 2>&1; true";
+    let printed = host.printed(sh(script)).await;
+    let lines: Vec<_> = printed
+        .lines()
+        .filter(|line| line.starts_with("ssh: "))
+        .map(str::trim)
+        .collect();
+    let expected = [
+        "ssh: Could not resolve hostname other.example: Name or service not known",
+        "ssh: connect to host one.example port 23: Connection refused",
+    ];
+    assert_eq!(lines, expected, "{printed}");
+    for _ in 0..2 {
+        let greeting = told.recv().expect("a greeting");
+        assert!(greeting.starts_with("SSH-2.0-OpenSSH"), "{greeting}");
+    }
+}
+
 crate::who::each_user!(
     w3_python_reaches_a_name_by_sockets_urllib_and_asyncio,
     w3_node_reaches_a_name_by_http_fetch_and_c_ares,
@@ -146,4 +303,8 @@ crate::who::each_user!(
     w3_wget_reaches_a_name,
     w3_busybox_reaches_a_name,
     w3_getent_finds_a_name,
+    w3_resolvers_find_a_name_by_any_options,
+    w3_git_clones_over_http,
+    w3_clients_reach_a_name_over_https,
+    w3_ssh_and_git_over_ssh_reach_a_name,
 );

@@ -11,7 +11,7 @@ use capsule_host::sandbox::{
 };
 use capsule_host::supervisor::{Scope, SpawnRequest};
 
-use crate::harness::{AllowAll, Host, PATIENCE, Process, command, watchdog};
+use crate::harness::{AllowAll, Host, PATIENCE, Process, code, command, watchdog};
 
 /// A server on loopback that prints its port, and answers each connection with a word.
 pub(super) const SERVER: &str = "import socket
@@ -48,6 +48,7 @@ pub(super) async fn start(host: &Host, scope: &Scope, request: SpawnRequest) -> 
 pub(super) async fn printed(host: &Host, scope: &Scope, request: SpawnRequest) -> String {
     let output = watchdog(scope.spawn(request, &host.workspace, &mut AllowAll)).await;
     let output = output.expect("it runs");
+    assert_eq!(output.exit, code(0), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -163,4 +164,25 @@ fn respond(mut connection: &TcpStream, files: &BTreeMap<String, Vec<u8>>) -> io:
         content.len()
     );
     connection.write_all(&[head.as_bytes(), content].concat())
+}
+
+/// Sends back what it receives.
+pub(super) fn echoes() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let Ok(connection) = connection else { return };
+            std::thread::spawn(move || drop(io::copy(&mut &connection, &mut &connection)));
+        }
+    });
+    port
+}
+
+/// A command that the test tells to go on, by its stdin.
+pub(super) fn told(request: SpawnRequest) -> SpawnRequest {
+    SpawnRequest {
+        keep_stdin_open: true,
+        ..request
+    }
 }
