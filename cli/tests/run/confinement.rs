@@ -41,6 +41,11 @@ fn is_well(ended: &Ended) {
         assert!(layer["state"] == "available" || layer["needed"] == false, "{layer}");
     }
     assert_eq!(facts["limits"]["pids"], "kernel", "{facts}");
+    let network = &facts["network"];
+    assert!(
+        network["bounded_buffers"].is_boolean() && network["ipv6"].is_boolean(),
+        "{network}"
+    );
     assert!(ended.stderr.is_empty(), "{ended:?}");
 }
 
@@ -130,6 +135,30 @@ fn b8_a_folder_where_commands_run_as_its_owner_is_told() {
 }
 
 #[test]
+fn w5_a_machine_that_cannot_bound_the_buffers_of_a_network_is_told() {
+    if !geteuid().is_root() {
+        return skip("root, who can mount");
+    }
+    // As in a container.
+    let read_only = |inner: &Command| {
+        let mut unshare = command("unshare");
+        let there = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$@\"";
+        unshare.args(["--mount", "sh", "-c", there, "sh"]);
+        within(unshare, inner)
+    };
+    let ended = finish(&mut read_only(&doctor()));
+    assert_eq!(facts(&ended, 0)["network"]["bounded_buffers"], false, "{ended:?}");
+    let ended = finish(&mut doctor());
+    assert_eq!(facts(&ended, 0)["network"]["bounded_buffers"], true, "{ended:?}");
+    let mut plain = command(env!("CARGO_BIN_EXE_capsule"));
+    plain.arg("doctor");
+    let table = String::from_utf8(read_only(&plain).output().unwrap().stdout).unwrap();
+    for part in ["private network", "has no bound", "remedy: a container"] {
+        assert!(table.contains(part), "no {part:?} in {table}");
+    }
+}
+
+#[test]
 fn b2_without_user_namespaces_it_says_which_layer_why_and_what_to_do() {
     let Some(mut doctor) = without_user_namespaces(&doctor()) else {
         return;
@@ -165,7 +194,7 @@ fn b2_the_table_says_the_same_to_a_person() {
     for part in [
         "does not work",
         "user namespace     missing",
-        "reason: unshare",
+        "reason: clone",
         "remedy: ",
         "max_*_namespaces",
     ] {

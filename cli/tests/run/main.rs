@@ -15,6 +15,8 @@ mod ending;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod usage;

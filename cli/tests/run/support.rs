@@ -18,11 +18,10 @@ use tempfile::TempDir;
 /// The crate folder of the example capsule.
 pub(crate) const DEV_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../example-capsules/dev-server");
 
-/// Every grant that the example capsule needs. The server and the client of its pages are confined separately, so they
-/// need the host's network to reach each other.
-pub(crate) const GRANTED: [&str; 4] = ["--network", "--allow", "python3", "--allow-persistent"];
+/// Every grant that the example capsule needs. Its server, and the process that fetches pages, share a network of their own.
+pub(crate) const GRANTED: [&str; 3] = ["--allow", "python3", "--allow-persistent"];
 
-/// The same grants, for processes that are not confined.
+/// The same, for processes that are not confined: they share the host's network.
 pub(crate) const UNCONFINED: [&str; 4] = ["--unconfined", "--allow", "python3", "--allow-persistent"];
 
 /// The longest time that a test waits for an event that must happen. Reaching it is a failure.

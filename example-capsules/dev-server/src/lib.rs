@@ -5,7 +5,8 @@
 //! an `id`; without one it finds the server by its label, so that the calls of one command line
 //! need pass nothing on.
 //!
-//! It needs `python3` allowed, and persistent processes.
+//! It needs `python3` allowed, and persistent processes. The server listens on port 8000 of its own network. A person who wants
+//! to open it in a browser publishes that port: `capsule run --publish 8000 …`.
 
 use capsule_sdk::{Command, Cursor, ExitStatus, LogStream, Process, ProcessId};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ const START: Duration = Duration::from_secs(20);
 capsule_sdk::actions! {
     "start" => start,
     "get" => get,
+    "wait" => wait,
     "status" => status,
     "logs" => logs,
     "stop" => stop,
@@ -35,16 +37,36 @@ struct Which {
     id: Option<ProcessId>,
 }
 
+#[derive(Deserialize)]
+struct Start {
+    /// 0 is any that is free.
+    #[serde(default = "usual_port")]
+    port: u16,
+}
+
+/// Always the same, so that it can be published before the server starts. All processes of this capsule share a network, and no
+/// other program listens there.
+fn usual_port() -> u16 {
+    8000
+}
+
 #[derive(Serialize)]
 struct Started {
     id: ProcessId,
     port: u16,
 }
 
-/// Starts the server on a port that the system chooses, and returns once it listens.
-fn start() -> Result<Started> {
+/// Starts the server, and returns once it listens.
+fn start(start: Start) -> Result<Started> {
     let server = Command::new("python3")
-        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
+        .args([
+            "-u",
+            "-m",
+            "http.server",
+            &start.port.to_string(),
+            "--bind",
+            "127.0.0.1",
+        ])
         .label(LABEL)
         .spawn_persistent()?;
     match port(&server, START) {
@@ -107,6 +129,40 @@ fn get(get: Get) -> Result<Page> {
     Ok(Page {
         status: status.parse()?,
         body: body.to_owned(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Wait {
+    #[serde(default)]
+    id: Option<ProcessId>,
+    #[serde(default = "five_minutes")]
+    wait_ms: u64,
+}
+
+/// The longest wait of a host, unless it says otherwise.
+fn five_minutes() -> u64 {
+    5 * 60 * 1000
+}
+
+#[derive(Serialize)]
+struct Waited {
+    id: ProcessId,
+    /// None if it runs on.
+    exit: Option<ExitStatus>,
+}
+
+/// Waits for its end, so that the command line does not end it while a person looks at its pages.
+fn wait(wait: Wait) -> Result<Waited> {
+    let server = find(wait.id)?;
+    let exit = match server.wait(Duration::from_millis(wait.wait_ms)) {
+        Ok(exit) => Some(exit),
+        Err(error) if error.is_timeout() => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Waited {
+        id: server.id().clone(),
+        exit,
     })
 }
 

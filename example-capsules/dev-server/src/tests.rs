@@ -14,17 +14,22 @@ fn server() -> Script {
         .stderr("\"GET / HTTP/1.1\" 200 -\n")
 }
 
+fn on_4711() -> Start {
+    Start { port: 4711 }
+}
+
 #[test]
 fn a_server_is_started_found_read_and_stopped() {
     let host = Host::new();
     host.command("python3", |_| server());
-    let started = start().unwrap();
+    let started = start(on_4711()).unwrap();
     assert_eq!(started.port, 4711);
     let late = host.now() - SECOND * 3;
     assert!(
         late <= SECOND / 10,
         "a wait with a deadline notices output a tenth of a second late at most"
     );
+    assert_eq!(host.runs()[0].args[3], "4711");
     assert_eq!(host.runs()[0].label.as_deref(), Some(LABEL));
 
     let logged = |cursor| {
@@ -39,6 +44,11 @@ fn a_server_is_started_found_read_and_stopped() {
     assert_eq!(first.lines, ["\"GET / HTTP/1.1\" 200 -"]);
     assert!(logged(first.cursor).unwrap().lines.is_empty(), "nothing is told twice");
 
+    let waited = wait(Wait {
+        id: None,
+        wait_ms: 1000,
+    });
+    assert!(waited.unwrap().exit.is_none(), "it runs on");
     let stopped = stop(Which { id: Some(started.id) }).unwrap();
     assert_eq!(stopped.exit.signal(), Some(15));
     let again = stop(Which { id: None });
@@ -49,7 +59,7 @@ fn a_server_is_started_found_read_and_stopped() {
 fn a_server_that_does_not_come_up_is_told_about_and_not_left_running() {
     let host = Host::new();
     host.command("python3", |_| Script::new().stderr("no module named http\n"));
-    let error = start().map(|_| ()).unwrap_err().to_string();
+    let error = start(on_4711()).map(|_| ()).unwrap_err().to_string();
     assert!(
         error.contains("wait-timeout") && error.contains("no module named http"),
         "{error}"
@@ -65,7 +75,7 @@ fn a_page_is_fetched_from_the_port_that_the_server_told() {
         Some("-c") => Script::new().stdout(format!("200\ngot {}", run.args[2])).exit(0),
         _ => server(),
     });
-    start().unwrap();
+    start(on_4711()).unwrap();
     let page = get(Get {
         id: None,
         path: "/a?b".to_owned(),

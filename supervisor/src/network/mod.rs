@@ -16,7 +16,7 @@
 //! name_server              answers queries             egress      connections to names
 //! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
-//!                                                     metrics     what is counted
+//! support                  what this machine can do    metrics     what is counted
 //! ```
 
 mod address;
@@ -37,6 +37,7 @@ pub(crate) mod relay;
 mod resolver;
 mod rules;
 mod shared;
+mod support;
 
 pub use connector::{BoxFuture, ConnectError, Connection, Connector, Target};
 pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
@@ -47,3 +48,4 @@ pub use publish::{Publish, PublishAt, PublishError};
 pub use publisher::PublishedPort;
 pub use relay::Stream;
 pub use rules::{EgressError, EgressPolicy, EgressRule, EgressRules};
+pub use support::NetworkSupport;

@@ -240,7 +240,7 @@ impl Shared {
 }
 
 /// The address by which a socket of either family reaches one of IPv4.
-fn reached_by(address: SocketAddrV4, has_v6: bool) -> SocketAddr {
+pub(super) fn reached_by(address: SocketAddrV4, has_v6: bool) -> SocketAddr {
     if has_v6 {
         SocketAddr::new(address.ip().to_ipv6_mapped().into(), address.port())
     } else {
@@ -262,6 +262,11 @@ async fn connect(socket: OwnedFd, address: SocketAddr) -> io::Result<TcpStream> 
 
 /// Listens at an address of the network, with an unbound socket of it.
 pub(super) fn listen_at(socket: OwnedFd, address: SocketAddrV4) -> io::Result<TcpListener> {
+    TcpListener::from_std(listening(socket, address)?.into())
+}
+
+/// The same, without a runtime.
+pub(super) fn listening(socket: OwnedFd, address: SocketAddrV4) -> io::Result<OwnedFd> {
     let has_v6 = socket_domain(&socket)? == AddressFamily::INET6;
     if has_v6 {
         set_ipv6_v6only(&socket, false)?;
@@ -270,7 +275,7 @@ pub(super) fn listen_at(socket: OwnedFd, address: SocketAddrV4) -> io::Result<Tc
     set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &reached_by(address, has_v6))?;
     listen(&socket, BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// The next connection. When the host has too many open files, it waits until there may be fewer.

@@ -21,7 +21,7 @@ use super::policy::Policy;
 use super::start::{self, Constraints, no_network};
 use super::subordinate::Subordinate;
 use super::unavailable::UnavailableLayer;
-use crate::network::{Network, OwnerNetwork, PrivateNetwork};
+use crate::network::{Network, NetworkSupport, OwnerNetwork, PrivateNetwork};
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
 use crate::os::network::Namespace;
@@ -179,6 +179,21 @@ impl Confined {
             }
             self.etc.get_or_init(Etc::of_host)
         })
+    }
+
+    /// Makes a private network, connects to itself in it, and returns what the machine can do. None: the policy has another
+    /// network. Blocks for about a millisecond.
+    pub(crate) fn try_network(&self) -> Option<Result<NetworkSupport, LaunchError>> {
+        if mode(&self.policy.named_network()) != NetworkMode::Private {
+            return None;
+        }
+        let tried = self.init.network().map_err(no_network).and_then(|network| {
+            NetworkSupport::of(&network).map_err(|error| {
+                let reason = format!("a connection within a private network: {error}");
+                LaunchError::Confinement(UnavailableLayer::new(Layer::NetworkNamespace, reason, None))
+            })
+        });
+        Some(tried)
     }
 
     /// The private network that the policy gives this owner's trees. It is made if it is not there, and stays as long as one of

@@ -29,8 +29,8 @@ mod workspace;
 
 pub use crate::network::{
     BoxFuture, ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, Network,
-    NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, OwnerNetwork, PrivateNetwork,
-    Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
+    NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, NetworkSupport, OwnerNetwork,
+    PrivateNetwork, Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
 };
 pub use cgroup::Cgroup;
 pub use confined::Confined;

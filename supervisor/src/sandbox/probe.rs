@@ -20,6 +20,7 @@ use super::limits::Enforcements;
 use super::policy::Policy;
 use super::unavailable::{self, UnavailableLayer};
 use super::workspace::Workspace;
+use crate::network::NetworkSupport;
 
 /// Every layer, what it is for, and its turn for a host that is an ordinary user and for a host that is root. Layers of the same
 /// turn are set up together, in alternating steps. So when one of them is missing, the state of the others is unknown.
@@ -41,7 +42,11 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
         [2, 2],
     ),
     (init::Layer::MountNamespace, "a file system of its own", [3, 3]),
-    (init::Layer::NetworkNamespace, "no network unless it is granted", [4, 4]),
+    (
+        init::Layer::NetworkNamespace,
+        "a network of the owner's own, from which nothing else is reached unless it is granted",
+        [4, 4],
+    ),
     (
         init::Layer::IpcNamespace,
         "no access to shared memory or message queues of others",
@@ -72,7 +77,7 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
     (init::Layer::Limits, "limits of resources", [10, 10]),
     (
         init::Layer::Landlock,
-        "with the network granted: no abstract socket of the host",
+        "with the host's network: no abstract socket of the host",
         [11, 11],
     ),
     (
@@ -111,6 +116,9 @@ pub struct ConfinementSupport {
     /// user; or the reason why the watches are counted together with all other watches of this user. `None` if commands run as
     /// other users.
     pub counted_for: Option<Result<(u32, u32), UnavailableLayer>>,
+    /// What the machine can do for private networks, found by a connection within one; or why it can do nothing. `None` if no tree
+    /// could be started, or the policy has another network.
+    pub network: Option<Result<NetworkSupport, UnavailableLayer>>,
     /// Control groups, version 2; `None` if none are mounted.
     pub cgroup: Option<Cgroup>,
     /// The control group in which a group is made for each command, or the reason why there is none. The kernel limits the memory
@@ -215,13 +223,19 @@ impl ConfinementSupport {
             policy
         };
         let runs_as = RunsAs::by(&policy);
-        let (limits, attempt, counted_for) = match Confined::new(policy) {
+        let (limits, attempt, counted_for, network) = match Confined::new(policy) {
             Ok(launcher) => {
                 let tried = attempt(&launcher);
                 let counted = tried.as_ref().ok().map(|tried| counted_for(&launcher, tried));
-                (launcher.enforcements(), tried, counted)
+                let network = tried.as_ref().ok().and_then(|_| launcher.try_network());
+                (
+                    launcher.enforcements(),
+                    tried,
+                    counted,
+                    network.map(|tried| tried.map_err(missing)),
+                )
             }
-            Err(error) => (Enforcements::default(), Err(missing(error)), None),
+            Err(error) => (Enforcements::default(), Err(missing(error)), None, None),
         };
         let live_cpu = attempt.as_ref().ok().map(|tried| tried.live_cpu);
         let overlay = attempt
@@ -230,12 +244,13 @@ impl ConfinementSupport {
             .and_then(|tried| tried.bound.as_ref())
             .map(overlay);
         Self {
-            sufficient: attempt.is_ok() && !named_and_missing,
+            sufficient: attempt.is_ok() && !named_and_missing && !matches!(network, Some(Err(_))),
             layers: layers(attempt.err().as_ref(), &landlock(), overlay.as_ref(), uid.is_root()),
             limits,
             live_cpu,
             runs_as,
             counted_for: counted_for.filter(|_| !uid.is_root()),
+            network,
             cgroup: Cgroup::of_this_process(),
             groups,
         }
@@ -269,7 +284,8 @@ impl ConfinementSupport {
             State::Unavailable(missing) => Some(missing),
             State::Available | State::Unknown => None,
         });
-        layers.chain(self.groups.as_ref().err())
+        let network = self.network.as_ref().and_then(|network| network.as_ref().err());
+        layers.chain(network).chain(self.groups.as_ref().err())
     }
 }
 
@@ -464,6 +480,7 @@ mod tests {
                 .all(|layer| !layer.needed || layer.state == State::Available)
         );
         assert!(facts.live_cpu.is_some());
+        assert!(matches!(facts.network, Some(Ok(_))), "{:?}", facts.network);
     }
 
     #[tokio::test]

@@ -86,9 +86,18 @@ pub const WITHOUT_CASE: &[(&str, &str)] = &[
     ("B9", "needs sockets of the host's: the containment tests"),
     ("B10", "needs two trees that share a folder: the containment tests"),
     ("U3", "needs a reader that does not read: the tests of the command"),
-    ("W1", "not kept yet: no network but the host's"),
-    ("W2", "not kept yet: no published ports"),
-    ("W3", "not kept yet: no egress by name"),
-    ("W4", "not kept yet: no network decisions to record"),
-    ("W5", "not kept yet: no network to bound"),
+    (
+        "W1",
+        "needs the namespaces of two owners: the containment tests, and those of the command",
+    ),
+    (
+        "W2",
+        "needs a client on the host: the containment tests, and those of the command",
+    ),
+    ("W3", "needs a server outside of the tree: the containment tests"),
+    (
+        "W4",
+        "needs the host's audit, and rules that change: the containment tests, and those of the command",
+    ),
+    ("W5", "needs to know the host's limits: the containment tests"),
 ];

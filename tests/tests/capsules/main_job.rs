@@ -25,7 +25,7 @@ async fn i4_one_instance_starts_a_server_a_second_reads_its_log_a_third_stops_it
     std::fs::write(host.workspace.path().join("hello.txt"), "real bytes\n").unwrap();
     let capsule = host.load_file("dev-server", DEV_SERVER).await;
 
-    let started = call(&capsule, "start", json!(null)).await;
+    let started = call(&capsule, "start", json!({ "port": 0 })).await;
     let port = u16::try_from(started["port"].as_u64().unwrap()).unwrap();
     let owner = Owner {
         principal: Principal::Named("ada".into()),
