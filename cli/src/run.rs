@@ -1,14 +1,16 @@
 //! `capsule run`: makes the calls in order, and ends every process that they started.
 //!
 //! These constraints shape it:
-//! - Every path out of [`run`] after the registry was made goes through `Registry::shutdown`, even after a panic: the work
-//!   is a task of its own, and a panic of a task is a value to the task that waits for it.
+//! - Every path out of [`run`] after the capsule may have started a process goes through `Registry::shutdown`, even after a panic:
+//!   the work is a task of its own, and a panic of a task is a value to the task that waits for it.
 //! - An interrupt is received at every moment: during a build, a load, a call, and while a line waits for a reader that
 //!   does not read. So a blocking task writes the lines, and the command never waits only for that task.
 //! - Lines appear as calls end. A call that failed does not stop the calls after it, so that a `stop` at the end of the command
 //!   line still runs.
-//! - The launcher is tried while the component is loaded, because each takes some milliseconds. No code of the capsule is built or
-//!   runs before the trial has succeeded, and a failed trial is reported rather than a failed load.
+//! - The launcher is tried while the component is read and loaded, because each takes some milliseconds. No code of the capsule is
+//!   built or runs before the trial has succeeded, and a failed trial is reported rather than a failed load.
+//! - The engine is made on the first thread, whose memory grows in larger steps than another thread's: that saves a hundred system
+//!   calls before the first line.
 //! - Ports are published before a crate is built and before any code of the capsule runs, because a port that is in use fails the
 //!   command. A network without published ports is left to the first process that needs it.
 
@@ -35,7 +37,7 @@ use crate::build_capsule::build;
 use crate::build_confined;
 use crate::cache_dir::cache_dir;
 use crate::call::Call;
-use crate::capsule_file::{BadCapsule, Source, examine, read_component};
+use crate::capsule_file::{BadCapsule, ComponentFile, Source, examine};
 use crate::cargo::BuildError;
 use crate::console::{self, Spinner};
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
@@ -166,9 +168,10 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         launcher.launcher,
         args.ceilings.limits(&manifest.limits),
     )?;
-    let session = Session {
+    let runtime = runtime(&registry, log.clone());
+    let session = runtime.map(|runtime| Session {
         registry: registry.clone(),
-        log: log.clone(),
+        runtime,
         options: LoadOptions {
             grants: Grants {
                 commands: args.allow,
@@ -189,8 +192,11 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         component,
         calls: args.calls,
         interrupts,
+    });
+    let ended = match session {
+        Ok(session) => tokio::spawn(session.run()).await,
+        Err(error) => Ok(Err(error.into())),
     };
-    let ended = tokio::spawn(session.run()).await;
     registry.shutdown().await;
     drop(published);
     for name in executed_unasked(&workspace)
@@ -356,11 +362,12 @@ fn trusted(args: &RunArgs, source: &Source) -> Vec<PathBuf> {
 /// The component to run and the name that it suggests. Builds only after the `trial`. Dropping the future ends a build.
 async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(String, Vec<u8>), Failure> {
     match source {
-        Source::Component { name, bytes } => Ok((name, bytes)),
+        Source::Component { name, file } => Ok((name, file.read().map_err(Failure::Capsule)?)),
         Source::Crate { folder } => {
             trial.succeeded().await?;
             let built = build(&folder, trust).await?;
-            Ok((built.package, read_component(&built.wasm).map_err(Failure::Built)?))
+            let component = ComponentFile::open(&built.wasm).and_then(ComponentFile::read);
+            Ok((built.package, component.map_err(Failure::Built)?))
         }
     }
 }
@@ -368,7 +375,7 @@ async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(St
 /// All requests of one command line to one capsule.
 struct Session {
     registry: Registry,
-    log: Option<Arc<ChainSink>>,
+    runtime: Runtime,
     principal: Principal,
     options: LoadOptions,
     trial: Trial,
@@ -382,9 +389,8 @@ impl Session {
     async fn run(mut self) -> Result<u8, Failure> {
         let spinner = Spinner::start(format!("loading {}", self.options.capsule_id));
         let started = Instant::now();
-        let runtime = runtime(&self.registry, self.log)?;
         let capsule = tokio::select! {
-            loaded = load(&runtime, self.options, &self.component, &mut self.trial) => loaded?,
+            loaded = load(&self.runtime, self.options, &self.component, &mut self.trial) => loaded?,
             interrupt = self.interrupts.next() => return Err(Failure::Interrupted(interrupt)),
         };
         drop(spinner);

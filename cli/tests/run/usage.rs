@@ -1,8 +1,8 @@
-//! Bad usage: exit code 2, a message that says what to do, and nothing ran.
+//! Wrong usage: the exit code is 2, the message says what to do, and nothing ran.
 
 use crate::support::{DEV_SERVER, Workspace, command, finish};
 
-/// The command fails as bad usage, with all of `hints` in its message.
+/// Checks that the command fails as bad usage, with all of `hints` in its message.
 #[track_caller]
 fn refuses(arguments: &[&str], hints: &[&str]) {
     let workspace = Workspace::new();

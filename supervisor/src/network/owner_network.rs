@@ -72,7 +72,7 @@ impl OwnerNetwork {
             return Err(NetworkError::TooManyPorts(limits.published_ports));
         }
         let connector = policy.chosen_connector().cloned();
-        let connector = connector.unwrap_or_else(|| Arc::new(SystemConnector) as Arc<dyn Connector>);
+        let connector = connector.unwrap_or_else(|| Arc::new(SystemConnector::default()) as Arc<dyn Connector>);
         let shared = Arc::new(Shared::new(owner, limits, made.namespace, connector, observer));
         let cut = shared.cut.clone().drop_guard();
         let egress = policy

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Connector, EgressPolicy, NetworkLimits, Publish};
+use super::connector::Connector;
+use super::{EgressPolicy, NetworkLimits, Publish};
 
 /// The network of a confined tree. The default is a private one with no published port and no egress.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use capsule_init::{Bound, Layer, NetworkMode};
 
@@ -52,6 +53,8 @@ pub struct Confined {
     subordinate: Result<Subordinate, UnavailableLayer>,
     /// The workspaces for which the log already warns that commands run as their owner.
     told: Mutex<BTreeSet<PathBuf>>,
+    /// Waits for the end of the last trial's init.
+    trial: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How many workspaces with such a warning are remembered.
@@ -90,14 +93,29 @@ impl Confined {
     /// Confines a command that does nothing, in `workspace`, to check that this machine, this user and this folder allow
     /// everything that a command needs. Blocks for some milliseconds; needs a tokio runtime with its I/O driver.
     ///
+    /// Returns as soon as that command has ended. Its init may end later, but ends before the drop of this value returns.
+    ///
     /// # Errors
     /// [`LaunchError`]: the layer that is unavailable, the reason and the remedy.
     pub fn verify(&self, workspace: &Workspace) -> Result<(), LaunchError> {
-        self.try_out(workspace).map(drop)
+        let (_, launched) = self.run_nothing(workspace)?;
+        // The end of init's namespaces takes the kernel as long as the whole command, and the caller has no use for it. If there is
+        // no thread, the closure is dropped here, and that waits as well.
+        let ends = thread::Builder::new().name("capsule-trial".into());
+        if let Ok(ends) = ends.spawn(move || drop(launched)) {
+            let former = self.trial.lock().unwrap_or_else(PoisonError::into_inner).replace(ends);
+            join(former);
+        }
+        Ok(())
     }
 
-    /// Like [`Confined::verify`], and returns the findings.
+    /// Like [`Confined::verify`], and returns the findings when init has ended too.
     pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<Attempt, LaunchError> {
+        self.run_nothing(workspace).map(|(attempt, _)| attempt)
+    }
+
+    /// Confines a command that does nothing, and returns after its end. Only its init is left then, and ends with the second result.
+    fn run_nothing(&self, workspace: &Workspace) -> Result<(Attempt, Launched), LaunchError> {
         // The command is init itself, which exits when it gets no configuration: the only program that surely exists.
         let launch = Launch {
             owner: None,
@@ -115,6 +133,8 @@ impl Confined {
             },
             injections: Vec::new(),
         };
+        // First of all: init's program starts meanwhile.
+        self.etc();
         let mode = mode(&self.policy.named_network());
         let network = match mode {
             NetworkMode::Private => Some(self.init.network().map_err(no_network)?),
@@ -134,11 +154,30 @@ impl Confined {
         if let Some(network) = network {
             self.init.return_network(network);
         }
-        Ok(Attempt {
+        let attempt = Attempt {
             live_cpu: launched.child.meter().is_live(),
-            bound: launched.bound,
+            bound: launched.bound.take(),
             is_counted_apart: launched.is_counted_apart,
             as_owner: launched.as_owner,
+        };
+        Ok((attempt, launched))
+    }
+
+    /// The host's `/etc`. The first command has init's program started on another thread while it is read, because each takes a
+    /// millisecond.
+    fn etc(&self) -> &Etc {
+        if let Some(etc) = self.etc.get() {
+            return etc;
+        }
+        thread::scope(|scope| {
+            // No init can wait for a command that is to start in a group.
+            if self.groups.is_none() {
+                let network = mode(&self.policy.named_network());
+                let begin = move || self.init.begin(network);
+                // If there is no thread, the program is started when the command needs it.
+                drop(thread::Builder::new().spawn_scoped(scope, begin));
+            }
+            self.etc.get_or_init(Etc::of_host)
         })
     }
 
@@ -194,7 +233,7 @@ impl Confined {
             .policy
             .confinement(&launch.workspace, host_is_root, user, memory, mode);
         let mut confinement = confinement.map_err(LaunchError::Host)?;
-        self.etc.get_or_init(Etc::of_host).furnish(&mut confinement);
+        self.etc().furnish(&mut confinement);
         let subordinate = self.subordinate.as_ref().ok().filter(|_| !host_is_root);
         let counted = subordinate.and_then(Subordinate::lease);
         confinement.epolls = counted.is_some();
@@ -301,6 +340,7 @@ impl Confined {
             subordinate,
             told: Mutex::default(),
             networks: Networks::default(),
+            trial: Mutex::default(),
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
             etc: OnceLock::new(),
@@ -311,6 +351,18 @@ impl Confined {
             groups,
         })
     }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        join(self.trial.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Waits for the end of a trial's init, which is bounded.
+fn join(trial: Option<JoinHandle<()>>) {
+    // It drops a value, and reports nothing.
+    drop(trial.map(JoinHandle::join));
 }
 
 /// How init sees a network.
@@ -324,6 +376,8 @@ const fn mode(network: &Network) -> NetworkMode {
 
 impl Launcher for Confined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+        // First of all: init's program starts meanwhile.
+        self.etc();
         let wanted = launch.network.clone().unwrap_or_else(|| self.policy.named_network());
         let network = match &wanted {
             Network::Private(policy) => Some(self.network_of(&launch, policy)?),

@@ -28,7 +28,7 @@ mod visible;
 mod workspace;
 
 pub use crate::network::{
-    ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, Later, Network,
+    BoxFuture, ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, Network,
     NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, NetworkSupport, OwnerNetwork,
     PrivateNetwork, Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
 };

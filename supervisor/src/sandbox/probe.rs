@@ -105,7 +105,7 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
 pub struct ConfinementSupport {
     /// The layers, in the order in which they are set up.
     pub layers: Vec<Layer>,
-    /// How each resource limit would be held.
+    /// How each resource limit would be enforced.
     pub limits: Enforcements,
     /// Whether the kernel counts the CPU time of a whole tree while it runs; otherwise its processes are sampled one by one, and a
     /// process that starts and ends between two samples is counted only at the end. `None` if no tree could be started.
@@ -135,15 +135,15 @@ pub struct Layer {
     pub name: &'static str,
     /// The purpose of the layer, in a few words.
     pub purpose: &'static str,
-    /// Whether the default confinement cannot do without.
+    /// Whether the default confinement needs the layer.
     pub needed: bool,
-    /// Whether it is there.
+    /// Whether the layer is available.
     pub state: State,
     /// Further facts, such as a version.
     pub detail: Option<String>,
 }
 
-/// Whether a layer can be had.
+/// Whether a layer is available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// The trial used it.
@@ -157,27 +157,27 @@ pub enum State {
 /// The user that confined commands run as, unless a policy names a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunsAs {
-    /// The user that the host is.
+    /// The user of the host.
     Host {
-        /// Its number.
+        /// The number of the user.
         uid: u32,
     },
     /// The host is root, and each command runs, with all that it starts, as a user of its own.
     OwnUser {
         /// The first of the numbers that are lent to commands.
         first: u32,
-        /// How many there are.
+        /// The count of these numbers.
         count: u32,
     },
-    /// The host is root, and the file system of the workspace cannot show files as another user's (id-mapped mounts): commands
-    /// run as the workspace's owner. Only [`ConfinementSupport::probe_workspace`] says so.
+    /// The host is root, and the file system of the workspace cannot show files as another user's (id-mapped mounts).
+    /// Commands run as the workspace's owner. Only [`ConfinementSupport::probe_workspace`] returns this.
     Owner {
-        /// Its number.
+        /// The number of the owner.
         uid: u32,
     },
     /// The host is root, and the policy names one user for all commands.
     Named {
-        /// Its number.
+        /// The number of the user.
         uid: u32,
     },
 }
@@ -209,8 +209,8 @@ impl ConfinementSupport {
         Self::probe_for(Policy::new())
     }
 
-    /// The same for a policy of the embedder's, such as one that names a control group. A policy that cannot be used makes
-    /// [`ConfinementSupport::is_sufficient`] false.
+    /// The same for a policy of the embedder's, such as one that names a control group. If the policy cannot be used,
+    /// [`ConfinementSupport::is_sufficient`] is false.
     #[must_use]
     pub fn probe_for(policy: Policy) -> Self {
         let uid = rustix::process::geteuid();
@@ -315,19 +315,19 @@ fn attempt_in(launcher: &Confined, workspace: &Workspace) -> Result<Attempt, Una
         let _within = runtime.enter();
         launcher.try_out(workspace)
     };
-    // Any other end waits, which a thread that runs other tasks may not do.
+    // Any other end would wait, which a thread that runs other tasks may not do.
     runtime.shutdown_background();
     tried.map_err(missing)
 }
 
-/// The users that the watches of the tried command were counted for.
+/// The users for which the watches of the tried command were counted.
 fn counted_for(launcher: &Confined, tried: &Attempt) -> Result<(u32, u32), UnavailableLayer> {
     let subordinate = launcher.subordinate().map_err(Clone::clone)?;
     if tried.is_counted_apart {
         let range = subordinate.range();
         return Ok((range.start, range.end.saturating_sub(1)));
     }
-    // Asked once more, for the reason.
+    // A second attempt, to get the reason.
     subordinate.try_lease()?;
     let reason = "the kernel does not let one process answer another's calls (seccomp), or that is done already around this host";
     Err(UnavailableLayer::new(
@@ -416,8 +416,8 @@ fn landlock() -> Result<&'static str, UnavailableLayer> {
     Err(UnavailableLayer::new(init::Layer::Landlock, reason, Some(remedy)))
 }
 
-/// A folder for the attempt, that root's commands may write to as any user, and no other process can get to. Removed
-/// when dropped.
+/// A folder for the attempt. Root's commands may write to it as any user, and no other process can reach it. It is
+/// removed when this is dropped.
 struct TestFolder(PathBuf);
 
 impl TestFolder {
@@ -427,7 +427,7 @@ impl TestFolder {
         let place = Self(std::env::temp_dir().join(name));
         DirBuilder::new().mode(0o700).create(&place.0)?;
         fs::create_dir(place.workspace())?;
-        // Apart from the making, which the umask has a say in.
+        // Set separately, because the umask affects the mode at the creation.
         fs::set_permissions(place.workspace(), Permissions::from_mode(0o777))?;
         Ok(place)
     }
@@ -538,7 +538,7 @@ mod tests {
             !layer.needed && matches!(layer.state, State::Unavailable(_)),
             "{layer:?}"
         );
-        // A ruleset that can be made and not applied fails every start.
+        // A ruleset that can be made but not applied makes every start fail.
         let failed = missing(init::Layer::Landlock);
         let layers = layers(Some(&failed), &Ok("ABI 6 or later"), None, false);
         assert!(

@@ -1,4 +1,4 @@
-//! The main job: a server that one instance starts, a second one reads and a third one stops.
+//! The main use: one instance starts a server, a second one reads its output, and a third one stops it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use capsule_tests::capsules::{DEV_SERVER, Host, call, exists, try_call};
 
-/// The answer that an HTTP client which is not ours gets.
+/// The answer to an HTTP client that is not part of the project.
 fn fetch(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -59,7 +59,7 @@ async fn i4_one_instance_starts_a_server_a_second_reads_its_log_a_third_stops_it
     let blocking = tokio::task::spawn_blocking(move || fetch(port, "/other.txt"));
     assert!(blocking.await.unwrap().contains("404"));
 
-    // From that cursor on, only the new line.
+    // From that cursor on there is only the new line.
     let since = json!({ "id": started["id"], "cursor": logs["cursor"], "wait_ms": 30_000 });
     let logs = call(&capsule, "logs", since).await;
     assert_eq!(logs["lines"].as_array().unwrap().len(), 1, "{logs}");
