@@ -97,6 +97,18 @@ impl Policy {
     /// The network of trees. By default each owner has a private one with nothing published and no egress: its servers and
     /// clients find each other by loopback, and nothing leads to the host, to other owners or out. An owner's own policy comes
     /// first ([`Gate::network`](crate::Gate::network)).
+    ///
+    /// ```
+    /// use capsule_supervisor::sandbox::{EgressPolicy, EgressRules, Policy, PrivateNetwork};
+    ///
+    /// let egress = EgressPolicy::new(EgressRules::new(["pypi.org".parse()?, "*.pythonhosted.org:443".parse()?])?);
+    /// let network = PrivateNetwork::default().publish("8080:80".parse()?).egress(egress.clone());
+    /// let policy = Policy::new().network(network);
+    ///
+    /// // The rules of running processes change, too. A connection that is no longer allowed is cut.
+    /// egress.set(EgressRules::new(["pypi.org".parse()?])?);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn network(mut self, network: impl Into<Network>) -> Self {
         self.network = Some(network.into());
