@@ -197,8 +197,9 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         Ok(session) => tokio::spawn(session.run()).await,
         Err(error) => Ok(Err(error.into())),
     };
-    registry.shutdown().await;
+    // Before the end of the last process, which then ends the network: the shutdown waits for its records.
     drop(published);
+    registry.shutdown().await;
     for name in executed_unasked(&workspace)
         .iter()
         .filter(|name| !was_there.contains(name))

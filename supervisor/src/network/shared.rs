@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::NetworkLimits;
 use super::connector::Connector;
@@ -83,6 +84,8 @@ pub(super) struct Shared {
     /// Cancelled when the network ends.
     pub(super) cut: CancellationToken,
     runtime: Handle,
+    /// The tasks that see to the end themselves.
+    pub(super) detached: TaskTracker,
 }
 
 impl Shared {
@@ -110,6 +113,7 @@ impl Shared {
             making: tokio::sync::Mutex::default(),
             cut: CancellationToken::new(),
             runtime: Handle::current(),
+            detached: TaskTracker::new(),
             limits,
         }
     }
@@ -122,7 +126,7 @@ impl Shared {
 
     /// Runs a task that sees to the end of the network itself.
     pub(super) fn spawn_detached(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.runtime.spawn(task));
+        drop(self.detached.spawn_on(task, &self.runtime));
     }
 
     /// A place for one more connection, if there is one.

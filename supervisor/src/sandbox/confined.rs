@@ -21,7 +21,7 @@ use super::policy::Policy;
 use super::start::{self, Constraints, no_network};
 use super::subordinate::Subordinate;
 use super::unavailable::UnavailableLayer;
-use crate::network::{Network, NetworkSupport, OwnerNetwork, PrivateNetwork};
+use crate::network::{BoxFuture, EndedNetworks, Network, NetworkSupport, OwnerNetwork, PrivateNetwork};
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
 use crate::os::network::Namespace;
@@ -47,6 +47,7 @@ pub struct Confined {
     groups: Option<Arc<Groups>>,
     /// The private networks of the owners whose trees run.
     networks: Networks,
+    ended_networks: Arc<EndedNetworks>,
     /// The users that trees of a root host run as.
     users: Arc<Users>,
     /// The user that trees of an ordinary user's host are counted for, or why there is none.
@@ -220,7 +221,8 @@ impl Confined {
     fn new_network(&self, owner: Option<&Owner>, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
         let made = self.init.network().map_err(no_network)?;
         let observer = self.policy.network_observer().cloned();
-        Ok(Arc::new(OwnerNetwork::new(made, owner.cloned(), policy, observer)?))
+        let network = OwnerNetwork::new(made, owner.cloned(), policy, observer, &self.ended_networks)?;
+        Ok(Arc::new(network))
     }
 
     /// Starts a command in this network.
@@ -340,6 +342,7 @@ impl Confined {
             subordinate,
             told: Mutex::default(),
             networks: Networks::default(),
+            ended_networks: Arc::default(),
             trial: Mutex::default(),
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
@@ -392,6 +395,10 @@ impl Launcher for Confined {
     fn prepare(&self) {
         self.init
             .prepare(matches!(self.policy.named_network(), Network::Private(_)));
+    }
+
+    fn quiesced(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.ended_networks.told())
     }
 
     fn network(&self, owner: &Owner) -> Option<Arc<OwnerNetwork>> {
