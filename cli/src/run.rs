@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use capsule_host::audit::{AuditSink, ChainSink};
 use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{
-    Confined, LaunchError, Launcher, Policy, Unconfined, Workspace, WorkspaceError, executed_unasked,
+    Confined, LaunchError, Launcher, Policy, Prestart, Unconfined, Workspace, WorkspaceError, executed_unasked,
 };
 use capsule_host::supervisor::{Principal, Registry, RegistryError};
 use thiserror::Error;
@@ -121,6 +121,8 @@ impl Failure {
 }
 
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
+    // First of all, because the trial waits for it. Inits of trees in a group of the user's cannot be made before the group.
+    let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(args.network));
     let state: Vec<PathBuf> = cache_dir().into_iter().collect();
     let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
@@ -132,7 +134,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let was_there = executed_unasked(&workspace);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
-    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace)?;
+    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace, prestart)?;
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let (name, component) = tokio::select! {
         component = component(source, args.trust_build, &mut trial) => component?,
@@ -193,6 +195,7 @@ fn launcher(
     source: &Source,
     manifest: &Manifest,
     workspace: &Workspace,
+    prestart: Option<Prestart>,
 ) -> Result<(Arc<dyn Launcher>, Trial), Failure> {
     if args.unconfined {
         tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
@@ -222,7 +225,11 @@ fn launcher(
     if let Some(group) = &args.cgroup {
         policy = policy.cgroup(group);
     }
-    let launcher = Arc::new(Confined::new(policy).map_err(Failure::Confinement)?);
+    let launcher = match prestart {
+        Some(prestart) => Confined::prestarted(policy, prestart),
+        None => Confined::new(policy),
+    };
+    let launcher = Arc::new(launcher.map_err(Failure::Confinement)?);
     let trial = Trial::start(launcher.clone(), workspace.clone());
     Ok((launcher, trial))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use capsule_init::{Bound, InitKind, Layer};
+use capsule_init::{Bound, Layer};
 
 use super::Workspace;
 use super::cgroup;
@@ -17,6 +17,7 @@ use super::filter::{self, Filters};
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements, ResourceLimits};
 use super::policy::Policy;
+use super::prestart::Prestart;
 use super::start::{self, Constraints};
 use super::subordinate::Subordinate;
 use super::unavailable::UnavailableLayer;
@@ -36,7 +37,9 @@ pub struct Confined {
     environment: Environment,
     /// Read at the first command, on a thread that may block, because it takes hundreds of system calls.
     etc: OnceLock<Etc>,
-    init: Init,
+    init: Arc<Init>,
+    /// The start of init's program, until the first command has waited for it.
+    prestart: Mutex<Option<Prestart>>,
     policy: Policy,
     filters: Filters,
     landlock: Option<OwnedFd>,
@@ -73,7 +76,7 @@ impl Confined {
     /// # Errors
     /// Something that every command will need is unavailable: the reason and the remedy.
     pub fn new(policy: Policy) -> Result<Self, LaunchError> {
-        Self::with_init(policy, Init::embedded())
+        Self::with_init(policy, Arc::new(Init::embedded()), None)
     }
 
     /// Like [`Confined::new`], with an init program that the embedder has built instead of the one in this crate.
@@ -81,7 +84,15 @@ impl Confined {
     /// # Errors
     /// As of [`Confined::new`].
     pub fn with_init_at(policy: Policy, path: impl Into<PathBuf>) -> Result<Self, LaunchError> {
-        Self::with_init(policy, Init::at(path.into()))
+        Self::with_init(policy, Arc::new(Init::at(path.into())), None)
+    }
+
+    /// Like [`Confined::new`], with init's program as it was started before.
+    ///
+    /// # Errors
+    /// As of [`Confined::new`].
+    pub fn prestarted(policy: Policy, prestart: Prestart) -> Result<Self, LaunchError> {
+        Self::with_init(policy, Arc::clone(prestart.init()), Some(prestart))
     }
 
     /// Confines a command that does nothing, in `workspace`, to check that this machine, this user and this folder allow
@@ -149,16 +160,14 @@ impl Confined {
         if let Some(etc) = self.etc.get() {
             return etc;
         }
-        thread::scope(|scope| {
-            // No init can wait for a command that is to start in a group.
-            if self.groups.is_none() {
-                let network = self.policy.has_network();
-                let begin = move || self.init.begin(InitKind::Confined { network });
-                // If there is no thread, the program is started when the command needs it.
-                drop(thread::Builder::new().spawn_scoped(scope, begin));
-            }
-            self.etc.get_or_init(Etc::of_host)
-        })
+        let begun = self.prestart.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // No init can wait for a command that is to start in a group.
+        let begin = || Prestart::of(Arc::clone(&self.init), self.policy.has_network());
+        let begun = begun.or_else(|| self.groups.is_none().then(begin));
+        let etc = self.etc.get_or_init(Etc::of_host);
+        // Its end is waited for, so that the command finds the init.
+        drop(begun);
+        etc
     }
 
     fn controllers(&self) -> Controllers {
@@ -214,7 +223,7 @@ impl Confined {
         self.subordinate.as_ref()
     }
 
-    fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
+    fn with_init(policy: Policy, init: Arc<Init>, prestart: Option<Prestart>) -> Result<Self, LaunchError> {
         let filters = Filters::new(policy.has_network()).map_err(|error| {
             LaunchError::Confinement(UnavailableLayer::new(Layer::Seccomp, error.to_string(), None))
         })?;
@@ -243,6 +252,7 @@ impl Confined {
             environment: Environment::of_host().with(policy.variables()),
             etc: OnceLock::new(),
             init,
+            prestart: Mutex::new(prestart),
             policy,
             filters,
             landlock: filter::scopes(),
