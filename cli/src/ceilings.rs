@@ -42,10 +42,14 @@ pub(crate) struct Flags {
     max_tmp: Option<u64>,
 
     /// TCP connections at once, published and outward, of all processes together [default: 1024].
+    ///
+    /// At most an eighth of the files that this command itself may open. More are reset.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384), conflicts_with = "unconfined")]
     max_connections: Option<u32>,
 
     /// New connections outward in a second, of all processes together [default: 50].
+    ///
+    /// More wait.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5000), conflicts_with = "unconfined")]
     max_dials: Option<u32>,
 }

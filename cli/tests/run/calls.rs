@@ -19,30 +19,18 @@ fn data<const N: usize>(ended: &Ended, actions: [&str; N]) -> [Value; N] {
 
 #[test]
 fn the_main_job_from_a_crate_folder_in_one_command_line() {
-    main_job(&GRANTED);
-}
-
-#[test]
-fn the_main_job_unconfined() {
-    main_job(&UNCONFINED);
-}
-
-#[track_caller]
-fn main_job(grants: &[&str]) {
     let workspace = Workspace::new();
     workspace.write("hello.txt", "a page of the test\n");
-    // Any port: tests that run at the same time share the host's ports.
-    let calls = ["start={\"port\":0}", "get={\"path\":\"/hello.txt\"}", "logs", "stop"];
-    let ended = finish(workspace.run(grants).arg(DEV_SERVER).args(calls));
+    let calls = ["start", "get={\"path\":\"/hello.txt\"}", "logs", "stop"];
+    let ended = finish(workspace.run(GRANTED).arg(DEV_SERVER).args(calls));
     assert_eq!(ended.code, Some(0), "{ended:?}");
 
     let [start, get, logs, stop] = data(&ended, ["start", "get", "logs", "stop"]);
     assert_eq!(start["id"].as_str().unwrap().len(), 52, "{start}");
-    let port = u16::try_from(start["port"].as_u64().unwrap()).unwrap();
+    assert_eq!((&start["port"], &start["url"]), (&8000.into(), &Value::Null), "{start}");
     assert!(get.to_string().contains("a page of the test"), "{get}");
     assert!(logs.to_string().contains("GET /hello.txt"), "{logs}");
     assert!(stop.is_object(), "{stop}");
-    assert!(is_free(port));
     workspace.assert_empty();
     // Everyone who has an id can reach its process, so only the capsule shows it.
     assert!(
@@ -50,6 +38,22 @@ fn main_job(grants: &[&str]) {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn the_main_job_unconfined() {
+    let workspace = Workspace::new();
+    // Any port: tests that run at the same time share the host's ports.
+    let calls = ["start={\"port\":0}", "get", "logs={\"stream\":\"stdout\"}", "stop"];
+    let ended = finish(workspace.run(UNCONFINED).arg(dev_server_file()).args(calls));
+    // The host sends requests into private networks only.
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.lines[1].to_string().contains("no-network"), "{ended:?}");
+    let started = &ended.lines[0]["result"]["data"];
+    assert!(ended.lines[2].to_string().contains("Serving HTTP on"), "{ended:?}");
+    assert!(ended.lines[3]["result"]["data"].is_object(), "{ended:?}");
+    assert!(is_free(u16::try_from(started["port"].as_u64().unwrap()).unwrap()));
+    workspace.assert_empty();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! However the command ends, nothing that it started is left.
 //!
-//! The example capsule's server serves the workspace. A page that is a named pipe keeps a `get` (and its synchronous
-//! child) in flight until the test opens the pipe to write, because the server has nothing to answer before that.
+//! The example capsule's server serves the workspace. A page that is a named pipe keeps a `get` in flight until the
+//! test opens the pipe to write, because the server has nothing to answer before that.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn in_flight(workspace: &Workspace, run: &mut Command) -> (Running, u16) {
     let port = start["result"]["data"]["port"]
         .as_u64()
         .unwrap_or_else(|| panic!("{start}"));
-    workspace.when_running("urllib.request");
+    workspace.when_serving();
     (running, u16::try_from(port).unwrap())
 }
 

@@ -62,7 +62,8 @@ fn w2_a_published_port_is_told_and_leads_to_the_server_until_the_command_ends() 
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();
-    assert!(line.contains("\"port\":8000"), "{line}");
+    let url = format!("\"url\":\"http://127.0.0.1:{port}/\"");
+    assert!(line.contains("\"port\":8000") && line.contains(&url), "{line}");
     let answer = fetch(port, "/hello.txt");
     assert!(
         answer.contains("200 OK") && answer.ends_with("a page of the test\n"),

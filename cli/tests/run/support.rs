@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// The crate folder of the example capsule.
 pub(crate) const DEV_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../example-capsules/dev-server");
 
-/// Every grant that the example capsule needs. Its server, and the process that fetches pages, share a network of their own.
+/// Every grant that the example capsule needs. Its processes share a network of their own.
 pub(crate) const GRANTED: [&str; 3] = ["--allow", "python3", "--allow-persistent"];
 
 /// The same, for processes that are not confined: they share the host's network.
@@ -58,15 +58,12 @@ impl Workspace {
         receive.recv_timeout(PATIENCE).expect("nobody opened the pipe").unwrap()
     }
 
-    /// Waits until a process in this folder has a command line that contains `text`.
-    pub(crate) fn when_running(&self, text: &str) {
+    /// Waits until the example capsule's server handles a request, for which it has a thread of its own.
+    pub(crate) fn when_serving(&self) {
         let start = Instant::now();
-        while !self.processes().iter().any(|process| process.command.contains(text)) {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "nothing runs {text}: {:?}",
-                self.processes()
-            );
+        let is_serving = |process: &Process| process.command.contains("http.server") && process.threads > 1;
+        while !self.processes().iter().any(is_serving) {
+            assert!(start.elapsed() < PATIENCE, "no request: {:?}", self.processes());
             std::thread::yield_now();
         }
     }
@@ -109,14 +106,17 @@ impl Workspace {
 pub(crate) struct Process {
     handle: OwnedFd,
     command: String,
+    threads: usize,
 }
 
 impl Process {
     pub(crate) fn new(pid: i32) -> Option<Self> {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.count();
         Some(Self {
             handle,
+            threads,
             command: String::from_utf8_lossy(&command).replace('\0', " "),
         })
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use capsule_sdk::mock::{Host, Script};
+use capsule_sdk::net::Response;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -9,6 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn server() -> Script {
     Script::new()
         .after(SECOND * 3)
+        .listens(4711)
         .stdout("Serving HTTP on 127.0.0.1 port 4711 (http://127.0.0.1:4711/) ...\n")
         .after(SECOND)
         .stderr("\"GET / HTTP/1.1\" 200 -\n")
@@ -71,15 +73,23 @@ fn a_server_that_does_not_come_up_is_told_about_and_not_left_running() {
 #[test]
 fn a_page_is_fetched_from_the_port_that_the_server_told() {
     let host = Host::new();
-    host.command("python3", |run| match run.args.first().map(String::as_str) {
-        Some("-c") => Script::new().stdout(format!("200\ngot {}", run.args[2])).exit(0),
-        _ => server(),
-    });
-    start(on_4711()).unwrap();
+    host.command("python3", |_| server());
+    host.serve(4711, |request| Response::new(200, format!("got {}", request.path)));
+    assert_eq!(start(on_4711()).unwrap().url, None, "the port is not published");
     let page = get(Get {
         id: None,
         path: "/a?b".to_owned(),
     });
     let page = page.unwrap();
-    assert_eq!((page.status, &*page.body), (200, "got http://127.0.0.1:4711/a?b"));
+    assert_eq!((page.status, &*page.body), (200, "got /a?b"));
+}
+
+#[test]
+fn a_published_port_has_a_url() {
+    let host = Host::new();
+    host.command("python3", |_| server());
+    host.publish(80, PublishedAddress::Tcp("127.0.0.1:80".parse().unwrap()));
+    host.publish(4711, PublishedAddress::Tcp("127.0.0.1:8080".parse().unwrap()));
+    let started = start(on_4711()).unwrap();
+    assert_eq!(started.url.as_deref(), Some("http://127.0.0.1:8080/"));
 }

@@ -56,9 +56,8 @@ async fn i4_one_instance_starts_a_server_a_second_reads_its_log_a_third_stops_it
     assert!(lines[0].contains("\"GET /hello.txt HTTP/1.0\" 200"), "{lines:?}");
     assert_eq!(logs["bytes_dropped"], 0);
 
-    // The capsule's own client, a command that runs to its end.
-    let page = call(&capsule, "get", json!({ "path": "/hello.txt" })).await;
-    assert_eq!(page, json!({ "status": 200, "body": "real bytes\n" }));
+    let blocking = tokio::task::spawn_blocking(move || fetch(port, "/other.txt"));
+    assert!(blocking.await.unwrap().contains("404"));
 
     // From that cursor on there is only the new line.
     let since = json!({ "id": started["id"], "cursor": logs["cursor"], "wait_ms": 30_000 });
