@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream as StdTcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use rustix::net::sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_reusea
 use rustix::net::{AddressFamily, bind, listen};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::NetworkLimits;
@@ -34,6 +34,9 @@ const BACKLOG: i32 = 128;
 /// How long a listener waits when the host cannot accept, because it has too many open files.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// How long the next connection waits when more come than may be dialled.
+const PAUSE: Duration = Duration::from_millis(10);
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) owner: Option<Owner>,
@@ -44,6 +47,7 @@ pub(super) struct Shared {
     pub(super) relays: Relays,
     pub(super) connector: Arc<dyn Connector>,
     observer: Option<Arc<dyn NetworkObserver>>,
+    /// Locked by the connection whose turn it is next.
     dials: Mutex<Rates<()>>,
     /// Cancelled when the network ends.
     pub(super) cut: CancellationToken,
@@ -85,10 +89,12 @@ impl Shared {
         drop(self.runtime.spawn(task));
     }
 
-    /// Whether one more connection may be dialled now.
-    pub(super) fn may_dial(&self) -> bool {
-        let mut dials = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
-        dials.admit(&(), 1, Instant::now())
+    /// Returns when one more connection may be dialled: to those that wait in their order.
+    pub(super) async fn turn_to_dial(&self) {
+        let mut dials = self.dials.lock().await;
+        while !dials.admit(&(), 1, Instant::now()) {
+            sleep(PAUSE).await;
+        }
     }
 
     /// An unbound socket in the network. Waits until more are made, if none is left.
@@ -186,7 +192,7 @@ pub(super) async fn accepted<T>(mut poll_accept: impl FnMut(&mut Context<'_>) ->
             Ok(accepted) => return accepted,
             // The connection ended before it was accepted; or the host is out of descriptors.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(_) => tokio::time::sleep(EXHAUSTED).await,
+            Err(_) => sleep(EXHAUSTED).await,
         }
     }
 }
