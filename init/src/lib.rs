@@ -661,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn births_survive_the_way_and_nothing_else_is_one() {
+    fn kinds_of_inits_survive_the_way_and_nothing_else_is_one() {
         let kinds = (0..=u8::MAX).filter_map(InitKind::from_byte);
         assert!(
             kinds
@@ -669,7 +669,7 @@ mod tests {
                 .enumerate()
                 .all(|(byte, kind)| usize::from(kind.to_byte()) == byte)
         );
-        assert_eq!(kinds.count(), 3);
+        assert_eq!(kinds.count(), 4);
     }
 
     #[test]

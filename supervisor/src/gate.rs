@@ -15,9 +15,9 @@ pub enum Ask<'a> {
     Persistent,
 }
 
-/// The embedder's say. Asked on the path of a spawn, so it must not block.
+/// The embedder's decision. It is asked for during a spawn, so it must not block.
 pub trait Gate: Send {
-    /// Whether `owner` may do it. A `false` ends the spawn with `capability-denied`, and nothing ran.
+    /// Whether `owner` may do this. If it returns `false`, the spawn ends with `capability-denied`, and nothing ran.
     fn allows(&mut self, owner: &Owner, ask: Ask<'_>) -> bool;
 
     /// The network of the trees of `owner`. Asked after everything else was allowed. By default the launcher's own policy decides.

@@ -63,8 +63,9 @@
 //! handle, ready, scope, registry        the interface
 //! ```
 //!
-//! Beneath them, [`sandbox`] decides what a process may see and use, and `os` starts it. Both use small modules that depend on
-//! neither: `interned`, `printable`, `rate`, `sync`, `text`, `topic`. `guest_log` limits and writes the log lines of guests.
+//! Beneath them, [`sandbox`] decides what a process may see and use, `network` whom it may reach and by which names, and `os`
+//! starts it. They use small modules that depend on none of them: `interned`, `owner`, `printable`, `rate`, `sync`, `text`, `topic`.
+//! `guest_log` limits and writes the log lines of guests.
 
 #![deny(missing_docs)]
 
@@ -120,7 +121,7 @@ mod watch;
 
 pub use crate::sandbox::ResourceLimits;
 pub use error::Error;
-pub use events::{Event, Events};
+pub use events::{Events, ProcessEvent};
 pub use gate::{Ask, Gate};
 pub use handle::Handle;
 pub use id::ProcessId;

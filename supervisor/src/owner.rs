@@ -1,15 +1,16 @@
-//! Whose a process is. Everything that is kept apart is kept apart by this.
+//! The owner of a process, by which the host keeps processes apart.
 
-/// On whose behalf a capsule runs.
+/// The principal on whose behalf a capsule runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// A user whom the embedder has authenticated, by a name that is theirs alone.
+    /// A user whom the embedder has authenticated, by a unique name.
     Named(String),
-    /// A caller without a name. Persistent processes are not for such callers: the next one would reach them.
+    /// A caller without a name. Such callers may not have persistent processes, because the next anonymous caller would
+    /// reach them.
     Anonymous,
 }
 
-/// Who may reach a process: a principal, through one capsule.
+/// The owner of a process: a principal, through one capsule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The principal on whose behalf the capsule runs.

@@ -1,6 +1,6 @@
-//! The interface cannot drift unnoticed: `wit/` is read with wit-parser, written out again line by
-//! line, and compared with the tables below. They are the published interface, so a difference
-//! means that components compiled elsewhere no longer link, and the table is not what to change.
+//! The interface cannot change unnoticed: `wit/` is read with wit-parser, written out again line by line, and compared
+//! with the tables below. The tables are the published interface. A difference means that components which were
+//! compiled elsewhere no longer link, so `wit/` must be mended and not the table.
 //!
 //! Notation: `?T` is `option<T>`, `[T]` is `list<T>`, `(T, U)` is `tuple<T, U>`, `-> T / E` is `result<T, E>` (`_` for
 //! nothing).
@@ -20,7 +20,7 @@ use wit_parser::{
     WorldId, WorldItem,
 };
 
-/// Both versions of `astrid:process`: what `+` marks exists since 1.1.0.
+/// Both versions of `astrid:process`. Lines and fields marked `+` exist since 1.1.0.
 const PROCESS: &str = "
 interface host
 use astrid:io/poll@1.0.0.{pollable}
@@ -266,7 +266,7 @@ fn resolve() -> Resolve {
     resolve
 }
 
-/// The table's lines, continuations joined.
+/// The table's lines, with continuations joined.
 fn lines(table: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in table.lines().filter(|line| !line.is_empty()) {
@@ -291,7 +291,7 @@ fn without_marked(table: &str) -> String {
     .collect()
 }
 
-/// The first line at which the two part, and how; empty if they are equal.
+/// The first line at which the two differ, and how; empty if they are equal.
 fn difference(name: &str, table: &[String], written: &[String]) -> String {
     if table == written {
         return String::new();
@@ -305,8 +305,8 @@ fn difference(name: &str, table: &[String], written: &[String]) -> String {
     )
 }
 
-// wit-parser keeps types apart from functions and sorts types by dependency; the place in the
-// source is what tells the order of declaration.
+// wit-parser keeps types apart from functions and sorts types by dependency. Only the position in the source shows the
+// order of declaration.
 fn write_interface(resolve: &Resolve, id: InterfaceId, out: &mut Vec<String>) {
     let interface: &Interface = &resolve.interfaces[id];
     out.push(format!("interface {}", interface.name.as_deref().unwrap_or_default()));
@@ -400,7 +400,7 @@ fn write_function(resolve: &Resolve, function: &Function) -> String {
     format!("{kind} {name}({params}){result}")
 }
 
-/// A type where it is used: by its name if it has one.
+/// A type at a use: its name, if it has one.
 fn write_ref(resolve: &Resolve, ty: &Type) -> String {
     let Type::Id(id) = ty else {
         return format!("{ty:?}").to_lowercase();

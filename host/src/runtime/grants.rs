@@ -8,31 +8,31 @@ use capsule_supervisor::{Ask, Owner};
 /// The grants of one capsule. The default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// The commands that it may run, by exact spelling: `python3` does not grant `/usr/bin/python3`, nor the other way
-    /// round. With none it may run nothing.
+    /// The commands that the capsule may run, by exact spelling: `python3` does not grant `/usr/bin/python3`, and the
+    /// reverse. Without a command it may run nothing.
     pub commands: Vec<String>,
-    /// Whether its processes may outlive the instance that starts them. Without a command it means nothing.
+    /// Whether its processes may outlive the instance that starts them. This has no effect without a command.
     pub persistent: bool,
     /// The network of its processes. None: the launcher's policy decides. The processes of each principal have a private network of
     /// their own; its [`EgressPolicy`](capsule_supervisor::sandbox::EgressPolicy) holds for all of them, and a published port can
     /// be had by one principal at a time. An unconfined process always has the host's network, whatever is said here.
     pub network: Option<Network>,
-    /// Which messages it may send and hear.
+    /// The messages that the capsule may publish and receive.
     pub topics: Topics,
 }
 
-/// What a capsule may do on the [`bus`](crate::bus). The default is nothing; what happens to its own processes it hears
-/// without a grant here, as long as it was granted a command.
+/// The grants of a capsule on the [`bus`](crate::bus). The default is none. A capsule that may run a command receives
+/// the events of its own processes without a further grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topics {
-    /// Where it may publish. No pattern is wide enough for the host's own topics, `astrid.process` and below.
+    /// The topics to which it may publish. No pattern includes the host's own topics, `astrid.process` and below.
     pub publish: Vec<Pattern>,
-    /// Where it may publish on behalf of whomever it names. Interceptors, of other capsules too, then run on behalf of
-    /// those: grant it only to capsules that authenticate them.
+    /// The topics to which it may publish on behalf of a principal that it names. Interceptors of all capsules then run
+    /// on behalf of that principal, so grant this only to capsules that authenticate their principals.
     pub publish_as: Vec<Pattern>,
-    /// The patterns that it may subscribe to. Each grants every narrower pattern too.
+    /// The patterns to which it may subscribe. A pattern also grants every narrower pattern.
     pub subscribe: Vec<Pattern>,
-    /// How far its granted subscriptions, and its interceptors, hear beyond what is meant for it.
+    /// Which messages its granted subscriptions and its interceptors receive in addition to its own.
     pub reach: Reach,
 }
 
@@ -82,7 +82,7 @@ impl CapsuleHooks for Grants {
             Ask::Process => !self.commands.is_empty(),
             Ask::Command(command) => self.commands.iter().any(|granted| granted == command.cmd),
             Ask::Persistent => self.persistent,
-            // A capability that is unknown here is not granted here.
+            // A capability that is unknown to this function is not granted.
             _ => false,
         }
     }

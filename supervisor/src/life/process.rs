@@ -23,7 +23,7 @@ use crate::{Error, ExitInfo, LogStream, Logs, ProcessId, Signal};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) exit: Option<(ExitInfo, Reason)>,
-    /// The id is as unknown as one never issued.
+    /// The id was removed, and is now as unknown as one that was never issued.
     pub(crate) gone: bool,
 }
 
@@ -71,12 +71,12 @@ pub(crate) struct Process {
     pub(super) touch: Touch,
 }
 
-/// When a call last had to do with a process (contract T2).
+/// The time when a call last touched a process (contract T2).
 #[derive(Debug, Default)]
 pub(super) struct Touch {
-    /// In nanoseconds after its start.
+    /// In nanoseconds after the start of the process.
     at: AtomicU64,
-    /// How many calls are in flight.
+    /// The number of calls in flight.
     calls: AtomicUsize,
 }
 
@@ -88,25 +88,25 @@ impl Process {
         }
     }
 
-    /// The exit, once it is to be seen.
+    /// The exit, if it is visible.
     pub(crate) fn exit(&self) -> Option<ExitInfo> {
         self.status.borrow().exit.map(|(exit, _)| exit)
     }
 
-    /// Completes when the exit is to be seen, with the reason.
+    /// Completes when the exit is visible, and returns it with the reason.
     pub(crate) async fn exited(&self) -> Result<(ExitInfo, Reason), Error> {
         let mut status = self.status.clone();
         let seen = status.wait_for(|status| status.exit.is_some()).await;
-        // Without its monitor the process was torn down with the runtime.
+        // The monitor is gone, because the process ended with the runtime.
         seen.ok().and_then(|status| status.exit).ok_or(Error::Cancelled)
     }
 
-    /// Whether the id is forgotten.
+    /// Whether the id was removed.
     pub(crate) fn is_gone(&self) -> bool {
         self.status.borrow().gone
     }
 
-    /// Completes when the id is forgotten.
+    /// Completes when the id was removed.
     pub(crate) async fn gone(&self) -> Result<ExitInfo, Error> {
         let mut status = self.status.clone();
         let seen = status.wait_for(|status| status.gone).await;
@@ -118,7 +118,7 @@ impl Process {
 
     /// Asks for the end of the process; returns at once.
     pub(crate) fn end(&self, end: End, grace: Duration) {
-        // Without a monitor it is over already.
+        // Without a monitor the process has already ended.
         drop(self.requests.send(Request::End { end, grace }));
     }
 
@@ -131,7 +131,7 @@ impl Process {
         answer.await.unwrap_or(Ok(()))
     }
 
-    /// Forgets an exited process; `false` where it is not exited.
+    /// Releases an exited process; `false` if it has not exited.
     pub(crate) async fn release(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         if self.requests.send(Request::Release { reply }).is_err() {
@@ -140,7 +140,7 @@ impl Process {
         answer.await.unwrap_or(true)
     }
 
-    /// The command's pid, while it is its own.
+    /// The command's pid, until the command was reaped.
     pub(crate) fn os_pid(&self) -> Option<u32> {
         self.meter.os_pid().filter(|_| !self.reaped.load(Ordering::Acquire))
     }
@@ -166,7 +166,7 @@ impl Process {
         }
     }
 
-    /// Takes out all that both streams still hold, once the exit is to be seen.
+    /// Waits until the exit is visible, then returns and removes the rest of both streams.
     pub(crate) async fn drain_to_end(&self) -> (Vec<u8>, Vec<u8>) {
         let stdout = self.stdout.drain_to_end().await;
         (stdout, self.stderr.drain_to_end().await)
@@ -204,7 +204,7 @@ impl Process {
         }
     }
 
-    /// Has events published as `subscription` says; without one, no events are published.
+    /// Publishes events as `subscription` says; without one, publishes none.
     pub(crate) fn watch(&self, subscription: Option<(ProcessId, Topics)>) {
         let wanted = subscription.is_some();
         self.watch.set(subscription);
@@ -216,8 +216,8 @@ impl Process {
         self.publish_exit_event();
     }
 
-    /// Publishes the exit if that is to be done and was not. Called when the exit has come to be seen, and when a caller
-    /// has come to want it: whichever is last finds both.
+    /// Publishes the exit if it is subscribed to and was not published. Called when the exit becomes visible, and when
+    /// a caller subscribes: the later of the two finds both conditions true.
     pub(crate) fn publish_exit_event(&self) {
         let exit = self.status.borrow().exit;
         let event = exit.and_then(|(exit, reason)| self.watch.exited(exit, reason));
@@ -239,15 +239,15 @@ impl Process {
         output.chain(drained).for_each(|event| self.carriers.publish(event));
     }
 
-    /// Notes that a call has to do with the process, until the guard is dropped.
+    /// Records a call in flight until the guard is dropped.
     pub(crate) fn touch(&self) -> Touched<'_> {
         self.touch.calls.fetch_add(1, Ordering::Relaxed);
         Touched(self)
     }
 
-    /// When it was last touched: now, while a call is in flight.
+    /// The time of the last touch: now, while a call is in flight.
     pub(crate) fn touched(&self) -> Instant {
-        // A caller that sees that a call is over sees when that was.
+        // A caller that sees no call in flight also sees the time when the last one ended.
         if self.touch.calls.load(Ordering::Acquire) > 0 {
             Instant::now()
         } else {

@@ -7,14 +7,15 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connector::{ConnectError, Connection, Target};
@@ -22,7 +23,8 @@ use super::decision::{NetworkDecision, NetworkOutcome};
 use super::dns::{Answer, Asked};
 use super::names::Names;
 use super::relay::{End, relay};
-use super::shared::{Shared, accepted, listen_at, reset};
+use super::rules::Allowed;
+use super::shared::{PAUSE, Place, Shared, accepted, listen_at, reset};
 use super::{EgressPolicy, EgressRule, EgressRules};
 
 /// The egress of one network.
@@ -54,16 +56,8 @@ impl Egress {
             rules: policy.subscribe(),
             shared,
         });
-        let rules = egress.rules.borrow().clone();
-        let wanted: usize = rules
-            .exact_names()
-            .into_iter()
-            .map(|name| rules.ports(name).len())
-            .sum();
-        while egress.shared.namespace.sockets() < wanted.min(egress.shared.limits.listeners) {
-            egress.shared.namespace.make_sockets()?;
-        }
-        egress.follow(&rules)?;
+        let mut sockets = egress.shared.sockets_now(egress.wanted())?;
+        egress.apply(&mut sockets)?;
         Ok(egress)
     }
 
@@ -73,23 +67,39 @@ impl Egress {
         // What changed between the first look at the rules and now is a change, too.
         rules.mark_changed();
         while rules.changed().await.is_ok() {
-            let now = rules.borrow_and_update().clone();
-            let wanted: usize = now.exact_names().into_iter().map(|name| now.ports(name).len()).sum();
-            let room = wanted.min(self.shared.limits.listeners);
-            let reserved = self.shared.reserve_sockets(room).await;
-            if let Err(error) = reserved.and_then(|()| self.follow(&now)) {
+            rules.mark_unchanged();
+            let applied = match self.shared.sockets(self.wanted()).await {
+                Ok(mut sockets) => self.apply(&mut sockets),
+                // Listeners that are no longer allowed are closed all the same.
+                Err(error) => self.apply(&mut Vec::new()).and(Err(error)),
+            };
+            if let Err(error) = applied {
                 tracing::error!(%error, owner = ?self.shared.owner, "a private network cannot follow all of its new rules");
             }
         }
-        // The policy is gone, and its rules with it no longer change.
+        // The policy is gone, so its rules do not change any more.
         std::future::pending().await
     }
 
-    /// Opens and closes listeners as these rules say.
-    fn follow(self: &Arc<Self>, rules: &EgressRules) -> io::Result<()> {
+    /// How many sockets the exact names of the rules need beside those that listen, at most.
+    fn wanted(&self) -> usize {
+        let rules = self.rules.borrow().clone();
+        let all: usize = rules
+            .exact_names()
+            .into_iter()
+            .map(|name| rules.ports(name).len())
+            .sum();
+        let open = self.locked().listeners.len();
+        all.min(self.shared.limits.listeners.saturating_sub(open))
+    }
+
+    /// Opens and closes listeners as the rules say now. Takes the sockets that it needs.
+    fn apply(self: &Arc<Self>, sockets: &mut Vec<OwnedFd>) -> io::Result<()> {
         let mut state = self.locked();
-        let (forgotten, named) = state.names.set_rules(rules);
-        drop(forgotten);
+        // Read after the lock, so that of two changes the later one is applied last.
+        let rules = self.rules.borrow().clone();
+        state.names.retain(&rules);
+        let named = state.names.add_exact(&rules);
         let mut wanted = HashMap::new();
         for (name, address) in state.names.all() {
             for port in rules.ports(name) {
@@ -105,22 +115,32 @@ impl Egress {
         });
         let mut opened =
             named.map_err(|_| io::Error::other("more names are allowed than there are addresses for them"));
+        // Names of wildcards get their listeners when they are asked for again.
+        wanted.retain(|_, name| rules.knows(name) == Some(Allowed::Exact));
         for ((address, port), name) in wanted {
-            opened = opened.and(self.open(&mut state, address, port, name));
+            opened = opened.and(self.open(&mut state, sockets, address, port, name));
         }
         opened
     }
 
-    fn open(self: &Arc<Self>, state: &mut State, address: Ipv4Addr, port: u16, name: Arc<str>) -> io::Result<()> {
-        if state.listeners.len() >= self.shared.limits.listeners {
+    fn open(
+        self: &Arc<Self>,
+        state: &mut State,
+        sockets: &mut Vec<OwnedFd>,
+        address: Ipv4Addr,
+        port: u16,
+        name: Arc<str>,
+    ) -> io::Result<()> {
+        let is_full = state.listeners.len() >= self.shared.limits.listeners;
+        let Entry::Vacant(vacant) = state.listeners.entry((address, port)) else {
+            return Ok(());
+        };
+        if is_full {
             return Err(io::Error::other(
                 "more names and ports are allowed than may be listened on (NetworkLimits::listeners)",
             ));
         }
-        let Entry::Vacant(vacant) = state.listeners.entry((address, port)) else {
-            return Ok(());
-        };
-        let socket = self.shared.namespace.socket();
+        let socket = sockets.pop();
         let socket = socket.ok_or_else(|| io::Error::other("no socket is left in a private network"))?;
         let listener = listen_at(socket, SocketAddrV4::new(address, port))?;
         let close = vacant.insert(CancellationToken::new()).clone();
@@ -131,33 +151,60 @@ impl Egress {
         Ok(())
     }
 
-    /// Decides a query for a name, and listens for it before its address is told.
-    pub(super) async fn answer(self: &Arc<Self>, asked: &Asked) -> Answer {
-        let rules = self.rules.borrow().clone();
-        if let Asked::Address(name) = asked
-            && rules.knows(name).is_some()
-        {
-            match timeout(self.shared.limits.dial_time, self.shared.connector.is_there(name)).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false) | Err(_)) => return Answer::NoName,
-                Err(_) => return Answer::Failed,
-            }
-            if self.shared.reserve_sockets(EgressRule::PORTS_MAX).await.is_err() {
-                return Answer::Failed;
-            }
+    /// Decides a query for a name that was allowed, and listens for it before its address is told.
+    pub(super) async fn answer(self: &Arc<Self>, asked: &Asked) -> (Answer, Option<NetworkOutcome>) {
+        // The name gets its place before anything outside hears of it, so that the limit of names bounds what a tree can tell by the
+        // names that it asks for.
+        let answer = self.decide(asked);
+        let (Answer::Address(address), Asked::Address(name)) = (&answer, asked) else {
+            let used_up = (answer == Answer::Failed).then_some(NetworkOutcome::LimitReached);
+            return (answer, used_up);
+        };
+        match timeout(self.shared.limits.dial_time, self.shared.connector.exists(name)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false) | Err(_)) => return (Answer::NoName, Some(NetworkOutcome::Unreachable)),
+            Err(_) => return (Answer::Failed, Some(NetworkOutcome::Unreachable)),
         }
-        // They may have changed in the meantime.
-        let rules = self.rules.borrow().clone();
+        if self.listens(name, *address).await {
+            (answer, None)
+        } else {
+            (Answer::Failed, Some(NetworkOutcome::LimitReached))
+        }
+    }
+
+    /// Listens for a name on all ports that the rules allow. Whether it listens on one: a tree that listens on all of its own
+    /// addresses may have another.
+    async fn listens(self: &Arc<Self>, name: &str, address: Ipv4Addr) -> bool {
+        let missing = |state: &State| {
+            let ports = self.rules.borrow().ports(name).into_iter();
+            ports
+                .filter(|port| !state.listeners.contains_key(&(address, *port)))
+                .count()
+        };
+        let count = missing(&self.locked());
+        let Ok(mut sockets) = self.shared.sockets(count).await else {
+            return false;
+        };
         let mut state = self.locked();
-        let answer = asked.decide(&rules, &mut state.names);
-        if let (Answer::Address(address), Asked::Address(name)) = (&answer, asked) {
-            for port in rules.ports(name) {
-                if self.open(&mut state, *address, port, name.as_str().into()).is_err() {
-                    return Answer::Failed;
-                }
-            }
+        let rules = self.rules.borrow().clone();
+        // They may have changed in the meantime.
+        if state.names.name(address).is_none_or(|now| **now != *name) {
+            return false;
         }
-        answer
+        let ports = rules.ports(name).into_iter();
+        ports.fold(false, |open, port| {
+            let opened = self.open(&mut state, &mut sockets, address, port, name.into());
+            if let Err(error) = &opened {
+                tracing::debug!(%error, port, "no listener for a port of an allowed name");
+            }
+            opened.is_ok() || open
+        })
+    }
+
+    fn decide(&self, asked: &Asked) -> Answer {
+        let mut state = self.locked();
+        let rules = self.rules.borrow().clone();
+        asked.decide(&rules, &mut state.names)
     }
 
     /// Whether the rules allow a name at some port.
@@ -168,19 +215,20 @@ impl Egress {
     async fn serve(self: Arc<Self>, listener: &TcpListener, name: &Arc<str>, port: u16) {
         loop {
             let (stream, _) = accepted(|context| listener.poll_accept(context)).await;
-            let permit = Arc::clone(&self.shared.connections).try_acquire_owned();
-            let Some(permit) = permit.ok().filter(|_| self.shared.may_dial()) else {
+            let Some(place) = self.shared.place() else {
                 reset(stream);
                 self.shared.tell_refused(name, Some(port), NetworkOutcome::LimitReached);
+                // A tree that goes on cannot make more records than this.
+                sleep(PAUSE).await;
                 continue;
             };
-            let connection = Arc::clone(&self).carry(stream, Arc::clone(name), port, permit);
-            self.shared.spawn_to_its_end(connection);
+            let connection = Arc::clone(&self).carry(stream, Arc::clone(name), port, place);
+            self.shared.spawn_detached(connection);
         }
     }
 
     /// One connection of a tree, to its end.
-    async fn carry(self: Arc<Self>, stream: TcpStream, name: Arc<str>, port: u16, permit: OwnedSemaphorePermit) {
+    async fn carry(self: Arc<Self>, stream: TcpStream, name: Arc<str>, port: u16, place: Place) {
         let mut decision = NetworkDecision {
             owner: self.shared.owner.clone(),
             name: (*name).to_owned(),
@@ -192,7 +240,7 @@ impl Egress {
         };
         decision.outcome = self.relayed(stream, &name, port, &mut decision).await;
         // Before a reader of the record may count connections.
-        drop(permit);
+        drop(place);
         self.shared.tell(&decision);
     }
 
@@ -209,28 +257,17 @@ impl Egress {
             reset(stream);
             return NetworkOutcome::NotAllowed;
         };
-        if has_hung_up(&stream) {
-            return NetworkOutcome::Reset;
+        if self.shared.limits.dials_per_second == 0 {
+            reset(stream);
+            return NetworkOutcome::LimitReached;
         }
         let target = Target { name, port, private };
-        let connecting = timeout(self.shared.limits.dial_time, self.shared.connector.connect(target));
         let connected = tokio::select! {
             biased;
             () = self.shared.cut.cancelled() => Err(NetworkOutcome::Cut),
             () = revoked(&mut rules, name, port, private) => Err(NetworkOutcome::Cut),
             _ = stream.ready(Interest::ERROR) => Err(NetworkOutcome::Reset),
-            connected = connecting => match connected {
-                Ok(Ok(connection)) => Ok(connection),
-                Ok(Err(ConnectError::Refused(ip))) => {
-                    decision.address = Some(SocketAddr::new(ip, port));
-                    Err(NetworkOutcome::AddressRefused)
-                }
-                Ok(Err(ConnectError::Unreachable(address, _))) => {
-                    decision.address = address;
-                    Err(NetworkOutcome::Unreachable)
-                }
-                Err(_) => Err(NetworkOutcome::Unreachable),
-            },
+            connected = self.dialled(&stream, target, decision) => connected,
         };
         let Connection {
             stream: upstream,
@@ -243,6 +280,7 @@ impl Egress {
             }
         };
         decision.address = address;
+        self.shared.bound_buffers(&upstream);
         let cut = self.shared.cut.child_token();
         let mut relayed = pin!(relay(stream.into(), upstream, &self.shared.relays, &cut));
         let ended = tokio::select! {
@@ -259,6 +297,33 @@ impl Egress {
             End::Reset => NetworkOutcome::Reset,
             End::Idle => NetworkOutcome::Idle,
             End::Cut => NetworkOutcome::Cut,
+        }
+    }
+
+    /// Connects for a tree when it is its turn.
+    async fn dialled(
+        &self,
+        stream: &TcpStream,
+        target: Target<'_>,
+        decision: &mut NetworkDecision,
+    ) -> Result<Connection, NetworkOutcome> {
+        // A reset would fail programs that need a few more connections in a second than others do. It does not wait in the
+        // listener's queue, because that holds its bytes beyond the limit of connections.
+        self.shared.turn_to_dial().await;
+        if has_hung_up(stream) {
+            return Err(NetworkOutcome::Reset);
+        }
+        match timeout(self.shared.limits.dial_time, self.shared.connector.connect(target)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(ConnectError::Refused(ip))) => {
+                decision.address = Some(SocketAddr::new(ip, target.port));
+                Err(NetworkOutcome::AddressRefused)
+            }
+            Ok(Err(ConnectError::Unreachable(address, _))) => {
+                decision.address = address;
+                Err(NetworkOutcome::Unreachable)
+            }
+            Err(_) => Err(NetworkOutcome::Unreachable),
         }
     }
 

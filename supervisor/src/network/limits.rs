@@ -33,10 +33,11 @@ pub struct NetworkLimits {
     pub dns_connections: usize,
     /// How long such a connection may be without a whole query. 10 seconds; at most a minute.
     pub dns_idle: Duration,
-    /// DNS queries of one second, in the long run and at once. More are not answered, and so are asked again. 200; at most
-    /// 10,000.
+    /// DNS queries of one second, in the long run and at once. More wait. Those that come while some hundreds wait are not
+    /// answered, and so are asked again. 200; at most 10,000.
     pub queries_per_second: u32,
-    /// Connections of one second that the host dials, in the long run and at once. More are reset. 50; at most 5000.
+    /// Connections of one second that the host dials, in the long run and at once. More wait, and are
+    /// among `connections` all the while. 50; at most 5000.
     pub dials_per_second: u32,
     /// How long the host tries to reach a name, over all of its addresses. 10 seconds; at most 2 minutes, after which the system
     /// itself gives up.

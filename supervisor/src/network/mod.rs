@@ -14,35 +14,39 @@
 //!
 //! owner_network            a network that is up        shared      what its tasks share
 //! name_server              answers queries             egress      connections to names
-//! connector                resolves and dials          publisher   connections to published ports
+//! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
-//!                                                     metrics     what is counted
+//! support                  what this machine can do    metrics     what is counted
 //! ```
 
 mod address;
 mod connector;
 mod decision;
-mod dns;
+pub(crate) mod dns;
 mod egress;
 mod host_name;
 mod limits;
 pub(crate) mod metrics;
 mod name_server;
-mod names;
+pub(crate) mod names;
 pub(crate) mod owner_network;
 mod private;
 mod publish;
 mod publisher;
 pub(crate) mod relay;
+mod resolver;
 mod rules;
 mod shared;
+mod support;
 
-pub use connector::{ConnectError, Connection, Connector, Later, Target};
+pub use connector::{BoxFuture, ConnectError, Connection, Connector, Target};
 pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
 pub use limits::NetworkLimits;
+pub(crate) use owner_network::EndedNetworks;
 pub use owner_network::{NetworkError, OwnerNetwork};
 pub use private::{Network, PrivateNetwork};
 pub use publish::{Publish, PublishAt, PublishError};
 pub use publisher::PublishedPort;
 pub use relay::Stream;
 pub use rules::{EgressError, EgressPolicy, EgressRule, EgressRules};
+pub use support::NetworkSupport;

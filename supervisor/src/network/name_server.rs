@@ -61,13 +61,15 @@ impl NameServer {
     async fn serve_udp(self: Arc<Self>, socket: Arc<UdpSocket>) {
         let mut query = [0; QUERY_MAX];
         loop {
-            // An error is one of an answer before, whose client is gone.
+            // The kernel reports none of a client that is gone; in doubt this must not spin.
             let Ok((length, client)) = socket.recv_from(&mut query).await else {
-                continue;
-            };
-            if !self.admits() {
                 sleep(PAUSE).await;
                 continue;
+            };
+            // It waits with those that the socket holds, for about a second at most. A client that hears nothing asks again after
+            // five seconds, which is too long for programs that look up many names at once.
+            while !self.admits() {
+                sleep(PAUSE).await;
             }
             let query = query.get(..length).unwrap_or_default();
             match self.at_once(query, Transport::Udp) {
@@ -110,9 +112,12 @@ impl NameServer {
     async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
         loop {
             let query = timeout(self.shared.limits.dns_idle, framed(&mut stream)).await??;
-            while !self.admits() {
-                sleep(PAUSE).await;
-            }
+            let admitted = async {
+                while !self.admits() {
+                    sleep(PAUSE).await;
+                }
+            };
+            timeout(self.shared.limits.dns_idle, admitted).await?;
             let answer = match self.at_once(&query, Transport::Tcp) {
                 AtOnce::Ignored => return Ok(()),
                 AtOnce::Answer(answer) => Some(answer),
@@ -146,10 +151,12 @@ impl NameServer {
         };
         let is_known = |name: &str| self.egress.as_ref().is_some_and(|egress| egress.knows(name));
         match query.asked() {
-            Asked::Address(name) | Asked::Other(name) if !is_known(name) => {
+            Asked::Address(name) if !is_known(name) => {
                 self.shared.tell_refused(name, None, NetworkOutcome::NotAllowed);
                 answered(query, &Answer::NoName)
             }
+            // Clients ask for other kinds of addresses beside the first: that decides nothing more.
+            Asked::Other(name) if !is_known(name) => answered(query, &Answer::NoName),
             Asked::Name(_) if self.egress.is_none() => answered(query, &Answer::NoName),
             Asked::Address(_) | Asked::Other(_) | Asked::Name(_) => AtOnce::LookUp,
         }
@@ -160,12 +167,12 @@ impl NameServer {
         let Read::Asks(query) = dns::read(query, transport) else {
             return None;
         };
-        let answer = match &self.egress {
+        let (answer, outcome) = match &self.egress {
             Some(egress) => egress.answer(query.asked()).await,
-            None => Answer::NoName,
+            None => (Answer::NoName, None),
         };
-        if let (Answer::Failed, Asked::Address(name)) = (&answer, query.asked()) {
-            self.shared.tell_refused(name, None, NetworkOutcome::LimitReached);
+        if let (Some(outcome), Asked::Address(name)) = (outcome, query.asked()) {
+            self.shared.tell_refused(name, None, outcome);
         }
         query.answer(&answer)
     }

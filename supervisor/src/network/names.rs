@@ -11,10 +11,6 @@ use std::sync::Arc;
 
 use super::rules::{Allowed, EgressRules};
 
-/// The address of the DNS server, and of the interface.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-/// The length of the prefix that the interface has.
-pub(crate) const PREFIX_LENGTH: u8 = 15;
 /// The first address of a name.
 const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 2]);
 /// The last one; behind it is the range's broadcast address.
@@ -57,7 +53,7 @@ impl Names {
         if let Some((address, _)) = self.by_name.get(name) {
             return Ok(*address);
         }
-        if self.next > LAST || (allowed == Allowed::Wildcard && self.wildcards >= self.wildcards_max) {
+        if !self.has_room(name, allowed) {
             return Err(UsedUp);
         }
         let address = Ipv4Addr::from(self.next);
@@ -67,6 +63,12 @@ impl Names {
         self.by_name.insert(Arc::clone(&name), (address, allowed));
         self.by_address.insert(address, name);
         Ok(address)
+    }
+
+    /// Whether a name has an address, or would get one.
+    pub(crate) fn has_room(&self, name: &str, allowed: Allowed) -> bool {
+        let is_full = self.next > LAST || (allowed == Allowed::Wildcard && self.wildcards >= self.wildcards_max);
+        !is_full || self.by_name.contains_key(name)
     }
 
     /// The name for which an address stands.
@@ -79,40 +81,43 @@ impl Names {
         self.by_name.iter().map(|(name, (address, _))| (name, *address))
     }
 
-    /// Forgets the names that these rules do not allow, gives every exact name an address, and counts the others anew. Returns
-    /// the names that were forgotten, with their addresses.
-    ///
-    /// # Errors
-    /// [`UsedUp`]: not every exact name has an address. The names that are not allowed are forgotten all the same.
-    pub(crate) fn set_rules(&mut self, rules: &EgressRules) -> (Vec<(Ipv4Addr, Arc<str>)>, Result<(), UsedUp>) {
+    /// Forgets the names that these rules do not allow, and counts the others anew. Returns what was forgotten.
+    pub(crate) fn retain(&mut self, rules: &EgressRules) -> Vec<(Arc<str>, Ipv4Addr)> {
         let mut forgotten = Vec::new();
         self.wildcards = 0;
-        self.by_name.retain(|name, (address, allowed)| match rules.knows(name) {
-            Some(now) => {
-                *allowed = now;
-                self.wildcards += usize::from(now == Allowed::Wildcard);
-                true
-            }
-            None => {
-                forgotten.push((*address, Arc::clone(name)));
-                false
-            }
+        self.by_name.retain(|name, (address, allowed)| {
+            let Some(now) = rules.knows(name) else {
+                forgotten.push((Arc::clone(name), *address));
+                return false;
+            };
+            *allowed = now;
+            self.wildcards += usize::from(now == Allowed::Wildcard);
+            true
         });
-        for (address, _) in &forgotten {
+        for (_, address) in &forgotten {
             self.by_address.remove(address);
         }
-        let exact = rules.exact_names().into_iter();
-        let all = exact
-            .map(|name| self.address(name, Allowed::Exact))
-            .collect::<Result<Vec<_>, _>>();
-        (forgotten, all.map(drop))
+        forgotten
+    }
+
+    /// Gives every exact name of these rules an address, so that the host can listen there before a tree asks for the name.
+    ///
+    /// # Errors
+    /// [`UsedUp`]: there are no addresses left for all of them.
+    pub(crate) fn add_exact(&mut self, rules: &EgressRules) -> Result<(), UsedUp> {
+        let mut exact = rules.exact_names().into_iter();
+        exact.try_for_each(|name| self.address(name, Allowed::Exact).map(drop))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use capsule_init::{DNS_SERVER, SYNTHETIC_PREFIX};
+
     use super::*;
     use std::collections::HashSet;
+
+    const SERVER: Ipv4Addr = Ipv4Addr::from_bits(DNS_SERVER);
 
     fn rules<const N: usize>(texts: [&str; N]) -> EgressRules {
         EgressRules::new(texts.map(|text| text.parse().expect("a rule"))).expect("few")
@@ -140,10 +145,15 @@ mod tests {
             assert!(names.address(name, Allowed::Wildcard).is_ok());
         }
         assert_eq!(names.address("c.example.com", Allowed::Wildcard), Err(UsedUp));
+        assert!(
+            names.has_room("a.example.com", Allowed::Wildcard) && !names.has_room("c.example.com", Allowed::Wildcard)
+        );
         assert!(names.address("exact.example", Allowed::Exact).is_ok());
         // One becomes exact, and makes room for another.
-        let (forgotten, all) = names.set_rules(&rules(["*.example.com", "a.example.com", "exact.example"]));
-        assert_eq!((forgotten, all), (vec![], Ok(())));
+        assert_eq!(
+            names.retain(&rules(["*.example.com", "a.example.com", "exact.example"])),
+            []
+        );
         assert!(names.address("c.example.com", Allowed::Wildcard).is_ok());
         assert_eq!(names.address("d.example.com", Allowed::Wildcard), Err(UsedUp));
     }
@@ -151,14 +161,12 @@ mod tests {
     #[test]
     fn w4_a_name_that_is_no_longer_allowed_is_forgotten_and_its_address_never_given_again() {
         let mut names = Names::new(2);
-        let (none, all) = names.set_rules(&rules(["a.example", "b.example"]));
-        assert_eq!((none, all), (vec![], Ok(())));
+        assert_eq!(names.add_exact(&rules(["a.example", "b.example"])), Ok(()));
         let old = names.address("a.example", Allowed::Exact).expect("known");
-        let (forgotten, all) = names.set_rules(&rules(["b.example"]));
-        assert_eq!((forgotten, all), (vec![(old, "a.example".into())], Ok(())));
+        assert_eq!(names.retain(&rules(["b.example"])), [("a.example".into(), old)]);
         assert_eq!(names.name(old), None);
-        let (_, all) = names.set_rules(&rules(["a.example", "c.example"]));
-        assert_eq!(all, Ok(()));
+        assert_eq!(names.retain(&rules(["a.example", "c.example"])).len(), 1);
+        assert_eq!(names.add_exact(&rules(["a.example", "c.example"])), Ok(()));
         let again = names.address("a.example", Allowed::Exact).expect("known");
         let other = names.address("c.example", Allowed::Exact).expect("known");
         assert!(again != old && other != old);
@@ -179,7 +187,7 @@ mod tests {
         assert!(!seen.contains(&SERVER));
         assert_eq!(names.address("exact.example", Allowed::Exact), Err(UsedUp));
         assert!(!is_synthetic(SERVER) && !is_synthetic(Ipv4Addr::new(198, 20, 0, 0)));
-        let prefix = |address: u32| address >> (32 - u32::from(PREFIX_LENGTH));
+        let prefix = |address: u32| address >> (32 - SYNTHETIC_PREFIX);
         assert_eq!(
             (prefix(FIRST), prefix(LAST)),
             (prefix(SERVER.into()), prefix(SERVER.into())),

@@ -3,19 +3,21 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener as StdTcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::fs::{Mode, fchmod};
+use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
 
 use super::relay::{Stream, relay};
-use super::shared::{Shared, accepted};
+use super::shared::{BACKLOG, Shared, accepted};
 use super::{Publish, PublishAt};
 
 /// A published port, and where it is reached.
@@ -44,19 +46,30 @@ enum Listener {
     Unix {
         listener: UnixListener,
         /// Removed with it.
-        _file: Removed,
+        _file: SocketFile,
     },
 }
 
 /// The file of a socket, which is removed when this is dropped.
 #[derive(Debug)]
-struct Removed(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    number: (u64, u64),
+}
 
-impl Drop for Removed {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        // It may have been removed or replaced by others.
-        drop(fs::remove_file(&self.0));
+        // Another file may have taken its place.
+        if identity(&self.path).is_ok_and(|number| number == self.number) {
+            drop(fs::remove_file(&self.path));
+        }
     }
+}
+
+/// Device and inode of a file.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// Publishes a port. The address is taken when this returns.
@@ -84,28 +97,45 @@ fn at_address(address: SocketAddrV4) -> io::Result<(TcpListener, SocketAddrV4)> 
 }
 
 fn at_path(path: &Path) -> io::Result<Listener> {
-    let listener = match StdUnixListener::bind(path) {
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    // The file gets these rights when it is made: only this user may connect, from the first moment on.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    let address = SocketAddrUnix::new(path)?;
+    match bind(&socket, &address) {
         // Left by a host that was killed: nothing listens there any more.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
+        Err(Errno::ADDRINUSE) if is_abandoned(path) => {
             fs::remove_file(path)?;
-            StdUnixListener::bind(path)
+            bind(&socket, &address)?;
         }
-        bound => bound,
-    }?;
-    let removed = Removed(path.to_owned());
-    // Only this user may connect. Until now the folder's rights and the mask of this process decided.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    listener.set_nonblocking(true)?;
+        bound => bound?,
+    }
+    let file = SocketFile {
+        path: path.to_owned(),
+        number: identity(path)?,
+    };
+    listen(&socket, BACKLOG)?;
     Ok(Listener::Unix {
-        listener: UnixListener::from_std(listener)?,
-        _file: removed,
+        listener: UnixListener::from_std(socket.into())?,
+        _file: file,
     })
 }
 
 fn is_abandoned(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let refuses = || StdUnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    is_socket && refuses()
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) && refuses(path)
+}
+
+/// Whether nothing listens at a socket. A process that listens and accepts nothing must not make this wait.
+fn refuses(path: &Path) -> bool {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) else {
+        return false;
+    };
+    SocketAddrUnix::new(path).and_then(|address| connect(&socket, &address)) == Err(Errno::CONNREFUSED)
 }
 
 async fn serve(shared: Arc<Shared>, listener: Arc<Mutex<Option<Listener>>>, guest: u16) {
@@ -113,9 +143,7 @@ async fn serve(shared: Arc<Shared>, listener: Arc<Mutex<Option<Listener>>>, gues
         let client = accepted(|context| poll_accept(&listener, context)).await;
         // Where it ends here, the client sees its connection reset.
         let _ended_already = set_socket_linger(&client, Some(Duration::ZERO));
-        let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
-            continue;
-        };
+        let Some(place) = shared.place() else { continue };
         let task = {
             let shared = Arc::clone(&shared);
             async move {
@@ -128,10 +156,10 @@ async fn serve(shared: Arc<Shared>, listener: Arc<Mutex<Option<Listener>>>, gues
                 // Nothing of the tree listens there, or not yet.
                 let Ok(Ok(inside)) = connected else { return };
                 relay(client, inside.into(), &shared.relays, &shared.cut).await;
-                drop(permit);
+                drop(place);
             }
         };
-        shared.spawn_to_its_end(task);
+        shared.spawn_detached(task);
     }
 }
 

@@ -206,7 +206,7 @@ impl Init {
                     network: config
                         .confinement
                         .as_ref()
-                        .is_some_and(|it| it.network == NetworkMode::None),
+                        .is_some_and(|it| it.network != NetworkMode::Host),
                 };
                 let meter = Meter::new(init.pid(), pid, counter, group, lease, private);
                 let child = Child::new(channel, init, meter, confined)?;
@@ -242,15 +242,32 @@ impl Init {
         Err(refusal)
     }
 
+    /// Prepares the first command of a kind, so that it starts sooner, and with [`NetworkMode::Private`] its network. Blocks for as
+    /// long as a small program takes to start.
+    pub(crate) fn begin(&self, network: NetworkMode) {
+        if network == NetworkMode::Private {
+            self.make_network_ready();
+        }
+        let ready = self
+            .ready_network()
+            .as_ref()
+            .map(|ready| Arc::clone(ready.namespace.namespaces()));
+        // A root host's inits wait outside.
+        let inside = ready.filter(|ready| ready.to_join().is_none());
+        self.spawner.begin(InitKind::Confined { network }, inside.as_ref());
+    }
+
     /// Prepares an init, so that the next command starts sooner, and with `network` a private network for the next owner. Blocks
     /// for as long as a small program takes to start.
     pub(crate) fn prepare(&self, network: bool) {
-        self.spawner.prepare();
-        if network && self.ready_network().is_none() {
-            // If it cannot be had now, the next command will say why.
-            let made = Namespace::make(&self.spawner).ok();
-            *self.ready_network() = made;
+        if network {
+            self.make_network_ready();
         }
+        let next = self
+            .ready_network()
+            .as_ref()
+            .map(|ready| Arc::clone(ready.namespace.namespaces()));
+        self.spawner.prepare(next.as_ref());
     }
 
     /// A private network in which no process runs. Blocks until it is made, if none was made in advance.
@@ -265,6 +282,14 @@ impl Init {
     /// Takes back a private network in which no process of a guest has run.
     pub(crate) fn return_network(&self, network: NewNetwork) {
         *self.ready_network() = Some(network);
+    }
+
+    fn make_network_ready(&self) {
+        if self.ready_network().is_none() {
+            // If it cannot be had now, the next command will say why.
+            let made = Namespace::make(&self.spawner).ok();
+            *self.ready_network() = made;
+        }
     }
 
     fn ready_network(&self) -> MutexGuard<'_, Option<NewNetwork>> {

@@ -1,6 +1,7 @@
 //! The namespaces of a private network, as the spawner enters them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The descriptors of a private network's namespaces. They keep it.
 #[derive(Debug)]
@@ -9,10 +10,30 @@ pub(crate) struct Namespaces {
     pub(super) id: u64,
     /// The user namespace that owns the network, if the host is an ordinary user.
     pub(super) user: Option<OwnedFd>,
-    pub(super) net: OwnedFd,
+    net: OwnedFd,
+    /// Its last tree has ended.
+    ended: AtomicBool,
 }
 
 impl Namespaces {
+    pub(super) const fn new(id: u64, user: Option<OwnedFd>, net: OwnedFd) -> Self {
+        Self {
+            id,
+            user,
+            net,
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// No init may wait in them from now on.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     /// The namespace that a tree's init joins, if the host is root. Otherwise the init has to be made inside.
     pub(super) fn to_join(&self) -> Option<BorrowedFd<'_>> {
         self.user.is_none().then(|| self.net.as_fd())

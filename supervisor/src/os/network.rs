@@ -51,7 +51,7 @@ impl Namespace {
         let (dns_udp, dns_tcp) = (next()?, next()?);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let namespace = Self {
-            namespaces: Arc::new(Namespaces { id, user, net }),
+            namespaces: Arc::new(Namespaces::new(id, user, net)),
             made_by,
             spawner: Arc::clone(spawner),
             sockets: Mutex::new(descriptors.collect()),
@@ -78,11 +78,6 @@ impl Namespace {
         self.locked().pop()
     }
 
-    /// How many sockets are ready.
-    pub(crate) fn sockets(&self) -> usize {
-        self.locked().len()
-    }
-
     /// Has more sockets made. Blocks until they are.
     pub(crate) fn make_sockets(&self) -> io::Result<()> {
         let refused = |error| match error {
@@ -96,7 +91,11 @@ impl Namespace {
         if report != Report::Sockets {
             return Err(refused(InitError::Refused(report)));
         }
-        self.locked().extend(complete(attached)?);
+        let made = complete(attached)?;
+        if made.is_empty() {
+            return Err(missing());
+        }
+        self.locked().extend(made);
         Ok(())
     }
 
@@ -108,7 +107,11 @@ impl Namespace {
 impl Drop for Namespace {
     /// An init that waits in it for a command would keep it.
     fn drop(&mut self) {
-        self.spawner.forget(self.namespaces.id);
+        self.namespaces.end();
+        // A root host's inits wait outside.
+        if self.namespaces.user.is_some() {
+            self.spawner.forget(self.namespaces.id);
+        }
     }
 }
 

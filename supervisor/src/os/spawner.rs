@@ -44,12 +44,15 @@ static PROGRAM: &[u8] = include_bytes!(env!("CAPSULE_INIT_PROGRAM"));
 pub(crate) struct Spawner {
     /// The program that the embedder has built and installed; otherwise the program that comes with this crate.
     program: Option<PathBuf>,
+    /// Held while the process starts and while it takes an order, which may take long.
+    running: Mutex<Option<Running>>,
+    /// Held for a moment, also by tasks that must not block.
     state: Mutex<State>,
 }
 
+/// The preparation for the next command.
 #[derive(Debug)]
 struct State {
-    running: Option<Running>,
     /// The kind of the last init that could have been made in advance. An init in a control group cannot, because its group is made
     /// for one command.
     usual: Option<Usual>,
@@ -119,6 +122,7 @@ impl Spawner {
     pub(crate) const fn new(program: Option<PathBuf>) -> Self {
         Self {
             program,
+            running: Mutex::new(None),
             state: Mutex::new(State::NEW),
         }
     }
@@ -163,21 +167,43 @@ impl Spawner {
         }
     }
 
+    /// Has an init of this kind made for the first command, in this private network if there is one. Blocks until the init is ready.
+    pub(crate) fn begin(&self, kind: InitKind, inside: Option<&Arc<Namespaces>>) {
+        if let Ok(mut state) = self.lock() {
+            state.usual.get_or_insert_with(|| Usual {
+                kind,
+                inside: inside.map(Arc::downgrade),
+            });
+        }
+        self.prepare(inside);
+    }
+
     /// Has an init made for the next command, if an init of this kind can wait for it and none waits already. Blocks until the init
     /// is ready.
-    pub(crate) fn prepare(&self) {
-        let usual = self
-            .lock()
-            .map(|state| state.usual.clone().filter(|_| state.spare.is_none()));
-        let Ok(Some(Usual { kind, inside })) = usual else {
+    ///
+    /// An ordinary user's init is made in a private network: the one of the last command, or `next` if that has ended.
+    pub(crate) fn prepare(&self, next: Option<&Arc<Namespaces>>) {
+        let Ok(mut state) = self.lock() else { return };
+        let Some(Usual { kind, inside }) = state.usual.clone() else {
             return;
         };
-        let inside = match inside.map(|network| network.upgrade()) {
-            // Its last process has ended.
-            Some(None) => return,
-            Some(Some(network)) => Some(network),
+        let inside = match inside.map(|network| network.upgrade().filter(|network| !network.has_ended())) {
+            Some(None) if next.is_none() => return,
+            Some(last) => last.or_else(|| next.cloned()),
             None => None,
         };
+        let id = inside.as_ref().map(|network| network.id);
+        if state
+            .spare
+            .as_ref()
+            .is_some_and(|spare| spare.kind == kind && spare.inside == id)
+        {
+            return;
+        }
+        // One that the next command could not use keeps no other from waiting.
+        let unfit = state.spare.take();
+        drop(state);
+        drop(unfit);
         let expected = match kind {
             InitKind::Confined { .. } => self
                 .locked()
@@ -189,14 +215,16 @@ impl Spawner {
         let expected = expected.and_then(|frame| memfd::sealed("expected", [&*frame]).ok());
         // If it cannot be had now, the next command will say why.
         if let Ok(made) = self.make(kind, inside.as_deref(), expected.as_ref().map(AsFd::as_fd), AHEAD) {
-            self.keep(made);
+            self.keep(made, inside.as_deref());
         }
     }
 
     /// Has an init wait that was made for it.
-    fn keep(&self, made: Spare) {
+    fn keep(&self, made: Spare, inside: Option<&Namespaces>) {
         let Ok(mut state) = self.lock() else { return };
-        if state.spare.is_none() {
+        // A network that ends later drops it; one that has ended by now would not.
+        let has_ended = inside.is_some_and(Namespaces::has_ended);
+        if state.spare.is_none() && !has_ended {
             state.spare = Some(made);
         }
     }
@@ -246,7 +274,7 @@ impl Spawner {
     /// The first report of the process that the spawner makes for this order.
     fn answer(&self, order: u8, descriptors: &[BorrowedFd<'_>]) -> Result<Answer, InitError> {
         for patience in PATIENCES {
-            let (channel, user) = self.lock()?.order(self.program.as_deref(), order, descriptors)?;
+            let (channel, user) = self.order(order, descriptors)?;
             if !self.is_heard(&channel, patience) {
                 continue;
             }
@@ -287,27 +315,47 @@ impl Spawner {
     }
 
     fn is_stopped(&self) -> bool {
-        let running = self.locked().running.as_ref().map(|running| running.process);
+        let running = self.running().as_ref().map(|running| running.process);
         running.is_some_and(|process| process.is_stopped())
     }
 
     /// Ends the process, which has not answered the request. The next command gets another one.
     fn give_up(&self) {
+        *self.running() = None;
         *self.locked() = State::NEW;
     }
 
-    /// Drops everything that was made for another user if the host has changed its user: a host must not start commands as its
-    /// former user. This includes an init that was requested before the change and became ready after it.
+    /// Drops what was prepared for another user if the host has changed its user: a host must not start commands as its former user. This includes an init that was requested before the change and became ready after it.
     fn lock(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.locked();
         let user = User::of_this_thread()?;
-        let is_another = |of: &User| *of != user;
-        if state.running.as_ref().is_some_and(|running| is_another(&running.user))
-            || state.spare.as_ref().is_some_and(|spare| is_another(&spare.user))
-        {
+        if state.spare.as_ref().is_some_and(|spare| spare.user != user) {
             *state = State::NEW;
         }
         Ok(state)
+    }
+
+    /// The channel to the process that was asked for, and the user of that process. A spawner of another user is replaced.
+    fn order(&self, order: u8, with: &[BorrowedFd<'_>]) -> io::Result<(Channel, User)> {
+        let (ours, inits) = Channel::pair()?;
+        let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(with.iter().copied()).collect();
+        let mut running = self.running();
+        let this = User::of_this_thread()?;
+        if let Some(running) = running.as_ref().filter(|running| running.user == this)
+            && running.send(order, &descriptors).is_ok()
+        {
+            return Ok((ours, running.user.clone()));
+        }
+        // The process was not started yet, or was killed and has not received this request.
+        *running = None;
+        let started = Running::start(self.program.as_deref(), order, &descriptors)?;
+        let user = started.user.clone();
+        *running = Some(started);
+        Ok((ours, user))
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -325,29 +373,10 @@ struct Answer {
 
 impl State {
     const NEW: Self = Self {
-        running: None,
         usual: None,
         expected: None,
         spare: None,
     };
-
-    /// The channel to the process that was asked for, and the user of that process.
-    fn order(&mut self, program: Option<&Path>, order: u8, with: &[BorrowedFd<'_>]) -> io::Result<(Channel, User)> {
-        let (ours, inits) = Channel::pair()?;
-        let descriptors: Vec<_> = [inits.as_fd()].into_iter().chain(with.iter().copied()).collect();
-        if let Some(running) = &self.running
-            && running.send(order, &descriptors).is_ok()
-        {
-            return Ok((ours, running.user.clone()));
-        }
-        // The process was not started yet, or was killed and has not received this request.
-        self.running = None;
-        let running = Running::start(program)?;
-        running.send(order, &descriptors)?;
-        let user = running.user.clone();
-        self.running = Some(running);
-        Ok((ours, user))
-    }
 }
 
 /// The spawner's process. Dropping it ends the spawner, and leaves the inits that it has made.
@@ -361,8 +390,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(program: Option<&Path>) -> io::Result<Self> {
-        let (socket, mut child) = start(program, None)?;
+    /// Starts the process, which finds an order when it begins: this thread may get a processor only long after it.
+    fn start(program: Option<&Path>, order: u8, with: &[BorrowedFd<'_>]) -> io::Result<Self> {
+        let (socket, mut child) = start(program, None, |socket| send(socket, order, with))?;
         let found = Process::of_child(child.id()).and_then(|process| Ok((process, User::of(child.id())?)));
         match found {
             Ok((process, user)) => Ok(Self {
@@ -381,17 +411,21 @@ impl Running {
     }
 
     fn send(&self, byte: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let byte = [byte];
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
-        let mut attached = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() {
-            attached.push(SendAncillaryMessage::ScmRights(descriptors));
-        }
-        loop {
-            match sendmsg(&self.socket, &[IoSlice::new(&byte)], &mut attached, SendFlags::NOSIGNAL) {
-                Err(Errno::INTR) => {}
-                other => return Ok(other.map(drop)?),
-            }
+        send(&self.socket, byte, descriptors)
+    }
+}
+
+fn send(socket: &OwnedFd, byte: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let byte = [byte];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
+    let mut attached = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        attached.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    loop {
+        match sendmsg(socket, &[IoSlice::new(&byte)], &mut attached, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            other => return Ok(other.map(drop)?),
         }
     }
 }
@@ -406,10 +440,15 @@ impl Drop for Running {
 }
 
 /// Starts init's program, as the spawner or in the role that `argument` names. Also returns this end of the socket that is the
-/// program's standard input.
-pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Result<(OwnedFd, Child)> {
+/// program's standard input. `before` is called with it when the program has not been started yet.
+pub(super) fn start(
+    program: Option<&Path>,
+    argument: Option<&str>,
+    before: impl FnOnce(&OwnedFd) -> io::Result<()>,
+) -> io::Result<(OwnedFd, Child)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&ours, Timeout::Send, Some(IO_TIMEOUT))?;
+    before(&ours)?;
     let (path, file);
     match program {
         Some(program) => path = program.to_owned(),
@@ -484,8 +523,8 @@ mod tests {
     use super::*;
 
     fn spawner_of(spawner: &Spawner) -> u32 {
-        let state = spawner.state.lock().expect("no panic");
-        state.running.as_ref().expect("it runs").child.id()
+        let running = spawner.running.lock().expect("no panic");
+        running.as_ref().expect("it runs").child.id()
     }
 
     #[test]
@@ -506,7 +545,7 @@ mod tests {
         drop(spawner.init(InitKind::Unconfined, None, None).expect("an init"));
         assert_eq!(spawner_of(&spawner), before);
 
-        spawner.prepare();
+        spawner.prepare(None);
         as_another_user(|| {
             drop(spawner.init(InitKind::Unconfined, None, None).expect("an init"));
             assert_ne!(spawner_of(&spawner), before);
@@ -529,7 +568,7 @@ mod tests {
         let made = spawner.make(InitKind::Unconfined, None, None, AHEAD).expect("an init");
         let before = made.new_init.process;
         as_another_user(|| {
-            spawner.keep(made);
+            spawner.keep(made, None);
             for _ in 0..2 {
                 let next = spawner.init(InitKind::Unconfined, None, None).expect("an init");
                 assert_ne!(next.process.pid(), before.pid());

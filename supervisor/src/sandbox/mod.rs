@@ -14,6 +14,7 @@ mod launcher;
 mod limits;
 mod networks;
 mod policy;
+mod prestart;
 mod probe;
 mod program;
 mod refused;
@@ -28,9 +29,9 @@ mod visible;
 mod workspace;
 
 pub use crate::network::{
-    ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, Later, Network,
-    NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, OwnerNetwork, PrivateNetwork,
-    Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
+    BoxFuture, ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, Network,
+    NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, NetworkSupport, OwnerNetwork,
+    PrivateNetwork, Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
 };
 pub use cgroup::Cgroup;
 pub use confined::Confined;
@@ -38,6 +39,7 @@ pub(crate) use injection::{FOLDER, Injection, UNCONFINED};
 pub use launcher::{Launch, LaunchError, Launched, Launcher};
 pub use limits::{Enforcement, Enforcements, ResourceLimits};
 pub use policy::Policy;
+pub use prestart::Prestart;
 pub use probe::{ConfinementSupport, Layer, RunsAs, State};
 pub use toolchain::Toolchain;
 pub use trusted::executed_unasked;

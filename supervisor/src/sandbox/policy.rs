@@ -48,7 +48,7 @@ const ROOT: Identity = Identity { uid: 0, gid: 0 };
 /// What a confined command may see and use.
 ///
 /// By default: the system's programs and libraries and an `/etc` of what programs need, read-only; the workspace; a private `/tmp`
-/// of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; no network.
+/// of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; a private network with nothing published and no egress.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// None: the default.

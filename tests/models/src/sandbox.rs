@@ -1,4 +1,4 @@
-//! What the launcher would hand over.
+//! The types that a launcher returns.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What a command may not see, reach or become (B1, B4, S2). Where the same attempt does no harm it is also made
-//! unconfined, and has to succeed there: so that what is refused is refused by the confinement.
+//! What a command may not see, reach or become (B1, B4, S2). Where an attempt does no harm, it is also made unconfined
+//! and must succeed there. So it is the confinement that refuses it.
 
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
@@ -20,7 +20,7 @@ const ENOSYS: &[i32] = &[libc::ENOSYS];
 const ABSENT: &[i32] = &[libc::ENOENT];
 const READ_ONLY: &[i32] = &[libc::EROFS, libc::EACCES, libc::EPERM];
 const NO_FAMILY: &[i32] = &[libc::EAFNOSUPPORT];
-/// Not there, or not for this user.
+/// The errors for a path that does not exist or is not permitted.
 const OUT_OF_REACH: &[i32] = &[libc::ENOENT, libc::EACCES, libc::EPERM, libc::EROFS];
 
 async fn b1_mounts_and_roots_stay_as_they_are() {
@@ -65,7 +65,7 @@ async fn b1_no_new_namespaces() {
     let attempts: Vec<_> = attempts.iter().map(|attempt| (attempt.as_str(), EPERM)).collect();
     host.refused(&attempts).await;
     host.refused(&[("clone3", ENOSYS)]).await;
-    // An ordinary child is another matter.
+    // An ordinary child may be traced.
     host.allowed(&["clone=0"]).await;
     let user = format!("unshare={}", libc::CLONE_NEWUSER);
     Host::unconfined().allowed(&[&user, "clone3"]).await;
@@ -104,7 +104,7 @@ async fn b4_no_other_interface_of_the_kernel() {
             ("x32", ENOSYS),
             ("x32-chmod=./zoo", ENOSYS),
             ("iopl", EPERM),
-            // By death: of the filter, or for want of the interface.
+            // The process dies of the filter, or because the interface is missing.
             ("int80", &[libc::SIGSYS, libc::SIGSEGV]),
         ])
         .await;
@@ -150,7 +150,7 @@ async fn b4_no_set_id_file_is_left_in_the_workspace() {
     for owner in owners {
         let host = Host::new();
         if *owner == 0 {
-            // Files that are made there may be root's own, and such a bit would hurt most on them.
+            // Files that are made there may belong to root, and such a bit would do the most harm on them.
             for path in [host.dir(), &host.dir().join("zoo")] {
                 std::os::unix::fs::chown(path, Some(0), Some(0)).expect("root's own");
             }
@@ -188,7 +188,8 @@ fn line<'a>(printed: &'a str, name: &str) -> &'a str {
 async fn b1_little_is_to_be_seen() {
     let host = Host::new();
     let mut printed = host.printed(zoo(&["look"])).await;
-    // The process that mapped the tree's user may be ending yet, seldom. One that stays is seen each time.
+    // The process that mapped the tree's user may still be ending, which is rare. A process that stays is seen each
+    // time.
     for _ in 0..10 {
         if line(&printed, "processes ") == "2" {
             break;
@@ -199,7 +200,7 @@ async fn b1_little_is_to_be_seen() {
     for absent in ["/home ", "/root ", "/sys ", "/boot ", "/mnt ", "/srv "] {
         assert_eq!(line(&printed, absent), "", "{absent}");
     }
-    // The tree's own.
+    // The socket of the tree itself.
     assert_eq!(line(&printed, "/run "), "lock");
     assert_eq!(line(&printed, "/var "), "cache lib lock log run tmp");
     let names: Vec<_> = line(&printed, "/ ").split(' ').collect();
@@ -348,7 +349,7 @@ async fn b1_a_link_out_that_the_host_put_there_leads_nowhere() {
     .await;
 }
 
-/// Families with a kind each: every one that this kernel may know and a network is not needed for.
+/// One socket type for each family that this kernel may have and that needs no network.
 const FAMILIES: [&str; 8] = [
     "socket=16,3",
     "socket=17,3",
@@ -468,7 +469,7 @@ async fn b4_three_descriptors_and_no_more() {
         .expect("a host");
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
     let seen: Vec<_> = output.lines().skip(2).filter(|line| !line.is_empty()).collect();
-    // The last is the folder that is being read.
+    // The last descriptor is that of the folder which is being read.
     assert_eq!(seen, ["0", "1", "2", "3"], "{output}");
 }
 

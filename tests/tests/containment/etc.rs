@@ -1,5 +1,4 @@
-//! What programs look for by name in `/etc`, `/run` and `/var`: it is there, and tells of no person who uses the machine
-//! (B1).
+//! The files that programs look for by name in `/etc`, `/run` and `/var` exist, and name no user of the machine (B1).
 
 use std::path::Path;
 

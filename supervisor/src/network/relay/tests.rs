@@ -9,7 +9,7 @@ use std::thread;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout, tcp_nodelay};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, tcp_nodelay};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -219,6 +219,23 @@ fn network_what_was_sent_before_a_reset_arrives() {
 }
 
 #[test]
+fn network_an_answer_arrives_although_the_question_goes_on() {
+    let runtime = runtime();
+    for _ in 0..50 {
+        let Relayed { mut a, mut b, task, .. } = tcp(&runtime, LONG);
+        let mut upload = Peer(a.0.try_clone().unwrap());
+        let writer = thread::spawn(move || while upload.write_all(&[1; 64 * 1024]).is_ok() {});
+        // The relay may learn of the reset by a write, before it has read the answer.
+        b.exactly(10);
+        b.write_all(&[2; 50_000]).unwrap();
+        drop(b);
+        assert_eq!(a.exactly(50_000), [2; 50_000]);
+        writer.join().unwrap();
+        assert_eq!(ended(&runtime, task).why, End::Reset);
+    }
+}
+
+#[test]
 fn network_a_reset_is_noticed_while_the_other_way_is_blocked() {
     let runtime = runtime();
     let Relayed { mut a, b, task, .. } = tcp(&runtime, Duration::MAX);
@@ -323,7 +340,7 @@ fn network_a_relay_that_is_dropped_resets_both() {
 #[test]
 fn network_idle_relays_hold_no_buffers() {
     let runtime = runtime();
-    let relays = Arc::new(Relays::new(LONG));
+    let relays = Arc::new(Relays::new(Duration::MAX));
     let mut all: Vec<_> = (0..100)
         .map(|_| start(&runtime, &relays, [Kind::Tcp, Kind::Unix]))
         .collect();
@@ -364,7 +381,8 @@ fn network_blocked_relays_share_the_large_buffers() {
     assert_eq!(writer.join().unwrap(), b"");
     assert_eq!(ended(&runtime, task).why, End::Finished);
     drop(held);
-    assert_eq!((relays.pool().large, relays.pool().free.len()), (0, KEPT));
+    assert_eq!(relays.pool().large, 0);
+    assert_eq!(relays.pool().free.len(), KEPT);
     let buffer = relays.buffer();
     assert_eq!(
         (buffer.room.len(), buffer.memory.as_ptr().align_offset(LINE)),
@@ -392,8 +410,8 @@ fn network_a_fast_stream_ends_its_turn() {
     let mut most = 0;
     runtime.block_on(async {
         loop {
-            let before = direction.copied;
             let turn = poll_fn(|context| {
+                let before = direction.copied;
                 let turn = direction.poll(context, &ours_a, &ours_b);
                 most = most.max(direction.copied - before);
                 turn
@@ -406,7 +424,7 @@ fn network_a_fast_stream_ends_its_turn() {
         }
     });
     assert_eq!(direction.copied, total);
-    assert!(most < (TURN + LARGE) as u64 * 2, "{most} bytes in one turn");
+    assert!(most <= (TURN + LARGE) as u64, "{most} bytes in one turn");
     writer.join().unwrap();
     reader.join().unwrap();
 }
@@ -503,14 +521,10 @@ proptest! {
             Just([Kind::Unix, Kind::Tcp]),
             Just([Kind::Unix; 2]),
         ],
-        is_narrow in any::<bool>(),
     ) {
         let runtime = runtime();
         let relays = Arc::new(Relays::new(LONG));
         let Relayed { a, b, task, .. } = start(&runtime, &relays, kinds);
-        if is_narrow {
-            set_socket_recv_buffer_size(&b, 4096).unwrap();
-        }
         let ((sent_a, read_a), (sent_b, read_b)) = thread::scope(|scope| {
             let b = scope.spawn(|| perform(b, &acts_b, 0x55));
             (perform(a, &acts_a, 0), b.join().unwrap())

@@ -1,10 +1,11 @@
-//! A child has no network unless it was granted: no interface but an own loopback, no way out, none of the host's sockets.
+//! A child has no network unless it was granted: it has no interface but a loopback of its own, no route out, and none
+//! of the host's sockets.
 
 use conformance_guest::*;
 
 case!(r#"{"needs": ["confined"]}"#: run);
 
-/// What an empty network of Linux may have by itself; the tunnels lead nowhere.
+/// The interfaces that an empty network namespace of Linux may have; the tunnels lead nowhere.
 const KERNELS: [&str; 8] = [
     "lo", "sit0", "tunl0", "gre0", "gretap0", "erspan0", "ip6tnl0", "ip6gre0",
 ];

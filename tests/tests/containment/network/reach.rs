@@ -1,69 +1,17 @@
-//! A private network: who shares it, what leads into it and out of it, and that nothing of it stays.
+//! Who reaches a tree in a private network, and what a tree there reaches.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use capsule_host::sandbox::{
-    Confined, ConnectError, Connection, Connector, EgressPolicy, EgressRules, Later, NetworkDecision, NetworkObserver,
-    NetworkOutcome, Policy, PrivateNetwork, PublishAt, Target,
+    Confined, EgressPolicy, EgressRules, NetworkObserver, NetworkOutcome, Policy, PrivateNetwork, PublishAt,
 };
-use capsule_host::supervisor::{Scope, SpawnRequest};
+use capsule_host::supervisor::SpawnRequest;
 
-use crate::harness::{AllowAll, Host, PATIENCE, Process, command, watchdog};
-
-/// A server on loopback that prints its port, and answers each connection with a word.
-const SERVER: &str = "import socket
-listener = socket.create_server(('127.0.0.1', 0))
-print(listener.getsockname()[1], flush=True)
-while True:
-    with listener.accept()[0] as connection:
-        connection.sendall(b'met')";
-
-pub(crate) fn python(script: &str) -> SpawnRequest {
-    command("/usr/bin/python3", &["-c", script])
-}
-
-fn client(port: u16) -> SpawnRequest {
-    python(&format!(
-        "import socket
-try:
-    print(socket.create_connection(('127.0.0.1', {port}), 5).recv(3).decode())
-except OSError as error:
-    print(error.errno)"
-    ))
-}
-
-async fn start(host: &Host, scope: &Scope, request: SpawnRequest) -> Process {
-    let id = watchdog(scope.spawn_persistent(request, &host.workspace, &mut AllowAll))
-        .await
-        .expect("a process");
-    Process {
-        id: id.expose().to_owned(),
-        scope: scope.clone(),
-    }
-}
-
-async fn printed(host: &Host, scope: &Scope, request: SpawnRequest) -> String {
-    let output = watchdog(scope.spawn(request, &host.workspace, &mut AllowAll)).await;
-    let output = output.expect("it runs");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-/// The first line that a process prints.
-pub(crate) async fn first_line(process: &Process) -> String {
-    let line = async {
-        loop {
-            let output = process.output();
-            if let Some((line, _)) = output.split_once('\n') {
-                return line.to_owned();
-            }
-            crate::harness::breathe().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, line).await.expect("a line")
-}
+use super::support::{Heard, SERVER, ToTest, client, first_line, printed, python, rules, shouts, start};
+use crate::harness::Host;
 
 async fn b1_trees_of_one_owner_share_a_network_and_no_other_tree_does() {
     let host = Host::new();
@@ -80,70 +28,6 @@ async fn b1_trees_of_one_owner_share_a_network_and_no_other_tree_does() {
         assert_eq!(printed(&host, &other, client(port)).await, refused);
     }
     server.stop(Duration::ZERO).await;
-}
-
-/// Connects every name to one server of the test, on the loopback of the host.
-#[derive(Debug)]
-pub(crate) struct ToTest(pub(crate) u16);
-
-impl Connector for ToTest {
-    fn connect<'a>(&'a self, _: Target<'a>) -> Later<'a, Result<Connection, ConnectError>> {
-        Box::pin(async {
-            let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.0)).await;
-            let stream = stream.map_err(|error| ConnectError::Unreachable(None, error))?;
-            Ok(Connection {
-                address: stream.peer_addr().ok(),
-                stream: stream.into(),
-            })
-        })
-    }
-
-    fn is_there<'a>(&'a self, name: &'a str) -> Later<'a, io::Result<bool>> {
-        Box::pin(std::future::ready(Ok(!name.starts_with("absent."))))
-    }
-}
-
-/// Keeps every decision.
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<NetworkDecision>>);
-
-impl NetworkObserver for Heard {
-    fn decided(&self, decision: &NetworkDecision) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(decision.clone());
-    }
-}
-
-impl Heard {
-    /// Name, port and outcome of every decision so far.
-    fn all(&self) -> Vec<(String, Option<u16>, NetworkOutcome)> {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard
-            .iter()
-            .map(|one| (one.name.clone(), one.port, one.outcome))
-            .collect()
-    }
-}
-
-/// Answers each connection with what it received, in capitals.
-pub(crate) fn shouts() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let Ok(mut connection) = connection else { return };
-            let mut received = String::new();
-            let _reset = connection.read_to_string(&mut received);
-            let _reset = connection.write_all(received.to_uppercase().as_bytes());
-        }
-    });
-    port
-}
-
-pub(crate) fn rules(texts: &[&str]) -> EgressRules {
-    EgressRules::new(texts.iter().map(|text| text.parse().expect("a rule"))).expect("few")
 }
 
 /// Sends a word to a name at a port, and prints the answer or the reason of the failure.
