@@ -146,6 +146,15 @@ pub(crate) enum BadNetwork {
 }
 
 impl Flags {
+    /// The kind of network that the processes have unless the manifest wants less, for what can be prepared before it is read.
+    pub(crate) fn likely(&self) -> sandbox::Network {
+        match self.allowed() {
+            Mode::None => sandbox::Network::None,
+            Mode::Private => sandbox::Network::default(),
+            Mode::Host => sandbox::Network::Host,
+        }
+    }
+
     /// The network for a capsule whose author declared this.
     pub(crate) fn network(&self, declared: &Declared, limits: NetworkLimits) -> Result<sandbox::Network, BadNetwork> {
         let allowed = self.allowed();

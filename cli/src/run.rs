@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use capsule_host::audit::{AuditSink, ChainSink, network_observer};
 use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{
-    Confined, LaunchError, Launcher, Network, NetworkError, OwnerNetwork, Policy, PublishedPort, Unconfined, Workspace,
-    WorkspaceError, executed_unasked,
+    Confined, LaunchError, Launcher, Network, NetworkError, OwnerNetwork, Policy, Prestart, PublishedPort, Unconfined,
+    Workspace, WorkspaceError, executed_unasked,
 };
 use capsule_host::supervisor::{Owner, Principal, Registry, RegistryError};
 use thiserror::Error;
@@ -135,6 +135,8 @@ impl Failure {
 }
 
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
+    // First of all, because the trial waits for it. Inits of trees in a group of the user's cannot be made before the group.
+    let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
     let state: Vec<PathBuf> = cache_dir().into_iter().collect();
     let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
@@ -146,7 +148,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let was_there = executed_unasked(&workspace);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
-    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace, log.clone())?;
+    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace, log.clone(), prestart)?;
     let principal = Principal::Named(args.principal.clone().unwrap_or_else(login_name));
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let prepared = async {
@@ -197,8 +199,9 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         Ok(session) => tokio::spawn(session.run()).await,
         Err(error) => Ok(Err(error.into())),
     };
-    registry.shutdown().await;
+    // Before the end of the last process, which then ends the network: the shutdown waits for its records.
     drop(published);
+    registry.shutdown().await;
     for name in executed_unasked(&workspace)
         .iter()
         .filter(|name| !was_there.contains(name))
@@ -270,6 +273,7 @@ fn launcher(
     manifest: &Manifest,
     workspace: &Workspace,
     log: Option<Arc<ChainSink>>,
+    prestart: Option<Prestart>,
 ) -> Result<(Launching, Trial), Failure> {
     if args.unconfined {
         tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
@@ -317,7 +321,11 @@ fn launcher(
     if let Some(group) = &args.cgroup {
         policy = policy.cgroup(group);
     }
-    let confined = Arc::new(Confined::new(policy).map_err(Failure::Confinement)?);
+    let confined = match prestart {
+        Some(prestart) => Confined::prestarted(policy, prestart),
+        None => Confined::new(policy),
+    };
+    let confined = Arc::new(confined.map_err(Failure::Confinement)?);
     let trial = Trial::start(confined.clone(), workspace.clone());
     let launching = Launching {
         launcher: confined.clone(),

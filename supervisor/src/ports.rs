@@ -71,10 +71,13 @@ impl PortError {
 /// Of a connection that was not made, by [`OwnerNetwork::connect`].
 impl From<io::Error> for PortError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::NotListening,
-            io::ErrorKind::TimedOut => Self::Timeout,
-            _ => Self::Host(format!("could not connect: {error}")),
+        let kind = error.kind();
+        if kind == io::ErrorKind::ConnectionRefused {
+            Self::NotListening
+        } else if kind == io::ErrorKind::TimedOut {
+            Self::Timeout
+        } else {
+            Self::Host(format!("could not connect: {error}"))
         }
     }
 }
@@ -82,11 +85,14 @@ impl From<io::Error> for PortError {
 impl From<Error> for PortError {
     /// Of a process that was looked up.
     fn from(error: Error) -> Self {
-        match error {
-            Error::NoSuchProcess => Self::NoSuchProcess,
-            Error::Closed => Self::Exited,
-            Error::Cancelled => Self::Cancelled,
-            other => Self::Host(other.to_string()),
+        if error == Error::NoSuchProcess {
+            Self::NoSuchProcess
+        } else if error == Error::Closed {
+            Self::Exited
+        } else if error == Error::Cancelled {
+            Self::Cancelled
+        } else {
+            Self::Host(error.to_string())
         }
     }
 }

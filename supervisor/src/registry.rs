@@ -71,6 +71,7 @@ impl Registry {
         self.0.tasks.tracker.close();
         self.0.tasks.tracker.wait().await;
         self.0.prewarmer.ended().await;
+        self.0.launcher.quiesced().await;
     }
 
     /// Ends every process that `capsule` started so far, under any principal and however it is held (TERM, a short

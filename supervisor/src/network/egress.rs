@@ -10,9 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
@@ -224,11 +222,6 @@ impl Egress {
                 sleep(PAUSE).await;
                 continue;
             };
-            // Where the listener is closed meanwhile, the tree sees that its connection was refused.
-            let _ended_already = set_socket_linger(&stream, Some(Duration::ZERO));
-            // Further connections wait in the listener's queue. A reset would fail programs that need a few more connections in a
-            // second than others do.
-            self.shared.dial_admitted().await;
             let connection = Arc::clone(&self).carry(stream, Arc::clone(name), port, place);
             self.shared.spawn_detached(connection);
         }
@@ -264,28 +257,17 @@ impl Egress {
             reset(stream);
             return NetworkOutcome::NotAllowed;
         };
-        if has_hung_up(&stream) {
-            return NetworkOutcome::Reset;
+        if self.shared.limits.dials_per_second == 0 {
+            reset(stream);
+            return NetworkOutcome::LimitReached;
         }
         let target = Target { name, port, private };
-        let connecting = timeout(self.shared.limits.dial_time, self.shared.connector.connect(target));
         let connected = tokio::select! {
             biased;
             () = self.shared.cut.cancelled() => Err(NetworkOutcome::Cut),
             () = revoked(&mut rules, name, port, private) => Err(NetworkOutcome::Cut),
             _ = stream.ready(Interest::ERROR) => Err(NetworkOutcome::Reset),
-            connected = connecting => match connected {
-                Ok(Ok(connection)) => Ok(connection),
-                Ok(Err(ConnectError::Refused(ip))) => {
-                    decision.address = Some(SocketAddr::new(ip, port));
-                    Err(NetworkOutcome::AddressRefused)
-                }
-                Ok(Err(ConnectError::Unreachable(address, _))) => {
-                    decision.address = address;
-                    Err(NetworkOutcome::Unreachable)
-                }
-                Err(_) => Err(NetworkOutcome::Unreachable),
-            },
+            connected = self.dialled(&stream, target, decision) => connected,
         };
         let Connection {
             stream: upstream,
@@ -315,6 +297,33 @@ impl Egress {
             End::Reset => NetworkOutcome::Reset,
             End::Idle => NetworkOutcome::Idle,
             End::Cut => NetworkOutcome::Cut,
+        }
+    }
+
+    /// Connects for a tree when it is its turn.
+    async fn dialled(
+        &self,
+        stream: &TcpStream,
+        target: Target<'_>,
+        decision: &mut NetworkDecision,
+    ) -> Result<Connection, NetworkOutcome> {
+        // A reset would fail programs that need a few more connections in a second than others do. It does not wait in the
+        // listener's queue, because that holds its bytes beyond the limit of connections.
+        self.shared.turn_to_dial().await;
+        if has_hung_up(stream) {
+            return Err(NetworkOutcome::Reset);
+        }
+        match timeout(self.shared.limits.dial_time, self.shared.connector.connect(target)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(ConnectError::Refused(ip))) => {
+                decision.address = Some(SocketAddr::new(ip, target.port));
+                Err(NetworkOutcome::AddressRefused)
+            }
+            Ok(Err(ConnectError::Unreachable(address, _))) => {
+                decision.address = address;
+                Err(NetworkOutcome::Unreachable)
+            }
+            Err(_) => Err(NetworkOutcome::Unreachable),
         }
     }
 

@@ -36,8 +36,8 @@ pub struct NetworkLimits {
     /// DNS queries of one second, in the long run and at once. More wait. Those that come while some hundreds wait are not
     /// answered, and so are asked again. 200; at most 10,000.
     pub queries_per_second: u32,
-    /// Connections of one second that the host dials, in the long run and at once. More wait, and count as connections to the
-    /// tree all the while. 50; at most 5000.
+    /// Connections of one second that the host dials, in the long run and at once. More wait, and are
+    /// among `connections` all the while. 50; at most 5000.
     pub dials_per_second: u32,
     /// How long the host tries to reach a name, over all of its addresses. 10 seconds; at most 2 minutes, after which the system
     /// itself gives up.

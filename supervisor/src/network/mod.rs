@@ -42,6 +42,7 @@ mod support;
 pub use connector::{BoxFuture, ConnectError, Connection, Connector, Target};
 pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
 pub use limits::NetworkLimits;
+pub(crate) use owner_network::EndedNetworks;
 pub use owner_network::{NetworkError, OwnerNetwork};
 pub use private::{Network, PrivateNetwork};
 pub use publish::{Publish, PublishAt, PublishError};

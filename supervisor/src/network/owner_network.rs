@@ -1,11 +1,12 @@
 //! A private network that is up: its namespace, and what the host does in it.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
+use tokio_util::task::TaskTracker;
 
 use super::connector::{Connector, SystemConnector};
 use super::decision::NetworkObserver;
@@ -27,8 +28,41 @@ pub struct OwnerNetwork {
     published: Vec<PublishedPort>,
     _publications: Vec<Publication>,
     shared: Arc<Shared>,
+    ended: Arc<EndedNetworks>,
     /// Ends the tasks.
     _cut: DropGuard,
+}
+
+/// The connections of networks that have ended, as long as they are not told to the embedder.
+#[derive(Debug, Default)]
+pub(crate) struct EndedNetworks(Mutex<Vec<TaskTracker>>);
+
+impl EndedNetworks {
+    fn add(&self, connections: &TaskTracker) {
+        connections.close();
+        let mut ended = self.locked();
+        ended.retain(|connections| !connections.is_empty());
+        if !connections.is_empty() {
+            ended.push(connections.clone());
+        }
+    }
+
+    /// Completes when the connections of every network that has ended by now are told.
+    pub(crate) async fn told(&self) {
+        while let Some(connections) = { self.locked().pop() } {
+            connections.wait().await;
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<TaskTracker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OwnerNetwork {
+    fn drop(&mut self) {
+        self.ended.add(&self.shared.detached);
+    }
 }
 
 /// Why a private network could not be set up. Nothing of it is left.
@@ -60,6 +94,7 @@ impl OwnerNetwork {
         owner: Option<Owner>,
         policy: &PrivateNetwork,
         observer: Option<Arc<dyn NetworkObserver>>,
+        ended: &Arc<EndedNetworks>,
     ) -> Result<Self, NetworkError> {
         if !made.is_bounded {
             tracing::warn!(
@@ -95,6 +130,7 @@ impl OwnerNetwork {
             _publications: publications,
             policy: policy.clone(),
             shared,
+            ended: Arc::clone(ended),
             _cut: cut,
         })
     }

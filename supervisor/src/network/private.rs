@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use capsule_init::NetworkMode;
+
 use super::connector::Connector;
 use super::{EgressPolicy, NetworkLimits, Publish};
 
@@ -14,6 +16,17 @@ pub enum Network {
     Private(PrivateNetwork),
     /// The host's. The tree reaches all that the host reaches, may listen on the host's addresses, and is held to no rule.
     Host,
+}
+
+impl Network {
+    /// As init sees it.
+    pub(crate) const fn mode(&self) -> NetworkMode {
+        match self {
+            Self::None => NetworkMode::None,
+            Self::Private(_) => NetworkMode::Private,
+            Self::Host => NetworkMode::Host,
+        }
+    }
 }
 
 /// Private, with nothing published and no egress.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream as StdTcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,9 +17,10 @@ use rustix::net::{AddressFamily, bind, listen};
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::NetworkLimits;
 use super::connector::Connector;
@@ -77,12 +78,15 @@ pub(super) struct Shared {
     pub(super) relays: Relays,
     pub(super) connector: Arc<dyn Connector>,
     observer: Option<Arc<dyn NetworkObserver>>,
+    /// Locked by the connection whose turn it is next.
     dials: Mutex<Rates<()>>,
     /// Held by the task that has sockets made.
-    making: tokio::sync::Mutex<()>,
+    making: Mutex<()>,
     /// Cancelled when the network ends.
     pub(super) cut: CancellationToken,
     runtime: Handle,
+    /// The tasks that see to the end themselves.
+    pub(super) detached: TaskTracker,
 }
 
 impl Shared {
@@ -107,9 +111,10 @@ impl Shared {
             connector,
             observer,
             dials: Mutex::new(Rates::new(dials, dials)),
-            making: tokio::sync::Mutex::default(),
+            making: Mutex::default(),
             cut: CancellationToken::new(),
             runtime: Handle::current(),
+            detached: TaskTracker::new(),
             limits,
         }
     }
@@ -122,7 +127,7 @@ impl Shared {
 
     /// Runs a task that sees to the end of the network itself.
     pub(super) fn spawn_detached(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.runtime.spawn(task));
+        drop(self.detached.spawn_on(task, &self.runtime));
     }
 
     /// A place for one more connection, if there is one.
@@ -132,16 +137,12 @@ impl Shared {
         Some(Place { _own: own, _all: all })
     }
 
-    /// Waits until one more connection may be dialled.
-    pub(super) async fn dial_admitted(&self) {
-        while !self.may_dial() {
+    /// Returns when one more connection may be dialled: to those that wait in their order.
+    pub(super) async fn turn_to_dial(&self) {
+        let mut dials = self.dials.lock().await;
+        while !dials.admit(&(), 1, Instant::now()) {
             sleep(PAUSE).await;
         }
-    }
-
-    fn may_dial(&self) -> bool {
-        let mut dials = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
-        dials.admit(&(), 1, Instant::now())
     }
 
     /// Bounds what the kernel holds for the host's side of a connection, when there are many. Its buffers are in the host's own

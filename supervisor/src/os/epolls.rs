@@ -85,7 +85,7 @@ struct Running {
 
 impl Running {
     fn start(program: Option<&Path>, range: &Range<u32>) -> io::Result<Self> {
-        let (socket, child) = spawner::start(program, Some(capsule_init::EPOLLS))?;
+        let (socket, child) = spawner::start(program, Some(capsule_init::EPOLLS), |_| Ok(()))?;
         let running = Self { socket, child };
         // The process has its namespace.
         if !is_ready(&running.socket) || recv(&running.socket, &mut [0], RecvFlags::empty())?.1 == 0 {

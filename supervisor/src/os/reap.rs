@@ -89,7 +89,7 @@ mod tests {
     /// A child that was not killed, in place of one that the kernel does not end.
     #[test]
     fn b3_b5_a_child_that_does_not_end_is_given_up_and_reaped_later() {
-        let (socket, mut child) = start(None, None).expect("a spawner");
+        let (socket, mut child) = start(None, None, |_| Ok(())).expect("a spawner");
         let begun = Instant::now();
         end_within(&mut child, Ok(()), Duration::from_millis(50));
         assert!(begun.elapsed() < KILL_TIMEOUT);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn b5_a_child_that_cannot_be_told_is_not_waited_for() {
-        let (socket, mut child) = start(None, None).expect("a spawner");
+        let (socket, mut child) = start(None, None, |_| Ok(())).expect("a spawner");
         let begun = Instant::now();
         end(&mut child, Err(io::ErrorKind::PermissionDenied.into()));
         assert!(begun.elapsed() < KILL_TIMEOUT / 2);
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn b3_a_killed_child_is_reaped_at_once() {
-        let (_socket, mut child) = start(None, None).expect("a spawner");
+        let (_socket, mut child) = start(None, None, |_| Ok(())).expect("a spawner");
         let told = child.kill();
         end(&mut child, told);
         assert!(!is_there(&child));

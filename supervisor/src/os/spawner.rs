@@ -348,8 +348,7 @@ impl Spawner {
         }
         // The process was not started yet, or was killed and has not received this request.
         *running = None;
-        let started = Running::start(self.program.as_deref())?;
-        started.send(order, &descriptors)?;
+        let started = Running::start(self.program.as_deref(), order, &descriptors)?;
         let user = started.user.clone();
         *running = Some(started);
         Ok((ours, user))
@@ -391,8 +390,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(program: Option<&Path>) -> io::Result<Self> {
-        let (socket, mut child) = start(program, None)?;
+    /// Starts the process, which finds an order when it begins: this thread may get a processor only long after it.
+    fn start(program: Option<&Path>, order: u8, with: &[BorrowedFd<'_>]) -> io::Result<Self> {
+        let (socket, mut child) = start(program, None, |socket| send(socket, order, with))?;
         let found = Process::of_child(child.id()).and_then(|process| Ok((process, User::of(child.id())?)));
         match found {
             Ok((process, user)) => Ok(Self {
@@ -411,17 +411,21 @@ impl Running {
     }
 
     fn send(&self, byte: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let byte = [byte];
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
-        let mut attached = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() {
-            attached.push(SendAncillaryMessage::ScmRights(descriptors));
-        }
-        loop {
-            match sendmsg(&self.socket, &[IoSlice::new(&byte)], &mut attached, SendFlags::NOSIGNAL) {
-                Err(Errno::INTR) => {}
-                other => return Ok(other.map(drop)?),
-            }
+        send(&self.socket, byte, descriptors)
+    }
+}
+
+fn send(socket: &OwnedFd, byte: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let byte = [byte];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
+    let mut attached = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        attached.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    loop {
+        match sendmsg(socket, &[IoSlice::new(&byte)], &mut attached, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            other => return Ok(other.map(drop)?),
         }
     }
 }
@@ -436,10 +440,15 @@ impl Drop for Running {
 }
 
 /// Starts init's program, as the spawner or in the role that `argument` names. Also returns this end of the socket that is the
-/// program's standard input.
-pub(super) fn start(program: Option<&Path>, argument: Option<&str>) -> io::Result<(OwnedFd, Child)> {
+/// program's standard input. `before` is called with it when the program has not been started yet.
+pub(super) fn start(
+    program: Option<&Path>,
+    argument: Option<&str>,
+    before: impl FnOnce(&OwnedFd) -> io::Result<()>,
+) -> io::Result<(OwnedFd, Child)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&ours, Timeout::Send, Some(IO_TIMEOUT))?;
+    before(&ours)?;
     let (path, file);
     match program {
         Some(program) => path = program.to_owned(),

@@ -18,10 +18,11 @@ use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements, ResourceLimits};
 use super::networks::Networks;
 use super::policy::Policy;
+use super::prestart::Prestart;
 use super::start::{self, Constraints, no_network};
 use super::subordinate::Subordinate;
 use super::unavailable::UnavailableLayer;
-use crate::network::{Network, NetworkSupport, OwnerNetwork, PrivateNetwork};
+use crate::network::{BoxFuture, EndedNetworks, Network, NetworkSupport, OwnerNetwork, PrivateNetwork};
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
 use crate::os::network::Namespace;
@@ -40,13 +41,16 @@ pub struct Confined {
     environment: Environment,
     /// Read at the first command, on a thread that may block, because it takes hundreds of system calls.
     etc: OnceLock<Etc>,
-    init: Init,
+    init: Arc<Init>,
+    /// The start of init's program, until the first command has waited for it.
+    prestart: Mutex<Option<Prestart>>,
     policy: Policy,
     filters: Filters,
     landlock: Option<OwnedFd>,
     groups: Option<Arc<Groups>>,
     /// The private networks of the owners whose trees run.
     networks: Networks,
+    ended_networks: Arc<EndedNetworks>,
     /// The users that trees of a root host run as.
     users: Arc<Users>,
     /// The user that trees of an ordinary user's host are counted for, or why there is none.
@@ -79,7 +83,7 @@ impl Confined {
     /// # Errors
     /// Something that every command will need is unavailable: the reason and the remedy.
     pub fn new(policy: Policy) -> Result<Self, LaunchError> {
-        Self::with_init(policy, Init::embedded())
+        Self::with_init(policy, Arc::new(Init::embedded()), None)
     }
 
     /// Like [`Confined::new`], with an init program that the embedder has built instead of the one in this crate.
@@ -87,7 +91,15 @@ impl Confined {
     /// # Errors
     /// As of [`Confined::new`].
     pub fn with_init_at(policy: Policy, path: impl Into<PathBuf>) -> Result<Self, LaunchError> {
-        Self::with_init(policy, Init::at(path.into()))
+        Self::with_init(policy, Arc::new(Init::at(path.into())), None)
+    }
+
+    /// Like [`Confined::new`], with init's program as it was started before.
+    ///
+    /// # Errors
+    /// As of [`Confined::new`].
+    pub fn prestarted(policy: Policy, prestart: Prestart) -> Result<Self, LaunchError> {
+        Self::with_init(policy, Arc::clone(prestart.init()), Some(prestart))
     }
 
     /// Confines a command that does nothing, in `workspace`, to check that this machine, this user and this folder allow
@@ -135,7 +147,7 @@ impl Confined {
         };
         // First of all: init's program starts meanwhile.
         self.etc();
-        let mode = mode(&self.policy.named_network());
+        let mode = self.policy.named_network().mode();
         let network = match mode {
             NetworkMode::Private => Some(self.init.network().map_err(no_network)?),
             NetworkMode::None | NetworkMode::Host => None,
@@ -169,22 +181,20 @@ impl Confined {
         if let Some(etc) = self.etc.get() {
             return etc;
         }
-        thread::scope(|scope| {
-            // No init can wait for a command that is to start in a group.
-            if self.groups.is_none() {
-                let network = mode(&self.policy.named_network());
-                let begin = move || self.init.begin(network);
-                // If there is no thread, the program is started when the command needs it.
-                drop(thread::Builder::new().spawn_scoped(scope, begin));
-            }
-            self.etc.get_or_init(Etc::of_host)
-        })
+        let begun = self.prestart.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // No init can wait for a command that is to start in a group.
+        let begin = || Prestart::of(Arc::clone(&self.init), self.policy.named_network().mode());
+        let begun = begun.or_else(|| self.groups.is_none().then(begin));
+        let etc = self.etc.get_or_init(Etc::of_host);
+        // Its end is waited for, so that the command finds the init.
+        drop(begun);
+        etc
     }
 
     /// Makes a private network, connects to itself in it, and returns what the machine can do. None: the policy has another
     /// network. Blocks for about a millisecond.
     pub(crate) fn try_network(&self) -> Option<Result<NetworkSupport, LaunchError>> {
-        if mode(&self.policy.named_network()) != NetworkMode::Private {
+        if self.policy.named_network().mode() != NetworkMode::Private {
             return None;
         }
         let tried = self.init.network().map_err(no_network).and_then(|network| {
@@ -220,7 +230,8 @@ impl Confined {
     fn new_network(&self, owner: Option<&Owner>, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
         let made = self.init.network().map_err(no_network)?;
         let observer = self.policy.network_observer().cloned();
-        Ok(Arc::new(OwnerNetwork::new(made, owner.cloned(), policy, observer)?))
+        let network = OwnerNetwork::new(made, owner.cloned(), policy, observer, &self.ended_networks)?;
+        Ok(Arc::new(network))
     }
 
     /// Starts a command in this network.
@@ -315,7 +326,7 @@ impl Confined {
         self.subordinate.as_ref()
     }
 
-    fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
+    fn with_init(policy: Policy, init: Arc<Init>, prestart: Option<Prestart>) -> Result<Self, LaunchError> {
         let filters = Filters::new().map_err(|error| {
             LaunchError::Confinement(UnavailableLayer::new(Layer::Seccomp, error.to_string(), None))
         })?;
@@ -340,11 +351,13 @@ impl Confined {
             subordinate,
             told: Mutex::default(),
             networks: Networks::default(),
+            ended_networks: Arc::default(),
             trial: Mutex::default(),
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
             etc: OnceLock::new(),
             init,
+            prestart: Mutex::new(prestart),
             policy,
             filters,
             landlock: filter::scopes(),
@@ -365,15 +378,6 @@ fn join(trial: Option<JoinHandle<()>>) {
     drop(trial.map(JoinHandle::join));
 }
 
-/// How init sees a network.
-const fn mode(network: &Network) -> NetworkMode {
-    match network {
-        Network::None => NetworkMode::None,
-        Network::Private(_) => NetworkMode::Private,
-        Network::Host => NetworkMode::Host,
-    }
-}
-
 impl Launcher for Confined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         // First of all: init's program starts meanwhile.
@@ -384,7 +388,7 @@ impl Launcher for Confined {
             Network::None | Network::Host => None,
         };
         let namespace = network.as_ref().map(|network| network.namespace());
-        let mut launched = self.start(launch, mode(&wanted), namespace)?;
+        let mut launched = self.start(launch, wanted.mode(), namespace)?;
         launched.network = network;
         Ok(launched)
     }
@@ -392,6 +396,10 @@ impl Launcher for Confined {
     fn prepare(&self) {
         self.init
             .prepare(matches!(self.policy.named_network(), Network::Private(_)));
+    }
+
+    fn quiesced(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.ended_networks.told())
     }
 
     fn network(&self, owner: &Owner) -> Option<Arc<OwnerNetwork>> {

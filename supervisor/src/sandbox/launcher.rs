@@ -11,7 +11,7 @@ use super::Workspace;
 use super::injection::Injection;
 use super::limits::{Enforcements, ResourceLimits};
 use super::unavailable::UnavailableLayer;
-use crate::network::{Network, NetworkError, OwnerNetwork};
+use crate::network::{BoxFuture, Network, NetworkError, OwnerNetwork};
 use crate::os::child::Child;
 use crate::os::init::Started;
 use crate::owner::Owner;
@@ -37,6 +37,12 @@ pub trait Launcher: fmt::Debug + Send + Sync + 'static {
     /// default it cannot, and a request for such files is refused.
     fn injects(&self) -> bool {
         false
+    }
+
+    /// Completes when the rest of what former trees did is told, such as connections that their end has cut.
+    /// [`Registry::shutdown`](crate::Registry::shutdown) waits for it. By default there is nothing to tell.
+    fn quiesced(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 
     /// The private network of an owner's trees, while one of them runs. By default there is none.

@@ -3,7 +3,6 @@
 
 mod ceilings;
 mod death;
-mod decisions;
 mod end;
 mod escapes;
 mod etc;
@@ -14,7 +13,6 @@ mod injection;
 mod limits;
 mod machine;
 mod network;
-mod ports;
 mod prepared;
 mod sharing;
 mod software;

@@ -46,7 +46,7 @@ const ORDERS: [(&str, &[&[&str]]); 2] = [
         &[
             &["host/src/runtime/"],
             &["host/src/wit/"],
-            &["host/src/bus/", "host/src/audit/"],
+            &["host/src/bus/", "host/src/audit/", "host/src/fetch.rs"],
         ],
     ),
     (

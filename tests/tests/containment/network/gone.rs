@@ -1,7 +1,7 @@
 //! What is left of a private network after its last tree, and what a host without descriptors does. Each case counts what its
 //! whole process holds.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -17,7 +17,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 
 use super::support::{ToTest, echoes, http, printed, python, rules, start, told};
-use crate::harness::{AT_ONCE, Host, PATIENCE, code, soon};
+use crate::death::Doomed;
+use crate::harness::{AT_ONCE, Host, PATIENCE, code, marker, nothing_left, soon, workspace};
 
 /// A tree that listens on a port, holds a connection to a name, and ends when it is told to.
 const BUSY: &str = "import os, socket, sys
@@ -104,6 +105,30 @@ async fn w1_nothing_of_a_network_is_left_after_the_last_tree() {
         );
         drop(TcpListener::bind(at).expect("the address is free"));
     }
+}
+
+/// The namespace has no process but those of the tree, and no descriptor but the host's.
+async fn b3_a_host_that_is_killed_leaves_no_network() {
+    let (dir, marker) = (workspace(), marker());
+    let (zoo, told) = (dir.path().join("zoo"), dir.path().join("told"));
+    let script = "#!/bin/sh\nreadlink /proc/self/ns/net > telling && mv telling told\nsleep 1000\n";
+    std::fs::remove_file(&zoo).expect("it is there");
+    std::fs::write(&zoo, script).expect("a script");
+    std::fs::set_permissions(&zoo, Permissions::from_mode(0o755)).expect("a mode");
+    let mut host = Doomed::start(&marker, dir.path(), &[]);
+    host.says("spawning");
+    host.says("spawned");
+    assert!(soon(PATIENCE, || told.exists()).await);
+    let namespace = std::fs::read_to_string(told).expect("a name");
+    let namespace = namespace.trim();
+    assert!(!held(namespace).is_empty(), "{namespace}");
+    let session = host.killed();
+    nothing_left(&marker, &[session], AT_ONCE).await;
+    assert!(
+        soon(PATIENCE, || held(namespace).is_empty()).await,
+        "{:?}",
+        held(namespace)
+    );
 }
 
 /// Connections that come in while the host has no descriptor wait, and lose nothing.
@@ -203,6 +228,7 @@ listener.accept()[0].sendall(b'met')";
 }
 
 crate::who::alone!(
+    b3_a_host_that_is_killed_leaves_no_network,
     w1_nothing_of_a_network_is_left_after_the_last_tree,
     w5_a_host_without_descriptors_carries_connections_once_it_has_some,
 );

@@ -31,7 +31,7 @@ async fn b1_trees_of_one_owner_share_a_network_and_no_other_tree_does() {
 }
 
 /// Sends a word to a name at a port, and prints the answer or the reason of the failure.
-pub(crate) fn asks(name: &str, port: u16) -> SpawnRequest {
+pub(super) fn asks(name: &str, port: u16) -> SpawnRequest {
     python(&format!(
         "import socket
 try:

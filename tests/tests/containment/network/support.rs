@@ -21,7 +21,7 @@ while True:
     with listener.accept()[0] as connection:
         connection.sendall(b'met')";
 
-pub(crate) fn python(script: &str) -> SpawnRequest {
+pub(super) fn python(script: &str) -> SpawnRequest {
     command("/usr/bin/python3", &["-c", script])
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn printed(host: &Host, scope: &Scope, request: SpawnRequest) -
 }
 
 /// The first line that a process prints.
-pub(crate) async fn first_line(process: &Process) -> String {
+pub(super) async fn first_line(process: &Process) -> String {
     let line = async {
         loop {
             let output = process.output();

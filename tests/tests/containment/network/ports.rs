@@ -6,8 +6,8 @@ use capsule_host::sandbox::{Network, Policy, PrivateNetwork};
 use capsule_host::supervisor::{PortError, Scope, Signal, SpawnRequest};
 use tokio::io::AsyncReadExt;
 
+use super::support::{first_line, python};
 use crate::harness::{Host, PATIENCE, watchdog};
-use crate::network::support::{first_line, python};
 
 /// Listens on a port itself, and has a child listen on another that it does not hold. Prints both. Other sockets of it do not
 /// listen, or listen where neither 127.0.0.1 nor ::1 leads.

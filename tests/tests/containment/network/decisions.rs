@@ -8,8 +8,9 @@ use capsule_host::audit::{AuditSink, ChainSink, network_observer, verify};
 use capsule_host::sandbox::{EgressPolicy, Policy, PrivateNetwork};
 use serde_json::{Value, json};
 
+use super::reach::asks;
+use super::support::{ToTest, rules, shouts};
 use crate::harness::{Host, PATIENCE};
-use crate::network::{ToTest, asks, rules, shouts};
 
 async fn w4_one_record_tells_of_each_connection_and_each_refused_name() {
     let dir = tempfile::tempdir().expect("a folder");
