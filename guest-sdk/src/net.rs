@@ -54,7 +54,8 @@ pub enum Error {
     /// There is no such process for this principal and capsule.
     #[error("no-such-process: no process of this capsule has this id")]
     NoSuchProcess,
-    /// The process, or every process of this capsule, has no private network.
+    /// The process, or every process of this capsule, has no private network; or the caller is not authenticated, so that its
+    /// instances share none.
     #[error("no-network: no process of this capsule is in a private network")]
     NoNetwork,
     /// Nothing listens on the port, or a process did not begin to in time.

@@ -7,7 +7,7 @@ use capsule_host::supervisor::{PortError, Scope, Signal, SpawnRequest};
 use tokio::io::AsyncReadExt;
 
 use super::support::{first_line, python};
-use crate::harness::{Host, PATIENCE, watchdog};
+use crate::harness::{AllowAll, Host, PATIENCE, watchdog};
 
 /// Listens on a port itself, and has a child listen on another that it does not hold. Prints both. Other sockets of it do not
 /// listen, or listen where neither 127.0.0.1 nor ::1 leads.
@@ -81,6 +81,26 @@ async fn w2_ports_are_those_on_which_the_tree_itself_listens() {
     one.stop(Duration::ZERO).await;
 }
 
+async fn a1_a_handle_has_the_ports_of_its_process() {
+    let host = Host::new();
+    let scope = host.scope();
+    let started = watchdog(scope.spawn_background(told(TOLD), &host.workspace, &mut AllowAll)).await;
+    let handle = started.expect("a process");
+    assert_eq!(watchdog(handle.ports()).await, Ok(vec![]));
+    let tell = handle.write_stdin(b"\n".to_vec());
+    let (waited, written) = watchdog(async { tokio::join!(handle.wait_for_port(8080, PATIENCE), tell) }).await;
+    assert_eq!((waited, written), (Ok(()), Ok(1)));
+    assert_eq!(watchdog(handle.ports()).await, Ok(vec![8080]));
+    let connected = watchdog(handle.connect(8080)).await;
+    assert!(connected.is_ok(), "{connected:?}");
+    watchdog(handle.kill()).await.expect("it runs");
+    assert_eq!(watchdog(handle.ports()).await, Err(PortError::Exited));
+    let waited = watchdog(handle.wait_for_port(8080, PATIENCE)).await;
+    assert_eq!(waited, Err(PortError::Exited));
+    let refused = watchdog(handle.connect(8080)).await;
+    assert_eq!(refused.expect_err("it has ended"), PortError::Exited);
+}
+
 async fn w2_trees_without_a_private_network_have_no_ports() {
     for network in [Network::None, Network::Host] {
         let host = Host::with(Policy::new().network(network.clone()));
@@ -134,6 +154,7 @@ async fn w2_a_process_tells_the_published_ports_of_its_network_while_it_runs() {
 }
 
 crate::who::each_user!(
+    a1_a_handle_has_the_ports_of_its_process,
     w2_ports_are_those_on_which_the_tree_itself_listens,
     w2_trees_without_a_private_network_have_no_ports,
     w2_wait_for_port_ends_with_the_listener_the_time_or_the_process,
