@@ -117,7 +117,14 @@ impl OwnerNetwork {
         if let Some(egress) = &egress {
             shared.spawn(Arc::clone(egress).run());
         }
-        NameServer::start(&shared, egress, made.dns_udp, made.dns_tcp)?;
+        let has_names = egress.is_some();
+        match NameServer::start(&shared, egress, made.dns_udp, made.dns_tcp) {
+            // Its sockets are closed, so that look-ups fail at once. Nothing else of this network needs a name.
+            Err(error) if !has_names => {
+                tracing::warn!(%error, "a private network has no name server: no name is found there, which is right, but programs are told so differently");
+            }
+            started => started?,
+        }
         let published = policy.published().iter().map(|wanted| {
             publish(&shared, wanted).map_err(|error| NetworkError::Publish {
                 publish: wanted.clone(),
