@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
@@ -32,14 +33,47 @@ use super::{EgressPolicy, EgressRule, EgressRules};
 pub(super) struct Egress {
     shared: Arc<Shared>,
     rules: watch::Receiver<EgressRules>,
+    /// The rules by which listeners are closed. Connections follow these, so that a tree whose connection was cut finds no listener.
+    applied: watch::Sender<EgressRules>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     names: Names,
-    /// What closes each listener.
-    listeners: HashMap<(Ipv4Addr, u16), CancellationToken>,
+    listeners: HashMap<(Ipv4Addr, u16), Listener>,
+}
+
+/// A listener, which is closed when [`Listener::close`] returns, and not when its task runs next. Clones are the same.
+#[derive(Clone, Debug)]
+struct Listener {
+    open: Arc<Mutex<Option<TcpListener>>>,
+    closed: CancellationToken,
+}
+
+impl Listener {
+    fn new(listener: TcpListener) -> Self {
+        Self {
+            open: Arc::new(Mutex::new(Some(listener))),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    fn close(&self) {
+        *self.locked() = None;
+        self.closed.cancel();
+    }
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        match &*self.locked() {
+            Some(listener) => listener.poll_accept(context),
+            None => Poll::Pending,
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Egress {
@@ -53,6 +87,7 @@ impl Egress {
                 names: Names::new(shared.limits.wildcard_names),
                 listeners: HashMap::new(),
             }),
+            applied: watch::Sender::new(policy.rules()),
             rules: policy.subscribe(),
             shared,
         });
@@ -68,10 +103,10 @@ impl Egress {
         rules.mark_changed();
         while rules.changed().await.is_ok() {
             rules.mark_unchanged();
+            self.close_disallowed();
             let applied = match self.shared.sockets(self.wanted()).await {
                 Ok(mut sockets) => self.apply(&mut sockets),
-                // Listeners that are no longer allowed are closed all the same.
-                Err(error) => self.apply(&mut Vec::new()).and(Err(error)),
+                Err(error) => Err(error),
             };
             if let Err(error) = applied {
                 tracing::error!(%error, owner = ?self.shared.owner, "a private network cannot follow all of its new rules");
@@ -93,6 +128,23 @@ impl Egress {
         all.min(self.shared.limits.listeners.saturating_sub(open))
     }
 
+    /// Closes the listeners that the rules no longer allow, and then has connections follow.
+    fn close_disallowed(&self) {
+        let mut state = self.locked();
+        let rules = self.rules.borrow().clone();
+        let State { names, listeners } = &mut *state;
+        listeners.retain(|(address, port), listener| {
+            let stays = names
+                .name(*address)
+                .is_some_and(|name| rules.ports(name).contains(port));
+            if !stays {
+                listener.close();
+            }
+            stays
+        });
+        self.applied.send_replace(rules);
+    }
+
     /// Opens and closes listeners as the rules say now. Takes the sockets that it needs.
     fn apply(self: &Arc<Self>, sockets: &mut Vec<OwnedFd>) -> io::Result<()> {
         let mut state = self.locked();
@@ -106,10 +158,10 @@ impl Egress {
                 wanted.insert((address, port), Arc::clone(name));
             }
         }
-        state.listeners.retain(|at, close| {
+        state.listeners.retain(|at, listener| {
             let stays = wanted.remove(at).is_some();
             if !stays {
-                close.cancel();
+                listener.close();
             }
             stays
         });
@@ -143,10 +195,11 @@ impl Egress {
         let socket = sockets.pop();
         let socket = socket.ok_or_else(|| io::Error::other("no socket is left in a private network"))?;
         let listener = listen_at(socket, SocketAddrV4::new(address, port))?;
-        let close = vacant.insert(CancellationToken::new()).clone();
+        let listener = vacant.insert(Listener::new(listener)).clone();
         let egress = Arc::clone(self);
         self.shared.spawn(async move {
-            close.run_until_cancelled(egress.serve(&listener, &name, port)).await;
+            let serving = egress.serve(&listener, &name, port);
+            listener.closed.run_until_cancelled(serving).await;
         });
         Ok(())
     }
@@ -212,7 +265,7 @@ impl Egress {
         self.rules.borrow().knows(name).is_some()
     }
 
-    async fn serve(self: Arc<Self>, listener: &TcpListener, name: &Arc<str>, port: u16) {
+    async fn serve(self: Arc<Self>, listener: &Listener, name: &Arc<str>, port: u16) {
         loop {
             let (stream, _) = accepted(|context| listener.poll_accept(context)).await;
             let Some(place) = self.shared.place() else {
@@ -251,8 +304,8 @@ impl Egress {
         port: u16,
         decision: &mut NetworkDecision,
     ) -> NetworkOutcome {
-        let mut rules = self.rules.clone();
-        let allowed = rules.borrow_and_update().allows(name, port).map(EgressRule::is_private);
+        let mut rules = self.applied.subscribe();
+        let allowed = self.rules.borrow().allows(name, port).map(EgressRule::is_private);
         let Some(private) = allowed else {
             reset(stream);
             return NetworkOutcome::NotAllowed;
