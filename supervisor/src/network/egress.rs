@@ -113,7 +113,7 @@ impl Egress {
             }
         }
         // The policy is gone, so its rules do not change any more.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// How many sockets the exact names of the rules need beside those that listen, at most.
@@ -393,7 +393,7 @@ async fn revoked(rules: &mut watch::Receiver<EgressRules>, name: &str, port: u16
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Whether the tree has ended its direction without a byte, which a client does that has changed its mind.
