@@ -458,6 +458,7 @@ mod tests {
             "as of the other kind"
         );
         assert_eq!(server.asked("a.example.org", TYPE_A).0, 0);
+        assert_eq!(server.asked("a.example.org", TYPE_AAAA), (0, None));
         assert_eq!(server.asked("example.com", TYPE_A).0, 0);
     }
 
