@@ -452,10 +452,10 @@ fn interface_request(interface: &CStr) -> libc::ifreq {
 }
 
 fn configure(socket: &OwnedFd, call: c_ulong, request: &libc::ifreq) -> Result<()> {
-    // The type of the number differs from one C library to the other.
-    let call = call.try_into().map_err(|_| Errno::INVAL)?;
+    // By its number, because the C libraries differ in the type of the second argument.
     // SAFETY: the calls that are made here only read the request, which outlives them; its name ends with a NUL.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), call, &raw const *request) }.into()).map(drop)
+    let result = unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), call, &raw const *request) };
+    check(result).map(drop)
 }
 
 /// Ends this process at once, without the C library's work at exit.

@@ -36,18 +36,24 @@ fn with_manifest(manifest: &str) -> (Workspace, PathBuf) {
 
 /// The port that the command says is published, as soon as it says so.
 fn when_published(run: &mut Command) -> (Child, u16, String) {
-    let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = String::new();
+    let (mut child, mut said) = (
+        run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
+        String::new(),
+    );
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    loop {
+    let port = loop {
         let start = said.len();
-        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "no port is published: {said}");
-        if let Some(port) = published(&said[start..]) {
-            // What is left in the reader is a part of the same pipe, which the child's end closes.
-            child.stderr = Some(stderr.into_inner());
-            return (child, port, said);
+        if stderr.read_line(&mut said).unwrap() == 0 {
+            drop(child.wait());
+            panic!("no port is published: {said}");
         }
-    }
+        if let Some(port) = published(&said[start..]) {
+            break port;
+        }
+    };
+    // What is left in the reader is a part of the same pipe, which the child's end closes.
+    child.stderr = Some(stderr.into_inner());
+    (child, port, said)
 }
 
 #[test]

@@ -49,14 +49,14 @@ impl Peer {
         bytes
     }
 
-    fn to_end(&mut self) -> Vec<u8> {
+    fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes).unwrap();
         bytes
     }
 
     /// What can be read, and the error after it.
-    fn to_error(&mut self) -> (Vec<u8>, ErrorKind) {
+    fn rest_and_error(&mut self) -> (Vec<u8>, ErrorKind) {
         let mut bytes = Vec::new();
         match self.read_to_end(&mut bytes) {
             Ok(_) => panic!(
@@ -93,7 +93,7 @@ impl Read for Peer {
 
 impl Write for Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(send(&self, bytes, SendFlags::NOSIGNAL)?)
+        Ok(send(self, bytes, SendFlags::NOSIGNAL)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -161,12 +161,12 @@ fn network_half_close_goes_on_the_other_way() {
         let Relayed { mut a, mut b, task, .. } = start(&runtime, &relays, kinds);
         a.write_all(b"a question").unwrap();
         a.shutdown();
-        assert_eq!(b.to_end(), b"a question", "{kinds:?}");
+        assert_eq!(b.rest(), b"a question", "{kinds:?}");
         b.write_all(b"an answer").unwrap();
         assert_eq!(a.exactly(9), b"an answer", "{kinds:?}");
         b.write_all(b", later").unwrap();
         b.shutdown();
-        assert_eq!(a.to_end(), b", later", "{kinds:?}");
+        assert_eq!(a.rest(), b", later", "{kinds:?}");
         let (up, down, why) = (10, 16, End::Finished);
         assert_eq!(ended(&runtime, task), Ended { up, down, why }, "{kinds:?}");
     }
@@ -177,10 +177,10 @@ fn network_a_finished_relay_leaves_the_kernel_to_deliver_the_rest() {
     let runtime = runtime();
     let Relayed { mut a, mut b, task, .. } = tcp(&runtime, LONG);
     a.shutdown();
-    assert_eq!(b.to_end(), b"");
+    assert_eq!(b.rest(), b"");
     // As much as the sockets take, of which much is still in the relay's socket when it ends.
     let sent = b.fill();
-    let reader = thread::spawn(move || a.to_end().len() as u64);
+    let reader = thread::spawn(move || a.rest().len() as u64);
     b.shutdown();
     assert_eq!(ended(&runtime, task).why, End::Finished);
     assert_eq!(reader.join().unwrap(), sent);
@@ -197,7 +197,7 @@ fn network_a_reset_of_one_side_resets_the_other() {
         a.exactly(1);
         let (resets, mut other) = if a_resets { (a, b) } else { (b, a) };
         resets.reset();
-        assert_eq!(other.to_error(), (vec![], ErrorKind::ConnectionReset));
+        assert_eq!(other.rest_and_error(), (vec![], ErrorKind::ConnectionReset));
         let (up, down, why) = (1, 1, End::Reset);
         assert_eq!(ended(&runtime, task), Ended { up, down, why });
     }
@@ -213,7 +213,7 @@ fn network_what_was_sent_before_a_reset_arrives() {
         b.exactly(10);
         b.write_all(&[2; 50_000]).unwrap();
         drop(b);
-        assert_eq!(a.to_error(), (vec![2; 50_000], ErrorKind::ConnectionReset));
+        assert_eq!(a.rest_and_error(), (vec![2; 50_000], ErrorKind::ConnectionReset));
         assert_eq!(ended(&runtime, task).why, End::Reset);
     }
 }
@@ -251,7 +251,7 @@ fn network_a_reset_is_noticed_after_the_end_of_file() {
     let runtime = runtime();
     let Relayed { a, mut b, task, .. } = tcp(&runtime, Duration::MAX);
     a.shutdown();
-    assert_eq!(b.to_end(), b"");
+    assert_eq!(b.rest(), b"");
     // Nothing is read from `a` any more, and nothing is written to it.
     a.reset();
     assert_eq!(ended(&runtime, task).why, End::Reset);
@@ -270,8 +270,8 @@ fn network_an_idle_relay_is_reset() {
     let last = Instant::now();
     assert_eq!(ended(&runtime, task).why, End::Idle);
     assert!(last.elapsed() > idle / 2, "{:?}", last.elapsed());
-    assert_eq!(a.to_error().1, ErrorKind::ConnectionReset);
-    assert_eq!(b.to_error().1, ErrorKind::ConnectionReset);
+    assert_eq!(a.rest_and_error().1, ErrorKind::ConnectionReset);
+    assert_eq!(b.rest_and_error().1, ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn network_a_peer_that_never_reads_stops_the_other_until_both_are_idle() {
     assert_eq!(ended.why, End::Idle);
     // What the relay took is in the two sockets to `b`; the rest, up to a buffer, has not left those of `a`.
     assert!(ended.up < sent, "{} of {sent}", ended.up);
-    assert_eq!(a.to_error().1, ErrorKind::ConnectionReset);
+    assert_eq!(a.rest_and_error().1, ErrorKind::ConnectionReset);
     drop(b);
 }
 
@@ -301,8 +301,8 @@ fn network_a_cut_resets_both() {
     a.write_all(b"half of").unwrap();
     b.exactly(7);
     cut.cancel();
-    assert_eq!(a.to_error(), (vec![], ErrorKind::ConnectionReset));
-    assert_eq!(b.to_error(), (vec![], ErrorKind::ConnectionReset));
+    assert_eq!(a.rest_and_error(), (vec![], ErrorKind::ConnectionReset));
+    assert_eq!(b.rest_and_error(), (vec![], ErrorKind::ConnectionReset));
     assert_eq!(ended(&runtime, task).why, End::Cut);
 }
 
@@ -333,8 +333,8 @@ fn network_a_relay_that_is_dropped_resets_both() {
     a.write_all(b"half of").unwrap();
     b.exactly(7);
     task.abort();
-    assert_eq!(a.to_error().1, ErrorKind::ConnectionReset);
-    assert_eq!(b.to_error().1, ErrorKind::ConnectionReset);
+    assert_eq!(a.rest_and_error().1, ErrorKind::ConnectionReset);
+    assert_eq!(b.rest_and_error().1, ErrorKind::ConnectionReset);
 }
 
 #[test]
@@ -374,9 +374,9 @@ fn network_blocked_relays_share_the_large_buffers() {
     let writer = thread::spawn(move || {
         a.write_all(&[3; 1 << 20]).unwrap();
         a.shutdown();
-        a.to_end()
+        a.rest()
     });
-    assert_eq!(b.to_end(), [3; 1 << 20]);
+    assert_eq!(b.rest(), [3; 1 << 20]);
     b.shutdown();
     assert_eq!(writer.join().unwrap(), b"");
     assert_eq!(ended(&runtime, task).why, End::Finished);
@@ -477,7 +477,7 @@ fn perform(peer: Peer, acts: &[Act], salt: u8) -> (Vec<u8>, Vec<u8>) {
             for act in acts {
                 match act {
                     Act::Write(length) => {
-                        let bytes: Vec<u8> = (0..*length).map(|at| (at / 251 + at) as u8 ^ salt).collect();
+                        let bytes: Vec<u8> = (0..*length).map(|at| (at / 251 + at).to_le_bytes()[0] ^ salt).collect();
                         let mut rest = &bytes[..];
                         while !rest.is_empty() {
                             let taken = send(peer, rest, SendFlags::NOSIGNAL).unwrap();

@@ -111,7 +111,7 @@ async fn w2_a_published_port_leads_to_the_tree_that_listens() {
     let server = start(&host, &owner, python(&SERVER.replace(", 0))", ", 8080))"))).await;
     assert_eq!(first_line(&server).await, "8080");
     assert_eq!(
-        tokio::task::spawn_blocking(move || meets())
+        tokio::task::spawn_blocking(meets)
             .await
             .expect("a thread")
             .expect("an answer"),
