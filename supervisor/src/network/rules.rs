@@ -34,6 +34,9 @@ const PRIVATE: &str = "private";
 ///   and to an address of the host's own other than its loopback. Without the word such an address is refused, because the owner
 ///   of a domain can let any name of it lead there.
 ///
+/// While a rule allows a port of 1024 or above, no tree of the network can listen on that port at all addresses (`0.0.0.0`, `::`):
+/// the host listens there for the name. 127.0.0.1 stays free.
+///
 /// Case and a final dot do not matter. Names of other scripts are written in their ASCII form (`xn--…`).
 ///
 /// ```
