@@ -14,7 +14,7 @@ use capsule_host::sandbox::{
     Confined, EgressPolicy, LaunchError, NetworkError, Policy, PrivateNetwork, Publish, PublishAt,
 };
 use capsule_host::supervisor::Handle;
-use capsule_tests::holdings::{children_of, descriptors};
+use capsule_tests::holdings::{children_of, descriptors, is_prepared};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::support::{ToTest, echoes, http, printed, python, rules, start, told};
@@ -104,6 +104,7 @@ async fn w1_nothing_of_a_network_is_left_after_the_last_tree() {
         // What the launcher keeps ready for the next tree is no part of this one.
         printed(&host, &host.anonymous(), python("print()")).await;
         assert!(soon(AT_ONCE, || host.registry.tasks() == 0).await, "{end:?}");
+        assert!(soon(PATIENCE, is_prepared).await, "{end:?}");
         let before = (tasks(), sockets());
         let mut tree = if let End::Dropped = end {
             let mut gate = AllowAll;
