@@ -1,4 +1,4 @@
-//! Compiles the capsules that the tests run, and tells the tests where they are.
+//! Compiles the capsules that the tests run, and gives the tests their paths.
 
 #[path = "conformance/nested_build.rs"]
 mod nested_build;
@@ -36,7 +36,7 @@ fn main() {
         &["-pdev-server", "-pcapsule-test-guest", "-pcapsule-hostile-guest"],
     );
     build(&root, "wasm32-unknown-unknown", &["-pcapsule-test-guest"]);
-    // A workspace of its own, with its own lock and configuration.
+    // A workspace of its own, with its own lock file and configuration.
     build(&tests.join("foreign"), "wasm32-unknown-unknown", &[]);
     for (name, file) in [
         ("DEV_SERVER", "wasm32-wasip2/release/dev_server.wasm"),
@@ -52,7 +52,7 @@ fn main() {
         assert!(path.exists(), "cargo built no {}", path.display());
         println!("cargo::rustc-env=CAPSULE_{name}={}", path.display());
     }
-    // Where the hosts of the tests keep what they compiled.
+    // The folder in which the tests' hosts keep compiled code.
     println!(
         "cargo::rustc-env=CAPSULE_COMPILED={}",
         target_dir().join("compiled").display()

@@ -9,7 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::call::{Call, parse_call};
-use crate::ceilings;
+use crate::{ceilings, network};
 
 /// Runs capsules: WebAssembly components that may start native processes and reach them again later.
 #[derive(Debug, Parser)]
@@ -167,12 +167,6 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) allow_persistent: bool,
 
-    /// Let the capsule's processes use the network.
-    ///
-    /// Without this option they have an empty network of their own. Unconfined processes can always use the network.
-    #[arg(long)]
-    pub(crate) network: bool,
-
     /// Run the capsule's processes without confinement: with all your rights, on all your files.
     ///
     /// Without this option they see the system's programs, the workspace and a private /tmp, and nothing else of this machine.
@@ -189,7 +183,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR[:rw]", conflicts_with = "unconfined")]
     pub(crate) visible: Vec<Visible>,
 
-    /// Record every call that the capsule makes in this file: the operation, its owner, and its outcome.
+    /// Record every call that the capsule makes in this file: the operation, its owner, and its outcome. Each name that its
+    /// processes ask for or connect to is recorded, too.
     ///
     /// Each line is one JSON object, with a hash over the line before, for `capsule audit verify`. An existing file is
     /// continued. The file may not lie in the workspace. An unconfined process can write to it wherever it lies.
@@ -227,6 +222,9 @@ pub(crate) struct RunArgs {
     pub(crate) unprotect: Vec<PathBuf>,
 
     #[command(flatten)]
+    pub(crate) network: network::Flags,
+
+    #[command(flatten)]
     pub(crate) ceilings: ceilings::Flags,
 
     /// A component (`.wasm`), or the folder of a capsule's crate, which is built first.
@@ -242,8 +240,9 @@ pub(crate) struct RunArgs {
     /// The command follows the declarations of the capsule's author, in `[package.metadata.capsule]` of the crate or in a
     /// `Capsule.toml` beside the file: `interceptors` (messages that call an action), `background` (whether `run` is called,
     /// before the first call), `publish` and `subscribe` (topics), `visible` (requests for --visible: the command reports
-    /// those that you did not grant), and `limits` (a table with the names and values of the limits' flags, such as
-    /// `max-pids`, which can only lower what you allow). Messages that wait when the last call has ended are delivered for
+    /// those that you did not grant), `limits` (a table with the names and values of the limits' flags, such as `max-pids`,
+    /// which can only lower what you allow), and `network` (a table with a `mode`, which can only lower yours, and requests for
+    /// `publish` and `egress`, which are reported as those for --visible are). Messages that wait when the last call has ended are delivered for
     /// two more seconds.
     #[arg(value_name = "CAPSULE")]
     pub(crate) capsule: PathBuf,
@@ -269,8 +268,13 @@ Exit code:
   2      bad usage; nothing was built and nothing ran
   128+n  ended by signal n (HUP, INT or TERM); the call in flight is reported as `cancelled`, later ones do not run
 
-Example, in a clone of this project:
-  capsule run --network --allow python3 --allow-persistent example-capsules/dev-server start get logs stop";
+Examples, in a clone of this project:
+  capsule run --allow python3 --allow-persistent example-capsules/dev-server start get logs stop
+      a server, and a fetch from it, in a network of their own
+  capsule run --publish 8000 --allow python3 --allow-persistent example-capsules/dev-server start
+      the same server, at http://127.0.0.1:8000 of this machine while the command runs
+  capsule run --egress pypi.org --egress files.pythonhosted.org --allow pip my-capsule install
+      the processes connect to these two names and to no other";
 
 #[cfg(test)]
 mod tests {
@@ -295,7 +299,7 @@ mod tests {
     #[test]
     fn grants_nothing_unless_asked() {
         let args = parse(&["x.wasm", "go"]).unwrap();
-        assert!(args.allow.is_empty() && !args.allow_persistent && !args.network && !args.unconfined);
+        assert!(args.allow.is_empty() && !args.allow_persistent && !args.unconfined);
         assert_eq!(args.workspace, PathBuf::from("."));
     }
 
@@ -361,6 +365,58 @@ mod tests {
         }
         assert!(parse(&["--unconfined", "--max-tmp=5G", "x.wasm", "go"]).is_err());
         assert!(parse(&["--max-pids=8", "--max-memory=64MiB", "x.wasm", "--max-cpu=5", "go"]).is_ok());
+    }
+
+    #[test]
+    fn w1_a_network_is_named_by_its_mode_or_by_nothing() {
+        for line in [
+            &["--network", "-v", "x.wasm", "go"][..],
+            &["x.wasm", "go", "--network"],
+            &["--network=none", "x.wasm", "go"],
+            &["--network", "host", "x.wasm", "go"],
+        ] {
+            let args = parse(line).unwrap();
+            assert_eq!(
+                (args.capsule, args.calls.len()),
+                (PathBuf::from("x.wasm"), 1),
+                "{line:?}"
+            );
+        }
+        let error = parse(&["--network", "x.wasm", "go"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("none, private, host"), "{error}");
+    }
+
+    #[test]
+    fn w2_w3_a_port_or_a_rule_that_is_none_is_bad_usage_and_named() {
+        for option in [
+            "--publish=0.0.0.0:80",
+            "--publish=80:0",
+            "--publish=http",
+            "--egress=https://pypi.org",
+            "--egress=127.0.0.1",
+            "--egress=pypi.org:0",
+        ] {
+            let error = parse(&[option, "x.wasm", "go"]).unwrap_err();
+            let (flag, value) = option.split_once('=').unwrap();
+            assert_eq!(error.exit_code(), 2, "{option}");
+            assert!(
+                error.to_string().contains(flag) && error.to_string().contains(value),
+                "{error}"
+            );
+        }
+        for option in [
+            "--publish=80",
+            "--egress=pypi.org",
+            "--network=private",
+            "--max-connections=3",
+            "--max-dials=3",
+        ] {
+            assert!(parse(&[option, "x.wasm", "go"]).is_ok(), "{option}");
+            let error = parse(&["--unconfined", option, "x.wasm", "go"]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{option}");
+            assert!(error.to_string().contains("--unconfined"), "{error}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use capsule_host::sandbox::{Confined, Policy, Workspace};
+use capsule_host::sandbox::{Confined, Network, Policy, Workspace};
 use capsule_host::supervisor::{
     Ask, ExitInfo, Gate, Limits, Owner, Principal, Registry, RunOutput, Scope, SpawnRequest,
 };
@@ -178,7 +178,9 @@ struct Ran(RunOutput);
 
 impl<'a> Builder<'a> {
     fn new(site: &'a Site, network: bool, cargo_home: &Path) -> Result<Self, BuildError> {
-        let mut policy = Policy::new().network(network).writable_only([OUTPUT, "Cargo.lock"]);
+        let mut policy = Policy::new()
+            .network(if network { Network::Host } else { Network::None })
+            .writable_only([OUTPUT, "Cargo.lock"]);
         // Not all of it: credentials lie there.
         for part in ["bin", "registry", "git"] {
             policy = policy.visible(site.cargo_home.join(part));

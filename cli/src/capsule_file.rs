@@ -3,7 +3,8 @@
 //! It is checked before anything is built or loaded, so that a wrong path is bad usage with a remedy, and not an error
 //! message from a compiler.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -12,7 +13,7 @@ use thiserror::Error;
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A component, and the name that its file suggests.
-    Component { name: String, bytes: Vec<u8> },
+    Component { name: String, file: ComponentFile },
     /// A folder with a `Cargo.toml`.
     Crate { folder: PathBuf },
 }
@@ -39,19 +40,27 @@ pub(crate) enum BadCapsule {
     NoName { path: PathBuf },
 }
 
-/// Examines the file or folder at `path`, and reads it if it is a file.
+/// A file that begins as a component does. It is read later, when the time that this takes is not waited for.
+#[derive(Debug)]
+pub(crate) struct ComponentFile {
+    path: PathBuf,
+    file: File,
+    start: Vec<u8>,
+}
+
+/// Examines the file or folder at `path`.
 pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
     let unreadable = |error| BadCapsule::Unreadable {
         path: path.to_owned(),
         error,
     };
     if !path.metadata().map_err(unreadable)?.is_dir() {
-        let bytes = read_component(path)?;
+        let file = ComponentFile::open(path)?;
         let name = path.file_stem().and_then(|stem| stem.to_str());
         let name = name
             .ok_or_else(|| BadCapsule::NoName { path: path.to_owned() })?
             .to_owned();
-        return Ok(Source::Component { name, bytes });
+        return Ok(Source::Component { name, file });
     }
     let folder = path.canonicalize().map_err(unreadable)?;
     if folder.join("Cargo.toml").is_file() {
@@ -61,16 +70,37 @@ pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
     }
 }
 
-/// Reads a file that must be a component.
-pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, BadCapsule> {
-    let bytes = std::fs::read(path).map_err(|error| BadCapsule::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    match kind(&bytes) {
-        Kind::Component => Ok(bytes),
-        Kind::CoreModule => Err(BadCapsule::CoreModule { path: path.to_owned() }),
-        Kind::Other => Err(BadCapsule::NotWasm { path: path.to_owned() }),
+/// How many bytes tell what a file is.
+const HEADER: u64 = 8;
+
+impl ComponentFile {
+    /// Opens a file that must be a component.
+    pub(crate) fn open(path: &Path) -> Result<Self, BadCapsule> {
+        let mut start = Vec::new();
+        let opened = File::open(path).and_then(|file| {
+            (&file).take(HEADER).read_to_end(&mut start)?;
+            Ok(file)
+        });
+        let path = path.to_owned();
+        match (opened, kind(&start)) {
+            (Err(error), _) => Err(BadCapsule::Unreadable { path, error }),
+            (Ok(file), Kind::Component) => Ok(Self { path, file, start }),
+            (Ok(_), Kind::CoreModule) => Err(BadCapsule::CoreModule { path }),
+            (Ok(_), Kind::Other) => Err(BadCapsule::NotWasm { path }),
+        }
+    }
+
+    /// The whole file.
+    pub(crate) fn read(self) -> Result<Vec<u8>, BadCapsule> {
+        let Self {
+            path,
+            mut file,
+            start: mut bytes,
+        } = self;
+        match file.read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(BadCapsule::Unreadable { path, error }),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The user decides. The capsule's author can only lower the user's limits, because a manifest comes with the capsule and
 //! deserves no more trust than the capsule itself.
 
+use capsule_host::sandbox::NetworkLimits;
 use capsule_host::supervisor::Limits;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -39,6 +40,18 @@ pub(crate) struct Flags {
     /// Bytes in /tmp and /dev/shm together, which are memory [default: 256MiB].
     #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with = "unconfined")]
     max_tmp: Option<u64>,
+
+    /// TCP connections at once, published and outward, of all processes together [default: 1024].
+    ///
+    /// At most an eighth of the files that this command itself may open. More are reset.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384), conflicts_with = "unconfined")]
+    max_connections: Option<u32>,
+
+    /// New connections outward in a second, of all processes together [default: 50].
+    ///
+    /// More wait.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5000), conflicts_with = "unconfined")]
+    max_dials: Option<u32>,
 }
 
 /// The table `limits` of a manifest, with the flags' names.
@@ -55,6 +68,10 @@ pub(crate) struct Declared {
     max_files: Option<u32>,
     #[serde(deserialize_with = "amount")]
     max_tmp: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    max_connections: Option<u32>,
+    #[serde(deserialize_with = "count")]
+    max_dials: Option<u32>,
 }
 
 impl Flags {
@@ -77,6 +94,21 @@ impl Flags {
     pub(crate) fn tmp_bytes(&self, declared: &Declared, usual: u64) -> u64 {
         let allowed = self.max_tmp.unwrap_or(usual);
         declared.max_tmp.map_or(allowed, |declared| declared.min(allowed))
+    }
+
+    /// The limits of a private network.
+    pub(crate) fn network(&self, declared: &Declared) -> NetworkLimits {
+        let mut limits = NetworkLimits::default();
+        let connections = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        limits.connections = self.max_connections.map_or(limits.connections, connections);
+        limits.dials_per_second = self.max_dials.unwrap_or(limits.dials_per_second);
+        if let Some(declared) = declared.max_connections {
+            limits.connections = limits.connections.min(connections(declared));
+        }
+        if let Some(declared) = declared.max_dials {
+            limits.dials_per_second = limits.dials_per_second.min(declared);
+        }
+        limits
     }
 }
 
@@ -186,6 +218,25 @@ mod tests {
         let limits = Flags::default().limits(&more);
         assert_eq!(limits.resource_defaults.max_pids, Some(512));
         assert_eq!(Flags::default().tmp_bytes(&more, 1 << 20), 1 << 20);
+    }
+
+    #[test]
+    fn w5_a_manifest_only_lowers_the_limits_of_a_network() {
+        let declared: Declared = toml::from_str("max-connections = 64\nmax-dials = 4000").unwrap();
+        let usual = Flags::default().network(&Declared::default());
+        assert_eq!(usual, NetworkLimits::default());
+        let limits = Flags::default().network(&declared);
+        assert_eq!(
+            (limits.connections, limits.dials_per_second),
+            (64, usual.dials_per_second)
+        );
+        let flags = Flags {
+            max_connections: Some(10),
+            max_dials: Some(100),
+            ..Flags::default()
+        };
+        let limits = flags.network(&declared);
+        assert_eq!((limits.connections, limits.dials_per_second), (10, 100));
     }
 
     #[test]

@@ -49,6 +49,11 @@ pub(crate) fn error(message: &str) {
     say(&format!("error: {message}"));
 }
 
+/// Tells the person a fact that they asked for, such as the address of a published port.
+pub(crate) fn tell(message: &str) {
+    say(message);
+}
+
 fn say(message: &str) {
     let mut text = printable_lines(message);
     text.push('\n');

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use capsule_host::printable::{Printable, printable_json};
 use capsule_host::sandbox::{
-    Cgroup, ConfinementSupport, Enforcement, Layer, Policy, RunsAs, State, UnavailableLayer, Workspace,
+    Cgroup, ConfinementSupport, Enforcement, Layer, NetworkSupport, Policy, RunsAs, State, UnavailableLayer, Workspace,
 };
 use serde::Serialize;
 
@@ -47,7 +47,8 @@ pub(crate) fn doctor(args: &DoctorArgs) -> u8 {
     }
     let named_group = args.cgroup.as_ref().and(facts.groups.as_ref().err());
     let layers = facts.layers.iter().filter(|layer| layer.needed).filter_map(missing);
-    for missing in layers.chain(named_group) {
+    let network = facts.network.as_ref().and_then(|network| network.as_ref().err());
+    for missing in layers.chain(network).chain(named_group) {
         console::error(&format!("commands cannot be confined here: {missing}"));
     }
     FAILED
@@ -132,6 +133,9 @@ fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs
         Some(Err(reason)) => rows.row(&name, "", &format!("no command runs there: {reason}")),
         None => {}
     }
+    if let Some(network) = &facts.network {
+        private_network(&mut rows, network);
+    }
     let counted = match facts.live_cpu {
         Some(true) => "counted while a command runs, with its descendants",
         Some(false) => {
@@ -159,6 +163,45 @@ fn table(facts: &ConfinementSupport, folder: &Path, there: Option<&Result<RunsAs
         }
     }
     rows.0
+}
+
+/// The remedy where the buffers of private networks have no bound.
+const READ_ONLY_SYSCTLS: &str =
+    "a container with a /proc/sys that can be written to (docker: --security-opt systempaths=unconfined)";
+
+fn private_network(rows: &mut Rows, network: &Result<NetworkSupport, UnavailableLayer>) {
+    let name = "private network";
+    let network = match network {
+        Ok(network) => network,
+        Err(missing) => return rows.row(name, "", &format!("none can be made: {}", missing.reason())),
+    };
+    rows.row(
+        name,
+        "",
+        "works: loopback, published ports, and connections to names that are granted",
+    );
+    if network.bounded_buffers {
+        rows.row(
+            "",
+            "",
+            "the kernel buffers at most 256 KiB for each TCP socket and direction",
+        );
+    } else {
+        rows.row(
+            "",
+            "",
+            "what the kernel buffers for TCP sockets has no bound, because /proc/sys is read-only: a command can hold more memory \
+             than its limit",
+        );
+        rows.row("", "", &format!("remedy: {READ_ONLY_SYSCTLS}"));
+    }
+    if !network.ipv6 {
+        rows.row(
+            "",
+            "",
+            "the kernel has no IPv6: a server that listens only on ::1 does not start",
+        );
+    }
 }
 
 /// The resources that commands share if they have no users of their own.
@@ -284,6 +327,12 @@ fn json(
             reason: counted.as_ref().err().map(UnavailableLayer::reason),
             remedy: counted.as_ref().err().and_then(UnavailableLayer::remedy),
         }),
+        network: facts.network.as_ref().map(|network| NetworkFacts {
+            bounded_buffers: network.as_ref().ok().map(|network| network.bounded_buffers),
+            ipv6: network.as_ref().ok().map(|network| network.ipv6),
+            reason: network.as_ref().err().map(UnavailableLayer::reason),
+            remedy: network.as_ref().err().and_then(UnavailableLayer::remedy),
+        }),
         cgroup: facts.cgroup.as_ref().map(|cgroup| CgroupFacts {
             mount: &cgroup.mount,
             group: cgroup.group.as_deref(),
@@ -308,6 +357,7 @@ struct Facts<'a> {
     runs_as: Identity,
     workspace: Option<FolderFacts<'a>>,
     counted_for: Option<CountedFacts<'a>>,
+    network: Option<NetworkFacts<'a>>,
     cgroup: Option<CgroupFacts<'a>>,
     groups: GroupsFacts<'a>,
 }
@@ -381,6 +431,15 @@ struct FolderFacts<'a> {
 struct CountedFacts<'a> {
     first: Option<u32>,
     last: Option<u32>,
+    reason: Option<&'a str>,
+    remedy: Option<&'a str>,
+}
+
+/// What a private network can do; null, with the reason, where none can be made.
+#[derive(Serialize)]
+struct NetworkFacts<'a> {
+    bounded_buffers: Option<bool>,
+    ipv6: Option<bool>,
     reason: Option<&'a str>,
     remedy: Option<&'a str>,
 }

@@ -2,7 +2,7 @@
 //! `.wasm` in a `Capsule.toml`, with the same keys at its top.
 //!
 //! A manifest describes the capsule's purpose and grants nothing on this machine: only the command line grants commands, and
-//! requests for visible folders are only reported. A manifest may name topics, because under this command messages reach only
+//! requests for visible folders, published ports and egress are only reported. A manifest may name topics, because under this command messages reach only
 //! this capsule and this principal.
 
 use std::io;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use thiserror::Error;
 
-use crate::ceilings;
+use crate::{ceilings, network};
 
 /// The declarations. Each may be left out, and no other is accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,6 +34,11 @@ pub(crate) struct Manifest {
     pub(crate) visible: Vec<String>,
     /// The most resources that its processes need.
     pub(crate) limits: ceilings::Declared,
+    /// The network that they need. It grants nothing: see `network`.
+    pub(crate) network: network::Declared,
+    /// The name of the package, if this is a crate's.
+    #[serde(skip)]
+    pub(crate) package: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -63,6 +68,7 @@ struct Cargo {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Package {
+    name: Option<String>,
     metadata: Metadata,
 }
 
@@ -76,7 +82,11 @@ impl Manifest {
     /// The declarations of the `Cargo.toml` in `folder`.
     pub(crate) fn of_crate(folder: &Path) -> Result<Self, BadManifest> {
         let cargo: Option<Cargo> = read(folder.join("Cargo.toml"))?;
-        Ok(cargo.unwrap_or_default().package.metadata.capsule)
+        let Package { name, metadata } = cargo.unwrap_or_default().package;
+        Ok(Self {
+            package: name,
+            ..metadata.capsule
+        })
     }
 
     /// The declarations of a `Capsule.toml` beside `component`; none if the file does not exist.
@@ -142,7 +152,15 @@ mod tests {
 
         let cargo = format!("[package]\nname = \"x\"\n[package.metadata.capsule]{DECLARED}[dependencies]\n");
         std::fs::write(folder.path().join("Cargo.toml"), cargo).unwrap();
-        assert_eq!(Manifest::of_crate(folder.path()).unwrap(), beside);
+        let of_crate = Manifest::of_crate(folder.path()).unwrap();
+        assert_eq!(of_crate.package.as_deref(), Some("x"));
+        assert_eq!(
+            Manifest {
+                package: None,
+                ..of_crate
+            },
+            beside
+        );
     }
 
     #[test]
@@ -158,7 +176,14 @@ mod tests {
             "[package.metadata.component]\npackage = \"a:b\"\n",
         ] {
             std::fs::write(folder.path().join("Cargo.toml"), cargo).unwrap();
-            assert_eq!(Manifest::of_crate(folder.path()).unwrap(), Manifest::default());
+            let manifest = Manifest::of_crate(folder.path()).unwrap();
+            assert_eq!(
+                Manifest {
+                    package: None,
+                    ..manifest
+                },
+                Manifest::default()
+            );
         }
     }
 
@@ -175,6 +200,17 @@ mod tests {
             ("[limits]\nmax-memory = \"much\"", "much"),
             ("[limits]\nmax-everything = 1", "max-everything"),
             ("=", "line 1"),
+            (
+                "background = true\n[network]\npublish = [\"8000\",\n\"0.0.0.0:80\"]",
+                "line 3",
+            ),
+            ("[network]\npublish = [\"0.0.0.0:80\"]", "127.0.0.0/8"),
+            ("[network]\n\negress = [\"10.0.0.1\"]", "line 3"),
+            ("[network]\negress = [\"https://pypi.org\"]", "write its host alone"),
+            ("\n[network]\nmode = \"open\"", "line 3"),
+            ("[network]\nports = [\"80\"]", "ports"),
+            ("network = { mode = \"host\", publish = [\"80\"] }", "private network"),
+            ("limits = { max-dials = 0 }", "max-dials"),
         ] {
             std::fs::write(folder.path().join("Capsule.toml"), text).unwrap();
             let error = Manifest::beside(&folder.path().join("x.wasm")).unwrap_err().to_string();

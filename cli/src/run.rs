@@ -1,14 +1,18 @@
 //! `capsule run`: makes the calls in order, and ends every process that they started.
 //!
 //! These constraints shape it:
-//! - Every path out of [`run`] after the registry was made goes through `Registry::shutdown`, even after a panic: the work
-//!   is a task of its own, and a panic of a task is a value to the task that waits for it.
+//! - Every path out of [`run`] after the capsule may have started a process goes through `Registry::shutdown`, even after a panic:
+//!   the work is a task of its own, and a panic of a task is a value to the task that waits for it.
 //! - An interrupt is received at every moment: during a build, a load, a call, and while a line waits for a reader that
 //!   does not read. So a blocking task writes the lines, and the command never waits only for that task.
 //! - Lines appear as calls end. A call that failed does not stop the calls after it, so that a `stop` at the end of the command
 //!   line still runs.
-//! - The launcher is tried while the component is loaded, because each takes some milliseconds. No code of the capsule is built or
-//!   runs before the trial has succeeded, and a failed trial is reported rather than a failed load.
+//! - The launcher is tried while the component is read and loaded, because each takes some milliseconds. No code of the capsule is
+//!   built or runs before the trial has succeeded, and a failed trial is reported rather than a failed load.
+//! - The engine is made on the first thread, whose memory grows in larger steps than another thread's: that saves a hundred system
+//!   calls before the first line.
+//! - Ports are published before a crate is built and before any code of the capsule runs, because a port that is in use fails the
+//!   command. A network without published ports is left to the first process that needs it.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,12 +20,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use capsule_host::audit::{AuditSink, ChainSink};
+use capsule_host::audit::{AuditSink, ChainSink, network_observer};
 use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{
-    Confined, LaunchError, Launcher, Policy, Unconfined, Workspace, WorkspaceError, executed_unasked,
+    Confined, LaunchError, Launcher, Network, NetworkError, OwnerNetwork, Policy, Prestart, PublishedPort, Unconfined,
+    Workspace, WorkspaceError, executed_unasked,
 };
-use capsule_host::supervisor::{Principal, Registry, RegistryError};
+use capsule_host::supervisor::{Owner, Principal, Registry, RegistryError};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
@@ -32,12 +37,13 @@ use crate::build_capsule::build;
 use crate::build_confined;
 use crate::cache_dir::cache_dir;
 use crate::call::Call;
-use crate::capsule_file::{BadCapsule, Source, examine, read_component};
+use crate::capsule_file::{BadCapsule, ComponentFile, Source, examine};
 use crate::cargo::BuildError;
 use crate::console::{self, Spinner};
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::interrupt::{Interrupt, Interrupts};
 use crate::manifest::{BadManifest, Manifest};
+use crate::network::BadNetwork;
 use crate::report::{self, Outcome};
 use crate::user::login_name;
 use crate::visible::{self, InWorkspace};
@@ -68,6 +74,10 @@ enum Failure {
     Workspace(#[from] WorkspaceError),
     #[error(transparent)]
     Visible(#[from] InWorkspace),
+    #[error(transparent)]
+    Network(#[from] BadNetwork),
+    #[error("--publish: {0}")]
+    Publish(NetworkError),
     #[error("--audit: {0}")]
     Audit(#[from] LogError),
     #[error(transparent)]
@@ -97,8 +107,14 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Workspace(_) | Self::Visible(_) | Self::Audit(_) | Self::Capsule(_) | Self::Manifest(_) => BAD_USAGE,
+            Self::Workspace(_)
+            | Self::Visible(_)
+            | Self::Network(_)
+            | Self::Audit(_)
+            | Self::Capsule(_)
+            | Self::Manifest(_) => BAD_USAGE,
             Self::Confinement(_)
+            | Self::Publish(_)
             | Self::Signals(_)
             | Self::Build(_)
             | Self::Built(_)
@@ -119,6 +135,8 @@ impl Failure {
 }
 
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
+    // First of all, because the trial waits for it. Inits of trees in a group of the user's cannot be made before the group.
+    let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
     let state: Vec<PathBuf> = cache_dir().into_iter().collect();
     let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
@@ -130,23 +148,37 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let was_there = executed_unasked(&workspace);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
-    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace)?;
+    let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace, log.clone(), prestart)?;
+    let principal = Principal::Named(args.principal.clone().unwrap_or_else(login_name));
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
-    let (name, component) = tokio::select! {
-        component = component(source, args.trust_build, &mut trial) => component?,
+    let prepared = async {
+        let id = args.capsule_id.clone().or_else(|| named(&source, &manifest));
+        let published = launcher.publish(principal.clone(), id, &mut trial).await?;
+        let (name, component) = component(source, args.trust_build, &mut trial).await?;
+        Ok::<_, Failure>((published, name, component))
+    };
+    // Kept to the end, so that the ports stay published between two processes.
+    let (published, name, component) = tokio::select! {
+        prepared = prepared => prepared?,
         interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
     };
+    // Unconfined processes have this machine's network without a grant.
+    let network = launcher.confined.as_ref().map(|_| launcher.network.clone());
 
-    let registry = Registry::new(Handle::current(), launcher, args.ceilings.limits(&manifest.limits))?;
-    let principal = Principal::Named(args.principal.unwrap_or_else(login_name));
-    let session = Session {
+    let registry = Registry::new(
+        Handle::current(),
+        launcher.launcher,
+        args.ceilings.limits(&manifest.limits),
+    )?;
+    let runtime = runtime(&registry, log.clone());
+    let session = runtime.map(|runtime| Session {
         registry: registry.clone(),
-        log: log.clone(),
+        runtime,
         options: LoadOptions {
             grants: Grants {
                 commands: args.allow,
                 persistent: args.allow_persistent,
-                network: args.network,
+                network,
                 topics: Topics {
                     publish: manifest.publish.clone(),
                     subscribe: manifest.subscribe.clone(),
@@ -162,8 +194,13 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         component,
         calls: args.calls,
         interrupts,
+    });
+    let ended = match session {
+        Ok(session) => tokio::spawn(session.run()).await,
+        Err(error) => Ok(Err(error.into())),
     };
-    let ended = tokio::spawn(session.run()).await;
+    // Before the end of the last process, which then ends the network: the shutdown waits for its records.
+    drop(published);
     registry.shutdown().await;
     for name in executed_unasked(&workspace)
         .iter()
@@ -181,13 +218,63 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     Ok(if is_recorded { code } else { FAILED })
 }
 
+/// What starts the capsule's processes.
+struct Launching {
+    launcher: Arc<dyn Launcher>,
+    /// The same, where it confines them.
+    confined: Option<Arc<Confined>>,
+    network: Network,
+}
+
+impl Launching {
+    /// Publishes the ports, and tells where each is reached. They stay published as long as the returned value.
+    async fn publish(
+        &self,
+        principal: Principal,
+        capsule: Option<String>,
+        trial: &mut Trial,
+    ) -> Result<Option<Arc<OwnerNetwork>>, Failure> {
+        let (Some(confined), Network::Private(private), Some(capsule)) = (&self.confined, &self.network, capsule)
+        else {
+            return Ok(None);
+        };
+        if private.published().is_empty() {
+            return Ok(None);
+        }
+        // It says more about what this machine lacks.
+        trial.succeeded().await?;
+        let (confined, private) = (Arc::clone(confined), private.clone());
+        let owner = Owner { principal, capsule };
+        let opened = spawn_blocking(move || confined.open_network(&owner, &private));
+        let network = match opened.await.map_err(Failure::Panic)? {
+            Ok(network) => network,
+            Err(LaunchError::Network(error)) => return Err(Failure::Publish(error)),
+            Err(error) => return Err(Failure::Confinement(error)),
+        };
+        for PublishedPort { guest, at } in network.published() {
+            console::tell(&format!("published http://{at} -> {guest}"));
+        }
+        Ok(Some(network))
+    }
+}
+
+/// The name that the capsule will have without `--capsule-id`. A crate's is known before it is built.
+fn named(source: &Source, manifest: &Manifest) -> Option<String> {
+    match source {
+        Source::Component { name, .. } => Some(name.clone()),
+        Source::Crate { .. } => manifest.package.clone(),
+    }
+}
+
 /// The launcher of the capsule's processes, and its trial, which goes on meanwhile.
 fn launcher(
     args: &RunArgs,
     source: &Source,
     manifest: &Manifest,
     workspace: &Workspace,
-) -> Result<(Arc<dyn Launcher>, Trial), Failure> {
+    log: Option<Arc<ChainSink>>,
+    prestart: Option<Prestart>,
+) -> Result<(Launching, Trial), Failure> {
     if args.unconfined {
         tracing::warn!("unconfined: the capsule's processes run with all rights of this user");
         let launcher = match &args.cgroup {
@@ -199,13 +286,31 @@ fn launcher(
         } else {
             launcher
         };
-        return Ok((Arc::new(launcher), Trial(None)));
+        let launching = Launching {
+            launcher: Arc::new(launcher),
+            confined: None,
+            network: Network::Host,
+        };
+        return Ok((launching, Trial(None)));
+    }
+    let network = args
+        .network
+        .network(&manifest.network, args.ceilings.network(&manifest.limits))?;
+    args.network.tell_of_wishes(&manifest.network);
+    if network == Network::Host {
+        tracing::warn!(
+            "the capsule's processes have this machine's network: they reach what it reaches, and may listen there"
+        );
     }
     let tmp_bytes = args.ceilings.tmp_bytes(&manifest.limits, Policy::TMP_BYTES);
     let policy = Policy::new()
-        .network(args.network)
+        .network(network.clone())
         .commits(args.commits)
         .tmp_bytes(tmp_bytes);
+    let policy = match log {
+        Some(log) => policy.observe_network(network_observer(log)),
+        None => policy,
+    };
     let mut policy = visible::grant(policy, &args.visible, workspace)?;
     for path in &args.unprotect {
         policy = policy.unprotect(path);
@@ -216,9 +321,18 @@ fn launcher(
     if let Some(group) = &args.cgroup {
         policy = policy.cgroup(group);
     }
-    let launcher = Arc::new(Confined::new(policy).map_err(Failure::Confinement)?);
-    let trial = Trial::start(launcher.clone(), workspace.clone());
-    Ok((launcher, trial))
+    let confined = match prestart {
+        Some(prestart) => Confined::prestarted(policy, prestart),
+        None => Confined::new(policy),
+    };
+    let confined = Arc::new(confined.map_err(Failure::Confinement)?);
+    let trial = Trial::start(confined.clone(), workspace.clone());
+    let launching = Launching {
+        launcher: confined.clone(),
+        confined: Some(confined),
+        network,
+    };
+    Ok((launching, trial))
 }
 
 /// [`Confined::verify`] on a thread that may block, or nothing where there is no confinement to try.
@@ -256,11 +370,12 @@ fn trusted(args: &RunArgs, source: &Source) -> Vec<PathBuf> {
 /// The component to run and the name that it suggests. Builds only after the `trial`. Dropping the future ends a build.
 async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(String, Vec<u8>), Failure> {
     match source {
-        Source::Component { name, bytes } => Ok((name, bytes)),
+        Source::Component { name, file } => Ok((name, file.read().map_err(Failure::Capsule)?)),
         Source::Crate { folder } => {
             trial.succeeded().await?;
             let built = build(&folder, trust).await?;
-            Ok((built.package, read_component(&built.wasm).map_err(Failure::Built)?))
+            let component = ComponentFile::open(&built.wasm).and_then(ComponentFile::read);
+            Ok((built.package, component.map_err(Failure::Built)?))
         }
     }
 }
@@ -268,7 +383,7 @@ async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(St
 /// All requests of one command line to one capsule.
 struct Session {
     registry: Registry,
-    log: Option<Arc<ChainSink>>,
+    runtime: Runtime,
     principal: Principal,
     options: LoadOptions,
     trial: Trial,
@@ -282,9 +397,8 @@ impl Session {
     async fn run(mut self) -> Result<u8, Failure> {
         let spinner = Spinner::start(format!("loading {}", self.options.capsule_id));
         let started = Instant::now();
-        let runtime = runtime(&self.registry, self.log)?;
         let capsule = tokio::select! {
-            loaded = load(&runtime, self.options, &self.component, &mut self.trial) => loaded?,
+            loaded = load(&self.runtime, self.options, &self.component, &mut self.trial) => loaded?,
             interrupt = self.interrupts.next() => return Err(Failure::Interrupted(interrupt)),
         };
         drop(spinner);

@@ -19,7 +19,7 @@ struct Input {
     edits: Vec<(u8, u8)>,
     cut: Option<u8>,
     tail: String,
-    /// And what somebody makes up.
+    /// An invented token.
     guess: String,
     /// The same as bytes, so that its length and alphabet are right.
     guess_bytes: [u8; 26],

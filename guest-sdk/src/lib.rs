@@ -47,6 +47,8 @@
 //!   output. [`select`] waits for the first of several, and [`block_on`] runs `async` code. A
 //!   capsule need not wait at all: it can [`watch`](Process::watch) a process, and the host then
 //!   [publishes](Event) its end to a [subscription](ipc) or to an action that the embedder binds.
+//! * **Network.** The processes of a capsule share a private network. [`Process::wait_for_port`] waits
+//!   for a server, and [`net`] sends it requests.
 //! * **Grants.** The embedder decides what a capsule may run. Without a grant every call answers
 //!   [`Error::CapabilityDenied`].
 //! * **Text.** A [`Log`] returns bytes unchanged; a [`Child`] and `output` return text.
@@ -62,6 +64,7 @@ mod command;
 mod cursor;
 mod error;
 mod event;
+mod http;
 mod id;
 pub mod ipc;
 mod level;
@@ -70,10 +73,12 @@ mod log_stream;
 mod millis;
 #[cfg(all(feature = "mock", not(target_family = "wasm")))]
 pub mod mock;
+pub mod net;
 mod output;
 mod pending;
 mod pollable;
 mod process;
+mod published;
 mod sender;
 mod signal;
 mod stdin;

@@ -3,8 +3,10 @@
 use crate::{
     Error, ExitStatus, Killed, Log, LogStream, Output, Pollable, ProcessId, Result, Signal, Stdin,
     millis::millis,
+    net,
     tail::Reader as _,
     waiting::Waiting,
+    wit::net as wit_net,
     wit::process::{self as wit, ProcessHandle},
 };
 use std::{cell::OnceCell, fmt, io::Write as _, rc::Rc, time::Duration};
@@ -197,6 +199,41 @@ impl Process {
     /// ```
     pub fn kill(&self) -> Result<Killed> {
         Ok(self.handle()?.kill().map_err(gone)?.into())
+    }
+
+    /// The TCP ports on which it, or a process that it started, listens, in ascending order; those that
+    /// `127.0.0.1` or `::1` reaches.
+    ///
+    /// # Errors
+    /// [`net::Error::Exited`] once it has exited, [`net::Error::NoSuchProcess`] if it is gone;
+    /// [`net::Error::NoNetwork`] if it is in no private network.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// println!("listens on {:?}", server.ports()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn ports(&self) -> net::Result<Vec<u16>> {
+        Ok(wit_net::ports(self.id.expose())?)
+    }
+
+    /// Waits until it, or a process that it started, listens on a port. Of the time the same holds as for
+    /// [`wait`](Self::wait).
+    ///
+    /// # Errors
+    /// [`net::Error::NotListening`] once the time has passed; [`net::Error::Exited`] as soon as it has
+    /// exited; otherwise as of [`ports`](Self::ports).
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use capsule_sdk::Command;
+    /// let server = Command::new("redis-server").args(["--port", "6379"]).spawn_persistent()?;
+    /// server.wait_for_port(6379, std::time::Duration::from_secs(10))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_for_port(&self, port: u16, timeout: Duration) -> net::Result<()> {
+        Ok(wit_net::wait_for_port(self.id.expose(), port, millis(timeout))?)
     }
 
     /// The command's pid on the host; none once it has exited. Not a touch.

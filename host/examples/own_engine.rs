@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = arguments.next().ok_or("name a component, then its actions")?;
 
     // Once: the registry owns all processes, the linker knows all interfaces.
-    let launcher = Confined::new(Policy::new().network(true))?;
+    let launcher = Confined::new(Policy::new())?;
     let registry = Registry::new(tokio::runtime::Handle::current(), Arc::new(launcher), Limits::default())?;
     let workspace = Workspace::open(".")?;
     let engine = Engine::default();

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let component = std::fs::read(arguments.next().ok_or("name a component, then its actions")?)?;
 
     // Owns the processes: they belong to the registry, and not to the instances that started them.
-    let launcher = Confined::new(Policy::new().network(true))?;
+    let launcher = Confined::new(Policy::new())?;
     let registry = Registry::new(tokio::runtime::Handle::current(), Arc::new(launcher), Limits::default())?;
 
     // Runs the calls. A command that is not granted is refused.

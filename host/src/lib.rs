@@ -78,6 +78,8 @@
 
 pub mod audit;
 pub mod bus;
+#[cfg(feature = "component")]
+mod fetch;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "component")]
@@ -88,5 +90,7 @@ pub use capsule_supervisor as supervisor;
 #[doc(inline)]
 pub use capsule_supervisor::{printable, sandbox};
 
+#[cfg(feature = "component")]
+pub use fetch::FetchError;
 #[cfg(feature = "component")]
 pub use wit::*;

@@ -1,6 +1,5 @@
-//! What is recorded of each call, and which calls leave no record (contract U1), through the same traits that the linker
-//! calls. That each function of a real component's leaves its one record is shown by `every_function` of the `capsules`
-//! tests.
+//! The records of calls, and the calls that leave no record (contract U1), through the traits that the linker calls.
+//! `every_function` of the `capsules` tests shows that each function of a real component leaves its one record.
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
@@ -20,7 +19,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Resource, ResourceTable};
 
-/// Allows everything but `rm`, and keeps what it is told.
+/// Allows every command but `rm`, and keeps the records.
 #[derive(Default)]
 struct Ear(Vec<Record>, /* deaf */ bool);
 
@@ -79,7 +78,7 @@ impl Guest {
         }
     }
 
-    /// The one record since this was last asked.
+    /// The one record since the last call of this.
     #[track_caller]
     fn told(&mut self) -> Record {
         assert_eq!(self.ear.0.len(), 1, "one record a call: {:?}", self.ear.0);
@@ -91,7 +90,7 @@ impl Guest {
         record
     }
 
-    /// The same, of which only the operation, the outcome and the names are of interest.
+    /// The same, reduced to the operation, the outcome and the names.
     #[track_caller]
     fn told_shortly(&mut self) -> (&'static str, &'static str, Vec<String>) {
         let record = self.told();
@@ -144,7 +143,7 @@ async fn u1_every_call_by_id_leaves_one_record_with_the_name_of_the_id() {
     assert_eq!(record.ids, [&*name]);
     assert_eq!(record.spawn.unwrap().cmd, "cat");
 
-    // Those that succeed, each by its name in the interface.
+    // Successful calls, each by its name in the interface.
     drop(new::Host::status(&mut guest.capsule(), id.clone()).unwrap());
     assert_eq!(guest.told_shortly(), ("status", "ok", vec![name.clone()]));
     new::Host::write_stdin(&mut guest.capsule(), id.clone(), b"hush".into())
@@ -178,7 +177,7 @@ async fn u1_every_call_by_id_leaves_one_record_with_the_name_of_the_id() {
         .unwrap();
     assert_eq!(guest.told_shortly(), ("release-process", "ok", vec![name.clone()]));
 
-    // By the same name afterwards, in the other version, when there is no such process.
+    // The names stay the same afterwards, and in the other version, when the process no longer exists.
     assert!(old::Host::stop(&mut guest.capsule(), id.clone(), None).await.is_err());
     assert_eq!(guest.told_shortly(), ("stop", "no-such-process", vec![name.clone()]));
     assert!(old::Host::status(&mut guest.capsule(), id.clone()).is_err());
@@ -216,7 +215,7 @@ async fn u1_i2_a_spawn_is_told_of_without_values_stdin_output_and_ids() {
         told.args
     );
 
-    // Refusals say why, by name.
+    // Records of refusals name the reason.
     for (cmd, outcome) in [
         ("rm", "capability-denied"),
         ("", "invalid-input"),
@@ -279,7 +278,7 @@ async fn u1_every_method_of_a_handle_leaves_one_record() {
     assert!(Methods::os_pid(&mut guest.capsule(), number).is_err());
     assert_eq!(guest.told_shortly(), ("process-handle.os-pid", "trap", vec![]));
 
-    // One that was attached to is known by the name of its id.
+    // An attached process is recorded by the name of its id.
     let id = new::Host::spawn_persistent(&mut guest.capsule(), request("cat", &[]))
         .await
         .unwrap();
@@ -304,7 +303,7 @@ async fn u1_a_call_that_is_cut_short_leaves_one_record_too() {
         .unwrap();
     guest.ear.0.clear();
     {
-        // Its instance goes away while it waits.
+        // The instance goes away while the call waits.
         let mut calls = guest.capsule();
         let mut wait = pin!(new::Host::wait(&mut calls, id.clone(), 60_000));
         let pending = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx).is_pending())).await;
@@ -330,7 +329,7 @@ async fn u1_a_call_that_is_cut_short_leaves_one_record_too() {
 #[tokio::test]
 async fn u1_every_call_of_ipc_leaves_one_record() {
     let mut guest = Guest::new();
-    // Nothing is granted here, and what is refused is told of all the same.
+    // Nothing is granted here, and refusals are recorded too.
     assert!(ipc::Host::publish(&mut guest.capsule(), "a.b".into(), "hush".into()).is_err());
     let record = guest.told();
     assert_eq!(

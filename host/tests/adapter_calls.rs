@@ -1,5 +1,5 @@
-//! The adapter as an embedder with its own engine and store uses it: what each call adds to the supervisor's, over real
-//! processes, through the same traits that the linker calls.
+//! The adapter as an embedder with its own engine and store uses it: what each call adds to the supervisor's, with real
+//! processes, through the traits that the linker calls.
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
@@ -23,7 +23,7 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_io::async_trait;
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
-/// Allows everything and writes down what it was asked.
+/// Allows everything, and records the questions.
 #[derive(Default)]
 struct Asked(Vec<String>);
 
@@ -146,7 +146,7 @@ fn answer<T>(result: Result<T, ProcessError>) -> Error {
     }
 }
 
-/// Something to wait for: ready or not, for ever.
+/// A source that is ready or not, for ever.
 struct Ready(bool);
 
 #[async_trait]
@@ -158,7 +158,7 @@ impl Pollable for Ready {
     }
 }
 
-/// A pollable that owns what it stands for.
+/// A pollable that owns its source.
 fn pollable(table: &mut ResourceTable, ready: bool) -> Resource<DynPollable> {
     let parent = table.push(Ready(ready)).unwrap();
     subscribe(table, parent).unwrap()
@@ -219,7 +219,7 @@ impl Named for poll::ErrorCode {
 async fn poll_names_all_that_are_ready_in_ascending_order() {
     let mut guest = guest();
     let table = &mut guest.table;
-    // What is older in the table comes later in the list, and some come twice.
+    // Older entries of the table come later in the list, and some come twice.
     let never = pollable(table, false);
     let old = pollable(table, true);
     let new = pollable(table, true);
@@ -415,7 +415,7 @@ async fn s9_a_handle_ends_its_process_before_its_drop_returns() {
     let registry = registry();
     let mut guest = guest_in(&registry, Asked::default(), |builder| builder);
     let mut view = guest.capsule();
-    // More than there may be at once: each is gone when the next one comes.
+    // More than may exist at once. Each is dropped before the next is made.
     for _ in 0..2 * Limits::default().processes_per_principal {
         let handle = v1_1::Host::spawn_background(&mut view, request("sleep", &["1000"]))
             .await
@@ -423,7 +423,7 @@ async fn s9_a_handle_ends_its_process_before_its_drop_returns() {
         assert!(v1_1::HostProcessHandle::os_pid(&mut view, borrowed(&handle)).unwrap() > 0);
         v1_1::HostProcessHandle::drop(&mut view, handle).await.unwrap();
     }
-    // Those that the guest leaves go with its store.
+    // Pollables that the guest keeps are dropped with its store.
     v1_0::Host::spawn_background(&mut view, v1_0_request("sleep", &["1000"]))
         .await
         .unwrap();
@@ -631,7 +631,7 @@ async fn time_and_chance_have_their_limits() {
     assert!(view.ctx.is_ready());
 }
 
-/// A log to look into.
+/// A log that the test can read.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -653,7 +653,7 @@ async fn a_guests_log_is_under_its_name_and_no_id_is_in_any() {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false);
-    // One thread runs everything here, tasks of the registry too, so this sees whatever any of it logs.
+    // One thread runs everything here, the registry's tasks too, so this sees every line that any of them logs.
     let _guard = tracing::subscriber::set_default(subscriber.with_writer(move || sink.clone()).finish());
     let mut guest = guest();
     let mut view = guest.capsule();

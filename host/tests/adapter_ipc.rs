@@ -1,5 +1,5 @@
-//! `astrid:ipc` as an embedder with its own engine and store uses it: what the embedder is asked, who hears what, and how
-//! a wait ends. Through the same traits that the linker calls.
+//! `astrid:ipc` as an embedder with its own engine and store uses it: the questions to the embedder, the receivers of
+//! messages, and the ends of waits. The tests use the traits that the linker calls.
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
@@ -11,7 +11,7 @@ use capsule_host::bindings::astrid::ipc::host as ipc;
 use capsule_host::bindings::astrid::sys::host as sys;
 use capsule_host::bus::{BusLimits, InProcess, Messaging, Pattern, Reach};
 use capsule_host::sandbox::{Unconfined, Workspace};
-use capsule_host::supervisor::{Ask, Event, Events, Limits, Owner, Principal, Registry};
+use capsule_host::supervisor::{Ask, Events, Limits, Owner, Principal, ProcessEvent, Registry};
 use capsule_host::{
     CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleHooks, CapsuleView, IpcError, Subscription, TopicAsk,
 };
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Resource, ResourceTable};
 
-/// Grants topics, or processes alone, and writes down what it was asked.
+/// Grants topics, or only processes, and records the questions.
 #[derive(Default)]
 struct Hooks {
     topics: bool,
@@ -124,7 +124,7 @@ impl Host {
     }
 
     fn exited(&self, owner: Owner, payload: &str) {
-        let event = Event {
+        let event = ProcessEvent {
             owner,
             topic: "astrid.process.v1.exited.x".into(),
             payload: payload.into(),
@@ -207,7 +207,7 @@ async fn e3_events_reach_their_owner_and_whom_the_embedder_names() {
         processes: true,
         ..Hooks::default()
     };
-    // Granted processes and no topic; all topics; all topics and a reach.
+    // In turn: a grant for processes and none for topics; all topics; all topics and a reach.
     let mut own = host.guest_with(owner("ada", "c"), hooks(), |builder| builder);
     let mut other_capsule = host.guest("ada", "d");
     let mut other_principal = host.guest("bob", "c");
@@ -320,7 +320,7 @@ async fn e4_a_slow_subscriber_costs_its_own_messages_and_nobodys_time() {
     );
 }
 
-// A clock that stands still: the rate must not give back anything meanwhile.
+// The clock stands still, so that the rate gives back nothing meanwhile.
 #[tokio::test(start_paused = true)]
 async fn q4_numbers_sizes_and_rates_are_bounded() {
     let limits = BusLimits {
@@ -354,7 +354,7 @@ async fn q4_numbers_sizes_and_rates_are_bounded() {
     let result = deep.publish("a.b", "{}");
     assert!(deep.code(result).starts_with("too-deep: "));
 
-    // Two for the principal, whichever capsule has them.
+    // Two for the principal, in whichever capsules.
     let first = guest.subscribe("a.b");
     let _second = deep.subscribe("*");
     let result = ipc::Host::subscribe(&mut guest.capsule(), "a.b".into());

@@ -1,8 +1,8 @@
-//! A component that imports every function of the WIT files, made from them by other people's tools, links against what
-//! the adapter serves, and against nothing less.
+//! A component that imports every function of the WIT files, made from them by tools of others, links against the
+//! functions that the adapter serves, and fails to link if one is missing.
 //!
-//! That the adapter serves nothing more cannot be asked of a linker. It adds to one by the generated functions only, which
-//! have what the WIT files have; `clippy.toml` forbids the methods by which anything else could be added.
+//! A linker cannot be asked whether the adapter serves more. The adapter adds to it by the generated functions only,
+//! which have the functions of the WIT files; `clippy.toml` forbids the methods by which others could be added.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use wasmtime::{Config, Engine};
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{InterfaceId, LiftLowerAbi, ManglingAndAbi, PackageId, Resolve, WorldItem};
 
-/// Only its type matters: nothing is called.
+/// Only its type matters; nothing is called.
 struct Data;
 
 impl CapsuleView for Data {
@@ -38,11 +38,12 @@ fn wit() -> (Resolve, PackageId) {
 fn component() -> Vec<u8> {
     let (resolve, package) = wit();
     let world = resolve.select_world(&[package], Some("host")).unwrap();
-    // The standard mangling names only the major version, so that the two of `astrid:process` would be one.
+    // The standard mangling names only the major version, so that the two versions of `astrid:process` would get one
+    // name.
     let mut module = dummy_module(&resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync));
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default()
-        // And so they would be here.
+        // The two versions would get one name here, too.
         .merge_imports_based_on_semver(false)
         .module(&module)
         .unwrap()
@@ -92,11 +93,12 @@ fn functions(resolve: &Resolve, interfaces: impl Iterator<Item = InterfaceId>) -
 fn each_part_is_needed_and_can_be_had_alone() {
     type Add = fn(&mut Linker<Data>) -> wasmtime::Result<()>;
 
-    let parts: [Add; 4] = [
+    let parts: [Add; 5] = [
         capsule_host::add_only_process_to_linker_async,
         capsule_host::add_only_poll_to_linker_async,
         capsule_host::add_only_ipc_to_linker_async,
         capsule_host::add_only_sys_to_linker_async,
+        capsule_host::add_only_net_to_linker_async,
     ];
     let engine = Engine::new(&Config::new()).unwrap();
     let component = Component::new(&engine, component()).unwrap();
@@ -107,10 +109,11 @@ fn each_part_is_needed_and_can_be_had_alone() {
                 add(&mut linker).unwrap();
             }
         }
-        assert_eq!(
-            linker.instantiate_pre(&component).is_ok(),
-            without == parts.len(),
-            "without part {without}"
-        );
+        let linked = linker.instantiate_pre(&component);
+        assert_eq!(linked.is_ok(), without == parts.len(), "without part {without}");
+        if without == parts.len() - 1 {
+            let refused = linked.err().map(|error| format!("{error:#}")).unwrap_or_default();
+            assert!(refused.contains("capsule:net/net@0.1.0"), "by another name: {refused}");
+        }
     }
 }

@@ -16,7 +16,7 @@ fn epoch_threads() -> usize {
         .count()
 }
 
-/// A thread names itself once it runs, and the kernel takes it off the list a moment after it was joined.
+/// A thread sets its name after it starts, and the kernel removes it from the list a moment after it was joined.
 async fn until_there_are(count: usize) {
     let there = async {
         while epoch_threads() != count {

@@ -15,20 +15,22 @@ use rustix::process::Resource;
 
 use crate::sys;
 
-/// Of the tree's IPC namespace. In words of `proc(5)`: the kernel's own figures allow a thousand million semaphores and
-/// 500 MiB of messages, which belong to no process. These come to a megabyte; a program of today needs one or two sets.
+/// The limits of the tree's IPC namespace, as in `proc(5)`. The kernel's defaults allow a thousand million semaphores
+/// and 500 MiB of messages, which no process's memory includes. These limits allow one megabyte. A modern program needs
+/// one or two sets of semaphores.
 const OF_IPC: [(&str, &[u8]); 2] = [
     ("/proc/sys/kernel/sem", b"250 4096 100 128"),
     ("/proc/sys/kernel/msgmni", b"32"),
 ];
 
-/// Of the tree's user namespace. A user usually has 128 instances and some 100,000 watches; a program that watches files
-/// has one instance.
+/// The limits of the tree's user namespace. A user usually has 128 instances and some 100,000 watches. A program that
+/// watches files has one instance.
 const OF_USER: [(&str, &[u8]); 2] = [("max_inotify_instances", b"12"), ("max_inotify_watches", b"16384")];
 
-/// Limits of every process of a confined tree, where the host has none lower. But for the last two, each is a limit on what
-/// the user has. In turn: signals that wait, of which a host has tens of thousands; bytes in message queues, enough for one
-/// of the usual size, of 800 KiB; locked memory, as for keys, of 8 MiB; no priorities above the usual ones.
+/// The limits of every process of a confined tree, unless the host's own limits are lower. All but the last two limit
+/// what the user has. Pending signals: a host has tens of thousands. Message queues: bytes, enough for one queue of the
+/// usual size; the usual limit is 800 KiB. Locked memory, such as keys: the usual limit is 8 MiB. The last two forbid
+/// priorities above the usual ones.
 pub(crate) const LIMITS: [(Resource, &str, u64); 5] = [
     (Resource::Sigpending, "pending signals", 1024),
     (Resource::Msgqueue, "message queues", 96 << 10),
@@ -37,11 +39,12 @@ pub(crate) const LIMITS: [(Resource, &str, u64); 5] = [
     (Resource::Nice, "nice", 0),
 ];
 
-/// Where the limits of users are, to be lowered once this process is in the tree's user namespace: the path may not be there
-/// by then.
+/// The folder of the user namespace's limits. It is opened early, because its path may not exist when this process is
+/// in the tree's user namespace.
 pub(crate) struct Users(Option<OwnedFd>);
 
-/// Lowers the limits of the IPC namespace. To be called by the namespace's owner while the host's `/proc` is still visible.
+/// Lowers the limits of the IPC namespace. The owner of the namespace must call it, while the host's `/proc` is still
+/// visible.
 pub(crate) fn lower_ipc() -> Users {
     for (path, value) in OF_IPC {
         put(
@@ -67,14 +70,15 @@ impl Users {
 }
 
 fn put(file: Result<OwnedFd, Errno>, value: &[u8]) {
-    // A limit that cannot be lowered is left, as said above.
+    // A limit that cannot be lowered stays unchanged; the header says why.
     let _: Result<usize, Errno> = file.and_then(|file| write(&file, value));
 }
 
-/// Resets the advantages that the host may have given itself: real-time scheduling, a higher priority, a higher priority for the
-/// disk. A host that has lowered its own priority keeps its commands at that.
+/// Resets the priorities that the host may have given itself: real-time scheduling, a higher priority for the
+/// processor, a higher priority for the disk. If the host has lowered its own priority, its commands keep the lower
+/// one.
 ///
-/// Always allowed, because it never raises a priority. Does not allocate.
+/// It never raises a priority, so the kernel always allows it. Does not allocate.
 pub(crate) fn usual_priority() {
     sys::usual_scheduling();
     if rustix::process::getpriority_process(None).is_ok_and(|nice| nice < 0) {

@@ -17,13 +17,15 @@ use rustix::net::{
 use crate::sweep;
 
 /// The most descriptors that travel in either direction.
-const DESCRIPTORS: usize = 7;
+const DESCRIPTORS: usize = 40;
 
 /// The descriptors that come with a configuration.
 pub(crate) struct Descriptors {
     pub(crate) stdio: [OwnedFd; 3],
     pub(crate) workspace: OwnedFd,
     pub(crate) landlock: Option<OwnedFd>,
+    /// The network namespace to join.
+    pub(crate) network: Option<OwnedFd>,
     /// The content of the injected files.
     pub(crate) injected: Option<OwnedFd>,
     /// The user namespace for the workspace.
@@ -177,6 +179,10 @@ fn sort(descriptors: Vec<OwnedFd>, config: &Config) -> Option<Descriptors> {
         stdio: [descriptors.next()?, descriptors.next()?, descriptors.next()?],
         workspace: descriptors.next()?,
         landlock: match config.landlock {
+            true => Some(descriptors.next()?),
+            false => None,
+        },
+        network: match config.joins {
             true => Some(descriptors.next()?),
             false => None,
         },

@@ -21,9 +21,10 @@
 //! # The spawner
 //!
 //! Its standard input is one end of a close-on-exec `AF_UNIX` socket pair of kind `SOCK_SEQPACKET`, its stdout and stderr
-//! are `/dev/null`. Each message is one [`InitKind`], a byte. One end of a new channel is attached to it, followed by the
-//! directory of the init's control group, if it has one. The spawner makes an init with this channel, or
-//! reports on the channel why it could not. It ends when its own channel ends. No process has to wait for its
+//! are `/dev/null`. Each message is one byte, an [`InitKind`], [`NETWORK`] or [`SOCKETS`]. One end of a new channel is attached to it,
+//! followed by the namespaces of a private network if [`INSIDE`] says so, and by the
+//! directory of the init's control group, if it has one. The spawner makes an init (or a process that makes a network or sockets)
+//! with this channel, or reports on the channel why it could not. It ends when its own channel ends. No process has to wait for its
 //! children: the kernel removes them as they exit.
 //!
 //! # The channel
@@ -53,7 +54,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Increases whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 9;
+pub const PROTOCOL: u32 = 10;
 
 /// The longest payload of a frame, in bytes: more than the longest request (1 MiB of arguments and environment) together with a
 /// policy.
@@ -75,7 +76,7 @@ pub type Bytes = Vec<u8>;
 /// The configuration of an init.
 ///
 /// Descriptors that travel with it, in this order: the command's stdin, stdout and stderr, the workspace directory, the Landlock
-/// ruleset if [`Config::landlock`] says so, the content of [`Confinement::injections`] if there are any, the user namespace if
+/// ruleset if [`Config::landlock`] says so, the network namespace if [`Config::joins`] says so, the content of [`Confinement::injections`] if there are any, the user namespace if
 /// [`Confinement::mapping`] says so, and, for an unconfined tree, the control group's directory if [`Config::group`] says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
@@ -93,6 +94,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether a Landlock ruleset comes with the configuration, to be applied to the command.
     pub landlock: bool,
+    /// Whether a network namespace comes along, which the tree joins.
+    pub joins: bool,
     /// The seccomp filter; none if it is empty.
     pub seccomp: Vec<Instruction>,
     /// Whether to open a counter of the CPU time of the tree and send it with [`Report::Started`].
@@ -135,8 +138,9 @@ pub struct Confinement {
     pub identity: Option<Identity>,
     /// The user that the tree sees itself as; not zero, and set if the identity is.
     pub seen_as: Option<Identity>,
-    /// Whether the host's network is shared; otherwise the tree has an empty network of its own.
-    pub network: bool,
+    /// The network that the tree has. For [`NetworkMode::Private`] a root host sends the namespace with the configuration; an
+    /// ordinary user's host has sent it to the spawner ([`INSIDE`]).
+    pub network: NetworkMode,
     /// Whose files appear as the identity's own in the workspace, and who owns there what the tree makes. With an identity
     /// only. Set-user-id bits must then be denied to the tree, for what it makes is the owner's on the disk. Where the file
     /// system cannot show files as another's, the tree runs as the owner instead, if that is not root. What else is visible
@@ -178,6 +182,18 @@ pub struct Injection {
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,
+}
+
+/// The network that a tree has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkMode {
+    /// An empty network namespace of the tree's own, without a loopback interface.
+    None,
+    /// A network namespace that the host had made ([`NETWORK`]), which several trees may share.
+    #[default]
+    Private,
+    /// The host's.
+    Host,
 }
 
 /// One thing made visible. Paths are absolute.
@@ -223,7 +239,7 @@ pub enum InitKind {
     /// configuration arrives.
     Confined {
         /// As [`Confinement::network`].
-        network: bool,
+        network: NetworkMode,
     },
 }
 
@@ -233,8 +249,15 @@ impl InitKind {
     pub const fn to_byte(self) -> u8 {
         match self {
             Self::Unconfined => 0,
-            Self::Confined { network: false } => 1,
-            Self::Confined { network: true } => 2,
+            Self::Confined {
+                network: NetworkMode::None,
+            } => 1,
+            Self::Confined {
+                network: NetworkMode::Private,
+            } => 2,
+            Self::Confined {
+                network: NetworkMode::Host,
+            } => 3,
         }
     }
 
@@ -243,8 +266,15 @@ impl InitKind {
     pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Unconfined),
-            1 => Some(Self::Confined { network: false }),
-            2 => Some(Self::Confined { network: true }),
+            1 => Some(Self::Confined {
+                network: NetworkMode::None,
+            }),
+            2 => Some(Self::Confined {
+                network: NetworkMode::Private,
+            }),
+            3 => Some(Self::Confined {
+                network: NetworkMode::Host,
+            }),
             _ => None,
         }
     }
@@ -253,6 +283,29 @@ impl InitKind {
 /// Travels with the byte of an [`InitKind`] if no command waits for the init yet: the init then prepares as much as it can. If the
 /// host has started a confined command before, a sealed file comes with it that holds an [`Expected`], as [`encode`] writes it.
 pub const AHEAD: u8 = 0x40;
+
+/// Travels with the byte of an [`InitKind`], on an ordinary user's order for a tree in a private network: two descriptors follow the
+/// channel, the user namespace and the network namespace to make the init in.
+pub const INSIDE: u8 = 0x20;
+
+/// The order for a private network, in place of an [`InitKind`]: a process makes it, answers with [`Report::Network`], and ends.
+pub const NETWORK: u8 = 0x10;
+
+/// The order for more sockets in a private network. Its namespaces follow the channel: the user namespace if the host is an
+/// ordinary user, and the network namespace. A process answers with [`Report::Sockets`], and ends.
+pub const SOCKETS: u8 = 0x11;
+
+/// The address of the name server of a private network, 198.18.0.1, as a number.
+pub const DNS_SERVER: u32 = 0xC612_0001;
+
+/// The length of the prefix of the range around [`DNS_SERVER`] whose addresses are all local to a private network.
+pub const SYNTHETIC_PREFIX: u32 = 15;
+
+/// How many sockets come with [`Report::Network`].
+pub const FIRST_SOCKETS: usize = 8;
+
+/// How many sockets come with [`Report::Sockets`].
+pub const MORE_SOCKETS: usize = 32;
 
 /// The view of the next command, if it is like the command before. A waiting init prepares this root, and makes another one if its
 /// configuration differs.
@@ -325,6 +378,15 @@ pub enum Report {
         /// trees from meeting each other in a part that they only read.
         bound: Option<Bound>,
     },
+    /// A private network is made. Descriptors, in this order: its namespace; the user namespace that owns it if the host is an
+    /// ordinary user; the name server's sockets, UDP and listening TCP, bound to [`DNS_SERVER`]; [`FIRST_SOCKETS`] unbound TCP
+    /// sockets.
+    Network {
+        /// Whether the kernel's buffers of its TCP sockets could be bounded.
+        is_bounded: bool,
+    },
+    /// [`MORE_SOCKETS`] unbound TCP sockets of a private network are attached.
+    Sockets,
     /// No program could be executed; nothing ran.
     ExecFailed {
         /// The kernel's reason: of the first program that exists if one does.
@@ -544,6 +606,7 @@ mod tests {
                 ..Limits::default()
             },
             landlock: true,
+            joins: false,
             seccomp: vec![Instruction {
                 code: 6,
                 jt: 0,
@@ -555,7 +618,7 @@ mod tests {
             confinement: Some(Confinement {
                 identity: Some(Identity { uid: 7, gid: 8 }),
                 seen_as: Some(Identity { uid: 9, gid: 9 }),
-                network: false,
+                network: NetworkMode::Private,
                 workspace_owner: None,
                 mapping: false,
                 epolls: true,
@@ -598,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn births_survive_the_way_and_nothing_else_is_one() {
+    fn kinds_of_inits_survive_the_way_and_nothing_else_is_one() {
         let kinds = (0..=u8::MAX).filter_map(InitKind::from_byte);
         assert!(
             kinds
@@ -606,7 +669,7 @@ mod tests {
                 .enumerate()
                 .all(|(byte, kind)| usize::from(kind.to_byte()) == byte)
         );
-        assert_eq!(kinds.count(), 3);
+        assert_eq!(kinds.count(), 4);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! identity   the tree's user        root, mounts, injection   the tree's view        protect   the read-only parts of the workspace
 //! overlay, copies, devices   files that the tree shares with no other        mask   the hidden parts of /proc
 //! prepared   the root that an init makes while it waits for a command
+//! network    the network that trees share
 //! ceilings   the tree's limits of resources that it shares with others
 //! guest      starts the command, behind limits, Landlock and seccomp        vfork      in init's own memory
 //! supervise  waits for the command, the host's signals and the end of the channel; ends the tree; reports
@@ -37,6 +38,7 @@ mod injection;
 mod mask;
 mod mount_point;
 mod mounts;
+mod network;
 mod overlay;
 mod prepared;
 mod protect;

@@ -39,22 +39,23 @@ use crate::mount_point::path;
 
 const LAYER: Layer = Layer::Mounts;
 
-/// The folder of the empty layer and the copies: every machine has this folder, and its needed parts have been taken by then.
+/// The folder of the empty layer and of the copies. Every machine has this folder, and its needed parts have been taken
+/// before it is covered.
 const SITE: &str = "/dev";
 
-/// In there, and as long as it takes.
+/// Temporary names within that folder, while the overlay is made.
 const EMPTY: &str = "/dev/empty";
 const COPIES: &str = "/dev/copies";
 const WHOLE: &str = "/dev/whole";
 
-/// File systems whose files the kernel makes up: their visible parts are bound.
+/// File systems whose files the kernel generates. Their visible parts are bind-mounted.
 const PSEUDO: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Shown by one overlay for all of its parts that are visible.
+/// File systems of which one overlay shows all visible parts.
 const ETC: &str = "/etc";
 
-/// Whether a part of the view is taken before anything is covered: the tree writes to it, or a policy names it in order to share
-/// it, such as a socket.
+/// Whether a part of the view is taken before any folder is covered: the tree writes to it, or a policy names it in
+/// order to share it, such as a socket.
 pub(crate) fn is_shared(view: &View) -> bool {
     let View::Bind { source, writable, .. } = view else {
         return true;
@@ -65,19 +66,19 @@ pub(crate) fn is_shared(view: &View) -> bool {
         || found(source).is_ok_and(|found| !matches!(found.kind, FileType::Directory | FileType::RegularFile))
 }
 
-/// From where a part of the view is to be taken, once everything that can be covered is.
+/// The source of a part of the view, after everything that can be covered was covered.
 pub(crate) enum Taken {
-    /// From an overlay, in which nothing can be written.
+    /// The part comes from an overlay, and nothing can write to it.
     Overlay,
-    /// From where it is: it is not there, or to be shared.
+    /// The part comes from its own path, because it does not exist yet or is shared.
     There,
-    /// It could not be covered, and is a copy.
+    /// The part could not be covered, and is a copy.
     Copy(PathBuf),
-    /// It could not be covered, for this reason, and is the host's own.
+    /// The part could not be covered, for this reason, and is the host's own.
     Bound(Errno),
 }
 
-/// Covers the read-only parts of `view`: all but the `shared` ones.
+/// Covers the read-only parts of `view`, which are all but the `shared` ones.
 pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report> {
     let sources = || {
         view.iter().zip(shared).map(|(view, shared)| match view {
@@ -97,7 +98,7 @@ pub(crate) fn cover(view: &[View], shared: &[bool]) -> Result<Vec<Taken>, Report
     }
     covers.whole = whole().ok();
     if sources().flatten().any(|source| source.starts_with(ETC)) {
-        // If it cannot be covered as a whole, its parts may.
+        // If the whole file system cannot be covered, its parts may still be.
         let _each_by_itself = covers.cover(Path::new(ETC));
     }
     let taken = sources().enumerate().map(|(number, source)| {
@@ -131,7 +132,7 @@ fn whole() -> Result<u64, Errno> {
 }
 
 impl Covers {
-    /// Covers `source`, or for a file the folder that it is in, unless that is so already.
+    /// Covers `source` unless it is already covered. For a file it covers the folder that contains the file.
     fn cover(&mut self, source: &Path) -> Result<(), Errno> {
         if self.made.contains(&found(source)?.mount) {
             return Ok(());
@@ -154,7 +155,7 @@ impl Covers {
             return Err(Errno::BUSY);
         }
         let overlay = if self.whole == Some(mount_number(&folder)?) {
-            // The resolved path has no symbolic links.
+            // The resolved path contains no symbolic links.
             let part = Path::new(WHOLE).join(at.strip_prefix("/").map_err(|_| Errno::INVAL)?);
             open_tree(
                 CWD,
@@ -172,7 +173,7 @@ impl Covers {
     }
 }
 
-/// An overlay of a folder, mounted nowhere.
+/// An overlay of a folder, not mounted anywhere yet.
 fn overlay(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
     // Named as the working directory: a path would have to be quoted, may be too long, and would be visible to the tree.
     fchdir(folder)?;
@@ -180,7 +181,7 @@ fn overlay(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
     fsconfig_set_string(&context, c"lowerdir", c".:/dev/empty")?;
     // Attributes on the folder's files that set up an overlay, which only root can set, belong to another overlay.
     fsconfig_set_flag(&context, c"userxattr")?;
-    // Files and folders shall be of the same device, as they are on the host.
+    // Files and folders must have the same device number, as they have on the host.
     fsconfig_set_string(&context, c"xino", c"on")?;
     fsconfig_create(&context)?;
     let attributes =
@@ -192,14 +193,14 @@ fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// The file at a path.
+/// The file at a path, by device and inode.
 struct Found {
     kind: FileType,
-    /// The number of the mount that it comes from.
+    /// The number of the mount that contains it.
     mount: u64,
 }
 
-/// By one call, since there are some fifty paths to ask of.
+/// One call, because some fifty paths are looked up.
 fn found(path: &Path) -> Result<Found, Errno> {
     let found = statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE | StatxFlags::MNT_ID)?;
     Ok(Found {
@@ -213,7 +214,7 @@ fn mount_number(fd: &OwnedFd) -> Result<u64, Errno> {
     Ok(found.stx_mnt_id)
 }
 
-/// Every mount point; none if the kernel does not list them.
+/// Every mount point, or none if the kernel does not list them.
 fn mounted() -> Vec<PathBuf> {
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let places = table

@@ -8,7 +8,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use capsule_init::{AHEAD, Identity, InitKind, LEAVE, Layer};
+use capsule_init::{AHEAD, INSIDE, Identity, InitKind, LEAVE, Layer, NETWORK, NetworkMode, SOCKETS};
 use libc::c_int;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -18,6 +18,7 @@ use rustix::thread::set_name;
 
 use crate::channel::tell;
 use crate::failure::{At, failure};
+use crate::network::{self, Namespaces};
 use crate::prepared::Prepared;
 use crate::vfork::Stack;
 use crate::{identity, sweep, sys};
@@ -45,6 +46,8 @@ pub(crate) struct NewInit {
     /// The counter of processor time, for a tree that is not confined: in a confined tree it would include the work of the
     /// confinement.
     pub(crate) counter: Option<OwnedFd>,
+    /// Whether it was made inside of a private network.
+    pub(crate) inside: bool,
     /// A root for the tree.
     pub(crate) root: Option<Prepared>,
 }
@@ -55,6 +58,8 @@ struct Order {
     /// No command waits for it yet.
     ahead: bool,
     channel: OwnedFd,
+    /// The private network to make it in.
+    network: Option<Namespaces>,
     /// A control group to start in; or, ahead of a command, the file with its expected view.
     with: Option<OwnedFd>,
 }
@@ -84,9 +89,14 @@ pub(crate) fn run() -> Option<NewInit> {
             kind,
             ahead,
             channel,
+            network,
             with,
-        } = match order() {
+        } = match order(host) {
             Asked::Init(order) => order,
+            Asked::Network(channel, inside) => {
+                help(host, &channel, inside.as_ref());
+                continue;
+            }
             Asked::Leave => return None,
             Asked::End => {
                 sweep::end_inits();
@@ -94,12 +104,13 @@ pub(crate) fn run() -> Option<NewInit> {
             }
         };
         let (group, expected) = if ahead { (None, with) } else { (with, None) };
-        if make(kind, host, channel.as_fd(), group.as_ref()) {
+        if make(kind, host, channel.as_fd(), network.as_ref(), group.as_ref()) {
             sys::forget_children(false);
             // In place of the spawner's own.
             return dup2_stdin(&channel).is_ok().then(|| NewInit {
                 kind,
                 host,
+                inside: network.is_some(),
                 stack: Stack::new(),
                 children: sys::child_signals(),
                 counter: match kind {
@@ -119,6 +130,8 @@ pub(crate) fn run() -> Option<NewInit> {
 /// The orders of the host.
 enum Asked {
     Init(Order),
+    /// A private network; or more sockets in this one.
+    Network(OwnedFd, Option<Namespaces>),
     /// The spawner ends, and the inits that it has made stay.
     Leave,
     /// The host has ended.
@@ -126,10 +139,10 @@ enum Asked {
 }
 
 /// Waits for the next order.
-fn order() -> Asked {
+fn order(host: Identity) -> Asked {
     loop {
         let mut byte = [0];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(&mut byte)];
         match recvmsg(
@@ -155,57 +168,141 @@ fn order() -> Asked {
         });
         let mut descriptors = rights.flatten();
         // If a descriptor was lost, no channel exists to report that, but the host sees the end of the channel.
-        let (kind, ahead) = (InitKind::from_byte(byte[0] & !AHEAD), byte[0] & AHEAD != 0);
-        if let (Some(kind), Some(channel)) = (kind, descriptors.next()) {
-            let with = descriptors.next();
-            return Asked::Init(Order {
-                kind,
-                ahead,
-                channel,
-                with,
-            });
+        let Some(channel) = descriptors.next() else { continue };
+        let mut namespaces = || {
+            let user = if host.uid == 0 { None } else { Some(descriptors.next()?) };
+            let net = descriptors.next()?;
+            Some(Namespaces { user, net })
+        };
+        match byte[0] {
+            NETWORK => return Asked::Network(channel, None),
+            SOCKETS => {
+                if let Some(network) = namespaces() {
+                    return Asked::Network(channel, Some(network));
+                }
+            }
+            byte => {
+                let Some(kind) = InitKind::from_byte(byte & !(AHEAD | INSIDE)) else {
+                    continue;
+                };
+                let network = if byte & INSIDE == 0 { None } else { namespaces() };
+                if network.is_some() == (byte & INSIDE != 0) {
+                    return Asked::Init(Order {
+                        kind,
+                        ahead: byte & AHEAD != 0,
+                        channel,
+                        network,
+                        with: descriptors.next(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Has a process do what the order is about a private network, answer on the channel, and end: make one, or make sockets in this
+/// one.
+fn help(host: Identity, channel: &OwnedFd, inside: Option<&Namespaces>) {
+    let flags = match (inside, host.uid) {
+        (Some(_), _) => 0,
+        (None, 0) => libc::CLONE_NEWNET,
+        (None, _) => libc::CLONE_NEWUSER | libc::CLONE_NEWNET,
+    };
+    match sys::clone(flags, None) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let made = match inside {
+                Some(namespaces) => namespaces.enter().and_then(|()| network::more()),
+                None => network::set_up(host),
+            };
+            let (report, descriptors) = made.unwrap_or_else(|report| (report, Vec::new()));
+            let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            let _ = tell(channel.as_fd(), &report, &descriptors);
+            sys::exit(0)
+        }
+        Err(errno) => {
+            let layer = if host.uid == 0 {
+                Layer::NetworkNamespace
+            } else {
+                Layer::UserNamespace
+            };
+            let _ = tell(channel.as_fd(), &failure(layer, errno, "clone"), &[]);
         }
     }
 }
 
 /// `true` in the init, `false` in the spawner.
-fn make(kind: InitKind, host: Identity, channel: BorrowedFd<'_>, group: Option<&OwnedFd>) -> bool {
+fn make(
+    kind: InitKind,
+    host: Identity,
+    channel: BorrowedFd<'_>,
+    network: Option<&Namespaces>,
+    group: Option<&OwnedFd>,
+) -> bool {
     let wanted = |flag: c_int| match (kind, flag) {
         (InitKind::Unconfined, _) => false,
         // Root makes its mounts as root, and gets its user namespace once it is an ordinary user.
         (InitKind::Confined { .. }, libc::CLONE_NEWUSER) => host.uid != 0,
-        (InitKind::Confined { network }, libc::CLONE_NEWNET) => !network,
+        (InitKind::Confined { network }, libc::CLONE_NEWNET) => network == NetworkMode::None,
         // The root of the view is the group that a process is in, which is the right one only after its start.
         (InitKind::Confined { .. }, libc::CLONE_NEWCGROUP) => group.is_none(),
         (InitKind::Confined { .. }, _) => true,
     };
     let namespaces = NAMESPACES.into_iter().filter(|(flag, _)| wanted(*flag));
     let flags = namespaces.clone().fold(0, |flags, (flag, _)| flags | flag);
-    match sys::clone(flags, group.map(AsFd::as_fd)) {
-        Ok(None) => return true,
-        Ok(Some(_)) => {}
-        Err(errno) => {
-            let call = if group.is_some() {
-                "clone into a control group"
-            } else {
-                "clone"
-            };
-            let failed = failure(Layer::Process, errno, call);
-            // One call, one errno: a process asks for the namespaces one by one to find out which it was.
-            match sys::clone(0, None) {
-                Ok(None) => {
-                    let refused = namespaces
-                        .into_iter()
-                        .find_map(|(flag, layer)| sys::unshare(flag).at(layer, "unshare").err());
-                    let _ = tell(channel, &refused.unwrap_or(failed), &[]);
-                    sys::exit(0)
-                }
-                Ok(Some(_)) => {}
-                Err(_) => {
-                    let _ = tell(channel, &failed, &[]);
-                }
+    let make = |parent: c_int| {
+        match sys::clone(flags | parent, group.map(AsFd::as_fd)) {
+            Ok(None) => return true,
+            Ok(Some(_)) => {}
+            Err(errno) => explain(channel, namespaces.clone(), errno, group.is_some()),
+        }
+        false
+    };
+    let Some(network) = network else { return make(0) };
+    // The user namespace of the tree must be made by a process inside of the network's own. It becomes this process's child, not
+    // that process's, so that this process can find and end it.
+    match sys::clone(0, None) {
+        Ok(Some(_)) => false,
+        Ok(None) => {
+            match network.enter() {
+                Ok(()) if make(libc::CLONE_PARENT) => return true,
+                Ok(()) => {}
+                Err(report) => drop(tell(channel, &report, &[])),
             }
+            sys::exit(0)
+        }
+        Err(errno) => {
+            let _ = tell(channel, &failure(Layer::Process, errno, "clone"), &[]);
+            false
         }
     }
-    false
+}
+
+/// Reports why the kernel made no init. One call makes all namespaces and has one errno: a process asks for the namespaces one by
+/// one to find out which it was.
+fn explain(
+    channel: BorrowedFd<'_>,
+    namespaces: impl IntoIterator<Item = (c_int, Layer)>,
+    errno: Errno,
+    in_group: bool,
+) {
+    let call = if in_group {
+        "clone into a control group"
+    } else {
+        "clone"
+    };
+    let failed = failure(Layer::Process, errno, call);
+    match sys::clone(0, None) {
+        Ok(None) => {
+            let refused = namespaces
+                .into_iter()
+                .find_map(|(flag, layer)| sys::unshare(flag).at(layer, "unshare").err());
+            let _ = tell(channel, &refused.unwrap_or(failed), &[]);
+            sys::exit(0)
+        }
+        Ok(Some(_)) => {}
+        Err(_) => {
+            let _ = tell(channel, &failed, &[]);
+        }
+    }
 }

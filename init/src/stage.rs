@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 
-use capsule_init::{Config, Confinement, Identity, InitKind, Layer, Report};
+use capsule_init::{Config, Confinement, Identity, InitKind, Layer, NetworkMode, Report};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{getpid, set_child_subreaper, umask};
@@ -17,7 +17,7 @@ use crate::prepared::Prepared;
 use crate::root::{Built, Shown};
 use crate::spawner::NewInit;
 use crate::supervise::{self, Attached, Tree};
-use crate::{ceilings, epolls, guest, identity, root, sys};
+use crate::{ceilings, epolls, guest, identity, network, root, sys};
 
 /// Runs the command to its end.
 pub(crate) fn run(
@@ -26,13 +26,20 @@ pub(crate) fn run(
     config: Config,
     descriptors: Descriptors,
 ) -> Result<(), Report> {
-    let NewInit { kind, host, root, .. } = new_init;
+    let NewInit {
+        kind,
+        host,
+        root,
+        inside,
+        ..
+    } = new_init;
     let stack = new_init.stack.at(Layer::Process, "mmap")?;
     let children = new_init.children.at(Layer::Process, "signalfd")?;
     let Descriptors {
         stdio,
         mut workspace,
         landlock,
+        network: joined,
         injected,
         mut mapping,
         group,
@@ -43,6 +50,11 @@ pub(crate) fn run(
         (Some(confinement), InitKind::Confined { network }) if confinement.network == network => {
             if config.group {
                 sys::unshare(libc::CLONE_NEWCGROUP).at(Layer::CgroupNamespace, "unshare")?;
+            }
+            match (network, &joined, inside) {
+                (NetworkMode::None | NetworkMode::Host, None, false) | (NetworkMode::Private, None, true) => {}
+                (NetworkMode::Private, Some(joined), false) => network::enter(joined)?,
+                _ => return Err(failure(Layer::Protocol, Errno::PROTO, "network")),
             }
             let built;
             (built, leaving) = confine(confinement, host, &workspace, injected, mapping.take(), root)?;
@@ -81,7 +93,7 @@ pub(crate) fn run(
     // Dropped while no caller waits, because the kernel takes time to free mounts.
     drop(unused);
     // The command must be the only holder of its streams, because the host waits for their end.
-    drop((stdio, workspace, landlock, group));
+    drop((stdio, workspace, landlock, joined, group));
     let attached = Attached {
         counter,
         mapping: made,

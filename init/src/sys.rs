@@ -140,7 +140,12 @@ fn clone_into(flags: c_int, group: BorrowedFd<'_>, pidfd: &mut RawFd) -> Result<
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = number(flags | libc::CLONE_PIDFD) | CLONE_INTO_CGROUP;
     arguments.pidfd = u64::try_from(ptr::from_mut(pidfd).expose_provenance()).map_err(|_| Errno::FAULT)?;
-    arguments.exit_signal = number(libc::SIGCHLD);
+    // A sibling of this process has its signal, and the call refuses another one.
+    arguments.exit_signal = if flags & libc::CLONE_PARENT == 0 {
+        number(libc::SIGCHLD)
+    } else {
+        0
+    };
     arguments.cgroup = number(group.as_raw_fd());
     // SAFETY: without CLONE_VM and with no stack given this is a fork: the child has its own copy of everything. The kernel only
     // reads the arguments, and no more bytes than the size says; the caller holds the place of the pidfd.
@@ -406,6 +411,51 @@ pub(crate) fn exec(path: &CStr, args: &Strings, env: &Strings) -> Errno {
     // SAFETY: strings with a NUL at the end each, and lists of such with a null.
     unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
     errno()
+}
+
+/// Has a network interface take part in its network; by any socket there.
+pub(crate) fn bring_up(socket: &OwnedFd, interface: &CStr) -> Result<()> {
+    let mut request = interface_request(interface);
+    let up = libc::IFF_UP | libc::IFF_RUNNING;
+    request.ifr_ifru.ifru_flags = i16::try_from(up).map_err(|_| Errno::INVAL)?;
+    configure(socket, libc::SIOCSIFFLAGS, &request)
+}
+
+/// Gives a network interface one more IPv4 address, with the prefix of its range. `alias` is the name of the interface, a colon and
+/// a label.
+pub(crate) fn add_address(socket: &OwnedFd, alias: &CStr, address: u32, prefix: u32) -> Result<()> {
+    let mask = u32::MAX.checked_shl(u32::BITS.saturating_sub(prefix)).unwrap_or(0);
+    for (number, call) in [(address, libc::SIOCSIFADDR), (mask, libc::SIOCSIFNETMASK)] {
+        let mut request = interface_request(alias);
+        let address = libc::sockaddr_in {
+            sin_family: libc::sa_family_t::try_from(libc::AF_INET).map_err(|_| Errno::INVAL)?,
+            sin_port: 0,
+            sin_addr: libc::in_addr { s_addr: number.to_be() },
+            sin_zero: [0; 8],
+        };
+        // SAFETY: both types are plain bytes of the same size, which the kernel tells apart by the family.
+        request.ifr_ifru.ifru_addr = unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address) };
+        configure(socket, call, &request)?;
+    }
+    Ok(())
+}
+
+fn interface_request(interface: &CStr) -> libc::ifreq {
+    // SAFETY: plain integers, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte of its place stays zero.
+    let place = request.ifr_name.split_last_mut().map(|(_, place)| place);
+    for (to, from) in place.into_iter().flatten().zip(interface.to_bytes()) {
+        *to = from.cast_signed();
+    }
+    request
+}
+
+fn configure(socket: &OwnedFd, call: c_ulong, request: &libc::ifreq) -> Result<()> {
+    // By its number, because the C libraries differ in the type of the second argument.
+    // SAFETY: the calls that are made here only read the request, which outlives them; its name ends with a NUL.
+    let result = unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), call, &raw const *request) };
+    check(result).map(drop)
 }
 
 /// Ends this process at once, without the C library's work at exit.

@@ -31,13 +31,13 @@ pub enum Error {
     /// The time given to `wait` passed; the process runs on.
     #[error("wait-timeout")]
     WaitTimeout,
-    /// This owner has no process by this id (contract I3), or the cursor is not one of it.
+    /// The owner has no process with this id (contract I3), or the cursor belongs to another process or stream.
     #[error("no-such-process")]
     NoSuchProcess,
-    /// Too many ids are retained: release some.
+    /// Too many ids are retained. Releasing some makes room.
     #[error("registry-full: too many ids are retained, release exited ones")]
     RegistryFull,
-    /// A persistent process needs an authenticated principal, and a host that can hold it.
+    /// A persistent process needs an authenticated principal, and a host that can contain it.
     #[error("persist-unsupported")]
     PersistUnsupported,
     /// The program does not exist.
@@ -49,11 +49,11 @@ pub enum Error {
     /// The program cannot be executed.
     #[error("exec-failed: {0}")]
     ExecFailed(String),
-    /// A resource limit was asked for that this host cannot hold, or so low that nothing can be started; it is never
-    /// accepted and ignored.
+    /// The host cannot enforce a requested resource limit, or the limit is so low that nothing can be started. It is
+    /// never accepted and ignored.
     #[error("limit-unenforceable: {0}")]
     LimitUnenforceable(String),
-    /// This launcher cannot inject a file, or not at this place; the text says why, and what can be done. Nothing ran.
+    /// The launcher cannot inject a file, or not at this path. The text gives the reason and the remedy. Nothing ran.
     #[error("injection-unsupported: {0}")]
     InjectionUnsupported(String),
     /// The host itself failed; the process was not started, or was ended.
@@ -62,8 +62,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// The name that the interface has for this case, such as `wait-timeout`, and with `unknown` the documented prefix of
-    /// its text: `unknown(not-found)`. Never the text itself, which may hold what a guest wrote; so it may be a label.
+    /// The name of this case in the interface, such as `wait-timeout`. For `unknown` it is the documented prefix of its
+    /// text: `unknown(not-found)`. It never contains the text itself, which may hold input of a guest, so it can be
+    /// used as a label.
     ///
     /// ```
     /// assert_eq!(capsule_supervisor::Error::NotFound("cargo".into()).kind(), "unknown(not-found)");
@@ -105,6 +106,7 @@ impl From<LaunchError> for Error {
             LaunchError::Injection(why) => Self::InjectionUnsupported(why),
             LaunchError::Limit(what) => Self::LimitUnenforceable(what),
             LaunchError::Confinement(what) => Self::Host(format!("confinement: {what}")),
+            LaunchError::Network(error) => Self::Host(format!("network: {error}")),
             LaunchError::Host(error) => Self::Host(format!("could not start a process: {error}")),
         }
     }

@@ -7,21 +7,21 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Owner;
 
-/// Something happened to a process.
+/// An event in the life of a process.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct ProcessEvent {
     /// The owner of the process. No other owner may receive the event unless the embedder grants it.
     pub owner: Owner,
-    /// Where the owner asked for it to be published.
+    /// The topic that the owner chose.
     pub topic: String,
     /// The event as JSON. It contains the process's id.
     pub payload: String,
 }
 
-impl std::fmt::Debug for Event {
-    /// Topic and payload may hold the id.
+impl std::fmt::Debug for ProcessEvent {
+    /// Omits topic and payload, which may contain the id.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Event")
+        f.debug_struct("ProcessEvent")
             .field("owner", &self.owner)
             .finish_non_exhaustive()
     }
@@ -29,11 +29,11 @@ impl std::fmt::Debug for Event {
 
 /// Carries events to their subscribers.
 pub trait Events: Send + Sync {
-    /// Takes an event, or drops and counts it; called on the path of a process's life, so it must not block.
-    fn publish(&self, event: Event);
+    /// Takes an event, or drops and counts it. It is called when a process starts or ends, so it must not block.
+    fn publish(&self, event: ProcessEvent);
 }
 
-/// All that carry events of one registry.
+/// All carriers of events of one registry.
 #[derive(Default)]
 pub(crate) struct Carriers(RwLock<Vec<Arc<dyn Events>>>);
 
@@ -42,8 +42,8 @@ impl Carriers {
         self.0.write().unwrap_or_else(PoisonError::into_inner).push(events);
     }
 
-    pub(crate) fn publish(&self, event: Event) {
-        // A list of its own: a carrier is the embedder's code, and must not run under our lock.
+    pub(crate) fn publish(&self, event: ProcessEvent) {
+        // A copy of the list: a carrier is the embedder's code, and must not run under this lock.
         let carriers = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         // Most often there is one topic, and it gets the event itself instead of a copy.
         if let Some((last, others)) = carriers.split_last() {

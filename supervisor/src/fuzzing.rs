@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::log::cursor::{CursorKey, Position};
 use crate::log::ring::Ring;
+use crate::network::dns::{self, Transport};
+use crate::network::names::Names;
+use crate::sandbox::EgressRules;
 use crate::{Error, Limits, LogStream, Overflow, SpawnRequest, Tier};
 
 /// The cursors of one process.
@@ -89,4 +92,32 @@ impl Buffer {
 pub fn check(request: &SpawnRequest, persistent: bool, workspace: &Path) -> Result<(), Error> {
     let tier = if persistent { Tier::Persistent } else { Tier::Captured };
     request.check(tier, workspace, &Limits::default())
+}
+
+/// The DNS server of a private network.
+#[derive(Debug)]
+pub struct Dns {
+    rules: EgressRules,
+    names: Names,
+}
+
+impl Dns {
+    /// Knows what these rules allow, and at most so many names of their wildcards.
+    ///
+    /// # Panics
+    /// Never: a set of rules has fewer names than there are addresses.
+    #[must_use]
+    pub fn new(rules: EgressRules, wildcards: usize) -> Self {
+        let mut names = Names::new(wildcards);
+        assert_eq!(names.add_exact(&rules), Ok(()), "few rules");
+        Self { rules, names }
+    }
+
+    /// The answer to a query that came in a datagram, or else by a stream.
+    pub fn answer(&mut self, query: &[u8], is_datagram: bool) -> Option<Vec<u8>> {
+        let transport = if is_datagram { Transport::Udp } else { Transport::Tcp };
+        dns::answer(query, transport, &mut |asked| {
+            asked.decide(&self.rules, &mut self.names)
+        })
+    }
 }

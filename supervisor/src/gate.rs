@@ -1,6 +1,7 @@
 //! The embedder's decision before a process is started.
 
 use super::{CommandView, Owner};
+use crate::sandbox::Network;
 
 /// The requests to the embedder's gate, in the order of contract S4.
 #[derive(Clone, Debug)]
@@ -14,8 +15,17 @@ pub enum Ask<'a> {
     Persistent,
 }
 
-/// The embedder's say. Asked on the path of a spawn, so it must not block.
+/// The embedder's decision. It is asked for during a spawn, so it must not block.
 pub trait Gate: Send {
-    /// Whether `owner` may do it. A `false` ends the spawn with `capability-denied`, and nothing ran.
+    /// Whether `owner` may do this. If it returns `false`, the spawn ends with `capability-denied`, and nothing ran.
     fn allows(&mut self, owner: &Owner, ask: Ask<'_>) -> bool;
+
+    /// The network of the trees of `owner`. Asked after everything else was allowed. By default the launcher's own policy decides.
+    ///
+    /// Trees of one owner share a private network as long as it is the same policy, so an embedder keeps one
+    /// [`EgressPolicy`](crate::sandbox::EgressPolicy) for each owner and returns its clones.
+    fn network(&mut self, owner: &Owner) -> Option<Network> {
+        let _ = owner;
+        None
+    }
 }

@@ -12,7 +12,7 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Debug)]
 pub(crate) struct Generations(Mutex<Arc<Generation>>);
 
-/// The processes that an owner starts between two times that all of them are ended, held or not.
+/// The processes that an owner starts between two ends of its capsule.
 #[derive(Debug)]
 struct Generation {
     closing: CancellationToken,
@@ -21,20 +21,20 @@ struct Generation {
 
 /// Membership in a generation, from before the command is started until no process of its tree is left.
 pub(crate) struct Member {
-    /// The whole generation is to end.
+    /// Cancelled when the whole generation must end.
     pub(crate) closing: CancellationToken,
     _counted: TaskTrackerToken,
     _keeps: Arc<dyn Send + Sync>,
 }
 
 impl Generations {
-    /// A first one, which ends when everything is `closing`.
+    /// Makes the first generation, which ends when everything is `closing`.
     pub(crate) fn new(closing: &CancellationToken) -> Self {
         Self(Mutex::new(Generation::new(closing)))
     }
 
-    /// A caller that asks for it before a command is started is waited for by [`Self::end`], or sees the end. The member
-    /// keeps `keeps` until it is dropped.
+    /// Joins the present generation. A caller that joins before it starts a command is waited for by [`Self::end`], or
+    /// sees the end. The member keeps `keeps` until it is dropped.
     pub(crate) fn join(&self, keeps: Arc<dyn Send + Sync>) -> Member {
         let generation = self.lock();
         Member {
@@ -44,8 +44,8 @@ impl Generations {
         }
     }
 
-    /// Ends every process that was started so far, whether a handle or an id holds it, and waits until no process of their trees is
-    /// left. Once begun, the end goes on without its caller.
+    /// Ends every process that was started so far, whether a handle or an id holds it, and waits until no process of
+    /// their trees is left. If the future is dropped, the end still completes.
     pub(crate) fn end(&self, closing: &CancellationToken) -> impl Future<Output = ()> + use<> {
         let ended = std::mem::replace(&mut *self.lock(), Generation::new(closing));
         ended.closing.cancel();

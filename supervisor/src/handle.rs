@@ -8,10 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::life::lifecycle::{End, Reason};
 use super::life::process::{KillOnDrop, Process};
+use super::ports::{self, PortError};
 use super::read_positions::ReadPositions;
 use super::ready::{ExitReady, LogsReady};
 use super::shared::Core;
@@ -19,11 +21,11 @@ use super::table::Entry;
 use super::types::{ExitInfo, Killed, Logs, RunOutput, Signal};
 use super::{Error, ProcessId};
 
-/// Dropping it ends the process and everything that it started, unless it was attached to by its id: then dropping only
-/// lets go (contract S9, A1).
+/// Dropping it ends the process and its whole tree, unless the handle was attached by an id: then the process runs on
+/// (contract S9, A1).
 ///
-/// Once the process is gone, by a stop or a timer or a shutdown, every method is [`Error::Closed`]. Every future may be
-/// dropped at any time.
+/// When a stop, a timer or a shutdown has removed the process, every method returns [`Error::Closed`]. Every future may
+/// be dropped at any time.
 pub struct Handle {
     core: Arc<Core>,
     ownership: Ownership,
@@ -47,7 +49,7 @@ impl Handle {
         }
     }
 
-    /// The id, of a process that was attached to.
+    /// The id of a process that was attached by its id. `None` for a process that ends with the handle.
     #[must_use]
     pub fn id(&self) -> Option<&ProcessId> {
         match &self.ownership {
@@ -56,7 +58,7 @@ impl Handle {
         }
     }
 
-    /// Takes out what both streams have buffered (L1).
+    /// Returns and removes what both streams have buffered (L1).
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -67,12 +69,12 @@ impl Handle {
     /// As [`Scope::write_stdin`](super::Scope::write_stdin).
     ///
     /// # Errors
-    /// Of that, but [`Error::Closed`] where the process is gone.
+    /// As there, with [`Error::Closed`] in place of [`Error::NoSuchProcess`].
     pub async fn write_stdin(&self, data: Vec<u8>) -> Result<u32, Error> {
         self.live()?.write_stdin(data, self.core.limits.write_max).await
     }
 
-    /// Accepts no more writes; end of file follows those accepted so far (N4). Succeeds however often it is called.
+    /// Accepts no more writes. End of file follows the writes that were accepted before (N4). May be called again.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -83,7 +85,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Signals the command's process group (K1). Does nothing to an exited process. Dropped, it is still sent.
+    /// Signals the command's process group (K1). Does nothing to an exited process. If the future is dropped, the
+    /// signal is still sent.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -93,12 +96,12 @@ impl Handle {
         process.signal(signal).await
     }
 
-    /// Kills the tree, waits for the exit and takes out what both streams still hold (K3). Of a process that had exited it
-    /// returns the exit and the rest of its output. One that was attached to keeps its id. Dropped, the process is killed all
-    /// the same.
+    /// Kills the tree, waits for the exit, and returns and removes the remaining output of both streams (K3). If the
+    /// process has already exited, it returns the recorded exit and the rest of the output. An attached process keeps
+    /// its id. If the future is dropped, the process is still killed.
     ///
     /// # Errors
-    /// [`Error::Closed`]; [`Error::Cancelled`] where the runtime went down.
+    /// [`Error::Closed`]; [`Error::Cancelled`] if the runtime has ended.
     pub async fn kill(&self) -> Result<Killed, Error> {
         let process = self.live()?;
         let _touched = process.touch();
@@ -114,46 +117,75 @@ impl Handle {
         })
     }
 
-    /// Waits for the exit (X3, X5); for ever without a `timeout`, which an attached process refuses. Reaps nothing.
+    /// Waits for the exit (X3, X5), for at most `timeout`. Without a `timeout` it waits for ever, which is refused for
+    /// an attached process. The wait reaps nothing.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] without a timeout for an attached process; [`Error::WaitTimeout`]; [`Error::Closed`];
-    /// [`Error::Cancelled`] where the runtime went down.
+    /// [`Error::Cancelled`] if the runtime has ended.
     pub async fn wait(&self, timeout: Option<Duration>) -> Result<ExitInfo, Error> {
         let timeout = self.timeout(timeout)?;
         self.live()?.wait(timeout, &self.core.tasks.runtime).await
     }
 
-    /// Waits for the exit, and takes out what both streams hold then, to their end (A2). Nothing is taken where the time
-    /// passes first. It does not read while the process runs: one that waits for room in a full ring does not exit.
+    /// Waits for the exit, then returns and removes the buffered output of both streams, to their end (A2). If the time
+    /// passes first, no output is removed. The call does not read while the process runs, so a process that waits for
+    /// room in a full ring does not exit.
     ///
     /// # Errors
-    /// As of [`Self::wait`].
+    /// As for [`Self::wait`].
     pub async fn wait_with_output(&self, timeout: Option<Duration>) -> Result<RunOutput, Error> {
         let exit = self.wait(timeout).await?;
         let (stdout, stderr) = self.process().drain_to_end().await;
         Ok(RunOutput { stdout, stderr, exit })
     }
 
-    /// The command's pid in the host's pid namespace (X7).
+    /// As [`Scope::ports`](super::Scope::ports).
     ///
     /// # Errors
-    /// [`Error::Closed`] once it has ended.
+    /// Of that, but [`PortError::Exited`] where the process is gone.
+    pub async fn ports(&self) -> Result<Vec<u16>, PortError> {
+        ports::ports(self.live()?, &self.core.tasks.runtime).await
+    }
+
+    /// As [`Scope::wait_for_port`](super::Scope::wait_for_port). As the waits of [`Self::wait`], one for a process that was not
+    /// attached to may be of any length.
+    ///
+    /// # Errors
+    /// Of that, but [`PortError::Exited`] where the process is gone.
+    pub async fn wait_for_port(&self, port: u16, timeout: Duration) -> Result<(), PortError> {
+        let timeout = self.timeout(Some(timeout))?.unwrap_or(timeout);
+        ports::wait_for_port(self.live()?, port, timeout, &self.core.tasks.runtime).await
+    }
+
+    /// As [`Scope::connect`](super::Scope::connect).
+    ///
+    /// # Errors
+    /// Of that, but [`PortError::Exited`] where the process is gone.
+    pub async fn connect(&self, port: u16) -> Result<TcpStream, PortError> {
+        ports::connect(self.live()?, port).await
+    }
+
+    /// The pid of the command in the host's pid namespace (X7).
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the command has ended.
     pub fn os_pid(&self) -> Result<u32, Error> {
         let process = self.live()?;
         let _touched = process.touch();
         process.os_pid().ok_or(Error::Closed)
     }
 
-    /// What becomes ready with the exit (A3). It may outlive the handle, and is ready from then on.
+    /// A source that becomes ready with the exit (A3). It may outlive the handle, and is ready as soon as the handle is
+    /// dropped.
     #[must_use]
     pub fn exit_ready(&self) -> ExitReady {
         drop(self.process().touch());
         ExitReady::new(Arc::clone(self.process()), self.token())
     }
 
-    /// What is ready while there is output that this reader has not been handed, or the exit is to be seen (A3). It may
-    /// outlive the handle, and is ready from then on.
+    /// A source that is ready while there is output that this reader has not received, or while the exit is visible
+    /// (A3). It may outlive the handle, and is ready as soon as the handle is dropped.
     #[must_use]
     pub fn logs_ready(&self) -> LogsReady {
         drop(self.process().touch());
@@ -166,8 +198,8 @@ impl Handle {
         LogsReady::new(Arc::clone(self.process()), reader, self.token())
     }
 
-    /// Drops the handle, and completes once that has taken effect: what ends with it has ended, and what it counted
-    /// against is free again (S5).
+    /// Drops the handle, and completes when the drop has taken effect: a process that ends with the handle has ended,
+    /// and its place in the quota is free (S5).
     pub async fn close(self) {
         let process = match &self.ownership {
             Ownership::Owned(owned) => Some(Arc::clone(&owned.0)),

@@ -10,7 +10,7 @@ use super::error::{Error, invalid};
 use super::variables::{is_name, is_reserved};
 use crate::sandbox::{self, FOLDER};
 
-/// A path that is longer cannot be opened.
+/// The kernel opens no longer path.
 const PATH_MAX: usize = 4095;
 const NAME_MAX: usize = 255;
 /// Beneath the private `/tmp` every folder on the way to a file costs a mount.
@@ -25,10 +25,11 @@ const OWN: [&str; 4] = ["/dev", "/proc", "/sys", FOLDER];
 /// ending in `*` are prefixes.
 pub const RESERVED_PATHS: &[&str] = &["/etc/ld.so.*", "/etc/ld-musl-*", "/etc/nsswitch.conf"];
 
-/// A file that the command finds, read-only and not executable, where [`Placement`] says.
+/// A file that the command finds at the path of its [`Placement`], read-only and not executable.
 ///
-/// It is memory, outside of the workspace and of what [`ResourceLimits::max_memory_bytes`](super::ResourceLimits) counts,
-/// from the start of the command until the last process of its tree has ended. Only a launcher that confines can do it.
+/// The file is in memory, outside of the workspace, and does not count as
+/// [`ResourceLimits::max_memory_bytes`](super::ResourceLimits). It exists from the start of the command until the last
+/// process of its tree has ended. Only a launcher that confines can inject files.
 #[derive(Clone)]
 pub struct FileInjection {
     content: Vec<u8>,
@@ -36,21 +37,21 @@ pub struct FileInjection {
     hash: OnceLock<[u8; 32]>,
 }
 
-/// Where an injected file is.
+/// The path of an injected file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// At a place of the host's choosing; the variable of this name holds the path.
+    /// A path that the host chooses. The variable of this name contains it.
     EnvPointer(String),
-    /// At this absolute path, which must be in a folder of the command's own (`/etc`, `/run`, `/tmp`, one that does not
-    /// exist elsewhere), and not in one of the host's that is shown to it.
+    /// This absolute path. It must be in a folder of the command's own (`/etc`, `/run`, `/tmp`, or one that does not
+    /// exist elsewhere), and not in a visible folder of the host's.
     FixedPath(String),
 }
 
-/// What the embedder is shown of an injected file: never its content.
+/// The properties of an injected file that the embedder sees. The content is not one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InjectionView<'a> {
-    /// Where it will be.
+    /// Its path.
     pub placement: &'a Placement,
     /// Its size.
     pub bytes: u64,
@@ -59,7 +60,7 @@ pub struct InjectionView<'a> {
 }
 
 impl FileInjection {
-    /// A file of this content.
+    /// A file with this content.
     #[must_use]
     pub const fn new(content: Vec<u8>, placement: Placement) -> Self {
         Self {
@@ -91,7 +92,7 @@ impl FileInjection {
         }
     }
 
-    /// The name of the variable that is to hold the path.
+    /// The name of the variable that contains the path.
     pub(super) fn pointer(&self) -> Option<&str> {
         match &self.placement {
             Placement::EnvPointer(name) => Some(name),
@@ -100,7 +101,7 @@ impl FileInjection {
     }
 }
 
-/// Without the content.
+/// Omits the content.
 impl fmt::Debug for FileInjection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileInjection")
@@ -110,7 +111,7 @@ impl fmt::Debug for FileInjection {
     }
 }
 
-/// Checks names and places, then sizes.
+/// Checks names and paths, then sizes.
 pub(super) fn check(
     files: &[FileInjection],
     env: &[(String, String)],
@@ -195,7 +196,7 @@ fn flaw(path: &str, workspace: &Path) -> Option<&'static str> {
     reserved.then_some("is reserved")
 }
 
-/// The files as a launcher takes them, and the variables that say where they are.
+/// The files in the launcher's form, and the variables that contain their paths.
 pub(super) fn placed(files: Vec<FileInjection>) -> (Vec<sandbox::Injection>, Vec<(String, String)>) {
     let mut pointers = Vec::new();
     let placed = files.into_iter().enumerate().map(|(number, file)| {

@@ -2,6 +2,7 @@
 
 pub use crate::guest_log::GuestLog;
 pub use crate::interned::Interned;
+pub use crate::network::relay::{End, Ended, Relays, Stream, relay};
 pub use crate::quota::{Budget, Permit};
 pub use crate::rate::Rates;
 pub use crate::text::{cut, lossy};

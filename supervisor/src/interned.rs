@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// One shared value a key, for as long as it is held.
+/// One shared value for each key, as long as the value is held.
 pub struct Interned<K, V>(Mutex<HashMap<K, Weak<V>>>);
 
 impl<K, V> fmt::Debug for Interned<K, V> {

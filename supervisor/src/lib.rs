@@ -57,13 +57,15 @@
 //!        monitor, sampler               the tasks that end it
 //!        supervise, capture             starts these tasks; a process that lives for one call
 //! generation, table, read_positions     processes that end together; an owner's processes; a reader's positions
+//! ports                                 the ports on which a process listens
 //! gate, prewarmer                       the embedder's decision; preparing for the next command
 //! shared, admission                     the state that a registry, its scopes and handles share; the checks of a spawn
 //! handle, ready, scope, registry        the interface
 //! ```
 //!
-//! Beneath them, [`sandbox`] decides what a process may see and use, and `os` starts it. Both use small modules that depend on
-//! neither: `interned`, `printable`, `rate`, `sync`, `text`, `topic`. `guest_log` limits and writes the log lines of guests.
+//! Beneath them, [`sandbox`] decides what a process may see and use, `network` whom it may reach and by which names, and `os`
+//! starts it. They use small modules that depend on none of them: `interned`, `owner`, `printable`, `rate`, `sync`, `text`, `topic`.
+//! `guest_log` limits and writes the log lines of guests.
 
 #![deny(missing_docs)]
 
@@ -93,7 +95,10 @@ mod life;
 mod limits;
 mod log;
 pub mod metrics;
+mod network;
 mod os;
+mod owner;
+mod ports;
 mod prewarmer;
 pub mod printable;
 mod quota;
@@ -116,17 +121,19 @@ mod watch;
 
 pub use crate::sandbox::ResourceLimits;
 pub use error::Error;
-pub use events::{Event, Events};
+pub use events::{Events, ProcessEvent};
 pub use gate::{Ask, Gate};
 pub use handle::Handle;
 pub use id::ProcessId;
 pub use injection::{FileInjection, InjectionView, Placement, RESERVED_PATHS};
 pub use limits::Limits;
 pub use log::ring::Overflow;
+pub use owner::{Owner, Principal};
+pub use ports::PortError;
 pub use ready::{ExitReady, LogsReady};
 pub use registry::{Registry, RegistryError};
 pub use request::{CommandView, SpawnRequest};
 pub use scope::Scope;
 pub(crate) use types::Tier;
-pub use types::{ExitInfo, Killed, LogChunk, LogStream, Logs, Owner, Phase, Principal, ProcessInfo, RunOutput, Signal};
+pub use types::{ExitInfo, Killed, LogChunk, LogStream, Logs, Phase, ProcessInfo, RunOutput, Signal};
 pub use variables::RESERVED_ENV;

@@ -13,7 +13,8 @@ const MIB: usize = 1024 * KIB;
 /// The longest time; a longer one is treated as this. The delay queue and the clock have an end.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What guests may ask for and what they get when they ask for nothing. All of it is the embedder's to set:
+/// The limits of what guests may request, and the values that hold without a request. The embedder can set each of
+/// them:
 ///
 /// ```
 /// use capsule_supervisor::Limits;
@@ -22,77 +23,79 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// assert_eq!(limits.ring_default, 1024 * 1024);
 /// ```
 ///
-/// Sizes are in bytes. A guest's number above a ceiling is treated as the ceiling unless a field says otherwise, and any
-/// time above a year as a year.
+/// Sizes are in bytes. A number of a guest's that is above a ceiling is treated as the ceiling, unless a field says
+/// otherwise. A time above a year is treated as a year. Each description ends with the default.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Processes of one principal that run at once, over all capsules and all tiers (`quota` beyond it). 8.
+    /// The processes of one principal that run at once, over all capsules and all tiers (`quota` beyond it). 8.
     pub processes_per_principal: usize,
-    /// Ids, live and exited, that one capsule retains for one principal (`registry-full` beyond it). 32.
+    /// The ids, live and exited, that one capsule retains for one principal (`registry-full` beyond it). 32.
     pub retained_per_owner: usize,
-    /// Ids that the whole registry retains (`registry-full` beyond it). 4096.
+    /// The ids that the whole registry retains (`registry-full` beyond it). 4096.
     pub retained_total: usize,
-    /// Memory that the log rings of one principal could take, both streams of each process at their full size (`quota`
-    /// beyond it). 64 MiB.
+    /// The memory that the log rings of one principal could take: both streams of each process at their full size
+    /// (`quota` beyond it). 64 MiB.
     pub ring_memory_per_principal: usize,
-    /// Size of each stream's ring where none is asked for. 1 MiB.
+    /// The size of each stream's ring if the request names none. 1 MiB.
     pub ring_default: usize,
-    /// Smallest ring. 4 KiB.
+    /// The size of the smallest ring. 4 KiB.
     pub ring_min: usize,
-    /// Largest ring. 8 MiB.
+    /// The size of the largest ring. 8 MiB.
     pub ring_max: usize,
-    /// Output of each stream that `spawn` captures; a command that prints more is ended (`too-large`). 16 MiB.
+    /// The output of each stream that `spawn` captures. A command that prints more is ended (`too-large`). 16 MiB.
     pub capture_max: usize,
-    /// Longest stdin prelude (`too-large` beyond it). 4 MiB.
+    /// The length of the longest stdin prelude (`too-large` beyond it). 4 MiB.
     pub prelude_max: usize,
-    /// Largest file that is injected (`too-large` beyond it). 8 MiB.
+    /// The size of the largest file that is injected (`too-large` beyond it). 8 MiB.
     pub injection_max: usize,
-    /// Most bytes that the files injected for one process hold together (`too-large` beyond it). They are memory, of each
-    /// process until its end, and come on top of what its memory limit counts. 16 MiB.
+    /// The most bytes that the files injected for one process have together (`too-large` beyond it). The files take
+    /// memory until the process ends, in addition to what the process's memory limit counts. 16 MiB.
     pub injected_bytes_max: usize,
-    /// Most files that are injected for one process (`too-large` beyond it). 128.
+    /// The most files that are injected for one process (`too-large` beyond it). 128.
     pub injections_max: usize,
-    /// Most bytes of one `write-stdin` (`too-large` beyond it). 1 MiB.
+    /// The most bytes of one `write-stdin` (`too-large` beyond it). 1 MiB.
     pub write_max: usize,
-    /// Most bytes that one `read-since` returns. 4 MiB.
+    /// The most bytes that one `read-since` returns. 4 MiB.
     pub read_max: usize,
-    /// Bytes waiting to be written to one process's stdin whose callers have gone away. Beyond it, a write whose caller
-    /// goes away before its turn is withdrawn whole. 4 MiB.
+    /// The most bytes that wait to be written to one process's stdin after the calls that wrote them were dropped.
+    /// Beyond it, the whole write of a call that is dropped before its turn is withdrawn. 4 MiB.
     pub abandoned_writes_max: usize,
-    /// Longest `wait` on an id. 5 minutes.
+    /// The longest `wait` on an id. 5 minutes.
     pub wait_max: Duration,
-    /// Time between TERM and KILL where none is given. 5 seconds.
+    /// The time between TERM and KILL if the call names none. 5 seconds.
     pub grace_default: Duration,
-    /// Longest time between TERM and KILL. 30 seconds.
+    /// The longest time between TERM and KILL. 30 seconds.
     pub grace_max: Duration,
-    /// Time between TERM and KILL when the registry shuts down; at most `grace_max`. 1 second.
+    /// The time between TERM and KILL when the registry shuts down; at most `grace_max`. 1 second.
     pub grace_shutdown: Duration,
-    /// Longest life of a persistent process, and its life where none is asked for. 6 hours.
+    /// The longest lifetime of a persistent process, and its lifetime if the request names none. 6 hours.
     pub lifetime_max: Duration,
-    /// How long a persistent process may go untouched where nothing is asked for; at most `lifetime_max`. 30 minutes.
+    /// The idle timeout of a persistent process if the request names none; at most `lifetime_max`. 30 minutes.
     pub idle_default: Duration,
-    /// How long an exited process keeps its id and output where nothing is asked for. 5 minutes.
+    /// The time for which an exited process keeps its id and output if the request names none. 5 minutes.
     pub retention_default: Duration,
-    /// The longest such time. 1 hour.
+    /// The longest time for which an exited process keeps its id and output. 1 hour.
     pub retention_max: Duration,
-    /// How long a pipe that something outside of an ended process still holds is kept open once it is empty. 1 second.
+    /// The time after which the host closes an empty pipe that a process outside of an ended tree still holds. 1
+    /// second.
     pub drain_time: Duration,
-    /// Resource limits of a process that asks for none: [`ResourceLimits::standard`].
+    /// The resource limits of a process whose request names none: [`ResourceLimits::standard`].
     ///
-    /// A limit that is as in there is meant to be had wherever it can: a launcher that cannot hold it leaves it out, and in
-    /// strict mode it is held by looking. Any other value is your word, as is a ceiling: where it cannot be held, the spawn
-    /// is refused.
+    /// A value that is equal to the standard one is enforced where that is possible: a launcher that cannot enforce it
+    /// omits it, and strict mode accepts that it is sampled. Any other value is a demand of yours, as a ceiling is: if
+    /// it cannot be enforced, the spawn is refused.
     pub resource_defaults: ResourceLimits,
-    /// The highest resource limits: a request above one gets that one, and one without any gets it too, or else is refused.
-    /// None.
+    /// The highest resource limits. A request above a ceiling gets the ceiling, and so does a request without a value.
+    /// If a ceiling cannot be enforced, the spawn is refused. No ceilings.
     pub resource_ceilings: ResourceLimits,
-    /// What one capsule may have the host log for one principal in a second, in bytes, in the long run: its standard output
-    /// and error, and what it says to `log`. What is more is dropped, counted, and told of. Zero drops all. 64 KiB.
+    /// The most bytes that the host logs in a second, in the long run, for one capsule and one principal: the guest's
+    /// standard output and error, and its calls of `log`. Bytes beyond it are dropped, counted, and the count is
+    /// logged. Zero drops all. 64 KiB.
     pub guest_output_per_second: u32,
-    /// How much of that may come at once, in bytes. 1 MiB.
+    /// The most bytes of these that may arrive at once. 1 MiB.
     pub guest_output_burst: u32,
-    /// Refuses resource limits that are held by looking at the tree again and again, and not by the kernel; those apart that
-    /// neither the guest nor you have asked for. Not set.
+    /// Refuses resource limits that are enforced by sampling and not by the kernel, except those that neither the guest
+    /// nor you requested. Not set.
     pub strict_resource_limits: bool,
 }
 
@@ -247,17 +250,18 @@ impl<T: Copy + Ord> Wanted<T> {
 }
 
 impl ResourceLimits {
-    /// What a process gets for which neither the guest nor the embedder asked for limits (contract R3):
+    /// The limits of a process for which neither the guest nor the embedder requested limits (contract R3):
     ///
-    /// * processes and threads: 512. A parallel build, a browser or a Java program has some 200; 512 of every tree that a
-    ///   principal may have (8) are an eighth of the numbers that a machine has at the least (32,768).
-    /// * open files of each process: 4,096. Four times what programs are usually given, and a fifth of what hosts usually
-    ///   have: files that are on their way in sockets are counted for the kernel's user, whom the host may share with its
-    ///   children, and refused above the *sender's* limit, so that a child comes to its own before the host does. A host
-    ///   that has itself fewer than some 5,000 gives its children three quarters of its own.
-    /// * memory: half of the machine's, or of what a container allows the host. One tree that takes all that it may leaves as
-    ///   much for everything else, and most builds and data sets fit.
-    /// * processor time: none. A server may run for ever, and takes turns with the others.
+    /// * processes and threads: 512. A parallel build, a browser or a Java program has some 200. The trees that a
+    ///   principal may have at once (8) have an eighth of the pids of the smallest machine (32,768) at this limit.
+    /// * open files of each process: 4,096. This is four times the usual limit of a program, and a fifth of the usual
+    ///   limit of a host. The kernel counts files that are in transit in sockets for its user, and the host may share
+    ///   its user with the trees. It refuses further files above the *sender's* limit, so a tree must reach its own
+    ///   limit before the host does. A host that itself may have fewer than some 5,000 gives its trees three quarters
+    ///   of its own limit.
+    /// * memory: half of the machine's memory, or of the memory that a container allows the host. A tree that uses all
+    ///   of it leaves the same amount for everything else, and most builds and data sets fit.
+    /// * processor time: none. A server may run for ever, and shares the processors with the others.
     ///
     /// Temporary files are bounded by [`Policy::tmp_bytes`](crate::sandbox::Policy::tmp_bytes), 256 MiB.
     #[must_use]

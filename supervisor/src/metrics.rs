@@ -14,12 +14,17 @@
 //! | [`DROPPED`] | counter | bytes | |
 //! | [`SPAWN_TIME`] | histogram | seconds | |
 //! | [`EXIT_TIME`] | histogram | seconds | |
+//! | [`NETWORK_DECISIONS`] | counter | decisions | `outcome` |
+//! | [`NETWORK_BYTES`] | counter | bytes | `direction` |
 
 use std::time::Duration;
 
 use ::metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+pub use crate::network::metrics::{NETWORK_BYTES, NETWORK_DECISIONS};
+
 use super::{Error, Tier};
+use crate::network::metrics as network;
 
 /// Spawns by the requested tier (`captured`, `background`, `persistent`) and by the result of the start: `ok` once the command
 /// runs, however it ends later, or the error's [`kind`](Error::kind).
@@ -28,18 +33,19 @@ pub const SPAWNS: &str = "capsule_spawns_total";
 pub const LIVE: &str = "capsule_processes_live";
 /// Ids of persistent processes, live and exited, that are not released.
 pub const RETAINED: &str = "capsule_ids_retained";
-/// Output that was taken out: by `read-logs`, or as the result of a call that waited for the end.
+/// Output that was drained: by `read-logs`, or as the result of a call that waited for the end.
 pub const DRAINED: &str = "capsule_output_drained_bytes_total";
-/// Output that was handed over by cursor. Two readers count twice.
+/// Output that was returned by cursor. If two readers get it, it counts twice.
 pub const READ: &str = "capsule_output_read_bytes_total";
-/// Output that went to make room and was never taken out. Counted when the stream is next read, and when it is given up.
+/// Output that was evicted before it was drained. It is counted when the stream is next read, and when the stream is
+/// dropped.
 pub const DROPPED: &str = "capsule_output_dropped_bytes_total";
-/// From an admitted request to a running command.
+/// The time from an admitted request to a running command.
 pub const SPAWN_TIME: &str = "capsule_spawn_seconds";
 /// The time from the end of a command until its exit is visible: the end of its tree, and the reading of the rest of its output.
 pub const EXIT_TIME: &str = "capsule_exit_seconds";
 
-/// Tells the recorder what the names mean. A registry does so when it is made.
+/// Describes the metrics to the recorder. A registry does this when it is made.
 pub fn describe() {
     describe_counter!(SPAWNS, Unit::Count, "Spawns, by tier and outcome");
     describe_gauge!(LIVE, Unit::Count, "Processes that run or are being started");
@@ -61,6 +67,7 @@ pub fn describe() {
         Unit::Seconds,
         "Time from the end of a command to its visible exit"
     );
+    network::describe();
 }
 
 /// The gauge of processes, for the budgets that count them.

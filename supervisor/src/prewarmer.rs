@@ -14,19 +14,19 @@ use tokio_util::task::TaskTracker;
 use crate::sandbox::Launcher;
 use crate::sync::Mutex;
 
-/// How long no command must have been started before the next init is prepared.
+/// The time without a start after which the next init is prepared.
 const QUIET: Duration = Duration::from_millis(5);
 
 /// Clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prewarmer {
-    /// When something was last started, while the quiet time after it is waited for.
+    /// The time of the last start, while the quiet time after it runs.
     last: Arc<Mutex<Option<Instant>>>,
     waits: TaskTracker,
 }
 
 impl Prewarmer {
-    /// Something was started: `launcher` prepares in the quiet time after it, unless all is `closing` by then.
+    /// Records a start. After the quiet time `launcher` prepares, unless the registry is `closing` by then.
     pub(crate) fn launched(&self, runtime: &Handle, launcher: &Arc<dyn Launcher>, closing: &CancellationToken) {
         if lock(&self.last).replace(Instant::now()).is_some() {
             return;
@@ -45,7 +45,7 @@ impl Prewarmer {
             if closing.is_cancelled() {
                 return;
             }
-            // It fails where the runtime is going down.
+            // It fails if the runtime is ending.
             drop(tokio::task::spawn_blocking(move || launcher.prepare()).await);
         };
         drop(self.waits.spawn_on(waiting, runtime));

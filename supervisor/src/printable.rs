@@ -7,8 +7,8 @@
 
 use std::fmt;
 
-/// Displays a text on one line, with every character that is not plain to see as its number: `\u{202e}`, and for the three
-/// best known `\n`, `\r` and `\t`.
+/// Displays a text on one line. Every character that could mislead a reader is shown as its number, `\u{202e}`, or for
+/// the three best known as `\n`, `\r` and `\t`.
 ///
 /// ```
 /// use capsule_supervisor::printable::Printable;
@@ -16,7 +16,7 @@ use std::fmt;
 /// assert_eq!(Printable("done\r\u{1b}[2Jroot# \u{202e}").to_string(), r"done\r\u{1b}[2Jroot# \u{202e}");
 /// ```
 ///
-/// A backslash stays as it is, so what is displayed cannot be read back, only read.
+/// A backslash stays as it is, so the output cannot be parsed back.
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<'a>(pub &'a str);
 
@@ -40,16 +40,16 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Whether a terminal, or who reads a line from left to right, could be misled by this character: the control characters C0,
-/// DEL and C1, the ends of line and paragraph, and the marks that set the direction of text.
+/// Whether the character could mislead a terminal or a reader: the control characters C0, DEL and C1, the separators of
+/// lines and paragraphs, and the marks that set the direction of text.
 #[must_use]
 pub const fn is_control(character: char) -> bool {
     matches!(character,
         '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The same for several lines: their ends stay, and each line after the first begins with two spaces, so that none can be
-/// taken for one of the host's.
+/// The same for several lines. The line ends stay, and each line after the first begins with two spaces, so that it
+/// does not look like a line of the host's.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -62,8 +62,8 @@ pub fn printable_lines(text: &str) -> String {
     shown
 }
 
-/// JSON in which strings hold none of it either: such characters are written as JSON's own escapes, which mean the same to a
-/// program that parses it. Takes what is JSON already, in which the controls below DEL are escaped.
+/// JSON without such characters in its strings: they are written as JSON's own escapes, which mean the same to a
+/// program that parses it. The input must be JSON, in which the controls below DEL are escaped already.
 ///
 /// ```
 /// use capsule_supervisor::printable::printable_json;

@@ -13,7 +13,7 @@ use metrics::Gauge;
 pub struct Budget {
     used: AtomicUsize,
     limit: usize,
-    /// Follows the used amount (contract U2).
+    /// Shows the used amount as a metric (contract U2).
     gauge: Gauge,
 }
 
@@ -41,12 +41,12 @@ pub(crate) struct Reservation {
 }
 
 impl Budget {
-    /// All of `limit` is left.
+    /// A budget of which nothing is used.
     pub fn new(limit: usize) -> Arc<Self> {
         Self::gauged(limit, Gauge::noop())
     }
 
-    /// A budget whose use can be seen from outside; several may add to one gauge.
+    /// A budget whose use a gauge shows. Several budgets may share a gauge.
     pub fn gauged(limit: usize, gauge: Gauge) -> Arc<Self> {
         Arc::new(Self {
             used: AtomicUsize::new(0),
@@ -66,7 +66,7 @@ impl Budget {
         })
     }
 
-    /// How much of it is taken.
+    /// The used amount.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Acquire)
     }
@@ -88,7 +88,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// Exact for every amount that a gauge is used with.
+/// Exact for every amount that a gauge shows.
 #[expect(clippy::cast_precision_loss, reason = "things are counted one by one")]
 const fn as_gauged(amount: usize) -> f64 {
     amount as f64

@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The due moments of all that did something lately.
+/// The due times of all keys that were used lately.
 #[derive(Debug)]
 pub struct Rates<K> {
-    /// Between two units in the long run.
+    /// The time between two units in the long run.
     interval: Duration,
-    /// How far the due moment may lie ahead.
+    /// How far the due time may be in the future.
     ahead: Duration,
     due: HashMap<K, Instant>,
 }
 
 impl<K: Clone + Eq + Hash> Rates<K> {
-    /// So many units a second in the long run, and as many as `burst` at once. A rate or a burst of zero admits nothing.
+    /// Admits so many units a second in the long run, and `burst` at once. A rate or a burst of zero admits nothing.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1).checked_div(per_second);
         // With a rate of zero, no unit ever fits.
@@ -32,7 +32,7 @@ impl<K: Clone + Eq + Hash> Rates<K> {
         }
     }
 
-    /// Counts so many units of `key`, or refuses all of them.
+    /// Counts so many units for `key`, or refuses all of them.
     pub fn admit(&mut self, key: &K, units: u32, now: Instant) -> bool {
         let due = self.due.get(key).map_or(now, |due| *due.max(&now));
         let next = self

@@ -9,12 +9,12 @@ use super::identity_hasher::IdentityHasher;
 use super::table::Table;
 use super::types::LogStream;
 
-/// By the number of the process, the offset in each stream up to which the reader was handed bytes, or said that it had
-/// them.
+/// For the number of each process, the offset in each stream up to which the reader has the bytes, because they were
+/// returned or because it acknowledged them.
 #[derive(Debug, Default)]
 pub(crate) struct ReadPositions(Mutex<Offsets>);
 
-/// The numbers are ours, one after the other, and lie next to each other in a table.
+/// The supervisor numbers processes in order, so a number is its own hash and the entries lie next to each other.
 type Offsets = HashMap<u64, [u64; 2], BuildHasherDefault<IdentityHasher>>;
 
 impl ReadPositions {
@@ -33,7 +33,7 @@ impl ReadPositions {
         *known = offset.max(*known);
     }
 
-    /// Of stdout and stderr.
+    /// The offsets of stdout and stderr.
     pub(crate) fn of(&self, number: u64) -> [u64; 2] {
         self.lock().get(&number).copied().unwrap_or_default()
     }

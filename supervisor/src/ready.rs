@@ -12,17 +12,17 @@ use tokio_util::sync::CancellationToken;
 use super::life::process::Process;
 use super::read_positions::ReadPositions;
 
-/// Ready once the exit is to be seen, or the handle that it came from is dropped. It stays so.
+/// Ready from the time when the exit is visible or the handle of its process is dropped.
 pub struct ExitReady {
     process: Arc<Process>,
     dropped: CancellationToken,
 }
 
-/// Ready while there is output that its reader has not been handed, or the exit is to be seen, or the handle that it came
-/// from is dropped.
+/// Ready while there is output that the reader has not received, or while the exit is visible, or when the handle of
+/// its process is dropped.
 pub struct LogsReady {
     process: Arc<Process>,
-    /// The reader, and its name for the process; none if it has no cursors.
+    /// The reader, and the number of the process for it; none if the process has no cursors.
     reader: Option<(Arc<ReadPositions>, u64)>,
     dropped: CancellationToken,
 }
@@ -32,7 +32,7 @@ impl ExitReady {
         Self { process, dropped }
     }
 
-    /// Completes when it is ready. May be dropped and called again.
+    /// Completes when it is ready. The future may be dropped, and this may be called again.
     pub async fn ready(&self) {
         // Checked first: in a task that has done much already, tokio may defer a wait even if it is ready.
         if self.process.exit().is_some() || self.dropped.is_cancelled() {
@@ -40,7 +40,7 @@ impl ExitReady {
         }
         let _touched = self.process.touch();
         tokio::select! {
-            // An error is an end too: the process was torn down.
+            // An error is an end too: the process no longer exists.
             _ = self.process.exited() => {}
             () = self.dropped.cancelled() => {}
         }
@@ -60,7 +60,7 @@ impl LogsReady {
         }
     }
 
-    /// Completes when it is ready. May be dropped and called again.
+    /// Completes when it is ready. The future may be dropped, and this may be called again.
     pub async fn ready(&self) {
         let _touched = self.process.touch();
         let mut exited = pin!(self.process.exited());

@@ -15,8 +15,8 @@ use crate::sandbox::Launcher;
 
 /// The processes of one host.
 ///
-/// Cloning is cheap and means the same registry. When the last clone and the last [`Scope`] are dropped, every process is
-/// ended; [`Registry::shutdown`] does that and waits for it.
+/// Cloning is cheap and shares the registry. When the last clone and the last [`Scope`] are dropped, every process is
+/// ended. [`Registry::shutdown`] ends them too, and waits until they have ended.
 #[derive(Clone)]
 pub struct Registry(Arc<Core>);
 
@@ -46,7 +46,7 @@ impl Registry {
         Ok(Self(core))
     }
 
-    /// The processes of `owner` alone.
+    /// The scope for the processes of `owner`.
     #[must_use]
     pub fn scope(&self, owner: Owner) -> Scope {
         Scope::new(Arc::clone(&self.0), owner)
@@ -58,23 +58,25 @@ impl Registry {
         &self.0.guest_log
     }
 
-    /// From now on, lifecycle events go to `events`, besides all earlier destinations. Without this, events are not published.
+    /// Adds `events` to the destinations of lifecycle events. Without a destination, events are not published.
     pub fn publish_to(&self, events: Arc<dyn Events>) {
         self.0.tasks.events.add(events);
     }
 
-    /// Ends every process (TERM, a short grace, KILL) and waits until all are gone. From the first call on, spawns are
-    /// [`Error::Cancelled`](super::Error::Cancelled). May be called again, and dropped: the end goes on.
+    /// Ends every process (TERM, a short grace, KILL) and waits until all are gone. After the first call, spawns return
+    /// [`Error::Cancelled`](super::Error::Cancelled). It may be called again. If the future is dropped, the shutdown
+    /// still completes.
     pub async fn shutdown(&self) {
         self.0.tasks.closing.cancel();
         self.0.tasks.tracker.close();
         self.0.tasks.tracker.wait().await;
         self.0.prewarmer.ended().await;
+        self.0.launcher.quiesced().await;
     }
 
-    /// Ends every process that `capsule` started so far, under whichever principal and however it is held, and waits until
-    /// nothing of them is left (TERM, a short grace, KILL). Spawns in flight are among them; later ones are not concerned.
-    /// Once begun, the end goes on without its caller.
+    /// Ends every process that `capsule` started so far, under any principal and however it is held (TERM, a short
+    /// grace, KILL). Waits until nothing of them is left. Spawns in flight are included; later ones are not affected.
+    /// If the future is dropped, the end still completes.
     pub fn end_capsule(&self, capsule: &str) -> impl Future<Output = ()> + use<> {
         let closing = &self.0.tasks.closing;
         let tables = self.0.tables.all(|owner| owner.capsule == capsule);
@@ -86,28 +88,28 @@ impl Registry {
         }
     }
 
-    /// The limits given at the start.
+    /// The limits with which the registry was made.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.0.limits
     }
 
-    /// A name for `id` that can be told to others: a keyed hash, under a random key that this registry uses for nothing
-    /// else, in hexadecimal. The same for the same text as long as the registry lives, and the same work for every text of
-    /// its length, whether it is an id or not (contract I2, I3).
+    /// A name for `id` that may be shown to others: a keyed hash in hexadecimal, under a random key that this registry
+    /// uses for nothing else. The name of a text is the same as long as the registry lives, and takes the same work for
+    /// every text of its length, whether it is an id or not (contract I2, I3).
     #[must_use]
     pub fn audit_name(&self, id: &str) -> String {
         self.0.key.audit_name(id)
     }
 
-    /// How many ids are retained, of live and of exited processes.
+    /// The number of retained ids, of live and of exited processes.
     #[must_use]
     pub fn retained(&self) -> usize {
         self.0.retained.used()
     }
 
-    /// How many tasks supervise processes, and how many spawns are under way. None once everything is released, or after
-    /// [`Self::shutdown`], but for a spawn that is being refused at that moment.
+    /// The number of tasks that supervise processes and of spawns in progress. It is 0 when every process was released,
+    /// and after [`Self::shutdown`], except while a spawn is being refused.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.0.tasks.tracker.len()

@@ -14,10 +14,10 @@ const CMD_MAX: usize = 4 * 1024;
 const ENV_ENTRIES_MAX: usize = 256;
 const ARGS_AND_ENV_MAX: usize = 1024 * 1024;
 
-/// A request to start a command. The fields mean what those of the interface's `spawn-request` mean.
+/// A request to start a command. The fields have the meaning of the interface's `spawn-request`.
 #[derive(Clone, Debug, Default)]
 pub struct SpawnRequest {
-    /// A bare name, looked up in the passthrough `PATH`, or a path.
+    /// A bare name, which is looked up in the passthrough `PATH`, or a path.
     pub cmd: String,
     /// The arguments, without the program's own name.
     pub args: Vec<String>,
@@ -25,30 +25,30 @@ pub struct SpawnRequest {
     pub stdin: Option<Vec<u8>>,
     /// Variables besides the passthrough.
     pub env: Vec<(String, String)>,
-    /// Working directory, relative to the workspace; the workspace itself without one.
+    /// The working directory, relative to the workspace. The default is the workspace itself.
     pub cwd: Option<String>,
-    /// Resource limits; one that cannot be held refuses the spawn.
+    /// Resource limits. A limit that cannot be enforced refuses the spawn.
     pub limits: Option<ResourceLimits>,
-    /// Files for the command to find (J1).
+    /// The files to inject (J1).
     pub file_injections: Vec<FileInjection>,
-    /// A name for people and for `list`; persistent only.
+    /// A name for users and for `list`; persistent only.
     pub label: Option<String>,
     /// Whether stdin stays open for `write-stdin`.
     pub keep_stdin_open: bool,
-    /// What happens when a ring is full; persistent only.
+    /// The treatment of a full ring; persistent only.
     pub overflow: Overflow,
-    /// Size of each stream's ring in bytes; persistent only.
+    /// The size of each stream's ring in bytes; persistent only.
     pub log_ring_bytes: Option<u32>,
-    /// Ended after this time; persistent only.
+    /// The time after which it is ended; persistent only.
     pub max_lifetime: Option<Duration>,
-    /// Ended when untouched for this time; persistent only.
+    /// The time without a call after which it is ended; persistent only.
     pub idle_timeout: Option<Duration>,
-    /// How long the id and the output outlive the exit; persistent only.
+    /// The time for which the id and the output outlive the exit; persistent only.
     pub exit_retention: Option<Duration>,
 }
 
-/// What the embedder's gate is shown of a request (contract S4): never the values of variables, never stdin, never what is
-/// in a file.
+/// The parts of a request that the embedder's gate sees (contract S4): never the values of variables, stdin, or the
+/// content of a file.
 #[derive(Clone, Debug)]
 pub struct CommandView<'a> {
     /// The command as spelled in the request.
@@ -59,7 +59,7 @@ pub struct CommandView<'a> {
     pub cwd: Option<&'a str>,
     /// The names of the variables that the request sets.
     pub env_keys: Vec<&'a str>,
-    /// The files that it has injected, with their hashes.
+    /// The files that it injects, with their hashes.
     pub injections: Vec<InjectionView<'a>>,
 }
 

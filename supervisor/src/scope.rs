@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use tokio::net::TcpStream;
 
 use super::gate::Gate;
 use super::handle::{Handle, Ownership};
@@ -11,40 +14,46 @@ use super::life::capture;
 use super::life::lifecycle::{End, Retention};
 use super::life::options::ProcessOptions;
 use super::life::process::KillOnDrop;
+use super::owner::Owner;
+use super::ports::{self, PortError};
 use super::quota::{Permit, Reservation};
 use super::read_positions::ReadPositions;
 use super::request::SpawnRequest;
 use super::shared::Core;
 use super::table::{Entry, Table};
-use super::types::{ExitInfo, LogChunk, LogStream, Logs, Owner, ProcessInfo, RunOutput, Signal, Tier};
+use super::types::{ExitInfo, LogChunk, LogStream, Logs, ProcessInfo, RunOutput, Signal, Tier};
 use super::watch::Topics;
 use super::{Error, Overflow, ProcessId, injection, metrics, title};
 use crate::guest_log::GuestLog;
-use crate::sandbox::{Launch, ResourceLimits, Workspace};
+use crate::sandbox::{Launch, Network, OwnerNetwork, ResourceLimits, Workspace};
 
-/// What one owner may do with its processes; another owner's cannot be named here.
+/// The calls with which one owner acts on its processes. It cannot name a process of another owner.
 ///
-/// An id that is unknown, malformed, released, reaped or another owner's is [`Error::NoSuchProcess`] to every call, in
-/// the same way (contract I3). Every future may be dropped at any time; what that means is said with each.
+/// An id that is unknown, malformed, released, reaped or another owner's gives [`Error::NoSuchProcess`] from every
+/// call, in the same way (contract I3). Every future may be dropped at any time; each method says what follows.
 ///
-/// A scope is also one reader: what [`Self::read_since`] handed it is not new to the [`Handle`]s that it gives out
-/// (contract A3). Clones are the same reader.
+/// A scope also counts as one reader: output that [`Self::read_since`] returned is not new to the [`Handle`]s that the
+/// scope made (contract A3). Clones are the same reader.
 #[derive(Clone)]
 pub struct Scope {
     core: Arc<Core>,
     owner: Owner,
     table: Arc<Table>,
     positions: Arc<ReadPositions>,
+    /// No two scopes of this process have the same, but clones.
+    number: u64,
 }
 
 impl Scope {
     pub(crate) fn new(core: Arc<Core>, owner: Owner) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let table = core.table(&owner);
         Self {
             core,
             owner,
             table,
             positions: Arc::default(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -66,11 +75,11 @@ impl Scope {
         self.core.key.audit_name(id)
     }
 
-    /// Runs a command to its end and returns all that it printed (S8). Dropped, it ends the command.
+    /// Runs a command to its end and returns all its output (S8). If the future is dropped, the command is ended.
     ///
     /// # Errors
-    /// Those of S1 to S7, in the order of S4; [`Error::TooLarge`] where it printed more than can be captured;
-    /// [`Error::Cancelled`] where the registry shut down meanwhile.
+    /// The errors of S1 to S7, in the order of S4; [`Error::TooLarge`] if the command prints more than is captured;
+    /// [`Error::Cancelled`] if the registry shuts down meanwhile.
     pub async fn spawn(
         &self,
         request: SpawnRequest,
@@ -90,7 +99,7 @@ impl Scope {
         let core = &self.core;
         let limits = core.admit(&request, &self.owner, workspace, gate, Tier::Captured)?;
         let slot = self.table.quota.processes.take(1).ok_or(Error::Quota)?;
-        // No caller could write to it, and end of file must come.
+        // No caller could write to stdin, so the command must get end of file.
         request.keep_stdin_open = false;
         let options = ProcessOptions {
             ring: core.limits.capture_max,
@@ -99,7 +108,7 @@ impl Scope {
             retention: Retention::Captured,
             ..self.options_for_instance(&mut request, limits)
         };
-        let launch = launch_of(request, workspace, &options);
+        let launch = launch_of(self, gate.network(&self.owner), request, workspace, &options);
         let reservation = Reservation {
             slot,
             retained: Vec::new(),
@@ -109,11 +118,12 @@ impl Scope {
         Ok(KillOnDrop(prepared.start(Box::new(retained), &core.tasks)))
     }
 
-    /// Starts a process that lives as long as the handle (S9). Dropped before it is done, nothing runs.
+    /// Starts a process that lives as long as the handle (S9). If the future is dropped before it returns, nothing
+    /// runs.
     ///
     /// # Errors
-    /// Those of S1 to S7, in the order of S4; [`Error::Quota`] by Q1 and Q3; [`Error::Cancelled`] where the registry has
-    /// shut down.
+    /// The errors of S1 to S7, in the order of S4; [`Error::Quota`] by Q1 and Q3; [`Error::Cancelled`] if the registry
+    /// has shut down.
     pub async fn spawn_background(
         &self,
         request: SpawnRequest,
@@ -140,19 +150,19 @@ impl Scope {
             slot: self.table.quota.processes.take(1).ok_or(Error::Quota)?,
             retained: vec![self.ring_memory(&options)?],
         };
-        let launch = launch_of(request, workspace, &options);
+        let launch = launch_of(self, gate.network(&self.owner), request, workspace, &options);
         let launched = core.launch(launch, reservation, self.table.join()).await?;
         let (prepared, retained) = launched.prepare(options, &core.tasks)?;
         let process = prepared.start(Box::new(retained), &core.tasks);
         Ok(self.handle(Ownership::Owned(KillOnDrop(process))))
     }
 
-    /// Starts a process that the host keeps, and returns its id (S7, S10). It runs on when the future is dropped after
-    /// the command was started, until one of its timers ends it; dropped before, nothing runs.
+    /// Starts a process that the host keeps, and returns its id (S7, S10). If the future is dropped after the command
+    /// was started, the process runs until one of its timers ends it. If the future is dropped before, nothing runs.
     ///
     /// # Errors
-    /// Those of S1 to S7 and S10, in the order of S4; [`Error::Quota`] and [`Error::RegistryFull`] by Q1 to Q3;
-    /// [`Error::Cancelled`] where the registry has shut down.
+    /// The errors of S1 to S7 and S10, in the order of S4; [`Error::Quota`] and [`Error::RegistryFull`] by Q1 to Q3;
+    /// [`Error::Cancelled`] if the registry has shut down.
     pub async fn spawn_persistent(
         &self,
         request: SpawnRequest,
@@ -184,7 +194,7 @@ impl Scope {
         let label = title::label(request.label.as_deref(), &request.cmd);
         let command = title::command(&request.cmd, &request.args);
 
-        let launch = launch_of(request, workspace, &options);
+        let launch = launch_of(self, gate.network(&self.owner), request, workspace, &options);
         let launched = core.launch(launch, reservation, self.table.join()).await?;
         let (prepared, retained) = launched.prepare(options, &core.tasks)?;
         let entry = Entry {
@@ -210,7 +220,8 @@ impl Scope {
         Ok(self.handle(Ownership::Attached(entry)))
     }
 
-    /// The owner's processes in spawn order, those whose label holds `label_filter` (I5). Touches none.
+    /// The owner's processes in the order in which they were spawned, filtered by a substring of the label (I5). This
+    /// does not touch them.
     #[must_use]
     pub fn list(&self, label_filter: Option<&str>) -> Vec<ProcessInfo> {
         let entries = self.table.all().into_iter();
@@ -220,7 +231,7 @@ impl Scope {
             .collect()
     }
 
-    /// The state of a process. Does not touch it.
+    /// The state of a process. This does not touch the process.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`].
@@ -228,11 +239,11 @@ impl Scope {
         Ok(self.find(id)?.info())
     }
 
-    /// What is known of the processes that are the owner's, each once, in the order in which they were first named. The
-    /// others are absent. Touches none.
+    /// The state of each of these processes that is the owner's, once, in the order in which the ids were first named.
+    /// Other ids are omitted. This does not touch the processes.
     #[must_use]
     pub fn status_many<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Vec<ProcessInfo> {
-        // Each once: an answer is much larger than an id, and a guest can name one a million times.
+        // Each process once, because an answer is much larger than an id, and a guest can name an id a million times.
         let mut seen = HashSet::new();
         let named = ids.into_iter().filter_map(|id| self.find(id).ok());
         named
@@ -241,7 +252,7 @@ impl Scope {
             .collect()
     }
 
-    /// Takes out what both streams have buffered (L1).
+    /// Returns and removes what both streams have buffered (L1).
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`].
@@ -250,11 +261,11 @@ impl Scope {
         Ok(entry.process.read_logs())
     }
 
-    /// Bytes from `cursor` on, without taking them out (L2 to L7); from the oldest one without a cursor. At most
-    /// `max_bytes`, and at most [`Limits::read_max`](super::Limits::read_max).
+    /// Returns bytes from `cursor` on, without removing them (L2 to L7). Without a cursor it starts at the oldest byte.
+    /// It returns at most `max_bytes`, and at most [`Limits::read_max`](super::Limits::read_max).
     ///
     /// # Errors
-    /// [`Error::NoSuchProcess`], also for a cursor that is not of this stream of this process.
+    /// [`Error::NoSuchProcess`], also for a cursor of another stream or process.
     pub fn read_since(
         &self,
         id: &str,
@@ -280,18 +291,18 @@ impl Scope {
         })
     }
 
-    /// Writes all of `data` to stdin and returns how many bytes that was (N1 to N3). Dropped, the write is still made,
-    /// unless too much of that kind waits already: then none of it is.
+    /// Writes all of `data` to stdin and returns the number of bytes (N1 to N3). If the future is dropped, the write is
+    /// still made, unless dropped calls have already left too much: then no byte of it is written.
     ///
     /// # Errors
-    /// [`Error::NoSuchProcess`]; [`Error::TooLarge`] above [`Limits::write_max`](super::Limits::write_max), with no byte
-    /// written; [`Error::Closed`] where stdin is not open, or no process reads it any more.
+    /// [`Error::NoSuchProcess`]; [`Error::TooLarge`] above [`Limits::write_max`](super::Limits::write_max), with no
+    /// byte written; [`Error::Closed`] if stdin is not open, or if no process reads it any more.
     pub async fn write_stdin(&self, id: &str, data: Vec<u8>) -> Result<u32, Error> {
         let entry = self.find(id)?;
         entry.process.write_stdin(data, self.core.limits.write_max).await
     }
 
-    /// Accepts no more writes; end of file follows those accepted so far (N4). Succeeds however often it is called.
+    /// Accepts no more writes. End of file follows the writes that were accepted before (N4). May be called again.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`].
@@ -302,7 +313,8 @@ impl Scope {
         Ok(())
     }
 
-    /// Signals the command's process group (K1). Does nothing to an exited process. Dropped, it is still sent.
+    /// Signals the command's process group (K1). Does nothing to an exited process. If the future is dropped, the
+    /// signal is still sent.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`].
@@ -312,11 +324,11 @@ impl Scope {
         entry.process.signal(signal).await
     }
 
-    /// Waits for the exit, for at most `timeout` and [`Limits::wait_max`](super::Limits::wait_max) (X3, X4). Reaps
-    /// nothing; may be dropped.
+    /// Waits for the exit, for at most `timeout` and [`Limits::wait_max`](super::Limits::wait_max) (X3, X4). It reaps
+    /// nothing. Dropping the future has no effect.
     ///
     /// # Errors
-    /// [`Error::NoSuchProcess`]; [`Error::WaitTimeout`]; [`Error::Cancelled`] where the runtime went down.
+    /// [`Error::NoSuchProcess`]; [`Error::WaitTimeout`]; [`Error::Cancelled`] if the runtime has ended.
     pub async fn wait(&self, id: &str, timeout: Duration) -> Result<ExitInfo, Error> {
         let entry = self.find(id)?;
         let limits = &self.core.limits;
@@ -326,18 +338,19 @@ impl Scope {
             .await
     }
 
-    /// Ends a process and forgets it: TERM, `grace`, KILL (K2). Returns how it ended, also where it had before. Dropped,
-    /// the end goes on.
+    /// Ends a process and removes its id: TERM, `grace`, KILL (K2). It returns the exit, also if the process had
+    /// already exited. If the future is dropped, the process is still ended.
     ///
     /// # Errors
-    /// [`Error::NoSuchProcess`]; [`Error::Cancelled`] where the runtime went down.
+    /// [`Error::NoSuchProcess`]; [`Error::Cancelled`] if the runtime has ended.
     pub async fn stop(&self, id: &str, grace: Option<Duration>) -> Result<ExitInfo, Error> {
         let entry = self.find(id)?;
         entry.process.end(End::Stop, self.core.limits.grace(grace));
         entry.process.gone().await
     }
 
-    /// Forgets an exited process (K4). An id that is not there is a success: it is as gone as can be (I3).
+    /// Removes the id of an exited process (K4). An unknown id is a success, so that the answer does not tell ids apart
+    /// (I3).
     ///
     /// # Errors
     /// [`Error::InvalidInput`] while the process is live.
@@ -351,11 +364,54 @@ impl Scope {
         Err(Error::InvalidInput("the process still runs: stop it instead".into()))
     }
 
-    /// Has the process's events published from now on (E1, E2), under topics that end in `suffix`, or in the id without
-    /// one. An exit that was not published yet is, at once. Called again, the latest suffix holds.
+    /// The TCP ports on which the process's tree listens, in ascending order, as far as 127.0.0.1 or `::1` reaches them (W2). The
+    /// tree has to be in a private network. Takes up to some 100 ms of a thread that may block, for a tree with many open files.
+    /// Of a tree with more than 4,096 processes or 65,536 open files, and of programs that may not be read, not all are found.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a suffix that makes no topic, whatever the id; [`Error::NoSuchProcess`].
+    /// [`PortError::NoSuchProcess`], [`PortError::NoNetwork`], [`PortError::Exited`]; [`PortError::Cancelled`] where the runtime
+    /// went down.
+    pub async fn ports(&self, id: &str) -> Result<Vec<u16>, PortError> {
+        let entry = self.find(id)?;
+        ports::ports(&entry.process, &self.core.tasks.runtime).await
+    }
+
+    /// Waits until the process's tree listens on `port`, for at most `timeout` and [`Limits::wait_max`](super::Limits::wait_max)
+    /// (W2). It looks every 2 to 50 ms, as [`Self::ports`] does. May be dropped.
+    ///
+    /// # Errors
+    /// [`PortError::NotListening`] once the time has passed; [`PortError::Exited`] as soon as the process has ended; those of
+    /// [`Self::ports`].
+    pub async fn wait_for_port(&self, id: &str, port: u16, timeout: Duration) -> Result<(), PortError> {
+        let entry = self.find(id)?;
+        let timeout = self.core.limits.wait(timeout);
+        ports::wait_for_port(&entry.process, port, timeout, &self.core.tasks.runtime).await
+    }
+
+    /// Connects to a port in the process's network, as [`OwnerNetwork::connect`] does. The port may be another of this owner's
+    /// trees'. Has to be called in a tokio runtime, which then drives the stream. Dropped, it gives up the connection.
+    ///
+    /// # Errors
+    /// [`PortError::NotListening`]; [`PortError::Timeout`]; [`PortError::NoSuchProcess`], [`PortError::NoNetwork`],
+    /// [`PortError::Exited`].
+    pub async fn connect(&self, id: &str, port: u16) -> Result<TcpStream, PortError> {
+        let entry = self.find(id)?;
+        ports::connect(&entry.process, port).await
+    }
+
+    /// The private network of the owner's trees, while one of them runs; the latest, if its policy has changed. Trees of a caller
+    /// without a name share no network that could be found here.
+    #[must_use]
+    pub fn network(&self) -> Option<Arc<OwnerNetwork>> {
+        self.core.launcher.network(&self.owner)
+    }
+
+    /// Publishes the process's events from now on (E1, E2), under topics that end in `suffix`; without one, in the id.
+    /// An exit that was not published yet is published at once. If the call is repeated, the latest suffix holds.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a suffix that cannot be a part of a topic, whether the id is known or not;
+    /// [`Error::NoSuchProcess`].
     pub fn watch(&self, id: &str, suffix: Option<&str>) -> Result<(), Error> {
         let topics = suffix.map(Topics::new).transpose()?;
         let entry = self.find(id)?;
@@ -364,7 +420,7 @@ impl Scope {
         Ok(())
     }
 
-    /// Has no more events published. The process runs on.
+    /// Publishes no more events of the process. The process runs on.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`].
@@ -373,7 +429,7 @@ impl Scope {
         Ok(())
     }
 
-    /// The same work, whatever is wrong with `id`.
+    /// Does the same work for every id, whatever fault the id has.
     fn find(&self, id: &str) -> Result<Arc<Entry>, Error> {
         self.table.get(&self.core.key.hash(id))
     }
@@ -398,7 +454,8 @@ impl Scope {
         }
     }
 
-    /// How a persistent process that asked for `request` is supervised. Takes the prelude out of the request.
+    /// The options for the supervision of a persistent process with this `request`. Takes the prelude out of the
+    /// request.
     fn options(&self, request: &mut SpawnRequest, resources: ResourceLimits) -> ProcessOptions {
         let limits = &self.core.limits;
         ProcessOptions {
@@ -428,7 +485,13 @@ impl fmt::Debug for Scope {
     }
 }
 
-fn launch_of(request: SpawnRequest, workspace: &Workspace, options: &ProcessOptions) -> Launch {
+fn launch_of(
+    scope: &Scope,
+    network: Option<Network>,
+    request: SpawnRequest,
+    workspace: &Workspace,
+    options: &ProcessOptions,
+) -> Launch {
     let SpawnRequest {
         cmd,
         args,
@@ -441,6 +504,9 @@ fn launch_of(request: SpawnRequest, workspace: &Workspace, options: &ProcessOpti
     env.extend(pointers);
     let cwd = cwd.unwrap_or_else(|| ".".into());
     Launch {
+        owner: Some(scope.owner.clone()),
+        scope: scope.number,
+        network,
         cmd,
         args,
         env,

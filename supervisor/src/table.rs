@@ -33,7 +33,7 @@ pub(crate) struct Table {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: ProcessId,
-    /// Spawn order.
+    /// The number in spawn order.
     pub(crate) number: u64,
     pub(crate) label: String,
     pub(crate) command: String,
@@ -68,7 +68,7 @@ impl Table {
         self.lock().get(key).cloned().ok_or(Error::NoSuchProcess)
     }
 
-    /// All that are named, in spawn order.
+    /// All persistent processes of the owner, in spawn order.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
         let mut entries: Vec<_> = self.lock().values().cloned().collect();
         entries.sort_unstable_by_key(|entry| entry.number);
@@ -120,6 +120,7 @@ impl Entry {
             stdin_open: process.stdin.is_open(),
             cpu: usage.cpu,
             mem_bytes_peak: usage.peak_bytes,
+            published: process.published(),
         }
     }
 }

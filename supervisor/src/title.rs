@@ -2,15 +2,15 @@
 
 use crate::text::cut;
 
-/// A label as it is kept: without control characters, at most 128 bytes (contract I5).
+/// The stored form of a label: without control characters, at most 128 bytes (contract I5).
 pub(crate) fn label(asked: Option<&str>, cmd: &str) -> String {
-    // Without one, the program's name says most.
+    // Without a label, the program's name is the best description.
     let text = asked.unwrap_or_else(|| cmd.rsplit('/').find(|part| !part.is_empty()).unwrap_or(cmd));
     let clean: String = text.chars().filter(|c| !c.is_control()).take(128).collect();
     cut(&clean, 128).to_owned()
 }
 
-/// A command as `list` shows it: joined by spaces, at most 4 KiB (contract I5).
+/// The command as `list` shows it: joined by spaces, at most 4 KiB (contract I5).
 pub(crate) fn command(cmd: &str, args: &[String]) -> String {
     const MAX: usize = 4 * 1024;
     let mut command = cut(cmd, MAX).to_owned();

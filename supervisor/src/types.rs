@@ -1,26 +1,9 @@
-//! The plain types of the supervisor: the owner of a process, and information about a process.
+//! The plain types of the supervisor: information about a process.
 
 use std::time::Duration;
 
 use super::ProcessId;
-
-/// On whose behalf a capsule runs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Principal {
-    /// A user whom the embedder has authenticated, by a name that is theirs alone.
-    Named(String),
-    /// A caller without a name. Persistent processes are not for such callers: the next one would reach them.
-    Anonymous,
-}
-
-/// Who may reach a process: a principal, through one capsule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
-    /// The principal on whose behalf the capsule runs.
-    pub principal: Principal,
-    /// The embedder's name for the capsule, which stays the same when the capsule is reloaded.
-    pub capsule: String,
-}
+use super::network::PublishedPort;
 
 /// The ways of owning a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +56,7 @@ pub struct Logs {
     pub stdout: String,
     /// Standard error since the last such call.
     pub stderr: String,
-    /// Whether the exit was not to be seen yet.
+    /// Whether the process still runs, which means that its exit is not visible yet.
     pub running: bool,
     /// The exit of the process; `None` while it runs.
     pub exit: Option<ExitInfo>,
@@ -84,11 +67,11 @@ pub struct Logs {
 pub struct LogChunk {
     /// The bytes as the child wrote them.
     pub data: Vec<u8>,
-    /// The cursor behind them.
+    /// The cursor for the next read.
     pub next: String,
-    /// How many bytes this chain of cursors could never get.
+    /// The number of bytes that this chain of cursors can never get.
     pub bytes_dropped: u64,
-    /// The process has exited, the stream has ended, and this reaches its end.
+    /// Whether the process has exited, the stream has ended, and this chunk reaches its end.
     pub drained_eof: bool,
 }
 
@@ -97,42 +80,45 @@ pub struct LogChunk {
 pub struct ProcessInfo {
     /// Its id.
     pub id: ProcessId,
-    /// Its name for people.
+    /// Its label.
     pub label: String,
     /// Command and arguments, joined by spaces, at most 4 KiB.
     pub command: String,
     /// The command's pid in the host's pid namespace, while it runs.
     pub os_pid: Option<u32>,
-    /// Where it is in its life.
+    /// The phase of its life.
     pub phase: Phase,
     /// The exit of the process; `None` until it is visible.
     pub exit: Option<ExitInfo>,
-    /// Time since it was started.
+    /// The time since it was started.
     pub age: Duration,
-    /// Time since a call last had to do with it.
+    /// The time since a call last touched it.
     pub idle: Duration,
-    /// Bytes that `read_logs` would hand over.
+    /// The number of bytes that `read_logs` would return.
     pub buffered_bytes: u64,
-    /// Bytes of both streams that went because their ring was full.
+    /// The number of bytes of both streams that were evicted because their ring was full.
     pub bytes_dropped: u64,
     /// Whether `write_stdin` is accepted.
     pub stdin_open: bool,
-    /// Processor time of the tree; of the command alone where the kernel does not let the host count for more. While it
-    /// runs, at most 20 ms old.
+    /// The processor time of the tree, or of the command alone if the kernel does not let the host count more. While
+    /// the process runs, it is at most 20 ms old.
     pub cpu: Option<Duration>,
-    /// Peak resident size in bytes: of the command while it runs, at most 20 ms old, and at the end the largest of its tree;
-    /// of all that the tree holds where it has a control group.
+    /// The peak resident size in bytes. While the process runs, it is that of the command, at most 20 ms old. At the
+    /// end it is the largest of the tree's processes. With a control group it is that of the whole tree.
     pub mem_bytes_peak: Option<u64>,
+    /// The published ports of its network, while it runs. They lead to whichever of its owner's trees listens. The ports on which
+    /// this tree listens take a look at all of its open files: [`Scope::ports`](super::Scope::ports).
+    pub published: Vec<PublishedPort>,
 }
 
-/// Where a process is in its life.
+/// The phase of a process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Being started. A process can only be named once it runs, so no caller gets to see this.
+    /// Being started. A process has a name only when it runs, so no caller sees this.
     Starting,
-    /// Running, or ended and not yet read to the end.
+    /// Running, or ended with output that was not read from its pipes yet.
     Running,
-    /// Ended, and its output complete.
+    /// Ended, with complete output.
     Exited,
 }
 

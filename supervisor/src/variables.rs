@@ -1,10 +1,10 @@
 //! The names of environment variables that a request may set (contract S1).
 
-/// Environment variables that a request may not set, because they decide what code runs instead of what it works on.
-/// Compared as written; names ending in `*` are prefixes.
+/// Environment variables that a request may not set, because they decide which code runs instead of the data for it.
+/// Names are compared exactly; a name ending in `*` is a prefix.
 ///
-/// In turn: where programs and shared objects come from, what a shell reads before its script, and what interpreters
-/// load before theirs.
+/// In order: the places of programs and shared objects, the files that a shell reads before its script, and the files
+/// that interpreters load before theirs.
 pub const RESERVED_ENV: &[&str] = &[
     "PATH",
     "LD_*",
@@ -45,7 +45,7 @@ pub const RESERVED_ENV: &[&str] = &[
     "_JAVA_OPTIONS",
 ];
 
-/// Whether it is a name as POSIX has them for variables.
+/// Whether it is a valid name of a variable in POSIX.
 pub(super) fn is_name(key: &str) -> bool {
     let mut bytes = key.bytes();
     bytes

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::events::Event;
+use super::events::ProcessEvent;
 use super::life::lifecycle::{End, Reason};
 use super::{Error, ExitInfo, LogStream, Owner, ProcessId, ResourceLimits};
 use crate::sync::{Mutex, MutexGuard};
@@ -22,7 +22,7 @@ enum Kind {
     StdinDrained,
 }
 
-/// Where a process's events are published.
+/// The topics for a process's events.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Topics {
     suffix: String,
@@ -32,7 +32,7 @@ pub(crate) struct Topics {
 pub(crate) struct Watch {
     owner: Owner,
     limits: ResourceLimits,
-    /// Memory is held by the kernel, and not by looking at it.
+    /// Whether the kernel enforces the memory limit, in contrast to sampling.
     memory_is_held: bool,
     state: Mutex<State>,
 }
@@ -88,7 +88,7 @@ impl Watch {
     }
 
     /// The event of a visible exit, if it is subscribed to and was not published yet.
-    pub(crate) fn exited(&self, exit: ExitInfo, reason: Reason) -> Option<Event> {
+    pub(crate) fn exited(&self, exit: ExitInfo, reason: Reason) -> Option<ProcessEvent> {
         let mut state = self.lock();
         if state.exit_published {
             return None;
@@ -101,8 +101,8 @@ impl Watch {
         event
     }
 
-    /// The event of output that was not there before.
-    pub(crate) fn log_ready(&self, stream: LogStream) -> Option<Event> {
+    /// The event of new output.
+    pub(crate) fn log_ready(&self, stream: LogStream) -> Option<ProcessEvent> {
         let stream = match stream {
             LogStream::Stdout => "stdout",
             LogStream::Stderr => "stderr",
@@ -110,14 +110,14 @@ impl Watch {
         self.event(&self.lock(), Kind::LogReady, |id| json!({ "id": id, "stream": stream }))
     }
 
-    /// The event of a stdin to which everything was written that was accepted.
-    pub(crate) fn stdin_drained(&self) -> Option<Event> {
+    /// The event of a stdin whose accepted bytes were all written.
+    pub(crate) fn stdin_drained(&self) -> Option<ProcessEvent> {
         self.event(&self.lock(), Kind::StdinDrained, |id| json!({ "id": id }))
     }
 
-    fn event(&self, state: &State, kind: Kind, payload: impl FnOnce(&str) -> Value) -> Option<Event> {
+    fn event(&self, state: &State, kind: Kind, payload: impl FnOnce(&str) -> Value) -> Option<ProcessEvent> {
         let (id, topics) = state.subscription.as_ref()?;
-        Some(Event {
+        Some(ProcessEvent {
             owner: self.owner.clone(),
             topic: topics.topic(kind),
             payload: payload(id.expose()).to_string(),
@@ -127,7 +127,7 @@ impl Watch {
     /// The reason of a process's end, and the details that the host knows.
     fn words(&self, exit: ExitInfo, reason: Reason) -> (&'static str, Option<&'static str>) {
         match reason {
-            // Of its own processor time the kernel ends a process by itself.
+            // The kernel itself ends a process for its own processor time.
             Reason::SelfExit if exit.signal == Some(Signal::XCPU.as_raw()) && self.limits.max_cpu_secs.is_some() => {
                 ("limit-cpu", Some("SIGXCPU from the kernel"))
             }

@@ -1,8 +1,8 @@
-//! Compiles the cases, and makes the table of them and the archive of their components.
+//! Compiles the cases, and makes their table and the archive of their components.
 //!
-//! They are a package and a workspace of their own, which is put together in the target folder: cargo leaves each folder with a
-//! `Cargo.toml` out of the package around it, so their manifest has another name. All components are compressed as one: each is
-//! 85 KB, of which nearly all is the same library code as in the others.
+//! The cases are a package and a workspace of their own, which is assembled in the target folder. Cargo excludes each
+//! folder with a `Cargo.toml` from the package around it, so their manifest has another name. All components are
+//! compressed as one: each has 85 KB, and nearly all of it is library code that the others have too.
 
 mod nested_build;
 
@@ -27,7 +27,7 @@ fn main() {
         println!("cargo::rerun-if-changed={}", here.join(input).display());
     }
     if env::var_os("DOCS_RS").is_some() {
-        // What builds documentation has no network, and runs no case.
+        // The builders of documentation have no network, and run no case.
         write(&out, "&[]", &[]);
         return;
     }
@@ -64,9 +64,9 @@ fn main() {
     write(&out, &table, &components);
 }
 
-/// Writes what `src/case.rs` includes.
+/// Writes the files that `src/case.rs` includes.
 fn write(out: &Path, table: &str, components: &[u8]) {
-    // Higher levels gain a fifth more at most, and take seconds.
+    // Higher levels save at most a fifth more, and take seconds.
     let archive = zstd::bulk::compress(components, 9).expect("memory can be compressed");
     for (name, content) in [
         ("cases.rs", table.as_bytes()),
@@ -77,7 +77,7 @@ fn write(out: &Path, table: &str, components: &[u8]) {
     }
 }
 
-/// Puts the cases' package together in `package`, and returns that.
+/// Assembles the cases' package in `package`, and returns that path.
 fn assemble(here: &Path, package: &Path) -> PathBuf {
     fs::create_dir_all(package).expect("the target folder can be written to");
     for (from, to) in [
@@ -87,7 +87,7 @@ fn assemble(here: &Path, package: &Path) -> PathBuf {
         fs::copy(here.join(from), package.join(to)).expect("a manifest can be copied");
     }
     for (from, to) in [("guests/build.rs", "build.rs"), ("guests/src", "src"), ("wit", "wit")] {
-        // From an earlier run, or of another checkout.
+        // Files of an earlier run, or of another checkout.
         drop(fs::remove_file(package.join(to)));
         symlink(here.join(from), package.join(to)).expect("the target folder can hold a link");
     }

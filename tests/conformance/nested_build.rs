@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// The one folder that components are built in, whichever build asks: `guests` in cargo's target folder. The folder of the
-/// profile is locked while a build script runs; and one below `OUT_DIR` would be built anew for each profile and each set of
-/// features.
+/// The one folder in which components are built, whichever build needs them: `guests` in cargo's target folder. The
+/// folder of the profile is locked while a build script runs. A folder below `OUT_DIR` would be built again for each
+/// profile and each set of features.
 pub(crate) fn target_dir() -> PathBuf {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     // <target>/[<triple>/]<profile>/build/<package>/out
     out.ancestors().nth(4).expect("it lies that deep").join("guests")
 }
 
-/// Builds in `workspace` for `target`, in release mode; `what` names packages and kinds. Returns the folder of the outcome.
+/// Builds in `workspace` for `target`, in release mode. `what` names packages and kinds. Returns the folder of the
+/// results.
 pub(crate) fn build(workspace: &Path, target: &str, what: &[&str]) -> PathBuf {
     add_target(target);
     let target_dir = target_dir();
@@ -25,7 +26,8 @@ pub(crate) fn build(workspace: &Path, target: &str, what: &[&str]) -> PathBuf {
         .arg("--target-dir")
         .arg(&target_dir)
         .args(what);
-    // What cargo sets for this script is not meant for another build: flags, the linter in place of the compiler.
+    // Variables that cargo sets for this script must not reach another build: flags, or the linter in place of the
+    // compiler.
     for (key, _) in env::vars_os() {
         let name = key.to_string_lossy();
         let ours = [
@@ -44,7 +46,7 @@ pub(crate) fn build(workspace: &Path, target: &str, what: &[&str]) -> PathBuf {
     target_dir.join(target).join("release")
 }
 
-/// Adds the target where the toolchain lacks it; a toolchain file alone does not on every machine.
+/// Installs the target if the toolchain lacks it. A toolchain file alone does not do that on every machine.
 fn add_target(target: &str) {
     let sysroot = tool("RUSTC", "rustc")
         .args(["--print", "sysroot"])

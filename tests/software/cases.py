@@ -1,7 +1,8 @@
 """The programs that are tried, and what each has to print.
 
 A case is a script for bash in an empty workspace, and a text that its output must hold: one that the program can only print
-if it did its work. Keep each below some seconds and within the workspace and /tmp; servers listen in a Unix socket there.
+if it did its work. Keep each below some seconds and within the workspace and /tmp. Servers listen at 127.0.0.1, where bare cases share the ports of the
+machine, so that each has another port.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,6 @@ class Case:
 
 TRACE = Cause("no process may trace another", "Tracing")
 SETGID = Cause("no set-group-id bit in a workspace of root's", "Set-group-id bits")
-LOOPBACK = Cause("no TCP without `--network`", "TCP on loopback")
 NAMESPACES = Cause("no namespaces within the confinement", "Namespaces within the confinement")
 UNCOUNTED = Cause("no memory that belongs to no process, without a control group", "Memory that belongs to no process")
 PROTOCOLS = Cause("no protocol but TCP and UDP", "Other protocols")
@@ -52,6 +52,9 @@ threading.Thread(target=s.serve_forever, daemon=True).start()
 print(subprocess.check_output([a.replace('PORT', str(s.server_port)) for a in sys.argv[1:]], text=True))
 E
 """
+
+# Asks a server, which has just been started in the background, until it answers.
+UNTIL = "for i in $(seq 100); do {} && break; sleep .1; done; kill %1"
 
 # By a runner of its own: that of CPython ends at an error in one of its threads, and reports nothing.
 CPYTHON = """cd /tmp; cat > suite.py <<'E'
@@ -134,29 +137,40 @@ CASES = [
     Case("sqlite3 shell", "sqlite3", "sqlite3 d 'pragma journal_mode=wal; create table t(a); insert into t values(6),(7); select sum(a) from t'", "13"),
     Case("PostgreSQL, Unix socket", "pg_ctl", "mkdir /tmp/s; initdb -D /tmp/d -A trust -U me >/dev/null && pg_ctl -D /tmp/d -s -w -o \"-k /tmp/s -c listen_addresses=''\" -l /tmp/log start || cat /tmp/log; psql -h /tmp/s -U me postgres -Atc 'select 6*7'; pg_ctl -D /tmp/d -s -m fast stop", "42"),
     Case("MariaDB, Unix socket", "mariadbd mariadb", MARIADB, "13"),
+    Case("PostgreSQL, TCP on loopback", "pg_ctl", "initdb -D /tmp/d -A trust -U me >/dev/null && pg_ctl -D /tmp/d -s -w -o \"-k /tmp -p 18081 -c listen_addresses=127.0.0.1\" -l /tmp/log start || cat /tmp/log; psql -h 127.0.0.1 -p 18081 -U me postgres -Atc 'select 6*7'; pg_ctl -D /tmp/d -s -m fast stop", "42"),
+    Case("MariaDB, TCP on loopback", "mariadbd mariadb", MARIADB.replace("--skip-networking", "--bind-address=127.0.0.1 --port=18082").replace("-S /tmp/s", "-h 127.0.0.1 -P 18082 --protocol=tcp"), "13"),
+    Case("redis, TCP on loopback", "redis-server", "redis-server --port 18083 --bind 127.0.0.1 --daemonize yes --dir /tmp > /dev/null; for i in $(seq 100); do redis-cli -p 18083 ping 2>/dev/null | grep -q PONG && break; sleep .1; done; redis-cli -p 18083 set a 42; redis-cli -p 18083 get a; redis-cli -p 18083 shutdown", "42"),
     Case("redis, Unix socket", "redis-server", "redis-server --port 0 --unixsocket /tmp/r --daemonize yes --dir /tmp > /dev/null; for i in $(seq 100); do redis-cli -s /tmp/r ping 2>/dev/null | grep -q PONG && break; sleep .1; done; redis-cli -s /tmp/r set a 42; redis-cli -s /tmp/r get a; redis-cli -s /tmp/r bgsave; redis-cli -s /tmp/r shutdown", "Background saving started"),
-    Case("nginx, TCP on loopback", "nginx", "mkdir -p /tmp/n; echo served > /tmp/n/i; printf 'pid /tmp/n/p; error_log stderr; events{} http{access_log off; client_body_temp_path /tmp/n/b; proxy_temp_path /tmp/n/c; fastcgi_temp_path /tmp/n/d; uwsgi_temp_path /tmp/n/e; scgi_temp_path /tmp/n/f; server{listen 127.0.0.1:18089; root /tmp/n;}}' > c; nginx -c $PWD/c 2>&1; curl -s http://127.0.0.1:18089/i; nginx -c $PWD/c -s stop", "served", why=LOOPBACK),
+    Case("nginx, TCP on loopback", "nginx", "mkdir -p /tmp/n; echo served > /tmp/n/i; printf 'pid /tmp/n/p; error_log stderr; events{} http{access_log off; client_body_temp_path /tmp/n/b; proxy_temp_path /tmp/n/c; fastcgi_temp_path /tmp/n/d; uwsgi_temp_path /tmp/n/e; scgi_temp_path /tmp/n/f; server{listen 127.0.0.1:18089; root /tmp/n;}}' > c; nginx -c $PWD/c 2>&1; curl -s http://127.0.0.1:18089/i; nginx -c $PWD/c -s stop", "served"),
     Case("nginx, Unix socket", "nginx curl", "mkdir -p /tmp/n; echo served > /tmp/n/i; printf 'pid /tmp/n/p; error_log stderr; events{} http{access_log off; client_body_temp_path /tmp/n/b; proxy_temp_path /tmp/n/c; fastcgi_temp_path /tmp/n/d; uwsgi_temp_path /tmp/n/e; scgi_temp_path /tmp/n/f; server{listen unix:/tmp/n/s; root /tmp/n;}}' > c; chmod 755 /tmp/n; nginx -c $PWD/c 2>&1; curl -s --unix-socket /tmp/n/s http://x/i; nginx -c $PWD/c -s stop", "served"),
+    Case("node, http and fetch", "node", "node -e \"const s=require('http').createServer((q,r)=>r.end('served')).listen(0,'127.0.0.1',async()=>{console.log(await (await fetch('http://localhost:'+s.address().port)).text()); s.close()})\"", "served"),
     Case("node worker threads", "node", "node -e \"const {Worker}=require('worker_threads'); new Worker('require(\\\"worker_threads\\\").parentPort.postMessage(6*7)',{eval:true}).on('message',m=>console.log('worker',m))\"", "worker 42"),
     Case("node child, watch", "node", "node -e \"const fs=require('fs'),c=require('child_process'); const w=fs.watch('.',(e,f)=>{console.log('saw',f); w.close()}); c.execSync('touch new')\"", "saw new"),
     Case("npm", "npm", "mkdir dep; echo '{\"name\":\"dep\",\"version\":\"1.0.0\"}' > dep/package.json; echo 'module.exports=42' > dep/index.js; echo 'console.log(require(\"dep\"))' > t.js; echo '{\"name\":\"a\",\"version\":\"1.0.0\",\"scripts\":{\"t\":\"node t.js\"}}' > package.json; export npm_config_update_notifier=false; npm install --offline --no-audit --no-fund ./dep >/dev/null && npm run -s t", "42"),
     Case("npm, from its registry", "npm", CERTIFICATES + "export npm_config_update_notifier=false; npm install --no-audit --no-fund is-number@7 2>&1 | tail -3; node -p 'require(\"is-number\")(42)'", "true", network=True),
     Case("vite build", "vite", "echo '<script type=module src=/m.js></script>' > index.html; echo 'document.title=[6,7].map(x=>x*2).join()' > m.js; vite build 2>&1; ls dist/assets", ".js"),
+    Case("vite, TCP on loopback", "vite curl", "echo '<p>served</p>' > index.html; vite --host 127.0.0.1 --port 18084 > log 2>&1 & " + UNTIL.format("curl -sf http://127.0.0.1:18084/"), "served"),
+    Case("Go net/http", "go", "export GOCACHE=/tmp/c GOFLAGS=-mod=mod GOTOOLCHAIN=local; go mod init a 2>/dev/null; printf 'package main\nimport(\"fmt\";\"io\";\"net/http\";\"net/http/httptest\")\nfunc main(){s:=httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,r *http.Request){fmt.Fprint(w,\"served\")}));p,e:=http.Get(s.URL);if e!=nil{panic(e)};b,_:=io.ReadAll(p.Body);fmt.Println(string(b))}' > m.go; go run . 2>&1", "served"),
     Case("Go", "go", "export GOCACHE=/tmp/c GOFLAGS=-mod=mod GOTOOLCHAIN=local; go mod init a 2>/dev/null; printf 'package main\nfunc main(){c:=make(chan int);go func(){c<-42}();println(<-c)}' > m.go; go run . 2>&1", "42"),
     Case("javac, java", "javac", "echo 'class M{public static void main(String[] a)throws Exception{var t=new Thread(()->System.out.println(6*7));t.start();t.join();}}' > M.java; javac M.java && java -Xmx128m M", "42"),
+    Case("Java HttpServer", "javac", "cat > M.java <<'E'\nimport com.sun.net.httpserver.*; import java.net.*; import java.net.http.*;\nclass M{public static void main(String[] a)throws Exception{var s=HttpServer.create(new InetSocketAddress(\"127.0.0.1\",0),0);s.createContext(\"/\",x->{x.sendResponseHeaders(200,6);x.getResponseBody().write(\"served\".getBytes());x.close();});s.start();var q=HttpRequest.newBuilder(URI.create(\"http://127.0.0.1:\"+s.getAddress().getPort())).build();System.out.println(HttpClient.newHttpClient().send(q,HttpResponse.BodyHandlers.ofString()).body());System.exit(0);}}\nE\njava -Xmx128m M.java", "served"),
     Case("mvn", "mvn", "mvn -v 2>&1", "Apache Maven"),
     Case("Mono", "mono mcs", "echo 'class A{static void Main(){var t=new System.Threading.Thread(()=>System.Console.WriteLine(6*7));t.Start();t.Join();}}' > a.cs; mcs a.cs && mono a.exe", "42"),
     Case("SBCL", "sbcl", "sbcl --noinform --non-interactive --eval '(format t \"~a~%\" (* 6 7))'", "42"),
     Case("Erlang", "erl", "erl -noshell -eval 'P=self(), spawn(fun()->P!{a,6*7} end), receive {a,X}->io:format(\"~p~n\",[X]) end, halt().'", "42"),
+    Case("Erlang gen_tcp", "erl", "erl -noshell -eval '{ok,L}=gen_tcp:listen(0,[binary,{active,false},{ip,{127,0,0,1}}]),{ok,P}=inet:port(L),spawn(fun()->{ok,C}=gen_tcp:accept(L),gen_tcp:send(C,\"served\"),gen_tcp:close(C) end),{ok,S}=gen_tcp:connect({127,0,0,1},P,[binary,{active,false}]),{ok,B}=gen_tcp:recv(S,0),io:format(\"~s~n\",[B]),halt().'", "served"),
     Case("zsh", "zsh", "zsh -c 'a=(b a); sort =(print -l $a) | head -1; print $((6*7))'", "42"),
     Case("fish", "fish", "fish -c 'echo (math 6 x 7)'", "42"),
     Case("perl", "perl", "perl -MPOSIX -e 'if(my $p=open(my $k,\"-|\")){print \"got \",<$k>}else{print 6*7}'", "got 42"),
     Case("tclsh", "tclsh", "echo 'puts [exec echo [expr 6*7]]' | tclsh", "42"),
     Case("ruby", "ruby", "ruby -e 'r,w=IO.pipe; fork{w.puts 6*7}; Process.wait; w.close; puts r.read; Thread.new{puts :t}.join'", "42"),
+    Case("ruby TCPServer", "ruby", "ruby -rsocket -e 's=TCPServer.new(\"127.0.0.1\",0); Thread.new{c=s.accept; c.puts \"served\"; c.close}; puts TCPSocket.new(\"127.0.0.1\",s.addr[1]).read'", "served"),
+    Case("php -S", "php curl", "echo '<?php echo 6*7;' > i.php; php -S 127.0.0.1:18085 > log 2>&1 & " + UNTIL.format("curl -sf http://127.0.0.1:18085/i.php"), "42"),
     Case("php", "php", "php -r 'echo trim(shell_exec(\"echo \".(6*7))), \"\\n\";'", "42"),
     Case("lua", "lua5.4", "lua5.4 -e 'print(io.popen(\"echo \"..6*7):read(\"n\"))'", "42"),
     Case("Chromium, DOM", "chromium", PAGE + CHROMIUM + "--no-sandbox --dump-dom file://$PWD/p.html 2>/dev/null", "</script>42"),
     Case("Chromium, screenshot", "chromium file", PAGE + CHROMIUM + "--no-sandbox --screenshot=$PWD/s.png --window-size=99,99 file://$PWD/p.html >/dev/null 2>&1; file s.png", "PNG image data"),
+    Case("Chromium, from a server on loopback", "chromium python3", SERVE + "python3 s.py " + CHROMIUM + "--no-sandbox --dump-dom http://127.0.0.1:PORT/ 2>/dev/null", "served"),
     Case("Chromium, in its own sandbox", "chromium", PAGE + CHROMIUM + "--dump-dom file://$PWD/p.html 2>/dev/null", "</script>42", why=NAMESPACES),
     Case("bubblewrap", "bwrap", "bwrap --unshare-all --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 /usr/bin/echo within", "within", why=NAMESPACES),
     Case("LibreOffice", "soffice", "echo hello > a.txt; soffice --headless --convert-to pdf a.txt >/dev/null 2>&1; head -c 5 a.pdf", "%PDF-"),
@@ -176,11 +190,13 @@ CASES = [
     Case("strace", "strace", "strace -e trace=write echo 42 2>&1", "write(1", why=TRACE),
     Case("valgrind", "valgrind", "valgrind -q --error-exitcode=9 echo 42", "42"),
     Case("socat", "socat", "socat UNIX-LISTEN:/tmp/s,fork EXEC:cat & for i in $(seq 50); do [ -S /tmp/s ] && break; sleep .1; done; echo 42 | socat -t2 - UNIX:/tmp/s; kill %1", "42"),
-    Case("curl, loopback", "curl python3", SERVE + "python3 s.py curl -s http://127.0.0.1:PORT/", "served", network=True),
-    Case("wget, loopback", "wget python3", SERVE + "python3 s.py wget -qO- http://127.0.0.1:PORT/", "served", network=True),
+    Case("socat, TCP on loopback", "socat", "socat TCP-LISTEN:18086,bind=127.0.0.1,fork EXEC:cat & " + UNTIL.format("echo 42 | socat -t2 - TCP:127.0.0.1:18086 2> /dev/null"), "42"),
+    Case("curl, loopback", "curl python3", SERVE + "python3 s.py curl -s http://127.0.0.1:PORT/", "served"),
+    Case("wget, loopback", "wget python3", SERVE + "python3 s.py wget -qO- http://127.0.0.1:PORT/", "served"),
     Case("ssh-keygen", "ssh-keygen", "ssh-keygen -q -t ed25519 -N '' -f k && ssh-keygen -lf k.pub", "ED25519"),
     Case("gpg", "gpg", "export GNUPGHOME=/tmp/g; mkdir -m 700 /tmp/g; gpg -q --batch --passphrase '' --quick-gen-key a@b default default never 2>/dev/null; echo 42 | gpg -q --batch --trust-model always -er a@b | gpg -q --batch -d 2>/dev/null", "42"),
     Case("openssl", "openssl", "openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -subj /CN=a 2>/dev/null; openssl verify -CAfile c c", "c: OK"),
+    Case("openssl, TLS on loopback", "openssl curl", "openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -subj /CN=localhost 2>/dev/null; openssl s_server -quiet -accept 127.0.0.1:18087 -cert c -key k -www > log 2>&1 & " + UNTIL.format("curl -sf --cacert c --resolve localhost:18087:127.0.0.1 https://localhost:18087/ | grep -o s_server"), "s_server"),
     Case("certificates", "openssl", "openssl x509 -noout -subject -in /etc/ssl/certs/ca-certificates.crt", "subject="),
     Case("jq", "jq", "echo '{\"a\":[6,7]}' | jq '.a[0]*.a[1]'", "42"),
     Case("rsync", "rsync", "mkdir a; echo 42 > a/f; ln -s f a/l; rsync -aH a/ b/; cat b/l", "42"),
@@ -191,8 +207,8 @@ CASES = [
     Case("whoami, id", "whoami", "test \"$(id -un)\" = \"$(whoami)\" && python3 -c 'import pwd,os; print(\"shell\", pwd.getpwuid(os.getuid()).pw_shell)'", "shell /"),
     Case("su, refused everywhere", "su", "su -c 'echo root' root </dev/null 2>&1 || echo refused", "refused"),
     Case("CPython test_subprocess", "/usr/lib/python3*/test/test_subprocess.py", CPYTHON.format("test_subprocess"), suite={}),
-    Case("CPython test_socket", "/usr/lib/python3*/test/test_socket.py", CPYTHON.format("test_socket"), network=True, suite={"UDPLITE": PROTOCOLS}),
-    Case("CPython test_os", "/usr/lib/python3*/test/test_os.py", CPYTHON.format("test_os"), network=True, suite={"memfd_create": UNCOUNTED, "s_isgid": SETGID}),
-    Case("CPython test_signal", "/usr/lib/python3*/test/test_signal.py", CPYTHON.format("test_signal"), network=True, suite={}),
+    Case("CPython test_socket", "/usr/lib/python3*/test/test_socket.py", CPYTHON.format("test_socket"), suite={"UDPLITE": PROTOCOLS}),
+    Case("CPython test_os", "/usr/lib/python3*/test/test_os.py", CPYTHON.format("test_os"), suite={"memfd_create": UNCOUNTED, "s_isgid": SETGID}),
+    Case("CPython test_signal", "/usr/lib/python3*/test/test_signal.py", CPYTHON.format("test_signal"), suite={}),
     Case("CPython test_pty", "/usr/lib/python3*/test/test_pty.py", CPYTHON.format("test_pty"), suite={}),
 ]

@@ -1,4 +1,4 @@
-//! A machine that has no processor to spare.
+//! A machine on which every processor is busy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// One thread a core.
+    /// Starts one thread for each processor.
     pub fn cores() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = std::thread::available_parallelism().map_or(2, usize::from);

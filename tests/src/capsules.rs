@@ -1,4 +1,4 @@
-//! A host of capsules with one workspace, and calls of capsules as JSON in, JSON out.
+//! A host with one workspace for capsules, and calls of capsules with JSON as payload and result.
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
@@ -13,46 +13,46 @@ use tempfile::TempDir;
 
 /// The example capsule.
 pub const DEV_SERVER: &str = env!("CAPSULE_DEV_SERVER");
-/// A capsule that does through the SDK what a test tells it (`tests/guests`).
+/// A capsule that does, through the SDK, what a test tells it to do (`tests/guests`).
 pub const TEST_GUEST: &str = env!("CAPSULE_TEST_GUEST");
-/// The same, as a core module without WASI.
+/// The same capsule, as a core module without WASI.
 pub const TEST_GUEST_CORE: &str = env!("CAPSULE_TEST_GUEST_CORE");
-/// A capsule by the published `astrid-sdk`, as a core module (`tests/foreign`).
+/// A capsule that uses the published `astrid-sdk`, as a core module (`tests/foreign`).
 pub const FOREIGN_CORE: &str = env!("CAPSULE_FOREIGN_CORE");
 
-/// A component that imports every interface and calls what a test tells it (`tests/hostile`).
+/// A component that imports every interface and makes the calls that a test names (`tests/hostile`).
 pub const HOSTILE_GUEST: &str = env!("CAPSULE_HOSTILE_GUEST");
 
-/// A registry, a runtime over it, and a workspace, that are one test's alone.
+/// A registry, a runtime with this registry, and a workspace, all of them for one test.
 #[derive(Debug)]
 pub struct Host {
-    /// Owns the processes.
+    /// The registry of the processes.
     pub registry: Registry,
-    /// Runs the calls.
+    /// The runtime of the calls.
     pub runtime: Runtime,
-    /// Where the processes run.
+    /// The workspace of the processes.
     pub workspace: TempDir,
 }
 
 impl Host {
-    /// Confined, as is the default everywhere.
+    /// A confined host, which is the default everywhere.
     #[expect(clippy::new_without_default, reason = "a host is started, and not a value")]
     pub fn new() -> Self {
         Self::with(|runtime| runtime)
     }
 
-    /// Confined, with a runtime that `change` is made to.
+    /// A confined host with a runtime that `change` has adapted.
     pub fn with(change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Self {
-        let launcher = Confined::new(Policy::new().network(true)).unwrap();
+        let launcher = Confined::new(Policy::new()).unwrap();
         Self::over(Arc::new(launcher), Limits::default(), change)
     }
 
-    /// Unconfined, with the default limits.
+    /// An unconfined host with the default limits.
     pub fn unconfined() -> Self {
         Self::unconfined_with(Limits::default(), |runtime| runtime)
     }
 
-    /// Unconfined, with these limits, and a runtime that `change` is made to.
+    /// An unconfined host with these limits and a runtime that `change` has adapted.
     pub fn unconfined_with(limits: Limits, change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Self {
         Self::over(Arc::new(Unconfined::new().allow_persistent()), limits, change)
     }
@@ -74,23 +74,22 @@ impl Host {
         }
     }
 
-    /// Loads a component with every command that the tests use, and persistent processes.
+    /// Loads a component with a grant for every command that the tests use, and for persistent processes.
     pub async fn load(&self, capsule_id: &str, component: &[u8]) -> Capsule {
         let grants = Grants {
             commands: ["sh", "cat", "env", "python3"].map(String::from).into(),
             persistent: true,
-            network: true,
             ..Grants::default()
         };
         self.load_granted(capsule_id, grants, component).await
     }
 
-    /// [`Self::load`] of a file.
+    /// As [`Self::load`], from a file.
     pub async fn load_file(&self, capsule_id: &str, path: &str) -> Capsule {
         self.load(capsule_id, &std::fs::read(path).unwrap()).await
     }
 
-    /// Loads the capsule that keeps everything that it is given (`tests/hostile`), as `hostile`.
+    /// Loads the capsule that keeps everything that it gets (`tests/hostile`), as `hostile`.
     pub async fn load_hostile(&self, topics: Topics) -> Capsule {
         let grants = Grants {
             commands: vec!["sh".into()],
@@ -102,7 +101,8 @@ impl Host {
             .await
     }
 
-    async fn load_granted(&self, capsule_id: &str, grants: Grants, component: &[u8]) -> Capsule {
+    /// Loads a component with these grants.
+    pub async fn load_granted(&self, capsule_id: &str, grants: Grants, component: &[u8]) -> Capsule {
         let options = LoadOptions {
             grants,
             ..LoadOptions::new(capsule_id, Workspace::open(self.workspace.path()).unwrap())
@@ -111,12 +111,12 @@ impl Host {
     }
 }
 
-/// A call as `ada`, who may expect `continue` and JSON.
+/// Makes a call as `ada`, which must return `continue` and JSON.
 pub async fn call(capsule: &Capsule, action: &str, payload: Value) -> Value {
     call_as("ada", capsule, action, payload).await
 }
 
-/// A call as `principal`, who may expect `continue` and JSON.
+/// Makes a call as `principal`, which must return `continue` and JSON.
 pub async fn call_as(principal: &str, capsule: &Capsule, action: &str, payload: Value) -> Value {
     let result = try_call(principal, capsule, action, payload).await.unwrap();
     assert_eq!(result.0, "continue", "{action}: {}", result.1);
@@ -144,12 +144,12 @@ pub async fn try_call(
     Ok((result.action, data))
 }
 
-/// Whether a process of this number exists, also as a zombie.
+/// Whether a process with this pid exists, also as a zombie.
 pub fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// Completes once there is no process of this number, also no zombie; fails where one stays.
+/// Completes when no process with this pid exists, not even as a zombie. Fails if one stays.
 pub async fn gone(pid: u32) {
     let looking = async {
         while exists(pid) {

@@ -2,7 +2,7 @@
 
 use capsule_host::supervisor::{ExitInfo, SpawnRequest};
 
-/// A command with its arguments, and nothing else asked for.
+/// A request for a command with its arguments, and the defaults for everything else.
 pub fn command(cmd: &str, args: &[&str]) -> SpawnRequest {
     SpawnRequest {
         cmd: cmd.to_owned(),
@@ -11,12 +11,13 @@ pub fn command(cmd: &str, args: &[&str]) -> SpawnRequest {
     }
 }
 
-/// A script.
+/// A request for a script of the shell.
 pub fn sh(script: &str) -> SpawnRequest {
     command("/bin/sh", &["-c", script])
 }
 
-/// Says back what is written to it, as long as its stdin is open: a child whose output the test decides byte by byte.
+/// A request for a child that writes back what is written to it, while its stdin is open. So the test decides its
+/// output byte by byte.
 pub fn cat() -> SpawnRequest {
     SpawnRequest {
         keep_stdin_open: true,
@@ -24,12 +25,12 @@ pub fn cat() -> SpawnRequest {
     }
 }
 
-/// Runs until it is ended, and obeys every signal.
+/// A request for a child that runs until it is ended, and obeys every signal.
 pub fn forever() -> SpawnRequest {
     command("/bin/sleep", &["1000"])
 }
 
-/// The end of a program that exited.
+/// The exit of a program that returned this code.
 pub const fn code(code: i32) -> ExitInfo {
     ExitInfo {
         exit_code: Some(code),
@@ -37,7 +38,7 @@ pub const fn code(code: i32) -> ExitInfo {
     }
 }
 
-/// The end of a program that a signal ended.
+/// The exit of a program that a signal ended.
 pub const fn signalled(signal: i32) -> ExitInfo {
     ExitInfo {
         exit_code: None,

@@ -1,4 +1,5 @@
-//! What a test process holds, for tests that count it. Counted for the whole process, so such a test is alone in its binary.
+//! What a test process holds, for tests that count it. The counts are of the whole process, so each such test has a
+//! binary of its own.
 
 /// What this process holds, as the system counts it.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// Counts.
+    /// Counts them now.
     pub fn now(runtime: &tokio::runtime::Handle) -> Self {
         Self {
             descriptors: descriptors(),
@@ -22,7 +23,7 @@ impl Holdings {
     }
 }
 
-/// What the open descriptors are: the kind, without the number that tells one pipe from another.
+/// The open descriptors by kind, without the number that distinguishes two pipes.
 pub fn descriptors() -> Vec<String> {
     let mut all: Vec<_> = std::fs::read_dir("/proc/self/fd")
         .expect("proc")
@@ -37,8 +38,8 @@ pub fn descriptors() -> Vec<String> {
     all
 }
 
-/// Every child of this process, dead or alive: in place of each spawner its inits, but for the one that waits for its
-/// configuration.
+/// Every child of this process, alive or a zombie. Each spawner is replaced by its inits, without the one that waits
+/// for its configuration.
 pub fn children() -> Vec<u32> {
     let mut all = children_of(std::process::id());
     let spawners: Vec<u32> = all.extract_if(.., |pid| is_spawner(*pid)).collect();
@@ -48,7 +49,7 @@ pub fn children() -> Vec<u32> {
     all
 }
 
-/// Whether what a host prepares for its next command is there.
+/// Whether the host has completed the preparations for its next command.
 pub fn is_prepared() -> bool {
     let spawners = children_of(std::process::id())
         .into_iter()
@@ -56,7 +57,7 @@ pub fn is_prepared() -> bool {
     spawners.flat_map(children_of).any(waits_for_configuration)
 }
 
-/// Every child of `parent`, dead or alive.
+/// Every child of `parent`, alive or a zombie.
 pub fn children_of(parent: u32) -> Vec<u32> {
     let parent = parent.to_string();
     std::fs::read_dir("/proc")
@@ -74,7 +75,7 @@ fn is_spawner(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "capsule-init\n")
 }
 
-/// The only call that an init waits in before it has that, and never later.
+/// The system call in which an init waits before it has its configuration, and in which it never waits later.
 pub fn waits_for_configuration(pid: u32) -> bool {
     let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     call.split_whitespace().next() == Some(&libc::SYS_recvmsg.to_string())

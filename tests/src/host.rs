@@ -1,4 +1,4 @@
-//! A host of one test's own: a registry, a workspace, and a gate that refuses nothing.
+//! A host for one test: a registry, a workspace, and a gate that refuses nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,24 +22,24 @@ impl Gate for AllowAll {
     }
 }
 
-/// A registry and a workspace that are one test's alone.
+/// A registry and a workspace for one test.
 #[derive(Debug)]
 pub struct Host {
-    /// Owns the processes.
+    /// The registry of the processes.
     pub registry: Registry,
-    /// Where they run.
+    /// The workspace of the processes.
     pub workspace: Workspace,
     dir: TempDir,
 }
 
 impl Host {
-    /// Unconfined, with the default limits.
+    /// An unconfined host with the default limits.
     #[expect(clippy::new_without_default, reason = "a host is started, and not a value")]
     pub fn new() -> Self {
         Self::with(|_| ())
     }
 
-    /// A host whose limits are the defaults but for what `change` does to them.
+    /// An unconfined host with default limits that `change` has adapted.
     pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
@@ -47,12 +47,12 @@ impl Host {
         Self::made_of(launcher, limits, TempDir::new().expect("a workspace"))
     }
 
-    /// A host with a launcher of the test's own.
+    /// A host with a launcher of the test's.
     pub fn launching(launcher: Arc<dyn Launcher>) -> Self {
         Self::made_of(launcher, Limits::default(), TempDir::new().expect("a workspace"))
     }
 
-    /// A host of which a test says everything.
+    /// A host with a launcher and limits of the test's.
     pub fn made_of(launcher: Arc<dyn Launcher>, limits: Limits, dir: TempDir) -> Self {
         let registry = Registry::new(Handle::current(), launcher, limits).expect("a registry");
         let workspace = Workspace::open(dir.path()).expect("a workspace");
@@ -63,7 +63,7 @@ impl Host {
         }
     }
 
-    /// A host that admits as many processes as a test likes.
+    /// A host that does not limit the number of processes.
     pub fn roomy() -> Self {
         Self::with(|limits| {
             limits.processes_per_principal = 10_000;
@@ -78,12 +78,12 @@ impl Host {
         self.dir.path()
     }
 
-    /// The view of the owner that most tests act as.
+    /// The scope of the owner that most tests act as.
     pub fn scope(&self) -> Scope {
         self.scope_of("alice", "editor")
     }
 
-    /// The view of a named owner.
+    /// The scope of a named owner.
     pub fn scope_of(&self, principal: &str, capsule: &str) -> Scope {
         self.registry.scope(Owner {
             principal: Principal::Named(principal.to_owned()),
@@ -91,7 +91,7 @@ impl Host {
         })
     }
 
-    /// The view of a capsule that is called for no principal.
+    /// The scope of a capsule that runs for no principal.
     pub fn anonymous(&self) -> Scope {
         self.registry.scope(Owner {
             principal: Principal::Anonymous,
@@ -110,12 +110,12 @@ impl Host {
         self.start_in(&self.scope(), request).await
     }
 
-    /// [`Self::try_start`], in a view of the test's.
+    /// As [`Self::try_start`], in a scope of the test's.
     pub async fn start_in(&self, scope: &Scope, request: SpawnRequest) -> Result<ProcessId, Error> {
         watchdog(scope.spawn_persistent(request, &self.workspace, &mut AllowAll)).await
     }
 
-    /// A started process's id.
+    /// The id of a process that was started.
     pub async fn start(&self, request: SpawnRequest) -> String {
         let id = self.try_start(request).await.expect("a process");
         id.expose().to_owned()

@@ -1,4 +1,4 @@
-//! What the tests share: hosts of their own, children, and ways to wait for facts and to count what is held. `tests/README.md`
+//! The helpers that the tests share: hosts, children, waits for facts, and counts of what is held. `tests/README.md`
 //! lists the suites.
 //!
 //! A helper that fails panics, because it is part of a test.

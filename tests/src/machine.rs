@@ -1,15 +1,15 @@
-//! A launcher that gives each command a virtual machine of its own: what a crate outside of the host's can do behind
-//! `Launcher`, and what it cannot (docs/launchers.md).
+//! A launcher that gives each command a virtual machine of its own. It shows what a crate outside of the host's can do
+//! with `Launcher`, and what it cannot do (docs/launchers.md).
 //!
-//! It has another launcher start a script in place of the command, which starts QEMU, which boots a kernel, which starts the
-//! command (`tests/vm/machine`). So the machine is confined as the command would be, and ends as the command would: nothing
-//! of either is written here. `tests/vm/launcher` makes what it needs, and runs the tests.
+//! It lets another launcher start a script in place of the command. The script starts QEMU, which boots a kernel, which
+//! starts the command (`tests/vm/machine`). So the machine is confined and ended as the command would be, without
+//! further code here. `tests/vm/launcher` makes the files that it needs, and runs the tests.
 
 use std::path::PathBuf;
 
 use capsule_host::sandbox::{Confined, Launch, LaunchError, Launched, Launcher, Policy};
 
-/// Starts each command in a machine of its own.
+/// Starts each command in a virtual machine of its own.
 #[derive(Debug)]
 pub struct Machine {
     confined: Confined,
@@ -18,10 +18,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// `folder` holds a kernel, its first file system, and `start`. None where `CAPSULE_MACHINE` does not name one.
+    /// `folder` contains a kernel, its initial file system, and `start`. None if `CAPSULE_MACHINE` does not name a
+    /// folder.
     ///
     /// # Errors
-    /// As of [`Confined::new`].
+    /// As for [`Confined::new`].
     pub fn new() -> Result<Option<Self>, LaunchError> {
         let Some(folder) = std::env::var_os("CAPSULE_MACHINE").map(PathBuf::from) else {
             return Ok(None);
@@ -59,7 +60,8 @@ impl Launcher for Machine {
     }
 }
 
-/// As `run-command` reads it. No part holds a NUL, for which the host would have refused the request.
+/// Encodes the command as `run-command` reads it. No part contains a NUL, because the host would have refused the
+/// request.
 fn command(launch: &Launch) -> Vec<u8> {
     let variables = launch.env();
     let mut parts = vec![launch.cwd().to_owned(), variables.len().to_string()];

@@ -1,4 +1,4 @@
-//! What a child printed, read by cursor.
+//! Reads the output of a child by cursor.
 
 use capsule_host::supervisor::{LogChunk, LogStream, Scope};
 
@@ -11,8 +11,8 @@ pub fn chunk(scope: &Scope, id: &str, stream: LogStream, cursor: Option<&str>, m
         .expect("a chunk of a process that is there")
 }
 
-/// The next chunk that brings bytes or the end, and moves the cursor. Patient for that only: how long a whole stream takes
-/// depends on how much it is and on who else wants the processors.
+/// The next chunk with bytes or the end; moves the cursor. The time limit is for one chunk only, because the time for a
+/// whole stream depends on its length and on how busy the machine is.
 pub async fn news<F: Future<Output = ()>>(
     scope: &Scope,
     id: &str,
@@ -34,7 +34,7 @@ pub async fn news<F: Future<Output = ()>>(
     .await
 }
 
-/// All of a stream by cursor to its announced end, and what the cursor says went missing.
+/// All of a stream, read by cursor until its announced end, and the number of lost bytes by the cursor.
 pub async fn follow(scope: &Scope, id: &str, stream: LogStream, max: u32) -> (Vec<u8>, u64) {
     let mut all = Vec::new();
     let mut cursor: Option<String> = None;
@@ -73,7 +73,7 @@ pub async fn printed_pid(scope: &Scope, id: &str) -> u32 {
         .expect("a pid")
 }
 
-/// `len` bytes that repeat late and hold every value: xorshift of a seed.
+/// `len` bytes that repeat late and contain every value: xorshift from a seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);

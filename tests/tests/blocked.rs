@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The time for which all instances are observed at once. They may use a hundredth of a second in it, the least that the kernel
-/// reports.
+/// The time for which all instances are observed at once. They may use a hundredth of a second in it, which is the
+/// kernel's smallest unit.
 const WINDOW: Duration = Duration::from_secs(3);
 const ALLOWED: Duration = Duration::from_millis(10);
 
@@ -61,7 +61,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
         })
         .await;
 
-    // Each for another principal, so that each has a process, or messages, of its own.
+    // Each for another principal, so that each has a process or messages of its own.
     let mut waiting = JoinSet::new();
     let mut causes = Vec::new();
     for number in 0..200 {
@@ -81,7 +81,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
         causes.push((number, cause));
     }
 
-    // All of them have come to where they wait once no task does anything any more, and then it stays so.
+    // When no task runs any more, all of them wait, and stay so.
     let start = Instant::now();
     loop {
         let before = processor_time();
@@ -94,7 +94,7 @@ async fn x4_a3_e3_200_blocked_instances_cost_nothing_and_wake_for_their_own_caus
     }
     assert!(waiting.try_join_next().is_none(), "none had a reason to wake");
 
-    // In an order that mixes them: the one that is given its reason is the next to return.
+    // In an order that mixes the kinds: after each event, the next instance to return is the one that waited for it.
     for step in 0..causes.len() {
         let (number, cause) = causes[(step * 73) % causes.len()];
         match cause {

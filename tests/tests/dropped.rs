@@ -1,5 +1,5 @@
-//! A store that is dropped at any moment of any call leaves nothing behind: no process, no descriptor, no task, and no
-//! slot that is not given back.
+//! A store that is dropped at any moment of any call leaves nothing behind: no process, no descriptor, no task and no
+//! occupied slot.
 //!
 //! What is held is counted for the whole test process, so this is one test in a binary of its own.
 
@@ -17,7 +17,7 @@ use capsule_tests::{AllowAll, sh};
 use serde_json::json;
 use tokio::runtime::Handle;
 
-/// No call is polled so often before it comes to its end, or to a wait that does not end.
+/// More polls than any call needs until it returns or waits for an event that does not come.
 const POLLS_MAX: usize = 400;
 
 /// Every function that can wait, to its end or into a wait that nothing ends. `ms` is for those that take a time.
@@ -60,8 +60,8 @@ fn ada() -> Principal {
     Principal::Named("ada".into())
 }
 
-/// Polls a call at most `polls` times, as its wakers ask for it, and drops it. Whether it had come to its end, and whether
-/// it would have been polled again.
+/// Polls a call at most `polls` times, as its wakers ask for it, and drops it. Returns whether the call was complete,
+/// and whether it would have been polled again.
 async fn polled(capsule: &Capsule, action: &str, payload: &[u8], polls: usize) -> (bool, bool) {
     let mut call = pin!(capsule.call(ada(), action, payload.to_vec()));
     let mut polled = 0;
@@ -72,7 +72,7 @@ async fn polled(capsule: &Capsule, action: &str, payload: &[u8], polls: usize) -
         polled += 1;
         match call.as_mut().poll(context) {
             Poll::Ready(result) => {
-                // Whatever it came to: a refusal is an end too.
+                // The result does not matter: a refusal is an end too.
                 drop(result);
                 Poll::Ready(true)
             }
@@ -84,19 +84,19 @@ async fn polled(capsule: &Capsule, action: &str, payload: &[u8], polls: usize) -
             }
         }
     });
-    // What waits for good is not polled again, and that is all the moments that there are of it.
+    // A call that waits for ever is not polled again, so all its moments have been tried.
     match tokio::time::timeout(Duration::from_millis(300), several).await {
         Ok(ended) => (ended, true),
         Err(_) => (false, false),
     }
 }
 
-/// Ends what the call may have started to be kept, and waits until all is as it was.
+/// Ends the persistent process that the call may have started, and waits until everything is as before.
 async fn settle(registry: &Registry, scope: &Scope, baseline: &Holdings, what: &str) {
     let began = Instant::now();
     loop {
         for info in scope.list(None) {
-            // It may be gone by itself.
+            // It may have ended by itself.
             drop(scope.stop(info.id.expose(), Some(Duration::ZERO)).await);
         }
         let now = Holdings::now(&Handle::current());
@@ -114,7 +114,7 @@ async fn settle(registry: &Registry, scope: &Scope, baseline: &Holdings, what: &
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_dropped_at_any_moment_of_any_call_leaves_nothing_behind() {
     let limits = Limits {
-        // Whatever is not given back is missed at once.
+        // Limits so low that anything which is not given back is missed at once.
         processes_per_principal: 3,
         retained_per_owner: 2,
         ..Limits::default()
@@ -153,7 +153,7 @@ async fn a_store_dropped_at_any_moment_of_any_call_leaves_nothing_behind() {
     let baseline = loop {
         let prepared = is_prepared();
         let now = Holdings::now(&Handle::current());
-        // The registry's timers go on; whatever prepares is done.
+        // The registry's timers run on. Every preparation has ended.
         if prepared && now.children.is_empty() && now.tasks == 1 {
             break now;
         }

@@ -22,7 +22,7 @@ fn run(example: &str, arguments: &[&str]) -> Output {
         })
 }
 
-/// Cargo builds the examples with the tests, and has a variable for programs but none for examples.
+/// Cargo builds the examples with the tests, and sets variables for the paths of programs but not of examples.
 fn program(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test has a name");
     let profile = test.parent().and_then(Path::parent).expect("tests are in PROFILE/deps");
@@ -68,7 +68,7 @@ fn supervisor_only() {
 
 #[test]
 fn other_launcher() {
-    // Without arguments `nice` prints the niceness that it has.
+    // Without arguments `nice` prints its niceness.
     let niceness = |output| -> i32 { stdout(output).lines().next().unwrap().parse().unwrap() };
     let before = niceness(run("supervisor_only", &["nice"]));
     let after = niceness(run("other_launcher", &["nice"]));

@@ -1,6 +1,6 @@
-//! A host that runs out of descriptors refuses the spawn as its own failure, and keeps nothing of it (S5, S6).
+//! A host without free descriptors refuses the spawn with an error of its own, and keeps nothing of it (S5, S6).
 //!
-//! The limit is of the whole test process, so this is one test in a binary of its own.
+//! The limit applies to the whole test process, so this is one test in a binary of its own.
 
 use std::fs::File;
 
@@ -51,7 +51,7 @@ async fn s5_s6_without_descriptors_a_spawn_fails_as_the_host_and_keeps_nothing()
     let sockets_before = sockets();
     host.run(request()).await.expect("it runs, and opens what stays open");
     until("no task is left", || host.registry.tasks() == 0).await;
-    // One leads to the spawner and one to the next init, which is made a moment after a start.
+    // One descriptor leads to the spawner and one to the next init, which is made a moment after a start.
     until("the next init is ready", || sockets() == sockets_before + 2).await;
     let before = descriptors().len();
     let (mut refused, mut ran) = (0, 0);
@@ -84,7 +84,7 @@ async fn s5_s6_without_descriptors_a_spawn_fails_as_the_host_and_keeps_nothing()
         }
         assert_eq!(host.registry.retained(), 0);
         until("no task is left", || host.registry.tasks() == 0).await;
-        // There may be less: the init that waits was taken, and no other could be asked for.
+        // There may be fewer, because the spare init was taken and another one could not be requested.
         until("all is closed", || descriptors().len() <= before).await;
         host.run(request()).await.expect("a free slot, and room again");
     }

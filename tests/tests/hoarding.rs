@@ -1,4 +1,4 @@
-//! A capsule that keeps everything it can get meets a quota, or its own end, and not the host's memory.
+//! A capsule that keeps everything it can get reaches a quota, or is ended. It does not use up the host's memory.
 //!
 //! Memory is measured for the whole test process, so this is one test in a binary of its own.
 
@@ -9,10 +9,10 @@ use capsule_host::supervisor::{Owner, Principal};
 use capsule_tests::capsules::Host;
 use serde_json::{Value, json};
 
-/// Far more than any quota.
+/// Far more than any quota allows.
 const HOARD: u32 = 150_000;
-/// What the host may have grown by at the worst moment of one call, in KiB: the guest's own memory, the store, and what
-/// the quotas allow. A hundred bytes each would already be more.
+/// How much the host may grow during one call at most, in KiB: the guest's own memory, the store, and what the quotas
+/// allow. If the host kept a hundred bytes for each object, it would exceed this.
 const ROOM: usize = 24 * 1024;
 
 /// A number from `/proc/self/status`, in KiB.
@@ -22,7 +22,7 @@ fn own(field: &str) -> usize {
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// The peak from here on.
+/// Resets the peak.
 fn forget_peak() {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
 }
@@ -57,8 +57,8 @@ async fn what_a_guest_keeps_meets_a_quota_and_not_the_hosts_memory() {
     let id = scope.list(None)[0].id.expose().to_owned();
     let ask = json!({ "id": id, "count": HOARD });
 
-    // The action, what the guest is told, and how many it may have had. Where the interface has no word for a refusal the
-    // guest is ended.
+    // The action, the guest's answer, and how many objects it may have had. Where the interface has no error for a
+    // refusal, the guest is ended.
     let hoards: [(&str, Option<&str>, u32); 8] = [
         ("keep-handles", Some("ErrorCode::Quota"), HOARD),
         ("keep-children", Some("ErrorCode::Quota"), 7),
@@ -69,7 +69,7 @@ async fn what_a_guest_keeps_meets_a_quota_and_not_the_hosts_memory() {
         ("keep-messages", Some("ErrorCode::RateLimited"), HOARD),
         ("keep-watches", Some(""), HOARD),
     ];
-    // Once with a few, for what stays: code, arenas, the pool.
+    // Once with a few objects, for memory that stays: code, arenas, the pool.
     for (action, ..) in &hoards {
         drop(hoard(&capsule, action, &json!({ "id": id, "count": 5 })).await);
     }
@@ -97,7 +97,7 @@ async fn what_a_guest_keeps_meets_a_quota_and_not_the_hosts_memory() {
     let grown = own("VmRSS:").saturating_sub(before);
     println!("after all: {grown} KiB");
     assert!(grown < ROOM / 4, "{grown} KiB stay");
-    // Nothing of it is in the way.
+    // Nothing of it disturbs a later call.
     let kept = hoard(&capsule, "keep-handles", &json!({ "id": id, "count": 10 })).await;
     assert_eq!(kept.unwrap()["kept"], 10);
     let kept = hoard(&capsule, "keep-subscriptions", &json!({ "id": id, "count": 10 })).await;

@@ -1,4 +1,4 @@
-//! Nothing is left: no process, no zombie, no descriptor and no task, however the processes came to their end.
+//! Nothing is left, however the processes end: no process, no zombie, no descriptor and no task.
 //!
 //! Descriptors and children are counted for the whole test process, so this is one test in a binary of its own.
 
@@ -30,7 +30,7 @@ impl Crowd {
             writers: Vec::new(),
         };
         for number in 0..CROWD {
-            // Half of them are deaf to TERM.
+            // Half of them ignore TERM.
             let trap = if number % 2 == 0 { "" } else { "trap '' TERM;" };
             let id = host
                 .start(SpawnRequest {
@@ -58,13 +58,13 @@ impl Crowd {
         }
         assert_eq!(crowd.pids.len(), 2 * CROWD);
         assert!(crowd.pids.iter().all(|&pid| runs(pid)));
-        // With the next init there, none is in the making, which would be counted.
+        // The next init exists, so no init is being made, which would be counted.
         until("all of it runs", || is_prepared() && children().len() == CROWD).await;
         assert!(crowd.writers.iter().all(|writer| !writer.is_finished()));
         crowd
     }
 
-    /// None of it runs; every writer was told.
+    /// Checks that none of them runs and that every writer got an answer.
     async fn see_gone(self) {
         for writer in self.writers {
             let result = watchdog(writer).await.expect("no panic");
@@ -76,7 +76,7 @@ impl Crowd {
     }
 }
 
-/// Nothing is left but the init that waits for the next command. While that is in the making it is a child like others.
+/// Checks that nothing is left but the spare init. While it is being made, it is a child like others.
 async fn none_left(what: &str) {
     until(what, || is_prepared() && children().is_empty()).await;
 }
@@ -146,7 +146,7 @@ async fn after_drop(host: Host) {
     }
 }
 
-/// Those that ended by themselves and left a tail behind a full ring; some are released, some are not.
+/// Processes that ended by themselves and left output behind a full ring. Some are released, some are not.
 async fn after_exits(host: &Host) {
     let scope = host.scope();
     for number in 0..CROWD {
@@ -193,7 +193,7 @@ async fn after_timers(host: &Host) {
 async fn after_dropped_and_refused_spawns(host: &Host) {
     let scope = host.scope();
     for number in 0..CROWD {
-        // Dropped at once, dropped while it runs, and never begun.
+        // Dropped at once, dropped while it runs, and never polled.
         let started = host.dir().join(format!("started-{number}"));
         let mut gate = AllowAll;
         let request = SpawnRequest {
@@ -226,10 +226,10 @@ async fn after_dropped_and_refused_spawns(host: &Host) {
     until("no task is left", || host.registry.tasks() == 0).await;
 }
 
-/// Exited processes that are kept for their output hold no descriptor for that, and are no zombies.
+/// Exited processes that are kept for their output hold no descriptor for it, and are not zombies.
 async fn while_kept(host: &Host, handle: &Handle) {
     let scope = host.scope();
-    // Once, to let the host open what it keeps.
+    // Once, so that the host opens what it keeps.
     host.run(command("/bin/true", &[])).await.expect("it runs");
     let mut before = Holdings::now(handle);
     until("nothing is left of the first", || {
@@ -251,7 +251,7 @@ async fn while_kept(host: &Host, handle: &Handle) {
     end_all(&scope).await;
 }
 
-/// Also those that came to be although the caller that asked for them had gone.
+/// This includes processes that started although their caller was gone.
 async fn end_all(scope: &Scope) {
     for info in scope.list(None) {
         let result = scope.stop(info.id.expose(), Some(Duration::ZERO)).await;
@@ -276,7 +276,7 @@ fn b3_k2_k4_s8_nothing_is_left_of_processes_however_they_end() {
     let runtime = runtime();
     let handle = runtime.handle().clone();
     runtime.block_on(async {
-        // Once to let the runtime open what it keeps.
+        // Once, so that the runtime opens what it keeps.
         let host = roomy();
         host.run(command("/bin/true", &[])).await.expect("it runs");
         drop(host);
@@ -328,11 +328,11 @@ fn b3_k2_k4_s8_nothing_is_left_of_processes_however_they_end() {
         }
     });
 
-    // The runtime goes, and the registry with everything in it is still there.
+    // The runtime ends, and the registry with all its processes still exists.
     let host = runtime.block_on(async { roomy() });
     let pids = runtime.block_on(async {
         let crowd = Crowd::in_(&host).await;
-        // With the next init there, none is in the making, which would be counted.
+        // The next init exists, so no init is being made, which would be counted.
         until("all of it runs", || is_prepared() && children().len() == CROWD).await;
         crowd.pids
     });
@@ -343,7 +343,7 @@ fn b3_k2_k4_s8_nothing_is_left_of_processes_however_they_end() {
         for pid in pids {
             until("none of the crowd runs", || !runs(pid)).await;
         }
-        // The remaining part answers, and does not hang.
+        // The remaining part answers and does not hang.
         for info in scope.list(None) {
             let id = info.id.expose();
             let result = watchdog(scope.wait(id, Duration::ZERO)).await;

@@ -1,4 +1,5 @@
-//! A thousand live processes in one registry: none has a thread, and none is left (X4, T4, B3).
+//! A thousand live processes in one registry: they have no threads of their own, and none is left at the end (X4, T4,
+//! B3).
 //!
 //! Threads are counted for the whole test process, so this is one test in a binary of its own.
 
@@ -19,7 +20,8 @@ fn own(field: &str) -> usize {
         .expect("a number")
 }
 
-/// When a process was begun, in ticks of the machine: what tells it from another that got its number since.
+/// The start time of a process, in ticks since the machine started. It distinguishes the process from a later one with
+/// the same pid.
 fn begun(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
@@ -68,7 +70,7 @@ async fn x4_l5_a_thousand_processes_have_no_thread_each_and_end_together() {
         log_ring_bytes: Some(8 << 20),
         ..cat()
     };
-    // The first ones bring what threads there will ever be.
+    // The first processes start all threads that there will be.
     let mut ids = Vec::new();
     for _ in 0..10 {
         ids.push(host.start(request()).await);
@@ -84,7 +86,7 @@ async fn x4_l5_a_thousand_processes_have_no_thread_each_and_end_together() {
             tokio::spawn(async move { scope.wait(&id, capsule_tests::PATIENCE).await })
         })
         .collect();
-    // One line through each, and its status.
+    // One line through each process, and its status.
     let mut pids = BTreeSet::new();
     for (number, id) in ids.iter().enumerate() {
         let line = format!("{number}\n").into_bytes();
@@ -103,7 +105,7 @@ async fn x4_l5_a_thousand_processes_have_no_thread_each_and_end_together() {
     assert_eq!(scope.status_many(ids.iter().map(String::as_str)).len(), PROCESSES);
     assert_eq!(host.registry.retained(), PROCESSES);
     assert!(waits.iter().all(|wait| !wait.is_finished()));
-    // L5: a ring takes memory only as output arrives. There are 16 GiB of them, and a line in each.
+    // L5: a ring uses memory only as output arrives. The rings have 16 GiB together, and one line each.
     let more = resident().saturating_sub(memory);
     assert!(more < 256 << 10, "{more} KiB for {PROCESSES} processes");
     let now = threads();

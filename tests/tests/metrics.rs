@@ -1,5 +1,5 @@
-//! What a recorder sees of real processes (contract U2). The numbers are the program's, so there is one test here, which
-//! has them for itself.
+//! The metrics of real processes, as a recorder receives them (contract U2). The metrics cover the whole program, so
+//! there is only one test here.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a failure of a test shows where")]
 
@@ -14,11 +14,11 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
-/// Keeps every number, under its name with its labels.
+/// A recorder that keeps every value, under its name and labels.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<HashMap<String, Vec<f64>>>>);
 
-/// One of them.
+/// One metric of it.
 struct Cell(Seen, String);
 
 impl Cell {
@@ -130,7 +130,7 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
     assert_eq!(seen.one(DRAINED), 5.0);
     assert_eq!((seen.one(LIVE), seen.one(RETAINED)), (0.0, 0.0));
 
-    // Two that stay, of which one prints more than its ring holds; there is no room for a third.
+    // Two processes stay, and one of them prints more than its ring holds. The quota has no room for a third.
     let chatty = SpawnRequest {
         log_ring_bytes: Some(4096),
         ..sh("head -c 10000 /dev/zero")
@@ -141,7 +141,7 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
     let sleeping = scope.spawn_persistent(sh("exec sleep 1000"), workspace, &mut gate);
     let sleeping = match sleeping.await {
         Ok(id) => id,
-        // The first two may both still be there.
+        // The first two may both still exist.
         Err(error) => {
             assert_eq!(error, Error::Quota);
             scope.wait(chatty.expose(), Duration::from_secs(60)).await.unwrap();
@@ -178,7 +178,7 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
     assert_eq!(seen.one(&format!("{SPAWNS} tier=captured outcome=ok")), 1.0);
     assert_eq!(seen.one(&format!("{SPAWNS} tier=persistent outcome=ok")), 3.0);
 
-    // One is stopped, the other ends with the registry; a spawn that is given up half-way leaves nothing either.
+    // One is stopped, and the other ends with the registry. A spawn that is dropped half-way leaves nothing either.
     assert!(seen.one(LIVE) >= 1.0);
     scope.stop(sleeping.expose(), Some(Duration::ZERO)).await.unwrap();
     drop(scope.spawn(sh("exec sleep 1000"), workspace, &mut gate));
@@ -191,7 +191,7 @@ async fn u2_processes_bytes_and_times_are_counted_and_the_gauges_come_down() {
         "{spawns:?} {exits:?}"
     );
 
-    // No name and no label holds an id, or whose it is.
+    // No name and no label contains an id or an owner.
     let names: String = seen.0.lock().unwrap().keys().cloned().collect();
     for word in [chatty.expose(), sleeping.expose(), "alice", "editor"] {
         assert!(!names.contains(word), "{names}");

@@ -1,7 +1,7 @@
-//! The pages of the repository against what they speak of: every relative link leads to a file, and the table of
-//! `docs/architecture.md` leaves out no file that has a lock, a wake-up, a thread or a blocking job.
+//! Checks the pages of the repository against the files: every relative link leads to a file, and the table of
+//! `docs/architecture.md` omits no file with a lock, a wake-up, a thread or a blocking job.
 //!
-//! Read as text, so nothing has to be built for it.
+//! The pages and sources are read as text, so the test needs nothing built.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// The words that put a file into the table.
+/// A file that contains one of these words needs a row in the table.
 const WORDS: [&str; 9] = [
     "Condvar",
     "Mutex",
@@ -29,7 +29,7 @@ fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The files of a folder and of those in it, with this extension.
+/// The files in a folder and below it with this extension.
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![workspace().join(folder)];
@@ -53,7 +53,7 @@ fn prose(page: &Path) -> String {
     unfenced.split('`').step_by(2).collect()
 }
 
-/// Where the relative links of a page lead, seen from the workspace.
+/// The targets of the relative links of a page, as paths from the workspace.
 fn links(page: &Path) -> BTreeSet<PathBuf> {
     let text = prose(page);
     let inline = text

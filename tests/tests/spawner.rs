@@ -1,7 +1,7 @@
-//! What makes the inits can be killed, and so can an init that waits: nothing that runs is touched, and the next command
-//! starts. And neither is left when its host is gone, nor does one init hold what is another's.
+//! A spawner can be killed, and so can a spare init: no running process is affected, and the next command starts.
+//! Neither is left when its host is gone, and no init holds a descriptor of another's.
 //!
-//! The children of the whole test process are looked at, so this is one test in a binary of its own.
+//! The children of the whole test process are counted, so this is one test in a binary of its own.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use capsule_tests::holdings::{children_of, waits_for_configuration};
 use capsule_tests::{AllowAll, Host, cat, chunk, command, signalled, until, watchdog};
 
-/// The one child of this process.
+/// The only child of this process.
 fn spawner() -> u32 {
     let [spawner] = children_of(std::process::id())[..] else {
         panic!("not one child");
@@ -19,7 +19,7 @@ fn spawner() -> u32 {
     spawner
 }
 
-/// The init that waits, once there is one.
+/// The spare init, once it exists.
 async fn spare() -> u32 {
     let mut spare = None;
     until("an init waits", || {
@@ -58,12 +58,12 @@ async fn a_killed_spawner_is_replaced(host: &Host) {
     for _ in 0..50 {
         let killed = spawner();
         kill(killed);
-        // At once, so that it is asked for an init while it dies. It may not be asked yet: one init can wait, and another be in
-        // the making.
+        // At once, so that the spawner is asked for an init while it dies. Perhaps it is not asked yet: one init can be
+        // ready, and another being made.
         for _ in 0..3 {
             host.run(command("/bin/true", &[])).await.expect("the next one starts");
         }
-        // The next init in advance may be what asks the new one, or has it started.
+        // The request for the next spare init may be the one that uses the new spawner, or starts it.
         until(
             "another makes inits",
             || matches!(children_of(std::process::id())[..], [spawner] if spawner != killed),
@@ -85,13 +85,13 @@ async fn a_killed_spare_is_passed_over(host: &Host) {
     }
 }
 
-/// One that was stopped costs the next command a moment, and not its start.
+/// A stopped spawner delays the next command for a moment, and does not prevent its start.
 async fn a_stopped_spare_is_passed_over(host: &Host) {
     host.run(command("/bin/true", &[])).await.expect("it runs");
     for _ in 0..3 {
         let waiting = spare().await;
         stop(waiting).await;
-        // Not always by the first command: an init may wait before the host has noted that it does.
+        // Not always by the first command: an init may be ready before the host knows it.
         for _ in 0..100 {
             host.run(command("/bin/true", &[])).await.expect("the next one starts");
             if gone(waiting) {
@@ -108,7 +108,7 @@ async fn a_stopped_spawner_is_replaced(host: &Host) {
     for _ in 0..3 {
         let stopped = spawner();
         stop(stopped).await;
-        // One that waits may be the first to be used, and one in the making the second.
+        // A spare init may be used first, and an init that is being made second.
         for _ in 0..3 {
             host.run(command("/bin/true", &[])).await.expect("the next one starts");
         }
@@ -130,7 +130,7 @@ async fn stop(pid: u32) {
     .await;
 }
 
-/// None of a process that is gone.
+/// The descriptors of a process; none if it does not exist.
 fn sockets_of(pid: u32) -> usize {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
     let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
@@ -139,15 +139,15 @@ fn sockets_of(pid: u32) -> usize {
         .count()
 }
 
-/// An init that had the end of another's channel would keep it open when its init dies.
+/// An init that held the end of another init's channel would keep the channel open when that init dies.
 async fn an_init_has_no_channel_but_its_own(host: &Host) {
     let scope = host.scope();
     for _ in 0..5 {
-        // Together, so that one has waited and others are made when they are asked for.
+        // Started together, so that one init is a spare and the others are made on request.
         let start = || Box::pin(host.start(cat()));
         let (one, two, three) = tokio::join!(start(), start(), start());
         spare().await;
-        // One that is being made has the spawner's own for a moment, and one of before may be ending.
+        // An init that is being made has the spawner's own end for a moment, and an earlier init may be ending.
         until("each init has one socket", || {
             children_of(spawner()).into_iter().all(|init| sockets_of(init) <= 1)
         })
@@ -158,7 +158,8 @@ async fn an_init_has_no_channel_but_its_own(host: &Host) {
     }
 }
 
-/// As many as come at once, with one that waits, one that is asked for, and the others that are made for them.
+/// As many as can start at once: with the spare init, with one that was requested in advance, and with others that are
+/// made on request.
 async fn many_at_once_all_start(host: &Host) {
     for _ in 0..20 {
         let runs: Vec<_> = (0..8)

@@ -1,8 +1,9 @@
-//! The interface cannot drift unnoticed: `wit/` is read with wit-parser, written out again line by
-//! line, and compared with the tables below. They are the published interface, so a difference
-//! means that components compiled elsewhere no longer link, and the table is not what to change.
+//! The interface cannot change unnoticed: `wit/` is read with wit-parser, written out again line by line, and compared
+//! with the tables below. The tables are the published interface. A difference means that components which were
+//! compiled elsewhere no longer link, so `wit/` must be mended and not the table.
 //!
-//! Notation: `?T` is `option<T>`, `[T]` is `list<T>`, `-> T / E` is `result<T, E>` (`_` for nothing).
+//! Notation: `?T` is `option<T>`, `[T]` is `list<T>`, `(T, U)` is `tuple<T, U>`, `-> T / E` is `result<T, E>` (`_` for
+//! nothing).
 //! An indented line continues the one before.
 
 #![expect(
@@ -19,7 +20,7 @@ use wit_parser::{
     WorldId, WorldItem,
 };
 
-/// Both versions of `astrid:process`: what `+` marks exists since 1.1.0.
+/// Both versions of `astrid:process`. Lines and fields marked `+` exist since 1.1.0.
 const PROCESS: &str = "
 interface host
 use astrid:io/poll@1.0.0.{pollable}
@@ -147,7 +148,27 @@ func check-capsule-capability(request: capability-check-request)
 func enumerate-capabilities() -> [string]
 ";
 
-/// Our own package: worlds only, so that it adds nothing which a component could name.
+/// Our own package. It may change until it is published as 1.0.0: with a new version, so that a component which was built
+/// against the old one is refused by name.
+const NET: &str = "
+interface net
+variant error-code = invalid-input(string), no-such-process, no-network, not-listening, exited,
+  timeout, too-large, invalid-response, cancelled, unknown(string)
+type process-id = string
+record published-port = port: u16, address: published-address
+variant published-address = tcp(tcp-address), unix(string)
+record tcp-address = ip: (u8, u8, u8, u8), port: u16
+record header = name: string, value: [u8]
+record request = port: u16, method: string, path: string, headers: [header], body: [u8],
+  timeout-ms: u64
+record response = status: u16, headers: [header], body: [u8]
+func ports(process: process-id) -> [u16] / error-code
+func wait-for-port(process: process-id, port: u16, timeout-ms: u64) -> _ / error-code
+func published() -> [published-port]
+func fetch(request: request) -> response / error-code
+";
+
+/// Worlds only, so that the package adds nothing which a component could name.
 const WORLDS: &str = "
 world host
 import astrid:io/poll@1.0.0
@@ -156,6 +177,7 @@ import astrid:process/host@1.1.0
 import astrid:io/error@1.0.0
 import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
+import capsule:net/net@0.1.0
 world entry
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
@@ -165,6 +187,7 @@ import astrid:io/poll@1.0.0
 import astrid:process/host@1.1.0
 import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
+import capsule:net/net@0.1.0
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
 export astrid-hook-trigger(action: string, payload: [u8]) -> capsule-result
@@ -182,6 +205,7 @@ fn every_name_type_and_order_is_the_published_one() {
         ("astrid:process@1.0.0", without_marked(PROCESS)),
         ("astrid:process@1.1.0", PROCESS.replace("+ ", "")),
         ("astrid:sys@1.0.0", SYS.to_owned()),
+        ("capsule:net@0.1.0", NET.to_owned()),
         ("capsule:worlds", WORLDS.to_owned()),
     ];
     let mut found: Vec<_> = (resolve.packages.iter())
@@ -242,7 +266,7 @@ fn resolve() -> Resolve {
     resolve
 }
 
-/// The table's lines, continuations joined.
+/// The table's lines, with continuations joined.
 fn lines(table: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in table.lines().filter(|line| !line.is_empty()) {
@@ -267,7 +291,7 @@ fn without_marked(table: &str) -> String {
     .collect()
 }
 
-/// The first line at which the two part, and how; empty if they are equal.
+/// The first line at which the two differ, and how; empty if they are equal.
 fn difference(name: &str, table: &[String], written: &[String]) -> String {
     if table == written {
         return String::new();
@@ -281,8 +305,8 @@ fn difference(name: &str, table: &[String], written: &[String]) -> String {
     )
 }
 
-// wit-parser keeps types apart from functions and sorts types by dependency; the place in the
-// source is what tells the order of declaration.
+// wit-parser keeps types apart from functions and sorts types by dependency. Only the position in the source shows the
+// order of declaration.
 fn write_interface(resolve: &Resolve, id: InterfaceId, out: &mut Vec<String>) {
     let interface: &Interface = &resolve.interfaces[id];
     out.push(format!("interface {}", interface.name.as_deref().unwrap_or_default()));
@@ -376,7 +400,7 @@ fn write_function(resolve: &Resolve, function: &Function) -> String {
     format!("{kind} {name}({params}){result}")
 }
 
-/// A type where it is used: by its name if it has one.
+/// A type at a use: its name, if it has one.
 fn write_ref(resolve: &Resolve, ty: &Type) -> String {
     let Type::Id(id) = ty else {
         return format!("{ty:?}").to_lowercase();
@@ -390,6 +414,7 @@ fn write_ref(resolve: &Resolve, ty: &Type) -> String {
         TypeDefKind::Option(ty) => format!("?{}", write_ref(resolve, ty)),
         TypeDefKind::List(ty) => format!("[{}]", write_ref(resolve, ty)),
         TypeDefKind::Result(it) => format!("{} / {}", part(&it.ok), part(&it.err)),
+        TypeDefKind::Tuple(it) => format!("({})", join(it.types.iter().map(|ty| write_ref(resolve, ty)))),
         TypeDefKind::Handle(Handle::Own(id)) => write_ref(resolve, &Type::Id(*id)),
         TypeDefKind::Handle(Handle::Borrow(id)) => {
             format!("borrow<{}>", write_ref(resolve, &Type::Id(*id)))

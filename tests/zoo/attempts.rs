@@ -1,4 +1,4 @@
-//! Single attempts, each answered with an errno, 0 where it succeeded. `NAME` or `NAME=ARGUMENT`.
+//! Single attempts, `NAME` or `NAME=ARGUMENT`. The result of each is an errno, or 0 if it succeeded.
 
 use std::fs::OpenOptions;
 use std::io::{IoSlice, IoSliceMut, Write};
@@ -28,7 +28,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
     true
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 pub(crate) fn line(spec: &str) -> String {
     let (name, argument) = spec.split_once('=').unwrap_or((spec, ""));
     format!("{spec} {}", attempt(name, argument).err().unwrap_or(0))
@@ -80,14 +80,14 @@ fn attempt(name: &str, argument: &str) -> Answer {
             }
             child(call(libc::SYS_clone3, &[at(&arguments), size_of_val(&arguments)]))
         }
-        // The kernel's own machinery.
+        // Facilities of the kernel itself.
         "bpf" => {
             // A map of one element.
             let attributes = [u32::to_le(2), 4, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0];
             call(libc::SYS_bpf, &[0, at(&attributes), size_of_val(&attributes)])
         }
         "perf" => {
-            // A software clock of this process alone, without the kernel.
+            // A software clock of this process alone, which does not count the kernel.
             let attributes = [1_u32, 64, 1, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0];
             call(
                 libc::SYS_perf_event_open,
@@ -105,7 +105,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
             let (kind, name) = (kind.as_ptr().expose_provenance(), name.as_ptr().expose_provenance());
             call(libc::SYS_request_key, &[kind, name, 0, 0])
         }
-        // Faults of user mode only, which any process may ask for.
+        // Page faults of user mode only, which any process may handle.
         "userfaultfd" => call(libc::SYS_userfaultfd, &[1]),
         "io-uring" => {
             let mut parameters = [0_u8; 120];
@@ -179,13 +179,13 @@ fn attempt(name: &str, argument: &str) -> Answer {
             let pidfd = call(libc::SYS_pidfd_open, &[number(), 0])?;
             call(libc::SYS_pidfd_getfd, &[pidfd, 0, 0])
         }
-        // Leaves it no room for a descriptor.
+        // Leaves init no free descriptor.
         "prlimit-files" => prlimit(number(), libc::RLIMIT_NOFILE),
         "prlimit-memory" => prlimit(number(), libc::RLIMIT_AS),
         "prlimit-cpu" => prlimit(number(), libc::RLIMIT_CPU),
         "prlimit-stack" => prlimit(number(), libc::RLIMIT_STACK),
         "prlimit-data" => prlimit(number(), libc::RLIMIT_DATA),
-        // Puts it behind all others.
+        // Gives init the lowest priority.
         "nice" => call(libc::SYS_setpriority, &[0, number(), 19]),
         "idle" => {
             let parameters = [0_u64; 4];
@@ -236,7 +236,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
             call(libc::SYS_setxattr, &[path, name, at(&value), size_of_val(&value), 0])
         }
         "remove" => answer(std::fs::remove_file(argument)),
-        // What a file is in memory: shared and to be written to, as a program, and behind the kernel's back.
+        // The ways in which a file can be in memory: shared and writable, as a program, and without the kernel's copy.
         "map-write" => map(argument, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED),
         "map-exec" => map(argument, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE),
         "poke" => {
@@ -248,7 +248,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
         "mkdir" => answer(std::fs::create_dir(argument)),
         "hard-link" => answer(std::fs::hard_link(pair().0, pair().1)),
         "rename" => answer(std::fs::rename(pair().0, pair().1)),
-        // Makes the link, which is every user's right, and goes through it, which is the attempt.
+        // Makes the link, which every user may do, and opens the file through it, which is the attempt.
         "symlink-read" => {
             let (to, link) = pair();
             symlink(to, link).map_err(|error| error.raw_os_error().unwrap_or_default())?;
@@ -259,13 +259,13 @@ fn attempt(name: &str, argument: &str) -> Answer {
             libc::SYS_mknodat,
             &[int(CWD), path, flag(libc::S_IFBLK) | 0o666, 0xfe00],
         ),
-        // A file that is another user's for the process that starts it.
+        // A file of another user than that of the process that starts it.
         "suid-chmod" => call(libc::SYS_chmod, &[path, SET_ID]),
         "suid-fchmod" => call(libc::SYS_fchmod, &[open(argument, 0)?, SET_ID]),
         "suid-fchmodat" => call(libc::SYS_fchmodat, &[int(CWD), path, SET_ID]),
         "suid-fchmodat2" => call(libc::SYS_fchmodat2, &[int(CWD), path, SET_ID, 0]),
         "sgid-chmod" => call(libc::SYS_chmod, &[path, 0o2755]),
-        // The kernel looks at 16 bits of a mode, or at 32, and at no more.
+        // The kernel reads 16 or 32 bits of a mode, and no more.
         "suid-chmod-wide" => call(libc::SYS_chmod, &[path, SET_ID | 1 << 40 | 1 << 20]),
         "suid-creat" => call(libc::SYS_creat, &[path, SET_ID]),
         "suid-open" => call(libc::SYS_open, &[path, flag(libc::O_CREAT.unsigned_abs()) | 1, SET_ID]),
@@ -292,7 +292,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
         "suid-mknod" => call(libc::SYS_mknod, &[path, flag(libc::S_IFREG) | SET_ID, 0]),
         "suid-mknodat" => call(libc::SYS_mknodat, &[int(CWD), path, flag(libc::S_IFREG) | SET_ID, 0]),
         "sgid-mkdir" => call(libc::SYS_mkdir, &[path, 0o2755]),
-        // Any other user's.
+        // A file of any other user.
         "setuid" => call(libc::SYS_setuid, &[number()]),
         "setgid" => call(libc::SYS_setgid, &[number()]),
         "setgroups" => {
@@ -303,7 +303,7 @@ fn attempt(name: &str, argument: &str) -> Answer {
     }
 }
 
-/// A 32-bit number of no sign as an argument.
+/// An unsigned 32-bit number as an argument.
 fn flag(flag: u32) -> usize {
     usize::try_from(flag).expect("32 bits fit")
 }
@@ -337,7 +337,7 @@ fn answer<T>(result: std::io::Result<T>) -> Answer {
     }
 }
 
-/// In the child it ends here.
+/// In the child, execution ends here.
 fn child(made: Answer) -> Answer {
     match made? {
         0 => sys::exit(0),
@@ -353,7 +353,7 @@ fn prlimit(pid: usize, limit: libc::__rlimit_resource_t) -> Answer {
     call(libc::SYS_prlimit64, &[pid, flag(limit), at(&nothing), 0])
 }
 
-/// Everything beneath the kernel's settings that can be written to. What is written is what it was.
+/// Opens for writing every writable file of the kernel's settings, and writes back its content.
 fn sysctls(beneath: &Path) {
     let mut looked = 0_u32;
     let mut folders = vec![beneath.to_owned()];
@@ -369,7 +369,7 @@ fn sysctls(beneath: &Path) {
                 .write(true)
                 .custom_flags(libc::O_NONBLOCK)
                 .open(&path);
-            // Some of them are for all to open, and ask who it is when they are written to.
+            // Some of them can be opened by all users, and check the user when they are written to.
             let same = || std::fs::read(&path).unwrap_or_else(|_| b"0".to_vec());
             if file.and_then(|mut file| file.write_all(&same())).is_ok() {
                 say(&format!("changed {}", path.display()));

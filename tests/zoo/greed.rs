@@ -1,5 +1,5 @@
-//! Processes that take more than they may: memory in every place where it can be kept, and processor time in ways that
-//! are hard to add up.
+//! Processes that take more than they may: memory wherever it can be kept, and processor time in ways that are hard to
+//! add up.
 
 use std::fs::File;
 use std::io::Write;
@@ -23,12 +23,12 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
         .unwrap_or_default();
     let millis = Duration::from_millis(u64::try_from(number).unwrap_or_default());
     match behaviour {
-        // Memory of its own, in plain sight.
+        // Private memory, which every sample sees.
         "touch" => hold(number, || private(STEP)),
         "tmpfs" => in_file("/tmp/much", number),
         "shm" => in_file("/dev/shm/much", number),
         "memfd" => memfd(number),
-        // A share each.
+        // One part for each process.
         "eight" => {
             sys::block();
             for _ in 0..8 {
@@ -38,25 +38,25 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             }
             sys::pause()
         }
-        // Shared memory that no process has in its view, and that stays all the same.
+        // Shared memory that no process has mapped, and that stays nevertheless.
         "unmapped" => hold(number, || {
             let memory = Memory::map(STEP * MIB, SHARED, -1)?;
             memory.touch();
             memory.forget();
             Ok(())
         }),
-        // A process whose first thread has ended: to who looks at that, it has no memory at all.
+        // A process whose first thread has ended. A sample of that thread shows no memory.
         "headless" => {
             drop(std::thread::spawn(move || hold(number, || private(STEP))));
             sys::end_thread()
         }
-        // Part in the private file system, part in memory, in a process that cannot be looked into.
+        // Partly in the private file system, partly in memory, in a process that cannot be inspected.
         "half-and-half" => {
             just(libc::SYS_prctl, &[int(libc::PR_SET_DUMPABLE), 0]);
             fill("/tmp/much", number / 2);
             hold(number / 2, || private(STEP))
         }
-        // Bytes on their way from no process to none.
+        // Bytes in transit between sockets that no process holds.
         "pipes" => hold(number, || {
             for _ in 0..STEP {
                 pipe_of_a_mebibyte()?;
@@ -70,7 +70,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             }
             Ok(())
         }),
-        // Large pages, each kept by a pipe that holds a small part of it, and in no process's view.
+        // Large pages, each kept by a pipe that holds a small part of it, and mapped by no process.
         "spliced" => {
             let (_reader, mut writer) = std::io::pipe().expect("a pipe");
             let mut used = 0;
@@ -92,7 +92,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             sys::spin(millis);
             say("free");
         }
-        // One after the other, none for long.
+        // One after the other, each for a short time.
         "relay" => {
             relay(number, |part| {
                 sys::spin(part);
@@ -100,7 +100,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             });
             say("free");
         }
-        // The same, and it is not asked what they used.
+        // The same, and their usage is not collected.
         "relay-unseen" => {
             sys::ignore_children();
             relay(number, |part| {
@@ -109,7 +109,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             });
             say("free");
         }
-        // Each of them a program that may be executed and not read: the kernel takes counters away from such a process.
+        // Each is a program that may be executed and not read. The kernel removes counters from such a process.
         "relay-unreadable" => {
             sys::ignore_children();
             let copy = "./unreadable";
@@ -140,7 +140,7 @@ fn private(mib: usize) -> Result<(), i32> {
     Memory::map(mib * MIB, PRIVATE, -1).map(|memory| memory.touch())
 }
 
-/// Takes `total` MiB a step at a time, says so, and keeps them.
+/// Takes `total` MiB in steps, prints each step, and keeps the memory.
 pub(crate) fn hold(total: usize, mut step: impl FnMut() -> Result<(), i32>) -> ! {
     for held in (STEP..=total).step_by(STEP) {
         if let Err(errno) = step() {
@@ -194,7 +194,7 @@ fn pipe_of_a_mebibyte() -> Result<(), i32> {
     Ok(())
 }
 
-/// A pair of sockets with as much in it as goes in; how much that was.
+/// A pair of sockets that is full, and the number of bytes in it.
 fn socket_full() -> Result<usize, i32> {
     let raw = |error: std::io::Error| error.raw_os_error().unwrap_or_default();
     let (near, far) = UnixStream::pair().map_err(raw)?;
@@ -208,7 +208,7 @@ fn socket_full() -> Result<usize, i32> {
     Ok(held)
 }
 
-/// `millis` of processor time in parts of 200 ms, each part a process.
+/// `millis` of processor time in parts of 200 ms, each in a process of its own.
 fn relay(millis: usize, part: impl Fn(Duration) -> i32) {
     relay_in(millis, 200, part);
 }
@@ -218,7 +218,7 @@ fn relay_in(millis: usize, each: usize, part: impl Fn(Duration) -> i32) {
     for _ in 0..millis / each {
         match sys::fork() {
             Ok(None) => sys::exit(part(time)),
-            // With children ignored this waits for the end too, and learns nothing.
+            // With SIGCHLD ignored this also waits for the end, and gets no usage.
             Ok(Some(pid)) => {
                 sys::wait(pid);
             }

@@ -1,4 +1,4 @@
-//! Processes that take all of what the kernel counts for a user, a namespace or nothing at all, and keep it.
+//! Processes that take and keep everything that the kernel counts for a user, for a namespace or not at all.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,7 +16,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
         .and_then(|arg| arg.parse::<usize>().ok())
         .unwrap_or_default();
     match behaviour {
-        // Tables that the kernel keeps of memory that is only looked at, and none of the process's own.
+        // Page tables for memory that is only read, and no memory of the process itself.
         "tables" => crate::greed::hold(number, || {
             let apart = 2 * MIB;
             let tables = STEP * MIB / 4096;
@@ -36,7 +36,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             }
             Ok(())
         }),
-        // A file grows when the process's first thread has ended.
+        // A file that grows after the process's first thread has ended.
         "headless-tmpfs" => {
             let mut file = File::create("/tmp/much").expect("a file");
             drop(std::thread::spawn(move || {
@@ -47,7 +47,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             }));
             sys::end_thread()
         }
-        // As many as it gets, up to so many, kept or given back.
+        // As many as it gets, up to a number, kept or given back.
         "watchers" => {
             let taken = take(number, || call(libc::SYS_inotify_init1, &[0]));
             done(&format!("took {taken}"), args);
@@ -66,7 +66,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
         }
         "priority" => {
             let policy = call(libc::SYS_sched_getscheduler, &[0]).unwrap_or(usize::MAX);
-            // The kernel's own answer counts from 20 down.
+            // The kernel's own value counts down from 20.
             let nice = call(libc::SYS_getpriority, &[int(0), 0]).unwrap_or_default();
             let io = call(libc::SYS_ioprio_get, &[1, 0]).unwrap_or(usize::MAX) >> 13;
             say(&format!("policy {policy} nice {nice} io {io}"));
@@ -76,8 +76,8 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
     true
 }
 
-/// Watches of epoll, in the way that needs the fewest descriptors: each file under as many numbers as there may be, of which
-/// each is watched apart and goes on to be when the number is another file's.
+/// Epoll watches, in the way that needs the fewest descriptors: each file under as many descriptor numbers as possible.
+/// Each number is watched separately, and its watch stays when the number belongs to another file.
 fn watches(most: usize) -> usize {
     const NUMBERS: std::ops::Range<usize> = 1000..4000;
     const INSTANCES: usize = 64;
@@ -120,12 +120,12 @@ fn done(said: &str, args: &[&str]) {
     }
 }
 
-/// A message queue with as much in it as goes in.
+/// A message queue that is full.
 fn queue_full() -> Result<(), i32> {
     const MESSAGE: usize = 8192;
     let queue = call(libc::SYS_msgget, &[0, int(libc::IPC_CREAT | 0o600)])?;
     let mut message = vec![0_u8; 8 + MESSAGE];
-    // Its kind, which is not 0.
+    // Its type, which is not 0.
     message.splice(..1, [1]);
     while call(
         libc::SYS_msgsnd,
@@ -136,7 +136,7 @@ fn queue_full() -> Result<(), i32> {
     Ok(())
 }
 
-/// As many files on their way as one message carries, in a pair of sockets that holds nothing else.
+/// As many files in transit as one message carries, in a pair of sockets that holds nothing else.
 fn in_flight() -> Answer {
     const FILES: usize = 253;
     let mut pair = [0_i32; 2];
@@ -146,7 +146,7 @@ fn in_flight() -> Answer {
     )?;
     let [_, from] = pair;
     let null = File::open("/dev/null").map_err(|error| error.raw_os_error().unwrap_or_default())?;
-    // A header of a length, a level and a kind, and the numbers behind it.
+    // A header with a length, a level and a type, followed by the descriptor numbers.
     let mut control = Vec::new();
     control.extend((16 + 4 * FILES).to_ne_bytes());
     control.extend(libc::SOL_SOCKET.to_ne_bytes());
@@ -161,7 +161,7 @@ fn in_flight() -> Answer {
     call(libc::SYS_sendmsg, &[int(from), at(&header), int(libc::MSG_DONTWAIT)])
 }
 
-/// A timer, for which a signal is kept.
+/// A timer, for which the kernel reserves a signal.
 fn timer() -> Answer {
     let mut id = 0_i32;
     call(

@@ -1,24 +1,25 @@
-//! A host of its own for the containment tests: to be killed, or to be in a state that would disturb other tests.
+//! A host in a process of its own, for the containment tests: the test kills it, or it is in a state that would disturb
+//! other tests.
 //!
-//! `zoo-host MARKER WORKSPACE MODE CMD ARG…`, in a session of its own. MODE is `run` (to its end, then what it printed and
-//! how it ended) or `hold` (says `spawning` and `spawned`, shuts down when it is told `shutdown`, and stays otherwise).
-//! From the environment: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS` opens 3 to 40 for all programs to
-//! inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group to make groups in,
-//! `ZOO_VISIBLE` what is to be shown beside the system, `ZOO_USERS` is the first of 64 users to lend, `ZOO_NETWORK` shares
-//! the host's network, `ZOO_MACHINE` gives the command a virtual machine.
+//! `zoo-host MARKER WORKSPACE MODE CMD ARG…`, in a session of its own. MODE is `run` (run the command to its end, then
+//! print its output and its exit) or `hold` (print `spawning` and `spawned`, shut down when it reads `shutdown`, and
+//! run on otherwise). These variables configure it: `ZOO_PIDS` limits the processes of the tree, `ZOO_DESCRIPTORS`
+//! opens 3 to 40 for all programs to inherit, `ZOO_BALLAST` holds so many MiB, `ZOO_CGROUP` names the control group in
+//! which it makes groups, `ZOO_VISIBLE` names what is visible besides the system, `ZOO_USERS` is the first of 64 users
+//! to lend, `ZOO_NETWORK` shares the host's network, and `ZOO_MACHINE` gives the command a virtual machine.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::Arc;
 
-use capsule_host::sandbox::{Confined, Launcher, Policy, ResourceLimits, Workspace};
+use capsule_host::sandbox::{Confined, Launcher, Network, Policy, ResourceLimits, Workspace};
 use capsule_host::supervisor::{FileInjection, Limits, Owner, Placement, Principal, Registry, SpawnRequest};
 use capsule_tests::AllowAll;
 use capsule_tests::machine::Machine;
 
 fn say(line: &str) {
-    // The test that listens may be gone: then there is nothing to tell.
+    // The test that reads this may be gone. Then no reader needs it.
     drop(io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
 }
 
@@ -27,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(2);
     let mut next = || args.next().ok_or("an argument is missing");
     let (workspace, mode, cmd) = (Workspace::open(next()?)?, next()?, next()?);
-    // A host that is to be killed has something injected, too.
+    // A host that will be killed also has an injected file.
     let machine = std::env::var_os("ZOO_MACHINE").is_some();
     let file_injections = if mode == "hold" && !machine {
         injections()
@@ -55,7 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(group) => Policy::new().cgroup(group),
         None => Policy::new(),
     };
-    policy = policy.network(std::env::var_os("ZOO_NETWORK").is_some());
+    if std::env::var_os("ZOO_NETWORK").is_some() {
+        policy = policy.network(Network::Host);
+    }
     if let Ok(visible) = std::env::var("ZOO_VISIBLE") {
         policy = policy.show(&visible.parse()?);
     }
@@ -133,7 +136,7 @@ fn limits_wait() -> std::time::Duration {
     Limits::default().wait_max
 }
 
-/// Fills 3 to 40, each left open by exec.
+/// Opens 3 to 40, so that programs inherit them.
 fn open_descriptors() -> Result<(), Box<dyn Error>> {
     let null = std::fs::File::open("/dev/null")?;
     loop {
@@ -142,7 +145,7 @@ fn open_descriptors() -> Result<(), Box<dyn Error>> {
         if copy.as_raw_fd() > 40 {
             return Ok(());
         }
-        // Open for as long as this process is.
+        // Open as long as this process runs.
         let _: i32 = copy.into_raw_fd();
     }
 }

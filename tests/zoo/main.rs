@@ -1,8 +1,8 @@
-//! The zoo: badly behaved children for the containment tests, one behaviour a call.
+//! The zoo: badly behaved programs for the containment tests, one behaviour for each call.
 //!
-//! `zoo try ATTEMPT…` makes attempts that ought to be refused, and says of each what the kernel answered. Everything else
-//! misbehaves for as long as it is let. What is printed is for the tests to judge; a child knows nothing of right and
-//! wrong. All of it may be run unconfined by root, where it does harm to nothing but its working directory.
+//! `zoo try ATTEMPT…` makes attempts that should be refused, and prints the kernel's answer to each. The other calls
+//! misbehave for as long as they can. The tests judge the output; the program does not know which answer is right. Root
+//! may run all of it unconfined: it harms nothing but its working directory.
 
 mod attempts;
 mod greed;
@@ -16,12 +16,12 @@ mod trees;
 /// Prints a line at once.
 fn say(line: &str) {
     use std::io::Write;
-    // One write a line: several processes say things on one pipe.
+    // One write for each line, because several processes print to one pipe.
     drop(std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
 }
 
 fn main() {
-    // What it is called may be no text.
+    // Its name may not be text.
     let args = std::env::args_os()
         .skip(1)
         .map(|arg| arg.to_string_lossy().into_owned());

@@ -1,4 +1,4 @@
-//! Users that take more than is theirs: another user's processes, and what the kernel counts for a user.
+//! Users that attack other users: their processes, and what the kernel counts for a user.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -26,13 +26,13 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
     true
 }
 
-/// Lies in wait for new inits, and says what it got of them. Ends when its parent does, or is killed.
+/// Waits for new inits, and prints what it could open of them. It ends when its parent does, or when it is killed.
 fn prowl() {
     let mut seen = 0_u32;
     let parent = parent_id();
     say("up");
     while parent_id() == parent {
-        // The number of the process made last, at the end of the line. Those of before may not be ready yet.
+        // The pid of the newest process, at the end of the line. Earlier processes may not be ready yet.
         let load = fs::read_to_string("/proc/loadavg").expect("/proc");
         let last: i32 = load
             .trim_end()
@@ -58,7 +58,8 @@ fn is_init(pid: i32) -> bool {
 
 fn attack(pid: i32) {
     for file in ["environ", "mem", "maps"] {
-        // What is another program by now is not meant, and of one that has ended any process may open what is nothing.
+        // A process that has executed another program no longer counts. Of an ended process any user may open empty
+        // files.
         let read = File::open(format!("/proc/{pid}/{file}")).map(|mut file| file.read(&mut [0]));
         let is_there = read.is_ok_and(|read| !matches!(read, Ok(0)));
         if is_there && is_init(pid) {

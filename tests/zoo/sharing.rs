@@ -1,4 +1,4 @@
-//! Processes that listen to what others do, or hold them up, by way of what both have in sight.
+//! Processes that observe or delay others through files that both can see.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -21,7 +21,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             sys::pause()
         }
         ("pipes", [path]) => {
-            // Waits for the other end.
+            // Waits for a process to open the other end.
             let file = File::open(path).expect("a pipe");
             drop(file);
             say("met");
@@ -34,7 +34,8 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
 /// The kinds of locks that a file can have.
 pub(crate) const LOCKS: [&str; 3] = ["flock", "posix", "ofd"];
 
-/// Asks for a lock, without waiting for it: of the whole file for `flock`, or for the others of `kind`.
+/// Asks for a lock without waiting for it: of the whole file by `flock`, or by the other calls for the other values of
+/// `kind`.
 fn lock(file: &File, name: &str, kind: i32) -> Answer {
     let fd = int(file.as_raw_fd());
     let how = match name {
@@ -49,7 +50,7 @@ fn lock(file: &File, name: &str, kind: i32) -> Answer {
     call(libc::SYS_fcntl, &[fd, int(how), at(&range)])
 }
 
-/// The kernel's `flock`: all of the file if it is zero but for its kind.
+/// The kernel's `flock`: the whole file, if everything but the type is zero.
 #[repr(C)]
 #[derive(Default)]
 struct Range {
@@ -60,7 +61,7 @@ struct Range {
     pid: i32,
 }
 
-/// Prints what becomes known of `paths`, until that is about something called `done`.
+/// Prints the events of `paths`, until one names a file called `done`.
 fn listen(paths: &[&str]) {
     const EVERYTHING: usize = 0xfff;
     let inotify = call(libc::SYS_inotify_init1, &[0]).expect("inotify");

@@ -1,29 +1,29 @@
-//! System calls as they are: what a program that means harm would use, with nothing between it and the kernel.
+//! System calls without a library, as a hostile program makes them.
 #![expect(unsafe_code, reason = "the calls that no safe wrapper offers are the ones to try")]
 
 use std::ffi::{CString, c_long};
 use std::time::Duration;
 
-/// What a call returned, or its errno.
+/// The result of a call, or its errno.
 pub(crate) type Answer = Result<usize, i32>;
 
-/// What stands for -1 in an argument.
+/// The value of -1 in an argument.
 pub(crate) const MINUS_ONE: usize = usize::MAX;
 
 fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-/// Any call, with the arguments that are given and zeros for the rest.
+/// Makes any call, with the given arguments and zeros for the rest.
 pub(crate) fn call(number: c_long, args: &[usize]) -> Answer {
     let arg = |index| args.get(index).copied().unwrap_or(0_usize);
-    // SAFETY: callers pass numbers, and pointers to what outlives the call and is as long as they say. A call that
-    // changes this process's memory in another way is not made.
+    // SAFETY: callers pass numbers, and pointers to memory that outlives the call and is as long as they say. No call
+    // changes this process's memory in another way.
     let returned = unsafe { libc::syscall(number, arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)) };
     usize::try_from(returned).map_err(|_| errno())
 }
 
-/// The same, where the answer makes no difference.
+/// The same, ignoring the answer.
 pub(crate) fn just(number: c_long, args: &[usize]) {
     let _: Answer = call(number, args);
 }
@@ -48,7 +48,8 @@ pub(crate) fn int(value: i32) -> usize {
     isize::try_from(value).expect("32 bits fit").cast_unsigned()
 }
 
-/// From here on, and in every program that comes of it, a call is answered as by a kernel that does not have it.
+/// From here on, in this process and in every program that it executes, the kernel answers a call as if it did not have
+/// it.
 pub(crate) fn hide(number: c_long) -> Answer {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
         code: u16::try_from(code).expect("a code of 16 bits"),
@@ -58,7 +59,7 @@ pub(crate) fn hide(number: c_long) -> Answer {
     };
     let number = u32::try_from(number).expect("a number of 32 bits");
     let mut steps = [
-        // The number comes first in what a filter is shown.
+        // The number is the first field of the filter's input.
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
         step(
@@ -77,9 +78,9 @@ pub(crate) fn hide(number: c_long) -> Answer {
     call(libc::SYS_seccomp, &[1, 0, at(&program)])
 }
 
-/// The pid of the child, and none in the child. This program has one thread whenever it forks.
+/// Forks. Returns the child's pid, and none in the child. This program has one thread whenever it forks.
 pub(crate) fn fork() -> Result<Option<i32>, i32> {
-    // SAFETY: with one thread no lock is held by another, and the child may go on as it likes.
+    // SAFETY: there is one thread, so no other thread holds a lock, and the child may continue freely.
     match unsafe { libc::fork() } {
         0 => Ok(None),
         pid if pid > 0 => Ok(Some(pid)),
@@ -87,21 +88,21 @@ pub(crate) fn fork() -> Result<Option<i32>, i32> {
     }
 }
 
-/// As [`fork`], and the child is one of this process's parent.
+/// As [`fork`], and the child is a child of this process's parent.
 pub(crate) fn sibling() -> Result<Option<i32>, i32> {
     let flags = libc::CLONE_PARENT | libc::SIGCHLD;
-    // Without CLONE_VM and with no stack given this is a fork.
+    // Without CLONE_VM and without a stack this is a fork.
     let pid = call(libc::SYS_clone, &[int(flags)])?;
     Ok(i32::try_from(pid).ok().filter(|&pid| pid > 0))
 }
 
-/// Ends this process, with nothing run at exit.
+/// Ends this process without running exit handlers.
 pub(crate) fn exit(code: i32) -> ! {
-    // SAFETY: takes a number.
+    // SAFETY: the argument is a number.
     unsafe { libc::_exit(code) }
 }
 
-/// The status of a child that ended, as `waitpid` gives it; none where there is no child.
+/// The status of a child that ended, as `waitpid` returns it; none if there is no child.
 pub(crate) fn wait(pid: i32) -> Option<i32> {
     let mut status = 0_i32;
     loop {
@@ -120,7 +121,7 @@ pub(crate) fn pause() -> ! {
     }
 }
 
-/// Blocks every signal that can be, and ignores it too: only KILL and STOP are left.
+/// Blocks and ignores every signal that can be blocked. Only KILL and STOP remain.
 pub(crate) fn deaf() {
     block();
     for signal in 1..=64 {
@@ -132,7 +133,7 @@ pub(crate) fn deaf() {
     }
 }
 
-/// Blocks every signal, to be taken by [`next_signal`].
+/// Blocks every signal, so that [`next_signal`] can take it.
 pub(crate) fn block() {
     let every = u64::MAX;
     just(libc::SYS_rt_sigprocmask, &[int(libc::SIG_SETMASK), at(&every), 0, 8]);
@@ -148,7 +149,7 @@ pub(crate) fn next_signal(signals: &[i32]) -> i32 {
     }
 }
 
-/// Children are reaped by the kernel, and their use of processors is not told.
+/// Lets the kernel reap children without reporting their usage.
 pub(crate) fn ignore_children() {
     // Handler SIG_IGN.
     let action = [1_u64, 0, 0, 0];
@@ -187,7 +188,7 @@ pub(crate) struct Memory {
 const PAGE: usize = 4096;
 
 impl Memory {
-    /// Untouched.
+    /// Maps memory without touching it.
     pub(crate) fn map(bytes: usize, sharing: i32, fd: i32) -> Result<Self, i32> {
         let protection = int(libc::PROT_READ | libc::PROT_WRITE);
         let at = call(libc::SYS_mmap, &[0, bytes, protection, int(sharing), int(fd), 0])?;
@@ -202,7 +203,8 @@ impl Memory {
         }
     }
 
-    /// Reads a page in each part of this size, so that the kernel keeps tables for all, and of memory nothing but zeros.
+    /// Reads a page in each part of this size. So the kernel keeps page tables for all of it, but only the zero page as
+    /// memory.
     pub(crate) fn look_at_every(&self, bytes: usize) {
         const POPULATE_READ: i32 = 22;
         just(libc::SYS_madvise, &[self.at, self.bytes, int(libc::MADV_NOHUGEPAGE)]);
@@ -211,13 +213,13 @@ impl Memory {
         }
     }
 
-    /// Takes it out of this process's own view; where it is shared it stays in memory.
+    /// Removes it from this process's address space. Shared memory stays.
     pub(crate) fn forget(&self) {
         just(libc::SYS_madvise, &[self.at, self.bytes, int(libc::MADV_DONTNEED)]);
     }
 }
 
-/// Gives a pipe the first part of a large page, and forgets the page.
+/// Gives a pipe the first part of a large page, and unmaps the page.
 pub(crate) fn splice_large(pipe: i32) -> Result<(), i32> {
     const LARGE: usize = 2 << 20;
     let memory = Memory::map(2 * LARGE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
@@ -232,33 +234,34 @@ pub(crate) fn splice_large(pipe: i32) -> Result<(), i32> {
     call(libc::SYS_munmap, &[memory.at, memory.bytes]).map(drop)
 }
 
-/// Ends this thread only, also if it is the first.
+/// Ends this thread only, even if it is the first.
 pub(crate) fn end_thread() -> ! {
     loop {
         just(libc::SYS_exit, &[0]);
     }
 }
 
-/// Asks for the process's number by the interface of 32-bit programs.
+/// Asks for the pid by the interface of 32-bit programs.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn int80() -> i32 {
     let mut eax = 20_i32;
-    // SAFETY: `getpid` of the 32-bit interface takes nothing and changes nothing but its register.
+    // SAFETY: `getpid` of the 32-bit interface takes no argument and changes only its result register.
     unsafe { std::arch::asm!("int 0x80", inout("eax") eax, out("r8") _, out("r9") _, out("r10") _, out("r11") _) };
     eax
 }
 
-/// From here on a process that opens this file waits: for us, or until the kernel has lost patience (45 s as it comes).
+/// From here on a process that opens this file waits for this process, or until the kernel's time limit (45 s by
+/// default).
 pub(crate) fn lease(file: &std::fs::File) -> Answer {
     block_io();
     let file = int(std::os::fd::AsRawFd::as_raw_fd(file));
     call(libc::SYS_fcntl, &[file, int(libc::F_SETLEASE), int(libc::F_WRLCK)])
 }
 
-/// Returns once a process waits for a leased file.
+/// Returns when a process waits for a leased file.
 pub(crate) fn wanted() {
     let mut signal = 0;
-    // SAFETY: a set that was made before it is read, and a place for the number.
+    // SAFETY: the set was made before it is read, and there is room for the number.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
@@ -267,9 +270,9 @@ pub(crate) fn wanted() {
     }
 }
 
-/// The signal that says so is to wait until it is asked for.
+/// Blocks the signal that reports this, so that it waits.
 fn block_io() {
-    // SAFETY: a set that was made before it is read.
+    // SAFETY: the set was made before it is read.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);

@@ -1,11 +1,11 @@
-//! Calls by their numbers, and attempts that look whether an answer was true.
+//! Calls by their numbers, and attempts that check whether an answer was true.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use crate::sys::{Answer, at, at_mut, call, int};
 
-/// `NUMBER,ARGUMENT…`: any call, with numbers.
+/// `NUMBER,ARGUMENT…`: makes any call, with numbers as arguments.
 pub(crate) fn any(arguments: &str) -> Answer {
     let numbers: Vec<i64> = arguments
         .split(',')
@@ -19,7 +19,7 @@ pub(crate) fn any(arguments: &str) -> Answer {
     call(*number, &arguments)
 }
 
-/// Succeeds where no way to lower the limit of core dumps is refused, and none has an effect.
+/// Succeeds if no way to lower the limit of core dumps is refused, and none has an effect.
 pub(crate) fn core() -> Answer {
     let (zero, mut found) = ([0_u64; 2], [0_u64; 2]);
     let limit = usize::try_from(libc::RLIMIT_CORE).expect("a small number");
@@ -29,11 +29,11 @@ pub(crate) fn core() -> Answer {
     same(found, [1, 1])
 }
 
-/// Succeeds where a larger buffer is not refused, and the buffer stays as it is.
+/// Succeeds if a larger buffer is not refused, and the buffer keeps its size.
 pub(crate) fn buffer(option: i32) -> Answer {
     let (socket, _peer) = UnixStream::pair().map_err(|error| error.raw_os_error().unwrap_or_default())?;
     let socket = int(socket.as_raw_fd());
-    // What a size is set to by force is read like any other.
+    // A forced size is read in the same way as any other.
     let read = match option {
         libc::SO_SNDBUFFORCE => libc::SO_SNDBUF,
         libc::SO_RCVBUFFORCE => libc::SO_RCVBUF,

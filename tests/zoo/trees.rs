@@ -1,4 +1,4 @@
-//! Processes that multiply, hide, or refuse to go.
+//! Processes that multiply, hide, or do not end.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,16 +6,16 @@ use std::io::Read;
 use crate::say;
 use crate::sys::{self, int, just};
 
-/// The last argument of each is a marker for the tests to find the processes by; it is not looked at.
+/// The last argument of each is a marker by which the tests find the processes. The programs ignore it.
 pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
     match behaviour {
-        // Nothing but being there, deaf to everything.
+        // Only exists, and ignores every signal.
         "stay" => {
             sys::deaf();
             say("up");
             sys::pause()
         }
-        // Keeps every process that opens a file waiting, and says when one does.
+        // Blocks every process that opens a file, and prints when one does.
         "lease" => {
             let file = args.first().and_then(|path| File::open(path).ok()).expect("a file");
             let leased = sys::lease(&file);
@@ -24,7 +24,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             say("wanted");
             sys::pause()
         }
-        // The command and a daemon, neither of which goes by itself.
+        // The command and a daemon. Neither ends by itself.
         "deaf-tree" => {
             daemon(|| {
                 sys::deaf();
@@ -35,7 +35,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             up();
             sys::pause()
         }
-        // The command goes, and a deaf daemon stays.
+        // The command ends, and a daemon that ignores signals stays.
         "leave-daemon" => {
             let up = Up::new();
             daemon(move || {
@@ -46,7 +46,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
             sys::exit(0)
         }
         "crippled-init" => crippled_init(args),
-        // As a host that a service manager or a container engine has put under a filter.
+        // Like a host that a service manager or a container engine has put under a filter.
         "without-clone3" => {
             sys::hide(libc::SYS_clone3).expect("a filter");
             let (program, args) = args.split_first().expect("a program");
@@ -56,7 +56,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
         }
         "bomb" => bomb(),
         "siblings" => siblings(),
-        // Goes with a code, and leaves a storm behind.
+        // Exits with a code, and leaves a storm behind.
         "leave-storm" => {
             let up = Up::new();
             daemon(move || {
@@ -90,7 +90,7 @@ pub(crate) fn behave(behaviour: &str, args: &[&str]) -> bool {
     }
 }
 
-/// Double-forked, in a session of its own; returns once the one in between is gone.
+/// A daemon that forks twice and has a session of its own. Returns when the process between is gone.
 pub(crate) fn daemon(run: impl FnOnce()) {
     match sys::fork() {
         Ok(None) => {
@@ -107,7 +107,7 @@ pub(crate) fn daemon(run: impl FnOnce()) {
     }
 }
 
-/// A pipe by which a daemon tells its grandparent that it is up.
+/// A pipe by which a daemon tells its grandparent that it runs.
 struct Up {
     told: File,
     tell: File,
@@ -127,7 +127,7 @@ impl Up {
     }
 }
 
-/// Leaves its init no descriptor to its name, and little of the processor, and stays.
+/// Uses up init's descriptors and most of the processor, and stays.
 fn crippled_init(args: &[&str]) -> ! {
     daemon(|| {
         sys::deaf();
@@ -139,20 +139,20 @@ fn crippled_init(args: &[&str]) -> ! {
         .filter(|arg| arg.contains('='))
         .map(|spec| crate::attempts::line(spec))
         .collect();
-    // An orphan for it to reap: whatever it waits for, it begins to wait anew.
+    // An orphan for init to reap. It interrupts every wait of init's.
     daemon(|| ());
     say(&done.join(" "));
     up();
     sys::pause()
 }
 
-/// Says so, also where what is printed is not read.
+/// Prints it, even if the output is not read.
 fn up() {
     drop(File::create("./up"));
     say("up");
 }
 
-/// As many processes as there can be, and a new one for each that goes.
+/// As many processes as possible, and a new one for each that ends.
 fn bomb() -> ! {
     sys::deaf();
     say("up");
@@ -163,8 +163,8 @@ fn bomb() -> ! {
     }
 }
 
-/// Dead children for init, by sixteen processes that make nothing else: more than it can reap, for as long as they live.
-/// Each makes its own as init's, or, where that is not to be had, leaves it an orphan.
+/// Zombies for init, from sixteen processes that make nothing else: more than init can reap, for as long as these live.
+/// Each makes its own zombies as children of init or, if the kernel refuses that, as orphans.
 fn siblings() -> ! {
     sys::deaf();
     sys::ignore_children();
@@ -191,8 +191,8 @@ fn leave_orphan() {
     }
 }
 
-/// Processes that are gone before they are looked for, each leaving another; the command itself stays, and says so once
-/// there have been a hundred.
+/// Processes that end before a sample finds them, each of which starts another. The command itself stays, and prints a
+/// line when there have been a hundred.
 fn comets() -> ! {
     sys::deaf();
     sys::ignore_children();
@@ -218,7 +218,7 @@ fn comets() -> ! {
     sys::pause()
 }
 
-/// Says how often something can be done, up to far more than a process should.
+/// Prints how often something can be done, up to far more than a process should.
 fn count(what: &str, mut again: impl FnMut() -> Result<(), i32>) -> ! {
     let mut times = 0_u32;
     let errno = loop {
@@ -232,7 +232,7 @@ fn count(what: &str, mut again: impl FnMut() -> Result<(), i32>) -> ! {
     sys::exit(0)
 }
 
-/// The command, a child in its group and a daemon: each says which signals it heard, and goes at TERM.
+/// The command, a child in its group and a daemon. Each prints the signals that it receives, and ends at TERM.
 fn hear() -> ! {
     const SIGNALS: [i32; 3] = [libc::SIGUSR1, libc::SIGHUP, libc::SIGTERM];
     sys::block();
@@ -250,7 +250,7 @@ fn hear() -> ! {
     if let Ok(None) = sys::fork() {
         listen("child");
     }
-    // The others have their say first, for what the command leaves behind is ended with it.
+    // The others print first, because the end of the command ends them.
     say("command up");
     loop {
         let signal = sys::next_signal(&SIGNALS);

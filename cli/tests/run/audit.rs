@@ -56,7 +56,7 @@ fn u1_what_a_run_recorded_is_intact_until_somebody_touches_it() {
         "{stdout}"
     );
 
-    // A second run goes on where the first ended.
+    // A second run continues the log where the first ended.
     recorded(&log, &["status"]);
     let (code, stdout, stderr) = verify(&log, &["--json", "--expect-head", head]);
     assert_eq!(code, Some(0), "{stderr}");
@@ -79,7 +79,7 @@ fn u1_what_a_run_recorded_is_intact_until_somebody_touches_it() {
         (&json!(false), &json!(2), &json!("sequence"))
     );
 
-    // Of lines cut off the end only the head tells.
+    // If lines are cut off the end, only the head shows it.
     fs::write(&log, lines[..2].concat()).unwrap();
     assert_eq!(verify(&log, &[]).0, Some(0));
     let (code, _, stderr) = verify(&log, &["--expect-head", head]);

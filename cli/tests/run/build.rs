@@ -1,4 +1,4 @@
-//! Crate folders: what cargo makes of them, and that an interrupted build leaves nothing.
+//! Crate folders: what cargo builds from them, and that an interrupted build leaves nothing behind.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::support::{Process, Running, Workspace, finish};
 
-/// `capsule run` of that crate, which is built in a target folder of its own.
+/// Runs `capsule run` on that crate, with a target folder of its own.
 fn run(workspace: &Workspace, folder: &Workspace) -> Command {
     let mut command = workspace.run(["--unconfined"]);
     command
@@ -16,7 +16,7 @@ fn run(workspace: &Workspace, folder: &Workspace) -> Command {
     command
 }
 
-/// A crate in a folder of its own: with nothing but the standard library, as a workspace of its own.
+/// A crate in a folder of its own, which depends only on the standard library and is a workspace of its own.
 fn a_crate(lib: &str) -> Workspace {
     let folder = Workspace::new();
     folder.write(
@@ -90,7 +90,7 @@ fn an_interrupted_build_leaves_no_compiler() {
     let ended = running.finish();
     assert_eq!(ended.code, Some(128 + 15), "{ended:?}");
     assert!(ended.lines.is_empty(), "{ended:?}");
-    // They were killed, which takes the kernel a moment.
+    // They were killed, and the kernel may need a moment to end them.
     builders.iter().for_each(Process::wait);
     folder.assert_empty();
 }

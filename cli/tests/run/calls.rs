@@ -1,10 +1,10 @@
-//! What calls print and what they come to.
+//! The output and the outcome of calls.
 
 use serde_json::Value;
 
 use crate::support::{DEV_SERVER, Ended, GRANTED, UNCONFINED, Workspace, dev_server_file, finish, is_free};
 
-/// The data of each line's result, after a look at its frame.
+/// The data of each line's result, after a check of the line's other fields.
 #[track_caller]
 fn data<const N: usize>(ended: &Ended, actions: [&str; N]) -> [Value; N] {
     assert_eq!(ended.lines.len(), N, "{ended:?}");
@@ -19,36 +19,41 @@ fn data<const N: usize>(ended: &Ended, actions: [&str; N]) -> [Value; N] {
 
 #[test]
 fn the_main_job_from_a_crate_folder_in_one_command_line() {
-    main_job(GRANTED);
-}
-
-#[test]
-fn the_main_job_unconfined() {
-    main_job(UNCONFINED);
-}
-
-#[track_caller]
-fn main_job(grants: [&str; 4]) {
     let workspace = Workspace::new();
     workspace.write("hello.txt", "a page of the test\n");
     let calls = ["start", "get={\"path\":\"/hello.txt\"}", "logs", "stop"];
-    let ended = finish(workspace.run(grants).arg(DEV_SERVER).args(calls));
+    let ended = finish(workspace.run(GRANTED).arg(DEV_SERVER).args(calls));
     assert_eq!(ended.code, Some(0), "{ended:?}");
 
     let [start, get, logs, stop] = data(&ended, ["start", "get", "logs", "stop"]);
     assert_eq!(start["id"].as_str().unwrap().len(), 52, "{start}");
-    let port = u16::try_from(start["port"].as_u64().unwrap()).unwrap();
+    assert_eq!((&start["port"], &start["url"]), (&8000.into(), &Value::Null), "{start}");
     assert!(get.to_string().contains("a page of the test"), "{get}");
     assert!(logs.to_string().contains("GET /hello.txt"), "{logs}");
     assert!(stop.is_object(), "{stop}");
-    assert!(is_free(port));
     workspace.assert_empty();
-    // An id opens a process to whoever has it: only the capsule hands it out.
+    // Everyone who has an id can reach its process, so only the capsule shows it.
     assert!(
         !ended.stderr.contains(start["id"].as_str().unwrap()),
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn the_main_job_unconfined() {
+    let workspace = Workspace::new();
+    // Any port: tests that run at the same time share the host's ports.
+    let calls = ["start={\"port\":0}", "get", "logs={\"stream\":\"stdout\"}", "stop"];
+    let ended = finish(workspace.run(UNCONFINED).arg(dev_server_file()).args(calls));
+    // The host sends requests into private networks only.
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.lines[1].to_string().contains("no-network"), "{ended:?}");
+    let started = &ended.lines[0]["result"]["data"];
+    assert!(ended.lines[2].to_string().contains("Serving HTTP on"), "{ended:?}");
+    assert!(ended.lines[3]["result"]["data"].is_object(), "{ended:?}");
+    assert!(is_free(u16::try_from(started["port"].as_u64().unwrap()).unwrap()));
+    workspace.assert_empty();
 }
 
 #[test]
@@ -64,7 +69,7 @@ fn a_server_that_no_call_stops_ends_with_the_command() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let [start, status] = data(&ended, ["start", "status"]);
     assert_eq!(status["id"], start["id"], "{ended:?}");
-    // An id opens a process to whoever has it: only the capsule hands it out.
+    // As above: only the capsule shows an id.
     assert!(
         !ended.stderr.contains(start["id"].as_str().unwrap()),
         "{}",
@@ -87,7 +92,7 @@ fn a_payload_from_a_file_reaches_the_capsule() {
     workspace.assert_empty();
 }
 
-/// The one line that says why `start` failed, and that it counts as a failure.
+/// Checks that one line gives the reason for which `start` failed, and that the exit code is that of a failure.
 #[track_caller]
 fn refusal(ended: &Ended, why: &str) {
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -115,7 +120,7 @@ fn a_process_that_stays_is_denied_without_its_own_grant() {
     let workspace = Workspace::new();
     let ended = finish(
         workspace
-            .run(["--network", "--allow", "python3"])
+            .run(["--allow", "python3"])
             .arg(dev_server_file())
             .arg("start"),
     );
@@ -127,7 +132,7 @@ fn a_process_that_stays_is_denied_without_its_own_grant() {
 fn a_program_that_cannot_be_executed_fails_the_call_by_its_reason() {
     let workspace = Workspace::new();
     let file = dev_server_file();
-    // Confined, such a folder would not be seen at all.
+    // A confined process would not see such a folder.
     let programs = Workspace::new();
     let ended = finish(
         workspace

@@ -1,4 +1,4 @@
-//! What a machine can enforce is said by `capsule doctor`, and where it is too little `capsule run` refuses.
+//! `capsule doctor` reports what a machine can enforce, and `capsule run` refuses to start where that is too little.
 
 use std::fs::{self, File};
 use std::process::Command;
@@ -16,7 +16,7 @@ fn doctor() -> Command {
     command
 }
 
-/// The one line of facts, after a look at the exit code.
+/// The one line of facts, after a check of the exit code.
 #[track_caller]
 fn facts(ended: &Ended, code: i32) -> &Value {
     assert_eq!(ended.code, Some(code), "{ended:?}");
@@ -33,7 +33,7 @@ fn layer<'a>(facts: &'a Value, name: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {name} in {facts}"))
 }
 
-/// Everything needed is there, and the processes of a command can be counted.
+/// Every necessary layer is available, and the processes of a command can be counted.
 #[track_caller]
 fn is_well(ended: &Ended) {
     let facts = facts(ended, 0);
@@ -41,10 +41,15 @@ fn is_well(ended: &Ended) {
         assert!(layer["state"] == "available" || layer["needed"] == false, "{layer}");
     }
     assert_eq!(facts["limits"]["pids"], "kernel", "{facts}");
+    let network = &facts["network"];
+    assert!(
+        network["bounded_buffers"].is_boolean() && network["ipv6"].is_boolean(),
+        "{network}"
+    );
     assert!(ended.stderr.is_empty(), "{ended:?}");
 }
 
-/// One needed layer is missing, with reason and remedy, also for who reads standard error only.
+/// One necessary layer is missing. Standard error alone gives the reason and the remedy.
 #[track_caller]
 fn lacks(ended: &Ended, name: &str, reason: &str) {
     let missing = layer(facts(ended, 1), name);
@@ -73,7 +78,7 @@ fn b2_it_is_well_for_an_ordinary_user_too() {
     }
     let mut setpriv = command("setpriv");
     setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    // By descriptor: the build may lie in a folder that is root's alone.
+    // Executed by its descriptor, because the build may lie in a folder that only root can enter.
     setpriv.args(["/proc/self/fd/0", "doctor", "--json"]);
     setpriv.stdin(File::open(env!("CARGO_BIN_EXE_capsule")).unwrap());
     match setpriv.output() {
@@ -86,7 +91,8 @@ fn b2_it_is_well_for_an_ordinary_user_too() {
     }
 }
 
-/// A command in a folder of user 1000's on a file system without id-mapped mounts, which the kernel has for files in memory.
+/// Runs a command in a folder that belongs to user 1000, on a file system without id-mapped mounts. The kernel has such
+/// a file system for files in memory.
 fn without_mapped_mounts(place: &Workspace, inner: &Command) -> Command {
     let there = "mount -t ramfs none \"$1\" && mkdir \"$1/work\" && chmod 755 \"$1\" && chown 1000:1000 \"$1/work\" && \
                  cd \"$1/work\" && shift && exec \"$@\"";
@@ -117,7 +123,7 @@ fn b8_a_folder_where_commands_run_as_its_owner_is_told() {
     let there = facts(&ended, 0);
     assert!(there["workspace"]["runs_as"]["own_user"].is_object(), "{ended:?}");
 
-    // At the first use of the folder, and not again.
+    // The warning appears at the first use of the folder, and not again.
     let mut run = command(env!("CARGO_BIN_EXE_capsule"));
     run.args(["run", "--workspace", ".", "--allow", "python3", "--allow-persistent"])
         .arg(dev_server_file())
@@ -129,13 +135,37 @@ fn b8_a_folder_where_commands_run_as_its_owner_is_told() {
 }
 
 #[test]
+fn w5_a_machine_that_cannot_bound_the_buffers_of_a_network_is_told() {
+    if !geteuid().is_root() {
+        return skip("root, who can mount");
+    }
+    // As in a container.
+    let read_only = |inner: &Command| {
+        let mut unshare = command("unshare");
+        let there = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$@\"";
+        unshare.args(["--mount", "sh", "-c", there, "sh"]);
+        within(unshare, inner)
+    };
+    let ended = finish(&mut read_only(&doctor()));
+    assert_eq!(facts(&ended, 0)["network"]["bounded_buffers"], false, "{ended:?}");
+    let ended = finish(&mut doctor());
+    assert_eq!(facts(&ended, 0)["network"]["bounded_buffers"], true, "{ended:?}");
+    let mut plain = command(env!("CARGO_BIN_EXE_capsule"));
+    plain.arg("doctor");
+    let table = String::from_utf8(read_only(&plain).output().unwrap().stdout).unwrap();
+    for part in ["private network", "has no bound", "remedy: a container"] {
+        assert!(table.contains(part), "no {part:?} in {table}");
+    }
+}
+
+#[test]
 fn b2_without_user_namespaces_it_says_which_layer_why_and_what_to_do() {
     let Some(mut doctor) = without_user_namespaces(&doctor()) else {
         return;
     };
     let ended = finish(&mut doctor);
     lacks(&ended, "user namespace", "No space left on device");
-    // Not reached, so nothing is claimed of it.
+    // This layer was not tried, so the report claims nothing about it.
     assert_eq!(layer(&ended.lines[0], "seccomp")["state"], "unknown", "{ended:?}");
 }
 
@@ -164,7 +194,7 @@ fn b2_the_table_says_the_same_to_a_person() {
     for part in [
         "does not work",
         "user namespace     missing",
-        "reason: unshare",
+        "reason: clone",
         "remedy: ",
         "max_*_namespaces",
     ] {
@@ -202,4 +232,23 @@ fn b2_run_refuses_where_it_cannot_confine_before_it_builds() {
         assert!(ended.stderr.contains(part), "no {part:?} in {}", ended.stderr);
     }
     assert!(!target.exists());
+}
+
+#[test]
+fn b2_run_refuses_where_it_cannot_confine_before_it_tells_of_a_component_that_does_not_load() {
+    let workspace = Workspace::new();
+    let folder = Workspace::new();
+    // The preamble of a component, and a section that there is not: the load fails sooner than the trial of the confinement.
+    folder.write("broken.wasm", "\0asm\x0d\0\x01\0\x7f\x01\0");
+    let broken = folder.path().join("broken.wasm");
+    let run = workspace.run([broken.to_str().unwrap(), "open"]);
+    let Some(mut run) = without_user_namespaces(&run) else {
+        return;
+    };
+
+    let ended = finish(&mut run);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.lines.is_empty(), "{ended:?}");
+    assert!(ended.stderr.contains("user namespace"), "{ended:?}");
+    assert!(!ended.stderr.contains("cannot load"), "{ended:?}");
 }

@@ -1,7 +1,7 @@
 //! However the command ends, nothing that it started is left.
 //!
-//! The example capsule's server serves the workspace, so a page that is a named pipe holds a `get` (and its synchronous
-//! child) in flight until somebody opens the pipe to write: before that the server has nothing to answer.
+//! The example capsule's server serves the workspace. A page that is a named pipe keeps a `get` in flight until the
+//! test opens the pipe to write, because the server has nothing to answer before that.
 
 use std::process::Command;
 
@@ -19,11 +19,12 @@ fn in_flight(workspace: &Workspace, run: &mut Command) -> (Running, u16) {
     let port = start["result"]["data"]["port"]
         .as_u64()
         .unwrap_or_else(|| panic!("{start}"));
-    workspace.when_running("urllib.request");
+    workspace.when_serving();
     (running, u16::try_from(port).unwrap())
 }
 
-/// `capsule run … start get status` under `env` with an option about signals: what starts a test may ignore some.
+/// Runs `capsule run … start get status` under `env` with an option about signals, because the test's own parent may
+/// ignore some signals.
 fn run_with(workspace: &Workspace, signals: &str) -> Command {
     let plain = workspace.run(GRANTED);
     let mut command = command("env");
@@ -41,7 +42,7 @@ fn a_signal_in_the_middle_of_a_call() {
         running.signal(signal);
         let ended = running.finish();
         assert_eq!(ended.code, Some(128 + number), "{ended:?}");
-        // The call in flight is accounted for, and the one after it did not run.
+        // The audit has the call in flight, and the call after it did not run.
         assert_eq!(ended.lines.len(), 1, "{ended:?}");
         assert_eq!(ended.lines[0]["action"], "get", "{ended:?}");
         assert_eq!(ended.lines[0]["error"]["kind"], "cancelled", "{ended:?}");
@@ -69,7 +70,7 @@ fn a_reader_that_goes_away() {
     let mut run = workspace.run(GRANTED);
     let (mut running, port) = in_flight(&workspace, run.arg(dev_server_file()).args(["start", HELD_GET, "stop"]));
     running.close_output();
-    // Lets the call end, so that its line meets the closed output.
+    // Lets the call end, so that its line is written to the closed output.
     drop(workspace.when_read("pipe"));
     let ended = running.finish();
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -81,7 +82,7 @@ fn a_reader_that_goes_away() {
 #[test]
 fn a_signal_while_nobody_reads() {
     let workspace = Workspace::new();
-    // Far more than a pipe holds, so that the rest of its line cannot be written.
+    // The line is much longer than a pipe holds, so that its rest cannot be written.
     workspace.write("page", &"a page of the test\n".repeat(100_000));
     let mut run = workspace.run(GRANTED);
     let mut running = Running::start(

@@ -1,4 +1,4 @@
-//! A capsule that says more than anyone can read delays no signal, no call and no end, and fills no disk.
+//! A capsule that logs more than a reader can take delays no signal, no call and no end, and fills no disk.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::support::{Process, Workspace};
 
-/// What a pipe holds, unless somebody asks for more.
+/// The default capacity of a pipe, in bytes.
 const PIPE: u64 = 64 << 10;
 
-/// Logs 16 KB that would draw on a terminal, again and again: for ever with a payload, and else 4,000 times.
+/// Logs 16 KB of terminal control sequences repeatedly: for ever if there is a payload, otherwise 4,000 times.
 const FLOOD: &str = r#"(component
   (import "astrid:guest/lifecycle@1.0.0" (instance $lifecycle
     (type $result (record (field "action" string) (field "data" (option string))))
@@ -56,7 +56,7 @@ const FLOOD: &str = r#"(component
     (canon lift (core func $trigger) (memory $mem) (realloc $realloc)))
   (export "astrid-hook-trigger" (func $trigger)))"#;
 
-/// `capsule run … flood.wasm CALL`, not started yet. The component lies outside of the workspace.
+/// The command `capsule run … flood.wasm CALL`, not started yet. The component lies outside of the workspace.
 fn flood(workspace: &Workspace, folder: &Path, call: &str) -> Command {
     let component = folder.join("flood.wasm");
     fs::write(&component, wat::parse_str(FLOOD).unwrap()).unwrap();
@@ -65,11 +65,11 @@ fn flood(workspace: &Workspace, folder: &Path, call: &str) -> Command {
     run
 }
 
-/// Waits until nothing more fits into the pipe that is its standard error.
+/// Waits until the pipe that is its standard error is full.
 fn until_full(child: &Child) {
     let start = Instant::now();
     let stderr = child.stderr.as_ref().unwrap();
-    // A line that does not fit whole may leave room.
+    // A line that does not fit as a whole may leave room.
     while ioctl_fionread(stderr).unwrap() < PIPE - (16 << 10) {
         assert!(start.elapsed() < Duration::from_secs(60), "it says nothing");
         std::thread::yield_now();
@@ -113,7 +113,7 @@ fn u3_a_flood_into_a_file_is_bounded_told_of_and_harmless_to_look_at() {
     assert_eq!(output.status.code(), Some(0));
 
     let log = fs::read(&path).unwrap();
-    // Of 64 MB: what may come at once, the rate, and what is said of the loss.
+    // Of 64 MB the log contains the burst, the rate, and the report of the loss.
     let most = (1 << 20) + seconds * (64 << 10) + (64 << 10);
     assert!(log.len() as u64 <= most, "{} bytes", log.len());
     let log = String::from_utf8(log).unwrap();
@@ -123,7 +123,7 @@ fn u3_a_flood_into_a_file_is_bounded_told_of_and_harmless_to_look_at() {
     let harmless = |text: &str| !text.contains(['\r', '\x1b', '\u{202e}']);
     assert!(harmless(&log));
 
-    // What it answers is the same text as JSON, and not for a terminal to obey.
+    // The result contains the same text as JSON, in which no terminal control sequence is left.
     let answer = String::from_utf8(output.stdout).unwrap();
     assert!(harmless(&answer), "{answer}");
     let line: Value = serde_json::from_str(&answer).unwrap();

@@ -1,6 +1,6 @@
 //! The `capsule` command from the outside: the real binary, real capsules, real processes.
 //!
-//! `cfg(test)` always holds here. It is written so that clippy knows these modules, helpers too, for tests.
+//! `cfg(test)` always holds here. It tells clippy that these modules, helpers included, are tests.
 
 #[cfg(test)]
 mod audit;
@@ -14,6 +14,8 @@ mod confinement;
 mod ending;
 #[cfg(test)]
 mod flood;
+#[cfg(test)]
+mod network;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

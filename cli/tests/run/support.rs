@@ -18,17 +18,17 @@ use tempfile::TempDir;
 /// The crate folder of the example capsule.
 pub(crate) const DEV_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../example-capsules/dev-server");
 
-/// Every grant that the example capsule needs. The server and who fetches its pages are confined each on its own, so they
-/// meet on the host's network.
-pub(crate) const GRANTED: [&str; 4] = ["--network", "--allow", "python3", "--allow-persistent"];
+/// Every grant that the example capsule needs. Its processes share a network of their own.
+pub(crate) const GRANTED: [&str; 3] = ["--allow", "python3", "--allow-persistent"];
 
-/// The same, for processes that are not confined.
+/// The same, for processes that are not confined: they share the host's network.
 pub(crate) const UNCONFINED: [&str; 4] = ["--unconfined", "--allow", "python3", "--allow-persistent"];
 
-/// No test waits longer than this for something that must happen; reaching it is a failure.
+/// The longest time that a test waits for an event that must happen. Reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A workspace, in which everything that a capsule starts has its working directory: that is how leftovers are found.
+/// A workspace. Everything that a capsule starts has its working directory in it, so the tests find leftover processes
+/// by it.
 pub(crate) struct Workspace(TempDir);
 
 impl Workspace {
@@ -44,13 +44,13 @@ impl Workspace {
         fs::write(self.0.path().join(name), content).unwrap();
     }
 
-    /// A named pipe: who opens it to read blocks until [`Self::when_read`].
+    /// Makes a named pipe. A process that opens it to read blocks until [`Self::when_read`].
     pub(crate) fn pipe(&self, name: &str) {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         mknodat(CWD, self.0.path().join(name), FileType::Fifo, Mode::RWXU, 0).unwrap();
     }
 
-    /// Waits until somebody has opened the pipe to read, and returns the end to write into.
+    /// Waits until a process has opened the pipe to read, and returns the end to write to.
     pub(crate) fn when_read(&self, name: &str) -> fs::File {
         let path = self.0.path().join(name);
         let (send, receive) = mpsc::channel();
@@ -58,20 +58,17 @@ impl Workspace {
         receive.recv_timeout(PATIENCE).expect("nobody opened the pipe").unwrap()
     }
 
-    /// Waits until a process runs in this folder whose command line holds `text`.
-    pub(crate) fn when_running(&self, text: &str) {
+    /// Waits until the example capsule's server handles a request, for which it has a thread of its own.
+    pub(crate) fn when_serving(&self) {
         let start = Instant::now();
-        while !self.processes().iter().any(|process| process.command.contains(text)) {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "nothing runs {text}: {:?}",
-                self.processes()
-            );
+        let is_serving = |process: &Process| process.command.contains("http.server") && process.threads > 1;
+        while !self.processes().iter().any(is_serving) {
+            assert!(start.elapsed() < PATIENCE, "no request: {:?}", self.processes());
             std::thread::yield_now();
         }
     }
 
-    /// The processes that run in this folder.
+    /// The processes whose working directory is in this folder.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let folder = self.path();
         fs::read_dir("/proc")
@@ -82,18 +79,19 @@ impl Workspace {
             .collect()
     }
 
-    /// Fails unless nothing runs in this folder: what every test of an ending comes down to.
+    /// Fails if a process runs in this folder. Every test of an ending checks this at last.
     #[track_caller]
     pub(crate) fn assert_empty(&self) {
         let left = self.processes();
         assert!(left.is_empty(), "left running: {left:?}");
     }
 
-    /// `capsule run --workspace <this> …`, not started yet.
+    /// The command `capsule run --workspace <this> …`, not started yet.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = command(env!("CARGO_BIN_EXE_capsule"));
         command.arg("run").arg("--workspace").arg(self.path()).args(arguments);
-        // The folder that cargo gives tests for scratch files lies in its target folder: capsules are built in the same.
+        // Cargo's folder for the scratch files of tests lies in its target folder. Capsules are built in the same
+        // target folder.
         let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
         command
             .env("CARGO_TARGET_DIR", target_dir())
@@ -103,24 +101,27 @@ impl Workspace {
     }
 }
 
-/// A process that was there when it was looked for.
+/// A process that existed when it was looked for.
 #[derive(Debug)]
 pub(crate) struct Process {
     handle: OwnedFd,
     command: String,
+    threads: usize,
 }
 
 impl Process {
     pub(crate) fn new(pid: i32) -> Option<Self> {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.count();
         Some(Self {
             handle,
+            threads,
             command: String::from_utf8_lossy(&command).replace('\0', " "),
         })
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub(crate) fn wait(&self) {
         let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
         let patience = Timespec::try_from(PATIENCE).unwrap();
@@ -133,7 +134,7 @@ fn target_dir() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
-/// The example capsule as a file; built by the command itself, and only once.
+/// The example capsule as a file. The command itself builds it, once.
 pub(crate) fn dev_server_file() -> PathBuf {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     BUILT
@@ -149,14 +150,14 @@ pub(crate) fn dev_server_file() -> PathBuf {
         .clone()
 }
 
-/// Says what a test lacks here. A machine that must have all fails.
+/// Reports what a test lacks on this machine. On a machine that must have everything, it fails.
 pub(crate) fn skip(lacks: &str) {
     assert!(std::env::var_os("CAPSULE_REQUIRE_ALL").is_none(), "missing: {lacks}");
     eprintln!("skipped: {lacks}");
 }
 
-/// `inner` for somebody who may have no user namespace, and is no root that would need none; nothing where that cannot be
-/// arranged, which is said.
+/// Makes `inner` run as a user that may not make user namespaces and is not root. Reports it and returns none if that
+/// cannot be arranged.
 pub(crate) fn without_user_namespaces(inner: &Command) -> Option<Command> {
     let outer = || {
         let mut unshare = command("unshare");
@@ -178,7 +179,7 @@ pub(crate) fn without_user_namespaces(inner: &Command) -> Option<Command> {
     Some(within(outer(), inner))
 }
 
-/// `outer` with `inner` as its last arguments.
+/// The command `outer` with `inner` as its last arguments.
 pub(crate) fn within(mut outer: Command, inner: &Command) -> Command {
     outer.arg(inner.get_program()).args(inner.get_args());
     for (name, value) in inner.get_envs() {
@@ -196,7 +197,7 @@ pub(crate) fn command(program: &str) -> Command {
     Command::new(program)
 }
 
-/// What a finished command said and how it ended.
+/// The output and the status of a finished command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) lines: Vec<Value>,
@@ -204,7 +205,7 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
 }
 
-/// Runs to the end.
+/// Runs the command to its end.
 pub(crate) fn finish(command: &mut Command) -> Ended {
     ended(command.output().unwrap())
 }
@@ -221,7 +222,7 @@ pub(crate) fn ended(output: Output) -> Ended {
     }
 }
 
-/// A command in the middle of its calls.
+/// A running command.
 pub(crate) struct Running {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
@@ -234,19 +235,19 @@ impl Running {
         Self { child, stdout }
     }
 
-    /// The next line of its output, as soon as it is there.
+    /// Waits for the next line of its output, and returns it.
     pub(crate) fn line(&mut self) -> Value {
         let mut line = String::new();
         self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
         serde_json::from_str(&line).expect(&line)
     }
 
-    /// Waits until there is output to read, without taking any of it beyond a buffer's worth.
+    /// Waits until there is output to read. It takes at most a buffer of it.
     pub(crate) fn wait_for_output(&mut self) {
         assert!(!self.stdout.as_mut().unwrap().fill_buf().unwrap().is_empty());
     }
 
-    /// Waits for its end without reading any more.
+    /// Waits for its end without reading more output.
     pub(crate) fn wait(mut self) -> Option<i32> {
         Process::new(self.child.id().cast_signed())
             .expect("it is not waited for yet")
@@ -276,7 +277,7 @@ impl Running {
     }
 }
 
-/// Whether the port can be had again: nobody listens on it.
+/// Whether the port is free, which means that no process listens on it.
 pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

@@ -1,8 +1,8 @@
-//! Bad usage: exit code 2, a message that says what to do, and nothing ran.
+//! Wrong usage: the exit code is 2, the message says what to do, and nothing ran.
 
 use crate::support::{DEV_SERVER, Workspace, command, finish};
 
-/// The command fails as bad usage, with all of `hints` in its message.
+/// Checks that the command fails as bad usage, with all of `hints` in its message.
 #[track_caller]
 fn refuses(arguments: &[&str], hints: &[&str]) {
     let workspace = Workspace::new();
@@ -104,6 +104,34 @@ fn a_declaration_with_a_mistake() {
 }
 
 #[test]
+fn w1_a_flag_for_a_private_network_beside_another_network() {
+    refuses(
+        &["--network=none", "--publish", "8000", DEV_SERVER, "start"],
+        &["--publish is for a private network", "--network none"],
+    );
+    refuses(
+        &["--network", "host", "--egress=pypi.org", DEV_SERVER, "start"],
+        &["--egress is for a private network", "--network host"],
+    );
+    refuses(
+        &["--unconfined", "--publish=8000", DEV_SERVER, "start"],
+        &["--publish", "cannot be used with", "--unconfined"],
+    );
+}
+
+#[test]
+fn w2_w3_a_port_or_a_name_that_cannot_be_granted() {
+    refuses(
+        &["--publish=0.0.0.0:80", DEV_SERVER, "start"],
+        &["--publish", "127.0.0.0/8"],
+    );
+    refuses(
+        &["--egress=10.0.0.1", DEV_SERVER, "start"],
+        &["--egress", "write the name of the host"],
+    );
+}
+
+#[test]
 fn help_names_every_option() {
     let ended = command(env!("CARGO_BIN_EXE_capsule"))
         .args(["run", "--help"])
@@ -118,6 +146,10 @@ fn help_names_every_option() {
         "--allow",
         "--allow-persistent",
         "--network",
+        "--publish",
+        "--egress",
+        "--max-connections",
+        "--max-dials",
         "--unconfined",
         "--audit",
         "-v",

@@ -1,4 +1,4 @@
-//! What a capsule's processes, and the build of a capsule, cannot do to who runs it (contract B6).
+//! What a capsule's processes, and the build of a capsule, cannot do to the user who runs them (contract B6).
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::{Ended, Workspace, dev_server_file, finish};
 
-/// A crate whose build script writes to each of `places`, as far as it can, and says which it could write to.
+/// A crate whose build script tries to write to each of `places`, and reports the successful writes.
 fn hostile_crate(places: &[&Path]) -> Workspace {
     let folder = Workspace::new();
     folder.write(
@@ -35,7 +35,7 @@ fn run(folder: &Workspace, arguments: &[&str]) -> Ended {
 #[test]
 fn b6_a_build_script_runs_confined_unless_it_is_trusted() {
     let outside = Workspace::new();
-    // For everybody, so that it is not the owner of the folder that decides.
+    // Writable for all users, so that the result does not depend on the folder's owner.
     fs::set_permissions(outside.path(), Permissions::from_mode(0o777)).unwrap();
     let marker = outside.path().join("marker");
     let tmp = std::env::temp_dir().join(format!("capsule-build-{}", std::process::id()));
@@ -65,7 +65,8 @@ fn b6_a_build_script_runs_confined_unless_it_is_trusted() {
     drop(fs::remove_file(tmp));
 }
 
-/// A toolchain, a wrapper of the compiler, a provider of credentials: all of it is code that cargo or rustup starts.
+/// A toolchain, a wrapper of the compiler, and a provider of credentials: all of them are code that cargo or rustup
+/// starts.
 #[test]
 fn b6_what_a_crates_configuration_names_runs_confined() {
     let outside = Workspace::new();
@@ -84,7 +85,7 @@ fn b6_what_a_crates_configuration_names_runs_confined() {
     assert_eq!(ended.lines.len(), 1, "{ended:?}");
     assert!(!marker.exists(), "{ended:?}");
 
-    // A toolchain is the folder's own: nothing of it runs outside either.
+    // The toolchain belongs to the folder, so no code of it runs unconfined either.
     fs::create_dir_all(folder.path().join("chain/bin")).unwrap();
     for tool in ["cargo", "rustc"] {
         fs::copy(&evil, folder.path().join("chain/bin").join(tool)).unwrap();
@@ -95,8 +96,8 @@ fn b6_what_a_crates_configuration_names_runs_confined() {
     assert!(!marker.exists(), "{ended:?}");
 }
 
-/// What the example capsule starts as its server is a module of the workspace's here: it has a shell try each line, and
-/// tells what could be done.
+/// The example capsule starts a Python module as its server. Here the workspace contains that module. It lets a shell
+/// try each line, and reports the successful ones.
 fn processes(workspace: &Workspace, lines: &[&str], arguments: &[&str], capsule: &Path) -> Ended {
     fs::create_dir_all(workspace.path().join("http")).unwrap();
     workspace.write("http/__init__.py", "");
@@ -148,7 +149,7 @@ fn b6_a_capsules_processes_cannot_change_what_this_command_believes() {
     assert_eq!(did(&ended), 2, "{ended:?}");
 }
 
-/// A name that is not there cannot be held; so it is told.
+/// A name that does not exist cannot be protected, so the command reports it.
 #[test]
 fn b6_what_was_made_and_is_executed_unasked_is_told() {
     let workspace = Workspace::new();
@@ -171,7 +172,7 @@ fn b6_a_folder_that_hands_over_the_host_is_no_workspace() {
     let home = std::env::home_dir().unwrap();
     for folder in ["/etc", "/run", "/var", "/usr/bin", "/tmp", home.to_str().unwrap()] {
         let mut command = crate::support::command(env!("CARGO_BIN_EXE_capsule"));
-        // `HOME` lies; the system knows better.
+        // `HOME` is wrong here; the user database is not.
         command
             .env("HOME", "/nowhere")
             .args(["run", "--workspace", folder, "no-such.wasm", "go"]);

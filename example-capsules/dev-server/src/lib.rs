@@ -5,9 +5,11 @@
 //! an `id`; without one it finds the server by its label, so that the calls of one command line
 //! need pass nothing on.
 //!
-//! It needs `python3` allowed, and persistent processes.
+//! It needs `python3` allowed, and persistent processes. The server listens on port 8000 of the network that all processes of
+//! this capsule share. A person who wants to open it in a browser publishes that port: `capsule run --publish 8000 …`.
 
-use capsule_sdk::{Command, Cursor, ExitStatus, LogStream, Process, ProcessId};
+use capsule_sdk::net::PublishedAddress;
+use capsule_sdk::{Command, Cursor, ExitStatus, LogStream, Process, ProcessId, net};
 use serde::{Deserialize, Serialize};
 use std::{error::Error, time::Duration};
 
@@ -22,6 +24,7 @@ const START: Duration = Duration::from_secs(20);
 capsule_sdk::actions! {
     "start" => start,
     "get" => get,
+    "wait" => wait,
     "status" => status,
     "logs" => logs,
     "stop" => stop,
@@ -35,22 +38,45 @@ struct Which {
     id: Option<ProcessId>,
 }
 
+#[derive(Deserialize)]
+struct Start {
+    /// 0 is any that is free.
+    #[serde(default = "usual_port")]
+    port: u16,
+}
+
+/// Always the same, so that it can be published before the server starts. All processes of this capsule share a network, and no
+/// other program listens there.
+fn usual_port() -> u16 {
+    8000
+}
+
 #[derive(Serialize)]
 struct Started {
     id: ProcessId,
     port: u16,
+    /// Where a browser on this machine finds it; none if its port is not published.
+    url: Option<String>,
 }
 
-/// Starts the server on a port that the system chooses, and returns once it listens.
-fn start() -> Result<Started> {
+/// Starts the server, and returns once it listens.
+fn start(start: Start) -> Result<Started> {
     let server = Command::new("python3")
-        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
+        .args([
+            "-u",
+            "-m",
+            "http.server",
+            &start.port.to_string(),
+            "--bind",
+            "127.0.0.1",
+        ])
         .label(LABEL)
         .spawn_persistent()?;
     match port(&server, START) {
         Ok(port) => Ok(Started {
             id: server.id().clone(),
             port,
+            url: url(port),
         }),
         Err(error) => {
             let said: Vec<_> = server.stderr().lines().map_while(capsule_sdk::Result::ok).collect();
@@ -58,6 +84,17 @@ fn start() -> Result<Started> {
             server.stop(None)?;
             Err(format!("the server did not come up: {error}; it said: {}", said.join("\n")).into())
         }
+    }
+}
+
+/// The URL of a published port.
+fn url(port: u16) -> Option<String> {
+    let published = net::published();
+    let published = published.iter().find(|published| published.port == port)?;
+    match &published.address {
+        PublishedAddress::Tcp(address) => Some(format!("http://{address}/")),
+        // No browser opens one.
+        PublishedAddress::Unix(_) => None,
     }
 }
 
@@ -87,26 +124,48 @@ struct Page {
     body: String,
 }
 
-/// Fetches a path of it.
+/// Fetches a path of it. The host sends the request, into the network that the server is in.
 fn get(get: Get) -> Result<Page> {
-    if !get.path.starts_with('/') {
-        return Err(format!("`{}` is not a path: it must begin with `/`", get.path).into());
-    }
     let port = port(&find(get.id)?, START)?;
-    // The URL is an argument and never part of the program's text, whatever the path holds.
-    let url = format!("http://127.0.0.1:{port}{}", get.path);
-    let output = Command::new("python3")
-        .args(["-c", include_str!("fetch.py"), &url])
-        .output()?;
-    if !output.status.success() {
-        let error = output.stderr_lossy();
-        return Err(format!("cannot fetch {url}: {}, {}", output.status, error.trim()).into());
-    }
-    let text = output.stdout_lossy();
-    let (status, body) = text.split_once('\n').ok_or("the answer has no status")?;
+    let answer =
+        net::get(port, &get.path).map_err(|error| format!("cannot fetch {:?} from port {port}: {error}", get.path))?;
     Ok(Page {
-        status: status.parse()?,
-        body: body.to_owned(),
+        status: answer.status,
+        body: answer.text_lossy().into_owned(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Wait {
+    #[serde(default)]
+    id: Option<ProcessId>,
+    #[serde(default = "five_minutes")]
+    wait_ms: u64,
+}
+
+/// The longest wait of a host, unless it says otherwise.
+fn five_minutes() -> u64 {
+    5 * 60 * 1000
+}
+
+#[derive(Serialize)]
+struct Waited {
+    id: ProcessId,
+    /// None if it runs on.
+    exit: Option<ExitStatus>,
+}
+
+/// Waits for its end, so that the command line does not end it while a person looks at its pages.
+fn wait(wait: Wait) -> Result<Waited> {
+    let server = find(wait.id)?;
+    let exit = match server.wait(Duration::from_millis(wait.wait_ms)) {
+        Ok(exit) => Some(exit),
+        Err(error) if error.is_timeout() => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Waited {
+        id: server.id().clone(),
+        exit,
     })
 }
 

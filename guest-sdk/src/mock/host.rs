@@ -5,7 +5,13 @@ use super::{
     script::Script,
     world::{self, Answer, World},
 };
-use crate::{Error, ProcessId, ipc, sys::Level};
+use crate::{
+    Error, ProcessId,
+    http::{Request, Response},
+    ipc,
+    published::{PublishedAddress, PublishedPort},
+    sys::Level,
+};
 use std::{fmt, marker::PhantomData, time::Duration};
 
 /// The host of this thread, which every function of the SDK then asks. Dropping it ends all of its
@@ -78,6 +84,33 @@ impl Host {
 
     fn answer(&self, program: &str, answer: Answer) {
         world::with(|world| world.answers.insert(program.to_owned(), Some(answer)));
+    }
+
+    /// Says what the server on a port answers, once a process [listens](Script::listens) there. Without this its answer is
+    /// no HTTP.
+    ///
+    /// ```
+    /// # use capsule_sdk::{Command, mock::{Host, Script}, net::{self, Response}};
+    /// let host = Host::new();
+    /// host.command("server", |_| Script::new().listens(80));
+    /// host.serve(80, |request| Response::new(200, request.path.clone()));
+    /// let server = Command::new("server").spawn_persistent().unwrap();
+    /// assert_eq!(net::get(80, "/page").unwrap().body, b"/page");
+    /// ```
+    pub fn serve(&self, port: u16, answer: impl FnMut(&Request) -> Response + 'static) {
+        world::with(|world| world.servers.insert(port, Some(Box::new(answer))));
+    }
+
+    /// Publishes a port, besides those that are published.
+    ///
+    /// ```
+    /// # use capsule_sdk::{mock::Host, net::{self, PublishedAddress}};
+    /// let host = Host::new();
+    /// host.publish(80, PublishedAddress::Tcp("127.0.0.1:8080".parse().unwrap()));
+    /// assert_eq!(net::published()[0].port, 80);
+    /// ```
+    pub fn publish(&self, port: u16, address: PublishedAddress) {
+        world::with(|world| world.published_ports.push(PublishedPort::new(port, address)));
     }
 
     /// All that was started, in the order of the starts, as it is now.

@@ -33,6 +33,7 @@ pub(super) type OnInput = Box<dyn FnMut(&[u8]) -> Vec<u8>>;
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Write(LogStream, Vec<u8>),
+    Listen(u16),
     Exit(ExitInfo),
 }
 
@@ -79,6 +80,17 @@ impl Script {
     #[must_use]
     pub fn stderr(self, bytes: impl Into<Vec<u8>>) -> Self {
         self.step(Step::Write(LogStream::Stderr, bytes.into()))
+    }
+
+    /// Listens on a port, until it exits. [`Host::serve`](super::Host::serve) says what it answers.
+    ///
+    /// ```
+    /// # use capsule_sdk::mock::Script;
+    /// let server = Script::new().after(std::time::Duration::from_secs(1)).listens(8080);
+    /// ```
+    #[must_use]
+    pub fn listens(self, port: u16) -> Self {
+        self.step(Step::Listen(port))
     }
 
     /// Exits with a code.

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     Error, ExitStatus, LogStream, ProcessId, Signal,
+    http::{Request, Response},
     level::Level,
+    published::PublishedPort,
     sender::Sender,
     text,
     wit::generated::astrid::{
@@ -21,7 +23,7 @@ use crate::{
 use serde_json::json;
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -62,6 +64,8 @@ pub(super) enum Answer {
     Refusal(Error),
 }
 
+pub(super) type Server = Box<dyn FnMut(&Request) -> Response>;
+
 pub(super) struct World {
     pub(super) now: Duration,
     pub(super) unloading: bool,
@@ -72,6 +76,9 @@ pub(super) struct World {
     /// By subscription; none once that was dropped.
     pub(super) queues: Vec<Option<Queue>>,
     pub(super) published: Vec<IpcMessage>,
+    /// None while it is being asked.
+    pub(super) servers: HashMap<u16, Option<Server>>,
+    pub(super) published_ports: Vec<PublishedPort>,
     pub(super) bindings: Vec<(String, String)>,
     pub(super) config: HashMap<String, String>,
     pub(super) principal: Option<String>,
@@ -88,6 +95,8 @@ impl Default for World {
             processes: Vec::new(),
             queues: Vec::new(),
             published: Vec::new(),
+            servers: HashMap::new(),
+            published_ports: Vec::new(),
             bindings: Vec::new(),
             config: HashMap::new(),
             principal: Some("test".to_owned()),
@@ -111,6 +120,7 @@ pub(super) struct MockProcess {
     pub(super) touched: Duration,
     pub(super) stdout: Stream,
     pub(super) stderr: Stream,
+    pub(super) ports: BTreeSet<u16>,
     pub(super) exit: Option<ExitInfo>,
     /// Stopped, released or dropped: it cannot be named any more.
     pub(super) gone: bool,
@@ -255,6 +265,9 @@ impl World {
             self.now = self.now.max(at);
             match self.process(index).steps.pop_front() {
                 Some((_, Step::Write(stream, bytes))) => self.write(index, stream, &bytes),
+                Some((_, Step::Listen(port))) => {
+                    self.process(index).ports.insert(port);
+                }
                 Some((_, Step::Exit(exit))) => self.end(index, exit, "self-exit", None),
                 None => {}
             }
@@ -280,6 +293,7 @@ impl World {
             process.run.exit = Some(ExitStatus::from(exit));
             process.run.input_open = false;
             process.steps.clear();
+            process.ports.clear();
             if process.reason.0.is_empty() {
                 process.reason = (reason, cause);
             }
@@ -444,6 +458,7 @@ pub(super) fn start(request: &SpawnRequest, persistent: bool, keep_input_open: b
             touched: now,
             stdout: Stream::new(ring),
             stderr: Stream::new(ring),
+            ports: BTreeSet::new(),
             exit: None,
             gone: false,
             steps: VecDeque::new(),
@@ -502,6 +517,19 @@ fn ask(run: &Run) -> Result<Script, ErrorCode> {
         }
     });
     script
+}
+
+/// Asks the test what the server on a port answers, outside of the world; none if the test says nothing about it.
+pub(super) fn serve(request: &Request) -> Option<Response> {
+    let mut server = with(|world| world.servers.get_mut(&request.port).and_then(Option::take))?;
+    let answer = server(request);
+    with(|world| {
+        // Unless the closure itself said something else.
+        if let Some(place @ None) = world.servers.get_mut(&request.port) {
+            *place = Some(server);
+        }
+    });
+    Some(answer)
 }
 
 /// Gives input to a process, which takes it at once and may answer; the answer is asked for

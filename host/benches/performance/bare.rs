@@ -1,4 +1,4 @@
-//! Processes and tasks without a host: started, killed and waited for as directly as it goes.
+//! Processes and tasks without a host, started, killed and waited for in the most direct way.
 
 use std::future::poll_fn;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// From the start of a program to its exit.
+/// Measures the time from the start of a program to its exit.
 pub(crate) fn run(program: &str, args: &[&str]) -> Duration {
     let begun = Instant::now();
     #[expect(clippy::disallowed_methods, reason = "what is compared with")]
@@ -23,7 +23,7 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Duration {
     begun.elapsed()
 }
 
-/// Kills a sleeper that is asleep: one that is still being loaded has less to give back.
+/// Kills a sleeper that is asleep. One that is still being loaded has fewer resources to release.
 pub(crate) fn kill(pid: u32) -> Instant {
     sleeps(&format!("/proc/{pid}/stat"));
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -43,12 +43,12 @@ pub(crate) fn sleeper() -> Command {
     command
 }
 
-/// Returns once the process or thread of this file is asleep.
+/// Returns when the process or thread of this file is asleep.
 pub(crate) fn sleeps(stat: &str) {
     while !std::fs::read_to_string(stat).unwrap().contains(") S ") {}
 }
 
-/// A task that does `work`, once that has come to where it waits.
+/// Starts a task that does `work`, and returns when the task waits.
 pub(crate) async fn waiting<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     let (tells, told) = oneshot::channel();
     let mut tells = Some(tells);

@@ -1,4 +1,4 @@
-//! others' calls: what `status` of one process costs while another's output floods in and is read.
+//! others' calls: the cost of `status` for one process while another's output floods in and is read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,10 +1,10 @@
-//! The child that is measured, which is this same program: writes what it is asked to, and nothing slower than it must.
+//! The child of the measurements, which is this same program. It writes as fast as it can.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd;
 
-/// The argument that makes this program the child.
+/// The argument with which this program is the child.
 pub(crate) const NAME: &str = "as-child";
 
 /// A program that does `work`, and its arguments.
@@ -53,14 +53,14 @@ pub(crate) fn content(kind: &str, size: usize) -> Vec<u8> {
             .cycle()
             .take(size)
             .collect(),
-        // Latin-1, with a byte here and there that is no UTF-8.
+        // Latin-1 text, in which some bytes are not UTF-8.
         "latin" => b"a line of a log, with a caf\xE9 in it, as older programs write them\n"
             .iter()
             .copied()
             .cycle()
             .take(size)
             .collect(),
-        // Any bytes that are no text: a generator's, so that every run has the same.
+        // Random bytes that are not text, from a generator, so that every run has the same.
         _ => {
             let mut state = 0x9E37_79B9_7F4A_7C15_u64;
             let mut next = || {
@@ -73,7 +73,7 @@ pub(crate) fn content(kind: &str, size: usize) -> Vec<u8> {
         }
     };
     if matches!(kind, "ascii" | "text") {
-        // No character is cut.
+        // Ends at a character boundary.
         let valid = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
         bytes.get_mut(valid..).unwrap().fill(b'.');
     }

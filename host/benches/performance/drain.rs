@@ -1,4 +1,4 @@
-//! drain: how fast a child can write that nobody reads, beside the best loop that only reads a pipe.
+//! drain: how fast a child can write when no caller reads, compared with the best loop that only reads a pipe.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,10 +13,10 @@ use crate::host::{Host, request};
 use crate::report::{Report, Target, Unit, gigabytes_per_second, median, micros};
 
 const GIB: usize = 1 << 30;
-/// Each of one GiB, so that a moment in which the machine is slow, or the two processors are far from each other, is one
-/// for all ways: there are such, of seconds, in which every loop has a third of its speed.
+/// One GiB each, so that a slow phase of the machine affects all ways. In such phases, which last for seconds, every
+/// loop has a third of its speed, for example because the two processors are far from each other.
 const ROUNDS: usize = 24;
-/// Of the processor's caches.
+/// The size of the processor's caches.
 const LINE: usize = 64;
 
 /// A way to read a pipe.
@@ -25,13 +25,13 @@ pub(crate) struct Loop {
     nonblocking: bool,
     pipe: usize,
     buffer: usize,
-    /// Whether what was read stays where it is until a MiB has been read after it, as in a ring, and the pipe is watched by
-    /// an epoll, as in a runtime. Otherwise all goes to the same place, which the processor's nearest cache holds, and nobody
-    /// is told of a write.
+    /// Whether the bytes stay in place until a MiB was read after them, as in a ring, and an epoll watches the pipe, as
+    /// in a runtime. Otherwise all bytes go to the same place, which is in the processor's nearest cache, and no epoll
+    /// is notified of a write.
     keeps: bool,
 }
 
-/// How long something took, and how much of a processor.
+/// A duration, and the processor time used in it.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
     pub(crate) time: Duration,
@@ -112,7 +112,7 @@ fn through_host(host: &Host, size: usize, chunk: usize) -> Cost {
     })
 }
 
-/// The fastest of the ways to read what a child writes.
+/// The fastest way to read what a child writes.
 pub(crate) fn best_loop(size: usize, chunk: usize) -> Loop {
     let ways = [false, true].into_iter().flat_map(|nonblocking| {
         [64 << 10, 1 << 20].into_iter().flat_map(move |pipe| {
@@ -128,11 +128,11 @@ pub(crate) fn best_loop(size: usize, chunk: usize) -> Loop {
     ways.min_by_key(|way| timed(*way)).unwrap()
 }
 
-/// What reading a child's output costs where nothing is done with it.
+/// The cost of reading a child's output without using it.
 pub(crate) fn bare(way: Loop, size: usize, chunk: usize) -> Cost {
     let size_of_buffer = way.buffer + if way.keeps { 1 << 20 } else { 0 };
     let mut buffer = vec![0_u8; size_of_buffer + LINE];
-    // The kernel copies to the beginning of a cache line several times as fast as across lines.
+    // The kernel copies to the beginning of a cache line several times as fast as to other addresses.
     let begin = buffer.as_ptr().align_offset(LINE);
     let buffer = buffer.get_mut(begin..begin + size_of_buffer).unwrap();
     measured(|| {
@@ -182,7 +182,7 @@ fn measured(work: impl FnOnce()) -> Cost {
     }
 }
 
-/// What this process has used, its children not counted.
+/// The processor time of this process without its children.
 pub(crate) fn cpu_time() -> Duration {
     Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).unwrap()
 }

@@ -1,4 +1,4 @@
-//! exit seen: from the kill of a process to the return of whoever waits for it.
+//! exit seen: the time from the kill of a process to the return of its waiter.
 
 use std::time::{Duration, Instant};
 
@@ -152,7 +152,7 @@ fn through_host(host: &Host) -> Duration {
     seen - begun
 }
 
-/// Until a command of the host's is dead, for a thread that waits for that alone and cannot reap it.
+/// The time until a command of the host is dead, seen by a thread that waits only for that and cannot reap it.
 fn death(host: &Host) -> Duration {
     let scope = host.scope("death");
     let (id, number) = host.runtime.block_on(async {

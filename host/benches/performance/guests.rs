@@ -1,4 +1,4 @@
-//! What it costs to be a guest: a call of the host, an instance, a stream read from inside, and a thousand that wait.
+//! The costs of a guest: a call of the host, an instance, a stream read by a guest, and a thousand waiting guests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,7 +38,7 @@ pub(crate) fn run(report: &mut Report) {
     wait(&host, &capsule, report);
 }
 
-/// What an embedder with its own engine holds.
+/// The state of an embedder with its own engine.
 struct Guest {
     wasi: WasiCtx,
     capsule: CapsuleCtx,
@@ -142,7 +142,7 @@ fn call(host: &Host, component: &[u8], report: &mut Report) {
     }
 }
 
-/// Instantiate, call an action that does nothing, drop; beside the engine alone.
+/// Instantiates, calls an action that does nothing, and drops; compared with the engine alone.
 fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Report) {
     let bare = bare_engine();
     let code = Component::new(&bare, component).unwrap();
@@ -150,7 +150,8 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
     linker.define_unknown_imports_as_traps(&code).unwrap();
     let pre = linker.instantiate_pre(&code).unwrap();
     let bare_entry = code.get_export_index(None, ENTRY).unwrap();
-    // Each way has an engine of its own: one would find in the processor's caches what another has just used.
+    // Each way has an engine of its own. With a common one, a way would find in the processor's caches what another has
+    // just used.
     let serving = bare_engine();
     let code = Component::new(&serving, component).unwrap();
     let mut linker = Linker::<Guest>::new(&serving);
@@ -160,7 +161,7 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
     let served_entry = code.get_export_index(None, ENTRY).unwrap();
     let guests = guests_of(host);
     let capsule = capsule.clone();
-    // Where an embedder's server calls from: a task of the runtime.
+    // In a task of the runtime, in which an embedder's server makes its calls.
     let calls = host.runtime.spawn(async move {
         let (mut ours, mut limits, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..3000 {
@@ -216,7 +217,7 @@ fn instance(host: &Host, capsule: &Capsule, component: &[u8], report: &mut Repor
 
 fn bare_engine() -> Engine {
     let mut config = Config::new();
-    // What is kept of a table is the runtime's choice, and no merit of it.
+    // How much of a table is kept is the runtime's choice, and must not count in its favour.
     let mut pool = PoolingAllocationConfig::new();
     pool.table_keep_resident(16 << 10);
     config
@@ -234,7 +235,7 @@ async fn call_once<T: Send + 'static>(mut store: Store<T>, pre: &InstancePre<T>,
     entry.call_async(&mut store, ("none", &[])).await.unwrap();
 }
 
-/// What a child writes, read by a guest.
+/// A guest reads what a child writes.
 fn stream(host: &Host, capsule: &Capsule, report: &mut Report) {
     let scope = host.scope(OWNER);
     let (mut ours, mut limits) = (Vec::new(), Vec::new());
@@ -282,7 +283,7 @@ fn wait(host: &Host, capsule: &Capsule, report: &mut Report) {
         while capsule.calls_in_flight() < WAITING as usize {
             tokio::task::yield_now().await;
         }
-        // All are there; what they do before they wait is over when nothing is done any more.
+        // All of them have begun. When no task runs any more, all of them wait.
         let mut before = crate::drain::cpu_time();
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -307,7 +308,7 @@ fn principal() -> Principal {
     Principal::Named(OWNER.into())
 }
 
-/// Makes what an embedder holds for each instance.
+/// Makes the state that an embedder keeps for each instance.
 fn guests_of(host: &Host) -> impl Fn() -> Guest + Send + use<> {
     let owner = Owner {
         principal: principal(),
@@ -322,7 +323,7 @@ fn guests_of(host: &Host) -> impl Fn() -> Guest + Send + use<> {
     }
 }
 
-/// What `status` answers with.
+/// The answer of `status`.
 #[derive(wasmtime::component::ComponentType, wasmtime::component::Lower)]
 #[component(record)]
 struct Info {
@@ -371,7 +372,7 @@ struct Exit {
 }
 
 impl Info {
-    /// What it is for [`idle`].
+    /// The state of a process in [`idle`].
     fn constant(id: String) -> Self {
         Self {
             id,
@@ -391,7 +392,7 @@ impl Info {
     }
 }
 
-/// The guest's answer, as its interface has it.
+/// The guest's answer, in the form of its interface.
 #[derive(wasmtime::component::ComponentType, wasmtime::component::Lift)]
 #[component(record)]
 struct Answer {

@@ -1,9 +1,9 @@
-//! A host to measure: all limits out of the way, everything allowed.
+//! The host of the measurements: it has no limits that matter, and allows everything.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use capsule_host::sandbox::{Confined, Launcher, Policy, Unconfined, Workspace};
+use capsule_host::sandbox::{Confined, Launcher, Network, Policy, Unconfined, Workspace};
 use capsule_host::supervisor::{Ask, Gate, Limits, Owner, Principal, Registry, Scope, SpawnRequest};
 use tokio::runtime::Runtime;
 
@@ -30,7 +30,12 @@ impl Host {
     }
 
     pub(crate) fn confined() -> Self {
-        Self::new(Arc::new(Confined::new(Policy::new()).unwrap()))
+        Self::in_network(Network::default())
+    }
+
+    /// Confined, in this network.
+    pub(crate) fn in_network(network: Network) -> Self {
+        Self::new(Arc::new(Confined::new(Policy::new().network(network)).unwrap()))
     }
 
     fn new(launcher: Arc<dyn Launcher>) -> Self {
@@ -81,7 +86,7 @@ impl Drop for Host {
     }
 }
 
-/// A request for a child of ours that does `work`.
+/// A request for this program as a child that does `work`.
 pub(crate) fn request(work: &[&str]) -> SpawnRequest {
     let (cmd, args) = child::command(work);
     SpawnRequest {
@@ -100,7 +105,7 @@ pub(crate) fn idle() -> SpawnRequest {
     }
 }
 
-/// Waits until the ring of a process holds `bytes`, looking again and again: nothing is measured meanwhile.
+/// Waits until the ring of a process holds `bytes`, by repeated checks. Nothing is measured meanwhile.
 pub(crate) async fn buffered(scope: &Scope, id: &str, bytes: u64) {
     while scope.status(id).unwrap().buffered_bytes < bytes {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! lossless: everything a child writes, through a ring that makes it wait, read by cursor.
+//! lossless: all output of a child, through a ring that makes it wait, read by cursor.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub(crate) fn rate(time: Duration) -> f64 {
     gigabytes_per_second(SIZE as f64, micros(time))
 }
 
-/// A child that writes it all, and waits for room.
+/// A child that writes all of it, and waits for room.
 pub(crate) fn writer() -> SpawnRequest {
     SpawnRequest {
         overflow: Overflow::Backpressure,

@@ -1,10 +1,11 @@
-//! How near the host comes to the machine's own limit, row by row of `docs/performance.md`.
+//! Compares the host with the machine's own limit, for each row of `docs/performance.md`.
 //!
-//! `cargo bench -p capsule-host` measures all rows, `cargo bench -p capsule-host -- drain wake` some of them. Every figure
-//! stands beside a limit that was measured in the same run, in turns with it, and what counts is the ratio of medians:
-//! machines differ, and are noisy. The lines are those of the document's table. `--plot FILE` draws what `scale` measured.
+//! `cargo bench -p capsule-host` measures all rows, `cargo bench -p capsule-host -- drain wake` some of them. Every
+//! figure is compared with a limit that was measured in the same run, alternately with it. The ratio of the medians
+//! counts, because machines differ and have noise. The output lines are those of the document's table. `--plot FILE`
+//! draws the results of `scale`.
 //!
-//! This program is also the child that is measured: see `child`.
+//! This program is also the child of the measurements: see `child`.
 
 #![expect(
     clippy::print_stdout,
@@ -22,6 +23,7 @@ mod guests;
 mod host;
 mod lossless;
 mod memory;
+mod network;
 mod plot;
 mod reads;
 mod relay;
@@ -33,11 +35,11 @@ mod wake;
 
 use report::Report;
 
-/// A row and what measures it.
+/// A row and the function that measures it.
 type Row = (&'static str, fn(&mut Report));
 
 const ROWS: &[Row] = &[
-    // First: what others have left in the allocator would be given to these processes.
+    // First, because these processes would get the memory that other rows left in the allocator.
     ("memory", memory::run),
     ("drain", drain::run),
     ("lossless", lossless::run),
@@ -51,6 +53,7 @@ const ROWS: &[Row] = &[
     ("scale", scale::run),
     ("waiting", waiting::run),
     ("trees", waiting::idle_trees),
+    ("network", network::run),
 ];
 
 fn main() {
@@ -60,6 +63,7 @@ fn main() {
     {
         return match rest {
             [work] if work == relay::NAME => relay::main(),
+            [work, args @ ..] if work == network::NAME => network::main(args),
             work => child::main(work),
         };
     }
@@ -68,7 +72,7 @@ fn main() {
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            // What cargo itself says to a bench.
+            // An argument that cargo itself passes to a benchmark.
             "--bench" => {}
             "--plot" => plot = args.next(),
             name if ROWS.iter().any(|(row, _)| *row == name) => wanted.push(arg),

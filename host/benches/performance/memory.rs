@@ -1,4 +1,4 @@
-//! memory: what a process costs the host while it is idle, with a full ring, and after it is released.
+//! memory: the cost of a process for the host while it is idle, with a full ring, and after it was released.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) fn run(report: &mut Report) {
     allow_descriptors(64 * 1024);
     let host = Host::unconfined();
     let scope = host.scope("memory");
-    // What all processes share is there after the first ones.
+    // The first processes allocate what all of them share.
     let warm: Vec<_> = start(&host, 50, idle);
     let before = resident();
     let ids = start(&host, IDLE, idle);
@@ -88,7 +88,7 @@ fn stop(host: &Host, ids: Vec<String>) {
     });
 }
 
-/// Memory of this process that no file stands behind, in KiB.
+/// The anonymous memory of this process, in KiB.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();

@@ -1,4 +1,5 @@
-//! reads: what a full ring costs to read, by cursor and as text, beside memcpy and the standard library's decoding.
+//! reads: the cost of reading a full ring, by cursor and as text, compared with memcpy and the standard library's
+//! decoding.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -43,7 +44,7 @@ fn by_cursor(host: &Host, scope: &Scope, report: &mut Report) {
     let source = child::content("ascii", MIB);
     let mut into = vec![0; MIB];
     let key = black_box([7; blake3::KEY_LEN]);
-    // Of the small ones many at a time: to look at the clock takes a tenth of one.
+    // Small reads are measured many at a time, because reading the clock takes a tenth of one.
     for (size, rounds, times, name) in [
         (MIB, 500, 1, "1 MiB from a full ring"),
         (4096, 2_000, 16, "4 KiB from a full ring"),
@@ -97,7 +98,7 @@ fn by_cursor(host: &Host, scope: &Scope, report: &mut Report) {
     }
 }
 
-/// What a read by id and cursor cannot do without, but for the two seals.
+/// The parts that a read by id and cursor must have, without the two seals.
 fn least(key: &[u8; blake3::KEY_LEN], id: &str, source: &[u8], token: usize) -> (blake3::Hash, Vec<u8>, String) {
     let hash = blake3::keyed_hash(key, black_box(id).as_bytes());
     (hash, black_box(source).to_vec(), String::with_capacity(token))
@@ -111,7 +112,7 @@ fn as_text(host: &Host, scope: &Scope, kind: &str, name: &str, report: &mut Repo
     for _ in 0..200 {
         host.runtime.block_on(async {
             scope.write_stdin(&id, vec![1]).await.unwrap();
-            // The end of noise may be held back as the beginning of a character.
+            // The end of the random bytes may be held back as the beginning of a character.
             buffered(scope, &id, MIB as u64 - 3).await;
         });
         let begun = Instant::now();

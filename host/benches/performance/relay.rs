@@ -1,8 +1,9 @@
-//! A process between this one and a command, that starts it, waits for it and says so, and nothing else.
+//! A process between this one and a command. It starts the command, waits for it and reports its end, and does nothing
+//! else.
 //!
-//! A tree has to have somebody who stays behind to end it when the host is gone. This is what the detour alone costs, and
-//! then what it costs in a host that reads what the command writes: without an identity, a limit, a counter, a registry, or
-//! anybody who is made for each command.
+//! Each tree needs a process that stays behind to end it when the host is gone. This file measures what that process
+//! alone costs, and what it costs in a host that reads the command's output. It has no identity, no limit, no counter
+//! and no registry, and makes no process for each command.
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read as _, Write as _};
@@ -52,7 +53,7 @@ impl Relay {
         }
     }
 
-    /// From the order to the exit of `/bin/true`.
+    /// The time from the order to the exit of `/bin/true`.
     pub(crate) fn spawn(&mut self) -> Duration {
         let begun = Instant::now();
         self.order(TRUE);
@@ -60,8 +61,9 @@ impl Relay {
         begun.elapsed()
     }
 
-    /// The same for a task: a thread that may block makes two pipes, orders, and hears that it was started, because to find
-    /// and load a program can take long; then the task reads both to their ends, and hears of its exit.
+    /// The same for a task. Finding and loading a program can take long, so a thread that may block makes two pipes,
+    /// sends the order and waits for the report of the start. Then the task reads both streams to their ends, and waits
+    /// for the exit.
     pub(crate) fn spawn_piped(&mut self, host: &Host) -> Duration {
         let orders = self.orders.as_ref().unwrap().try_clone().unwrap();
         let mut started = File::from(self.answers.as_fd().try_clone_to_owned().unwrap());
@@ -85,13 +87,14 @@ impl Relay {
         time
     }
 
-    /// From the kill of a sleeper to the knowing of a task in the host's runtime.
+    /// The time from the kill of a sleeper until a task in the host's runtime knows of it.
     pub(crate) fn exit_seen(&mut self, host: &Host) -> Duration {
         self.order(SLEEP);
         self.killed(host, async {})
     }
 
-    /// The same for a task that first reads both streams to their ends: what was printed is to be there when the exit is.
+    /// The same for a task that first reads both streams to their ends, because the output must be there when the exit
+    /// is visible.
     pub(crate) fn exit_seen_piped(&mut self, host: &Host) -> Duration {
         let streams = [(); 2].map(|()| std::io::pipe().unwrap());
         let theirs = streams.each_ref().map(|(_, theirs)| theirs.as_fd());
@@ -105,7 +108,7 @@ impl Relay {
         })
     }
 
-    /// Kills the sleeper that was ordered; from then until a task that does `first` something else knows.
+    /// Kills the sleeper that was ordered. Returns the time until a task knows of it that first does `first`.
     fn killed(&mut self, host: &Host, first: impl Future<Output = ()> + Send + 'static) -> Duration {
         let mut pid = [0; 4];
         self.answers.read_exact(&mut pid).unwrap();
@@ -126,12 +129,12 @@ impl Relay {
         seen - begun
     }
 
-    /// The answers, for tasks. They are non-blocking from here on.
+    /// The reports, for tasks. They are non-blocking from here on.
     fn answers(&self) -> Receiver {
         Receiver::from_owned_fd(self.answers.as_fd().try_clone_to_owned().unwrap()).unwrap()
     }
 
-    /// For threads again.
+    /// Makes the reports blocking again, for threads.
     fn block(&self) {
         rustix::io::ioctl_fionbio(&self.answers, false).unwrap();
     }
@@ -147,7 +150,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // The end of its orders is its own.
+        // The process must be the only holder of its end of the orders.
         self.orders = None;
         self.process.wait().unwrap();
     }
@@ -167,15 +170,15 @@ fn order(orders: &UnixStream, order: u8, attached: &[BorrowedFd<'_>]) {
     assert_eq!(sent.unwrap(), message.len());
 }
 
-/// Of what writes one byte or none.
+/// The result of a call that writes one byte or none.
 async fn read_to_end(pipe: Receiver) {
-    // An error: it would block.
+    // An error, because it would block.
     while pipe.try_read(&mut [0]).is_err() {
         pipe.readable().await.unwrap();
     }
 }
 
-/// What the process is asked to do as the child.
+/// The work of the process as the child.
 pub(crate) const NAME: &str = "relay";
 
 /// The process itself.
@@ -196,7 +199,7 @@ pub(crate) fn main() {
                 command.stdout(stdout).stderr(stderr);
             }
             let mut child = command.spawn().unwrap();
-            // With it go the ends of the pipes.
+            // The ends of the pipes are closed with it.
             drop(command);
             if order == PIPED {
                 stdout.write_all(&[0]).unwrap();

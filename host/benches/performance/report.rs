@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-/// What a value is to be.
+/// The target of a value.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
-    /// Measured to show why another line is what it is.
+    /// Measured to explain another line.
     None,
 }
 
-/// How a value is written.
+/// The unit in which a value is written.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
-    /// Of the limit.
+    /// A fraction of the limit.
     Times,
     Micros,
     Percent,
@@ -22,10 +22,10 @@ pub(crate) enum Unit {
     GigabytesPerSecond,
 }
 
-/// What something costs at different numbers of processes, for the plot.
+/// The cost of an operation at different numbers of processes, for the plot.
 pub(crate) struct Growth {
     pub(crate) name: &'static str,
-    /// Number of processes, and the cost as a multiple of that at the smallest.
+    /// The number of processes, and the cost as a multiple of the cost at the smallest number.
     pub(crate) points: Vec<(usize, f64)>,
 }
 
@@ -46,7 +46,7 @@ impl Report {
         }
     }
 
-    /// A line: what was measured, beside what, and whether the value that counts is as it should be.
+    /// A line: the measured operation, the comparison, and whether the value meets its target.
     #[expect(clippy::too_many_arguments, reason = "the columns of a table")]
     pub(crate) fn line(
         &mut self,

@@ -1,4 +1,4 @@
-//! scale: what calls cost as the processes of a host grow in number, beside themselves at one process.
+//! scale: the cost of calls as the number of a host's processes grows, compared with the cost at one process.
 
 use std::time::{Duration, Instant};
 
@@ -8,18 +8,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::host::{Host, idle};
 use crate::report::{Growth, Report, Target, Unit, median, micros};
 
-/// Live processes at each step, as far as there are descriptors for them.
+/// The numbers of live processes, as far as there are descriptors for them.
 const STEPS: [usize; 6] = [1, 10, 100, 1000, 2500, 5000];
-/// What a process holds open in the host: two pipes, the channel to its init, and the counter of its time.
+/// The descriptors of a process in the host: two pipes, the channel to its init, and the counter of its time.
 const DESCRIPTORS: usize = 4;
-/// What the host itself needs, and the few processes that come and go beside the live ones.
+/// The descriptors of the host itself, and of the few processes that come and go besides the live ones.
 const OTHERS: usize = 150;
-/// Entries that the last step retains in all, live and exited, and over how many principals they are spread.
+/// The number of ids, live and exited, that the last step retains, and the number of their principals.
 const RETAINED: usize = 10_000;
 const PRINCIPALS: usize = 1000;
 const LIFETIME: Duration = Duration::from_millis(100);
 
-/// What is measured at each step, in microseconds.
+/// The measurements of each step, in microseconds.
 const CALLS: [&str; 5] = ["status", "read-since", "spawn", "stop", "timer lateness"];
 
 pub(crate) fn run(report: &mut Report) {
@@ -50,15 +50,15 @@ pub(crate) fn run(report: &mut Report) {
         });
         let (scope, id) = all.first().unwrap();
         if step == 1 {
-            // What the very first calls find cold, no later ones do.
+            // The very first calls find cold caches, and later ones do not.
             measure(&host, scope, id);
         }
         costs.push(measure(&host, scope, id));
     }
     let mut last = *costs.last().unwrap();
     let (scope, id) = all.remove(0);
-    // Two calls are over in less than a microsecond, and the machine may have become faster or slower by more than what is
-    // looked for: these are compared with those of another host, that has one process, the two taking turns.
+    // Two of the calls take less than a microsecond, and the machine's speed may change by more than the effect. So
+    // they are compared with calls of another host that has one process, alternately.
     let single = Host::unconfined();
     let alone = single.scope("alone");
     let one = host.runtime.block_on(single.start(&alone, idle()));
@@ -76,7 +76,7 @@ pub(crate) fn run(report: &mut Report) {
             scope.stop(&id, Some(Duration::ZERO)).await.unwrap();
         }
     });
-    // What the others cost at one is the mean of before and after.
+    // The cost of the other calls at one process is the mean of before and after.
     let after = measure(&host, scope, &id);
     let first = costs.first_mut().unwrap();
     for (before, after) in first.iter_mut().zip(after) {
@@ -135,9 +135,10 @@ fn measure(host: &Host, scope: &Scope, id: &str) -> [f64; CALLS.len()] {
             let begun = Instant::now();
             let id = host.start(scope, request).await;
             let started = Instant::now();
-            // Ended by the timer, its id goes with it: a wait gets the exit, or comes after it.
+            // The timer ended the process, and its id is removed with it. A wait gets the exit, or comes after it.
             drop(scope.wait(&id, Duration::from_secs(60)).await);
-            // The life began somewhere between the two; half of what starting takes is no lateness.
+            // The lifetime began at some time between the two, so half of the start's duration is subtracted from the
+            // delay.
             let half = (started - begun) / 2;
             timer.push(micros(begun.elapsed().saturating_sub(half + LIFETIME)));
         }
@@ -164,8 +165,8 @@ fn repeated(rounds: usize, mut call: impl FnMut()) -> f64 {
     median(&mut (0..rounds).map(time).collect::<Vec<_>>())
 }
 
-/// Descriptors are what a process costs most of; a host with thousands is given them by its service manager.
-/// Returns how many there are.
+/// Descriptors are the scarcest resource of a process. The service manager of a host with thousands of processes
+/// provides them. Returns how many there are.
 pub(crate) fn allow_descriptors(wanted: u64) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let current = wanted.min(limit.maximum.unwrap_or(u64::MAX));

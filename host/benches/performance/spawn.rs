@@ -1,10 +1,12 @@
-//! spawn: `/bin/true` from the call to its exit, beside a bare posix_spawn; and what a host's own memory adds to that.
+//! spawn: `/bin/true` from the call to its exit, compared with a bare posix_spawn, and the effect of the host's own
+//! memory.
 //!
-//! Bubblewrap with equal isolation takes part where it is installed.
+//! Bubblewrap with the same isolation is measured too, if it is installed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use capsule_host::sandbox::Network;
 use capsule_host::supervisor::SpawnRequest;
 
 use crate::bare;
@@ -14,19 +16,36 @@ use crate::report::{Report, Target, Unit, median, micros};
 
 const ROUNDS: usize = 300;
 
-/// Median times in microseconds of each way; the last is none where bubblewrap is not there.
+/// Median times in microseconds of each way. The last is none if bubblewrap is not installed.
 struct Times {
     bare: f64,
     relayed: f64,
     piped: f64,
     unconfined: f64,
     confined: f64,
+    /// In a network in which a tree of the same owner runs.
+    joined: f64,
+    /// Without a network.
+    isolated: f64,
     bubblewrap: Option<f64>,
 }
 
 pub(crate) fn run(report: &mut Report) {
     let (unconfined, confined) = (Host::unconfined(), Host::confined());
-    let small = with_memory(16 << 20, || times(&unconfined, &confined));
+    let (joined, isolated) = (Host::confined(), Host::in_network(Network::None));
+    let stays = SpawnRequest {
+        cmd: "/bin/sleep".into(),
+        args: vec!["infinity".into()],
+        ..SpawnRequest::default()
+    };
+    joined.runtime.block_on(joined.start(&joined.scope("spawn"), stays));
+    let hosts = Hosts {
+        unconfined,
+        confined,
+        joined,
+        isolated,
+    };
+    let small = with_memory(16 << 20, || times(&hosts));
     let against = format!("{:.0} µs (posix_spawn and waitpid)", small.bare);
     for (name, time, target) in [("unconfined", small.unconfined, 1.1), ("confined", small.confined, 4.0)] {
         report.line(
@@ -56,6 +75,23 @@ pub(crate) fn run(report: &mut Report) {
             Target::None,
         );
     }
+    for (workload, time) in [
+        (
+            "confined, in a private network of which it is the first tree",
+            small.confined,
+        ),
+        ("confined, in a private network with another tree", small.joined),
+    ] {
+        report.line(
+            "spawn",
+            &format!("`/bin/true` to its exit, {workload}"),
+            &format!("{time:.0} µs"),
+            &format!("{:.0} µs (confined, without a network)", small.isolated),
+            time / small.isolated,
+            Unit::Times,
+            Target::AtMost(1.0),
+        );
+    }
     match small.bubblewrap {
         Some(bubblewrap) => report.line(
             "spawn",
@@ -68,7 +104,7 @@ pub(crate) fn run(report: &mut Report) {
         ),
         None => println!("| spawn | beside bubblewrap | skipped: /usr/bin/bwrap is not installed | | | | |"),
     }
-    let large = with_memory(4 << 30, || times(&unconfined, &confined));
+    let large = with_memory(4 << 30, || times(&hosts));
     for (name, small, large) in [
         ("unconfined", small.unconfined, large.unconfined),
         ("confined", small.confined, large.confined),
@@ -85,7 +121,7 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
-/// Runs `work` while the host has `bytes` that it has written to, or the kernel would not have them.
+/// Runs `work` while the host has `bytes` of memory, all of it written to, because the kernel allocates no other.
 fn with_memory<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let touched: Vec<u8> = vec![1; bytes];
     let result = work();
@@ -93,7 +129,20 @@ fn with_memory<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     result
 }
 
-fn times(unconfined: &Host, confined: &Host) -> Times {
+struct Hosts {
+    unconfined: Host,
+    confined: Host,
+    joined: Host,
+    isolated: Host,
+}
+
+fn times(hosts: &Hosts) -> Times {
+    let Hosts {
+        unconfined,
+        confined,
+        joined,
+        isolated,
+    } = hosts;
     let folder = confined.workspace.path().to_str().unwrap().to_owned();
     let bubblewrap = bubblewrap(&folder);
     let (mut relay, mut reading_relay) = (Relay::start(), Relay::start());
@@ -103,6 +152,8 @@ fn times(unconfined: &Host, confined: &Host) -> Times {
         Box::new(|| reading_relay.spawn_piped(unconfined)),
         Box::new(|| through_host(unconfined)),
         Box::new(|| through_host(confined)),
+        Box::new(|| through_host(joined)),
+        Box::new(|| through_host(isolated)),
     ];
     if Path::new("/usr/bin/bwrap").exists() {
         ways.push(Box::new(|| bare::run("/usr/bin/bwrap", &bubblewrap)));
@@ -111,7 +162,7 @@ fn times(unconfined: &Host, confined: &Host) -> Times {
     for round in 0..ROUNDS + 10 {
         for (way, times) in ways.iter_mut().zip(&mut times) {
             let time = way();
-            // The first ones load what all later ones find there.
+            // The first processes load files that all later ones find in memory.
             if round >= 10 {
                 times.push(micros(time));
             }
@@ -124,11 +175,14 @@ fn times(unconfined: &Host, confined: &Host) -> Times {
         piped: medians.next().unwrap(),
         unconfined: medians.next().unwrap(),
         confined: medians.next().unwrap(),
+        joined: medians.next().unwrap(),
+        isolated: medians.next().unwrap(),
         bubblewrap: medians.next(),
     }
 }
 
-/// As near to our default confinement as bubblewrap comes, which makes no user namespace and sets no filters here.
+/// Bubblewrap's options that are nearest to the default confinement. Bubblewrap makes no user namespace and sets no
+/// filters here.
 fn bubblewrap(workspace: &str) -> Vec<&str> {
     let mut args = vec![
         "--unshare-all",
@@ -191,7 +245,7 @@ fn through_host(host: &Host) -> Duration {
         cmd: "/bin/true".into(),
         ..SpawnRequest::default()
     };
-    // In a task, as the calls of guests are.
+    // In a task, as the calls of guests run.
     let task = host.runtime.spawn(async move {
         let begun = Instant::now();
         let output = scope.spawn(request, &workspace, &mut AllowAll).await.unwrap();

@@ -1,4 +1,4 @@
-//! waiting, trees: what a host uses that has nothing to do but to wait.
+//! waiting, trees: what a host uses while it only waits.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) fn run(report: &mut Report) {
     });
 }
 
-/// Trees that do nothing, each with the limits of its owner's defaults: what is sampled of them is what is used.
+/// Idle trees, each with the default limits of its owner: the cost is that of sampling them.
 pub(crate) fn idle_trees(report: &mut Report) {
     allow_descriptors(64 * 1024);
     let host = Host::confined();
@@ -56,7 +56,7 @@ pub(crate) fn idle_trees(report: &mut Report) {
         }
         ids
     });
-    // Each is looked at once before it is known to be idle.
+    // Each is sampled once before it is known to be idle.
     let _first_looks = percent_of_a_core(&host);
     let used = percent_of_a_core(&host);
     report.line(
@@ -87,7 +87,7 @@ pub(crate) fn line(report: &mut Report, workload: &str, used: f64, idle: f64) {
     );
 }
 
-/// What this process uses in five seconds in which nothing happens.
+/// The processor time of this process in five seconds in which nothing happens.
 pub(crate) fn percent_of_a_core(host: &Host) -> f64 {
     let before = cpu_time();
     host.runtime.block_on(async { tokio::time::sleep(TIME).await });

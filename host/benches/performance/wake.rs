@@ -1,4 +1,4 @@
-//! wake: how long a child that waits for room is still waited for, once there is some.
+//! wake: the time until a child that waits for room writes again, after there is room.
 
 use std::time::{Duration, Instant};
 
@@ -24,12 +24,12 @@ pub(crate) fn run(report: &mut Report) {
         let pid = scope.status(&id).unwrap().os_pid.unwrap();
         let mut times = Vec::with_capacity(ROUNDS);
         for _ in 0..ROUNDS {
-            // Taken out, so that what fills the ring is nothing that was acknowledged.
+            // The bytes are drained, so that none of the bytes that fill the ring is acknowledged.
             drop(scope.read_logs(&id).unwrap());
             buffered(&scope, &id, RING).await;
             asleep(pid).await;
             let end = scope.read_since(&id, LogStream::Stdout, None, u32::MAX).unwrap().next;
-            // Presenting it makes all of the ring free.
+            // Presenting the cursor frees all of the ring.
             let begun = Instant::now();
             let read = || scope.read_since(&id, LogStream::Stdout, Some(&end), 4096).unwrap();
             while read().data.is_empty() {
@@ -58,7 +58,7 @@ pub(crate) fn run(report: &mut Report) {
     }
 }
 
-/// Waits until the child waits: for room, because that is all it ever waits for.
+/// Waits until the child waits. It only ever waits for room.
 async fn asleep(pid: u32) {
     loop {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -69,7 +69,7 @@ async fn asleep(pid: u32) {
     }
 }
 
-/// How long a thread takes to wake another.
+/// The time that a thread takes to wake another.
 fn ping_pong() -> Vec<f64> {
     let (there, back) = (
         eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
@@ -89,7 +89,7 @@ fn ping_pong() -> Vec<f64> {
             let begun = Instant::now();
             rustix::io::write(&there, &one).unwrap();
             rustix::io::read(&back, &mut value).unwrap();
-            // There and back are two.
+            // Two wake-ups, there and back.
             micros(begun.elapsed()) / 2.0
         };
         (0..ROUNDS).map(round).collect()

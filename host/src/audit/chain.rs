@@ -23,7 +23,7 @@ use super::rated::Over;
 use super::record::{Record, rfc3339};
 use capsule_supervisor::printable::printable_json;
 
-/// The longest line, in bytes, without its end. No record comes near it.
+/// The longest line, in bytes, without its end. Every record is much shorter.
 pub const LINE_MAX: usize = 256 * 1024;
 
 /// The version that this program writes, and the only one that it can read.
@@ -39,7 +39,7 @@ const DIGITS: usize = 2 * blake3::OUT_LEN;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Head(blake3::Hash);
 
-/// This is no hash of a line.
+/// The text is not a hash of a line.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("a head is 64 hexadecimal digits")]
 pub struct ParseHeadError;
@@ -60,7 +60,7 @@ pub(super) enum Entry<'a> {
         time: SystemTime,
         records: u64,
     },
-    /// The same event: a reader that knows nothing of rates counts it all the same.
+    /// The same event for a reader that knows nothing of rates: it counts all of them.
     #[serde(rename = "lost")]
     Over {
         #[serde(serialize_with = "rfc3339")]
@@ -80,14 +80,14 @@ pub(super) enum Entry<'a> {
     },
 }
 
-/// The position of a chain.
+/// The end of a chain, after which the next line belongs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
     pub(super) next: u64,
     pub(super) head: Head,
 }
 
-/// A line of the right shape; whether it follows another is not said yet.
+/// A line with the form of a line. Whether it follows another line has not been checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     pub(super) seq: u64,
@@ -139,10 +139,10 @@ impl Entry<'_> {
         })
     }
 
-    /// Its part of a line: from the name of its first field to the closing brace. None where it is too long for a line.
+    /// The event's part of a line: from the name of its first field to the closing brace. None if it is too long for a
+    /// line.
     pub(super) fn body(&self) -> Option<String> {
-        // Nothing that is serialised here can fail to be.
-        // A log is also looked at, in a terminal: what a guest wrote must do nothing there.
+        // Serialising these types cannot fail. A log is also read in a terminal, so a guest's text must not control it.
         let mut body = printable_json(serde_json::to_string(self).ok()?);
         body.remove(0);
         let frame = OPENING.len() + DIGITS + AFTER_HASH.len() + SEQ.len() + 20 + 1;
@@ -170,11 +170,11 @@ impl Chain {
 }
 
 impl<'a> Line<'a> {
-    /// Takes a line, without its end, apart; none where it has not the shape of one.
+    /// Parses a line, without its end; none if it does not have the form of a line.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let rest = line.strip_prefix(OPENING)?;
         let (digits, rest) = rest.split_at_checked(DIGITS)?;
-        // An upper-case digit would mean the same number, and would be an alteration that the hash does not show.
+        // An upper-case digit means the same number, but would be an alteration that the hash does not show.
         if digits.iter().any(u8::is_ascii_uppercase) {
             return None;
         }

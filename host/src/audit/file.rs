@@ -13,22 +13,22 @@ use std::path::Path;
 
 use super::chain::{Chain, LINE_MAX, Line, may_begin_a_line};
 
-/// How many NULs at the end are taken for a write that a loss of power cut off, in bytes.
+/// The most NULs at the end that are treated as a write that a loss of power cut off, in bytes.
 const NULS_MAX: u64 = 64 << 20;
-/// How much of the file is looked at for them at once, in bytes.
+/// The size of the blocks in which the file is searched for them, in bytes.
 const BLOCK: u64 = 64 << 10;
 
 /// Why a file cannot be written as an audit log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The system refuses.
+    /// The system refuses the operation.
     #[error("the audit log cannot be opened: {0}")]
     Io(#[from] io::Error),
     /// The path names a folder, a pipe or a device.
     #[error("this is not a regular file")]
     NotAFile,
-    /// Another writer has it.
+    /// Another writer has the file open.
     #[error("another program writes to it")]
     InUse,
     /// The content of the file does not end as an audit log does.
@@ -39,12 +39,12 @@ pub enum OpenError {
     Random(getrandom::Error),
 }
 
-/// A file at whose end the next line belongs.
+/// A file that ends where the next line belongs.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) file: File,
     pub(super) chain: Chain,
-    /// How many bytes of an unfinished line, and of NULs after it, were taken off.
+    /// The number of bytes of an unfinished line, and of NULs after it, that were cut off.
     pub(super) torn: u64,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { file, chain, torn })
 }
 
-/// How many NULs the file ends in. One that has nothing else is no audit log.
+/// The number of NULs at the end of the file. A file of NULs alone is no audit log.
 fn nuls_at_the_end(file: &mut File, length: u64) -> Result<u64, OpenError> {
     let mut end = length;
     while end > 0 && length - end <= NULS_MAX {
@@ -126,7 +126,8 @@ fn end_of(file: &mut File, length: u64) -> Result<(Chain, u64), OpenError> {
         }
         Chain::NEW
     } else {
-        // Cut at its front where it is longer than reached; then it has not the shape of a line.
+        // If the line is longer than this part of the file, its front is missing, and it does not have the form of a
+        // line.
         let before = from_last.next().and_then(Line::parse).ok_or(OpenError::NotALog)?;
         Chain {
             next: before.seq.checked_add(1).ok_or(OpenError::NotALog)?,

@@ -1,4 +1,5 @@
-//! The audit log of the capsules' calls and their outcomes: one [`Record`] for each call (contract U1). It names no wasm type.
+//! The audit log of the capsules' calls and their outcomes: one [`Record`] for each call (contract U1), and one for each decision
+//! about the egress of their private networks (W4, [`network_observer`]). It names no wasm type.
 //!
 //! The adapter hands a record of every call to the embedder's hooks, and the embedder decides where it goes. The ready-made
 //! [`ChainSink`] writes JSON lines, each with a hash over the line before, so that [`verify`] finds the first line
@@ -39,6 +40,7 @@
 
 mod chain;
 mod file;
+mod network;
 mod rated;
 mod record;
 mod redact;
@@ -47,7 +49,8 @@ mod verify;
 
 pub use chain::{Head, LINE_MAX, ParseHeadError};
 pub use file::OpenError;
+pub use network::network_observer;
 pub use rated::AuditRate;
-pub use record::{Injected, Outcome, Record, SpawnDetails};
+pub use record::{Injected, NetworkDetails, Outcome, Record, SpawnDetails};
 pub use sink::{AuditSink, ChainSink, FinishError};
 pub use verify::{Flaw, Verified, VerifyError, verify};

@@ -18,34 +18,33 @@ use tokio::time::Instant;
 use super::record::{Outcome, Record, rfc3339};
 use capsule_supervisor::internals::Rates;
 
-/// Bytes of a record that count as one.
+/// The bytes of a record that count as one record.
 const UNIT: usize = 1024;
-/// How long dropped records are counted before the count is written, so that a flood takes few lines.
+/// The time for which dropped records are counted before the count is written, so that a flood takes few lines.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
-/// How many records of one principal's calls through one capsule are written.
+/// The rate at which records of one principal's calls through one capsule are written.
 ///
-/// There are four such allowances for each owner: one for starts of processes, one for their ends, one for refusals, and
-/// one for all calls, those too for which their own has nothing left. A record counts as one for every KiB of it that is
-/// begun; most are shorter.
+/// There are four such rates for each owner: for starts of processes, for their ends, for refusals, and for all calls.
+/// The last one is also used by a record whose own rate is used up. A record counts as one for each KiB that it begins.
+/// Most records are shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditRate {
-    /// Records a second, in the long run. 128; so an owner has 512 KiB a second written at the very most, and with ordinary
-    /// calls about 40 KiB. With zero none is written, and all are counted.
+    /// Records a second, in the long run. An owner writes at most 512 KiB a second, and with ordinary calls about 40
+    /// KiB. With zero no record is written, and all are counted. 128.
     pub per_second: u32,
-    /// How many of them may come at once. 512; so those of one owner alone, 2 MiB at most, fit into what waits to be
-    /// written.
+    /// The most records at once. Those of one owner alone, at most 2 MiB, fit into the queue of the sink. 512.
     pub burst: u32,
 }
 
-/// Who is counted, as the records have it.
+/// The owner of a count, in the form of the records.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Source {
     principal: Option<String>,
     capsule: String,
 }
 
-/// The kinds of records, ordered by what is dropped last.
+/// The kinds of records, in the order in which they are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Start,
@@ -54,7 +53,7 @@ enum Kind {
     Other,
 }
 
-/// The rates of all owners, and what was over them since that was last told.
+/// The rates of all owners, and the counts since the last report.
 #[derive(Debug)]
 pub(super) struct Rated {
     starts: Rates<Source>,
@@ -74,25 +73,25 @@ struct Counted {
     outcomes: BTreeMap<&'static str, u64>,
 }
 
-/// Records of one owner that were over the rate, as a line tells of them.
+/// The records of one owner that were over the rate, in the form of a line.
 #[derive(Debug, Serialize)]
 pub(super) struct Over {
     pub(super) principal: Option<String>,
     pub(super) capsule: String,
-    /// When the first of these calls began.
+    /// The time when the first of these calls began.
     #[serde(serialize_with = "rfc3339")]
     from: SystemTime,
-    /// When the last one did.
+    /// The time when the last of these calls began.
     #[serde(serialize_with = "rfc3339")]
     to: SystemTime,
-    /// How many of them there are of each operation.
+    /// The number of these calls by operation.
     operations: BTreeMap<&'static str, u64>,
-    /// And of each outcome.
+    /// The number of these calls by outcome.
     outcomes: BTreeMap<&'static str, u64>,
 }
 
 impl AuditRate {
-    /// Every record is written, whatever a guest does to the disk.
+    /// Writes every record, whatever a guest does to the disk.
     pub const UNLIMITED: Self = Self {
         per_second: u32::MAX,
         burst: u32::MAX,
@@ -112,7 +111,7 @@ impl Kind {
     fn of(record: &Record) -> Self {
         let outcome = record.outcome;
         match (record.operation, outcome.as_str()) {
-            // There was a process, or there may have been.
+            // A process existed, or may have existed.
             ("spawn" | "spawn-background" | "spawn-persistent", "ok" | "too-large" | "cancelled" | "dropped") => {
                 Self::Start
             }
@@ -125,7 +124,8 @@ impl Kind {
                 | "registry-full"
                 | "persist-unsupported"
                 | "rate-limited",
-            ) => Self::Refusal,
+            )
+            | ("egress", "not-allowed" | "address-refused" | "limit-reached") => Self::Refusal,
             ("stop" | "process-handle.kill" | "process-handle.drop", _) if outcome == Outcome::OK => Self::End,
             _ => Self::Other,
         }
@@ -144,7 +144,7 @@ impl Rated {
         }
     }
 
-    /// Whether a record, which has so many bytes as a line, is to be written. If not, it is counted.
+    /// Whether a record, which takes so many bytes as a line, may be written. If not, it is counted.
     pub(super) fn admit(&mut self, record: &Record, bytes: usize, now: Instant) -> bool {
         let source = Source {
             principal: record.principal.clone(),
@@ -176,18 +176,18 @@ impl Rated {
         false
     }
 
-    /// Whether there is something to tell, now or later.
+    /// Whether there is a count to report, now or later.
     pub(super) fn is_counting(&self) -> bool {
         !self.over.is_empty()
     }
 
-    /// When there is next something to tell.
+    /// The time of the next report.
     pub(super) fn due(&self) -> Option<Instant> {
         let since = self.over.values().map(|counted| counted.since).min();
         since.map(|since| since + TELL_AFTER)
     }
 
-    /// The counts to write now, with their numbers of records; at the end all counts.
+    /// The counts to write now, each with its number of records. At the end it returns all counts.
     pub(super) fn take(&mut self, now: Instant, is_end: bool) -> Vec<(u64, Over)> {
         let due = |_: &Source, counted: &mut Counted| is_end || now >= counted.since + TELL_AFTER;
         let taken = self.over.extract_if(due).map(|(source, counted)| {

@@ -1,41 +1,45 @@
-//! The audit record of one call.
+//! The audit record of one call, or of one decision about the network.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
 use super::redact::redacted;
 use capsule_supervisor::internals::cut;
+use capsule_supervisor::sandbox::NetworkDecision;
 use capsule_supervisor::{Error, FileInjection, Owner, Placement, Principal, ResourceLimits, SpawnRequest};
 
 /// The kept length of a principal's or a capsule's name, in bytes.
 const NAME_MAX: usize = 1024;
 /// The kept length of a command, and of its working directory, in bytes.
 const PATH_MAX: usize = 4 * 1024;
-/// What is kept of the arguments, and of the names of variables: bytes together, and how many.
+/// The kept bytes and the kept number of the arguments, and of the names of variables.
 const LIST_MAX: usize = 8 * 1024;
 const LIST_ITEMS_MAX: usize = 256;
-/// The kept length of the place of an injected file, in bytes.
+/// The kept length of the path of an injected file, in bytes.
 const PLACE_MAX: usize = 128;
 /// The most injected files of one spawn in a record; the interface allows no more.
 const INJECTIONS_MAX: usize = 128;
-/// How many bytes of them are hashed; the interface allows no more.
+/// The most bytes of injected files that are hashed; the interface allows no more.
 const INJECTED_BYTES_MAX: usize = 16 << 20;
-/// How many ids of one call are named.
+/// The kept length of the name that a tree wanted to reach, in bytes: the longest name is shorter.
+const HOST_NAME_MAX: usize = 256;
+/// The most ids that are named for one call.
 const IDS_MAX: usize = 32;
 
-/// One call. Serialises to one JSON object, in which what does not apply is left out.
+/// The record of one call, or of one decision about the egress of a private network. It serialises to one JSON object, in which empty fields are omitted.
 ///
-/// The texts that a guest has a say in are cut: the command and the working directory after 4 KiB; the arguments, and the
-/// names of variables, after 8 KiB or 256 of them. Where in them a text could be a process id (52 or more of
-/// the characters that ids are made of, in a row) stands its name instead.
+/// Texts that a guest influences are cut: the command and the working directory after 4 KiB; the arguments, and the
+/// names of variables, after 8 KiB or 256 of them. If a part of them could be a process id (52 or more characters of an
+/// id in a row), it is replaced by its name.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Record {
-    /// When the call began. As JSON in UTC, by RFC 3339, with microseconds.
+    /// The time when the call began, or when the decision was told. In JSON it is UTC, by RFC 3339, with microseconds.
     #[serde(serialize_with = "rfc3339")]
     pub time: SystemTime,
-    /// The name of the called function in its interface: `spawn-persistent`, `process-handle.kill`, `publish`.
+    /// The name of the called function in its interface: `spawn-persistent`, `process-handle.kill`, `publish`. `egress` of a decision.
     pub operation: &'static str,
     /// The principal; `null` if none is authenticated. Cut after 1 KiB.
     pub principal: Option<String>,
@@ -43,19 +47,41 @@ pub struct Record {
     pub capsule: String,
     /// The outcome.
     pub outcome: Outcome,
-    /// The names of the processes that it was about ([`Registry::audit_name`](capsule_supervisor::Registry::audit_name)),
-    /// at most 32. A spawn that gives an id has it here too.
+    /// The names of the processes that the call is about
+    /// ([`Registry::audit_name`](capsule_supervisor::Registry::audit_name)), at most 32. For a spawn that returns an id
+    /// it is the name of the new process.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
-    /// How many more ids were named.
+    /// The number of further ids in the call.
     #[serde(skip_serializing_if = "is_zero")]
     pub ids_cut: usize,
-    /// What was to be started.
+    /// The request of a spawn.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub spawn: Option<Box<SpawnDetails>>,
+    /// What a tree wanted to reach.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Box<NetworkDetails>>,
 }
 
-/// The request of a spawn. It never holds the value of a variable, and of stdin only the length.
+/// A decision about the egress of a private network. The outcome of its record says what was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NetworkDetails {
+    /// The name, as far as it was a host name; cut after 256 bytes.
+    pub name: String,
+    /// The port; none if only the name was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The address that the host reached, or tried last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
+    /// Bytes that the tree sent.
+    pub sent: u64,
+    /// Bytes that the tree received.
+    pub received: u64,
+}
+
+/// The request of a spawn. It never contains the value of a variable, and of stdin only the length.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SpawnDetails {
@@ -63,28 +89,28 @@ pub struct SpawnDetails {
     pub cmd: String,
     /// Its arguments, as many as are kept.
     pub args: Vec<String>,
-    /// How many arguments are shortened or left out.
+    /// The number of arguments that are cut or omitted.
     #[serde(skip_serializing_if = "is_zero")]
     pub args_cut: usize,
-    /// The working directory, where one was asked for.
+    /// The working directory, if the request names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
     /// The names of the variables, as many as are kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_keys: Vec<String>,
-    /// How many names of variables are shortened or left out.
+    /// The number of names of variables that are cut or omitted.
     #[serde(skip_serializing_if = "is_zero")]
     pub env_keys_cut: usize,
-    /// How many bytes were given to be written to stdin.
+    /// The length of the stdin prelude in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stdin_bytes: Option<usize>,
-    /// The limits, as asked for.
+    /// The limits, as requested.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "limits")]
     pub limits: Option<ResourceLimits>,
     /// The injected files, in the order of the request, at most 128.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub injections: Vec<Injected>,
-    /// How many more files there were.
+    /// The number of further files.
     #[serde(skip_serializing_if = "is_zero")]
     pub injections_cut: usize,
 }
@@ -103,16 +129,16 @@ pub struct Injected {
     pub blake3: String,
 }
 
-/// What came of a call: `ok`, the name of an error in the interface, or why there was no answer.
+/// The outcome of a call: `ok`, the name of an error in the interface, or why there was no answer.
 ///
-/// `unknown` has its documented kind in brackets, `unknown(not-found)`, and not the text, which may hold what a guest
-/// wrote.
+/// `unknown` is followed by its documented kind in brackets, `unknown(not-found)`. The text is omitted, because it may
+/// contain input of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Outcome(&'static str);
 
 impl Record {
-    /// A call by `owner`, begun now, of which nothing has come so far: its outcome is [`Outcome::DROPPED`].
+    /// The record of a call by `owner` that begins now. Its outcome is [`Outcome::DROPPED`] until the call returns.
     #[must_use]
     pub fn new(owner: &Owner, operation: &'static str) -> Self {
         Self {
@@ -127,14 +153,29 @@ impl Record {
             ids: Vec::new(),
             ids_cut: 0,
             spawn: None,
+            network: None,
         }
     }
 
-    /// Notes the names of processes that the call is about.
+    /// Adds the names of processes that the call is about.
     pub fn about(&mut self, names: impl IntoIterator<Item = String>, more: usize) {
         self.ids.extend(names);
         self.ids_cut += self.ids.len().saturating_sub(IDS_MAX) + more;
         self.ids.truncate(IDS_MAX);
+    }
+}
+
+impl NetworkDetails {
+    /// The recorded parts of a decision.
+    #[must_use]
+    pub fn of(decision: &NetworkDecision) -> Self {
+        Self {
+            name: cut(&decision.name, HOST_NAME_MAX).to_owned(),
+            port: decision.port,
+            address: decision.address,
+            sent: decision.sent,
+            received: decision.received,
+        }
     }
 }
 
@@ -160,7 +201,8 @@ impl SpawnDetails {
         details
     }
 
-    /// Notes the files that the spawn injects; of more than it may, only how many there are, and nothing of them is hashed.
+    /// Adds the files that the spawn injects. If there are more than a spawn may inject, it adds only their number and
+    /// hashes none.
     fn inject(&mut self, files: &[FileInjection], name: &dyn Fn(&str) -> String) {
         let bytes = files.iter().map(FileInjection::len).fold(0, usize::saturating_add);
         if files.len() > INJECTIONS_MAX || bytes > INJECTED_BYTES_MAX {
@@ -187,7 +229,7 @@ impl Injected {
     }
 }
 
-/// The kept part of `texts`, and the number of texts that are left out or cut.
+/// The kept part of `texts`, and the number of texts that are omitted or cut.
 fn list<'a>(texts: impl ExactSizeIterator<Item = &'a String>, name: &dyn Fn(&str) -> String) -> (Vec<String>, usize) {
     let count = texts.len();
     let (mut kept, mut room, mut shortened) = (Vec::new(), LIST_MAX, 0);
@@ -210,7 +252,7 @@ fn list<'a>(texts: impl ExactSizeIterator<Item = &'a String>, name: &dyn Fn(&str
 impl Outcome {
     /// The call succeeded.
     pub const OK: Self = Self("ok");
-    /// Nobody waited for it any more: the instance went away in the middle of it.
+    /// The call was dropped: its instance went away before it returned.
     pub const DROPPED: Self = Self("dropped");
     /// The guest misused a handle and was ended.
     pub const TRAP: Self = Self("trap");
@@ -221,7 +263,7 @@ impl Outcome {
         Self(name)
     }
 
-    /// As it is written.
+    /// The text of the outcome in a record.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.0
@@ -245,7 +287,7 @@ pub(super) fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result
 }
 
 fn limits<S: Serializer>(limits: &Option<ResourceLimits>, serializer: S) -> Result<S::Ok, S::Error> {
-    /// Under the names that the interface has for them.
+    /// The interface's own names for them.
     #[derive(Serialize)]
     #[serde(rename_all = "kebab-case")]
     struct Limits {

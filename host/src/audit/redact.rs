@@ -5,11 +5,11 @@
 
 use capsule_supervisor::internals::cut;
 
-/// The length of an id in characters. A shorter text is no id; a longer text may hold one.
+/// The length of an id in characters. A shorter text is not an id; a longer text may contain one.
 const ID_LENGTH: usize = 52;
 
-/// `text` without runs of characters that could hold an id, at most `max` bytes of it. `name` gives such a run its name.
-/// The flag is whether something is missing at the end.
+/// At most `max` bytes of `text`, in which `name` replaces each run of characters that could contain an id. The flag
+/// says whether the end is missing.
 pub(super) fn redacted(text: &str, max: usize, name: &dyn Fn(&str) -> String) -> (String, bool) {
     let mut clean = String::new();
     let mut rest = text;
@@ -69,7 +69,8 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever an id stands, and wherever the cut falls, no more of the id is left than a reader could guess.
+        /// Wherever an id is, and wherever the text is cut, what is left of the id is no more than a reader could
+        /// guess.
         #[test]
         fn i2_a_cut_leaves_no_part_of_an_id(before in "[ a-z/=]{0,60}", after in "[ a-z2-7]{0,60}", max in 0..200usize) {
             let (kept, _) = clean(&format!("{before}{ID}{after}"), max);

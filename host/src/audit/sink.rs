@@ -31,22 +31,22 @@ use super::rated::{AuditRate, Over, Rated};
 use super::record::Record;
 use capsule_supervisor::printable::Printable;
 
-/// The most bytes that wait in the queue; as many again may be on their way to the file.
+/// The most bytes that wait in the queue. As many again may be in the thread, to be written to the file.
 const QUEUE_MAX: usize = 4 * 1024 * 1024;
-/// How long a sink that is dropped waits for its thread.
+/// The time for which a dropped sink waits for its thread.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Takes records.
+/// A receiver of records.
 pub trait AuditSink: Send + Sync {
-    /// Keeps a record, or drops it and counts it. Called on the path of every call of a guest, so it must not block.
+    /// Keeps a record, or drops and counts it. It is called during every call of a guest, so it must not block.
     fn record(&self, record: &Record);
 }
 
-/// Why not everything was written.
+/// Why records are missing at the end.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FinishError {
-    /// The time passed, and the writer still waits for the disk or for a reader.
+    /// The time passed, and the thread still waits for the disk or for a reader.
     #[error("the audit log is incomplete: its file or pipe accepts no more data")]
     Blocked,
     /// The log cannot be written.
@@ -56,24 +56,25 @@ pub enum FinishError {
 
 /// Writes records as JSON lines, each with a hash over the one before.
 ///
-/// Dropped, it writes what waits, for a second at most; [`Self::finish`] says whether all of it was.
+/// If it is dropped, it writes the waiting records, for a second at most. [`Self::finish`] reports whether all of them
+/// were written.
 pub struct ChainSink(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// For the thread: there is something to do.
+    /// Wakes the thread when it has work.
     work: Condvar,
-    /// For [`ChainSink::finish`]: the thread has ended.
+    /// Wakes [`ChainSink::finish`] when the thread has ended.
     ended: Condvar,
 }
 
 struct Queue {
     bodies: Vec<String>,
     bytes: usize,
-    /// Records that did not fit, after those in `bodies`.
+    /// The number of records that did not fit, after those in `bodies`.
     lost: u64,
     rated: Rated,
-    /// A record came since the thread last looked.
+    /// Whether a record came since the thread last checked.
     pending: bool,
     finishing: bool,
     end: Option<Result<Head, FinishError>>,
@@ -90,19 +91,20 @@ struct Batch {
 }
 
 impl ChainSink {
-    /// Writes to this file. One that is not there is made, for its owner alone; one that holds a chain is continued. The
-    /// file is this writer's alone until the sink is gone. Each owner has the default [`AuditRate`].
+    /// Writes to this file. A file that does not exist is made, with access for its owner only. A file that contains a
+    /// chain is continued. No other sink can open the file until this sink has ended. Each owner has the default
+    /// [`AuditRate`].
     ///
     /// # Errors
-    /// [`OpenError`], and then the file is as it was.
+    /// [`OpenError`], and then the file is unchanged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_with(path, AuditRate::default())
     }
 
-    /// The same with another rate for each owner.
+    /// As [`Self::open`], with another rate for each owner.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As for [`Self::open`].
     pub fn open_with(path: impl AsRef<Path>, rate: AuditRate) -> Result<Self, OpenError> {
         let Opened { file, chain, torn } = file::open(path.as_ref())?;
         let time = SystemTime::now();
@@ -116,19 +118,19 @@ impl ChainSink {
         Ok(Self::start(Target::File(file), chain, &first, rate)?)
     }
 
-    /// Writes a new chain to whatever this is. It is written to from a thread of its own and may block. Each owner has
-    /// the default [`AuditRate`].
+    /// Writes a new chain to `writer`, from a thread of its own. The writer may block. Each owner has the default
+    /// [`AuditRate`].
     ///
     /// # Errors
-    /// [`OpenError::Random`]; [`OpenError::Io`] where there can be no thread.
+    /// [`OpenError::Random`]; [`OpenError::Io`] if the thread cannot be started.
     pub fn to_writer(writer: impl Write + Send + 'static) -> Result<Self, OpenError> {
         Self::to_writer_with(writer, AuditRate::default())
     }
 
-    /// The same with another rate for each owner.
+    /// As [`Self::to_writer`], with another rate for each owner.
     ///
     /// # Errors
-    /// As [`Self::to_writer`].
+    /// As for [`Self::to_writer`].
     pub fn to_writer_with(writer: impl Write + Send + 'static, rate: AuditRate) -> Result<Self, OpenError> {
         let begin = Entry::begin().map_err(OpenError::Random)?;
         Ok(Self::start(
@@ -177,16 +179,16 @@ impl ChainSink {
         Ok(Self(shared))
     }
 
-    /// The hash of the last line that is written.
+    /// The hash of the last written line.
     #[must_use]
     pub fn head(&self) -> Head {
         self.0.lock().head
     }
 
-    /// Writes what waits and an `end` line, and waits for at most `patience` until that is done and on the disk. Records
-    /// that come later are dropped. May be called again, to wait longer.
+    /// Writes the waiting records and an `end` line, and waits for at most `patience` until they are on the disk.
+    /// Records that come later are dropped. It may be called again, to wait longer.
     ///
-    /// Blocks its thread. Returns the hash of the last line, to be kept elsewhere.
+    /// It blocks the thread. It returns the hash of the last line, which should be kept elsewhere.
     ///
     /// # Errors
     /// [`FinishError`], and then records are missing at the end of the file.
@@ -216,7 +218,7 @@ impl ChainSink {
 
 impl AuditSink for ChainSink {
     fn record(&self, record: &Record) {
-        // Before the lock: who records waits for no one else's text.
+        // Before the lock is taken, so that no caller waits for the text of another.
         let body = Entry::Call(record).body();
         let mut queue = self.0.lock();
         if queue.finishing {
@@ -229,7 +231,7 @@ impl AuditSink for ChainSink {
             queue.take_in(body);
         }
         drop(queue);
-        // The thread is told once of records over the rate, so that it knows when to write the count.
+        // The thread is woken once for records over the rate, so that it knows when to write the count.
         if admitted || !told_before {
             self.0.work.notify_one();
         }
@@ -270,8 +272,8 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a record comes, or the end does, or a count is to be told, and says whether it is the end. Takes
-    /// nothing. While writing fails, a count is no reason to try again: it waits with the records.
+    /// Waits for a record, for the end, or for a count to report. Returns whether it is the end. It takes no records.
+    /// While writing fails, a count alone causes no further attempt: it is written with the next record.
     fn wait(&self, is_failing: bool) -> bool {
         let mut queue = self.lock();
         while !queue.pending && !queue.finishing {
@@ -289,7 +291,7 @@ impl Shared {
         queue.finishing
     }
 
-    /// Everything that is there by now.
+    /// Takes everything that waits.
     fn take(&self) -> Batch {
         let mut queue = self.lock();
         queue.bytes = 0;
@@ -321,7 +323,7 @@ impl Target {
 struct Writer {
     target: Target,
     chain: Chain,
-    /// Lines that are on their way out, and how much of them is written.
+    /// The lines that are being written, and how much of them is written.
     text: Vec<u8>,
     written: usize,
     failing: bool,
@@ -360,7 +362,7 @@ impl Writer {
         }
     }
 
-    /// Turns the taken records into lines.
+    /// Makes lines of the taken records.
     fn append(&mut self, batch: Batch) {
         self.text.clear();
         self.written = 0;
@@ -396,7 +398,7 @@ impl Writer {
         }
     }
 
-    /// Writes on from where the last attempt stopped.
+    /// Continues to write where the last attempt stopped.
     fn write(&mut self) -> io::Result<()> {
         let writer = self.target.writer();
         while let Some(rest) = self.text.get(self.written..).filter(|rest| !rest.is_empty()) {
@@ -417,7 +419,7 @@ impl Writer {
         }
     }
 
-    /// Once when it begins to fail, and once when that is over.
+    /// Logs once when writing begins to fail, and once when it succeeds again.
     fn report(&mut self, result: &io::Result<()>) {
         match result {
             Ok(()) if self.failing => tracing::warn!("the audit log can be written again"),
@@ -482,7 +484,7 @@ mod tests {
         let path = dir.path().join("log");
         write(&path, 2);
         let whole = std::fs::read(&path).unwrap();
-        // Around each end of a line, and here and there within.
+        // At each end of a line, and at some places within lines.
         let near = |end: usize| (end.saturating_sub(2)..=end).any(|at| whole.get(at) == Some(&b'\n'));
         for end in (0..whole.len()).filter(|end| end % 61 == 0 || near(*end)) {
             std::fs::write(&path, &whole[..end]).unwrap();
@@ -500,7 +502,7 @@ mod tests {
                 end > 0,
                 "{end}: {text}"
             );
-            // What was whole, then a new beginning or none, what is said of it, the record and the end.
+            // The whole lines, then a new beginning or none, the line about the cut, the record and the end.
             let beginning = u64::from(lines_left == 0);
             let resumed = u64::from(end > 0);
             assert_eq!(seen.lines, lines_left + beginning + resumed + 2, "{end}: {text}");
@@ -513,7 +515,7 @@ mod tests {
         let path = dir.path().join("log");
         write(&path, 2);
         let whole = std::fs::read(&path).unwrap();
-        // After a whole line and after a part of one; within what is read at once, its border, and more of it.
+        // After a whole line and after a part of one; within one block of the search, at its border, and beyond it.
         for part in [0, 30] {
             let kept = &whole[..whole.len() - part];
             let torn_line = if part == 0 {
@@ -581,7 +583,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let sink = ChainSink::to_writer_with(writer, AuditRate::UNLIMITED).unwrap();
         let body = Entry::Call(&record()).body().unwrap().len();
-        // More than the pipe, what is on its way and the queue hold together.
+        // More than the pipe, the thread and the queue hold together.
         let count = (4 * QUEUE_MAX / body) as u64;
         for _ in 0..count {
             sink.record(&record());
@@ -591,7 +593,7 @@ mod tests {
         assert!(sink.0.lock().bytes <= QUEUE_MAX);
         assert!(matches!(sink.finish(Duration::ZERO), Err(FinishError::Blocked)));
 
-        // The pipe is read after all.
+        // Then the pipe is read.
         let (send, receive) = mpsc::channel();
         let reading = std::thread::spawn(move || {
             let mut text = Vec::new();
@@ -620,7 +622,7 @@ mod tests {
         for _ in 0..50_000 {
             sink.record(&record());
         }
-        // Told without another record, and before the end.
+        // Reported without another record, and before the end.
         let start = Instant::now();
         while !lines().contains("\"lost\"") {
             assert!(start.elapsed() < PATIENCE, "{}", lines());
@@ -654,7 +656,7 @@ mod tests {
         assert!(told["from"].as_str().unwrap() <= told["to"].as_str().unwrap(), "{told}");
     }
 
-    /// A disk that takes a half of what it is given and then is full, until it is cleaned up.
+    /// A disk that takes half of the bytes and is then full, until it is emptied.
     #[derive(Clone, Default)]
     struct Moody(Arc<Mutex<Disk>>);
 
@@ -694,7 +696,7 @@ mod tests {
         let sink = ChainSink::to_writer(disk.clone()).unwrap();
         for round in 1..=5 {
             sink.record(&record());
-            // Each record is an attempt, and each attempt meets a full disk.
+            // Each record causes an attempt, and each attempt fails because the disk is full.
             while disk.0.lock().unwrap().refused < round {
                 std::thread::yield_now();
             }
@@ -737,7 +739,7 @@ mod tests {
         let (path, copy) = (dir.path().join("log"), dir.path().join("copy"));
         let sink = ChainSink::open(&path).unwrap();
         sink.record(&record());
-        // The content of the file at any moment is what a kill at that moment leaves.
+        // A kill at any moment leaves the content that the file has at that moment.
         loop {
             std::fs::copy(&path, &copy).unwrap();
             match verify(BufReader::new(File::open(&copy).unwrap()), None) {

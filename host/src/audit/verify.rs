@@ -10,19 +10,19 @@ use serde::de::IgnoredAny;
 
 use super::chain::{Chain, Head, LINE_MAX, Line, VERSION};
 
-/// What a chain that is as it was written holds.
+/// The content of a chain that is intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
-    /// Lines.
+    /// The number of lines.
     pub lines: u64,
-    /// Records of calls among them.
+    /// The number of records of calls among them.
     pub calls: u64,
-    /// Records that could not be kept when they came; the lines that say so are counted in `lines`.
+    /// The number of records that were dropped when they came. The lines that report them are counted in `lines`.
     pub lost: u64,
-    /// How many of them were over their owner's rate ([`AuditRate`](super::AuditRate)).
+    /// The number of dropped records that were over their owner's rate ([`AuditRate`](super::AuditRate)).
     pub over_rate: u64,
-    /// How often it was opened again.
+    /// The number of times that the file was opened again.
     pub resumed: u64,
     /// Whether the last line says that the writer has finished. If not, the writer still runs, was killed, or lines were cut off
     /// the end.
@@ -31,24 +31,24 @@ pub struct Verified {
     pub head: Head,
 }
 
-/// Why there is no [`Verified`].
+/// Why a log is not verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// The log could not be read to the end.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// The log is not as it was written.
+    /// The log was altered.
     #[error("line {line}: {flaw}")]
     Broken {
-        /// The first line that is wrong, counted from 1.
+        /// The number of the first faulty line, counted from 1.
         line: u64,
-        /// The flaw of the line.
+        /// The fault of the line.
         flaw: Flaw,
     },
 }
 
-/// What is wrong with a line.
+/// The fault of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Flaw {
@@ -61,7 +61,7 @@ pub enum Flaw {
     /// The first line is not that of a chain.
     #[error("the beginning is missing: this line was written as number {0}, counted from 0")]
     Beginning(u64),
-    /// Its number is not that of its place.
+    /// The number of the line does not match its place.
     #[error("a line is missing, or in the wrong place, or altered: expected number {expected}, found {found}")]
     Sequence {
         /// The number that this place requires.
@@ -69,7 +69,7 @@ pub enum Flaw {
         /// The number in the line.
         found: u64,
     },
-    /// Its hash is not that of its content after the line before.
+    /// The hash of the line does not match its content and the line before.
     #[error("altered: the hash does not match the content and the line before")]
     Hash,
     /// The last line has no end.
@@ -78,7 +78,7 @@ pub enum Flaw {
     /// The log was written by a later version of this program.
     #[error("written in a newer format than this program knows: {0}")]
     Version(u32),
-    /// The file ends and the head that was expected is not in it.
+    /// The file ends and does not contain the expected head.
     #[error("the file ends here without the expected head: lines are missing at the end, or the file was rewritten")]
     HeadMissing,
 }
@@ -111,11 +111,12 @@ struct Content {
 
 /// Reads a chain to its end.
 ///
-/// `expect` is a head that was seen before: the log must contain the line with this hash. Without `expect`, this function detects
-/// neither lines that were cut off the end nor a whole chain that was rewritten.
+/// `expect` is a head from an earlier time: the log must contain the line with this hash. Without `expect`, this
+/// function detects neither lines that were cut off the end nor a whole chain that was rewritten.
 ///
 /// # Errors
-/// [`VerifyError::Broken`] names the first line that was altered, removed, put in or moved. After it nothing is known.
+/// [`VerifyError::Broken`] names the first line that was altered, removed, inserted or moved. The lines after it are
+/// not verified.
 pub fn verify(mut file: impl BufRead, expect: Option<&Head>) -> Result<Verified, VerifyError> {
     let mut chain = Chain::NEW;
     let mut verified = Verified {
@@ -202,7 +203,7 @@ fn look(text: &[u8], chain: Chain) -> Result<(Chain, Content), Flaw> {
         return Err(Flaw::Hash);
     }
     let content: Content = serde_json::from_slice(text).map_err(|_| Flaw::Malformed)?;
-    // A chain has one beginning, and nothing before it.
+    // A chain has one beginning, which is its first line.
     if (chain.next == 0) != (content.event == "begin") {
         return Err(Flaw::Malformed);
     }
@@ -246,7 +247,7 @@ mod tests {
             .collect()
     }
 
-    /// The line at which a chain made of these breaks, and why.
+    /// The line at which a chain of these lines breaks, and the fault.
     fn broken(lines: &[Vec<u8>], expect: Option<&Head>) -> Option<(u64, Flaw)> {
         match verify(&*lines.concat(), expect) {
             Ok(_) => None,
@@ -322,7 +323,7 @@ mod tests {
             let at = at.index(bytes.len());
             prop_assume!(bytes[at] != to);
             bytes[at] = to;
-            // An end of line that is put in makes two lines of one; the first of them is wrong.
+            // An inserted end of line makes two lines of one, and the first of them is wrong.
             let mut end = 0;
             let line = lines.iter().position(|line| { end += line.len(); at < end }).unwrap() as u64 + 1;
             prop_assert_eq!(broken(&[bytes], None).map(|(line, _)| line), Some(line));
@@ -353,11 +354,11 @@ mod tests {
 
             let mut repeated = lines.clone();
             repeated.insert(other, lines[one].clone());
-            // Behind itself it is the next that is wrong.
+            // If a line is moved behind itself, the next line is wrong.
             let expected = if other == one { one + 1 } else { other };
             prop_assert_eq!(at(&repeated), Some(expected as u64 + 1));
 
-            // A line of another chain, and one with a made-up hash.
+            // A line of another chain, and a line with an invented hash.
             let mut foreign = lines.clone();
             foreign[one] = chain_of(calls)[one].clone();
             if one > 0 {

@@ -19,7 +19,7 @@ struct Interests {
     below: Slots,
 }
 
-/// Interests by the text that they share, and each by its number.
+/// The interests with the same text before the wildcard, each under its number.
 type Slots = HashMap<String, HashMap<u64, Interest>>;
 
 impl InProcess {
@@ -29,7 +29,7 @@ impl InProcess {
         Self::default()
     }
 
-    /// How many subscriptions there are.
+    /// The number of subscriptions.
     #[must_use]
     pub fn subscriptions(&self) -> usize {
         let interests = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +83,7 @@ impl Interests {
     }
 }
 
-/// Takes an interest out again.
+/// Removes an interest from the bus when it is dropped.
 struct Entry {
     interests: Weak<RwLock<Interests>>,
     stem: String,
@@ -105,7 +105,7 @@ impl Drop for Entry {
         if slots.capacity() > 4 * slots.len() + 64 {
             slots.shrink_to_fit();
         }
-        // What only this held is dropped once the lock is free.
+        // Interests that only this list holds are dropped after the lock is released.
         drop(interests);
         drop(gone);
     }

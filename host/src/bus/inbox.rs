@@ -48,7 +48,7 @@ impl Inbox {
         self.changed.notify_waiters();
     }
 
-    /// The waiting messages, perhaps none; `Closed` once no more will come.
+    /// Returns the waiting messages, or none. `Closed` if no more can come.
     pub(super) fn take(&self) -> Result<Delivery, Error> {
         let mut state = self.lock();
         if state.closed && state.queue.is_silent() {
@@ -57,12 +57,12 @@ impl Inbox {
         Ok(state.queue.take())
     }
 
-    /// The oldest message of this principal, if there is one.
+    /// Takes the oldest message of this principal, if there is one.
     pub(super) fn pop_of(&self, principal: &Principal) -> Option<Arc<Message>> {
         self.lock().queue.pop_of(principal)
     }
 
-    /// The next message in turn, or none for now; `Closed` once there will be nothing more.
+    /// Takes the next message in turn, if there is one. `Closed` if no more can come.
     pub(super) fn pop(&self) -> Result<Option<Arc<Message>>, Error> {
         let mut state = self.lock();
         match state.queue.pop() {
@@ -71,8 +71,8 @@ impl Inbox {
         }
     }
 
-    /// Waits until the turn is that of a principal whom `admit` lets in; asks again after every change and whenever `freed`
-    /// is notified. `Closed` once there will be nothing more.
+    /// Waits until the turn is that of a principal that `admit` accepts. Calls `admit` again after every change and
+    /// whenever `freed` is notified. `Closed` if no more can come.
     pub(super) async fn turn<T>(
         &self,
         freed: &Notify,
@@ -107,7 +107,7 @@ impl Inbox {
         self.lock().queue.counts()
     }
 
-    /// Waits until [`Self::take`] would tell something.
+    /// Waits until [`Self::take`] would return a message, a loss or `Closed`.
     pub(super) async fn ready(&self) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -127,8 +127,8 @@ impl Inbox {
     }
 }
 
-/// What a carrier knows of a subscription: which topics, for whom, and where messages go. Cloning is cheap and means the
-/// same subscription.
+/// A subscription from the side of a carrier: its pattern, its subscriber, and the queue for its messages. Cloning is
+/// cheap and shares the subscription.
 #[derive(Clone)]
 pub struct Interest {
     pattern: Pattern,
@@ -145,27 +145,27 @@ impl Interest {
         }
     }
 
-    /// Which topics.
+    /// The pattern of the topics.
     #[must_use]
     pub const fn pattern(&self) -> &Pattern {
         &self.pattern
     }
 
-    /// For whom.
+    /// The subscriber.
     #[must_use]
     pub fn subscriber(&self) -> &Subscriber {
         &self.subscriber
     }
 
-    /// Queues the message if it matches and the subscriber may hear it, otherwise does nothing. Never blocks: what does not
-    /// fit is counted to the subscriber.
+    /// Queues the message if it matches and the subscriber may receive it; otherwise it does nothing. It never blocks.
+    /// A message that does not fit is added to the subscriber's count of losses.
     pub fn deliver(&self, message: &Arc<Message>) {
         if self.pattern.matches(&message.topic) && self.subscriber.hears(&message.audience) {
             self.inbox.push(message);
         }
     }
 
-    /// No more will come. The subscriber reads what waits and then is told `closed`.
+    /// Declares that no more messages will come. The subscriber reads the waiting messages and then gets `closed`.
     pub fn close(&self) {
         self.inbox.close();
     }

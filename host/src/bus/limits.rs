@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What guests may publish and hold. All of it is the embedder's to set:
+/// The limits of what guests publish and subscribe to. The embedder can set each of them:
 ///
 /// ```
 /// use capsule_host::bus::BusLimits;
@@ -11,28 +11,29 @@ use std::time::Duration;
 /// assert_eq!(limits.queue_messages, 1024);
 /// ```
 ///
-/// Sizes are in bytes.
+/// Sizes are in bytes. Each description ends with the default.
 #[derive(Clone, Debug)]
 pub struct BusLimits {
-    /// Longest payload that a guest publishes (`invalid-input` beyond it). 128 KiB.
+    /// The longest payload that a guest may publish (`invalid-input` beyond it). 128 KiB.
     pub payload_max: usize,
-    /// Messages that a capsule publishes in a second for one principal, in the long run (`rate-limited` beyond it). Zero
-    /// forbids publishing. 256.
+    /// The messages that a capsule may publish in a second for one principal, in the long run (`rate-limited` beyond
+    /// it). Zero forbids publishing. 256.
     pub publish_per_second: u32,
-    /// How many of them may come at once. 512.
+    /// The most of these messages that may arrive at once. 512.
     pub publish_burst: u32,
-    /// How many times over a message may cause a message: one that is published by an interceptor's instance is one deeper
-    /// than the message that started it (`unknown("too-deep: …")` beyond it). 8.
+    /// The longest chain of messages that cause each other: a message that an interceptor's instance publishes is one
+    /// deeper than the message that started the instance (`unknown("too-deep: …")` beyond it). 8.
     pub depth_max: u8,
-    /// Subscriptions of one principal at once, over all capsules and instances (`quota` beyond it). 128.
+    /// The subscriptions that one principal may have at once, over all capsules and instances (`quota` beyond it). 128.
     pub subscriptions_per_principal: usize,
-    /// Messages that wait in one subscription or for one interceptor; what does not fit is counted. Where they are of
-    /// several principals, each has an equal share, and what one leaves free the others use. 1024.
+    /// The messages that may wait in one subscription or for one interceptor. Messages that do not fit are counted. If
+    /// the messages are of several principals, each principal has an equal share, and may use what others leave free.
+    /// 1024.
     pub queue_messages: usize,
-    /// What they take together. The messages themselves are shared by all queues that hold them. 512 KiB, so 64 MiB a
-    /// principal at most.
+    /// The bytes that these messages may have together. A message is shared by all queues that hold it. 512 KiB, so at
+    /// most 64 MiB for a principal.
     pub queue_bytes: usize,
-    /// Longest `recv`; a longer one is treated as this. 60 seconds.
+    /// The longest `recv`; a longer one is treated as this. 60 seconds.
     pub recv_max: Duration,
 }
 

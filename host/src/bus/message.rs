@@ -11,61 +11,61 @@ const OVERHEAD: usize = 160;
 /// One message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Where it was published.
+    /// The topic to which it was published.
     pub topic: Topic,
-    /// Its content, by custom JSON.
+    /// The content, by convention JSON.
     pub payload: String,
-    /// Which capsule sent it, or `"host"`.
+    /// The capsule that sent it, or `"host"`.
     pub source: String,
     /// The principal. An interceptor that the message starts runs on behalf of the same principal.
     pub principal: Principal,
-    /// How much is known about that.
+    /// How reliable the principal is.
     pub attribution: Attribution,
     /// The permitted receivers.
     pub audience: Audience,
-    /// How many messages led to it, each by starting an interceptor that published the next.
+    /// The number of messages that led to it, each by starting an interceptor that published the next.
     pub depth: u8,
 }
 
-/// What stands behind the principal of a message.
+/// How reliable the principal of a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribution {
-    /// The host knows that it was this principal.
+    /// The host has verified the principal.
     Verified,
-    /// The sender says so.
+    /// The sender claims the principal.
     Claimed,
     /// The message is the host's own and belongs to no principal.
     System,
 }
 
-/// Who may hear a message, whatever they subscribed to.
+/// The permitted receivers of a message, whichever topics they subscribe to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// One capsule under one principal, the owner of the process that the event is about.
     Owner(Owner),
     /// Every capsule that runs on behalf of this principal.
     Principal(Principal),
-    /// Everybody.
+    /// Every subscriber.
     Everybody,
 }
 
-/// How far a subscriber hears beyond what is meant for it.
+/// Which messages a subscriber receives in addition to the messages whose audience it is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
-    /// Not at all: what happens to its own processes, and messages of its principal.
+    /// No others. It receives the events of its own processes, and the messages of its principal.
     #[default]
     Own,
-    /// Also what happens to the processes of its principal's other capsules.
+    /// In addition, the events of the processes of its principal's other capsules.
     Principal,
-    /// Everything, of every principal.
+    /// All messages, of every principal.
     Everyone,
 }
 
-/// A subscriber, before it has a subscription.
+/// A subscriber, for which no subscription exists yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscriber {
     capsule: String,
-    /// `None`: each message's own principal.
+    /// `None` stands for the principal of each message.
     principal: Option<Principal>,
     reach: Reach,
 }
@@ -88,7 +88,7 @@ impl Message {
 }
 
 impl fmt::Debug for Message {
-    /// Leaves out the content, and of a lifecycle topic all but the kind: either may hold an id.
+    /// Omits the content, and all of a lifecycle topic but its kind, because both may contain an id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("topic", &self.topic)
@@ -99,7 +99,7 @@ impl fmt::Debug for Message {
 }
 
 impl Subscriber {
-    /// A capsule that listens on behalf of one principal.
+    /// A capsule that subscribes on behalf of one principal.
     #[must_use]
     pub fn new(owner: Owner, reach: Reach) -> Self {
         Self {
@@ -120,12 +120,12 @@ impl Subscriber {
         }
     }
 
-    /// The principal that it is counted for.
+    /// The principal for which the subscription counts.
     pub(super) const fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
     }
 
-    /// Whether a message for this audience may reach it.
+    /// Whether the subscriber may receive a message for this audience.
     #[must_use]
     pub fn hears(&self, audience: &Audience) -> bool {
         let acts_for = |principal: &Principal| self.principal.as_ref().is_none_or(|own| own == principal);

@@ -19,16 +19,16 @@ use super::{
 use capsule_supervisor::internals::Budget;
 use capsule_supervisor::internals::Interned;
 use capsule_supervisor::internals::Rates;
-use capsule_supervisor::{Event, Events, Owner, Principal, Registry};
+use capsule_supervisor::{Events, Owner, Principal, ProcessEvent, Registry};
 
 /// The source of the host's own messages.
 const HOST: &str = "host";
-/// The longest name that `publish_as` claims, in bytes.
+/// The longest name that `publish_as` accepts, in bytes.
 const MAX_PRINCIPAL: usize = 256;
 
-/// Messages of one host. Cloning is cheap and means the same.
+/// The messaging of one host. Cloning is cheap and shares it.
 ///
-/// Without a registry it is of little use: what happens to the registry's processes is published through it.
+/// It belongs to a registry, whose lifecycle events it publishes.
 #[derive(Clone)]
 pub struct Messaging(Arc<Inner>);
 
@@ -43,14 +43,14 @@ struct Inner {
 struct Listener(Weak<Inner>);
 
 impl Messaging {
-    /// Messages within this process, with the default limits, and among them from now on what happens to the processes of
-    /// `registry`.
+    /// Messaging within this process, with the default limits. From now on it publishes the lifecycle events of the
+    /// processes of `registry`.
     #[must_use]
     pub fn new(registry: &Registry) -> Self {
         Self::over(registry, Arc::new(InProcess::new()), BusLimits::default())
     }
 
-    /// The same over another carrier, or with other limits.
+    /// As [`Self::new`], with another carrier or other limits.
     #[must_use]
     pub fn over(registry: &Registry, bus: Arc<dyn Bus>, limits: BusLimits) -> Self {
         let rates = Rates::new(limits.publish_per_second, limits.publish_burst);
@@ -70,14 +70,14 @@ impl Messaging {
         &self.0.limits
     }
 
-    /// Publishes what a capsule says, for everybody who runs on behalf of the same principal. `depth` is how many
-    /// messages led to it.
+    /// Publishes a capsule's message to all subscribers that run on behalf of the same principal. `depth` is the number
+    /// of messages that led to it.
     ///
     /// Receivers see the principal as verified. Without an authenticated principal they see it as claimed, named `anonymous`.
     ///
     /// # Errors
     /// [`Error::Reserved`], [`Error::InvalidInput`] for a payload that is too long, [`Error::TooDeep`],
-    /// [`Error::RateLimited`], and what the carrier says.
+    /// [`Error::RateLimited`], and the errors of the carrier.
     pub fn publish(&self, from: &Owner, depth: u8, topic: Topic, payload: String) -> Result<(), Error> {
         let attribution = match from.principal {
             Principal::Named(_) => Attribution::Verified,
@@ -93,8 +93,8 @@ impl Messaging {
     /// trusted to authenticate that principal.
     ///
     /// # Errors
-    /// As [`Self::publish`]; [`Error::InvalidInput`] also for a name that is empty, has control characters or more than 256
-    /// bytes.
+    /// As for [`Self::publish`]; [`Error::InvalidInput`] also for a name that is empty, contains control characters or
+    /// is longer than 256 bytes.
     pub fn publish_as(
         &self,
         from: &Owner,
@@ -147,8 +147,9 @@ impl Messaging {
         }))
     }
 
-    /// Publishes what the embedder says, on any topic, to whom it likes, without a limit. Give [`Attribution::System`] for
-    /// what is no principal's; interceptors then run on behalf of the message's principal all the same.
+    /// Publishes a message of the embedder's, to any topic and any audience, without a limit. Use
+    /// [`Attribution::System`] for a message that belongs to no principal. Interceptors then still run on behalf of the
+    /// message's principal.
     ///
     /// # Errors
     /// The error of the carrier.
@@ -156,10 +157,11 @@ impl Messaging {
         self.0.bus.publish(Arc::new(message))
     }
 
-    /// Starts to queue what is published on topics that match and may be heard by `subscriber`.
+    /// Subscribes to messages whose topics match the pattern and that `subscriber` may receive. They are queued from
+    /// now on.
     ///
     /// # Errors
-    /// [`Error::Quota`], and what the carrier says.
+    /// [`Error::Quota`], and the errors of the carrier.
     pub fn subscribe(&self, subscriber: Subscriber, pattern: Pattern) -> Result<Subscription, Error> {
         let place = match subscriber.principal() {
             None => None,
@@ -170,7 +172,7 @@ impl Messaging {
                 Some((quota.subscriptions.take(1).ok_or(Error::Quota)?, quota))
             }
         };
-        // Only a queue that starts instances merges: a guest that reads wants to know how often.
+        // Only a queue that starts instances merges messages: a guest that reads wants each of them.
         let merges = place.is_none();
         let (messages, bytes) = (self.0.limits.queue_messages, self.0.limits.queue_bytes);
         let inbox = Inbox::new(Queue::new(messages, bytes, merges));
@@ -181,9 +183,9 @@ impl Messaging {
 }
 
 impl Inner {
-    fn event(&self, event: Event) {
-        let Event { owner, topic, payload } = event;
-        // The supervisor has checked it when the watch was set.
+    fn event(&self, event: ProcessEvent) {
+        let ProcessEvent { owner, topic, payload } = event;
+        // The supervisor checked the suffix when the watch was set.
         let Ok(topic) = Topic::parse(&topic) else {
             tracing::error!("a lifecycle event has no topic; this is a bug in the host");
             return;
@@ -208,7 +210,7 @@ impl Inner {
 }
 
 impl Events for Listener {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         if let Some(inner) = self.0.upgrade() {
             inner.event(event);
         }
@@ -216,8 +218,9 @@ impl Events for Listener {
 }
 
 impl Events for Messaging {
-    /// For a supervisor of the embedder's own; the registry that it was made for does so already.
-    fn publish(&self, event: Event) {
+    /// An embedder with a supervisor of its own publishes events through this. The registry given to [`Messaging::new`]
+    /// already does.
+    fn publish(&self, event: ProcessEvent) {
         self.0.event(event);
     }
 }

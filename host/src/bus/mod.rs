@@ -60,26 +60,25 @@ pub use self::queue::Delivery;
 pub use self::subscription::{Readiness, Subscription};
 pub use self::topic::{BadTopic, Pattern, Topic};
 
-/// Carries messages to those who are interested in them.
+/// Carries messages to the interested subscriptions.
 ///
-/// It sees every message of every principal, so it is part of what the host trusts. It need keep no rule of who may hear
-/// what: [`Interest::deliver`] does.
+/// It sees every message of every principal, so the host must trust it. It need not check the permitted receivers,
+/// because [`Interest::deliver`] does.
 pub trait Bus: Send + Sync {
-    /// Takes a message, to be handed to every [`Interest`] there is, sooner or later. Called on the path of a process's
-    /// life and of a guest's call, so it must not block.
+    /// Takes a message, and hands it to every [`Interest`], at once or later. It is called when a process starts or
+    /// ends and during a guest's call, so it must not block.
     ///
     /// # Errors
-    /// [`Error::Backpressure`] from a carrier that cannot take more at the moment, [`Error::Host`] from a broken one. A
-    /// guest is told; of a lifecycle event the loss is logged.
+    /// [`Error::Backpressure`] if the carrier cannot take more at the moment, [`Error::Host`] if it is broken. A guest
+    /// that publishes gets the error. The loss of a lifecycle event is logged.
     fn publish(&self, message: Arc<Message>) -> Result<(), Error>;
 
-    /// From now on, hands messages to `interest`, until the returned [`Lease`] is dropped. A carrier that goes away for
-    /// good says so with [`Interest::close`].
-    ///
+    /// Hands messages to `interest` from now on, until the returned [`Lease`] is dropped. A carrier that ends for good
+    /// calls [`Interest::close`].
     /// # Errors
-    /// [`Error::Host`] from a carrier that cannot.
+    /// [`Error::Host`] if the carrier cannot subscribe.
     fn subscribe(&self, interest: Interest) -> Result<Lease, Error>;
 }
 
-/// An interest that is being served; dropping it ends that. Must not block when dropped.
+/// A subscription of an interest. Dropping it ends the subscription, and must not block.
 pub type Lease = Box<dyn Send + Sync>;

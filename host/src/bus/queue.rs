@@ -28,8 +28,8 @@ pub struct Delivery {
     pub messages: Vec<Arc<Message>>,
     /// Messages that did not fit into the queue since the last read.
     pub dropped: u64,
-    /// The same since the subscription began. So at any read: all messages that matched are those delivered so far, those
-    /// still queued, and these.
+    /// Messages that did not fit since the subscription began. At any read, the messages that matched are those
+    /// delivered so far, those still queued, and these.
     pub lagged: u64,
 }
 
@@ -38,11 +38,11 @@ pub(super) struct Queue {
     lanes: VecDeque<Lane>,
     messages: usize,
     bytes: usize,
-    /// How many came so far, for the order among lanes.
+    /// The number of messages that arrived so far, which orders them across lanes.
     came: u64,
     max_messages: usize,
     max_bytes: usize,
-    /// Whether a message equal to one that waits is merged with it.
+    /// Whether a message that equals a waiting one is merged with it.
     merges: bool,
     dropped: u64,
     lagged: u64,
@@ -67,9 +67,9 @@ enum Victim {
     Incoming,
     /// A waiting message.
     Waiting {
-        /// The number of its lane.
+        /// The number of the message's lane.
         lane: usize,
-        /// Its place in it.
+        /// The position of the message in its lane.
         at: usize,
     },
 }
@@ -124,8 +124,9 @@ impl Queue {
         }
     }
 
-    /// What has to go so that `message` may fit. Of those principals who are beyond their share, with it, it is the one with
-    /// the most, and of two the one whose oldest is older; but no news of an exit goes while one of them has anything else.
+    /// The message to drop so that `message` may fit. Of the principals that are beyond their share, counting
+    /// `message`, the one with the most messages loses one; if two have equally many, the one whose oldest message is
+    /// older. An exit message is dropped only if these principals have no other messages.
     fn victim(&self, message: &Message) -> Victim {
         let by_number = self.messages >= self.max_messages;
         let (room, weight) = if by_number {
@@ -138,7 +139,7 @@ impl Queue {
         let is_new = !self.lanes.iter().any(is_own);
         let share = room / (self.lanes.len() + usize::from(is_new));
 
-        // Whether it has something other than an exit, how much there is, and how long ago it came.
+        // Whether the lane has a message other than an exit, its size, and the age of its oldest message.
         let mut most = ((!message.topic.is_exit(), weight, Reverse(u64::MAX)), Victim::Incoming);
         let mut found = is_new && weight > share;
         for (number, lane) in self.lanes.iter().enumerate() {
@@ -165,7 +166,7 @@ impl Queue {
         most.1
     }
 
-    /// Takes one out of a lane, and the lane away with its last.
+    /// Takes a message out of a lane, and removes the lane with its last message.
     fn remove(&mut self, number: usize, at: usize) -> Option<Arc<Message>> {
         let lane = self.lanes.get_mut(number)?;
         let message = lane.waiting.remove(at)?.message;
@@ -184,7 +185,7 @@ impl Queue {
         self.lagged += 1;
     }
 
-    /// Everything, in the order in which it came, with the count since the last time.
+    /// Takes all messages, in the order in which they arrived, with the count of losses since the last read.
     pub(super) fn take(&mut self) -> Delivery {
         (self.messages, self.bytes) = (0, 0);
         let lanes = std::mem::take(&mut self.lanes);
@@ -197,7 +198,7 @@ impl Queue {
         }
     }
 
-    /// Whose turn it is: the first principal whom `admit` lets in, with what it says.
+    /// The first principal in turn that `admit` accepts, with the result of `admit`.
     pub(super) fn turn<T>(&self, mut admit: impl FnMut(&Principal) -> Option<T>) -> Option<(Principal, T)> {
         let mut lanes = self.lanes.iter();
         lanes.find_map(|lane| admit(&lane.principal).map(|admitted| (lane.principal.clone(), admitted)))
@@ -210,7 +211,8 @@ impl Queue {
         let number = self.lanes.iter().position(|lane| lane.principal == *principal)?;
         let last = self.lanes.len() - 1;
         let message = self.remove(number, 0);
-        // With its last message its lane is gone, and it begins at the end when it comes back.
+        // The lane is removed with its last message. The principal's next message makes a new lane at the end of the
+        // order.
         if self.lanes.len() > last
             && let Some(lane) = self.lanes.remove(number)
         {
@@ -219,7 +221,7 @@ impl Queue {
         message
     }
 
-    /// The oldest message of the principal whose turn it is. A read even where there is none.
+    /// Takes the oldest message of the principal whose turn it is. It counts as a read even if there is no message.
     pub(super) fn pop(&mut self) -> Option<Arc<Message>> {
         self.dropped = 0;
         let (principal, ()) = self.turn(|_| Some(()))?;
@@ -235,7 +237,7 @@ impl Queue {
         self.messages == 0
     }
 
-    /// How many did not fit, and how many were merged, since the beginning.
+    /// How many messages did not fit and how many were merged, since the subscription began.
     pub(super) const fn counts(&self) -> (u64, u64) {
         (self.lagged, self.merged)
     }
@@ -312,7 +314,7 @@ mod tests {
 
     const NAMES: [&str; 4] = ["ada", "bob", "cyd", "dan"];
 
-    /// How much of each principal's waits: messages and bytes.
+    /// The messages and bytes of each principal in the queue.
     fn sizes(queue: &Queue) -> HashMap<Principal, (usize, usize)> {
         let size = |lane: &Lane| (lane.principal.clone(), (lane.waiting.len(), lane.bytes));
         queue.lanes.iter().map(size).collect()
@@ -416,7 +418,7 @@ mod tests {
             }
             queue.push(message_of("bob", "t", "bob's last"));
             let order: Vec<_> = (0..6).map(|_| queue.pop().unwrap().payload.clone()).collect();
-            // One more of ada's messages was dropped for the last of bob's.
+            // One more of ada's messages was dropped, to make room for bob's last.
             let expected = ["bob's log", "993", "bob's exit", "994", "bob's last", "995"];
             assert_eq!(order, expected, "{flood}");
             assert_eq!(queue.counts(), (993, 0));

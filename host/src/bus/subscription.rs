@@ -11,18 +11,18 @@ use super::{Delivery, Error, Lease, Message};
 use capsule_supervisor::Principal;
 use capsule_supervisor::internals::{Budget, Permit};
 
-/// The resources that a principal may hold at once, over all capsules.
+/// The number of subscriptions that a principal may hold at once, over all capsules.
 #[derive(Debug)]
 pub(super) struct PrincipalQuota {
     pub(super) subscriptions: Arc<Budget>,
 }
 
-/// Messages that match a pattern, as they come. Dropping it ends the interest and frees its place in the principal's
-/// number; what waited is gone.
+/// A queue of the messages that match a pattern. Dropping it ends the subscription and frees its place in the
+/// principal's quota. Waiting messages are lost.
 pub struct Subscription {
     inbox: Arc<Inbox>,
     recv_max: Duration,
-    // In this order: the carrier drops the subscription before its place is free again.
+    // The order of the fields matters: the carrier drops the subscription before its place is free again.
     _lease: Lease,
     _permit: Option<Permit>,
     _quota: Option<Arc<PrincipalQuota>>,
@@ -45,20 +45,20 @@ impl Subscription {
         }
     }
 
-    /// What is queued now, possibly nothing.
+    /// Takes the messages that are queued now, possibly none.
     ///
     /// # Errors
-    /// [`Error::Closed`] once the carrier is gone and everything was read.
+    /// [`Error::Closed`] if the carrier is gone and everything was read.
     pub fn poll(&self) -> Result<Delivery, Error> {
         self.inbox.take()
     }
 
-    /// The same, but waits for the first message, or the first loss, for `timeout` at most;
-    /// [`BusLimits::recv_max`](super::BusLimits::recv_max) where that is less. Holds no thread. Dropping the future takes
-    /// nothing out.
+    /// As [`Self::poll`], but waits for the first message or the first loss, for at most `timeout` and
+    /// [`BusLimits::recv_max`](super::BusLimits::recv_max). The wait holds no thread. If the future is dropped, no
+    /// message is taken.
     ///
     /// # Errors
-    /// [`Error::Timeout`], and as [`Self::poll`].
+    /// [`Error::Timeout`], and the errors of [`Self::poll`].
     pub async fn recv(&self, timeout: Duration) -> Result<Delivery, Error> {
         tokio::time::timeout(timeout.min(self.recv_max), self.inbox.ready())
             .await
@@ -66,18 +66,18 @@ impl Subscription {
         self.inbox.take()
     }
 
-    /// Something to wait for that may outlive the subscription.
+    /// A source that becomes ready with a message, and may outlive the subscription.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         Readiness(Arc::clone(&self.inbox))
     }
 
-    /// Waits until a message waits of a principal whom `admit` lets in, and says whose turn it is: the principals who have
-    /// messages here take turns, so that no one of them holds up the others. Takes nothing out. Asks `admit` again after
-    /// every change and whenever `freed` is notified.
+    /// Waits for a message of a principal that `admit` accepts, and returns the principal whose turn it is. The
+    /// principals with waiting messages take turns, so that none of them delays the others. The call takes no message.
+    /// It calls `admit` again after every change and whenever `freed` is notified.
     ///
     /// # Errors
-    /// [`Error::Closed`] once the carrier is gone and everything was read.
+    /// [`Error::Closed`] if the carrier is gone and everything was read.
     #[cfg_attr(
         not(feature = "runtime"),
         expect(dead_code, reason = "for interceptors, which the runtime has")
@@ -90,8 +90,7 @@ impl Subscription {
         self.inbox.turn(freed, admit).await
     }
 
-    /// Takes out the oldest message of this principal alone, if there is one, and forgets how many were dropped since the
-    /// last read.
+    /// Takes the oldest message of this principal, if there is one, and resets the count of losses since the last read.
     #[cfg_attr(
         not(feature = "runtime"),
         expect(dead_code, reason = "for interceptors, which the runtime has")
@@ -100,11 +99,11 @@ impl Subscription {
         self.inbox.pop_of(principal)
     }
 
-    /// Takes out one message: the oldest of the principal whose turn it is. Forgets how many were dropped since the last
+    /// Takes one message: the oldest of the principal whose turn it is. It resets the count of losses since the last
     /// read.
     ///
     /// # Errors
-    /// As [`Self::poll`].
+    /// As for [`Self::poll`].
     pub fn pop(&self) -> Result<Option<Arc<Message>>, Error> {
         self.inbox.pop()
     }
@@ -115,7 +114,7 @@ impl Subscription {
         self.inbox.is_empty()
     }
 
-    /// How many messages did not fit, and how many were merged with one that waited, since the beginning.
+    /// How many messages did not fit, and how many were merged with a waiting one, since the subscription began.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         self.inbox.counts()
@@ -134,13 +133,13 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Whether a subscription has something to tell. Cloning is cheap.
+/// Waits for a subscription's next message, loss or end. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Readiness(Arc<Inbox>);
 
 impl Readiness {
-    /// Waits until a message or the count of a loss waits, or the subscription is over. May be waited for any number of
-    /// times, by any number of tasks, and dropped at any point.
+    /// Waits until there is a message or a count of losses, or until the subscription has ended. Any number of tasks
+    /// may wait, any number of times. The future may be dropped at any point.
     pub async fn ready(&self) {
         self.0.ready().await;
     }

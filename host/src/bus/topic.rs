@@ -10,14 +10,14 @@ use capsule_supervisor::internals::topic::{
     EXITED, LIFECYCLE, MAX_BYTES, MAX_SEGMENTS, RESERVED, has_segments_only, segments,
 };
 
-/// The segment that stands for one or more.
+/// The segment that stands for one or more segments.
 const WILDCARD: &str = "*";
 
-/// Where a message is published.
+/// The topic of a message.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Topic(String);
 
-/// The topics that a subscriber is interested in: one, or all below a prefix.
+/// The topics of a subscription: one topic, or all topics below a prefix.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     /// The topic, or the prefix without its last dot; empty for all topics.
@@ -25,26 +25,26 @@ pub struct Pattern {
     wildcard: bool,
 }
 
-/// Why a text is no topic or no pattern.
+/// Why a text is not a topic or not a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadTopic {
-    /// More than 256 bytes.
+    /// It is longer than 256 bytes.
     #[error("a topic has at most {MAX_BYTES} bytes")]
     TooLong,
-    /// More than 8 segments.
+    /// It has more than 8 segments.
     #[error("a topic has at most {MAX_SEGMENTS} segments")]
     TooManySegments,
-    /// A segment is empty, or holds something else.
+    /// A segment is empty or contains another character.
     #[error("the segments of a topic are one or more of a-z, 0-9, _ and -, joined by dots")]
     Segment,
-    /// There is a `*` in a topic, or in a pattern elsewhere than as its last segment.
+    /// A `*` is in a topic, or is not the last segment of a pattern.
     #[error("`*` may only be the last segment of a pattern")]
     Wildcard,
 }
 
 impl Topic {
-    /// Takes a text for a topic.
+    /// Parses a topic.
     ///
     /// # Errors
     /// [`BadTopic`].
@@ -53,24 +53,24 @@ impl Topic {
         Ok(Self(text.to_owned()))
     }
 
-    /// The text.
+    /// The text of the topic.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the host alone publishes there: `astrid.process` and all below.
+    /// Whether only the host publishes to the topic: `astrid.process` and everything below it.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         self.0 == RESERVED || is_below(&self.0, RESERVED)
     }
 
-    /// Whether it tells of the end of a process.
+    /// Whether its messages report the end of a process.
     pub(super) fn is_exit(&self) -> bool {
         is_below(&self.0, EXITED)
     }
 
-    /// The stems of all patterns with a wildcard that match, the widest first.
+    /// The stems of all patterns with a wildcard that match the topic, the widest first.
     pub(super) fn stems(&self) -> impl Iterator<Item = &str> {
         let dots = self.0.match_indices('.');
         std::iter::once("").chain(dots.filter_map(|(at, _)| self.0.get(..at)))
@@ -78,7 +78,7 @@ impl Topic {
 }
 
 impl Pattern {
-    /// Takes a text for a pattern: a topic, or a topic and `.*`, or `*`.
+    /// Parses a pattern: a topic, a topic followed by `.*`, or `*`.
     ///
     /// # Errors
     /// [`BadTopic`].
@@ -106,7 +106,7 @@ impl Pattern {
         })
     }
 
-    /// Whether messages of `topic` are meant.
+    /// Whether the pattern matches `topic`.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
         if self.wildcard {
@@ -125,13 +125,13 @@ impl Pattern {
         is_below(&other.stem, &self.stem) || (other.wildcard && other.stem == self.stem)
     }
 
-    /// Whether it matches nothing but what happens to processes: it lies wholly below `astrid.process.v1`.
+    /// Whether the pattern matches lifecycle topics only: it lies wholly below `astrid.process.v1`.
     #[must_use]
     pub fn is_lifecycle(&self) -> bool {
         is_below(&self.stem, LIFECYCLE) || (self.wildcard && self.stem == LIFECYCLE)
     }
 
-    /// The text before a wildcard, or the topic; and whether there is a wildcard.
+    /// The text before the wildcard, or the topic, and whether there is a wildcard.
     pub(super) fn parts(&self) -> (&str, bool) {
         (&self.stem, self.wildcard)
     }
@@ -163,7 +163,7 @@ fn check(topic: &str) -> Result<(), BadTopic> {
     }
 }
 
-/// A topic for a log: where it tells of a process, what follows may be the process's id.
+/// A topic for a log. For a lifecycle topic only the kind is shown, because the rest may be an id.
 fn redacted(text: &str) -> &str {
     if !is_below(text, RESERVED) {
         return text;
@@ -235,7 +235,7 @@ mod tests {
         Pattern::parse(text).unwrap()
     }
 
-    /// Segments of few letters, so that they meet.
+    /// Segments of few letters, so that equal segments are frequent.
     fn segments(most: usize) -> impl Strategy<Value = Vec<String>> {
         prop::collection::vec("[ab]{1,2}", 1..=most)
     }

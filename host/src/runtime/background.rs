@@ -20,36 +20,37 @@ use super::loaded::{Loaded, UNLOAD_GRACE};
 use super::store::{CallContext, store};
 use capsule_supervisor::Principal;
 
-/// Of how much waiting a guest regains as much computing time.
+/// The divisor of the waiting time that a guest regains as computing time.
 const REGAIN: u32 = 4;
 
-/// How a capsule's `run` fares.
+/// The state of a capsule's `run`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Background {
-    /// The capsule was loaded without one.
+    /// The options name no principal for `run`.
     NotDeclared,
-    /// It runs, and has not said that it is ready.
+    /// `run` was called, and has not called `signal-ready`.
     Starting,
-    /// It runs, and has said that it is ready.
+    /// `run` was called, and has called `signal-ready`.
     Ready,
-    /// It returned: nothing is left to do, or the capsule has no `run`.
+    /// `run` has returned, or the capsule has no `run`.
     Returned,
-    /// It failed, and is not started again.
+    /// `run` has failed, and is not called again.
     Failed(CallError),
     /// The capsule was unloaded or dropped.
     Ended,
 }
 
-/// A capsule's `run`, over all of its code. What runs holds this, so that dropping it ends nothing.
+/// The `run` of a capsule, across reloads. A running `run` holds a reference to this, so dropping such a reference ends
+/// nothing.
 pub(super) struct Daemon {
     loaded: Arc<Loaded>,
     status: watch::Sender<Background>,
-    /// Held while the task is replaced, so that there never are two.
+    /// Held while the task is replaced, so that there are never two tasks.
     task: Mutex<Option<DaemonTask>>,
 }
 
-/// A running `run`. Dropping it ends that at once.
+/// A `run` that was started. Dropping this ends it at once.
 #[derive(Debug)]
 struct DaemonTask {
     end: CancellationToken,
@@ -57,7 +58,7 @@ struct DaemonTask {
 }
 
 impl Daemon {
-    /// Starts `run`, if there is to be one.
+    /// Starts `run`, if the options ask for it.
     pub(super) fn start(loaded: &Arc<Loaded>) -> Arc<Self> {
         let daemon = Arc::new(Self {
             loaded: Arc::clone(loaded),
@@ -74,7 +75,8 @@ impl Daemon {
         self.status.subscribe()
     }
 
-    /// Replaces the capsule's code, then its `run`. To be polled to the end: dropped, it may leave the capsule without one.
+    /// Replaces the capsule's code, then its `run`. The future must be polled to its end; if it is dropped, the capsule
+    /// may have no `run`.
     pub(super) async fn reload(self: Arc<Self>, code: Code) -> Result<(), LoadError> {
         let mut task = self.task.lock().await;
         if self.loaded.services.is_cancelled() {
@@ -114,7 +116,7 @@ impl DaemonTask {
         Self { end, task }
     }
 
-    /// Tells it to end, ends it if it has not a little later, and waits for that.
+    /// Asks `run` to end, ends it if it still runs a little later, and waits for its end.
     async fn end(self) {
         self.end.cancel();
         // The task itself publishes its result.

@@ -18,25 +18,26 @@ use crate::bus::Messaging;
 use crate::wit;
 use capsule_supervisor::Registry;
 
-/// Core modules, linear memories and tables that one component may be made of. What the SDK builds has four, one and
-/// two; these leave room for composed components and for language runtimes that link many modules. Only memories cost
-/// something: address space.
+/// The most core modules, linear memories and tables of one component. A component built with the SDK has four, one and
+/// two. The rest is for composed components and for language runtimes that link many modules. Only memories have a
+/// cost, which is address space.
 const CORE_INSTANCES: u32 = 64;
 const MEMORIES: u32 = 4;
 const TABLES: u32 = 16;
 
-/// How much of a table is cleared by writing zeros for the next instance instead of being given back to the system, which
-/// then has to hand it out again page by page. What a small capsule touches; more is given back.
+/// How many bytes of a table are cleared by writing zeros for the next instance. The rest is returned to the system,
+/// which then has to provide it again page by page. This is as much as a small capsule touches.
 ///
-/// Nothing of a memory: what can be kept is its beginning, and there most guests have the far end of a stack, never touched.
-/// And not by `pagemap_scan`, though an instance would cost a quarter less: by its source, wasmtime 48 takes a page that was
-/// swapped out for one that was never touched, and the next guest, of whomever, would read it.
+/// No part of a memory is kept. Only its beginning could be kept, and most guests have the far end of a stack there,
+/// which they never touch. `pagemap_scan` is not used, although an instance would cost a quarter less. By its source,
+/// wasmtime 48 takes a page that was swapped out for a page that was never touched, so the next guest could read the
+/// data of another principal's guest.
 const KEPT_TABLE: usize = 16 << 10;
 
 /// An engine with limits, from which capsules are loaded. Cloning is cheap and shares it.
 ///
 /// Dropping the last clone, and the last [`Capsule`](super::Capsule) loaded from it, ends its one thread. It owns no
-/// process; that is the registry's affair.
+/// process; the registry does.
 #[derive(Clone)]
 pub struct Runtime(pub(super) Arc<Shared>);
 
@@ -51,7 +52,7 @@ pub(super) struct Shared {
     pub(super) slots: Arc<Semaphore>,
     /// The part of the slots that each principal may have.
     pub(super) shares: Arc<Shares>,
-    /// The part of the slots that interceptors may take together, so that calls always find one.
+    /// The part of the slots that interceptors may take together, so that calls always find a slot.
     pub(super) for_interceptors: Arc<Semaphore>,
     pub(super) background: Arc<Semaphore>,
     pub(super) max_background: u32,
@@ -77,7 +78,7 @@ impl Runtime {
         RuntimeBuilder::new(registry)
     }
 
-    /// What carries messages between the capsules; for an embedder that takes part in it.
+    /// The messaging between the capsules, for an embedder that publishes or subscribes itself.
     #[must_use]
     pub fn messaging(&self) -> &Messaging {
         &self.0.messaging
@@ -105,21 +106,21 @@ pub struct RuntimeBuilder {
 }
 
 impl RuntimeBuilder {
-    /// A runtime whose capsules start their processes in `registry`. The defaults:
+    /// A builder of a runtime whose capsules start their processes in `registry`. The defaults:
     ///
     /// | | | because |
     /// |---|---|---|
     /// | [`guest_time`](Self::guest_time) | 10 s | an action starts, reads and decides; it does not compute for long |
-    /// | [`call_time`](Self::call_time) | 10 min | a call that waits keeps a place; what takes longer is a persistent process |
-    /// | [`guest_memory`](Self::guest_memory) | 256 MiB | a `spawn` may answer with 96 MiB: 16 MiB a stream, up to three bytes each as text |
-    /// | [`hostcall_memory`](Self::hostcall_memory) | 64 MiB | the largest legal request carries 16 MiB of files; more is answered `too-large` up to here |
-    /// | [`max_resources`](Self::max_resources) | 4,096 | 256 pollables and what they stand for, several times over |
+    /// | [`call_time`](Self::call_time) | 10 min | a call that waits keeps a place; longer work belongs in a persistent process |
+    /// | [`guest_memory`](Self::guest_memory) | 256 MiB | a `spawn` may return 96 MiB: 16 MiB for each stream, which may triple when it becomes text |
+    /// | [`hostcall_memory`](Self::hostcall_memory) | 64 MiB | the largest legal request has 16 MiB of files; up to this limit a larger one is answered with `too-large` |
+    /// | [`max_resources`](Self::max_resources) | 4,096 | several times 256 pollables with their handles |
     /// | [`max_instances`](Self::max_instances) | 64 | each reserves 16 GiB of address space, and no memory |
-    /// | [`instances_per_principal`](Self::instances_per_principal) | a quarter of those | it takes four that fill theirs to fill all |
-    /// | [`max_background`](Self::max_background) | 16 | the same; they are few and stay |
+    /// | [`instances_per_principal`](Self::instances_per_principal) | a quarter of those | only four principals together can use all places |
+    /// | [`max_background`](Self::max_background) | 16 | each reserves as much; they are few, and keep their places |
     /// | [`messaging`](Self::messaging) | one of its own | within this process, with the default limits |
-    /// | [`audit`](Self::audit) | none | where records may be kept is the embedder's to say |
-    /// | [`cache_dir`](Self::cache_dir) | none | where compiled code may be kept is the embedder's to say |
+    /// | [`audit`](Self::audit) | none | the embedder decides where records are kept |
+    /// | [`cache_dir`](Self::cache_dir) | none | the embedder decides where compiled code is kept |
     #[must_use]
     pub const fn new(registry: Registry) -> Self {
         Self {
@@ -140,77 +141,79 @@ impl RuntimeBuilder {
         }
     }
 
-    /// Keeps compiled code in this folder, made for the owner alone if it is missing, so that loading a component again,
-    /// also by another process, need not compile it. Files in the folder run as native code without a check, so no other user
-    /// may be able to write to it. `None` compiles every time.
+    /// The folder in which compiled code is kept, so that loading a component again, in this process or another, need
+    /// not compile it. If the folder does not exist, it is made with access for its owner only. Files in the folder run
+    /// as native code without a check, so no other user may have write access to it. With `None`, every load compiles.
     #[must_use]
     pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.cache_dir = dir;
         self
     }
 
-    /// Has every call of a guest recorded (contract U1). `None` records nothing.
+    /// The sink for the record of every call of a guest (contract U1). `None` records nothing.
     ///
-    /// The sink is shared by all instances. Finishing it is the embedder's part, once no call is in flight.
+    /// All instances share the sink. The embedder must finish it when no call is in flight.
     #[must_use]
     pub fn audit(mut self, sink: Option<Arc<dyn AuditSink>>) -> Self {
         self.audit = sink;
         self
     }
 
-    /// How long a guest may compute in one call. Time in host calls, such as waiting for a process, is not counted, nor
-    /// is the time in which other tasks had the thread. A guest that goes on is ended within 20 ms after, given a thread
-    /// to run on.
+    /// How long a guest may compute in one call. Time in host calls, such as a wait for a process, does not count, and
+    /// neither does the time in which other tasks have the thread. A guest that exceeds the limit is ended within 20
+    /// ms, if a thread is free to run it.
     #[must_use]
     pub const fn guest_time(mut self, time: Duration) -> Self {
         self.limits.guest_time = time;
         self
     }
 
-    /// How long a call may take by the clock, from the time that it has its place: computing, and waiting in host calls such
-    /// as `sleep-ns`, `poll` and `wait`, which [`guest_time`](Self::guest_time) does not count. One that goes on is ended with
-    /// [`CallError::CallTime`](super::CallError::CallTime), as if its future were dropped, and its place is free. It holds for
-    /// the instances that messages start as well; a `run` in the background has no such end. `None` lets a call wait for ever.
+    /// How long a call may take by the clock, from the time when it has its place. This includes computing, and waits
+    /// in host calls such as `sleep-ns`, `poll` and `wait`, which [`guest_time`](Self::guest_time) does not count. A
+    /// call that exceeds the limit is ended with [`CallError::CallTime`](super::CallError::CallTime), as if its future
+    /// were dropped, and its place is free. The limit also holds for the instances that messages start, but not for a
+    /// background `run`. With `None` a call may wait for ever.
     #[must_use]
     pub const fn call_time(mut self, time: Option<Duration>) -> Self {
         self.limits.call_time = time;
         self
     }
 
-    /// How many bytes all linear memories of an instance may have together. A guest that asks for more is refused, which
-    /// most end themselves over.
+    /// How many bytes all linear memories of an instance may have together. A request of a guest for more is refused,
+    /// and most guests end because of that.
     #[must_use]
     pub const fn guest_memory(mut self, bytes: usize) -> Self {
         self.limits.guest_memory = bytes;
         self
     }
 
-    /// How many bytes a guest may hand to the host in one call of a host function, or as its result. One that hands over
-    /// more is ended.
+    /// How many bytes a guest may pass to the host in one call of a host function, or as its result. A guest that
+    /// passes more is ended.
     #[must_use]
     pub const fn hostcall_memory(mut self, bytes: usize) -> Self {
         self.limits.hostcall_memory = bytes;
         self
     }
 
-    /// How many resources (handles, pollables, streams) an instance may have at once. One that makes more is ended.
+    /// How many resources (handles, pollables, streams) an instance may have at once. A guest that makes more is ended.
     #[must_use]
     pub const fn max_resources(mut self, count: usize) -> Self {
         self.limits.max_resources = count;
         self
     }
 
-    /// How many calls may run at once, over all capsules of the runtime; further ones wait for their turn. A guest that
-    /// waits in a host call counts, and so do the instances that messages start; those take half of the places at most.
+    /// How many calls may run at once, over all capsules of the runtime. Further calls wait for their turn. A call that
+    /// waits in a host call counts, and so do the instances that messages start, which take at most half of the places.
     #[must_use]
     pub const fn max_instances(mut self, count: u32) -> Self {
         self.max_instances = count;
         self
     }
 
-    /// How many of [`max_instances`](Self::max_instances) one principal may have at once, over all capsules of the runtime:
-    /// its calls and the instances that messages of its start. Further ones wait for their turn and keep no other
-    /// principal's from theirs. All that is done for [`Principal::Anonymous`](capsule_supervisor::Principal) has one share.
+    /// How many of [`max_instances`](Self::max_instances) one principal may have at once, over all capsules of the
+    /// runtime, for its calls and for the instances that its messages start. Further ones wait for their turn, and do
+    /// not delay those of other principals. All calls for [`Principal::Anonymous`](capsule_supervisor::Principal) have
+    /// one share.
     ///
     /// `None` is a quarter of all, rounded up. An embedder with a single principal gives it all of them.
     #[must_use]
@@ -219,15 +222,15 @@ impl RuntimeBuilder {
         self
     }
 
-    /// How many capsules may have their `run` running. They count apart from
-    /// [`max_instances`](Self::max_instances): they hold their place for as long as they are loaded.
+    /// How many capsules may have a background `run`. They are not counted in [`max_instances`](Self::max_instances),
+    /// because they keep their places for as long as they are loaded.
     #[must_use]
     pub const fn max_background(mut self, count: u32) -> Self {
         self.max_background = count;
         self
     }
 
-    /// What carries messages between the capsules, and what happened to processes. Several runtimes may share one.
+    /// The messaging for messages between the capsules and for lifecycle events. Several runtimes may share one.
     #[must_use]
     pub fn messaging(mut self, messaging: Messaging) -> Self {
         self.messaging = Some(messaging);
@@ -237,8 +240,8 @@ impl RuntimeBuilder {
     /// Makes the engine.
     ///
     /// # Errors
-    /// [`BuildError`]: a limit that nothing could run under, a cache folder that cannot be used, or an engine that the
-    /// system has no room for.
+    /// [`BuildError`]: a limit of zero, a cache folder that cannot be used, or an engine for which the system has no
+    /// room.
     pub fn build(self) -> Result<Runtime, BuildError> {
         let Self {
             registry,
@@ -319,7 +322,7 @@ impl fmt::Debug for RuntimeBuilder {
     }
 }
 
-/// A pool in which every call that got a slot finds its room: the totals are the slots times what a component may have.
+/// A pool in which every call with a slot has enough room: the totals are the slots times the maxima of a component.
 fn pool(max_instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_instances)
@@ -355,7 +358,12 @@ fn cache(dir: &Path) -> Result<(Cache, PathBuf), BuildError> {
         .and_then(|()| dir.canonicalize())
         .map_err(|error| failed(error.to_string()))?;
     let mut config = CacheConfig::new();
-    config.with_directory(&dir);
+    config
+        .with_directory(&dir)
+        // A file that was used 256 times would be compressed once more, for a fifth of a second on a thread that is not waited for.
+        // A command of some milliseconds never completes that: each of its runs tries it, and leaves a file behind. What it saves
+        // is a little room.
+        .with_optimized_compression_usage_counter_threshold(u64::MAX);
     let cache = Cache::new(config).map_err(|error| failed(describe(&error)))?;
     Ok((cache, dir))
 }

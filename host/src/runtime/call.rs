@@ -9,16 +9,16 @@ use super::code::Code;
 use super::error::{CallError, describe};
 use super::state::{State, TimeUp};
 
-/// What an action came to, in the capsule's words.
+/// The result of an action, as the capsule returned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapsuleResult {
-    /// The verdict: by custom `continue`, or `deny` or `abort` for a refusal or a failure.
+    /// The verdict: by convention `continue`, or `deny` or `abort` for a refusal or a failure.
     pub action: String,
-    /// What goes with it, by custom JSON.
+    /// The data of the result, by convention JSON.
     pub data: Option<String>,
 }
 
-/// Instantiates and calls. Dropping it at any point drops the instance.
+/// Instantiates the component and calls an action. Dropping the future at any point drops the instance.
 pub(super) async fn run(
     mut store: Store<State>,
     component: &InstancePre<State>,
@@ -40,8 +40,8 @@ pub(super) async fn run(
     }
 }
 
-/// Instantiates and calls `run`, which returns when the guest has nothing more to do. Dropping it at any point drops the
-/// instance.
+/// Instantiates the component and calls `run`, which returns when the guest has nothing more to do. Dropping the future
+/// at any point drops the instance.
 pub(super) async fn run_in_background(mut store: Store<State>, code: &Code) -> Result<(), CallError> {
     let instance = instantiate(&mut store, &code.component).await?;
     let missing = || CallError::NoEntryPoint("the component has no `run`".into());
@@ -55,7 +55,7 @@ pub(super) async fn run_in_background(mut store: Store<State>, code: &Code) -> R
 
 async fn instantiate(store: &mut Store<State>, component: &InstancePre<State>) -> Result<Instance, CallError> {
     component.instantiate_async(&mut *store).await.map_err(|error| {
-        // No guest code has run unless a start function did, and that fails as any guest code does.
+        // Only a start function can run guest code here, and it fails as any guest code does.
         if error.is::<Trap>()
             || error.is::<I32Exit>()
             || error.is::<TimeUp>()

@@ -27,12 +27,12 @@ use super::options::LoadOptions;
 use super::store::CallContext;
 use capsule_supervisor::Principal;
 
-/// A call that took longer lets others have the thread before its caller makes the next one. Of shorter ones, tokio's budget
-/// allows some hundred in a row, so that timers are late by less than T4 says.
+/// A call that took longer yields to other tasks before its caller makes the next one. Of shorter calls, tokio's budget
+/// allows some hundred in a row, which delays timers by less than T4 allows.
 const YIELD_AFTER: Duration = Duration::from_micros(200);
 
-/// A loaded capsule. Cloning is cheap and shares it. Dropping the last clone ends its `run` and its interceptors, and frees
-/// its code once no call is in flight; it ends no process and no call.
+/// A loaded capsule. Cloning is cheap and shares it. Dropping the last clone ends its `run` and its interceptors, and
+/// frees its code when no call is in flight. It ends no process and no call.
 #[derive(Clone)]
 pub struct Capsule(Arc<Inner>);
 
@@ -50,7 +50,7 @@ impl Drop for Inner {
 }
 
 impl Capsule {
-    /// Begins to listen, and starts `run`.
+    /// Subscribes the interceptors, and starts `run`.
     pub(super) fn start(runtime: Runtime, options: LoadOptions, code: Code) -> Result<Self, LoadError> {
         let loaded = Arc::new(Loaded::new(runtime, options, code)?);
         let interceptors = Interceptors::listen(&loaded)?;
@@ -67,34 +67,34 @@ impl Capsule {
         &self.0.loaded
     }
 
-    /// The name that it was loaded under.
+    /// The name under which the capsule was loaded.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.loaded().options.capsule_id
     }
 
-    /// How many calls are in flight, instances that messages started among them; those that wait for their turn and what
-    /// runs in the background not.
+    /// The number of calls in flight, including the instances that messages started. Calls that wait for their turn,
+    /// and `run`, are not counted.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
         self.loaded().calls.len()
     }
 
-    /// Performs `action` in a fresh instance, on behalf of `principal`, and hands it `payload`. Waits first while as
-    /// many calls are in flight as the runtime allows the principal, or all of them.
+    /// Performs `action` with `payload` in a fresh instance, on behalf of `principal`. The call first waits for its
+    /// turn while the principal, or the whole runtime, has as many calls in flight as it may have.
     ///
-    /// Until the guest waits for the first time, or has computed for some 10 ms, it runs where the future is polled; then it
-    /// goes on in a task of its own, polled or not. So calls that are to run beside each other belong in tasks of their own:
-    /// of several in one task, each has the thread until it waits.
+    /// Until the guest first waits, or has computed for some 10 ms, it runs where the future is polled. Then it
+    /// continues in a task of its own, whether the future is polled or not. So calls that are to run concurrently
+    /// belong in tasks of their own: of several calls in one task, each occupies the thread until it waits.
     ///
-    /// Dropping the future ends the instance, and with it a command that it was running synchronously; persistent
-    /// processes stay.
+    /// Dropping the future ends the instance, and with it a command that the instance runs by `spawn` or holds by a
+    /// handle. Persistent processes run on.
     ///
     /// # Errors
     /// [`CallError`], which concerns this call only.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, before the guest has done anything.
+    /// If it is called outside of a tokio runtime; then the guest has not run.
     pub async fn call(&self, principal: Principal, action: &str, payload: Vec<u8>) -> Result<CapsuleResult, CallError> {
         let loaded = Arc::clone(self.loaded());
         let runtime = &*loaded.runtime.0;
@@ -127,13 +127,14 @@ impl Capsule {
         drive(&calls, work).await
     }
 
-    /// What became of the messages for its interceptors so far.
+    /// The outcomes of the messages for the capsule's interceptors so far.
     #[must_use]
     pub fn deliveries(&self) -> Deliveries {
         self.0.interceptors.deliveries()
     }
 
-    /// Waits until no message waits for its interceptors and no instance runs for one. More may come at any time.
+    /// Waits until no message waits for the capsule's interceptors and no instance of an interceptor runs. New messages
+    /// may arrive at any time.
     pub async fn interceptors_idle(&self) {
         let ended = self.loaded().services.cancelled();
         tokio::select! {
@@ -142,17 +143,17 @@ impl Capsule {
         }
     }
 
-    /// How its `run` fares now.
+    /// The present state of the capsule's `run`.
     #[must_use]
     pub fn background(&self) -> Background {
         self.0.daemon.status().borrow().clone()
     }
 
-    /// Waits until its `run` has called `signal-ready`. A capsule without one, and one whose `run` has returned, has
-    /// nothing to wait for.
+    /// Waits until `run` has called `signal-ready`. Returns at once for a capsule without a `run`, and for one whose
+    /// `run` has returned.
     ///
     /// # Errors
-    /// The reason for its failure, or [`CallError::Cancelled`] if it was ended.
+    /// The error with which `run` failed, or [`CallError::Cancelled`] if it was ended.
     pub async fn ready(&self) -> Result<(), CallError> {
         let mut background = self.0.daemon.status();
         let settled = background
@@ -165,14 +166,14 @@ impl Capsule {
         }
     }
 
-    /// Takes other code for every later call and every later message. What was started stays: processes with their ids,
-    /// queued messages, and calls in flight, which finish on the code that they began on. A `run` is ended as by
-    /// [`Self::unload`], and that of the new code is started then.
+    /// Replaces the code for every later call and every later message. Everything that was started stays: processes
+    /// with their ids, queued messages, and calls in flight, which finish on the code with which they began. A `run` is
+    /// ended as by [`Self::unload`], and then the `run` of the new code is started.
     ///
-    /// When it fails, nothing has changed.
+    /// If it fails, nothing has changed.
     ///
     /// # Errors
-    /// As [`Runtime::load`], and [`LoadError::Unloaded`].
+    /// As for [`Runtime::load`], and [`LoadError::Unloaded`].
     pub async fn reload(&self, component: &[u8]) -> Result<(), LoadError> {
         let loaded = self.loaded();
         let code = Code::compile(&loaded.runtime.0, component).await?;
@@ -184,26 +185,27 @@ impl Capsule {
         swap.await.map_err(|error| LoadError::Host(error.to_string()))?
     }
 
-    /// Ends everything of it: calls in flight, its `run`, its interceptors, and every process that it started, on behalf of
-    /// whomever. New calls are [`CallError::Cancelled`]. Guests that wait in one of our calls are told `cancelled` at once,
-    /// and those that still run a second later are ended; then its processes end as when the registry shuts down. Returns
-    /// when nothing of it is left.
+    /// Ends calls in flight, `run`, the interceptors, and every process that the capsule started, under any principal.
+    /// New calls return [`CallError::Cancelled`]. A guest that waits in a host call gets `cancelled` at once, and a
+    /// guest that still runs a second later is ended. Then the processes are ended, as in a shutdown of the registry.
+    /// Returns when all of them are gone.
     ///
-    /// Processes belong to the capsule's name: what another capsule of the same name has started ends too. To keep them,
-    /// [`Self::reload`] or drop the capsule. Dropping the future takes nothing back and stops nothing of this.
+    /// Processes belong to the capsule's name, so processes of another loaded capsule with the same name end too. To
+    /// keep the processes, use [`Self::reload`] or drop the capsule. If the future is dropped, the unload still
+    /// completes.
     pub async fn unload(&self) {
         let loaded = Arc::clone(self.loaded());
         let daemon = Arc::clone(&self.0.daemon);
         let ended = tokio::spawn(async move {
             loaded.unload.cancel();
             loaded.services.cancel();
-            // Later reloads see that they come too late.
+            // Waits for a reload in progress. Later reloads see that the capsule is unloaded.
             daemon.reloaded().await;
             loaded.tasks.close();
             loaded.tasks.wait().await;
             loaded.calls.close();
             loaded.calls.wait().await;
-            // Last, because guests that were asked to end start no more processes.
+            // Last, when all guests have ended and start no more processes.
             loaded.runtime.0.registry.end_capsule(&loaded.options.capsule_id).await;
         });
         if let Err(error) = ended.await {
@@ -212,13 +214,13 @@ impl Capsule {
     }
 }
 
-/// Drives a call to its result: in the caller's task if it never waits, for waking another costs as much as a small guest does,
-/// and else in a task of its own.
+/// Drives a call to its result: in the caller's task if it never waits, because waking another task costs as much as a
+/// small guest does; otherwise in a task of its own.
 async fn drive<W>(calls: &TaskTracker, work: W) -> Result<CapsuleResult, CallError>
 where
     W: Future<Output = Result<CapsuleResult, CallError>> + Send + 'static,
 {
-    // Before the guest runs: without a runtime this panics, and nothing is half-done.
+    // Before the guest runs: without a runtime this panics, and then nothing is half done.
     let runtime = Handle::current();
     let panicked = || Err(CallError::Host("the host panicked; this is a bug in the host".into()));
     let begun = Instant::now();

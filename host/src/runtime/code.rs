@@ -7,10 +7,10 @@ use super::builder::Shared;
 use super::error::{LoadError, describe};
 use super::state::State;
 
-/// Eight bytes that every core module begins with, and no component does.
+/// The eight bytes with which every core module begins. No component begins with them.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// The entry point of a capsule that has something to do for as long as it is loaded.
+/// The export that a capsule with a background function has.
 const RUN: &str = "run";
 
 /// A component, compiled and linked.
@@ -23,8 +23,8 @@ pub(super) struct Code {
 }
 
 impl Code {
-    /// Compiles `component`, unless the cache has it, and links it. Compiling takes place on a thread for blocking work;
-    /// dropping the future lets it finish there to no effect.
+    /// Compiles `component`, unless the cache has it, and links it. Compiling takes place on a thread for blocking
+    /// work. If the future is dropped, the compilation continues there, and its result is discarded.
     pub(super) async fn compile(runtime: &Shared, component: &[u8]) -> Result<Self, LoadError> {
         if component.starts_with(CORE_MODULE) {
             return Err(LoadError::CoreModule);

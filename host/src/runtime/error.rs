@@ -18,13 +18,13 @@ pub enum BuildError {
     Cache {
         /// The folder.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
-    /// The engine could not be made; most often the address space of the process is limited.
+    /// The engine could not be made, most often because the address space of the process is limited.
     #[error("the engine cannot be made: {0}; try fewer instances, or remove the limit on address space")]
     Engine(String),
-    /// No thread could be started to measure guest time.
+    /// The thread that measures the guests' computing time could not be started.
     #[error("no thread can be started: {0}")]
     Thread(io::Error),
 }
@@ -33,13 +33,14 @@ pub enum BuildError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It is a core module.
+    /// The bytes are a core module.
     #[error(
         "this is a core WebAssembly module, not a component; build it for wasm32-wasip2, or make it one with \
          `wasm-tools component new`"
     )]
     CoreModule,
-    /// Its processes would work where compiled code is kept, and what they left there would run as the host's own.
+    /// The workspace contains the folder for compiled code, so a process could leave code there that would run as the
+    /// host's own.
     #[error(
         "the workspace {} and the folder for compiled code {} overlap; name another workspace, or another folder for \
          compiled code",
@@ -48,60 +49,60 @@ pub enum LoadError {
     Workspace {
         /// The workspace.
         workspace: PathBuf,
-        /// Where compiled code is kept.
+        /// The folder for compiled code.
         cache_dir: PathBuf,
     },
-    /// It is no valid component, or uses what the engine does not have.
+    /// The bytes are no valid component, or use a feature that the engine does not have.
     #[error("the component cannot be compiled: {0}")]
     Compile(String),
-    /// It imports what is not served here, or in another shape.
+    /// The component imports a function that the runtime does not serve, or with another type.
     #[error("this component needs an import that the host does not serve: {0}")]
     Link(String),
-    /// It is declared to run in the background and has no `run`.
+    /// The options name a principal for `run`, and the component has no `run`.
     #[error("this component is declared to run in the background and does not export `run`")]
     NoRun,
-    /// As many capsules run in the background as may.
+    /// As many capsules run in the background as the runtime allows.
     #[error("{0} capsules already run in the background; unload one, or raise the limit")]
     TooManyInBackground(u32),
-    /// Its interceptors cannot listen.
+    /// The interceptors cannot subscribe.
     #[error("its interceptors cannot subscribe: {0}")]
     Messages(#[from] crate::bus::Error),
-    /// It was unloaded before it was reloaded.
+    /// The capsule was unloaded before it was reloaded.
     #[error("the capsule was unloaded; load it again")]
     Unloaded,
-    /// Compiling was given up because the program is ending, or failed in a way that is our fault.
+    /// The compilation was cancelled because the program is ending, or failed by a fault of the host.
     #[error("compiling did not finish: {0}")]
     Host(String),
 }
 
-/// Why a call gave no result. The capsule can be called again after any of them but [`CallError::Cancelled`].
+/// Why a call gave no result. The capsule can be called again after any of these errors but [`CallError::Cancelled`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The guest did what it may not, or gave up.
+    /// The guest trapped, misused a handle, or ended itself.
     #[error("the capsule failed: {message}{}", said(stderr))]
     Trap {
-        /// What happened.
+        /// The reason.
         message: String,
-        /// The end of what the guest wrote to stderr, at most 2 KiB; a panic says there what it was about.
+        /// The end of what the guest wrote to stderr, at most 2 KiB. It contains the message of a panic.
         stderr: String,
     },
-    /// The guest computed for longer than it may; the time is the limit.
+    /// The guest computed for longer than the limit, which is the value.
     #[error("the capsule computed for more than {0:?}; let it do less in a call, or give it more guest time")]
     GuestTime(Duration),
-    /// The call took longer than it may, most of it in waiting; the time is the limit.
+    /// The call took longer than the limit, which is the value. Most of the time passed in waiting.
     #[error("the call took more than {0:?}; let the capsule wait less in a call, or give calls more time")]
     CallTime(Duration),
-    /// The guest wanted more memory than it may have, and failed over the refusal; the bytes are the limit.
+    /// The guest asked for more memory than the limit, which is the value in bytes, and failed because of the refusal.
     #[error("the capsule needs more than {0} bytes of memory; let it hold less at once, or give it more")]
     GuestMemory(usize),
     /// The capsule was unloaded before or during the call.
     #[error("the capsule was unloaded; load it again to call it")]
     Cancelled,
-    /// There is nothing to call.
+    /// The component has no entry point for actions.
     #[error("the component has no entry point for actions: {0}; export `astrid-hook-trigger`, as the SDK's macro does")]
     NoEntryPoint(String),
-    /// The host could not run it.
+    /// The host could not run the call.
     #[error("the host could not run the call: {0}")]
     Host(String),
 }
@@ -122,7 +123,7 @@ impl CallError {
     }
 }
 
-/// The guest's text, without the characters that a terminal would obey.
+/// The guest's text, without characters that a terminal would obey.
 fn said(stderr: &str) -> String {
     let stderr = printable_lines(stderr.trim());
     if stderr.is_empty() {
@@ -132,7 +133,7 @@ fn said(stderr: &str) -> String {
     }
 }
 
-/// An engine's error with its causes. It may hold names that the component gives.
+/// An engine's error with its causes. It may contain names from the component.
 pub(super) fn describe(error: &wasmtime::Error) -> String {
     printable_lines(&format!("{error:#}"))
 }

@@ -2,41 +2,45 @@
 
 use crate::bus::{Pattern, Reach};
 use crate::wit::{CapsuleHooks, TopicAsk};
+use capsule_supervisor::sandbox::Network;
 use capsule_supervisor::{Ask, Owner};
 
 /// The grants of one capsule. The default is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// The commands that it may run, by exact spelling: `python3` does not grant `/usr/bin/python3`, nor the other way
-    /// round. With none it may run nothing.
+    /// The commands that the capsule may run, by exact spelling: `python3` does not grant `/usr/bin/python3`, and the
+    /// reverse. Without a command it may run nothing.
     pub commands: Vec<String>,
-    /// Whether its processes may outlive the instance that starts them. Without a command it means nothing.
+    /// Whether its processes may outlive the instance that starts them. This has no effect without a command.
     pub persistent: bool,
-    /// Whether its processes may use the network. An unconfined process always can, whatever is said here.
-    pub network: bool,
-    /// Which messages it may send and hear.
+    /// The network of its processes. None: the launcher's policy decides. The processes of each principal have a private network of
+    /// their own; its [`EgressPolicy`](capsule_supervisor::sandbox::EgressPolicy) holds for all of them, and a published port can
+    /// be had by one principal at a time. An unconfined process always has the host's network, whatever is said here.
+    pub network: Option<Network>,
+    /// The messages that the capsule may publish and receive.
     pub topics: Topics,
 }
 
-/// What a capsule may do on the [`bus`](crate::bus). The default is nothing; what happens to its own processes it hears
-/// without a grant here, as long as it was granted a command.
+/// The grants of a capsule on the [`bus`](crate::bus). The default is none. A capsule that may run a command receives
+/// the events of its own processes without a further grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topics {
-    /// Where it may publish. No pattern is wide enough for the host's own topics, `astrid.process` and below.
+    /// The topics to which it may publish. No pattern includes the host's own topics, `astrid.process` and below.
     pub publish: Vec<Pattern>,
-    /// Where it may publish on behalf of whomever it names. Interceptors, of other capsules too, then run on behalf of
-    /// those: grant it only to capsules that authenticate them.
+    /// The topics to which it may publish on behalf of a principal that it names. Interceptors of all capsules then run
+    /// on behalf of that principal, so grant this only to capsules that authenticate their principals.
     pub publish_as: Vec<Pattern>,
-    /// The patterns that it may subscribe to. Each grants every narrower pattern too.
+    /// The patterns to which it may subscribe. A pattern also grants every narrower pattern.
     pub subscribe: Vec<Pattern>,
-    /// How far its granted subscriptions, and its interceptors, hear beyond what is meant for it.
+    /// Which messages its granted subscriptions and its interceptors receive in addition to its own.
     pub reach: Reach,
 }
 
 impl Grants {
     /// The names under which `astrid:sys` tells the capsule what it was granted: `process`, then `process:cmd:…` for
-    /// each command, `process:persistent`, `process:network`; none of these without a command, since nothing can be done
-    /// then. After them `ipc:publish:…`, `ipc:publish-as:…` and `ipc:subscribe:…` for each pattern.
+    /// each command, `process:persistent`, and `process:network` if its processes reach other machines: by the host's
+    /// network, or by a private one with an egress policy that is granted here. None of these without a command, since nothing can
+    /// be done then. After them `ipc:publish:…`, `ipc:publish-as:…` and `ipc:subscribe:…` for each pattern.
     #[must_use]
     pub fn capabilities(&self) -> Vec<String> {
         let mut names = Vec::new();
@@ -44,7 +48,7 @@ impl Grants {
             names.push("process".to_owned());
             names.extend(self.commands.iter().map(|command| format!("process:cmd:{command}")));
             names.extend(self.persistent.then(|| "process:persistent".to_owned()));
-            names.extend(self.network.then(|| "process:network".to_owned()));
+            names.extend(self.reaches_out().then(|| "process:network".to_owned()));
         }
         let topics = &self.topics;
         names.extend(topics.publish.iter().map(|pattern| format!("ipc:publish:{pattern}")));
@@ -62,6 +66,14 @@ impl Grants {
         );
         names
     }
+
+    fn reaches_out(&self) -> bool {
+        match &self.network {
+            Some(Network::Host) => true,
+            Some(Network::Private(private)) => private.egress_policy().is_some(),
+            Some(Network::None) | None => false,
+        }
+    }
 }
 
 impl CapsuleHooks for Grants {
@@ -70,9 +82,13 @@ impl CapsuleHooks for Grants {
             Ask::Process => !self.commands.is_empty(),
             Ask::Command(command) => self.commands.iter().any(|granted| granted == command.cmd),
             Ask::Persistent => self.persistent,
-            // A capability that is unknown here is not granted here.
+            // A capability that is unknown to this function is not granted.
             _ => false,
         }
+    }
+
+    fn network(&mut self, _owner: &Owner) -> Option<Network> {
+        self.network.clone()
     }
 
     fn authorize_topic(&mut self, _owner: &Owner, ask: TopicAsk<'_>) -> bool {
@@ -93,6 +109,7 @@ impl CapsuleHooks for Grants {
 mod tests {
     use super::*;
     use crate::bus::Topic;
+    use capsule_supervisor::sandbox::{EgressPolicy, PrivateNetwork};
     use capsule_supervisor::{CommandView, Principal};
 
     fn allows(grants: &Grants, ask: Ask<'_>) -> bool {
@@ -141,7 +158,7 @@ mod tests {
     fn capabilities_without_a_command_are_none() {
         let grants = Grants {
             persistent: true,
-            network: true,
+            network: Some(Network::Host),
             ..Grants::default()
         };
         assert!(grants.capabilities().is_empty());
@@ -153,6 +170,18 @@ mod tests {
             grants.capabilities(),
             ["process", "process:cmd:a", "process:persistent", "process:network"]
         );
+        let reaches_out = |network| {
+            let grants = Grants {
+                network,
+                ..grants.clone()
+            };
+            grants.capabilities().contains(&"process:network".to_owned())
+        };
+        let private = PrivateNetwork::default();
+        assert!(!reaches_out(None));
+        assert!(!reaches_out(Some(Network::None)));
+        assert!(!reaches_out(Some(private.clone().into())));
+        assert!(reaches_out(Some(private.egress(EgressPolicy::default()).into())));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::grants::Grants;
 use crate::audit::{AuditSink, Record};
 use crate::bus::{Pattern, Reach};
 use crate::wit::{CapsuleHooks, TopicAsk};
+use capsule_supervisor::sandbox::Network;
 use capsule_supervisor::{Ask, Owner};
 
 /// The hooks of one instance.
@@ -17,6 +18,10 @@ pub(super) struct Hooks {
 impl CapsuleHooks for Hooks {
     fn authorize(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
         self.grants.authorize(owner, ask)
+    }
+
+    fn network(&mut self, owner: &Owner) -> Option<Network> {
+        self.grants.network(owner)
     }
 
     fn authorize_topic(&mut self, owner: &Owner, ask: TopicAsk<'_>) -> bool {

@@ -4,7 +4,8 @@
 //! Each interceptor has a queue on the bus, in which equal waiting messages are merged and the principals take turns. Its
 //! task starts an instance for one message after the other. A principal with many messages, or with slow instances, delays no
 //! other principal (Q5): once the permitted number of instances runs for it, its messages stay in the queue, and the messages of
-//! other principals pass them.
+//! other principals pass them. A message whose instance fails is not delivered again: the failure is logged and counted
+//! ([`Deliveries`]).
 //!
 //! A loop of interceptors that cause each other's messages is bounded in these ways:
 //! - a message carries the number of messages that led to it, and publishing is refused beyond
@@ -33,16 +34,17 @@ use capsule_supervisor::printable::Printable;
 /// How many instances of one capsule run at once, or wait for their principal's share, for messages of one principal.
 const CONCURRENT: u32 = 4;
 
-/// What became of the messages for a capsule's interceptors. Each that matched is in one of these, or waits, or runs.
+/// What became of the messages for a capsule's interceptors. Each message that matched is in one of these counts, waits, or is
+/// being processed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deliveries {
-    /// An instance was started for it and answered.
+    /// Messages whose instance returned a result.
     pub succeeded: u64,
-    /// An instance was started for it, or could not be, and failed.
+    /// Messages whose instance failed or could not be started.
     pub failed: u64,
-    /// It was equal to one that waited.
+    /// Messages that were equal to a waiting message.
     pub merged: u64,
-    /// It did not fit into the queue.
+    /// Messages that did not fit into the queue.
     pub dropped: u64,
 }
 
@@ -60,7 +62,7 @@ pub(super) struct Interceptors {
 }
 
 impl Interceptors {
-    /// Begins to listen.
+    /// Subscribes the interceptors.
     pub(super) fn listen(loaded: &Arc<Loaded>) -> Result<Arc<Self>, Error> {
         let (messaging, options) = (&loaded.runtime.0.messaging, &loaded.options);
         let subscriber = Subscriber::interceptor(options.capsule_id.clone(), options.grants.topics.reach);
@@ -143,7 +145,7 @@ impl Drop for Running {
     }
 }
 
-/// One of the [`CONCURRENT`] of a principal. Dropped, it is there for the principal's next message.
+/// One of the [`CONCURRENT`] places of a principal. Dropping it frees the place for the principal's next message.
 struct Turn {
     claim: Option<Claim>,
     interceptors: Arc<Interceptors>,
@@ -167,7 +169,8 @@ impl Drop for Turn {
     }
 }
 
-/// Starts an instance for each message of one interceptor, for ever. Dropping it leaves those that were started.
+/// Starts an instance for each message of one interceptor, for ever. Dropping the future ends none of the started
+/// instances.
 async fn serve(interceptors: Arc<Interceptors>, number: usize) {
     let Some((interceptor, subscription)) = interceptors.served.get(number) else {
         return;
@@ -211,7 +214,7 @@ async fn serve(interceptors: Arc<Interceptors>, number: usize) {
     }
 }
 
-/// A place among those for interceptors, and one among all.
+/// A place among those for interceptors, and a place among all.
 type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Interceptors {

@@ -9,15 +9,16 @@ use super::error::LoadError;
 use super::options::LoadOptions;
 
 impl Runtime {
-    /// Compiles `component`, unless the cache has it, and links it; then starts its `run`, if it is to have one, and
-    /// listens for its interceptors. Compiling takes place on a thread for blocking work; dropping the future lets it
-    /// finish there to no effect.
+    /// Compiles `component`, unless the cache has it, and links it. Then starts its `run`, if the options name a
+    /// principal for it, and subscribes its interceptors. Compiling takes place on a thread for blocking work. If the
+    /// future is dropped, the compilation continues there, and its result is discarded.
     ///
-    /// A component without the entry point for actions loads, and says so when called.
+    /// A component without the entry point for actions loads, and a call of it returns an error.
     ///
     /// # Errors
-    /// [`LoadError`]: bytes that are no component, one that wants what is not served or lacks what it was declared to
-    /// have, more that run in the background than may, a workspace that holds the cache.
+    /// [`LoadError`]: the bytes are not a component; the component imports functions that the runtime does not serve,
+    /// or lacks an export that the options need; too many capsules run in the background; or the workspace contains the
+    /// cache.
     pub async fn load(&self, options: LoadOptions, component: &[u8]) -> Result<Capsule, LoadError> {
         let workspace = options.workspace.path();
         let overlaps = |dir: &&Path| dir.starts_with(workspace) || workspace.starts_with(dir);

@@ -25,16 +25,16 @@ pub(super) struct Loaded {
     pub(super) options: LoadOptions,
     code: RwLock<Arc<Code>>,
     pub(super) calls: TaskTracker,
-    /// Asks guests to end, and ends those that have not done so a little later.
+    /// Asks guests to end, and ends those that still run a little later.
     pub(super) unload: CancellationToken,
     _background_place: Option<OwnedSemaphorePermit>,
-    /// Ends the services, which run without a caller.
+    /// Ends the services, which are the tasks that no caller waits for.
     pub(super) services: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
 
 impl Loaded {
-    /// Takes a place for `run`, if it is to have one.
+    /// Takes a place for `run`, if the options ask for it.
     pub(super) fn new(runtime: Runtime, options: LoadOptions, code: Code) -> Result<Self, LoadError> {
         let shared = &*runtime.0;
         let place = match &options.background {
@@ -99,7 +99,8 @@ impl Loaded {
             biased;
             () = interrupt => Err(CallError::Cancelled),
             result = run => match result {
-                // A guest may fail over an answer that it did not expect; the unloading is the reason then.
+                // After an unload, a guest may fail because of an answer that it did not expect. The unload is the
+                // reason then.
                 Err(_) if self.unload.is_cancelled() => Err(CallError::Cancelled),
                 result => result,
             },

@@ -2,8 +2,8 @@
 
 use wasmtime::ResourceLimiter;
 
-/// Counts the memories of a store together, and remembers a refusal, because the guest's own failure that follows does not name its
-/// cause.
+/// Adds up the memories of a store, and remembers a refusal, because the guest's own failure that follows does not name
+/// its cause.
 #[derive(Debug)]
 pub(super) struct MemoryLimiter {
     limit: usize,
@@ -20,7 +20,7 @@ impl MemoryLimiter {
         }
     }
 
-    /// The limit, if the guest ever ran into it.
+    /// The limit, if the guest ever exceeded it.
     pub(super) fn refused(&self) -> Option<usize> {
         self.refused.then_some(self.limit)
     }
@@ -29,7 +29,7 @@ impl MemoryLimiter {
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
-            // The guest's own bound; it would fail later all the same, but then we had counted it.
+            // The guest's own maximum. The growth would fail later anyway, but then it would already be counted.
             return Ok(false);
         }
         let used = self.used.saturating_add(desired.saturating_sub(current));
@@ -42,7 +42,7 @@ impl ResourceLimiter for MemoryLimiter {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // The pool has a bound for every table and passes it here.
+        // The pool bounds every table, and passes its bound here.
         Ok(maximum.is_none_or(|maximum| desired <= maximum))
     }
 }

@@ -8,7 +8,7 @@ use crate::bus::Pattern;
 use capsule_supervisor::Principal;
 use capsule_supervisor::sandbox::Workspace;
 
-/// How a capsule is loaded. The fields beyond the first two may come from [`LoadOptions::new`]:
+/// The options with which a capsule is loaded. [`LoadOptions::new`] gives defaults for all fields but the first two:
 ///
 /// ```
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,7 @@ use capsule_supervisor::sandbox::Workspace;
 ///
 /// let options = LoadOptions {
 ///     grants: Grants { commands: vec!["make".into()], persistent: true, ..Grants::default() },
-///     // Every build that ends starts `report`, also if no call waited for it.
+///     // Every build that ends starts `report`, even if no call waited for it.
 ///     interceptors: vec![Interceptor { topic: "astrid.process.v1.exited.*".parse()?, action: "report".into() }],
 ///     ..LoadOptions::new("builder", Workspace::open(".")?)
 /// };
@@ -26,24 +26,25 @@ use capsule_supervisor::sandbox::Workspace;
 /// ```
 #[derive(Clone)]
 pub struct LoadOptions {
-    /// Its name. Processes belong to it together with the principal, so a capsule loaded again under the same name finds
-    /// those it started before.
+    /// The capsule's name. Together with the principal it owns the processes, so a capsule that is loaded again under
+    /// the same name finds the processes that it started before.
     pub capsule_id: String,
-    /// Where its processes run.
+    /// The workspace of its processes.
     pub workspace: Workspace,
     /// The capsule's grants.
     pub grants: Grants,
-    /// The configuration from which `get-config` answers. Keys that begin with `_` are not shown to the capsule.
+    /// The values that `get-config` returns. Keys that begin with `_` are not shown to the capsule.
     pub config: BTreeMap<String, String>,
-    /// Which messages start an instance of it. Being named here is the grant to hear them.
+    /// The actions that messages start, each with its topic. An interceptor listed here needs no further grant to
+    /// receive its messages.
     pub interceptors: Vec<Interceptor>,
-    /// Starts its `run` once it is loaded, in an instance of its own, on behalf of this principal; it goes on until it
-    /// returns or the capsule is unloaded or dropped. Without it, an exported `run` means nothing.
+    /// The principal on whose behalf `run` is called, in an instance of its own, once the capsule is loaded. `run`
+    /// continues until it returns or the capsule is unloaded or dropped. With `None`, an exported `run` is not called.
     pub background: Option<Principal>,
 }
 
 impl LoadOptions {
-    /// A capsule that may do nothing, is told nothing, and runs only when it is called.
+    /// Options for a capsule that has no grant and no configuration, and runs only when it is called.
     #[must_use]
     pub fn new(capsule_id: impl Into<String>, workspace: Workspace) -> Self {
         Self {
@@ -58,7 +59,7 @@ impl LoadOptions {
 }
 
 impl fmt::Debug for LoadOptions {
-    /// Leaves the configuration out: it may hold secrets.
+    /// Omits the configuration, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadOptions")
             .field("capsule_id", &self.capsule_id)
@@ -68,16 +69,16 @@ impl fmt::Debug for LoadOptions {
     }
 }
 
-/// An action that is called for every message whose topic matches, each in a fresh instance, on behalf of the message's
-/// principal. The payload is the message's.
+/// An action that is called for every message whose topic matches, each time in a fresh instance, on behalf of the
+/// message's principal and with the message's payload.
 ///
-/// It hears what happens to its own capsule's processes and messages of any principal, and beyond that what
-/// [`Topics::reach`](super::Topics) says. Messages equal to one that waits are merged with it. What the action answers goes
-/// nowhere; a failure is logged.
+/// It receives the events of its own capsule's processes and the messages of every capsule, under any principal, and in
+/// addition the events that [`Topics::reach`](super::Topics) allows. A message that equals a waiting one is merged with
+/// it. The result of the action is discarded; a failure is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interceptor {
-    /// Which messages.
+    /// The topics of the messages.
     pub topic: Pattern,
-    /// Which action.
+    /// The name of the action.
     pub action: String,
 }

@@ -18,21 +18,21 @@ use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
 use capsule_supervisor::{Owner, Registry};
 
-/// A longer line is passed on in pieces, in bytes.
+/// The longest line, in bytes. A longer line is logged in pieces.
 const MAX_LINE: usize = 8 * 1024;
-/// The most bytes of one stream that are passed on in one call; the rest is dropped, and the log says so.
+/// The most bytes of one stream that are logged in one call. The rest is dropped, and the log says so.
 const MAX_TOTAL: usize = 1024 * 1024;
 /// The most bytes that are kept for an error.
 const TAIL: usize = 2 * 1024;
 /// The most bytes that a guest may write at once.
 const PERMIT: usize = 64 * 1024;
 
-/// The two streams.
+/// The two streams of a guest.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stream {
-    /// Passed on as `info`.
+    /// Logged as `info`.
     Stdout,
-    /// Passed on as `warn`.
+    /// Logged as `warn`.
     Stderr,
 }
 
@@ -133,7 +133,7 @@ impl Drop for Lines {
     }
 }
 
-/// Appends, and drops bytes beyond [`TAIL`] from the front.
+/// Appends to the tail, and drops bytes beyond [`TAIL`] from its front.
 fn keep_end(tail: &mut Vec<u8>, bytes: &[u8]) {
     let bytes = bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or(bytes);
     let excess = (tail.len() + bytes.len()).saturating_sub(TAIL);

@@ -16,12 +16,12 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use capsule_supervisor::Principal;
 
-/// Enough that calls of different principals on a few dozen processors rarely meet at one lock.
+/// With this number, calls of different principals on a few dozen processors rarely use the same lock.
 const SHARDS: usize = 16;
 
 type Shard = HashMap<Principal, Count>;
 
-/// The shares of all principals, of one size.
+/// The shares of all principals. Each share has the same size.
 pub(super) struct Shares {
     each: usize,
     hasher: RandomState,
@@ -31,11 +31,12 @@ pub(super) struct Shares {
 /// The count of one principal.
 struct Count {
     places: Arc<Semaphore>,
-    /// How many hold or want a part of it.
+    /// How many claims hold or wait for a part of it.
     claims: usize,
 }
 
-/// A wish for a part of a principal's share, and then the part. Dropping it gives it back.
+/// A claim to a part of a principal's share, which waits for the part and then holds it. Dropping it gives the part
+/// back.
 pub(super) struct Claim {
     shares: Arc<Shares>,
     principal: Principal,

@@ -10,7 +10,7 @@ use super::ticker::Ticking;
 use super::time_budget::TimeBudget;
 use crate::wit::{CapsuleCtx, CapsuleCtxView, CapsuleView};
 
-/// Everything of one instance.
+/// The host's state for one instance.
 pub(super) struct State {
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,

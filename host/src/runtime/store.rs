@@ -20,17 +20,18 @@ use capsule_supervisor::{Owner, Principal};
 
 /// The reason for which an instance is started.
 pub(super) struct CallContext {
-    /// On whose behalf.
+    /// The principal on whose behalf the instance runs.
     pub(super) principal: Principal,
-    /// The source of the message that caused it; none if the embedder did.
+    /// The source of the message that caused the call; none if the embedder made the call.
     pub(super) source: Option<String>,
-    /// How many messages led to it.
+    /// The number of messages that led to the call.
     pub(super) depth: u8,
-    /// Ends its waits.
+    /// Ends the instance's waits.
     pub(super) unload: CancellationToken,
     /// Called when the guest says that it is ready.
     pub(super) on_ready: Option<Box<dyn FnOnce() + Send + Sync>>,
-    /// Of how much waiting it regains as much computing time; none for what is to end.
+    /// The divisor of the waiting time that the guest regains as computing time; none for an instance with a fixed
+    /// budget.
     pub(super) regain: Option<u32>,
 }
 
@@ -54,8 +55,8 @@ pub(super) fn store(runtime: &Shared, options: &LoadOptions, context: CallContex
         }
         Ok(())
     });
-    // The epoch is only the occasion to look: it goes on during host calls, and the guest's time does not. The engine calls
-    // this as it does a host function, so giving way is not guest time either.
+    // The epoch only triggers the check. It advances during host calls, and the guest's time does not. The engine calls
+    // this as it calls a host function, so the time of a yield is not guest time either.
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| match store.data().time.exceeded(Instant::now()) {
         Some(limit) => Err(TimeUp(limit).into()),

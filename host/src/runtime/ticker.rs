@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// How often: a guest gives way to other tasks, and is looked at for having used up its time, this often.
+/// The interval at which a guest yields to other tasks, and at which its computing time is checked.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The thread. Dropping it ends and joins it.
+/// The handle of the thread. Dropping it ends and joins the thread.
 #[derive(Debug)]
 pub(super) struct Ticker {
     shared: Arc<Shared>,
@@ -27,15 +27,15 @@ pub(super) struct Ticker {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// How many instances run guest code.
+    /// The number of instances that run guest code.
     running: AtomicUsize,
-    /// The thread sleeps, or is about to.
+    /// Whether the thread sleeps or is about to sleep.
     asleep: AtomicBool,
     end: Mutex<bool>,
     changed: Condvar,
 }
 
-/// Has the ticker tick while one instance runs guest code. Dropping it is the end of that.
+/// Keeps the ticker running while one instance runs guest code. Dropping it removes the instance from the count.
 #[derive(Debug)]
 pub(super) struct Ticking {
     shared: Arc<Shared>,
@@ -55,7 +55,7 @@ impl Ticker {
         })
     }
 
-    /// For an instance that does not run yet.
+    /// A counter for an instance that does not run yet.
     pub(super) fn for_instance(&self) -> Ticking {
         Ticking {
             shared: Arc::clone(&self.shared),
@@ -65,7 +65,7 @@ impl Ticker {
 }
 
 impl Ticking {
-    /// Guest code begins or continues. A second call changes nothing.
+    /// Records that guest code begins or continues. A second call changes nothing.
     pub(super) fn run(&mut self) {
         if std::mem::replace(&mut self.running, true) {
             return;
@@ -78,7 +78,7 @@ impl Ticking {
         }
     }
 
-    /// The host has control. A second call changes nothing.
+    /// Records that the host has control. A second call changes nothing.
     pub(super) fn pause(&mut self) {
         if std::mem::replace(&mut self.running, false) {
             self.shared.running.fetch_sub(1, Ordering::SeqCst);

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 pub(super) struct TimeBudget {
     limit: Duration,
     used: Duration,
-    /// The time since which guest code runs; none while the host runs.
+    /// The time since which guest code runs; none while the host has control.
     since: Option<Instant>,
-    /// Since when the host has control, where that gives time back.
+    /// The time since which the host has control, before the guest has regained time for it.
     waiting: Option<Instant>,
-    /// How much waiting gives back as much computing; none for a call, which has its time once.
+    /// The divisor of the waiting time that is given back as computing time; none for a call, which regains nothing.
     regain: Option<u32>,
 }
 
@@ -26,14 +26,14 @@ impl TimeBudget {
         }
     }
 
-    /// The same for a guest that is to go on for ever: time spent in host calls gives back a part of itself.
+    /// A budget for a guest that runs for ever: a part of the time in host calls is given back.
     pub(super) const fn regaining(limit: Duration, part: u32) -> Self {
         let mut budget = Self::new(limit);
         budget.regain = Some(part);
         budget
     }
 
-    /// Guest code begins or goes on.
+    /// Records that guest code begins or continues.
     pub(super) fn run(&mut self, now: Instant) {
         if let (Some(waiting), Some(part)) = (self.waiting.take(), self.regain) {
             let waited = now.saturating_duration_since(waiting);
@@ -42,8 +42,8 @@ impl TimeBudget {
         self.since = Some(now);
     }
 
-    /// The host has control. Saying it twice changes nothing: a host function may call into the guest (to have room made
-    /// for a string) and then go on itself.
+    /// Records that the host has control. A second call changes nothing: a host function may call into the guest (to
+    /// reserve room for a string) and then continue.
     pub(super) fn pause(&mut self, now: Instant) {
         if let Some(since) = self.since.take() {
             self.used += now.saturating_duration_since(since);
@@ -51,7 +51,7 @@ impl TimeBudget {
         }
     }
 
-    /// The limit, if it is used up.
+    /// The limit, if the guest has exceeded it.
     pub(super) fn exceeded(&self, now: Instant) -> Option<Duration> {
         let running = self
             .since
@@ -105,7 +105,7 @@ mod tests {
         let start = Instant::now();
         let mut budget = TimeBudget::regaining(2 * SECOND, 4);
         let mut now = start;
-        // A fifth of the time, for ever.
+        // The guest uses a fifth of the time, for ever.
         for _ in 0..1000 {
             budget.run(now);
             now += SECOND;
@@ -113,7 +113,7 @@ mod tests {
             budget.pause(now);
             now += 4 * SECOND;
         }
-        // Waiting does not save up time.
+        // Waiting does not accumulate more than the limit.
         now += 1_000_000 * SECOND;
         budget.run(now);
         assert_eq!(budget.exceeded(now + 2 * SECOND), None);

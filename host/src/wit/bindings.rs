@@ -34,6 +34,9 @@ mod generated {
             "astrid:io/poll.[method]pollable.ready": async | trappable,
             "astrid:ipc/host.[method]subscription.recv": async | trappable,
             "astrid:sys/host.sleep-ns": async | trappable,
+            "capsule:net/net.ports": async | trappable,
+            "capsule:net/net.wait-for-port": async | trappable,
+            "capsule:net/net.fetch": async | trappable,
             default: trappable,
         },
         with: {
@@ -49,9 +52,10 @@ mod generated {
             "astrid:io/poll.error-code" => crate::wit::PollError,
             "astrid:ipc/host.error-code" => crate::wit::IpcError,
             "astrid:sys/host.error-code" => crate::wit::SysError,
+            "capsule:net/net.error-code" => crate::wit::NetError,
         },
         require_store_data_send: true,
     });
 }
 
-pub use generated::{Host_, astrid};
+pub use generated::{Host_, astrid, capsule};

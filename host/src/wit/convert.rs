@@ -36,7 +36,7 @@ macro_rules! convert {
                         | E::LimitUnenforceable(_)
                         | E::InjectionUnsupported(_)
                         | E::Host(_) => Self::Unknown(error.to_string()),
-                        // An error that is added later has no other case, because the interface is fixed.
+                        // The interface is fixed, so an error that is added later has no other case.
                         _ => Self::Unknown(error.to_string()),
                     }
                 }
@@ -186,7 +186,7 @@ macro_rules! convert {
 convert!(v1_0, process1_0_0, |_request| Vec::new());
 convert!(v1_1, process1_1_0, |request| injections(&mut request.file_injections));
 
-/// Takes the files out of a request.
+/// Moves the files out of a request.
 fn injections(files: &mut Vec<astrid::process1_1_0::host::FileInjection>) -> Vec<supervisor::FileInjection> {
     use astrid::process1_1_0::host::InjectionPlacement;
     let files = std::mem::take(files).into_iter();
@@ -201,7 +201,7 @@ fn injections(files: &mut Vec<astrid::process1_1_0::host::FileInjection>) -> Vec
         .collect()
 }
 
-/// Milliseconds as the interface counts them; more than a `u64` holds is as good as for ever.
+/// Milliseconds, as the interface counts them. A time that does not fit into a `u64` is the largest one.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,15 +6,16 @@
 
 use wasmtime::component::ResourceTableError;
 
-use capsule_supervisor as supervisor;
+use capsule_supervisor::{self as supervisor, PortError};
 
 use crate::audit::Outcome;
 use crate::bus;
+use crate::fetch::FetchError;
 
 /// Why a call of `astrid:process` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// The guest is answered with this error.
+    /// The guest gets this error.
     #[error(transparent)]
     Answer(#[from] supervisor::Error),
     /// The guest is ended.
@@ -45,7 +46,7 @@ pub enum IpcError {
     /// The embedder did not grant it.
     #[error("capability-denied: not granted by the embedder")]
     Denied,
-    /// The guest is answered with this error.
+    /// The guest gets this error.
     #[error(transparent)]
     Answer(#[from] bus::Error),
     /// The capsule is being unloaded.
@@ -62,13 +63,13 @@ pub enum IpcError {
 /// Why a call of `astrid:sys` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SysError {
-    /// The configuration key is kept for the host.
+    /// The configuration key is reserved for the host.
     #[error("the configuration key is reserved for the host")]
     ReservedKey,
-    /// The call asks for more than one call may.
+    /// The call asks for more than one call may have.
     #[error("the request exceeds the limit of one call")]
     TooLarge,
-    /// This host does not know the capsule that was asked about.
+    /// This host does not know the named capsule.
     #[error("this host has no registry of capsules")]
     NoRegistry,
     /// The capsule is being unloaded.
@@ -79,12 +80,23 @@ pub enum SysError {
     Random(getrandom::Error),
 }
 
-/// The value behind `astrid:io/error.error`: a description, for people.
+/// Why a call of `capsule:net` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The process, or its network, is not as the call needs it.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A server gave no answer.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+/// The value of an `astrid:io/error.error`: a description for readers.
 #[derive(Debug)]
 pub struct IoError(String);
 
 impl IoError {
-    /// An error that describes itself so.
+    /// An error with this description.
     #[must_use]
     pub fn new(description: impl Into<String>) -> Self {
         Self(description.into())
@@ -123,6 +135,12 @@ impl From<Unloaded> for SysError {
     }
 }
 
+impl From<Unloaded> for NetError {
+    fn from(Unloaded: Unloaded) -> Self {
+        PortError::Cancelled.into()
+    }
+}
+
 impl From<ResourceTableError> for ProcessError {
     fn from(error: ResourceTableError) -> Self {
         match error {
@@ -142,7 +160,7 @@ impl From<bus::BadTopic> for IpcError {
 }
 
 impl From<ResourceTableError> for IpcError {
-    /// A full table is a matter of how much the guest holds; anything else is a handle that it made up.
+    /// A full table means that the guest holds too much. Any other error means that it invented a handle.
     fn from(error: ResourceTableError) -> Self {
         match error {
             ResourceTableError::Full => Self::Answer(bus::Error::Quota),
@@ -194,8 +212,20 @@ impl From<&SysError> for Outcome {
     }
 }
 
+impl From<&NetError> for Outcome {
+    fn from(error: &NetError) -> Self {
+        Self::error(match error {
+            NetError::Port(error) | NetError::Fetch(FetchError::Connect(error)) => error.kind(),
+            NetError::Fetch(FetchError::Invalid(_)) => "invalid-input",
+            NetError::Fetch(FetchError::TooLarge) => "too-large",
+            NetError::Fetch(FetchError::Timeout) => "timeout",
+            NetError::Fetch(FetchError::Response(_)) => "invalid-response",
+        })
+    }
+}
+
 impl From<&wasmtime::Error> for Outcome {
-    /// Of a function that has no error to answer with.
+    /// The outcome of a function that cannot return an error.
     fn from(_: &wasmtime::Error) -> Self {
         Self::TRAP
     }

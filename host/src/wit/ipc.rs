@@ -22,7 +22,7 @@ use capsule_supervisor::{Ask, Principal};
 
 type Answer<T> = Result<T, IpcError>;
 
-/// How a message names a caller that was not authenticated.
+/// The principal of an anonymous caller in a message.
 const ANONYMOUS: &str = "anonymous";
 
 #[async_trait]
@@ -32,7 +32,7 @@ impl Pollable for Readiness {
     }
 }
 
-/// The topic, if it is one that a guest may be granted.
+/// Parses a topic that a guest may be granted.
 fn topic(text: &str) -> Answer<Topic> {
     let topic = Topic::parse(text)?;
     if topic.is_reserved() {
@@ -53,7 +53,7 @@ impl Access<'_> {
         if allowed { Ok(()) } else { Err(IpcError::Denied) }
     }
 
-    /// How far the guest may hear on this pattern.
+    /// Which messages the guest may receive for this pattern.
     fn reach(&mut self, pattern: &Pattern) -> Answer<Reach> {
         let owner = self.state.scope.owner();
         if self.hooks.authorize_topic(owner, TopicAsk::Subscribe(pattern)) {
@@ -67,7 +67,7 @@ impl Access<'_> {
 }
 
 impl Host for CapsuleCtxView<'_> {
-    /// The interface has no case for an unloading, so that is told as `unknown`.
+    /// The interface has no case for an unload, so the guest gets `unknown`.
     fn convert_error_code(&mut self, error: IpcError) -> wasmtime::Result<ErrorCode> {
         Ok(match error {
             IpcError::Denied | IpcError::Answer(Error::Reserved) => ErrorCode::CapabilityDenied,

@@ -19,14 +19,14 @@ use capsule_supervisor::{self as supervisor, ExitReady, Handle, LogsReady, RunOu
 type Answer<T> = Result<T, ProcessError>;
 
 impl Access<'_> {
-    /// Unloading drops the run, which ends the child (S8).
+    /// An unload drops the run, which ends the child (S8).
     async fn spawn(&mut self, request: supervisor::SpawnRequest) -> Answer<RunOutput> {
         let state = &*self.state;
         Ok(state.scope.spawn(request, &state.workspace, &mut self.hooks).await?)
     }
 
     async fn spawn_background(&mut self, request: supervisor::SpawnRequest) -> Answer<Resource<ProcessHandle>> {
-        // First, because a spawn that is refused must not have run anything.
+        // First, because a refused spawn must not have run anything.
         self.require_room()?;
         let state = &*self.state;
         let start = state.scope.spawn_background(request, &state.workspace, &mut self.hooks);
@@ -243,8 +243,8 @@ macro_rules! serve {
                     call.run(|access| access.pollable(Output(access.get(&handle)?.logs_ready())))
                 }
 
-                /// What ends with the handle has ended before the guest goes on (S5). An unloading does not wait for it;
-                /// the process ends all the same.
+                /// When the guest continues, the process that ends with the handle has ended (S5). An unload does not
+                /// wait for this, and the process ends nevertheless.
                 async fn drop(&mut self, handle: Resource<ProcessHandle>) -> wasmtime::Result<()> {
                     let call = self.call("process-handle.drop").on(&handle);
                     call.close(handle, Handle::close).await
@@ -257,7 +257,7 @@ macro_rules! serve {
 serve!(v1_0, process1_0_0);
 serve!(v1_1, process1_1_0);
 
-/// The supervisor's waiting as a pollable: it knows no wasm type.
+/// A wait of the supervisor's as a pollable, because the supervisor names no wasm type.
 struct Exit(ExitReady);
 
 #[async_trait]

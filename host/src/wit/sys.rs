@@ -15,15 +15,15 @@ use super::error::SysError;
 use capsule_supervisor::Principal;
 use capsule_supervisor::internals::cut;
 
-/// The longest `sleep-ns`.
+/// The longest time of a `sleep-ns`.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
-/// The most `random-bytes` at once.
+/// The most bytes of one `random-bytes`.
 const MAX_RANDOM: u64 = 4096;
 /// The longest key that `get-config` looks up, in bytes.
 const MAX_KEY: usize = 1024;
 /// The kept length of one log message, in bytes.
 const MAX_MESSAGE: usize = 16 * 1024;
-/// Configuration keys that begin so are the host's.
+/// The prefix of the host's own configuration keys.
 const RESERVED: char = '_';
 
 /// The origin of monotonic time: one moment for all instances, so that time never runs backwards from one to the next and reveals

@@ -1,4 +1,5 @@
-//! A guest that calls the host in a loop fills no disk with what is recorded of it, and each call is accounted for (U1, U3).
+//! A guest that calls the host in a loop does not fill the disk with its records, and each call is in a record or in a
+//! count (U1, U3).
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use super::{builder, options, talkers};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the guest calls.
+/// The number of the guest's calls.
 const CALLS: u64 = 20_000;
 
 #[tokio::test]
@@ -27,7 +28,7 @@ async fn u3_a_guest_that_calls_in_a_loop_has_each_call_recorded_or_counted_and_f
 
     let start = Instant::now();
     let ada = Principal::Named("ada".into());
-    // It has no grant: each call is a refusal.
+    // The capsule has no grant, so each call is a refusal.
     capsule.call(ada, "notes.v1.saved", b"{}".to_vec()).await.unwrap();
     capsule.unload().await;
     let head = log.finish(PATIENCE).unwrap();
@@ -35,7 +36,7 @@ async fn u3_a_guest_that_calls_in_a_loop_has_each_call_recorded_or_counted_and_f
 
     let seen = verify(BufReader::new(File::open(&path).unwrap()), Some(&head)).unwrap();
     assert_eq!((seen.calls + seen.lost, seen.over_rate), (CALLS, seen.lost), "{seen:?}");
-    // What may come at once, and the rate: of refusals, and of all.
+    // The burst and the rate of refusals, and of all records.
     let most = 2 * (512 + 128 * seconds);
     assert!((1024..=most).contains(&seen.calls), "{seen:?}");
     assert!(seen.lines <= seen.calls + seconds + 3, "{seen:?}");

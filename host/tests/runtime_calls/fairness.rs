@@ -1,4 +1,4 @@
-//! What one principal may take of what all share, and for how long (Q5).
+//! How much one principal may use of a resource that all principals share, and for how long (Q5).
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use super::{answer, builder, guests, load, nanos, options, talkers};
 
-/// Longer than any test has patience, and what a guest may sleep at once.
+/// Longer than any test waits, and not longer than a guest may sleep at once.
 const LONG: Duration = Duration::from_secs(50);
 
-/// What another's call may take on a busy machine; one that waits for a place takes [`LONG`].
+/// The longest time of another principal's call on a busy machine. A call that waits for a place takes [`LONG`].
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn named(name: &str) -> Principal {
@@ -50,13 +50,13 @@ async fn q5_a_principal_that_fills_its_share_waits_and_anothers_call_starts_at_o
     assert_eq!(other.unwrap(), answer("0"));
     assert_eq!(capsule.calls_in_flight(), 2, "the rest of ada's wait");
 
-    // Each that ends makes room for the one that has waited longest.
+    // Each call that ends makes room for the one that has waited longest.
     for call in calls.drain(..6) {
         call.abort();
         assert!(call.await.unwrap_err().is_cancelled());
         until("ada's next", || capsule.calls_in_flight() == 2).await;
     }
-    // Those that still wait for their share are told of the end as well.
+    // Calls that still wait for their share get the end as well.
     calls.extend((0..3).map(|_| tokio::spawn(sleeps(capsule.clone(), named("ada"), LONG))));
     tokio::task::yield_now().await;
     soon("the end", capsule.unload()).await;
@@ -70,7 +70,7 @@ async fn q5_a_principal_that_fills_its_share_waits_and_anothers_call_starts_at_o
 
 #[tokio::test]
 async fn q5_a_share_is_free_again_however_a_call_ends() {
-    // A share of one, so that a single leak is seen.
+    // A share of one, so that a single leaked place shows.
     let runtime = builder().max_instances(4).build().unwrap();
     let folder = TempDir::new().unwrap();
     let load = async |component: &[u8]| runtime.load(options(&folder), component).await.unwrap();
@@ -105,7 +105,7 @@ async fn q5_a_share_is_free_again_however_a_call_ends() {
 
 #[tokio::test]
 async fn q5_messages_of_one_principal_leave_places_to_those_of_another() {
-    // Two places for what messages start, and a share of one.
+    // Two places for the instances that messages start, and a share of one.
     let runtime = builder().max_instances(4).build().unwrap();
     let folder = TempDir::new().unwrap();
     let hears = async |id: &str, component: &[u8]| {
@@ -137,14 +137,14 @@ async fn q5_messages_of_one_principal_leave_places_to_those_of_another() {
         hears("slow-two", &guests::sleep()).await,
     ];
     let quick = hears("quick", &guests::echo()).await;
-    // Text that says 47 s to the guest.
+    // The guest reads this text as 47 s.
     let long = "\0\0\0\0\x0b\0\0\0";
     say("slow-one", "ada", long);
     say("slow-two", "ada", long);
     until("ada's", || slow.iter().all(|capsule| capsule.calls_in_flight() == 1)).await;
     say("quick", "bob", "hello");
     until("bob's", || quick.deliveries().succeeded == 1).await;
-    // What waits for its share ends with its capsule.
+    // Messages that wait for their share end with their capsule.
     for capsule in slow {
         soon("the end", capsule.unload()).await;
     }
@@ -174,7 +174,7 @@ async fn q5_messages_of_one_principal_neither_push_out_nor_hold_up_those_of_anot
         };
         runtime.messaging().announce(message).unwrap();
     };
-    // Text that says 47 s to the guest, and never the same, so that none is merged.
+    // The guest reads these texts as 47 s. No two are equal, so that none is merged.
     let long = |n: u8, m: u8| String::from_utf8(vec![n, m, 0, 0, 11, 0, 0, 0]).unwrap();
     for n in 0..8 {
         say("ada", long(n, 0));
@@ -191,7 +191,7 @@ async fn q5_messages_of_one_principal_neither_push_out_nor_hold_up_those_of_anot
     soon("the end", capsule.unload()).await;
 }
 
-/// May subscribe everywhere.
+/// May subscribe to all topics.
 fn hearing(folder: &TempDir) -> LoadOptions {
     let topics = Topics {
         subscribe: vec![Pattern::parse("*").unwrap()],

@@ -1,9 +1,9 @@
-//! Small guests, one per behaviour, written out as WebAssembly text: what a toolchain never builds (a spin, a bomb, a
-//! wrong export) and what must not depend on one.
+//! Small guests, one for each behaviour, written as WebAssembly text. Some do what no toolchain builds (an endless
+//! loop, a memory bomb, a wrong export); the others must not depend on a toolchain.
 
-/// A component with the entry point. `imports` is component-level text that may define instances; `with` hands core
-/// instances to the module, `core_imports` is where the module takes them; `body` is the code of the entry point, with
-/// `$action $action_len $payload $payload_len` as parameters, and must leave the address of a result on the stack.
+/// A component with the entry point. `imports` is component-level text that may define instances. `with` passes core
+/// instances to the module, and `core_imports` is where the module imports them. `body` is the code of the entry point,
+/// with `$action $action_len $payload $payload_len` as parameters. It must leave the address of a result on the stack.
 pub(crate) fn component(imports: &str, with: &str, core_imports: &str, body: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -65,12 +65,12 @@ fn plain(body: &str) -> Vec<u8> {
     component("", "", "", body)
 }
 
-/// Answers with its payload.
+/// Returns its payload.
 pub(crate) fn echo() -> Vec<u8> {
     plain("(call $some (local.get $payload) (local.get $payload_len))")
 }
 
-/// Counts its calls in memory of its own and answers with the count.
+/// Counts its calls in its own memory, and returns the count.
 pub(crate) fn counter() -> Vec<u8> {
     plain(
         "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))
@@ -104,7 +104,7 @@ pub(crate) fn memory_bomb() -> Vec<u8> {
     plain("(loop $more (br_if $more (i32.ge_s (memory.grow (i32.const 16)) (i32.const 0)))) unreachable")
 }
 
-/// Grows its memory until it is refused, and lives with that.
+/// Grows its memory until it is refused, and continues.
 pub(crate) fn modest_after_refusal() -> Vec<u8> {
     plain("(loop $more (br_if $more (i32.ge_s (memory.grow (i32.const 16)) (i32.const 0)))) (call $none)")
 }
@@ -135,13 +135,13 @@ fn with_sys(body: &str) -> Vec<u8> {
     component(SYS, SYS_WITH, SYS_CORE, body)
 }
 
-/// Hands the host a log message of 100 KB.
+/// Passes a log message of 100 KB to the host.
 pub(crate) fn big_message() -> Vec<u8> {
     with_sys("(call $log (i32.const 2) (i32.const 0) (i32.const 100000)) (call $none)")
 }
 
-/// Sleeps for as many nanoseconds as the eight bytes of its payload say, and answers `0`, or the number of the error's
-/// case and 1 (so `5` for `cancelled`).
+/// Sleeps for the number of nanoseconds in the eight bytes of its payload. Returns `0`, or the number of the error's
+/// case plus 1 (so `5` for `cancelled`).
 pub(crate) fn sleep() -> Vec<u8> {
     with_sys(
         "(call $sleep (i64.load (local.get $payload)) (i32.const 128))
@@ -155,7 +155,7 @@ pub(crate) fn sleeps_for_ever() -> Vec<u8> {
     with_sys("(loop $for_ever (call $sleep (i64.const 50000000000) (i32.const 128)) (br $for_ever)) unreachable")
 }
 
-/// Answers with the number of capabilities that it is told of.
+/// Returns the number of capabilities that the host lists.
 pub(crate) fn capabilities() -> Vec<u8> {
     with_sys("(call $capabilities (i32.const 128)) (call $digit (i32.load (i32.const 132)))")
 }
@@ -196,7 +196,7 @@ pub(crate) fn last_words() -> Vec<u8> {
     )
 }
 
-/// Has no export at all.
+/// Has no export.
 pub(crate) fn no_entry() -> Vec<u8> {
     encode("(component)")
 }
@@ -212,12 +212,12 @@ pub(crate) fn other_entry() -> Vec<u8> {
     )
 }
 
-/// Wants what no host serves.
+/// Imports a function that no host serves.
 pub(crate) fn unknown_import() -> Vec<u8> {
     encode(r#"(component (import "nobody:serves/this@1.0.0" (instance (export "it" (func)))))"#)
 }
 
-/// Wants 256 MiB of memory before anything of it runs.
+/// Needs 256 MiB of memory before any of its code runs.
 pub(crate) fn born_big() -> Vec<u8> {
     component(
         "(core module $big (memory 4096)) (core instance (instantiate $big))",
@@ -227,7 +227,7 @@ pub(crate) fn born_big() -> Vec<u8> {
     )
 }
 
-/// No component but a core module.
+/// A core module instead of a component.
 pub(crate) fn core_module() -> Vec<u8> {
     encode("(module)")
 }

@@ -1,4 +1,4 @@
-//! The runtime: what a call gives, what a bad guest costs, and how calls end. Guests are real components.
+//! The runtime: the result of a call, the cost of a bad guest, and the ends of calls. Guests are real components.
 
 #![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
@@ -21,7 +21,7 @@ use capsule_host::sandbox::{Unconfined, Workspace};
 use capsule_host::supervisor::{self, Ask, Gate, Limits, Owner, Principal, Registry, SpawnRequest};
 use tempfile::TempDir;
 
-/// A guest time that a loaded machine does not use up by accident, and that a test can wait for.
+/// A guest time that a busy machine does not use up by accident, and that a test can wait for.
 const GUEST_TIME: Duration = Duration::from_millis(300);
 
 fn registry() -> Registry {
@@ -112,7 +112,7 @@ async fn the_last_words_of_a_guest_are_in_its_error() {
     assert!(error.to_string().contains("no disk, no hope"), "{error}");
 }
 
-/// A log to look into.
+/// A log that the test can read.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -160,7 +160,7 @@ async fn a_bad_guest_hurts_no_process() {
     let launcher = Unconfined::new().allow_persistent();
     let registry = Registry::new(handle, Arc::new(launcher), Limits::default()).unwrap();
     let workspace = TempDir::new().unwrap();
-    // The same owner as the bad guests run under.
+    // The same owner as that of the bad guests.
     let owner = Owner {
         principal: Principal::Named("somebody".into()),
         capsule: "guest".into(),
@@ -192,7 +192,7 @@ async fn a_bad_guest_hurts_no_process() {
     let waited = scope.wait(id.expose(), Duration::ZERO).await;
     assert_eq!(waited, Err(supervisor::Error::WaitTimeout), "it still runs");
 
-    // New code in place of the old keeps it, an unloading does not.
+    // A reload keeps it, an unload does not.
     let capsule = runtime.load(options(&workspace), &guests::echo()).await.unwrap();
     capsule.reload(&guests::counter()).await.unwrap();
     assert_eq!(call(&capsule, b"").await.unwrap(), answer("1"));
@@ -219,11 +219,11 @@ async fn a_spinning_guest_is_ended_at_its_time() {
 
 #[tokio::test]
 async fn a_spinning_guest_gives_way_to_other_tasks() {
-    // One thread for everything, so that the other task runs only if the guest lets it.
+    // One thread for everything, so that the other task runs only if the guest yields.
     let capsule = load(builder().guest_time(Duration::from_secs(60)), &guests::spin()).await;
     let spinning = capsule.clone();
     let spinning = tokio::spawn(async move { call(&spinning, b"").await });
-    // More turns than it takes the call to get to the guest.
+    // More polls than the call needs to reach the guest.
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
@@ -353,7 +353,7 @@ async fn unloading_tells_a_waiting_guest_at_once() {
         let capsule = load(builder(), &guests::sleep()).await;
         let waiting = capsule.clone();
         let waiting = tokio::spawn(async move { call(&waiting, &nanos(Duration::from_secs(50))).await });
-        // Its turn comes before ours ends: one thread, and the guest runs until it waits.
+        // The other task runs before the call ends: there is one thread, and the guest runs until it waits.
         while capsule.calls_in_flight() == 0 {
             tokio::task::yield_now().await;
         }
@@ -365,9 +365,9 @@ async fn unloading_tells_a_waiting_guest_at_once() {
             "cancelled"
         );
         match waiting.await.unwrap() {
-            // The guest says what it was told.
+            // The guest returns the answer that it got.
             Ok(data) => return assert_eq!(data, answer("5")),
-            // Interrupted, because this machine did not let it answer for a second.
+            // The guest was interrupted, because this machine did not let it answer for a second.
             Err(CallError::Cancelled) => assert!(took >= Duration::from_millis(900), "took {took:?}"),
             Err(error) => panic!("{error:?}"),
         }
@@ -399,7 +399,7 @@ async fn a4_unloading_waits_for_no_caller_that_has_stopped_polling() {
     let capsule = load(builder(), &guests::sleep()).await;
     let long = nanos(Duration::from_secs(50));
     let mut waiting = std::pin::pin!(call(&capsule, &long));
-    // Once: the guest waits, and nobody asks how it goes on.
+    // Polled once: the guest waits, and the future is not polled again.
     let ready = std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_ready()));
     assert!(!ready.await);
     assert_eq!(capsule.calls_in_flight(), 1);
@@ -413,7 +413,7 @@ async fn a4_unloading_waits_for_no_caller_that_has_stopped_polling() {
     }
 }
 
-/// Takes no record.
+/// Drops every record.
 struct Faulty;
 
 impl AuditSink for Faulty {

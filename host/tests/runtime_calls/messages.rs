@@ -1,4 +1,4 @@
-//! Messages through the runtime: guests that wait for them, instances that they start, and what runs in the background.
+//! Messages through the runtime: guests that wait for them, the instances that they start, and background functions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +74,7 @@ impl Host {
         Workspace::open(self.workspace.path()).unwrap()
     }
 
-    /// May publish and subscribe everywhere.
+    /// A grant to publish and subscribe to all topics.
     fn options(&self, id: &str) -> LoadOptions {
         let topics = Topics {
             publish: vec![pattern("*")],
@@ -94,7 +94,7 @@ impl Host {
         self.runtime.load(self.options(id), component).await.unwrap()
     }
 
-    /// A capsule that says on `seen.v1.it` what reached it on `topic`.
+    /// A capsule that publishes to `seen.v1.it` what it received on `topic`.
     async fn repeater(&self, id: &str, topic: &str) -> Capsule {
         let options = LoadOptions {
             interceptors: vec![Interceptor {
@@ -106,7 +106,7 @@ impl Host {
         self.runtime.load(options, &talkers::repeats()).await.unwrap()
     }
 
-    /// The embedder's own ears.
+    /// A subscription of the embedder's.
     fn listen(&self, topics: &str) -> Subscription {
         let subscriber = Subscriber::new(owner("embedder"), Reach::Everyone);
         self.messaging.subscribe(subscriber, pattern(topics)).unwrap()
@@ -143,7 +143,7 @@ async fn hear(subscription: &Subscription) -> Delivery {
     subscription.recv(Duration::from_secs(60)).await.unwrap()
 }
 
-/// Everything heard until there are `count`.
+/// All messages received until there are `count`.
 async fn hear_all(subscription: &Subscription, count: usize) -> Vec<Arc<Message>> {
     let mut messages = Vec::new();
     while messages.len() < count {
@@ -168,7 +168,7 @@ async fn e3_200_instances_wait_on_two_threads_and_each_wakes_for_its_own() {
         })
         .collect();
     until(|| host.bus.subscriptions() == 200).await;
-    // The last first, and each alone: the others must still wait.
+    // The last first, and each by itself: the others must still wait.
     for (n, call) in calls.into_iter().enumerate().rev() {
         assert!(!call.is_finished(), "{n} woke for another");
         host.say(&format!("only.v1.n{n}"), &n.to_string());
@@ -193,7 +193,7 @@ async fn a4_unloading_ends_a_wait_for_messages_at_once() {
             start.elapsed()
         );
         match waiting.await.unwrap() {
-            // `recv` has no other word for it than `unknown`; after `poll` there is an empty envelope.
+            // `recv` has only `unknown` for this; after `poll` the envelope is empty.
             Ok(told) => assert!([Some("8"), None].contains(&told.data.as_deref()), "{told:?}"),
             Err(error) => assert_eq!(error.kind(), "cancelled"),
         }
@@ -201,7 +201,7 @@ async fn a4_unloading_ends_a_wait_for_messages_at_once() {
     }
 }
 
-/// Takes one record.
+/// Keeps one record.
 #[derive(Default)]
 struct TakesOne(AtomicBool);
 
@@ -222,7 +222,7 @@ async fn a_panic_after_a_wait_fails_its_call_and_no_other() {
     let capsule = runtime.load(host.options("waits"), &talkers::receives()).await.unwrap();
     let waiting = capsule.clone();
     let waiting = tokio::spawn(async move { call(&waiting, "act", "it.v1.comes").await });
-    // The record of the subscription is taken, and that of the message is not.
+    // The record of the subscription is kept, and that of the message is not.
     until(|| host.bus.subscriptions() == 1).await;
     host.say("it.v1.comes", "late");
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), "host");
@@ -248,7 +248,7 @@ async fn e3_what_is_not_granted_is_denied() {
     assert_eq!(call(&deaf, "act", "astrid.process.v1.*").await.unwrap(), answer("1"));
     assert_eq!(call(&deaf, "act", "a..b").await.unwrap(), answer("2"));
 
-    // No grant is wide enough for what is the host's to say.
+    // No grant includes the host's own topics.
     let loud = host.load("loud", &talkers::repeats()).await;
     for topic in ["astrid.process.v1.exited.x", "astrid.process"] {
         assert_eq!(call(&loud, topic, "{}").await.unwrap(), answer("1"), "{topic}");
@@ -256,7 +256,7 @@ async fn e3_what_is_not_granted_is_denied() {
     assert_eq!(call(&loud, "Not A Topic", "{}").await.unwrap(), answer("2"));
     assert_eq!(call(&loud, "notes.v1.saved", "{}").await.unwrap().data, None);
 
-    // Its own processes it hears of, for it may have some.
+    // The capsule may have processes, so it receives the events of its own.
     let options = LoadOptions {
         grants: Grants {
             commands: vec!["true".into()],
@@ -327,7 +327,7 @@ async fn e2_e3_a_capsule_without_an_instance_learns_of_every_exit_once() {
             .spawn_persistent(request, &host.folder(), &mut Everything)
             .await
             .unwrap();
-        // One suffix for all: only the payloads differ.
+        // One suffix for all, so that only the payloads differ.
         if n % 2 == 0 {
             scope.watch(id.expose(), Some("all")).unwrap();
         }
@@ -364,7 +364,7 @@ async fn e3_interceptors_that_cause_each_other_come_to_an_end() {
     capsule.interceptors_idle().await;
     let heard = seen.poll().unwrap().messages;
     let mut depths: Vec<_> = heard.iter().map(|message| message.depth).collect();
-    // The next may be heard before the one that caused it: they reach each listener in turn.
+    // A message may be received before the message that caused it: each subscriber gets them in turn.
     depths.sort_unstable();
     assert_eq!(depths, (0..=8).collect::<Vec<_>>());
     assert_eq!(
@@ -378,7 +378,7 @@ async fn e3_interceptors_that_cause_each_other_come_to_an_end() {
 async fn e3_what_waits_for_an_interceptor_is_merged_counted_and_never_blocks() {
     let host = Host::new(1);
     let capsule = host.repeater("slow", "work.*").await;
-    // The one place is taken, so that nothing is taken out.
+    // The one place is taken, so that no message is taken out of the queue.
     let sleeper = host.load("sleeps", &guests::sleep()).await;
     let long = super::nanos(Duration::from_secs(50));
     let place = tokio::spawn({

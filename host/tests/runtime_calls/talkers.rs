@@ -1,4 +1,4 @@
-//! Guests that have to do with messages, and guests that run in the background.
+//! Guests that publish or receive messages, and guests that run in the background.
 
 use super::guests::{component, encode};
 
@@ -57,15 +57,14 @@ const IPC_CORE: &str = r#"
     (import "ipc" "readiness" (func $readiness (param i32) (result i32)))
     (import "ipc" "unsubscribe" (func $unsubscribe (param i32)))"#;
 
-/// Subscribes to its payload, with the handle in the word at 132. A refusal is answered with the number of the error's case
-/// and 1.
+/// Subscribes to the pattern in its payload, with the handle in the word at 132. If it is refused, it returns the
+/// number of the error's case plus 1.
 const SUBSCRIBE: &str = "
     (call $subscribe (local.get $payload) (local.get $payload_len) (i32.const 128))
     (if (i32.load8_u (i32.const 128))
       (then (return (call $digit (i32.add (i32.load8_u (i32.const 132)) (i32.const 1))))))";
 
-/// Answers with the payload of the first message of the envelope at 192, with nothing if there is none, and with an error
-/// as above.
+/// Returns the payload of the first message of the envelope at 192, nothing if there is none, and an error as above.
 const ANSWER: &str = "
     (if (i32.load8_u (i32.const 192))
       (then (return (call $digit (i32.add (i32.load8_u (i32.const 200)) (i32.const 1))))))
@@ -78,7 +77,7 @@ fn talker(body: &str) -> Vec<u8> {
     component(IPC, IPC_WITH, IPC_CORE, body)
 }
 
-/// Publishes its payload on the topic that its action names. Answers with nothing, or the number of the error's case and 1.
+/// Publishes its payload to the topic that its action names. Returns nothing, or the number of the error's case plus 1.
 pub(crate) fn repeats() -> Vec<u8> {
     talker(
         "(call $publish (local.get $action) (local.get $action_len) (local.get $payload) (local.get $payload_len)
@@ -89,7 +88,7 @@ pub(crate) fn repeats() -> Vec<u8> {
     )
 }
 
-/// Publishes its payload on the topic that its action names, 20,000 times, whatever comes of it.
+/// Publishes its payload to the topic that its action names, 20,000 times, and ignores the answers.
 pub(crate) fn floods() -> Vec<u8> {
     talker(
         "(local $n i32)
@@ -102,7 +101,7 @@ pub(crate) fn floods() -> Vec<u8> {
     )
 }
 
-/// Subscribes to the pattern in its payload and answers with the first message, for which it waits in `recv`.
+/// Subscribes to the pattern in its payload, waits in `recv`, and returns the first message.
 pub(crate) fn receives() -> Vec<u8> {
     talker(&format!(
         "{SUBSCRIBE} (call $recv (i32.load (i32.const 132)) (i64.const -1) (i32.const 192)) {ANSWER}"
@@ -119,7 +118,7 @@ pub(crate) fn polls() -> Vec<u8> {
     ))
 }
 
-/// Drops a subscription before its pollable, and answers only if that is ready then.
+/// Drops a subscription before its pollable, and returns only if the pollable is then ready.
 pub(crate) fn outlives() -> Vec<u8> {
     talker(&format!(
         "{SUBSCRIBE}
@@ -130,7 +129,7 @@ pub(crate) fn outlives() -> Vec<u8> {
     ))
 }
 
-/// Subscribes until it is refused, and answers with the number of the error's case and 1.
+/// Subscribes until it is refused, and returns the number of the error's case plus 1.
 pub(crate) fn hoards() -> Vec<u8> {
     talker(&format!("(loop $more {SUBSCRIBE} (br $more)) unreachable"))
 }
@@ -162,22 +161,22 @@ fn in_background(body: &str) -> Vec<u8> {
     ))
 }
 
-/// Says that it is ready, and sleeps until it is told to end.
+/// Signals that it is ready, and sleeps until it is asked to end.
 pub(crate) fn patient() -> Vec<u8> {
     in_background("(call $ready) (call $sleep (i64.const 60000000000) (i32.const 128))")
 }
 
-/// Says that it is ready, and sleeps for ever, 50 s at a time.
+/// Signals that it is ready, and sleeps for ever, 50 s at a time.
 pub(crate) fn sleeps_on() -> Vec<u8> {
     in_background("(call $ready) (loop $more (call $sleep (i64.const 50000000000) (i32.const 128)) (br $more))")
 }
 
-/// Says that it is ready, and will not end.
+/// Signals that it is ready, and does not end when asked.
 pub(crate) fn stubborn() -> Vec<u8> {
     in_background("(call $ready) (loop $for_ever (br $for_ever))")
 }
 
-/// What toolchains export whether or not there is anything to do.
+/// An empty `run`, as toolchains export it.
 pub(crate) fn stub() -> Vec<u8> {
     in_background("")
 }

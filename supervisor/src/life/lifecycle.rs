@@ -20,26 +20,26 @@ use crate::ExitInfo;
 pub(crate) enum End {
     /// `stop`: the id is removed with the process.
     Stop,
-    /// The process reached the longest life that it may have.
+    /// The process reached its maximal lifetime.
     Lifetime,
-    /// No call has used the process for as long as it may stay untouched.
+    /// No call touched the process for its idle timeout.
     Idle,
     /// The registry shuts down.
     Shutdown,
-    /// `kill`: it stays, as exited.
+    /// `kill`: the process stays, as exited.
     Kill,
-    /// Its owner went away.
+    /// Its owner dropped it.
     Abandoned,
     /// The process wrote more output than can be captured.
     Overflow,
-    /// Its tree used more memory than it may.
+    /// Its tree exceeded its memory limit.
     LimitMemory,
-    /// Its tree used more processor time than it may.
+    /// Its tree exceeded its limit on processor time.
     LimitCpu,
 }
 
 impl End {
-    /// Whether the process stays as exited, so that its owner can see how it ended and what it wrote.
+    /// Whether the process stays as exited, so that its owner can see its exit and its output.
     const fn keeps_id(self) -> bool {
         match self {
             Self::Kill | Self::LimitMemory | Self::LimitCpu => true,
@@ -60,15 +60,15 @@ pub(crate) enum Reason {
 /// The events of a process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The process is to end, by KILL after `grace`.
+    /// The process must end, by KILL after `grace`.
     End { end: End, grace: Duration },
     /// The command has ended and was reaped.
     Exited(ExitInfo),
     /// All output of the tree is stored, and none waits for room or for time.
     Settled,
-    /// The time that [`Lifecycle::deadline`] named has come.
+    /// The time of [`Lifecycle::deadline`] has come.
     Deadline,
-    /// The owner is done with an exited process.
+    /// The owner releases an exited process.
     Release,
 }
 
@@ -85,7 +85,7 @@ pub(crate) enum Action {
     FreeSlot,
     /// Let all callers see the exit.
     Publish,
-    /// Forget the id, free the rings, end the readers.
+    /// Remove the id, free the rings, end the readers.
     Remove,
 }
 
@@ -100,23 +100,23 @@ pub(crate) enum Retention {
     Held,
 }
 
-/// Times that a process was given.
+/// The times of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// When its life is over.
+    /// The end of its lifetime.
     pub(crate) lifetime_end: Option<Instant>,
-    /// How long the process may stay untouched.
+    /// Its idle timeout.
     pub(crate) idle: Option<Duration>,
-    /// How long it is kept after its exit.
+    /// The time for which it is kept after its exit.
     pub(crate) retention: Retention,
-    /// Between TERM and KILL when a timer ends it.
+    /// The time between TERM and KILL when a timer ends it.
     pub(crate) grace: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
-    /// `kill_at`: when KILL follows TERM; none once KILL was sent.
+    /// `kill_at`: the time when KILL follows TERM; none after KILL was sent.
     Ending {
         end: End,
         kill_at: Option<Instant>,
@@ -150,7 +150,7 @@ impl Lifecycle {
         }
     }
 
-    /// The exit, once it is to be seen.
+    /// The exit, if it is visible.
     pub(crate) fn exit(&self) -> Option<(ExitInfo, Reason)> {
         match self.state {
             State::Exited { exit, reason, .. } | State::Gone { exit, reason } => Some((exit, reason)),
@@ -171,7 +171,8 @@ impl Lifecycle {
         matches!(self.state, State::Draining { .. })
     }
 
-    /// When [`Event::Deadline`] is due, for a process last touched at `touched` (now, while a call is in flight).
+    /// The time when [`Event::Deadline`] is due, for a process that was last touched at `touched` (now, while a call is
+    /// in flight).
     pub(crate) fn deadline(&self, touched: Instant) -> Option<Instant> {
         match self.state {
             State::Running => {
@@ -224,7 +225,7 @@ impl Lifecycle {
                     vec![],
                 )
             }
-            // The first reason stands; the sooner end counts.
+            // The first reason is kept, and the earlier end counts.
             (
                 State::Ending {
                     end,
@@ -279,8 +280,9 @@ impl Lifecycle {
                 (State::Exited { exit, reason, gone_at }, vec![Publish])
             }
             (State::Draining { exit, reason }, Event::End { end, .. }) if !end.keeps_id() => {
-                // The process ended by itself, whatever a call asks for now. But the caller of a captured command waits for its
-                // output, and the output has just been cut short.
+                // The process has already ended by itself, so a later request does not change the reason. The exception
+                // is a captured command: its caller waits for the output, and the request has just cut the output
+                // short.
                 let reason = if self.times.retention == Retention::Captured {
                     Reason::Ended(end)
                 } else {
@@ -302,8 +304,8 @@ impl Lifecycle {
                 Event::Deadline,
             ) if at <= now => (State::Gone { exit, reason }, vec![Remove]),
 
-            // A timer that was set before the state changed, a release of a live process (the caller answers that), a kill of a
-            // process that has ended, and every other event that comes too late.
+            // These events are ignored: a timer that was set before the state changed, a release of a live process (the
+            // caller gets the answer), a kill of an ended process, and every other event that comes too late.
             (
                 State::Running
                 | State::Ending { .. }
@@ -572,8 +574,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-        /// For every order of events: the slot is freed once, before the exit is seen; the exit is published once and never
-        /// changes; nothing is signalled after the exit; and an end leads to a KILL and to no further action.
+        /// For every order of events: the slot is freed once, before the exit is visible; the exit is published once
+        /// and never changes; no signal follows the exit; and an end leads to a KILL and to no further action.
         #[test]
         fn s5_x3_k1_k4_every_order_of_events_keeps_the_promises(
             events in proptest::collection::vec((event(), 0..3u32), 1..30), retention in 0..5u32,

@@ -15,6 +15,7 @@ use super::process::{Process, Request, Status};
 use super::timers::Timer;
 use crate::generation::Member;
 use crate::log::output::Flow;
+use crate::network::owner_network::OwnerNetwork;
 use crate::os::child::Child;
 use crate::quota::Permit;
 use crate::{Error, ExitInfo, metrics};
@@ -26,7 +27,8 @@ const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 pub(crate) type RetentionGuard = Box<dyn Send>;
 
 pub(crate) struct Monitor {
-    /// None once no process of the tree is left: an exited process is kept for its output, and keeps nothing open for the child.
+    /// None when no process of the tree is left. An exited process is kept for its output, and keeps nothing open for
+    /// the child.
     pub(crate) child: Option<Child>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) status: watch::Sender<Status>,
@@ -37,11 +39,13 @@ pub(crate) struct Monitor {
     pub(crate) grace_shutdown: Duration,
     pub(crate) ends_when_full: bool,
     pub(crate) slot: Option<Permit>,
+    /// Held like the slot: as long as a process of the tree may be in it.
+    pub(crate) network: Option<Arc<OwnerNetwork>>,
     pub(crate) retained: Option<RetentionGuard>,
     pub(crate) process: Arc<Process>,
-    /// When the command ended, until its exit can be seen.
+    /// The time when the command ended, until its exit is visible.
     pub(crate) ended_at: Option<Instant>,
-    /// The exit has just come to be seen.
+    /// The exit has just become visible.
     pub(crate) just_published: bool,
 }
 
@@ -53,7 +57,7 @@ pub(crate) async fn run(mut monitor: Monitor) {
             exited = exited(monitor.child.as_ref()), if monitor.lifecycle.is_alive() => monitor.reap(exited),
             () = left(monitor.child.as_ref()), if !monitor.lifecycle.is_alive() => {
                 monitor.child = None;
-                monitor.slot = None;
+                monitor.free();
             }
             Some(request) = monitor.inbox.recv() => monitor.answer(request),
             () = monitor.wake.notified() => {}
@@ -65,8 +69,8 @@ pub(crate) async fn run(mut monitor: Monitor) {
         }
         monitor.look_at_outputs();
         if std::mem::take(&mut monitor.just_published) {
-            // A task that was just told of the exit comes first, also before the timer, whose task would be woken next to
-            // it.
+            // A task that waits for the exit runs first, before the timers task too, which would otherwise be woken
+            // next.
             tokio::task::yield_now().await;
         }
     }
@@ -77,12 +81,12 @@ pub(crate) async fn run(mut monitor: Monitor) {
     }
     let Some(child) = monitor.child.take() else { return };
     if child.is_stuck() {
-        // With the slot, which another process must not have as long as this one is there. Neither a shutdown nor the end of
-        // a capsule waits for that.
-        let slot = monitor.slot.take();
+        // The slot and the network are kept too, because no other process may have the slot while this one exists. Neither a shutdown nor the
+        // end of a capsule waits for that.
+        let held = (monitor.slot.take(), monitor.network.take());
         drop(tokio::task::spawn(async move {
             child.freed().await;
-            drop(slot);
+            drop(held);
         }));
     } else if child.is_leaving() {
         child.left().await;
@@ -96,7 +100,7 @@ async fn exited(child: Option<&Child>) -> std::io::Result<()> {
     }
 }
 
-/// Completes once no process of a reaped child is left.
+/// Completes when no process of a reaped child is left.
 async fn left(child: Option<&Child>) {
     match child {
         Some(child) if child.is_leaving() => child.left().await,
@@ -105,7 +109,7 @@ async fn left(child: Option<&Child>) {
     }
 }
 
-/// Completes once no process is left of a child that may have been given up.
+/// Completes when no process is left of a child, including a child that was given up.
 async fn freed(child: &Child) {
     if child.is_stuck() {
         child.freed().await;
@@ -138,9 +142,9 @@ impl Monitor {
             }
             Action::FreeSlot => {
                 self.process.stdin.break_off();
-                // A tree that was killed and does not end still uses the resources that the slot stands for.
+                // A tree that was killed and does not end still uses the resources of its slot.
                 if !self.child.as_ref().is_some_and(Child::is_stuck) {
-                    self.slot = None;
+                    self.free();
                 }
             }
             Action::Remove => {
@@ -150,7 +154,7 @@ impl Monitor {
                 // Before the exit: a reader that sees the exit stops looking for events.
                 self.process.publish_pending_events();
                 let exit = self.lifecycle.exit();
-                // Before it as well: a caller that sees the exit finds it counted.
+                // Also before the exit: a caller that sees the exit finds it counted.
                 self.count_exit();
                 self.status.send_modify(|status| *status = Status { exit, gone: true });
                 self.process.publish_exit_event();
@@ -164,6 +168,12 @@ impl Monitor {
                 self.process.publish_exit_event();
             }
         }
+    }
+
+    /// Gives back what is held as long as the tree is there.
+    fn free(&mut self) {
+        self.slot = None;
+        self.network = None;
     }
 
     fn answer(&mut self, request: Request) {
@@ -185,7 +195,7 @@ impl Monitor {
     fn reap(&mut self, exited: std::io::Result<()>) {
         let Some(child) = &mut self.child else { return };
         if exited.is_err() {
-            // The runtime is going down. Reaping kills first, so the wait is short.
+            // The runtime is ending. Reaping kills first, so the wait is short.
             child.kill();
         }
         let raw = child.reap();
@@ -195,7 +205,7 @@ impl Monitor {
         };
         self.process.reaped.store(true, Ordering::Release);
         self.ended_at = Some(Instant::now());
-        // A command that had ended before, in whatever way, did not end of it.
+        // If the command had already ended for another reason, this was not the reason.
         if exit.signal == Some(KILL) && self.process.meter.usage().ran_out_of_memory {
             self.on(Event::End {
                 end: End::LimitMemory,
@@ -205,7 +215,7 @@ impl Monitor {
         self.on(Event::Exited(exit));
     }
 
-    /// The exit can be seen from now on.
+    /// Makes the exit visible.
     fn count_exit(&mut self) {
         if let Some(ended) = self.ended_at.take() {
             self.just_published = true;

@@ -6,10 +6,10 @@ use super::lifecycle::Retention;
 use crate::sandbox::ResourceLimits;
 use crate::{Overflow, Owner};
 
-/// How the supervisor treats one process, from the request and the limits.
+/// The options for the supervision of one process, from the request and the limits.
 #[derive(Debug)]
 pub(crate) struct ProcessOptions {
-    /// Size of each stream's ring in bytes.
+    /// The size of each stream's ring in bytes.
     pub(crate) ring: usize,
     pub(crate) overflow: Overflow,
     pub(crate) stdin: Option<Vec<u8>>,

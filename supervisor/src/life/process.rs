@@ -1,7 +1,7 @@
 //! A process that the host supervises: the state that its tasks and its callers share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -12,6 +12,8 @@ use super::lifecycle::{End, Reason};
 use super::stdin::Stdin;
 use crate::events::Carriers;
 use crate::log::output::Output;
+use crate::network::PublishedPort;
+use crate::network::owner_network::OwnerNetwork;
 use crate::os::usage::Meter;
 use crate::text;
 use crate::watch::{Topics, Watch};
@@ -21,7 +23,7 @@ use crate::{Error, ExitInfo, LogStream, Logs, ProcessId, Signal};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) exit: Option<(ExitInfo, Reason)>,
-    /// The id is as unknown as one never issued.
+    /// The id was removed, and is now as unknown as one that was never issued.
     pub(crate) gone: bool,
 }
 
@@ -60,6 +62,8 @@ pub(crate) struct Process {
     pub(crate) stdin: Arc<Stdin>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) watch: Watch,
+    /// The private network that it was started in, if it was. The monitor keeps it, as long as the tree.
+    pub(crate) network: Option<Weak<OwnerNetwork>>,
     /// The command has ended and its pid is no longer its own.
     pub(crate) reaped: AtomicBool,
     pub(super) carriers: Arc<Carriers>,
@@ -67,12 +71,12 @@ pub(crate) struct Process {
     pub(super) touch: Touch,
 }
 
-/// When a call last had to do with a process (contract T2).
+/// The time when a call last touched a process (contract T2).
 #[derive(Debug, Default)]
 pub(super) struct Touch {
-    /// In nanoseconds after its start.
+    /// In nanoseconds after the start of the process.
     at: AtomicU64,
-    /// How many calls are in flight.
+    /// The number of calls in flight.
     calls: AtomicUsize,
 }
 
@@ -84,25 +88,25 @@ impl Process {
         }
     }
 
-    /// The exit, once it is to be seen.
+    /// The exit, if it is visible.
     pub(crate) fn exit(&self) -> Option<ExitInfo> {
         self.status.borrow().exit.map(|(exit, _)| exit)
     }
 
-    /// Completes when the exit is to be seen, with the reason.
+    /// Completes when the exit is visible, and returns it with the reason.
     pub(crate) async fn exited(&self) -> Result<(ExitInfo, Reason), Error> {
         let mut status = self.status.clone();
         let seen = status.wait_for(|status| status.exit.is_some()).await;
-        // Without its monitor the process was torn down with the runtime.
+        // The monitor is gone, because the process ended with the runtime.
         seen.ok().and_then(|status| status.exit).ok_or(Error::Cancelled)
     }
 
-    /// Whether the id is forgotten.
+    /// Whether the id was removed.
     pub(crate) fn is_gone(&self) -> bool {
         self.status.borrow().gone
     }
 
-    /// Completes when the id is forgotten.
+    /// Completes when the id was removed.
     pub(crate) async fn gone(&self) -> Result<ExitInfo, Error> {
         let mut status = self.status.clone();
         let seen = status.wait_for(|status| status.gone).await;
@@ -114,7 +118,7 @@ impl Process {
 
     /// Asks for the end of the process; returns at once.
     pub(crate) fn end(&self, end: End, grace: Duration) {
-        // Without a monitor it is over already.
+        // Without a monitor the process has already ended.
         drop(self.requests.send(Request::End { end, grace }));
     }
 
@@ -127,7 +131,7 @@ impl Process {
         answer.await.unwrap_or(Ok(()))
     }
 
-    /// Forgets an exited process; `false` where it is not exited.
+    /// Releases an exited process; `false` if it has not exited.
     pub(crate) async fn release(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         if self.requests.send(Request::Release { reply }).is_err() {
@@ -136,9 +140,16 @@ impl Process {
         answer.await.unwrap_or(true)
     }
 
-    /// The command's pid, while it is its own.
+    /// The command's pid, until the command was reaped.
     pub(crate) fn os_pid(&self) -> Option<u32> {
         self.meter.os_pid().filter(|_| !self.reaped.load(Ordering::Acquire))
+    }
+
+    /// The published ports of its network, while it may be in it.
+    pub(crate) fn published(&self) -> Vec<PublishedPort> {
+        let network = self.network.as_ref().filter(|_| !self.reaped.load(Ordering::Acquire));
+        let network = network.and_then(Weak::upgrade);
+        network.map_or_else(Vec::new, |network| network.published().to_vec())
     }
 
     /// Takes the buffered output of both streams (contract L1).
@@ -155,7 +166,7 @@ impl Process {
         }
     }
 
-    /// Takes out all that both streams still hold, once the exit is to be seen.
+    /// Waits until the exit is visible, then returns and removes the rest of both streams.
     pub(crate) async fn drain_to_end(&self) -> (Vec<u8>, Vec<u8>) {
         let stdout = self.stdout.drain_to_end().await;
         (stdout, self.stderr.drain_to_end().await)
@@ -193,7 +204,7 @@ impl Process {
         }
     }
 
-    /// Has events published as `subscription` says; without one, no events are published.
+    /// Publishes events as `subscription` says; without one, publishes none.
     pub(crate) fn watch(&self, subscription: Option<(ProcessId, Topics)>) {
         let wanted = subscription.is_some();
         self.watch.set(subscription);
@@ -205,8 +216,8 @@ impl Process {
         self.publish_exit_event();
     }
 
-    /// Publishes the exit if that is to be done and was not. Called when the exit has come to be seen, and when a caller
-    /// has come to want it: whichever is last finds both.
+    /// Publishes the exit if it is subscribed to and was not published. Called when the exit becomes visible, and when
+    /// a caller subscribes: the later of the two finds both conditions true.
     pub(crate) fn publish_exit_event(&self) {
         let exit = self.status.borrow().exit;
         let event = exit.and_then(|(exit, reason)| self.watch.exited(exit, reason));
@@ -228,15 +239,15 @@ impl Process {
         output.chain(drained).for_each(|event| self.carriers.publish(event));
     }
 
-    /// Notes that a call has to do with the process, until the guard is dropped.
+    /// Records a call in flight until the guard is dropped.
     pub(crate) fn touch(&self) -> Touched<'_> {
         self.touch.calls.fetch_add(1, Ordering::Relaxed);
         Touched(self)
     }
 
-    /// When it was last touched: now, while a call is in flight.
+    /// The time of the last touch: now, while a call is in flight.
     pub(crate) fn touched(&self) -> Instant {
-        // A caller that sees that a call is over sees when that was.
+        // A caller that sees no call in flight also sees the time when the last one ended.
         if self.touch.calls.load(Ordering::Acquire) > 0 {
             Instant::now()
         } else {

@@ -21,14 +21,14 @@ use crate::sandbox::ResourceLimits;
 /// missed in part.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// How often at the least.
+/// The longest interval between two samples.
 const SELDOM: Duration = Duration::from_secs(2);
 
-/// How much one processor fills in a second, in bytes; with all of them at it memory itself is the limit.
+/// The bytes that one processor fills in a second. If all processors do so, memory itself is the limit.
 const FILL: u64 = 2 << 30;
 const FILLING: u64 = 16;
 
-/// From here on the machine is asked before the tree.
+/// From this interval on, the machine's free memory is checked before the tree.
 const FAR: Duration = Duration::from_millis(200);
 
 /// The most times that a tree is skipped in a row: memory that other programs release may hide the memory that the tree takes.
@@ -86,7 +86,7 @@ impl Memory {
         self.passes < passes && taken < self.left / 4
     }
 
-    /// `false`: it has more than it may.
+    /// `false` means that the tree has more than its limit.
     fn seen(&mut self, used: u64, cpu: Option<Duration>) -> bool {
         self.cpu = cpu;
         self.left = self.max.saturating_sub(used);
@@ -96,7 +96,7 @@ impl Memory {
     }
 }
 
-/// The limits that the kernel does not hold, if any: those are sampled.
+/// The limits that the kernel does not enforce, if any. These are sampled.
 pub(crate) fn wanted(limits: &ResourceLimits, meter: &Meter) -> Option<ResourceLimits> {
     let limits = ResourceLimits {
         max_memory_bytes: limits.max_memory_bytes.filter(|_| !meter.has_memory()),
@@ -105,7 +105,7 @@ pub(crate) fn wanted(limits: &ResourceLimits, meter: &Meter) -> Option<ResourceL
     (limits.max_memory_bytes.is_some() || limits.max_cpu_secs.is_some()).then_some(limits)
 }
 
-/// Ends with the process.
+/// Samples until the process ends.
 pub(crate) async fn run(process: Arc<Process>, limits: ResourceLimits) {
     tokio::select! {
         end = watch(&process, &limits) => process.end(end, Duration::ZERO),
@@ -126,14 +126,14 @@ async fn watch(process: &Process, limits: &ResourceLimits) -> End {
         let wants_cpu = max_cpu.is_some() && !process.meter.misses_nothing();
         let (mut used, mut cpu) = (None, Duration::ZERO);
         if wants_memory || wants_cpu {
-            // Off the threads that all other calls run on: how long a look takes is the guest's to choose, by how
-            // many processes it has.
+            // On a thread for blocking work, because the guest determines how long a sample takes, by the number of its
+            // processes.
             let looking = tokio::task::spawn_blocking(move || {
                 let used = wants_memory.then(|| look.memory());
                 let cpu = if wants_cpu { look.cpu() } else { Duration::ZERO };
                 (look, used, cpu)
             });
-            // The runtime is going down, and the process with it.
+            // The runtime is ending, and so is the process.
             let Ok(looked) = looking.await else {
                 return std::future::pending().await;
             };

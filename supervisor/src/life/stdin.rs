@@ -32,14 +32,14 @@ struct State {
     queue: VecDeque<Write>,
     /// Whether new writes are accepted.
     open: bool,
-    /// The pipe is broken: no waiting write can be written.
+    /// The pipe is broken, and no waiting write can be made.
     broken: bool,
-    /// Bytes in the queue whose callers went away.
+    /// The bytes in the queue of dropped calls.
     abandoned: usize,
     next_ticket: u64,
-    /// Whether there is an event when all is written.
+    /// Whether an event is published when everything is written.
     event_wanted: bool,
-    /// The event is still to be published.
+    /// The event has still to be published.
     event_pending: bool,
 }
 
@@ -48,7 +48,7 @@ struct Write {
     ticket: u64,
     data: Vec<u8>,
     abandoned: bool,
-    /// Tells the caller that every byte was written. Dropped where that cannot be any more.
+    /// Tells the caller that every byte was written. It is dropped if that has become impossible.
     done: Option<oneshot::Sender<()>>,
 }
 
@@ -101,8 +101,9 @@ impl Stdin {
         self.lock().open
     }
 
-    /// Completes when every byte was written. Takes its place in the queue when first polled; dropped after that, the
-    /// write is still made, unless too much of that kind waits already: then it is withdrawn whole.
+    /// Completes when every byte was written. The first poll puts the write into the queue. If the future is dropped
+    /// after that, the write is still made, unless dropped calls have left too many bytes: then the whole write is
+    /// withdrawn.
     pub(crate) async fn write(&self, data: Vec<u8>) -> Result<(), Error> {
         let (done, written) = oneshot::channel();
         let ticket = {
@@ -124,12 +125,12 @@ impl Stdin {
             ticket
         };
         self.wake.notify_one();
-        // Marks nothing if the write is under way or done.
+        // This changes nothing if the write is in progress or done.
         let _abandon = Abandon { stdin: self, ticket };
         written.await.map_err(|_| Error::Closed)
     }
 
-    /// Accepts no more writes; end of file follows those accepted so far.
+    /// Accepts no more writes. End of file follows the writes that were accepted before.
     pub(crate) fn close(&self) {
         self.lock().open = false;
         self.wake.notify_one();
@@ -147,19 +148,19 @@ impl Stdin {
         self.wake.notify_one();
     }
 
-    /// Sets whether there is an event when all that was accepted is written (contract E1).
+    /// Sets whether an event is published when all accepted bytes are written (contract E1).
     pub(crate) fn announce(&self, wanted: bool) {
         let mut state = self.lock();
         state.event_wanted = wanted;
         state.event_pending &= wanted;
     }
 
-    /// Whether an event is to be published. The next call answers for the next event.
+    /// Whether an event must be published now. Resets the answer.
     pub(crate) fn take_pending_event(&self) -> bool {
         std::mem::take(&mut self.lock().event_pending)
     }
 
-    /// A write was made.
+    /// Records that a write was made.
     fn look_for_event(&self) {
         let mut state = self.lock();
         if state.event_wanted && state.queue.is_empty() {
@@ -230,8 +231,8 @@ impl Drop for BreakOff {
     }
 }
 
-/// The writing task: ends, and closes the pipe, when all is written and no more is accepted, or no process reads any more.
-/// Dropped at any time, even before it was polled, it breaks off.
+/// The writing task. It ends, and closes the pipe, when everything is written and no more is accepted, or when no
+/// process reads any more. If it is dropped at any time, even before its first poll, it breaks off.
 pub(crate) fn run(stdin: Arc<Stdin>, pipe: OwnedFd) -> impl Future<Output = ()> + Send + 'static {
     let writing = BreakOff(stdin);
     async move {
@@ -248,7 +249,7 @@ pub(crate) fn run(stdin: Arc<Stdin>, pipe: OwnedFd) -> impl Future<Output = ()> 
                 return;
             }
             if let Some(done) = write.done {
-                // The caller may have dropped its call; its write is made all the same.
+                // The caller may have dropped its call. The write was made nevertheless.
                 let _ = done.send(());
             }
             stdin.look_for_event();

@@ -39,7 +39,7 @@ pub(crate) struct Tasks {
     pub(crate) runtime: Handle,
     pub(crate) tracker: TaskTracker,
     pub(crate) timers: Timers,
-    /// The registry shuts down.
+    /// Cancelled when the registry shuts down.
     pub(crate) closing: CancellationToken,
     pub(crate) events: Arc<Carriers>,
 }
@@ -49,11 +49,11 @@ pub(crate) struct LaunchedProcess {
     pub(crate) launched: Launched,
     pub(crate) reservation: Reservation,
     pub(crate) member: Member,
-    /// A shutdown waits for it.
+    /// The token for which a shutdown waits.
     pub(crate) token: TaskTrackerToken,
 }
 
-/// The same with all that its tasks and its callers share, before its tasks are started.
+/// A process with the state that its tasks and its callers share, before its tasks are started.
 pub(crate) struct PreparedProcess {
     monitor: Monitor,
     stdin: Option<OwnedFd>,
@@ -73,7 +73,8 @@ impl LaunchedProcess {
         options: ProcessOptions,
         tasks: &Tasks,
     ) -> Result<(PreparedProcess, Vec<Permit>), Error> {
-        // Where this fails they are dropped from the last to the first: a shutdown waits until all is given back.
+        // If this fails, the fields are dropped from the last to the first, so a shutdown waits until everything is
+        // given back.
         let Self {
             token,
             member,
@@ -86,6 +87,7 @@ impl LaunchedProcess {
             stdin: stdin_pipe,
             stdout,
             stderr,
+            network,
             ..
         } = launched;
         let monitor_wake = Arc::new(Notify::new());
@@ -112,6 +114,7 @@ impl LaunchedProcess {
             stdin,
             status,
             watch: Watch::new(options.owner, options.limits, child.meter().has_memory()),
+            network: network.as_ref().map(Arc::downgrade),
             reaped: AtomicBool::new(false),
             carriers: Arc::clone(&tasks.events),
             requests,
@@ -135,6 +138,7 @@ impl LaunchedProcess {
             grace_shutdown: options.grace_shutdown,
             ends_when_full: options.ends_when_full,
             slot: Some(reservation.slot),
+            network,
             retained: None,
             process,
             ended_at: None,
@@ -173,15 +177,16 @@ impl PreparedProcess {
         if let Some(limits) = sampled {
             spawn(tasks, sampler::run(Arc::clone(&process), limits));
         }
-        // One task, because an exit concerns all three at once: as three they would wake each other's threads. In boxes, or
-        // the task would have room for each twice: where it comes from, and where it is polled.
+        // One task, because an exit concerns all three futures at once: as three tasks they would wake each other's
+        // threads. They are in boxes, because otherwise the task would have room for each twice, for the argument and
+        // for the polled future.
         let outputs = [&process.stdout, &process.stderr];
         let [stdout, stderr] = outputs.map(|output| Box::pin(reader::run(Arc::clone(output), drain_time)));
         let monitor = Box::pin(monitor::run(monitor));
         spawn(tasks, async move {
             tokio::join!(monitor, stdout, stderr);
         });
-        // Dropped only now: until here nothing else counted the process as existing.
+        // Dropped only now, because until here no other count includes the process.
         drop(token);
         process
     }

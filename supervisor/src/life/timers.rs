@@ -72,12 +72,12 @@ impl Timer {
             },
             None => Command::Cancel { number },
         };
-        // Without the task the runtime is going down, and the process with it.
+        // The task is gone, because the runtime and the process are ending.
         drop(self.timers.commands.send(command));
     }
 
-    /// Completes when a deadline that was set has come. It never completes early, and may complete for a deadline that was replaced
-    /// since.
+    /// Completes when a deadline has come. It never completes early, and may complete for a deadline that was replaced
+    /// meanwhile.
     pub(crate) async fn due(&mut self) {
         self.due.notified().await;
         self.set = None;

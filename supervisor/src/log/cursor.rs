@@ -10,18 +10,18 @@ use siphasher::sip::SipHasher24;
 
 use crate::LogStream;
 
-/// Bytes of a token before its tag: version, stream, offset, dropped.
+/// The bytes of a token before its tag: version, stream, offset, dropped.
 const BODY: usize = 1 + 1 + 8 + 8;
 /// A guess at an 8-byte tag succeeds once in 2^64 calls.
 const TAG: usize = 8;
 const VERSION: u8 = 1;
 
-/// Where a reader is.
+/// The position of a reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// Offset in the stream of the next byte to deliver.
+    /// The offset in the stream of the next byte to deliver.
     pub(crate) offset: u64,
-    /// How many bytes this reader could never get, since its chain began.
+    /// The number of bytes that this reader could never get, since its chain began.
     pub(crate) dropped: u64,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Position {
 pub(crate) struct CursorKey(SipHasher24);
 
 impl CursorKey {
-    /// Bytes of a key.
+    /// The length of a key in bytes.
     pub(crate) const LENGTH: usize = 16;
 
     pub(crate) fn new(key: [u8; Self::LENGTH]) -> Self {
@@ -44,7 +44,7 @@ impl CursorKey {
         hex_string(&token)
     }
 
-    /// The position that `token` stands for; none for a token that this process did not issue for this stream.
+    /// The position in `token`; none if this process did not issue the token for this stream.
     pub(crate) fn open(&self, stream: LogStream, token: &str) -> Option<Position> {
         // Each token has only one accepted spelling.
         let bytes: [u8; BODY + TAG] = hex_decode_array_with_case(token.as_bytes(), CheckCase::Lower).ok()?;

@@ -28,11 +28,10 @@ use crate::os::readiness::{self, Watched};
 use crate::sync::{Mutex, MutexGuard};
 use crate::text;
 
-/// Most bytes copied, in or out, under one hold of the lock on behalf of a caller.
+/// The most bytes that are copied for a caller while the lock is held once.
 const SLICE: usize = 64 * 1024;
 
-/// How many reads are made under one hold of the lock where they are small. Counted, because a child may write bytes one by
-/// one.
+/// The most small reads while the lock is held once. They are counted, because a child may write single bytes.
 const SPECULATIVE_READS: usize = 64;
 
 /// The most slices that are read at once from the pipe of an ended tree: enough for the whole pipe, unless it was enlarged.
@@ -42,17 +41,17 @@ const LEFTOVERS: usize = 2;
 const PIPE: usize = 64 * 1024;
 /// The capacity of the pipe of a child that floods it.
 const LARGE_PIPE: usize = 8 * PIPE;
-/// How many times in a row a pipe has to be found full for that.
+/// How many times in a row a pipe must be found full before it is enlarged.
 const FLOOD: u8 = 16;
 
-/// Where the bytes of the stream are.
+/// The state of the stream's pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
-    /// On their way: the reader reads whatever comes.
+    /// The reader reads all bytes that arrive.
     Reading,
     /// Bytes wait in the pipe and the ring has no room for them.
     Parked,
-    /// There will be no more.
+    /// No more bytes will come.
     Ended,
 }
 
@@ -61,7 +60,7 @@ pub(crate) enum Flow {
 pub(crate) enum Pumped {
     /// Bytes arrived; there may be more.
     More,
-    /// The pipe is empty, by now or since before.
+    /// The pipe is empty.
     Empty,
     /// Bytes wait, and the ring has no room for them.
     Full,
@@ -69,7 +68,7 @@ pub(crate) enum Pumped {
     Ended,
 }
 
-/// Bytes of a stream, with where the reader is after them.
+/// Bytes of a stream, and the position of the reader after them.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) data: Vec<u8>,
@@ -81,11 +80,11 @@ pub(crate) struct Chunk {
 #[derive(Debug)]
 pub(crate) struct Output {
     state: Mutex<State>,
-    /// Wakes the reader: the pipe is its again, or the tree has ended, or the stream was closed.
+    /// Wakes the reader, when it must read the pipe again, when the tree has ended, or when the stream was closed.
     pub(crate) reader: Notify,
     /// Wakes the monitor: see [`State::concerns_monitor`].
     monitor_wake: Arc<Notify>,
-    /// Wakes the tasks that wait for output: bytes came, or the stream ended.
+    /// Wakes the tasks that wait for output, when bytes came or the stream ended.
     changed: Notify,
 }
 
@@ -95,27 +94,27 @@ struct State {
     /// None once the stream has ended. The reader waits on its own reference and drops it then.
     pipe: Option<Arc<Watched<OwnedFd>>>,
     flow: Flow,
-    /// How many bytes that were in the pipe when the tree ended are still unread; none before the end.
+    /// The number of unread bytes of those that were in the pipe when the tree ended; none before the end.
     residue: Option<usize>,
     ready_event: ReadyEvent,
-    /// How many of the bytes that went to make room were counted (contract U2).
+    /// The number of evicted bytes that were counted as a metric (contract U2).
     counted: u64,
     /// How many times in a row the pipe was found full.
     flood: u8,
     /// Whether the pipe was last found to hold more than can be read without asking it.
     asks_first: bool,
-    /// Whether it was said that the ring is full.
+    /// Whether the monitor knows that the ring is full.
     was_full: bool,
     enlarged: Option<Enlarged>,
 }
 
-/// The event that there is something to read: one for each time that there is, counted from when a reader was last at the
-/// end (contract E2).
+/// The event of new output. There is one for each change from empty to not empty since a reader last reached the end
+/// (contract E2).
 #[derive(Clone, Copy, Debug, Default)]
 struct ReadyEvent {
     wanted: bool,
     announced: bool,
-    /// It is still to be published.
+    /// The event has still to be published.
     pending: bool,
 }
 
@@ -177,17 +176,19 @@ impl Output {
         pumped
     }
 
-    /// Completes at the next change after it was first polled: bytes came, or the stream ended. May complete without one.
+    /// Completes at the next change after its first poll: bytes came, or the stream ended. It may also complete without
+    /// a change.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
 
-    /// Whether there are bytes behind `seen` that [`Self::drain`] would hand over.
+    /// Whether there are bytes after `seen` that [`Self::drain`] would return.
     pub(crate) fn has_beyond(&self, seen: u64) -> bool {
         self.lock().has_beyond(seen)
     }
 
-    /// Sets whether there is an event when there is something to read. Where there is already, it is pending at once.
+    /// Sets whether an event is published when there is new output. If there is output already, the event is pending at
+    /// once.
     pub(crate) fn announce(&self, wanted: bool) {
         let mut state = self.lock();
         state.ready_event.wanted = wanted;
@@ -198,12 +199,12 @@ impl Output {
         }
     }
 
-    /// Whether an event is to be published. The next call answers for the next event.
+    /// Whether an event must be published now. Resets the answer.
     pub(crate) fn take_pending_event(&self) -> bool {
         std::mem::take(&mut self.lock().ready_event.pending)
     }
 
-    /// The tree has ended: all that it wrote is in the ring or in the pipe.
+    /// Records that the tree has ended: all its output is in the ring or in the pipe.
     pub(crate) fn tree_ended(&self) {
         let mut state = self.lock();
         state.residue = Some(state.pipe.as_ref().map_or(0, |pipe| {
@@ -211,8 +212,8 @@ impl Output {
             pipe::bytes_waiting(pipe.get_ref().as_fd()).unwrap_or(0)
         }));
         drop(state);
-        // Most often only the end of the stream is left. If it is read here, neither the end nor a caller that waits for the exit
-        // has to wait for the reader's turn.
+        // Most often only the end of the stream is left. It is read here, so that neither the end nor a caller that
+        // waits for the exit must wait for the reader's turn.
         for _ in 0..LEFTOVERS {
             if self.flow() != Flow::Reading || self.pump_up_to(SLICE) != Pumped::More {
                 break;
@@ -221,7 +222,7 @@ impl Output {
         self.reader.notify_one();
     }
 
-    /// Whether all that an ended tree wrote was read: from here on, only something outside of it can write.
+    /// Whether all output of an ended tree was read. From here on only a process outside of the tree can write.
     pub(crate) fn is_caught_up(&self) -> bool {
         self.lock().residue == Some(0)
     }
@@ -280,7 +281,8 @@ impl Output {
         Chunk { data, next: at, at_end }
     }
 
-    /// Takes out the buffered bytes, but keeps an unfinished character at the end of a stream that goes on.
+    /// Returns and removes the buffered bytes. While the stream has not ended, an unfinished character at the end is
+    /// kept.
     pub(crate) fn drain(&self) -> Drained {
         let mut state = self.lock();
         let was_full = !state.ring.has_room();
@@ -296,7 +298,8 @@ impl Output {
         drained
     }
 
-    /// Takes out all bytes up to the end, once the tree has ended: those in the ring, and those that waited for room.
+    /// Returns and removes all bytes up to the end, after the tree has ended: those in the ring, and those that waited
+    /// for room.
     pub(crate) async fn drain_to_end(&self) -> Vec<u8> {
         let mut all = Vec::new();
         loop {
@@ -310,7 +313,7 @@ impl Output {
                 let end = state.ring.end();
                 state.read_up_to(end);
                 self.refill(&mut state, was_full);
-                // Output that a process outside of the tree writes meanwhile is not waited for.
+                // The call does not wait for output that a process outside of the tree writes meanwhile.
                 let over = state.ring.len() == 0 && (state.flow == Flow::Ended || state.residue == Some(0));
                 (drained, over)
             };
@@ -327,19 +330,19 @@ impl Output {
         }
     }
 
-    /// How many bytes [`Self::drain`] would hand over.
+    /// The number of bytes that [`Self::drain`] would return.
     pub(crate) fn buffered(&self) -> usize {
         let state = self.lock();
         state.ring.len() - state.held_back()
     }
 
-    /// How many bytes went to make room without a reader's consent.
+    /// The number of bytes that were evicted without a reader's consent.
     pub(crate) fn evicted(&self) -> u64 {
         self.lock().ring.evicted()
     }
 
-    /// Reads, a slice at most, where a ring that was full has got room: bytes may wait for it, whether the task has found it full yet or
-    /// not. So a parked stream is one whose ring has no room, whenever the lock is free.
+    /// Reads at most a slice if a ring that was full has room again. Bytes may wait for it, whether the task has found
+    /// it full or not. So whenever the lock is free, a parked stream is one whose ring has no room.
     fn refill(&self, state: &mut State, was_full: bool) {
         let before = state.flow;
         if was_full && state.ring.has_room() {
@@ -347,7 +350,7 @@ impl Output {
             if pumped == Pumped::More && state.ring.has_room() {
                 state.flow = Flow::Reading;
             }
-            // It also sees to it that an ended tree's stream ends, once all is read.
+            // This also ends the stream of an ended tree when everything is read.
             if state.flow != Flow::Parked && (before == Flow::Parked || state.residue.is_some()) {
                 self.reader.notify_one();
             }
@@ -374,7 +377,7 @@ impl Drop for Output {
 }
 
 impl State {
-    /// How many bytes went to make room since this was last asked.
+    /// The number of bytes that were evicted since the last call.
     fn uncounted(&mut self) -> u64 {
         let evicted = self.ring.evicted();
         evicted - std::mem::replace(&mut self.counted, evicted)
@@ -411,7 +414,7 @@ impl State {
         }
     }
 
-    /// A reader has been handed everything before `offset`.
+    /// Records that a reader has everything before `offset`.
     fn read_up_to(&mut self, offset: u64) {
         if !self.has_beyond(offset) {
             self.ready_event.announced = false;
@@ -435,7 +438,7 @@ impl State {
             let (count, stopped) = read_speculatively(fd, &mut self.ring, (max / SLACK).min(SPECULATIVE_READS))?;
             self.residue = self.residue.map(|residue| residue.saturating_sub(count));
             self.asks_first = stopped == SpeculationEnd::Ask;
-            // A reader that looks again at once, into a pipe that was just found empty, keeps the child from writing to it.
+            // A reader that immediately reads a pipe again, after finding it empty, keeps the child from writing to it.
             if count > 0 && stopped != SpeculationEnd::Empty {
                 return Ok(Pumped::More);
             }
@@ -457,7 +460,7 @@ impl State {
                     self.residue = self.residue.map(|_| 0);
                     Pumped::Empty
                 }
-                // They came this very moment: now they can be counted.
+                // The bytes arrived at this moment, and can now be counted.
                 Waiting::Bytes => Pumped::More,
             });
         }
@@ -511,13 +514,15 @@ enum SpeculationEnd {
     Empty,
     /// The stream has ended.
     Ended,
-    /// It is another task's turn.
+    /// Another task must run.
     Turn,
-    /// So much comes that asking is worth it, or the ring has no room for bytes that were not counted first.
+    /// Many bytes come, so that asking for their number is worth it, or the ring has no room for bytes that were not
+    /// counted first.
     Ask,
 }
 
-/// Reads without asking how much waits (FIONREAD), until the pipe is empty or `reads` times, and returns how much it was.
+/// Reads without asking how many bytes wait (FIONREAD), until the pipe is empty or `reads` times. Returns the number of
+/// bytes.
 ///
 /// If the child writes page by page, the kernel reuses each page that was read for the next write, as long as the reader keeps up.
 /// A reader that asks first, or leaves the loop for a moment, falls behind, and then the kernel allocates every page anew.
@@ -551,10 +556,11 @@ fn read_speculatively(pipe: BorrowedFd<'_>, ring: &mut Ring, reads: usize) -> io
     ))
 }
 
-/// A pipe that was made larger, counted.
+/// An enlarged pipe, which is counted.
 ///
-/// The kernel gives a user so many pages for pipes (64 MiB by default), and where they are used up it makes every new pipe
-/// of theirs a tiny one, ours and others'. So the large ones of this program take a quarter of that at most.
+/// The kernel limits the pages that a user may have for pipes (64 MiB by default). When they are used up, every new
+/// pipe of the user is tiny, in this program and in others. So the enlarged pipes of this program take at most a
+/// quarter of that.
 #[derive(Debug)]
 struct Enlarged;
 

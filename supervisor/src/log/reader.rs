@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::output::{Flow, Output, Pumped};
 
-/// Closes a stream that has not ended when its reader has: also where that was dropped, with its runtime, after which a
-/// drain would wait for it in vain.
+/// Closes the stream if the reading task ends before the stream does. This includes a task that was dropped with its
+/// runtime, after which a drain would wait for ever.
 struct Close(Arc<Output>);
 
 impl Drop for Close {
@@ -22,7 +22,7 @@ impl Drop for Close {
     }
 }
 
-/// Dropped at any time, even before it was polled, it closes the stream.
+/// If the future is dropped at any time, even before its first poll, the stream is closed.
 pub(crate) fn run(output: Arc<Output>, drain_time: Duration) -> impl Future<Output = ()> + Send + 'static {
     let reading = Close(output);
     async move { read(&reading.0, drain_time).await }
@@ -54,12 +54,12 @@ async fn read(output: &Output, drain_time: Duration) {
             continue;
         }
         tokio::select! {
-            // Also with bytes always at hand the task must see that the tree has ended.
+            // Even if there are always bytes, the task must see that the tree has ended.
             biased;
             () = output.reader.notified() => if output.pump() == Pumped::Ended { return },
             ready = pipe.readable() => {
                 let Ok(mut ready) = ready else {
-                    // The runtime is going down.
+                    // The runtime is ending.
                     return;
                 };
                 match output.pump() {
@@ -68,7 +68,7 @@ async fn read(output: &Output, drain_time: Duration) {
                     Pumped::More | Pumped::Full => {}
                     Pumped::Ended => return,
                 }
-                // So that a child which never stops writing shares its thread.
+                // A child that never stops writing must share its thread with others.
                 tokio::task::consume_budget().await;
             }
             () = closing => {}

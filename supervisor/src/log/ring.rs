@@ -9,35 +9,35 @@
 /// The policy for a full ring (contract L5, L6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
-    /// The oldest bytes go: the newest are always there and the child never waits.
+    /// The oldest bytes are evicted: the newest are always there and the child never waits.
     #[default]
     DropOldest,
-    /// The child waits: no byte goes before a reader has drained or acknowledged it.
+    /// The child waits: no byte is evicted before a reader has drained or acknowledged it.
     Backpressure,
 }
 
-/// The first allocation; most commands print less.
+/// The size of the first allocation, because most commands print less.
 const FIRST_ALLOCATION: usize = 4096;
 
 /// Memory beyond the capacity of a ring. So many bytes can be read before their number is known, and still no byte is evicted that
 /// could have stayed.
 pub(crate) const SLACK: usize = 8 * 1024;
-/// Smaller rings have no slack: it would be too large a part of them.
+/// Smaller rings have no slack, because it would be too large a part of them.
 const SMALL: usize = 16 * SLACK;
 
 #[derive(Debug)]
 pub(crate) struct Ring {
     storage: Storage,
-    /// Index in `storage` of the oldest byte.
+    /// The index in `storage` of the oldest byte.
     head: usize,
     len: usize,
-    /// Absolute offset of the oldest byte.
+    /// The absolute offset of the oldest byte.
     start: u64,
     capacity: usize,
-    /// How much memory lies behind the capacity, once the ring has its full size.
+    /// The size of the memory beyond the capacity, when the ring has its full size.
     slack: usize,
     overflow: Overflow,
-    /// Everything before this offset was seen by a reader that presented a cursor there.
+    /// A reader has presented a cursor at this offset, so everything before it was read.
     acknowledged: u64,
     evicted: u64,
 }
@@ -71,12 +71,12 @@ impl Ring {
         self.start + self.len as u64
     }
 
-    /// Bytes that went without any reader's consent (`process-info.bytes-dropped`).
+    /// The bytes that were evicted without any reader's consent (`process-info.bytes-dropped`).
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Notes that a reader has everything before `offset`.
+    /// Records that a reader has everything before `offset`.
     pub(crate) fn acknowledge(&mut self, offset: u64) {
         self.acknowledged = self.acknowledged.max(offset.min(self.end()));
     }
@@ -92,7 +92,7 @@ impl Ring {
         room
     }
 
-    /// Whether [`Self::make_room`] would grant anything.
+    /// Whether [`Self::make_room`] would grant a byte.
     pub(crate) fn has_room(&self) -> bool {
         self.len < self.capacity
             || match self.overflow {
@@ -164,7 +164,8 @@ impl Ring {
         (tail, N.min(self.len))
     }
 
-    /// Takes out all but the last `keep` bytes. Only the kept bytes are copied; the buffer itself moves out.
+    /// Returns and removes all but the last `keep` bytes. Only the kept bytes are copied; the buffer itself is moved
+    /// out.
     pub(crate) fn drain(&mut self, keep: usize) -> Drained {
         let keep = keep.min(self.len);
         let count = self.len - keep;
@@ -242,7 +243,7 @@ impl Ring {
 #[derive(Debug, Default)]
 struct Storage {
     memory: Vec<u8>,
-    /// Where the line begins.
+    /// The index at which the cache line begins.
     begin: usize,
 }
 
@@ -252,7 +253,7 @@ impl Storage {
     fn new(size: usize) -> Self {
         // Zeroed memory from the allocator is not touched before it is written.
         let mut memory = vec![0; size + Self::LINE - 1];
-        // Without an answer it begins where it does.
+        // If the alignment is unknown, the memory begins at its own start.
         let begin = memory.as_ptr().align_offset(Self::LINE).min(Self::LINE - 1);
         memory.truncate(begin + size);
         Self { memory, begin }
@@ -271,7 +272,7 @@ impl Storage {
     }
 }
 
-/// Bytes taken out of a ring, still lying as they lay there, so that putting them in order needs no lock.
+/// Bytes that were removed from a ring, still in the ring's layout, so that putting them in order needs no lock.
 #[derive(Debug)]
 pub(crate) struct Drained {
     storage: Storage,
@@ -312,7 +313,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Writes as the reader does: room first, then straight into it. Returns how many bytes were taken.
+    /// Writes as the reader does: first makes room, then writes into it. Returns the number of bytes that were taken.
     fn write(ring: &mut Ring, mut bytes: &[u8]) -> usize {
         let mut written = 0;
         while !bytes.is_empty() {
@@ -362,7 +363,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Op {
         Write(usize),
-        /// As a reader does that has not asked.
+        /// Writes like a reader that has not asked for the number of bytes.
         Sip(usize),
         Acknowledge(usize),
         Drain(usize),

@@ -25,10 +25,10 @@ use super::clone_into_cgroup;
 /// The prefix of the directory of every host; a number of the host's own follows.
 const HOST: &str = "capsule-host-";
 
-/// How long a group whose processes were all killed may take to be empty.
+/// The longest time until a group is empty after all its processes were killed.
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The controllers of use here, as the kernel names them.
+/// The controllers that this file uses, by the kernel's names.
 pub(crate) const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 
 /// The limits and counters that the kernel keeps for a group, besides processor time, which it counts for every group.
@@ -56,7 +56,7 @@ pub(crate) enum Unusable {
     NoGroup(Errno),
     /// This user may create nothing in the directory.
     Closed(Errno),
-    /// It holds processes itself, and so cannot have its groups limited.
+    /// The directory contains processes itself, so its groups cannot be limited.
     Occupied,
     /// Processes cannot be made in groups.
     NoCloneInto(Errno),
@@ -111,10 +111,11 @@ impl Groups {
         let made = Made(self, &name);
         let directory = open_directory(&self.directory, name.as_str())?;
         if let Some(bytes) = memory {
-            // All of it: a tree without one of its processes is no use, and who stays could fill it again.
+            // The kernel ends all of the group when it is out of memory: a tree without one of its processes is
+            // useless, and the remaining ones could fill the memory again.
             write(&directory, "memory.oom.group", "1")?;
             match write(&directory, "memory.swap.max", "0") {
-                // A kernel without swap.
+                // The kernel has no swap.
                 Err(Errno::NOENT) => {}
                 other => other?,
             }
@@ -134,7 +135,8 @@ impl Groups {
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        // Where a group in there could not be removed, this cannot, and is left for the next start.
+        // If a group in the directory could not be removed, neither can the directory. The next host to start removes
+        // it.
         let _ = unlinkat(&self.given, self.name.as_str(), AtFlags::REMOVEDIR);
     }
 }
@@ -161,7 +163,7 @@ impl Group {
         self.groups.controllers.memory
     }
 
-    /// User and system time of all that was ever in there.
+    /// The user and system time of all processes that were ever in the group.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         number(&self.read("cpu.stat")?, "usage_usec").map(Duration::from_micros)
     }
@@ -172,8 +174,8 @@ impl Group {
         self.read("memory.peak")?.trim().parse().ok()
     }
 
-    /// Whether the kernel ended processes because all together had come to their limit; because the machine or a group
-    /// further up had come to its own does not count.
+    /// Whether the kernel ended processes because the group reached its own limit. A limit of the machine or of a group
+    /// above does not count.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
         self.read("memory.events").is_some_and(|events| {
             let happened = |name| number(&events, name).is_some_and(|times| times > 0);
@@ -209,7 +211,7 @@ impl Drop for Group {
     }
 }
 
-/// Removes a group from the directory that it is in. Where processes are in it, these are ended first.
+/// Removes a group from its directory. Processes in the group are ended first.
 fn remove(from: &OwnedFd, name: &str, group: &OwnedFd, deadline: Instant) {
     let remove = || unlinkat(from, name, AtFlags::REMOVEDIR);
     if remove() == Err(Errno::BUSY) {
@@ -297,7 +299,8 @@ fn directories(directory: &OwnedFd) -> impl Iterator<Item = String> {
         .filter(|name| name != "." && name != "..")
 }
 
-/// Lets the groups of a directory have those of `available` that are of use, as far as they do not have them.
+/// Enables for the groups of a directory those controllers of `available` that this file uses and that they do not
+/// have.
 fn hand_on(directory: &OwnedFd, available: &str) -> rustix::io::Result<()> {
     let handed = read(directory, "cgroup.subtree_control")?;
     let has = |list: &str, name| list.split_ascii_whitespace().any(|it| it == name);
@@ -319,9 +322,9 @@ fn read(directory: &OwnedFd, file: &str) -> rustix::io::Result<String> {
     contents(&openat(directory, file, READ, Mode::empty())?)
 }
 
-/// A file's contents, as they are now.
+/// The present content of a file.
 fn contents(file: &OwnedFd) -> rustix::io::Result<String> {
-    // The longest of those that are read has some fifteen lines.
+    // The longest of these files has some fifteen lines.
     let mut buffer = [0; 4096];
     let read = rustix::io::pread(file, &mut buffer, 0)?;
     Ok(String::from_utf8_lossy(buffer.get(..read).unwrap_or_default()).into_owned())

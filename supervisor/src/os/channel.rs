@@ -22,7 +22,7 @@ use rustix::{cmsg_space, io::Errno};
 use super::readiness::Steady;
 
 /// The most descriptors that one message carries.
-const DESCRIPTORS: usize = 8;
+const DESCRIPTORS: usize = 40;
 
 /// How long an init may take to answer, and the spawner to take an order.
 pub(crate) const IO_TIMEOUT: Duration = Duration::from_secs(30);

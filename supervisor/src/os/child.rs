@@ -52,15 +52,16 @@ pub(crate) struct Child {
     life: AtomicU8,
     /// Whether init is pid 1 of a namespace that holds the tree.
     confined: bool,
-    /// When the tree was first to be killed.
+    /// The time when the tree was first killed.
     killed: OnceLock<Instant>,
-    /// When init was first dismissed. The kill of the tree may be much earlier, because a tree may take long to end.
+    /// The time when init was first dismissed. This may be much later than the kill, because a tree may take long to
+    /// end.
     dismissed: OnceLock<Instant>,
-    /// How the command ended, where init has told that before the end of the tree.
+    /// How the command ended, if init has reported it before the end of the tree.
     status: OnceLock<i32>,
 }
 
-/// The tree runs, or has not been looked at since.
+/// The tree runs, as far as the host knows.
 const RUNS: u8 = 0;
 /// Init has reported that it is the only process left. Init still has to take its namespaces down. That can take longer than the
 /// rest of an exit, and nothing else depends on it.
@@ -71,7 +72,7 @@ const GONE: u8 = 2;
 const STUCK: u8 = 3;
 
 impl Child {
-    /// Needs a tokio runtime with its I/O driver. Where that is full the tree is ended.
+    /// Needs a tokio runtime with its I/O driver. If the driver cannot register the channel, the tree is ended.
     pub(crate) fn new(channel: Channel, init: Process, meter: Meter, confined: bool) -> io::Result<Self> {
         match readiness::watch(channel, Interest::READABLE) {
             Ok(channel) => Ok(Self {
@@ -85,7 +86,7 @@ impl Child {
                 status: OnceLock::new(),
             }),
             Err(error) => {
-                // The channel is closed by now, and the tree about to end.
+                // The channel is closed by now, and the tree is ending.
                 if confined {
                     init.kill();
                 }
@@ -100,18 +101,32 @@ impl Child {
         &self.meter
     }
 
-    /// Completes once every process of the tree has ended, but perhaps init. May be dropped and called again.
+    /// Completes when every process of the tree has ended, except perhaps init. The future may be dropped, and this may
+    /// be called again.
     ///
-    /// Where the tree was killed that takes a bounded time, even if init was stopped or is kept from its work.
+    /// Where the tree has a control group, init has ended too: the usage of a group is final only when init has left it.
+    /// [`Child::reap`] then finds init gone, and holds no thread.
+    ///
+    /// After a kill of the tree this takes a bounded time, even if init was stopped or is kept from its work.
     pub(crate) async fn exited(&self) -> io::Result<()> {
         match self.killed.get() {
-            None => self.tree_ended().await,
+            None => self.tree_ended().await?,
             Some(&since) => tokio::select! {
                 biased;
-                ended = self.tree_ended() => ended,
-                () = self.enforce(since) => Ok(()),
+                ended = self.tree_ended() => ended?,
+                () = self.enforce(since) => {}
             },
         }
+        if self.meter.has_group() && !self.is_stuck() && self.has_reported_exit() {
+            self.life.store(LEAVING, Ordering::Relaxed);
+            return self.init_left().await;
+        }
+        Ok(())
+    }
+
+    /// Whether init has reported that it is the only process left.
+    fn has_reported_exit(&self) -> bool {
+        matches!(self.channel.get_ref().peek(), Pending::Report(Report::Exited(_)))
     }
 
     async fn tree_ended(&self) -> io::Result<()> {
@@ -134,7 +149,7 @@ impl Child {
         }
     }
 
-    /// Has the kernel end the tree if init does not, and completes if even the kernel has not ended it in time.
+    /// Lets the kernel end the tree if init does not. Completes if even the kernel has not ended it in time.
     async fn enforce(&self, since: Instant) {
         let last = since + KILL_TIMEOUT;
         let mut at = since + INIT_GRACE;
@@ -147,8 +162,8 @@ impl Child {
         self.abandon();
     }
 
-    /// Has the kernel end the tree. An init without a namespace has to end the tree itself, so it is woken: without it, the rest of
-    /// the tree would run on.
+    /// Lets the kernel end the tree. An init without a namespace must end the tree itself, so it is woken. Without init
+    /// the rest of the tree would run on.
     fn force(&self) {
         self.meter.kill_group();
         if self.confined || self.is_leaving() {
@@ -173,23 +188,23 @@ impl Child {
         }
     }
 
-    /// Whether init has still to be waited for, though its tree has ended.
+    /// Whether the host must still wait for init, although its tree has ended.
     pub(crate) fn is_leaving(&self) -> bool {
         self.life.load(Ordering::Relaxed) == LEAVING
     }
 
-    /// Whether the tree was given up: it was killed and runs on, as far as it can.
+    /// Whether the tree was given up: it was killed, but has not ended.
     pub(crate) fn is_stuck(&self) -> bool {
         self.life.load(Ordering::Relaxed) == STUCK
     }
 
-    /// Completes when a tree that was given up has ended after all, however long that takes. So no wait that must be bounded may
-    /// include it. May be dropped and called again.
+    /// Completes when a tree that was given up has ended, however long that takes. So a bounded wait must not include
+    /// it. The future may be dropped, and this may be called again.
     pub(crate) async fn freed(&self) {
         loop {
             match timeout(RETRY_INTERVAL, self.init.ended()).await {
                 Ok(Ok(())) => break,
-                // The host has no means left to watch it, which is no end.
+                // The host can no longer watch it. That does not mean that it has ended.
                 Ok(Err(_)) => sleep(RETRY_INTERVAL).await,
                 Err(_) => {}
             }
@@ -203,21 +218,27 @@ impl Child {
         );
     }
 
-    /// Dismisses init after its report, and completes when init has ended. May be dropped and called again.
+    /// Dismisses init after its report, and completes when init has ended. The future may be dropped, and this may be
+    /// called again.
     pub(crate) async fn left(&self) {
         self.meter.close();
+        // An error means that the runtime is going down, and then the wait on this thread is a short one.
+        drop(self.init_left().await);
+        self.wait_for_init();
+    }
+
+    /// Dismisses init, and completes when it has ended or was given up.
+    async fn init_left(&self) -> io::Result<()> {
         self.kill();
         let since = *self.dismissed.get_or_init(Instant::now);
         tokio::select! {
             biased;
-            // Where the runtime is going down, the wait is a short one.
-            _ = self.init.ended() => {}
-            () = self.enforce(since) => {}
+            ended = self.init.ended() => ended,
+            () = self.enforce(since) => Ok(()),
         }
-        self.wait_for_init();
     }
 
-    /// Has init signal the command's process group. Does nothing to a tree that has ended.
+    /// Lets init signal the command's process group. Does nothing to a tree that has ended.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         match u8::try_from(signal.as_raw()) {
             Ok(signal) => self.command(Command::Signal(signal)),
@@ -225,7 +246,7 @@ impl Child {
         }
     }
 
-    /// Has init send TERM to every process of the tree, including those that are stopped. Does nothing to a tree that has ended.
+    /// Lets init send TERM to every process of the tree, including stopped ones. Does nothing to a tree that has ended.
     pub(crate) fn terminate(&self) -> io::Result<()> {
         self.command(Command::Terminate)
     }
@@ -243,7 +264,7 @@ impl Child {
         self.channel.get_ref().cut();
     }
 
-    /// Waits for the end of the tree on this thread, and says how the command ended.
+    /// Blocks until the tree has ended, and returns how the command ended.
     pub(crate) fn finish(&mut self) -> io::Result<RawExit> {
         loop {
             let received = self.channel.get_ref().receive()?;
@@ -257,13 +278,14 @@ impl Child {
         }
     }
 
-    /// Kills the rest of the tree, waits for its end, and returns how the command ended. Init may still be leaving then.
+    /// Kills the rest of the tree, waits for its end, and returns how the command ended. Init may not have ended by
+    /// then.
     pub(crate) fn reap(&mut self) -> RawExit {
         let begun = std::time::Instant::now();
         loop {
             match self.channel.get_ref().peek() {
                 Pending::Report(Report::CommandEnded { .. }) => self.take_status(),
-                // It is the last one, so it need not be taken.
+                // It is the last report, so it need not be removed.
                 Pending::Report(report) => return self.conclude(Some(report)),
                 Pending::Other | Pending::End => return self.conclude(None),
                 Pending::Nothing if self.is_stuck() => return self.conclude(None),
@@ -285,7 +307,7 @@ impl Child {
             Some(Report::Exited(exit)) => Some(exit),
             _ => None,
         };
-        // The usage of a group is final only when init has left it, too.
+        // The usage of a group is final only when init has left it, too. Most callers have waited for that in `exited`.
         let is_leaving = exit.is_some() && !self.meter.has_group();
         if is_leaving {
             self.life.store(LEAVING, Ordering::Relaxed);
@@ -318,7 +340,7 @@ impl Child {
     }
 }
 
-/// Init was killed (by the kernel, out of memory), and the kernel then killed its tree; or it does that as soon as it can.
+/// Init was killed (by the kernel, out of memory). The kernel has then killed its tree, or does so as soon as it can.
 const KILLED_WITH_INIT: RawExit = RawExit {
     code: None,
     signal: Some(Signal::KILL.as_raw()),
@@ -369,13 +391,21 @@ impl Drop for Child {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::future::poll_fn;
     use std::os::fd::AsFd;
+    use std::pin::pin;
+    use std::task::Poll;
 
     use capsule_init::{Config, Limits, PROTOCOL};
     use rustix::process::{Pid, kill_process};
 
     use super::*;
     use crate::os::init::{Handover, Init};
+
+    fn stop(process: Process) {
+        let number = i32::try_from(process.pid()).ok().and_then(Pid::from_raw);
+        kill_process(number.expect("a number"), Signal::STOP).expect("it is there");
+    }
 
     /// A command that ends at once, unconfined.
     fn started() -> Child {
@@ -387,6 +417,7 @@ mod tests {
             cwd: b".".to_vec(),
             limits: Limits::default(),
             landlock: false,
+            joins: false,
             seccomp: Vec::new(),
             count_cpu: false,
             group: false,
@@ -399,6 +430,7 @@ mod tests {
             injected: None,
             stdin: false,
             epolls: None,
+            network: None,
         };
         let started = Init::embedded().start(config, &handover, None, None);
         started.expect("a command").child
@@ -411,9 +443,8 @@ mod tests {
         child.exited().await.expect("an end");
         assert_eq!(child.reap().code, Some(0));
         assert!(child.is_leaving());
-        let number = i32::try_from(child.init.pid()).ok().and_then(Pid::from_raw);
         // It cannot leave before it is forced.
-        kill_process(number.expect("a number"), Signal::STOP).expect("it is there");
+        stop(child.init);
         while !child.init.is_stopped() {
             tokio::task::yield_now().await;
         }
@@ -424,5 +455,29 @@ mod tests {
         child.left().await;
         assert!(!child.is_stuck(), "it had no time");
         assert!(child.init.wait(Duration::ZERO));
+    }
+
+    /// The monitor of a process reaps on a thread of the runtime.
+    #[tokio::test]
+    async fn b5_no_thread_waits_for_an_init_that_has_to_leave_its_group() {
+        let mut child = started();
+        Arc::get_mut(&mut child.meter).expect("the only one").set_has_group();
+        while !child.has_reported_exit() {
+            tokio::task::yield_now().await;
+        }
+        // It cannot leave before it is forced.
+        stop(child.init);
+        while !child.init.is_stopped() {
+            tokio::task::yield_now().await;
+        }
+        {
+            let mut exited = pin!(child.exited());
+            let first = poll_fn(|context| Poll::Ready(exited.as_mut().poll(context))).await;
+            assert!(first.is_pending(), "init is still in its group");
+            exited.await.expect("an end");
+        }
+        assert!(child.init.wait(Duration::ZERO), "reaping would wait for it");
+        assert_eq!(child.reap().code, Some(0));
+        assert!(!child.is_leaving() && !child.is_stuck());
     }
 }

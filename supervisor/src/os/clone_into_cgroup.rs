@@ -9,9 +9,9 @@ use rustix::io::Errno;
 /// # Errors
 /// The error of the kernel, or of the filter that answers in its place.
 pub(crate) fn is_possible() -> rustix::io::Result<()> {
-    /// The C library's has a type that does not hold it.
+    /// The C library's constant has a type that is too small for it.
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
-    /// The kernel gives out no descriptor so high.
+    /// The kernel gives out no descriptor as high as this.
     const NO_GROUP: u64 = i32::MAX as u64;
     // SAFETY: plain integers, for which zero is valid.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -33,7 +33,7 @@ pub(crate) fn is_possible() -> rustix::io::Result<()> {
 mod tests {
     #[test]
     fn b2_no_process_comes_of_the_question() {
-        // Whether it can be is for the machine to say.
+        // Whether the call is possible depends on the machine.
         let _answer = super::is_possible();
         let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
         assert_eq!(children, "");

@@ -8,7 +8,8 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-/// Opens a directory, following symbolic links; the handle keeps it reachable whatever its path comes to name.
+/// Opens a directory, following symbolic links. The handle keeps the directory reachable, even if its path names
+/// another one later.
 pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(
         CWD,
@@ -33,8 +34,8 @@ pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &str) -> io::Result<Owned
     Err(Errno::AGAIN.into())
 }
 
-/// Opens the regular file at `path` beneath `root` for reading. A symbolic link anywhere on the way is `ELOOP`. No file that a
-/// guest puts there can block the host.
+/// Opens the regular file at `path` beneath `root` for reading. A symbolic link anywhere on the path is `ELOOP`. No
+/// file that a guest puts there can block the host.
 pub(crate) fn open_file_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

@@ -20,19 +20,19 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlag
 
 use super::{reap, spawner};
 
-/// The program that maps.
+/// The program that writes the map.
 pub(crate) const NEWUIDMAP: &str = "newuidmap";
 
-/// How long the process may take to come up, and `newuidmap` to map it. A name service that hangs shall not hold up a start
-/// for longer.
+/// The longest time for the start of the process, and for `newuidmap`. A name service that hangs must not delay a
+/// launch for longer.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes the process when it is first needed, and makes another one if the process has ended.
 #[derive(Debug)]
 pub(crate) struct Epolls {
-    /// As the spawner's.
+    /// The same program as the spawner's.
     program: Option<PathBuf>,
-    /// The users that it can count for.
+    /// The users for which it can count.
     range: Range<u32>,
     running: Mutex<Option<Running>>,
 }
@@ -46,7 +46,7 @@ impl Epolls {
         }
     }
 
-    /// Has the process run. Blocks, the first time for some milliseconds.
+    /// Starts the process unless it runs. Blocks for some milliseconds the first time.
     pub(crate) fn prepare(&self) -> io::Result<()> {
         let mut running = self.lock();
         if running.as_mut().is_some_and(Running::is_there) {
@@ -56,7 +56,8 @@ impl Epolls {
         Ok(())
     }
 
-    /// Has the process answer a tree's calls, which it receives from `listener`, with instances that are counted for `user`.
+    /// Lets the process answer a tree's calls, which it receives from `listener`, with instances that are counted for
+    /// `user`.
     pub(crate) fn serve(&self, user: u32, listener: &OwnedFd) -> io::Result<()> {
         let mut held = self.lock();
         let Some(running) = &*held else {
@@ -75,7 +76,7 @@ impl Epolls {
     }
 }
 
-/// The process. Dropping it ends it.
+/// The process. Dropping this ends it.
 #[derive(Debug)]
 struct Running {
     socket: OwnedFd,
@@ -84,9 +85,9 @@ struct Running {
 
 impl Running {
     fn start(program: Option<&Path>, range: &Range<u32>) -> io::Result<Self> {
-        let (socket, child) = spawner::start(program, Some(capsule_init::EPOLLS))?;
+        let (socket, child) = spawner::start(program, Some(capsule_init::EPOLLS), |_| Ok(()))?;
         let running = Self { socket, child };
-        // It has its namespace.
+        // The process has its namespace.
         if !is_ready(&running.socket) || recv(&running.socket, &mut [0], RecvFlags::empty())?.1 == 0 {
             return Err(io::Error::other("no user namespace could be made"));
         }
@@ -127,8 +128,8 @@ impl Drop for Running {
     }
 }
 
-/// Has `newuidmap` map each number of the range to itself. So no id of that namespace is root: a change from or to root would cost
-/// the process its capabilities.
+/// Lets `newuidmap` map each number of the range to itself. So no id of that namespace is root: a change from or to
+/// root would remove the capabilities of the process.
 fn map(pid: u32, range: &Range<u32>) -> io::Result<()> {
     let count = range.end.saturating_sub(range.start);
     let (pid, first, count) = (pid.to_string(), range.start.to_string(), count.to_string());

@@ -14,18 +14,22 @@ use super::cgroup::Group;
 use super::channel::{Attached, Channel, IO_TIMEOUT};
 use super::child::Child;
 use super::epolls::Epolls;
+use super::namespaces::Namespaces;
+use super::network::{Namespace, NewNetwork};
 use super::pipe;
 use super::process::{KILL_TIMEOUT, Process};
 use super::spawner::{InitError, NewInit, Spawner};
 use super::tree::{Private, short_text};
 use super::usage::Meter;
 use super::users::Lease;
-use capsule_init::{Bound, Config, Confinement, Identity, InitKind, Report, encode};
+use capsule_init::{Bound, Config, Confinement, Identity, InitKind, NetworkMode, Report, encode};
 
 /// The launcher of commands.
 #[derive(Debug)]
 pub(crate) struct Init {
-    spawner: Spawner,
+    spawner: Arc<Spawner>,
+    /// A private network that was made in advance.
+    network: Mutex<Option<NewNetwork>>,
     /// Those that inits have made, the last one used at the end; the same users are lent again and again.
     mappings: Mutex<Vec<(Owners, Arc<OwnedFd>)>>,
 }
@@ -53,6 +57,8 @@ pub(crate) struct Handover<'a> {
     pub(crate) stdin: bool,
     /// The maker of the tree's epoll instances, if the configuration asks for one.
     pub(crate) epolls: Option<&'a Epolls>,
+    /// The private network, if the configuration asks for one.
+    pub(crate) network: Option<&'a Namespace>,
 }
 
 /// A running command and the host's ends of its streams, which are non-blocking.
@@ -87,20 +93,30 @@ impl From<io::Error> for StartError {
     }
 }
 
+impl From<InitError> for StartError {
+    fn from(error: InitError) -> Self {
+        match error {
+            InitError::Host(error) => Self::Host(error),
+            InitError::Refused(report) => Self::Refused(report),
+        }
+    }
+}
+
 impl Init {
     /// By the program that comes with this crate.
-    pub(crate) const fn embedded() -> Self {
+    pub(crate) fn embedded() -> Self {
         Self::new(None)
     }
 
     /// An init that the embedder has built and installed at `path`.
-    pub(crate) const fn at(path: PathBuf) -> Self {
+    pub(crate) fn at(path: PathBuf) -> Self {
         Self::new(Some(path))
     }
 
-    const fn new(program: Option<PathBuf>) -> Self {
+    fn new(program: Option<PathBuf>) -> Self {
         Self {
-            spawner: Spawner::new(program),
+            spawner: Arc::new(Spawner::new(program)),
+            network: Mutex::new(None),
             mappings: Mutex::new(Vec::new()),
         }
     }
@@ -131,6 +147,10 @@ impl Init {
                 }
             }
         };
+        let namespaces = handover.network.map(Namespace::namespaces);
+        let joined = namespaces.and_then(|namespaces| namespaces.to_join());
+        config.joins = joined.is_some();
+        let inside = namespaces.filter(|_| joined.is_none());
         let frame = encode(&config).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
         // A confined tree is in its group from init on, any other from the command on.
         let (inits_group, commands_group) = match kind {
@@ -140,11 +160,12 @@ impl Init {
         let mut descriptors: Vec<_> = streams.theirs.iter().map(AsFd::as_fd).collect();
         descriptors.push(handover.workspace);
         descriptors.extend(handover.landlock);
+        descriptors.extend(joined);
         descriptors.extend(handover.injected);
         descriptors.extend(mapping.as_ref().map(AsFd::as_fd));
         descriptors.extend(commands_group.map(AsFd::as_fd));
 
-        let asked = self.ask(kind, &frame, &descriptors, inits_group);
+        let asked = self.ask(kind, inside, &frame, &descriptors, inits_group);
         // Init has its own now. While the host held these, end of file would never come.
         drop(descriptors);
         let Streams {
@@ -182,7 +203,10 @@ impl Init {
                 };
                 let private = Private {
                     tmp: confined,
-                    network: config.confinement.as_ref().is_some_and(|it| !it.network),
+                    network: config
+                        .confinement
+                        .as_ref()
+                        .is_some_and(|it| it.network != NetworkMode::Host),
                 };
                 let meter = Meter::new(init.pid(), pid, counter, group, lease, private);
                 let child = Child::new(channel, init, meter, confined)?;
@@ -218,9 +242,58 @@ impl Init {
         Err(refusal)
     }
 
-    /// Prepares an init, so that the next command starts sooner. Blocks for as long as a small program takes to start.
-    pub(crate) fn prepare(&self) {
-        self.spawner.prepare();
+    /// Prepares the first command of a kind, so that it starts sooner, and with [`NetworkMode::Private`] its network. Blocks for as
+    /// long as a small program takes to start.
+    pub(crate) fn begin(&self, network: NetworkMode) {
+        if network == NetworkMode::Private {
+            self.make_network_ready();
+        }
+        let ready = self
+            .ready_network()
+            .as_ref()
+            .map(|ready| Arc::clone(ready.namespace.namespaces()));
+        // A root host's inits wait outside.
+        let inside = ready.filter(|ready| ready.to_join().is_none());
+        self.spawner.begin(InitKind::Confined { network }, inside.as_ref());
+    }
+
+    /// Prepares an init, so that the next command starts sooner, and with `network` a private network for the next owner. Blocks
+    /// for as long as a small program takes to start.
+    pub(crate) fn prepare(&self, network: bool) {
+        if network {
+            self.make_network_ready();
+        }
+        let next = self
+            .ready_network()
+            .as_ref()
+            .map(|ready| Arc::clone(ready.namespace.namespaces()));
+        self.spawner.prepare(next.as_ref());
+    }
+
+    /// A private network in which no process runs. Blocks until it is made, if none was made in advance.
+    pub(crate) fn network(&self) -> Result<NewNetwork, StartError> {
+        let ready = self.ready_network().take();
+        match ready.filter(|network| network.namespace.is_usable()) {
+            Some(ready) => Ok(ready),
+            None => Namespace::make(&self.spawner).map_err(StartError::from),
+        }
+    }
+
+    /// Takes back a private network in which no process of a guest has run.
+    pub(crate) fn return_network(&self, network: NewNetwork) {
+        *self.ready_network() = Some(network);
+    }
+
+    fn make_network_ready(&self) {
+        if self.ready_network().is_none() {
+            // If it cannot be had now, the next command will say why.
+            let made = Namespace::make(&self.spawner).ok();
+            *self.ready_network() = made;
+        }
+    }
+
+    fn ready_network(&self) -> MutexGuard<'_, Option<NewNetwork>> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives an init its configuration.
@@ -230,17 +303,17 @@ impl Init {
     fn ask(
         &self,
         kind: InitKind,
+        inside: Option<&Arc<Namespaces>>,
         frame: &[u8],
         descriptors: &[BorrowedFd<'_>],
         group: Option<&Group>,
     ) -> Result<NewInit, StartError> {
         for _ in 0..ATTEMPTS {
-            let new_init = match self.spawner.init(kind, group.map(AsFd::as_fd)) {
+            let new_init = match self.spawner.init(kind, inside, group.map(AsFd::as_fd)) {
                 Ok(new_init) => new_init,
                 // The group's limit is the reason, whatever error it led to.
                 Err(_) if has_run_out(group) => return Err(StartError::OutOfMemory),
-                Err(InitError::Refused(report)) => return Err(StartError::Refused(report)),
-                Err(InitError::Host(error)) => return Err(error.into()),
+                Err(error) => return Err(error.into()),
             };
             match new_init.channel.send(frame, descriptors) {
                 Ok(()) => return Ok(new_init),

@@ -25,18 +25,18 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(fcntl_setfl(fd, flags | OFlags::NONBLOCK)?)
 }
 
-/// How many bytes wait in the pipe.
+/// The number of bytes that wait in the pipe.
 pub(crate) fn bytes_waiting(fd: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(rustix::io::ioctl_fionread(fd)?).unwrap_or(usize::MAX))
 }
 
-/// Has the pipe hold `size` bytes.
+/// Sets the capacity of the pipe to `size` bytes.
 pub(crate) fn enlarge(fd: BorrowedFd<'_>, size: usize) -> io::Result<()> {
     rustix::pipe::fcntl_setpipe_size(fd, size)?;
     Ok(())
 }
 
-/// Tells end of file from "nothing yet" without reading.
+/// Distinguishes end of file from an empty pipe without reading.
 pub(crate) fn peek(fd: BorrowedFd<'_>) -> io::Result<Waiting> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     retry(|| poll(&mut fds, Some(&Timespec::default())))?;
@@ -51,10 +51,10 @@ pub(crate) fn peek(fd: BorrowedFd<'_>) -> io::Result<Waiting> {
     })
 }
 
-/// Reads into two slices in turn, as the free space of a ring that wraps round is.
+/// Reads into two slices in turn, which are the free space of a ring that wraps round.
 pub(crate) fn read_vectored(fd: BorrowedFd<'_>, first: &mut [u8], second: &mut [u8]) -> io::Result<usize> {
     if second.is_empty() {
-        // The kernel is quicker with one.
+        // With one slice, `read` is faster.
         return Ok(retry(|| rustix::io::read(fd, &mut *first))?);
     }
     let mut slices = [IoSliceMut::new(first), IoSliceMut::new(second)];

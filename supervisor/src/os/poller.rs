@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::pipe::set_nonblocking;
 
-/// Of the whole process.
+/// One poller for the whole program.
 static POLLER: Mutex<Poller> = Mutex::new(Poller {
     wakes: None,
     waits: Vec::new(),
@@ -41,7 +41,7 @@ fn lock() -> MutexGuard<'static, Poller> {
     POLLER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes sure that there is the thread.
+/// Starts the thread unless it runs.
 pub(super) fn prepare() -> io::Result<()> {
     let mut poller = lock();
     if poller.wakes.is_none() {
@@ -59,7 +59,7 @@ pub(super) fn prepare() -> io::Result<()> {
 impl Poller {
     fn wake(&self) {
         if let Some(mut wakes) = self.wakes.as_ref() {
-            // A full pipe has a wake-up in it already.
+            // A full pipe already contains a wake-up.
             drop(wakes.write(&[0]));
         }
     }
@@ -94,7 +94,7 @@ const fn asked(fd: RawFd, events: i16) -> libc::pollfd {
     libc::pollfd { fd, events, revents: 0 }
 }
 
-/// A number that is no open descriptor is ready, with an error.
+/// A number that is not an open descriptor is ready, with an error.
 fn poll(fds: &mut [libc::pollfd], milliseconds: i32) -> i32 {
     let count = libc::nfds_t::try_from(fds.len()).unwrap_or_default();
     // SAFETY: the slice has `count` entries, which can be read and written. The values of the descriptors do not matter to memory
@@ -102,7 +102,8 @@ fn poll(fds: &mut [libc::pollfd], milliseconds: i32) -> i32 {
     unsafe { libc::poll(fds.as_mut_ptr(), count, milliseconds) }
 }
 
-/// Completes when `io` can be read or written, as `events` of `poll` say, or has ended. It keeps the descriptor open.
+/// Completes when `io` can be read or written, as the `poll` flags in `events` say, or has ended. It keeps the
+/// descriptor open.
 pub(super) struct Readiness<'a, T> {
     io: &'a T,
     events: i16,
@@ -116,7 +117,7 @@ impl<'a, T: AsRawFd> Readiness<'a, T> {
 }
 
 impl<T> Readiness<'_, T> {
-    /// Without the thread's knowing of it the kernel would keep the descriptor open for as long as that waits.
+    /// If the thread did not know of it, the kernel would keep the descriptor open as long as the thread polls it.
     fn forget(&mut self) {
         if let Some(id) = self.id.take() {
             let mut poller = lock();
@@ -179,7 +180,7 @@ mod tests {
         let (mut reader, mut writer) = io::pipe().expect("a pipe");
         set_nonblocking(reader.as_fd()).expect("it does not block");
         for _ in 0..3 {
-            // A wait that is given up leaves no entry behind.
+            // A wait that is dropped leaves no entry behind.
             let mut given_up = Box::pin(Readiness::new(&reader, libc::POLLIN));
             let none = std::future::poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context))).await;
             assert!(none.is_pending());

@@ -15,16 +15,16 @@ use tokio::io::Interest;
 use super::readiness;
 use super::tree::{clock, short_text};
 
-/// How long a process may take to end after a KILL.
+/// The longest time until a process ends after a KILL.
 pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// When to look again at a process that cannot be held, because the host has no descriptor left.
+/// The interval of checks of a process for which the host has no descriptor left.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
     pid: Pid,
-    /// As `/proc/PID/stat` has it.
+    /// As in `/proc/PID/stat`.
     start: u64,
 }
 
@@ -33,7 +33,7 @@ impl Process {
         Self { pid, start }
     }
 
-    /// A child of this process, which is not reaped.
+    /// A child of this process that was not reaped.
     pub(crate) fn of_child(pid: u32) -> io::Result<Self> {
         let stat = short_text(&format!("/proc/{pid}/stat"))?;
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
@@ -88,7 +88,7 @@ impl Process {
         }
     }
 
-    /// Blocks until it has ended, for so long at most. Whether it has.
+    /// Blocks until the process has ended, for at most this long. Returns whether it has ended.
     pub(crate) fn wait(&self, limit: Duration) -> bool {
         let begun = Instant::now();
         loop {
@@ -107,17 +107,17 @@ impl Process {
         }
     }
 
-    /// Completes once it has ended. May be dropped and called again.
+    /// Completes when the process has ended. The future may be dropped, and this may be called again.
     ///
     /// # Errors
-    /// The runtime is going down.
+    /// The runtime is ending.
     pub(crate) async fn ended(&self) -> io::Result<()> {
         loop {
             match self.hold() {
                 Ok(None) => return Ok(()),
                 Ok(Some(held)) => {
                     let held = readiness::watch(held, Interest::READABLE)?;
-                    // For good: the readiness is not cleared.
+                    // For good, because the readiness is never cleared.
                     return held.readable().await.map(drop);
                 }
                 Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
@@ -136,7 +136,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// By a line of `/proc/PID/stat`: `pid (name) state …`, and a name may hold anything.
+/// Parses a line of `/proc/PID/stat`: `pid (name) state …`. The name may contain any character.
 pub(crate) fn is_stopped(stat: &str) -> bool {
     stat.rsplit_once(')')
         .is_some_and(|(_, fields)| fields.trim_start().starts_with(['T', 't']))

@@ -22,18 +22,18 @@ pub(crate) unsafe trait Steady: AsRawFd {}
 // SAFETY: an `OwnedFd` has one open descriptor and closes it only when dropped.
 unsafe impl Steady for OwnedFd {}
 
-/// A descriptor that can be waited for.
+/// A descriptor for which a task can wait.
 #[derive(Debug)]
 pub(crate) enum Watched<T: Steady> {
     ByEpoll(AsyncFd<T>),
-    /// Because epoll has no watch left for this user.
+    /// The poller waits, because epoll has no watch left for this user.
     ByPoll(T),
 }
 
-/// That it is ready.
+/// Proof that the descriptor was ready.
 pub(crate) enum Ready<'a, T: Steady> {
     ByEpoll(AsyncFdReadyGuard<'a, T>),
-    /// Looked at anew each time.
+    /// Checked anew each time.
     ByPoll,
 }
 
@@ -87,7 +87,7 @@ impl<T: Steady> Watched<T> {
 }
 
 impl<T: Steady> Ready<'_, T> {
-    /// Says that it was not so any more.
+    /// Records that the descriptor was not ready any more.
     pub(crate) fn clear_ready(&mut self) {
         match self {
             Self::ByEpoll(ready) => ready.clear_ready(),

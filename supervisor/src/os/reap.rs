@@ -40,13 +40,13 @@ fn end_within(child: &mut Child, told: io::Result<()>, limit: Duration) {
     }
 }
 
-/// Reaps a child, and says how it ended. Blocks for `limit` at most.
+/// Reaps a child, and returns how it ended. Blocks for at most `limit`.
 ///
 /// # Errors
 /// [`io::ErrorKind::TimedOut`]; or another part of this program has reaped it.
 pub(super) fn reap(child: &mut Child, limit: Duration) -> io::Result<ExitStatus> {
     let begun = Instant::now();
-    // The number is this child's for as long as it is not reaped.
+    // The pid stays this child's until the child is reaped.
     if child.try_wait()?.is_none()
         && let Some(held) = pid(child).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
     {
@@ -60,12 +60,12 @@ pub(super) fn reap(child: &mut Child, limit: Duration) -> io::Result<ExitStatus>
         if rest.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // The host has no descriptor left, or a tracer has still to take note of the end: the kernel tells of neither.
+        // The host has no descriptor left, or a tracer has not reaped the process yet. The kernel reports neither.
         wait_for(&mut [], rest.min(RETRY_INTERVAL));
     }
 }
 
-/// Has a child reaped whenever it ends. Without another thread it stays a zombie until the host ends.
+/// Lets a thread reap a child when it ends. If no thread can be started, the child stays a zombie until the host ends.
 fn reap_later(child: &Child) {
     let Some(pid) = pid(child) else { return };
     let thread = Builder::new().name("capsule-reap".into());
@@ -86,10 +86,10 @@ mod tests {
     use super::super::spawner::start;
     use super::*;
 
-    /// A child that was not killed stands for one that the kernel holds.
+    /// A child that was not killed, in place of one that the kernel does not end.
     #[test]
     fn b3_b5_a_child_that_does_not_end_is_given_up_and_reaped_later() {
-        let (socket, mut child) = start(None, None).expect("a spawner");
+        let (socket, mut child) = start(None, None, |_| Ok(())).expect("a spawner");
         let begun = Instant::now();
         end_within(&mut child, Ok(()), Duration::from_millis(50));
         assert!(begun.elapsed() < KILL_TIMEOUT);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn b5_a_child_that_cannot_be_told_is_not_waited_for() {
-        let (socket, mut child) = start(None, None).expect("a spawner");
+        let (socket, mut child) = start(None, None, |_| Ok(())).expect("a spawner");
         let begun = Instant::now();
         end(&mut child, Err(io::ErrorKind::PermissionDenied.into()));
         assert!(begun.elapsed() < KILL_TIMEOUT / 2);
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn b3_a_killed_child_is_reaped_at_once() {
-        let (_socket, mut child) = start(None, None).expect("a spawner");
+        let (_socket, mut child) = start(None, None, |_| Ok(())).expect("a spawner");
         let told = child.kill();
         end(&mut child, told);
         assert!(!is_there(&child));

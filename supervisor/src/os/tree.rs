@@ -12,32 +12,32 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The most processes of a tree that a sample reads, however fast the tree grows. A tree with more processes counts as unlimited.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 4096;
 
 /// The memory that a socket counts for: its buffers at their usual sizes, full of the smallest messages, which cost the most. The
 /// kernel reports the content of the buffers only within the tree's network namespace.
 const SOCKET: u64 = 280 << 10;
 
-/// How many sockets of a tree count for nothing, because most sockets hold little. Together they hold less than a tree can fill
+/// How many sockets of a network count for nothing, because most sockets hold little, and some are the host's own. Together they hold less than a tree can fill
 /// between two samples.
-const SPARE_SOCKETS: u64 = 64;
+const SPARE_SOCKETS: u64 = 128;
 
 /// The memory that an open file counts for: the kernel's own data for it, and its part of a pipe. A pipe holds two pages if its
 /// user has many pipes. Before that, all pipes of a user hold 64 MiB together.
 const OPEN_FILE: u64 = 4 << 10;
 
-/// One tree, looked at again and again.
+/// One tree, which is sampled repeatedly.
 #[derive(Debug)]
 pub(crate) struct TreeSampler {
     init: u32,
-    /// The command, as long as that is there.
+    /// The command, as long as it exists.
     command: Option<u32>,
     /// Whether the tree has a tmpfs and a network of its own.
     private: Private,
     most: usize,
-    /// The clocks of those that ran at the last look, by number and start.
+    /// The processor times of the processes in the last sample, by pid and start time.
     clocks: HashMap<(u32, u64), Duration>,
-    /// The processor time of the processes that have ended since.
+    /// The processor time of the processes that ended between samples.
     past: Duration,
 }
 
@@ -46,7 +46,8 @@ pub(crate) struct TreeSampler {
 pub(crate) struct Private {
     /// Whether `/tmp` is a tmpfs of its own.
     pub(crate) tmp: bool,
-    /// Whether its sockets are in a network of its own.
+    /// Whether its sockets are in another network than the host's. Other trees of its owner may share it: then all sockets there
+    /// count for each of them, because the kernel does not say whose a socket on its way in another one is.
     pub(crate) network: bool,
 }
 
@@ -67,14 +68,14 @@ impl TreeSampler {
     pub(crate) fn memory(&self) -> u64 {
         let processes = descendants(self.init, self.most);
         if processes.len() >= self.most {
-            // There may be others, and anything in them.
+            // There may be other lines with any content.
             return u64::MAX;
         }
         let mut own = 0_u64;
         let mut shared = HashMap::<String, u64>::new();
         for &pid in &processes {
             own = own.saturating_add(open_files(pid).saturating_mul(OPEN_FILE));
-            // The first thread may have ended, and shows no memory then.
+            // The first thread may have ended, and then shows no memory.
             for thread in threads(pid) {
                 let Ok(status) = text(thread.join("status")) else {
                     continue;
@@ -95,7 +96,8 @@ impl TreeSampler {
                             *known = size.max(*known);
                         }
                     }
-                    // Only root may look into a program that may not be read: all that it could have.
+                    // Only root may inspect a program that may not be read. For others it counts as all that it could
+                    // have.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                         own = own.saturating_add(bytes(&status, "VmSize:").unwrap_or_default());
                     }
@@ -154,7 +156,7 @@ pub(crate) fn short_text(path: &str) -> io::Result<String> {
 }
 
 /// Every process below `ancestor`, up to so many. Orphans are init's children, so all of a tree is found from its init.
-fn descendants(ancestor: u32, most: usize) -> HashSet<u32> {
+pub(super) fn descendants(ancestor: u32, most: usize) -> HashSet<u32> {
     let mut found = HashSet::new();
     let mut parents = vec![ancestor];
     while let Some(parent) = parents.pop() {
@@ -170,7 +172,7 @@ fn descendants(ancestor: u32, most: usize) -> HashSet<u32> {
     found
 }
 
-fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
+pub(super) fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
     let threads = read_dir(format!("/proc/{pid}/task"));
     threads.into_iter().flatten().flatten().map(|thread| thread.path())
 }
@@ -205,19 +207,46 @@ fn tmpfs(path: &Path) -> Option<u64> {
     Some((fs.f_blocks - fs.f_bfree.min(fs.f_blocks)).saturating_mul(fs.f_frsize))
 }
 
-/// Open files of a process. A kernel before 6.2 says 0.
+/// The number of open files of a process. A kernel before 6.2 reports 0.
 fn open_files(pid: u32) -> u64 {
     metadata(format!("/proc/{pid}/fd")).map_or(0, |fd| fd.len())
 }
 
-/// Sockets in the network of a process, those on their way in others included.
+/// The number of sockets in the network of a process whose buffers may hold something, including those on their way in others.
+///
+/// The kernel shows the content of the queues of TCP and UDP, but not the memory that it takes. So a socket with an empty queue
+/// counts for nothing, and every other one for all that it may hold; one of TCP has two full buffers.
 fn sockets(pid: u32) -> u64 {
     let counts = short_text(&format!("/proc/{pid}/net/sockstat")).unwrap_or_default();
     let used = counts.lines().find_map(|line| line.strip_prefix("sockets: used "));
-    used.and_then(|used| used.trim().parse().ok()).unwrap_or_default()
+    let mut sockets: u64 = used.and_then(|used| used.trim().parse().ok()).unwrap_or_default();
+    for (table, buffers) in [("tcp", 2), ("tcp6", 2), ("udp", 1), ("udp6", 1)] {
+        let Ok(table) = text(format!("/proc/{pid}/net/{table}")) else {
+            continue;
+        };
+        let (opened, held) = open_and_held(&table);
+        sockets = sockets.saturating_sub(opened).saturating_add(held * buffers);
+    }
+    sockets
 }
 
-/// A line of a file of `/proc` that counts in KiB, in bytes.
+/// Of a table of sockets in `/proc/PID/net`: how many are open files, and how many hold data.
+fn open_and_held(table: &str) -> (u64, u64) {
+    /// The queue of a listener counts connections.
+    const LISTEN: &str = "0A";
+    let (mut opened, mut held) = (0, 0);
+    for line in table.lines().skip(1) {
+        let mut fields = line.split_ascii_whitespace().skip(3);
+        let (Some(state), Some(queues), Some(inode)) = (fields.next(), fields.next(), fields.nth(4)) else {
+            continue;
+        };
+        opened += u64::from(inode != "0");
+        held += u64::from(state != LISTEN && queues != "00000000:00000000");
+    }
+    (opened, held)
+}
+
+/// A value of a file in `/proc` that counts in KiB, in bytes.
 pub(crate) fn bytes(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -226,7 +255,7 @@ pub(crate) fn bytes(status: &str, name: &str) -> Option<u64> {
 
 /// When a process started, and its user and system time, of `/proc/PID/stat`, which counts in hundredths of a second.
 pub(super) fn clock(stat: &str) -> Option<(u64, Duration)> {
-    // The second field is the program's name, which may hold anything, and ends with the last parenthesis.
+    // The second field is the program's name, which may contain any character, and ends at the last parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
@@ -246,7 +275,7 @@ mod tests {
         assert_eq!(clock("7 (a"), None);
     }
 
-    /// Two processes of this test's own, and a tree that may have as many as is said.
+    /// Two processes of this test, and a tree with the given limit on processes.
     fn memory_with_at_most(most: usize) -> u64 {
         let mut children: Vec<_> = (0..2)
             .map(|_| {
@@ -263,6 +292,16 @@ mod tests {
             child.wait().expect("it ends");
         }
         memory
+    }
+
+    #[test]
+    fn r1_a_socket_counts_if_it_holds_data() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+            0: 0100007F:1F90 00000000:0000 0A 00000000:00000003 00:00000000 00000000  1000        0 11 1 0 100 0 0 10 0\n\
+            1: 0100007F:1F90 0100007F:C001 01 00000000:00000000 00:00000000 00000000  1000        0 12 1 0 20 4 30 10 -1\n\
+            2: 0100007F:1F90 0100007F:C002 01 00000000:00000001 00:00000000 00000000  1000        0 13 1 0 20 4 30 10 -1\n\
+            3: 0100007F:1F90 0100007F:C003 01 00000000:00000009 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1\n";
+        assert_eq!(open_and_held(table), (3, 2));
     }
 
     #[test]

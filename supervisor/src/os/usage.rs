@@ -9,11 +9,14 @@
 //! [`MAX_AGE`] gets the previous answer, so that a guest which lists its processes in a loop does not make the kernel write that
 //! text each time.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::Group;
+use super::ports;
 use super::tree::{Private, TreeSampler, bytes, clock, text};
 use super::users::Lease;
 
@@ -22,7 +25,7 @@ use super::users::Lease;
 pub(crate) struct Usage {
     pub(crate) cpu: Option<Duration>,
     pub(crate) peak_bytes: Option<u64>,
-    /// The kernel ended the tree because it had come to its limit. Known at the end.
+    /// Whether the kernel ended the tree because it reached its limit. It is known at the end.
     pub(crate) ran_out_of_memory: bool,
 }
 
@@ -43,14 +46,14 @@ pub(crate) struct Meter {
     last: OnceLock<Usage>,
 }
 
-/// The sources of the figures while the tree runs.
+/// The sources of the usage while the tree runs.
 #[derive(Debug)]
 struct Sources {
     os_pid: Option<u32>,
     init_pid: u32,
     counter: Option<OwnedFd>,
     group: Option<Group>,
-    /// The kernel's user that is this tree's alone. Given back with the rest.
+    /// The kernel user that only this tree has. It is given back with the rest.
     _lease: Option<Lease>,
     answer: Option<(Instant, Usage)>,
 }
@@ -87,6 +90,18 @@ impl Meter {
         self.os_pid
     }
 
+    /// Ports on which the tree listens, as [`ports::listening`] finds them; none once it has ended. Blocks.
+    pub(crate) fn listening(&self, wanted: Option<u16>) -> io::Result<Option<BTreeSet<u16>>> {
+        let ports = match ports::listening(self.init_pid, wanted) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            ports => ports.ok(),
+        };
+        // By now the number may be another process's.
+        let status = self.os_pid.and_then(|pid| read(pid, "status"));
+        let is_ours = status.as_deref().and_then(parent) == Some(self.init_pid);
+        Ok(ports.filter(|_| is_ours))
+    }
+
     /// Whether CPU time is counted for the whole tree, from its start on.
     pub(crate) fn is_live(&self) -> bool {
         self.is_live
@@ -97,12 +112,18 @@ impl Meter {
         self.has_group
     }
 
-    /// Whether processor time is counted of programs too that may not be read, which lose the counter.
+    /// As if it had one: a group can be made only on some machines.
+    #[cfg(test)]
+    pub(crate) const fn set_has_group(&mut self) {
+        self.has_group = true;
+    }
+
+    /// Whether the processor time of programs that may not be read is counted too. Such programs lose the counter.
     pub(crate) fn misses_nothing(&self) -> bool {
         self.has_group
     }
 
-    /// Whether the kernel counts the memory of the tree, and limits it where a limit was asked for.
+    /// Whether the kernel counts the memory of the tree, and enforces a limit if there is one.
     pub(crate) fn has_memory(&self) -> bool {
         self.has_memory
     }
@@ -127,7 +148,7 @@ impl Meter {
         }
     }
 
-    /// The processor time at this moment, where there is a counter of it.
+    /// The processor time at this moment, if there is a counter for it.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         if let Some(last) = self.last.get() {
             return last.cpu;
@@ -135,7 +156,7 @@ impl Meter {
         self.lock().as_ref()?.counted()
     }
 
-    /// For looking at the processes of the tree, where the kernel does not count them together.
+    /// For samples of the processes of the tree, if the kernel does not count them together.
     pub(crate) fn sampler(&self) -> TreeSampler {
         TreeSampler::new(self.init_pid, self.os_pid, self.private)
     }
@@ -155,7 +176,7 @@ impl Meter {
         let _ = self.last.set(usage);
     }
 
-    /// Has the kernel kill all of the tree's group, where it has one.
+    /// Lets the kernel kill the whole group of the tree, if it has one.
     pub(crate) fn kill_group(&self) {
         if let Some(group) = self.lock().as_ref().and_then(|sources| sources.group.as_ref()) {
             group.kill();
@@ -182,7 +203,7 @@ impl Sources {
         let read = |wanted: bool, file| if wanted { read(self.os_pid?, file) } else { None };
         let stat = read(!is_live, "stat");
         let status = read(!is_live || peak_of_all.is_none(), "status");
-        // By now the number may be another process's.
+        // By now the pid may be another process's.
         let is_ours = status.as_deref().and_then(parent) == Some(self.init_pid);
         let (stat, status) = (stat.filter(|_| is_ours), status.filter(|_| is_ours));
         Usage {

@@ -22,13 +22,13 @@ use rustix::process::{Uid, geteuid, getpriority_user};
 
 use super::epolls::Epolls;
 
-/// Where the locks are. Only root can make something in its parent.
+/// The folder of the locks. Only root can make entries in its parent.
 const FOLDER: &str = "/run/capsule-users";
 
-/// How many numbers a lock stands for: few files, and a host keeps little that it does not need.
+/// The number of users for each lock. It keeps the files few, and a host takes few users that it does not need.
 const BLOCK: u32 = 64;
 
-/// The kernel's name for users that a namespace does not have, and the user of whatever has no better one.
+/// The kernel's id for users that a namespace does not have, and the user of services without a user of their own.
 const OVERFLOW: u32 = 65534;
 
 /// The numbers that this host may lend.
@@ -53,12 +53,12 @@ struct State {
 pub(crate) struct Lease {
     number: u32,
     users: Arc<Users>,
-    /// The process that counts for this number, if the tree only has its watches counted for it. That process ends with its last
-    /// lease.
+    /// The process that counts for this number, if the tree has the number only for its watches. The process ends with
+    /// its last lease.
     keeps: Option<Arc<Epolls>>,
 }
 
-/// Why no number could be lent.
+/// Why no number was lent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LeaseError {
     #[error("each of the users {first} to {last} is in use", first = .0.start, last = .0.end.saturating_sub(1))]
@@ -72,7 +72,7 @@ impl Users {
         Self::within(range, FOLDER)
     }
 
-    /// The same, with another folder for the locks, which belongs to this user alone.
+    /// The same, with another folder for the locks, which belongs to this user.
     pub(crate) fn within(range: Range<u32>, folder: impl Into<PathBuf>) -> Arc<Self> {
         Arc::new(Self {
             range,
@@ -132,7 +132,7 @@ impl Users {
 }
 
 impl Lease {
-    /// Keeps that for as long as the tree may need it.
+    /// Keeps `counter` for as long as the tree may need it.
     pub(crate) fn keeping(self, epolls: Arc<Epolls>) -> Self {
         let mut lease = self;
         lease.keeps = Some(epolls);
@@ -151,7 +151,8 @@ impl Drop for Lease {
     }
 }
 
-/// Whether a visible process has this number. The kernel looks for the user first, and for its processes only if that user exists.
+/// Whether a visible process has this number. The kernel looks up the user first, and its processes only if that user
+/// exists.
 fn is_used(number: u32) -> bool {
     getpriority_user(Uid::from_raw(number)) != Err(Errno::SRCH)
 }

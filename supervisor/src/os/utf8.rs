@@ -10,7 +10,7 @@ pub(crate) fn text(bytes: Vec<u8>) -> Result<String, Vec<u8>> {
     if simdutf8::basic::from_utf8(&bytes).is_err() {
         return Err(bytes);
     }
-    // SAFETY: they are UTF-8, as was just found, and no other code has them.
+    // SAFETY: they are UTF-8, as was just checked, and no other code has them.
     Ok(unsafe { String::from_utf8_unchecked(bytes) })
 }
 

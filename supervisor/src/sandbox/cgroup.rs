@@ -24,7 +24,7 @@ const REMEDY: &str = "run the host as a service of systemd with Delegate=yes and
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cgroup {
-    /// Where version 2 is mounted.
+    /// The path at which version 2 is mounted.
     pub mount: PathBuf,
     /// The folder of this process's own group; `None` if it lies outside of the mounted part.
     pub group: Option<PathBuf>,
@@ -62,10 +62,10 @@ impl Cgroup {
     }
 }
 
-/// Prepares the directory that was named, or else one that is found.
+/// Prepares the directory that the embedder named, or finds one.
 ///
-/// A directory that was named is used with the controllers that it has, even if it has none and can only end and count
-/// processes. A directory that is found must have all controllers.
+/// A directory that the embedder named is used with the controllers that it has, even if it has none and can only end
+/// and count processes. A directory that is found must have all controllers.
 pub(crate) fn groups(named: Option<&Path>) -> Result<Groups, UnavailableLayer> {
     match named {
         Some(path) => {
@@ -107,8 +107,8 @@ fn find() -> Result<Groups, UnavailableLayer> {
     Groups::within(path, delegated).map_err(|error| missing(path, &error))
 }
 
-/// Whether this user may start processes in groups in there. For that the kernel requires the right to write to the closest
-/// common ancestor of the new group and the host's group. The kernel would check this only at each start.
+/// Whether this user may start processes in groups of this directory. For that the kernel requires write access to the
+/// closest common ancestor of the new group and the host's group, and would check it only at each start.
 fn may_be_born_in(path: &Path) -> Result<(), UnavailableLayer> {
     let Some(this) = Cgroup::of_this_process() else {
         return Ok(());

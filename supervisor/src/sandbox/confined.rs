@@ -5,8 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
 
-use capsule_init::{Bound, Layer};
+use capsule_init::{Bound, Layer, NetworkMode};
 
 use super::Workspace;
 use super::cgroup;
@@ -15,13 +16,18 @@ use super::etc::Etc;
 use super::filter::{self, Filters};
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements, ResourceLimits};
+use super::networks::Networks;
 use super::policy::Policy;
-use super::start::{self, Constraints};
+use super::prestart::Prestart;
+use super::start::{self, Constraints, no_network};
 use super::subordinate::Subordinate;
 use super::unavailable::UnavailableLayer;
+use crate::network::{BoxFuture, EndedNetworks, Network, NetworkSupport, OwnerNetwork, PrivateNetwork};
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
+use crate::os::network::Namespace;
 use crate::os::users::{Lease, Users};
+use crate::owner::{Owner, Principal};
 
 /// Starts each command in a confinement of its own: namespaces, only the files that the [`Policy`] names, no capabilities,
 /// filtered system calls. This is a host's default launcher.
@@ -35,17 +41,24 @@ pub struct Confined {
     environment: Environment,
     /// Read at the first command, on a thread that may block, because it takes hundreds of system calls.
     etc: OnceLock<Etc>,
-    init: Init,
+    init: Arc<Init>,
+    /// The start of init's program, until the first command has waited for it.
+    prestart: Mutex<Option<Prestart>>,
     policy: Policy,
     filters: Filters,
     landlock: Option<OwnedFd>,
     groups: Option<Arc<Groups>>,
+    /// The private networks of the owners whose trees run.
+    networks: Networks,
+    ended_networks: Arc<EndedNetworks>,
     /// The users that trees of a root host run as.
     users: Arc<Users>,
     /// The user that trees of an ordinary user's host are counted for, or why there is none.
     subordinate: Result<Subordinate, UnavailableLayer>,
     /// The workspaces for which the log already warns that commands run as their owner.
     told: Mutex<BTreeSet<PathBuf>>,
+    /// Waits for the end of the last trial's init.
+    trial: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How many workspaces with such a warning are remembered.
@@ -70,7 +83,7 @@ impl Confined {
     /// # Errors
     /// Something that every command will need is unavailable: the reason and the remedy.
     pub fn new(policy: Policy) -> Result<Self, LaunchError> {
-        Self::with_init(policy, Init::embedded())
+        Self::with_init(policy, Arc::new(Init::embedded()), None)
     }
 
     /// Like [`Confined::new`], with an init program that the embedder has built instead of the one in this crate.
@@ -78,22 +91,48 @@ impl Confined {
     /// # Errors
     /// As of [`Confined::new`].
     pub fn with_init_at(policy: Policy, path: impl Into<PathBuf>) -> Result<Self, LaunchError> {
-        Self::with_init(policy, Init::at(path.into()))
+        Self::with_init(policy, Arc::new(Init::at(path.into())), None)
+    }
+
+    /// Like [`Confined::new`], with init's program as it was started before.
+    ///
+    /// # Errors
+    /// As of [`Confined::new`].
+    pub fn prestarted(policy: Policy, prestart: Prestart) -> Result<Self, LaunchError> {
+        Self::with_init(policy, Arc::clone(prestart.init()), Some(prestart))
     }
 
     /// Confines a command that does nothing, in `workspace`, to check that this machine, this user and this folder allow
     /// everything that a command needs. Blocks for some milliseconds; needs a tokio runtime with its I/O driver.
     ///
+    /// Returns as soon as that command has ended. Its init may end later, but ends before the drop of this value returns.
+    ///
     /// # Errors
     /// [`LaunchError`]: the layer that is unavailable, the reason and the remedy.
     pub fn verify(&self, workspace: &Workspace) -> Result<(), LaunchError> {
-        self.try_out(workspace).map(drop)
+        let (_, launched) = self.run_nothing(workspace)?;
+        // The end of init's namespaces takes the kernel as long as the whole command, and the caller has no use for it. If there is
+        // no thread, the closure is dropped here, and that waits as well.
+        let ends = thread::Builder::new().name("capsule-trial".into());
+        if let Ok(ends) = ends.spawn(move || drop(launched)) {
+            let former = self.trial.lock().unwrap_or_else(PoisonError::into_inner).replace(ends);
+            join(former);
+        }
+        Ok(())
     }
 
-    /// Like [`Confined::verify`], and returns the findings.
+    /// Like [`Confined::verify`], and returns the findings when init has ended too.
     pub(crate) fn try_out(&self, workspace: &Workspace) -> Result<Attempt, LaunchError> {
+        self.run_nothing(workspace).map(|(attempt, _)| attempt)
+    }
+
+    /// Confines a command that does nothing, and returns after its end. Only its init is left then, and ends with the second result.
+    fn run_nothing(&self, workspace: &Workspace) -> Result<(Attempt, Launched), LaunchError> {
         // The command is init itself, which exits when it gets no configuration: the only program that surely exists.
         let launch = Launch {
+            owner: None,
+            scope: 0,
+            network: None,
             cmd: "/proc/self/exe".into(),
             args: Vec::new(),
             env: Vec::new(),
@@ -106,7 +145,14 @@ impl Confined {
             },
             injections: Vec::new(),
         };
-        let mut launched = self.launch(launch)?;
+        // First of all: init's program starts meanwhile.
+        self.etc();
+        let mode = self.policy.named_network().mode();
+        let network = match mode {
+            NetworkMode::Private => Some(self.init.network().map_err(no_network)?),
+            NetworkMode::None | NetworkMode::Host => None,
+        };
+        let mut launched = self.start(launch, mode, network.as_ref().map(|network| &*network.namespace))?;
         let exit = launched.child.finish().map_err(LaunchError::Host)?;
         if exit.code != Some(0) {
             let reason = format!("a command that does nothing ended with {exit:?}");
@@ -116,12 +162,115 @@ impl Confined {
                 None,
             )));
         }
-        Ok(Attempt {
+        // Nothing of a guest has run in it.
+        if let Some(network) = network {
+            self.init.return_network(network);
+        }
+        let attempt = Attempt {
             live_cpu: launched.child.meter().is_live(),
-            bound: launched.bound,
+            bound: launched.bound.take(),
             is_counted_apart: launched.is_counted_apart,
             as_owner: launched.as_owner,
-        })
+        };
+        Ok((attempt, launched))
+    }
+
+    /// The host's `/etc`. The first command has init's program started on another thread while it is read, because each takes a
+    /// millisecond.
+    fn etc(&self) -> &Etc {
+        if let Some(etc) = self.etc.get() {
+            return etc;
+        }
+        let begun = self.prestart.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // No init can wait for a command that is to start in a group.
+        let begin = || Prestart::of(Arc::clone(&self.init), self.policy.named_network().mode());
+        let begun = begun.or_else(|| self.groups.is_none().then(begin));
+        let etc = self.etc.get_or_init(Etc::of_host);
+        // Its end is waited for, so that the command finds the init.
+        drop(begun);
+        etc
+    }
+
+    /// Makes a private network, connects to itself in it, and returns what the machine can do. None: the policy has another
+    /// network. Blocks for about a millisecond.
+    pub(crate) fn try_network(&self) -> Option<Result<NetworkSupport, LaunchError>> {
+        if self.policy.named_network().mode() != NetworkMode::Private {
+            return None;
+        }
+        let tried = self.init.network().map_err(no_network).and_then(|network| {
+            NetworkSupport::of(&network).map_err(|error| {
+                let reason = format!("a connection within a private network: {error}");
+                LaunchError::Confinement(UnavailableLayer::new(Layer::NetworkNamespace, reason, None))
+            })
+        });
+        Some(tried)
+    }
+
+    /// The private network that the policy gives this owner's trees. It is made if it is not there, and stays as long as one of
+    /// the owner's trees or the returned value. So a host knows where ports are published before any tree runs.
+    ///
+    /// Blocks for about a millisecond; needs a tokio runtime with its I/O driver.
+    ///
+    /// # Errors
+    /// [`LaunchError::Network`]: a port is in use, for example. [`LaunchError::Confinement`]: this machine has no private networks.
+    pub fn open_network(&self, owner: &Owner, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
+        self.networks
+            .of(owner, policy, || self.new_network(Some(owner), policy))
+    }
+
+    /// The network of one launch. A caller without a name shares it with no other caller.
+    fn network_of(&self, launch: &Launch, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
+        let new = || self.new_network(launch.owner.as_ref(), policy);
+        match &launch.owner {
+            Some(owner) if owner.principal != Principal::Anonymous => self.networks.of(owner, policy, new),
+            Some(_) | None => self.networks.of_scope(launch.scope, policy, new),
+        }
+    }
+
+    fn new_network(&self, owner: Option<&Owner>, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
+        let made = self.init.network().map_err(no_network)?;
+        let observer = self.policy.network_observer().cloned();
+        let network = OwnerNetwork::new(made, owner.cloned(), policy, observer, &self.ended_networks)?;
+        Ok(Arc::new(network))
+    }
+
+    /// Starts a command in this network.
+    fn start(&self, launch: Launch, mode: NetworkMode, network: Option<&Namespace>) -> Result<Launched, LaunchError> {
+        let host_is_root = rustix::process::geteuid().is_root();
+        let memory = launch.limits.max_memory_bytes;
+        let lease = self.lease(host_is_root)?;
+        let user = lease.as_ref().map(Lease::uid);
+        let confinement = self
+            .policy
+            .confinement(&launch.workspace, host_is_root, user, memory, mode);
+        let mut confinement = confinement.map_err(LaunchError::Host)?;
+        self.etc().furnish(&mut confinement);
+        let subordinate = self.subordinate.as_ref().ok().filter(|_| !host_is_root);
+        let counted = subordinate.and_then(Subordinate::lease);
+        confinement.epolls = counted.is_some();
+        let is_sampled = memory.is_some() && !self.controllers().memory;
+        // Files that the command makes then belong to root on the disk.
+        let as_root = confinement
+            .workspace_owner
+            .is_some_and(|owner| owner.uid == 0 || owner.gid == 0);
+        let seccomp = self.filters.of(mode != NetworkMode::None, is_sampled, as_root);
+        let constraints = Constraints {
+            landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
+            seccomp: seccomp.to_vec(),
+            confinement: Some(confinement),
+            limits: launch.limits.for_each_process(true),
+            group: self.group(&launch.limits).map_err(LaunchError::Host)?,
+            visibility: Some(self.policy.visibility()),
+            lease: lease.or(counted),
+            epolls: subordinate.map(|subordinate| &**subordinate.epolls()),
+            network,
+        };
+        let workspace = launch.workspace.clone();
+        let launched = start::start(&self.init, &self.environment, launch, constraints)?;
+        if launched.as_owner {
+            self.tell_of_owner(workspace.path());
+        }
+        Ok(launched)
     }
 
     fn controllers(&self) -> Controllers {
@@ -177,8 +326,8 @@ impl Confined {
         self.subordinate.as_ref()
     }
 
-    fn with_init(policy: Policy, init: Init) -> Result<Self, LaunchError> {
-        let filters = Filters::new(policy.has_network()).map_err(|error| {
+    fn with_init(policy: Policy, init: Arc<Init>, prestart: Option<Prestart>) -> Result<Self, LaunchError> {
+        let filters = Filters::new().map_err(|error| {
             LaunchError::Confinement(UnavailableLayer::new(Layer::Seccomp, error.to_string(), None))
         })?;
         let groups = match (cgroup::groups(policy.named_cgroup()), policy.named_cgroup()) {
@@ -201,10 +350,14 @@ impl Confined {
         Ok(Self {
             subordinate,
             told: Mutex::default(),
+            networks: Networks::default(),
+            ended_networks: Arc::default(),
+            trial: Mutex::default(),
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
             etc: OnceLock::new(),
             init,
+            prestart: Mutex::new(prestart),
             policy,
             filters,
             landlock: filter::scopes(),
@@ -213,44 +366,44 @@ impl Confined {
     }
 }
 
+impl Drop for Confined {
+    fn drop(&mut self) {
+        join(self.trial.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Waits for the end of a trial's init, which is bounded.
+fn join(trial: Option<JoinHandle<()>>) {
+    // It drops a value, and reports nothing.
+    drop(trial.map(JoinHandle::join));
+}
+
 impl Launcher for Confined {
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
-        let host_is_root = rustix::process::geteuid().is_root();
-        let memory = launch.limits.max_memory_bytes;
-        let lease = self.lease(host_is_root)?;
-        let user = lease.as_ref().map(Lease::uid);
-        let confinement = self.policy.confinement(&launch.workspace, host_is_root, user, memory);
-        let mut confinement = confinement.map_err(LaunchError::Host)?;
-        self.etc.get_or_init(Etc::of_host).furnish(&mut confinement);
-        let subordinate = self.subordinate.as_ref().ok().filter(|_| !host_is_root);
-        let counted = subordinate.and_then(Subordinate::lease);
-        confinement.epolls = counted.is_some();
-        let is_sampled = memory.is_some() && !self.controllers().memory;
-        // Files that the command makes then belong to root on the disk.
-        let as_root = confinement
-            .workspace_owner
-            .is_some_and(|owner| owner.uid == 0 || owner.gid == 0);
-        let seccomp = self.filters.of(is_sampled, as_root);
-        let constraints = Constraints {
-            landlock: self.landlock.as_ref().map(OwnedFd::as_fd),
-            seccomp: seccomp.to_vec(),
-            confinement: Some(confinement),
-            limits: launch.limits.for_each_process(true),
-            group: self.group(&launch.limits).map_err(LaunchError::Host)?,
-            visibility: Some(self.policy.visibility()),
-            lease: lease.or(counted),
-            epolls: subordinate.map(|subordinate| &**subordinate.epolls()),
+        // First of all: init's program starts meanwhile.
+        self.etc();
+        let wanted = launch.network.clone().unwrap_or_else(|| self.policy.named_network());
+        let network = match &wanted {
+            Network::Private(policy) => Some(self.network_of(&launch, policy)?),
+            Network::None | Network::Host => None,
         };
-        let workspace = launch.workspace.clone();
-        let launched = start::start(&self.init, &self.environment, launch, constraints)?;
-        if launched.as_owner {
-            self.tell_of_owner(workspace.path());
-        }
+        let namespace = network.as_ref().map(|network| network.namespace());
+        let mut launched = self.start(launch, wanted.mode(), namespace)?;
+        launched.network = network;
         Ok(launched)
     }
 
     fn prepare(&self) {
-        self.init.prepare();
+        self.init
+            .prepare(matches!(self.policy.named_network(), Network::Private(_)));
+    }
+
+    fn quiesced(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.ended_networks.told())
+    }
+
+    fn network(&self, owner: &Owner) -> Option<Arc<OwnerNetwork>> {
+        self.networks.existing(owner)
     }
 
     fn supports_persistent(&self) -> bool {

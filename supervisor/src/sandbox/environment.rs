@@ -4,18 +4,18 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// The host's variables that pass through: where programs are, and how people here write. Nothing else of the host's
-/// environment reaches a child; it is where tokens and passwords are kept.
+/// The host's variables that pass through: the places of programs, and the user's language. Nothing else of the host's
+/// environment reaches a child, because tokens and passwords are kept there.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
     passthrough: Vec<(OsString, OsString)>,
 }
 
-/// Where a host without a `PATH` of its own finds programs, as most shells would.
+/// The `PATH` for a host without one, as in most shells.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 impl Environment {
-    /// Takes the passthrough from this process, now.
+    /// Takes the passthrough from this process, as it is now.
     pub(crate) fn of_host() -> Self {
         Self::from_vars(std::env::vars_os())
     }
@@ -26,7 +26,7 @@ impl Environment {
         }
     }
 
-    /// Each visible toolchain adds the variable that names its place.
+    /// Each visible toolchain adds the variable that contains its path.
     pub(crate) fn with(mut self, variables: &[(String, PathBuf)]) -> Self {
         self.passthrough
             .retain(|(key, _)| !variables.iter().any(|(given, _)| key == given.as_str()));
@@ -42,7 +42,7 @@ impl Environment {
             .map_or(OsStr::new(DEFAULT_PATH), |(_, value)| value)
     }
 
-    /// The whole environment of a child that asked for `requested`. A request may set locale and time zone anew.
+    /// The whole environment of a child whose request has `requested`. A request may replace locale and time zone.
     pub(crate) fn for_child(&self, requested: Vec<(String, String)>) -> Vec<(OsString, OsString)> {
         let mut env = self.passthrough.clone();
         env.retain(|(key, _)| !requested.iter().any(|(requested, _)| key == requested.as_str()));

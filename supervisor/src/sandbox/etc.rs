@@ -14,11 +14,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use capsule_init::{Confinement, Identity, View};
+use capsule_init::{Confinement, DNS_SERVER, Identity, NetworkMode, View};
 
 use super::accounts::{field, lines, number};
 
@@ -179,24 +180,34 @@ impl Etc {
     }
 
     /// All of it, for a command that is `identity` inside of its confinement.
-    fn view(&self, identity: Identity, network: bool) -> Vec<View> {
+    fn view(&self, identity: Identity, network: NetworkMode) -> Vec<View> {
         let mut view = self.view.clone();
         view.push(file("/etc/passwd", self.passwd(identity.uid, identity.gid)));
         view.push(file("/etc/group", self.group(identity)));
         let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{HOSTNAME}\n");
-        let sources = if network { "files dns" } else { "files" };
+        let sources = match network {
+            NetworkMode::None => "files",
+            NetworkMode::Private | NetworkMode::Host => "files dns",
+        };
         let switch = format!(
             "passwd: files\ngroup: files\nshadow: files\nhosts: {sources}\nnetworks: files\nprotocols: files\nservices: \
              files\nethers: files\nrpc: files\n"
         );
         view.push(file("/etc/nsswitch.conf", switch.into_bytes()));
-        if network {
-            // The names of that network. If a service of the host writes the file elsewhere and `/etc` holds a link to it, the link
-            // is followed.
-            view.push(file("/etc/hosts", [hosts.into_bytes(), content("/etc/hosts")].concat()));
-            view.push(file("/etc/resolv.conf", content("/etc/resolv.conf")));
-        } else {
-            view.push(file("/etc/hosts", hosts.into_bytes()));
+        match network {
+            NetworkMode::None => view.push(file("/etc/hosts", hosts.into_bytes())),
+            NetworkMode::Private => {
+                // Without the host's names: their addresses are not reached from there.
+                view.push(file("/etc/hosts", hosts.into_bytes()));
+                let server = Ipv4Addr::from_bits(DNS_SERVER);
+                view.push(file("/etc/resolv.conf", format!("nameserver {server}\n").into_bytes()));
+            }
+            NetworkMode::Host => {
+                // The names of that network. If a service of the host writes the file elsewhere and `/etc` holds a link to it, the
+                // link is followed.
+                view.push(file("/etc/hosts", [hosts.into_bytes(), content("/etc/hosts")].concat()));
+                view.push(file("/etc/resolv.conf", content("/etc/resolv.conf")));
+            }
         }
         view
     }

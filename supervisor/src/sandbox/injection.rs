@@ -10,20 +10,20 @@ use std::io::{self, Read, Seek};
 
 use crate::os::memfd;
 
-/// The folder of files for which the guest named no place. A policy has no use for it, and no program looks there.
+/// The folder of files for which the guest named no path. A policy has no use for it, and no program searches it.
 pub(crate) const FOLDER: &str = "/injected";
 
 /// The reason why nothing can be injected into an unconfined command.
 pub(crate) const UNCONFINED: &str = "an unconfined command sees the host's own files, and whatever was put among them \
      could be changed: run the host confined";
 
-/// A file that is to be there for the command.
+/// A file to inject into the command's view.
 #[derive(Clone)]
 pub(crate) struct Injection {
     pub(crate) content: Vec<u8>,
     /// BLAKE3 of the content.
     pub(crate) hash: [u8; 32],
-    /// Where the command sees it.
+    /// The path at which the command sees it.
     pub(crate) at: String,
 }
 
@@ -37,7 +37,7 @@ impl Injection {
     }
 }
 
-/// Without the content.
+/// Omits the content.
 impl fmt::Debug for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Injection")

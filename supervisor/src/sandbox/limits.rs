@@ -1,6 +1,6 @@
 //! The resource limits of a process tree, and how each is enforced (contract R1, R2).
 
-/// Resource limits of a process, which is its whole tree. None is set where a field is empty.
+/// Resource limits of a process, which is its whole tree. A field without a value sets no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResourceLimits {
     /// Memory of the whole tree, in bytes.
@@ -9,28 +9,31 @@ pub struct ResourceLimits {
     pub max_cpu_secs: Option<u64>,
     /// Processes and threads of the whole tree.
     pub max_pids: Option<u32>,
-    /// Open files of each process; never more than three quarters of what the host has itself when it starts it.
+    /// Open files of each process. The launcher gives at most three quarters of the number that the host itself may
+    /// have at the start.
     pub max_open_files: Option<u32>,
 }
 
-/// How a limit is held.
+/// How a limit is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
-    /// By the kernel, for the whole tree: it cannot be exceeded. Of memory, what counts is all that the tree's control group
-    /// holds: what init needs, and files that were read, which make room, included.
+    /// The kernel enforces it for the whole tree, and the tree cannot exceed it. For memory, everything counts that the
+    /// tree's control group holds. This includes the memory of init, and the page cache, which the kernel frees when
+    /// the group needs room.
     Kernel,
-    /// By looking at the whole tree, and killing it once it is over. It is looked at every 20 ms, and for memory less often
-    /// while it is so far below its limit that it could not get there before the next look. So it may have as much more
-    /// memory as it can fill in 20 ms (some 2 GiB a second for each processor), and as much more processor time as it can
-    /// use in them (that of every processor). Shared memory counts in full as soon as it is mapped. Sockets in a network of
-    /// the tree's own, beyond 64, count for what their buffers could hold, and every open file for a page. What is in sockets
-    /// of a shared network is not seen, nor is the time of programs that may not be read and end between two looks.
+    /// The host samples the whole tree, and kills it when the tree exceeds the limit. A sample is taken every 20 ms.
+    /// For memory it is taken less often while the tree is so far below its limit that it could not reach the limit
+    /// before the next sample. So the tree may exceed a limit on memory by what it can fill in 20 ms (some 2 GiB a
+    /// second for each processor), and a limit on processor time by what every processor gives it in 20 ms. Shared
+    /// memory counts in full as soon as it is mapped. In a network of the tree's own, each socket beyond 64 counts as
+    /// what its buffers could hold, and every open file counts as a page. The sample does not include data in the
+    /// sockets of a shared network, nor the time of programs that may not be read and that end between two samples.
     Sampled,
-    /// By the kernel, for each process on its own; all that is promised of open files.
+    /// The kernel enforces it for each process by itself. No more than this is promised for open files.
     PerProcess,
 }
 
-/// How a launcher holds each limit; one that it cannot hold refuses the spawn.
+/// How a launcher enforces each limit. A request for a limit without an enforcement is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Enforcements {
     /// [`ResourceLimits::max_memory_bytes`].

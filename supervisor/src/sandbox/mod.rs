@@ -12,7 +12,9 @@ mod filter;
 mod injection;
 mod launcher;
 mod limits;
+mod networks;
 mod policy;
+mod prestart;
 mod probe;
 mod program;
 mod refused;
@@ -26,12 +28,18 @@ mod visibility;
 mod visible;
 mod workspace;
 
+pub use crate::network::{
+    BoxFuture, ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, Network,
+    NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, NetworkSupport, OwnerNetwork,
+    PrivateNetwork, Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
+};
 pub use cgroup::Cgroup;
 pub use confined::Confined;
 pub(crate) use injection::{FOLDER, Injection, UNCONFINED};
 pub use launcher::{Launch, LaunchError, Launched, Launcher};
 pub use limits::{Enforcement, Enforcements, ResourceLimits};
 pub use policy::Policy;
+pub use prestart::Prestart;
 pub use probe::{ConfinementSupport, Layer, RunsAs, State};
 pub use toolchain::Toolchain;
 pub use trusted::executed_unasked;

@@ -7,8 +7,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use capsule_init::{Confinement, Identity, View};
+use capsule_init::{Confinement, Identity, NetworkMode, View};
 use rustix::fs::fstat;
 
 use super::etc::HOSTNAME;
@@ -16,6 +17,7 @@ use super::trusted::Trusted;
 use super::visibility::Visibility;
 use super::visible::{Place, Visible};
 use super::workspace::Workspace;
+use crate::network::{Network, NetworkObserver};
 
 /// The system's programs and libraries. Where one is a symbolic link on the host (`/bin` to `usr/bin`), it is one here.
 const SYSTEM: &[&str] = &[
@@ -46,10 +48,12 @@ const ROOT: Identity = Identity { uid: 0, gid: 0 };
 /// What a confined command may see and use.
 ///
 /// By default: the system's programs and libraries and an `/etc` of what programs need, read-only; the workspace; a private `/tmp`
-/// of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; no network.
+/// of at most 256 MiB; a `/dev`, a `/proc` and a machine name of its own; a private network with nothing published and no egress.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    network: bool,
+    /// None: the default.
+    network: Option<Network>,
+    observer: Option<Arc<dyn NetworkObserver>>,
     tmp_bytes: u64,
     identity: Option<Identity>,
     users: (u32, u32),
@@ -76,7 +80,8 @@ impl Policy {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            network: false,
+            network: None,
+            observer: None,
             tmp_bytes: Self::TMP_BYTES,
             identity: None,
             users: USERS,
@@ -89,10 +94,31 @@ impl Policy {
         }
     }
 
-    /// Shares the host's network. Without it there is only an empty one, without a way to the host or to other commands.
+    /// The network of trees. By default each owner has a private one with nothing published and no egress: its servers and
+    /// clients find each other by loopback, and nothing leads to the host, to other owners or out. An owner's own policy comes
+    /// first ([`Gate::network`](crate::Gate::network)).
+    ///
+    /// ```
+    /// use capsule_supervisor::sandbox::{EgressPolicy, EgressRules, Policy, PrivateNetwork};
+    ///
+    /// let egress = EgressPolicy::new(EgressRules::new(["pypi.org".parse()?, "*.pythonhosted.org:443".parse()?])?);
+    /// let network = PrivateNetwork::default().publish("8080:80".parse()?).egress(egress.clone());
+    /// let policy = Policy::new().network(network);
+    ///
+    /// // The rules of running processes change, too. A connection that is no longer allowed is cut.
+    /// egress.set(EgressRules::new(["pypi.org".parse()?])?);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
-    pub const fn network(mut self, shared: bool) -> Self {
-        self.network = shared;
+    pub fn network(mut self, network: impl Into<Network>) -> Self {
+        self.network = Some(network.into());
+        self
+    }
+
+    /// Has this hear of every decision about the egress of private networks, for an audit.
+    #[must_use]
+    pub fn observe_network(mut self, observer: Arc<dyn NetworkObserver>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -241,6 +267,7 @@ impl Policy {
         host_is_root: bool,
         user: Option<u32>,
         max_memory: Option<u64>,
+        network: NetworkMode,
     ) -> io::Result<Confinement> {
         let Whom {
             identity,
@@ -270,7 +297,7 @@ impl Policy {
             workspace_owner,
             mapping: false,
             epolls: false,
-            network: self.network,
+            network,
             workspace: bytes(workspace),
             protected: self.trusted.beneath(workspace).iter().map(|path| bytes(path)).collect(),
             writable: self
@@ -306,8 +333,13 @@ impl Policy {
         }
     }
 
-    pub(crate) const fn has_network(&self) -> bool {
-        self.network
+    /// The network of trees of which their embedder says nothing else.
+    pub(crate) fn named_network(&self) -> Network {
+        self.network.clone().unwrap_or_default()
+    }
+
+    pub(crate) const fn network_observer(&self) -> Option<&Arc<dyn NetworkObserver>> {
+        self.observer.as_ref()
     }
 
     /// The visible parts of the system and of the request, and how a user can make more visible.
@@ -372,7 +404,9 @@ mod tests {
         let own = owner(&workspace).unwrap();
         // The path now names another directory, or none.
         std::fs::remove_dir(&path).unwrap();
-        let confinement = Policy::new().confinement(&workspace, true, Some(LENT), None).unwrap();
+        let confinement = Policy::new()
+            .confinement(&workspace, true, Some(LENT), None, NetworkMode::None)
+            .unwrap();
         assert_eq!(confinement.workspace_owner, Some(own));
         assert_eq!(confinement.identity, Some(Identity { uid: LENT, gid: LENT }));
         let seen_as = confinement.seen_as.unwrap();
@@ -386,7 +420,9 @@ mod tests {
         let workspace = Workspace::open(folder.path()).unwrap();
         let named = Identity { uid: 7, gid: 8 };
         let policy = Policy::new().identity(7, 8);
-        let confinement = policy.confinement(&workspace, true, None, None).unwrap();
+        let confinement = policy
+            .confinement(&workspace, true, None, None, NetworkMode::None)
+            .unwrap();
         assert_eq!((confinement.identity, confinement.seen_as), (Some(named), Some(named)));
     }
 
@@ -394,7 +430,9 @@ mod tests {
     fn b8_an_ordinary_users_commands_are_that_users() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::open(folder.path()).unwrap();
-        let confinement = Policy::new().confinement(&workspace, false, None, None).unwrap();
+        let confinement = Policy::new()
+            .confinement(&workspace, false, None, None, NetworkMode::None)
+            .unwrap();
         let whom = (confinement.identity, confinement.seen_as, confinement.workspace_owner);
         assert_eq!(whom, (None, None, None));
     }

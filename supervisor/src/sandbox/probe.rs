@@ -20,6 +20,7 @@ use super::limits::Enforcements;
 use super::policy::Policy;
 use super::unavailable::{self, UnavailableLayer};
 use super::workspace::Workspace;
+use crate::network::NetworkSupport;
 
 /// Every layer, what it is for, and its turn for a host that is an ordinary user and for a host that is root. Layers of the same
 /// turn are set up together, in alternating steps. So when one of them is missing, the state of the others is unknown.
@@ -41,7 +42,11 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
         [2, 2],
     ),
     (init::Layer::MountNamespace, "a file system of its own", [3, 3]),
-    (init::Layer::NetworkNamespace, "no network unless it is granted", [4, 4]),
+    (
+        init::Layer::NetworkNamespace,
+        "a network of the owner's own, from which nothing else is reached unless it is granted",
+        [4, 4],
+    ),
     (
         init::Layer::IpcNamespace,
         "no access to shared memory or message queues of others",
@@ -72,7 +77,7 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
     (init::Layer::Limits, "limits of resources", [10, 10]),
     (
         init::Layer::Landlock,
-        "with the network granted: no abstract socket of the host",
+        "with the host's network: no abstract socket of the host",
         [11, 11],
     ),
     (
@@ -100,7 +105,7 @@ const LAYERS: [(init::Layer, &str, [u8; 2]); 16] = [
 pub struct ConfinementSupport {
     /// The layers, in the order in which they are set up.
     pub layers: Vec<Layer>,
-    /// How each resource limit would be held.
+    /// How each resource limit would be enforced.
     pub limits: Enforcements,
     /// Whether the kernel counts the CPU time of a whole tree while it runs; otherwise its processes are sampled one by one, and a
     /// process that starts and ends between two samples is counted only at the end. `None` if no tree could be started.
@@ -111,6 +116,9 @@ pub struct ConfinementSupport {
     /// user; or the reason why the watches are counted together with all other watches of this user. `None` if commands run as
     /// other users.
     pub counted_for: Option<Result<(u32, u32), UnavailableLayer>>,
+    /// What the machine can do for private networks, found by a connection within one; or why it can do nothing. `None` if no tree
+    /// could be started, or the policy has another network.
+    pub network: Option<Result<NetworkSupport, UnavailableLayer>>,
     /// Control groups, version 2; `None` if none are mounted.
     pub cgroup: Option<Cgroup>,
     /// The control group in which a group is made for each command, or the reason why there is none. The kernel limits the memory
@@ -127,15 +135,15 @@ pub struct Layer {
     pub name: &'static str,
     /// The purpose of the layer, in a few words.
     pub purpose: &'static str,
-    /// Whether the default confinement cannot do without.
+    /// Whether the default confinement needs the layer.
     pub needed: bool,
-    /// Whether it is there.
+    /// Whether the layer is available.
     pub state: State,
     /// Further facts, such as a version.
     pub detail: Option<String>,
 }
 
-/// Whether a layer can be had.
+/// Whether a layer is available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// The trial used it.
@@ -149,27 +157,27 @@ pub enum State {
 /// The user that confined commands run as, unless a policy names a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunsAs {
-    /// The user that the host is.
+    /// The user of the host.
     Host {
-        /// Its number.
+        /// The number of the user.
         uid: u32,
     },
     /// The host is root, and each command runs, with all that it starts, as a user of its own.
     OwnUser {
         /// The first of the numbers that are lent to commands.
         first: u32,
-        /// How many there are.
+        /// The count of these numbers.
         count: u32,
     },
-    /// The host is root, and the file system of the workspace cannot show files as another user's (id-mapped mounts): commands
-    /// run as the workspace's owner. Only [`ConfinementSupport::probe_workspace`] says so.
+    /// The host is root, and the file system of the workspace cannot show files as another user's (id-mapped mounts).
+    /// Commands run as the workspace's owner. Only [`ConfinementSupport::probe_workspace`] returns this.
     Owner {
-        /// Its number.
+        /// The number of the owner.
         uid: u32,
     },
     /// The host is root, and the policy names one user for all commands.
     Named {
-        /// Its number.
+        /// The number of the user.
         uid: u32,
     },
 }
@@ -201,8 +209,8 @@ impl ConfinementSupport {
         Self::probe_for(Policy::new())
     }
 
-    /// The same for a policy of the embedder's, such as one that names a control group. A policy that cannot be used makes
-    /// [`ConfinementSupport::is_sufficient`] false.
+    /// The same for a policy of the embedder's, such as one that names a control group. If the policy cannot be used,
+    /// [`ConfinementSupport::is_sufficient`] is false.
     #[must_use]
     pub fn probe_for(policy: Policy) -> Self {
         let uid = rustix::process::geteuid();
@@ -215,13 +223,19 @@ impl ConfinementSupport {
             policy
         };
         let runs_as = RunsAs::by(&policy);
-        let (limits, attempt, counted_for) = match Confined::new(policy) {
+        let (limits, attempt, counted_for, network) = match Confined::new(policy) {
             Ok(launcher) => {
                 let tried = attempt(&launcher);
                 let counted = tried.as_ref().ok().map(|tried| counted_for(&launcher, tried));
-                (launcher.enforcements(), tried, counted)
+                let network = tried.as_ref().ok().and_then(|_| launcher.try_network());
+                (
+                    launcher.enforcements(),
+                    tried,
+                    counted,
+                    network.map(|tried| tried.map_err(missing)),
+                )
             }
-            Err(error) => (Enforcements::default(), Err(missing(error)), None),
+            Err(error) => (Enforcements::default(), Err(missing(error)), None, None),
         };
         let live_cpu = attempt.as_ref().ok().map(|tried| tried.live_cpu);
         let overlay = attempt
@@ -230,12 +244,13 @@ impl ConfinementSupport {
             .and_then(|tried| tried.bound.as_ref())
             .map(overlay);
         Self {
-            sufficient: attempt.is_ok() && !named_and_missing,
+            sufficient: attempt.is_ok() && !named_and_missing && !matches!(network, Some(Err(_))),
             layers: layers(attempt.err().as_ref(), &landlock(), overlay.as_ref(), uid.is_root()),
             limits,
             live_cpu,
             runs_as,
             counted_for: counted_for.filter(|_| !uid.is_root()),
+            network,
             cgroup: Cgroup::of_this_process(),
             groups,
         }
@@ -269,7 +284,8 @@ impl ConfinementSupport {
             State::Unavailable(missing) => Some(missing),
             State::Available | State::Unknown => None,
         });
-        layers.chain(self.groups.as_ref().err())
+        let network = self.network.as_ref().and_then(|network| network.as_ref().err());
+        layers.chain(network).chain(self.groups.as_ref().err())
     }
 }
 
@@ -299,19 +315,19 @@ fn attempt_in(launcher: &Confined, workspace: &Workspace) -> Result<Attempt, Una
         let _within = runtime.enter();
         launcher.try_out(workspace)
     };
-    // Any other end waits, which a thread that runs other tasks may not do.
+    // Any other end would wait, which a thread that runs other tasks may not do.
     runtime.shutdown_background();
     tried.map_err(missing)
 }
 
-/// The users that the watches of the tried command were counted for.
+/// The users for which the watches of the tried command were counted.
 fn counted_for(launcher: &Confined, tried: &Attempt) -> Result<(u32, u32), UnavailableLayer> {
     let subordinate = launcher.subordinate().map_err(Clone::clone)?;
     if tried.is_counted_apart {
         let range = subordinate.range();
         return Ok((range.start, range.end.saturating_sub(1)));
     }
-    // Asked once more, for the reason.
+    // A second attempt, to get the reason.
     subordinate.try_lease()?;
     let reason = "the kernel does not let one process answer another's calls (seccomp), or that is done already around this host";
     Err(UnavailableLayer::new(
@@ -335,7 +351,8 @@ fn missing(error: LaunchError) -> UnavailableLayer {
         | LaunchError::ExecFailed(_)
         | LaunchError::WorkingDirectory { .. }
         | LaunchError::Injection(_)
-        | LaunchError::Limit(_)) => UnavailableLayer::new(init::Layer::Process, error.to_string(), None),
+        | LaunchError::Limit(_)
+        | LaunchError::Network(_)) => UnavailableLayer::new(init::Layer::Process, error.to_string(), None),
     }
 }
 
@@ -399,8 +416,8 @@ fn landlock() -> Result<&'static str, UnavailableLayer> {
     Err(UnavailableLayer::new(init::Layer::Landlock, reason, Some(remedy)))
 }
 
-/// A folder for the attempt, that root's commands may write to as any user, and no other process can get to. Removed
-/// when dropped.
+/// A folder for the attempt. Root's commands may write to it as any user, and no other process can reach it. It is
+/// removed when this is dropped.
 struct TestFolder(PathBuf);
 
 impl TestFolder {
@@ -410,7 +427,7 @@ impl TestFolder {
         let place = Self(std::env::temp_dir().join(name));
         DirBuilder::new().mode(0o700).create(&place.0)?;
         fs::create_dir(place.workspace())?;
-        // Apart from the making, which the umask has a say in.
+        // Set separately, because the umask affects the mode at the creation.
         fs::set_permissions(place.workspace(), Permissions::from_mode(0o777))?;
         Ok(place)
     }
@@ -463,6 +480,7 @@ mod tests {
                 .all(|layer| !layer.needed || layer.state == State::Available)
         );
         assert!(facts.live_cpu.is_some());
+        assert!(matches!(facts.network, Some(Ok(_))), "{:?}", facts.network);
     }
 
     #[tokio::test]
@@ -520,7 +538,7 @@ mod tests {
             !layer.needed && matches!(layer.state, State::Unavailable(_)),
             "{layer:?}"
         );
-        // A ruleset that can be made and not applied fails every start.
+        // A ruleset that can be made but not applied makes every start fail.
         let failed = missing(init::Layer::Landlock);
         let layers = layers(Some(&failed), &Ok("ABI 6 or later"), None, false);
         assert!(

@@ -167,7 +167,7 @@ fn lineage(folder: &OwnedFd) -> Vec<Identity> {
     lineage
 }
 
-/// `HOME`, and the homes of this user, of root and of people who log in.
+/// `HOME`, and the home folders of this user, of root and of users who log in.
 fn homes() -> Vec<PathBuf> {
     let passwd = read("/etc/passwd");
     let this = rustix::process::geteuid().as_raw();
@@ -273,7 +273,7 @@ mod tests {
             "/var/tmp",
             "/proc/self/root/etc",
         ] {
-            // As far as this user may look at all.
+            // As far as this user may read the folders.
             if Path::new(folder)
                 .canonicalize()
                 .is_ok_and(|path| directory::open(&path).is_ok())

@@ -15,6 +15,7 @@ use super::visibility::Visibility;
 use crate::os::cgroup::Group;
 use crate::os::epolls::Epolls;
 use crate::os::init::{Handover, Init, StartError};
+use crate::os::network::Namespace;
 use crate::os::users::Lease;
 
 /// How a tree is held.
@@ -30,6 +31,7 @@ pub(crate) struct Constraints<'a> {
     pub(crate) lease: Option<Lease>,
     /// The process that makes the epoll instances that are counted for the lease.
     pub(crate) epolls: Option<&'a Epolls>,
+    pub(crate) network: Option<&'a Namespace>,
 }
 
 pub(crate) fn start(
@@ -39,6 +41,9 @@ pub(crate) fn start(
     mut constraints: Constraints<'_>,
 ) -> Result<Launched, LaunchError> {
     let Launch {
+        owner: _,
+        scope: _,
+        network: _,
         cmd,
         args,
         env,
@@ -74,6 +79,8 @@ pub(crate) fn start(
         cwd: cwd.clone().into_bytes(),
         limits: constraints.limits,
         landlock: constraints.landlock.is_some(),
+        // Set where the descriptors are known.
+        joins: false,
         seccomp: constraints.seccomp,
         // A group counts.
         count_cpu: constraints.group.is_none(),
@@ -86,6 +93,7 @@ pub(crate) fn start(
         injected: injected.as_ref().map(AsFd::as_fd),
         stdin,
         epolls: constraints.epolls,
+        network: constraints.network,
     };
     match init.start(config, &handover, constraints.group, constraints.lease) {
         Ok(started) => Ok(started.into()),
@@ -97,6 +105,15 @@ pub(crate) fn start(
             let missing = || constraints.visibility?.missing(&cmd, &programs, &workspace, &cwd);
             Err(refusal(&cmd, report, missing))
         }
+    }
+}
+
+/// The launch error of a private network that could not be made.
+pub(crate) fn no_network(error: StartError) -> LaunchError {
+    match error {
+        StartError::Host(error) => LaunchError::Host(error),
+        StartError::OutOfMemory => LaunchError::Host(std::io::ErrorKind::OutOfMemory.into()),
+        StartError::Refused(report) => refusal("", report, || None),
     }
 }
 
@@ -135,8 +152,11 @@ fn refusal(cmd: &str, report: Report, missing: impl FnOnce() -> Option<String>) 
             &subject,
             Errno::from_raw_os_error(errno),
         )),
-        Report::Ready { .. } | Report::Started { .. } | Report::CommandEnded { .. } | Report::Exited(_) => {
-            LaunchError::Host(std::io::Error::other("init sent an unexpected report"))
-        }
+        Report::Ready { .. }
+        | Report::Network { .. }
+        | Report::Sockets
+        | Report::Started { .. }
+        | Report::CommandEnded { .. }
+        | Report::Exited(_) => LaunchError::Host(std::io::Error::other("init sent an unexpected report")),
     }
 }

@@ -78,6 +78,7 @@ impl Launcher for Unconfined {
             limits,
             lease: None,
             epolls: None,
+            network: None,
             group: group.transpose().map_err(LaunchError::Host)?,
             visibility: None,
         };
@@ -85,7 +86,7 @@ impl Launcher for Unconfined {
     }
 
     fn prepare(&self) {
-        self.init.prepare();
+        self.init.prepare(false);
     }
 
     fn supports_persistent(&self) -> bool {

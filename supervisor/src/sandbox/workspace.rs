@@ -24,15 +24,15 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkspaceError {
-    /// The directory does not exist, is no directory, or may not be opened.
+    /// The directory does not exist, is not a directory, or may not be opened.
     #[error("the workspace {path:?} cannot be opened: {source}; name a directory that exists")]
     Open {
-        /// The path as given.
+        /// The path, as the caller gave it.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
-    /// It is `/`: everything would be in it.
+    /// The directory is `/`, which contains everything.
     #[error("the root directory cannot be a workspace; name the folder in which the capsule works")]
     Root,
     /// A process that may write to this directory controls the host, its user, or another program.
@@ -41,9 +41,9 @@ pub enum WorkspaceError {
          work on"
     )]
     Refused {
-        /// Where it is.
+        /// The path of the directory.
         path: PathBuf,
-        /// The directory or file that it is, lies in or holds.
+        /// The reason: the protected directory or file that the directory is, lies in or contains.
         reason: String,
     },
 }
@@ -51,30 +51,36 @@ pub enum WorkspaceError {
 /// Why a working directory was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CwdError {
-    /// It is outside of the workspace, or leads there.
+    /// The directory is outside of the workspace, or a symbolic link on the path leads outside.
     Escape,
     /// The directory does not exist.
     Missing,
-    /// The host could not look: it ran out of descriptors or memory, or the disk failed.
+    /// The host could not check it: it has no descriptor or memory left, or the disk failed.
     Host(Errno),
 }
 
 impl Workspace {
-    /// Opens `path`; from here on it is this directory, whatever the path comes to name.
+    /// Opens `path`. The workspace stays the directory that was opened, even if `path` names another one later.
     ///
     /// # Errors
-    /// [`WorkspaceError`]: it cannot be opened; or a process that may write there has more than a workspace. That is so
-    /// of the root, of folders of the system and those by which running programs are reached (`/etc`, `/usr`, `/run`,
-    /// `$XDG_RUNTIME_DIR` and their like), of home folders, those of `/etc/passwd` as well as `$HOME`, and what holds
-    /// one, of the places for keys and programs in a home, of `$CARGO_HOME` and `$RUSTUP_HOME`, and of a folder that
-    /// holds a socket of a running program (looked for in three levels of folders and 4096 entries). What the folder is
-    /// counts, and not by which path or link it was reached.
+    /// [`WorkspaceError`]: the directory cannot be opened, or write access to it would give control over more than a
+    /// workspace. The following are refused:
+    /// - the root;
+    /// - folders of the system, and those through which running programs are reached (`/etc`, `/usr`, `/run`,
+    ///   `$XDG_RUNTIME_DIR` and the like);
+    /// - home folders (those of `/etc/passwd`, and `$HOME`), and every folder that contains one;
+    /// - the folders for keys and programs in a home folder;
+    /// - `$CARGO_HOME` and `$RUSTUP_HOME`;
+    /// - a folder that contains a socket of a running program (three levels of folders and 4096 entries are searched).
+    ///
+    /// The directory itself is compared, and not the path or link through which it was reached.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WorkspaceError> {
         Self::open_apart_from(path, &[])
     }
 
-    /// The same, and `state` are folders of the embedder's own in which it keeps what it executes or trusts, such as compiled
-    /// code: a workspace may neither be in one nor hold one. One that does not exist is passed over.
+    /// As [`Workspace::open`], for an embedder that has folders of its own, `state`, in which it keeps what it executes
+    /// or trusts, such as compiled code. A workspace may neither be in such a folder nor contain one. A folder that
+    /// does not exist is ignored.
     ///
     /// # Errors
     /// As of [`Workspace::open`].
@@ -89,7 +95,7 @@ impl Workspace {
         }
     }
 
-    /// The same for an embedder that knows the directory: only the root is refused.
+    /// As [`Workspace::open`], for an embedder that knows the directory: only the root is refused.
     ///
     /// # Errors
     /// The directory cannot be opened, or it is the root.
@@ -121,7 +127,7 @@ impl Workspace {
         &self.0.handle
     }
 
-    /// Opens the directory that `cwd` names beneath the workspace, and the workspace itself without one.
+    /// Opens the directory that `cwd` names beneath the workspace; without a `cwd`, the workspace itself.
     pub(crate) fn resolve(&self, cwd: Option<&str>) -> Result<OwnedFd, CwdError> {
         let cwd = cwd.unwrap_or(".");
         // A `..` is refused as written, even if it would stay inside: its target depends on the symbolic links before it, and no

@@ -2,19 +2,19 @@
 
 use std::sync::LazyLock;
 
-/// One behaviour of the contract, and the component that tries it.
+/// One behaviour of the contract, and the component that tests it.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// `<clause>_<behaviour>`.
     pub name: &'static str,
-    /// What is to hold, in a sentence.
+    /// The behaviour, in a sentence.
     pub title: &'static str,
     start: usize,
     end: usize,
 }
 
-/// The components of all cases, one after the other. Compressed in the program, and in memory as they are from the first use
-/// to the end: 14 MB.
+/// The components of all cases, one after the other. They are compressed in the program. From the first use on, they
+/// are in memory uncompressed: 14 MB.
 static COMPONENTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let archive = include_bytes!(concat!(env!("OUT_DIR"), "/components.zst"));
     let len = include!(concat!(env!("OUT_DIR"), "/components.len"));
@@ -25,7 +25,7 @@ impl Case {
     /// The component.
     ///
     /// # Panics
-    /// Where the program's own copy of it is damaged.
+    /// If the program's own copy of it is damaged.
     #[must_use]
     pub fn component(&self) -> &'static [u8] {
         COMPONENTS
@@ -33,7 +33,7 @@ impl Case {
             .expect("the build script wrote both")
     }
 
-    /// The clause of the contract that it proves: `S1` for `s1_bad_env_keys`.
+    /// The clause of the contract that the case proves: `S1` for `s1_bad_env_keys`.
     #[must_use]
     pub fn clause(&self) -> String {
         self.name
@@ -52,8 +52,8 @@ impl std::fmt::Debug for Case {
 /// Every case, by name.
 pub static CASES: &[Case] = include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
-/// Every clause of the contract (`docs/contract.md` of the repository), in its order. One without a case is not done, unless
-/// [`WITHOUT_CASE`] says where it is shown.
+/// Every clause of the contract (`docs/contract.md` of the repository), in its order. A clause without a case is not
+/// done, unless [`WITHOUT_CASE`] says where it is proved.
 pub const CLAUSES: &[&str] = &[
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "I1", "I2", "I3", "I4", "I5", "L1", "L2", "L3", "L4",
     "L5", "L6", "L7", "L8", "N1", "N2", "N3", "N4", "X1", "X2", "X3", "X4", "X5", "X6", "X7", "K1", "K2", "K3", "K4",
@@ -62,7 +62,7 @@ pub const CLAUSES: &[&str] = &[
     "W5",
 ];
 
-/// The clauses that no case shows, and why: what a component can see of a host through the interface is not enough, or the
+/// The clauses without a case, and the reason: a component cannot see enough of a host through the interface, or the
 /// clause is not kept yet.
 pub const WITHOUT_CASE: &[(&str, &str)] = &[
     (
@@ -86,9 +86,18 @@ pub const WITHOUT_CASE: &[(&str, &str)] = &[
     ("B9", "needs sockets of the host's: the containment tests"),
     ("B10", "needs two trees that share a folder: the containment tests"),
     ("U3", "needs a reader that does not read: the tests of the command"),
-    ("W1", "not kept yet: no network but the host's"),
-    ("W2", "not kept yet: no published ports"),
-    ("W3", "not kept yet: no egress by name"),
-    ("W4", "not kept yet: no network decisions to record"),
-    ("W5", "not kept yet: no network to bound"),
+    (
+        "W1",
+        "needs the namespaces of two owners: the containment tests, and those of the command",
+    ),
+    (
+        "W2",
+        "needs a client on the host: the containment tests, and those of the command",
+    ),
+    ("W3", "needs a server outside of the tree: the containment tests"),
+    (
+        "W4",
+        "needs the host's audit, and rules that change: the containment tests, and those of the command",
+    ),
+    ("W5", "needs to know the host's limits: the containment tests"),
 ];

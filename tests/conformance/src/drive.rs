@@ -1,7 +1,7 @@
-//! One case against one host of its own.
+//! Runs one case against one host.
 //!
-//! The driver only carries out the plan and carries data from step to step; what is right is decided in the guest. It
-//! decides itself what no guest can see: that a call was ended, and that a file of the workspace is not locked any more.
+//! The driver only carries out the plan and passes data from step to step. The guest decides what is right. The driver
+//! decides only what no guest can see: that a call was ended, and that a file of the workspace is no longer locked.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,10 +19,10 @@ use crate::host::{Answer, CallFailure, Description, Host, Load, Refusal, Running
 use crate::plan::{Call, Do, Ends, Need, Plan, Step, What};
 use crate::report::Verdict;
 
-/// After this long a case has failed: a host that hangs must not hang the suite.
+/// The time after which a case has failed, because a host that hangs must not hang the suite.
 const GIVE_UP: Duration = Duration::from_secs(150);
 
-/// Whether a case runs that is to be alone.
+/// Locked for writing while a case runs that must be alone.
 static ALONE: RwLock<()> = RwLock::const_new(());
 
 /// Runs `case` against a host of its own, in a workspace of its own.
@@ -35,7 +35,7 @@ pub(crate) async fn drive<H: Host>(host: &H, case: Case) -> Verdict {
     }
 }
 
-/// Why a case did not pass.
+/// The reason for which a case did not pass.
 enum Stop {
     Failed(String),
     NotApplicable(String),
@@ -59,7 +59,7 @@ async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
     let workspace = folder.path().canonicalize().map_err(failed)?;
     let plan = plan(host, case, &workspace).await?;
     applies(&plan, &host.describe())?;
-    // Held to the end: one that is to be alone waits for all others, and they for it.
+    // Held to the end: a case that must be alone waits for all others, and they wait for it.
     let (_alone, _among_others);
     if plan.needs.contains(&Need::Alone) {
         _alone = ALONE.write().await;
@@ -78,12 +78,12 @@ async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
     });
     let result = Arc::clone(&session).steps(None, String::new()).await;
     session.host.shutdown().await;
-    // Never before: what still runs may be writing there.
+    // Not before that, because running processes may write there.
     drop(folder);
     result
 }
 
-/// The plan is asked of the component itself, on a host with nothing set that is not used for anything else.
+/// Asks the component itself for the plan, on a host with default settings that is used for nothing else.
 async fn plan<H: Host>(host: &H, case: Case, workspace: &Path) -> Result<Plan, Stop> {
     let running = host
         .start(crate::host::Settings {
@@ -136,11 +136,11 @@ struct Session<R> {
     loaded: Mutex<BTreeSet<String>>,
 }
 
-/// A list of steps in the plan: all of it, or a branch (the second) of a parallel step (the first).
+/// A list of steps in the plan: the whole plan, or a branch (the second number) of a parallel step (the first number).
 type Branch = Option<(usize, usize)>;
 
 impl<R: Running> Session<R> {
-    /// Boxed, because a step may hold further steps.
+    /// Boxed, because a step may contain further steps.
     fn steps(
         self: Arc<Self>,
         branch: Branch,
@@ -232,7 +232,7 @@ impl<R: Running> Session<R> {
         }
     }
 
-    /// The capsule's name, once it is loaded: a call that comes while that happens waits.
+    /// The capsule's name, after it is loaded. A call that comes during the loading waits.
     async fn capsule(&self, capsule: &str) -> Result<String, Stop> {
         let name = self.name(capsule);
         let mut loaded = self.loaded.lock().await;

@@ -1,7 +1,7 @@
-//! What a host has to let itself be asked, to be judged.
+//! The operations that a host under test must implement.
 //!
-//! Everything optional answers [`Refusal::NotOffered`], which makes a case that needs it not applicable, with the
-//! reason, and never passed. All names are the suite's: a host translates its own.
+//! Every optional operation returns [`Refusal::NotOffered`] by default. A case that needs it is then not applicable,
+//! with the reason, and never passed. All names are the suite's, and a host translates its own.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,22 +10,22 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A host that can be started with settings, any number of times at once.
+/// A host that can be started with settings, any number of times concurrently.
 pub trait Host: Send + Sync + 'static {
-    /// One that was started.
+    /// A host that was started.
     type Running: Running;
 
-    /// Who is judged, and how it is set up.
+    /// The name of the host and how it is configured.
     fn describe(&self) -> Description;
 
     /// Starts a host that has no capsule and no process yet.
     ///
     /// # Errors
-    /// [`Refusal`]; a setting that it cannot be given is [`Refusal::NotOffered`].
+    /// [`Refusal`]. A setting that the host does not support is [`Refusal::NotOffered`].
     fn start(&self, settings: Settings) -> impl Future<Output = Result<Self::Running, Refusal>> + Send;
 }
 
-/// A host that runs. Dropped without [`Running::shutdown`] only where the suite itself failed.
+/// A running host. It is dropped without [`Running::shutdown`] only if the suite itself failed.
 pub trait Running: Send + Sync + 'static {
     /// Loads a component under a name.
     ///
@@ -33,10 +33,10 @@ pub trait Running: Send + Sync + 'static {
     /// [`Refusal`].
     fn load(&self, load: Load) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// Performs an action of a loaded capsule in a fresh instance; `None` is a caller who was not authenticated.
+    /// Performs an action of a loaded capsule in a fresh instance. `None` is a caller who was not authenticated.
     ///
     /// # Errors
-    /// [`CallFailure`]: how it ended other than by an answer.
+    /// [`CallFailure`]: the way in which the call ended without an answer.
     fn call(
         &self,
         capsule: &str,
@@ -45,19 +45,19 @@ pub trait Running: Send + Sync + 'static {
         payload: Vec<u8>,
     ) -> impl Future<Output = Result<Answer, CallFailure>> + Send;
 
-    /// Loads the same component again in place of the one that is loaded: its processes stay.
+    /// Loads the same component again in place of the loaded one. Its processes stay.
     ///
     /// # Errors
     /// [`Refusal`].
     fn reload(&self, capsule: &str) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// Unloads a capsule: its calls end, and its processes.
+    /// Unloads a capsule, which ends its calls and its processes.
     ///
     /// # Errors
     /// [`Refusal`].
     fn unload(&self, capsule: &str) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// All that the audit got so far, oldest first.
+    /// All records of the audit so far, oldest first.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -65,7 +65,7 @@ pub trait Running: Send + Sync + 'static {
         async { Err(Refusal::NotOffered("audit records".into())) }
     }
 
-    /// What the metrics of this host stand at.
+    /// The present metrics of this host.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -73,30 +73,30 @@ pub trait Running: Send + Sync + 'static {
         async { Err(Refusal::NotOffered("metrics".into())) }
     }
 
-    /// Ends gracefully. Nothing that it started is left when this returns.
+    /// Shuts down gracefully. When this returns, no process of the host is left.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Who is judged.
+/// The description of a host.
 #[derive(Clone, Debug, Serialize)]
 pub struct Description {
-    /// Its name.
+    /// The name of the host.
     pub name: String,
-    /// Its version.
+    /// The version of the host.
     pub version: String,
-    /// Whether its processes are confined (contract B1). Cases about confinement ask.
+    /// Whether its processes are confined (contract B1). Cases about confinement depend on it.
     pub confined: bool,
-    /// Whether an unconfined host allows persistent processes, which has to be said apart (contract B2).
+    /// Whether an unconfined host allows persistent processes, which needs a separate permission (contract B2).
     pub persistent_unconfined: bool,
-    /// Anything else worth standing in a report.
+    /// Further facts for the report.
     pub notes: Vec<String>,
 }
 
-/// What a case wants set. Where a field is empty the contract's default is to hold.
+/// The settings that a case needs. For an empty field the contract's default must hold.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The folder that every capsule's processes run in. Made for the case, removed after it.
+    /// The workspace of every capsule. It is made for the case, and removed after it.
     #[serde(skip)]
     pub workspace: PathBuf,
     /// Q1.
@@ -107,61 +107,61 @@ pub struct Settings {
     pub retained_total: Option<u32>,
     /// Q3, in bytes.
     pub ring_memory_per_principal: Option<u64>,
-    /// S8: output of a stream that `spawn` captures, in bytes.
+    /// S8: the output of a stream that `spawn` captures, in bytes.
     pub capture_max: Option<u64>,
     /// X4: the longest `wait`, in milliseconds.
     pub wait_max_ms: Option<u64>,
-    /// K2: from TERM to KILL where nothing is asked for, in milliseconds.
+    /// K2: the time from TERM to KILL if the call names none, in milliseconds.
     pub grace_default_ms: Option<u64>,
     /// K2: the longest such time, in milliseconds.
     pub grace_max_ms: Option<u64>,
-    /// T1: the ceiling, in milliseconds.
+    /// T1: the longest lifetime, in milliseconds.
     pub lifetime_max_ms: Option<u64>,
-    /// T2: where nothing is asked for, in milliseconds.
+    /// T2: the idle timeout if the request names none, in milliseconds.
     pub idle_default_ms: Option<u64>,
-    /// T3: where nothing is asked for, in milliseconds.
+    /// T3: the retention if the request names none, in milliseconds.
     pub retention_default_ms: Option<u64>,
-    /// T3: the ceiling, in milliseconds.
+    /// T3: the longest retention, in milliseconds.
     pub retention_max_ms: Option<u64>,
     /// X3: the drain time, in milliseconds.
     pub drain_time_ms: Option<u64>,
-    /// R1: open files that any process gets at most.
+    /// R1: the most open files of any process.
     pub max_open_files_ceiling: Option<u32>,
-    /// R1: refuse limits that the kernel does not hold.
+    /// R1: whether limits that the kernel does not enforce are refused.
     pub strict_limits: Option<bool>,
 }
 
 /// A capsule to load.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The name to load it under.
+    /// The name under which it is loaded.
     pub capsule: String,
     /// The component.
     pub component: &'static [u8],
-    /// What it may do.
+    /// The grants of the capsule.
     pub grants: Grants,
 }
 
-/// What a capsule may do.
+/// The grants of a capsule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Grants {
-    /// Commands by exact spelling; with none, nothing may be run at all (no process grant).
+    /// Commands by exact spelling. Without a command nothing may run (no grant for processes).
     pub commands: Vec<String>,
-    /// Persistent processes.
+    /// Whether it may have persistent processes.
     pub persistent: bool,
-    /// Topic patterns that it may publish to.
+    /// The patterns of the topics to which it may publish.
     pub publish: Vec<String>,
-    /// Topic patterns that it may subscribe to; its own lifecycle events need none.
+    /// The patterns of the topics to which it may subscribe. Its own lifecycle events need none.
     pub subscribe: Vec<String>,
     /// Whether it receives lifecycle events of every capsule and principal.
     pub foreign_events: bool,
-    /// Topic patterns with the action that a message starts in a fresh instance.
+    /// The patterns of topics, each with the action that a message starts in a fresh instance.
     pub interceptors: BTreeMap<String, String>,
 }
 
 impl Default for Grants {
-    /// `sh`, and persistent processes: what most cases need.
+    /// `sh` and persistent processes, which most cases need.
     fn default() -> Self {
         Self {
             commands: vec!["sh".into()],
@@ -174,7 +174,7 @@ impl Default for Grants {
     }
 }
 
-/// What an action came to.
+/// The result of an action.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// `action` of the capsule's result.
@@ -183,27 +183,27 @@ pub struct Answer {
     pub data: Option<String>,
 }
 
-/// How a call ended other than by an answer.
+/// How a call ended without an answer.
 #[derive(Clone, Debug, Error)]
 pub enum CallFailure {
     /// The capsule was unloaded.
     #[error("cancelled")]
     Cancelled,
-    /// The guest trapped, or was ended for what it did.
+    /// The guest trapped, or was ended for its behaviour.
     #[error("the guest failed: {0}")]
     Trapped(String),
-    /// The host could not run it.
+    /// The host could not run the call.
     #[error("the host failed: {0}")]
     Host(String),
 }
 
-/// Why something was not done.
+/// Why an operation was not done.
 #[derive(Clone, Debug, Error)]
 pub enum Refusal {
-    /// The host has no such thing, or the suite no way to it: the reason.
+    /// The host does not have the operation, or the suite has no access to it. The text is the reason.
     #[error("not offered: {0}")]
     NotOffered(String),
-    /// It has, and it failed.
+    /// The host has the operation, and it failed.
     #[error("{0}")]
     Failed(String),
 }
@@ -213,17 +213,17 @@ pub enum Refusal {
 pub struct AuditRecord {
     /// Milliseconds since 1970.
     pub time_ms: u64,
-    /// The function called, as the interface names it.
+    /// The name of the called function in its interface.
     pub operation: String,
-    /// On whose behalf; empty for no principal.
+    /// The principal; empty for none.
     pub principal: String,
-    /// By which capsule.
+    /// The capsule that made the call.
     pub capsule: String,
-    /// `ok`, or the error's name as the interface has it.
+    /// `ok`, or the name of the error in the interface.
     pub outcome: String,
-    /// The hash of the id, for id-keyed calls.
+    /// The hash of the id, for calls that take an id.
     pub id_hash: Option<String>,
-    /// The whole record as the sink gets it.
+    /// The whole record, as the sink receives it.
     pub raw: String,
 }
 
@@ -238,14 +238,14 @@ pub struct Metrics {
     pub live: Option<u64>,
     /// Ids retained, live and exited.
     pub retained: Option<u64>,
-    /// Bytes handed over or drained so far.
+    /// Bytes that were returned or drained so far.
     pub bytes_drained: Option<u64>,
-    /// Bytes that went because a ring was full.
+    /// Bytes that were dropped because a ring was full.
     pub bytes_dropped: Option<u64>,
     /// Spawns whose latency was measured.
     pub spawn_latencies: Option<u64>,
     /// Exits whose latency was measured.
     pub exit_latencies: Option<u64>,
-    /// All of it, as exported.
+    /// All metrics, as exported.
     pub raw: String,
 }

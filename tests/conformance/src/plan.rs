@@ -1,7 +1,7 @@
 //! What a case asks of the driver: its answer to the action `plan`, as JSON.
 //!
-//! Kept so small that it can be read at a glance; whatever can be done in the guest is done there. Without a plan a case
-//! is one call of `run` by `alice`.
+//! The plan language is small enough to read at a glance. Everything that a guest can do is done in the guest. A case
+//! without a plan is one call of `run` by `alice`.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use serde::Deserialize;
 
 use crate::host::{Grants, Settings};
 
-/// A case's wishes. Every field may be left out.
+/// The plan of a case. Every field may be omitted.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Plan {
     pub(crate) needs: Vec<Need>,
     pub(crate) settings: Settings,
     pub(crate) grants: Grants,
-    /// Other grants for the capsules named here.
+    /// Other grants, for the capsules named here.
     pub(crate) capsules: BTreeMap<String, Grants>,
     pub(crate) steps: Vec<Step>,
 }
@@ -33,7 +33,7 @@ impl Default for Plan {
     }
 }
 
-/// What the host must be for the case to mean something.
+/// What the host must be so that the case is applicable.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Need {
@@ -43,31 +43,31 @@ pub(crate) enum Need {
     Alone,
 }
 
-/// One step. Its data is the payload of the next.
+/// One step. Its data is the payload of the next step.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Step {
-    /// Short for a call with everything left out.
+    /// An abbreviation for a call with the defaults for every field.
     Run(String),
     Call(Call),
-    /// Branches at once, each a list of steps; all get the same payload, and their data is joined by newlines.
+    /// Concurrent branches, each a list of steps. All get the same payload, and their data is joined by newlines.
     Parallel {
         parallel: Vec<Vec<Self>>,
     },
     Do(Do),
-    /// No process holds a `flock` on this file of the workspace, now.
+    /// Checks that no process holds a `flock` on this file of the workspace.
     Unlocked {
         unlocked: String,
     },
-    /// A process holds a `flock` on this file of the workspace, now.
+    /// Checks that a process holds a `flock` on this file of the workspace.
     Locked {
         locked: String,
     },
-    /// The payload's first word is the pid of a process whose command line holds this.
+    /// Checks that the payload's first word is the pid of a process whose command line contains this.
     Runs {
         runs: String,
     },
-    /// The payload's lines are pids, none of which is a zombie.
+    /// Checks that the payload's lines are pids, none of which is a zombie.
     NoZombies {
         #[serde(rename = "no-zombies")]
         _mark: (),
@@ -78,10 +78,10 @@ pub(crate) enum Step {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Call {
     pub(crate) call: String,
-    /// On whose behalf; the empty string is a caller who was not authenticated.
+    /// The principal. The empty string is a caller who was not authenticated.
     #[serde(default = "alice", rename = "as")]
     pub(crate) principal: String,
-    /// Which of the case's capsules, all loaded from its one component.
+    /// One of the case's capsules, all of which are loaded from its one component.
     #[serde(default = "first")]
     pub(crate) capsule: String,
     #[serde(default)]
@@ -96,18 +96,18 @@ pub(crate) fn first() -> String {
     "a".into()
 }
 
-/// How a call is to end.
+/// The expected end of a call.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ends {
-    /// By an answer.
+    /// With an answer.
     #[default]
     Answered,
-    /// By an answer, or by being cancelled before it came.
+    /// With an answer, or cancelled before it.
     Cancelled,
-    /// By being ended, whatever the guest does.
+    /// Ended by the host, whatever the guest does.
     Interrupted,
-    /// By the guest's own fault.
+    /// With a trap or another fault of the guest's.
     Trapped,
 }
 
@@ -120,20 +120,20 @@ pub(crate) struct Do {
     pub(crate) capsule: String,
 }
 
-/// What the host is told.
+/// A request to the host.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum What {
     Reload,
     Unload,
-    /// The same capsule again, after it was unloaded.
+    /// Loads the same capsule again, after it was unloaded.
     Load,
     Shutdown,
-    /// Adds an empty line and what the host says of itself, as one JSON object, to the payload.
+    /// Adds an empty line and the description of the host, as one JSON object, to the payload.
     Describe,
-    /// Adds an empty line and the records, one JSON object a line, to the payload.
+    /// Adds an empty line and the audit records, one JSON object for each line, to the payload.
     Audit,
-    /// Adds an empty line and the figures as one JSON object to the payload.
+    /// Adds an empty line and the metrics, as one JSON object, to the payload.
     Metrics,
 }
 

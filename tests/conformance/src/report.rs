@@ -1,4 +1,4 @@
-//! What came of it: a line for a person, an object for a machine.
+//! The results: a line for a reader, an object for a program.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use serde::Serialize;
 use crate::case::Case;
 use crate::host::Description;
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The behaviour is there: what was seen.
+    /// The host has the behaviour. The text is what was observed.
     Passed(String),
-    /// It is not: what was seen instead.
+    /// The host does not have the behaviour. The text is what was observed instead.
     Failed(String),
-    /// It could not be tried: the reason. Never counted as passed.
+    /// The case could not be tried, for this reason. It never counts as passed.
     NotApplicable(String),
 }
 
 impl Verdict {
-    /// The one word of the line.
+    /// The result as one word of the line.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl Verdict {
         }
     }
 
-    /// What was seen, or the reason.
+    /// The observation, or the reason.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
@@ -41,16 +41,16 @@ impl Verdict {
 /// One case's outcome.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Which.
+    /// The case.
     pub case: Case,
-    /// What came of it.
+    /// The result.
     pub verdict: Verdict,
-    /// How long it took, in milliseconds.
+    /// The time that the case took, in milliseconds.
     pub ms: u64,
 }
 
 impl fmt::Display for Outcome {
-    /// `ok    S1   s1_bad_env_keys  what was seen`, on one line.
+    /// One line: `ok    S1   s1_bad_env_keys  what was seen`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.verdict.text().replace(['\n', '\r'], " ");
         let (word, clause, name) = (self.verdict.word(), self.case.clause(), self.case.name);
@@ -61,27 +61,27 @@ impl fmt::Display for Outcome {
 /// All outcomes of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Who was judged.
+    /// The host under test.
     pub host: Description,
-    /// In the order of the cases.
+    /// The outcomes, in the order of the cases.
     pub outcomes: Vec<Outcome>,
 }
 
 impl Report {
-    /// How many passed, failed and were not applicable.
+    /// The numbers of cases that passed, failed and were not applicable.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
         let count = |word| self.outcomes.iter().filter(|one| one.verdict.word() == word).count();
         (count("ok"), count("FAIL"), count("n/a"))
     }
 
-    /// How many failed.
+    /// The number of cases that failed.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.counts().1
     }
 
-    /// `97 passed, 0 failed, 3 not applicable`.
+    /// A summary such as `97 passed, 0 failed, 3 not applicable`.
     #[must_use]
     pub fn summary(&self) -> String {
         let (passed, failed, not_applicable) = self.counts();
@@ -142,7 +142,7 @@ struct CaseObject<'a> {
     ms: u64,
 }
 
-/// The beginning, at most so many bytes, whole characters.
+/// The longest prefix of whole characters with at most so many bytes.
 fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len()))
         .rev()

@@ -1,4 +1,4 @@
-//! Many cases, a few at once.
+//! Runs many cases, a few at a time.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,16 +11,16 @@ use crate::drive::drive;
 use crate::host::Host;
 use crate::report::{Outcome, Report, Verdict};
 
-/// Which cases, and how many at once.
+/// The selected cases, and how many run concurrently.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// Only those whose name holds this; every case without it.
+    /// Selects the cases whose name contains this; without it, every case.
     pub filter: Option<String>,
-    /// How many run at once, each against a host of its own. At least one does.
+    /// How many cases run concurrently, each against a host of its own. At least one does.
     pub jobs: usize,
 }
 
-/// Runs the selected cases against `host`; `seen` is called with each outcome as it comes.
+/// Runs the selected cases against `host`. Calls `seen` with each outcome as it arrives.
 pub async fn run<H: Host>(host: H, selection: Selection, mut seen: impl FnMut(&Outcome)) -> Report {
     let host = Arc::new(host);
     let slots = Arc::new(Semaphore::new(selection.jobs.max(1)));
@@ -45,7 +45,7 @@ pub async fn run<H: Host>(host: H, selection: Selection, mut seen: impl FnMut(&O
     }
     let mut outcomes = Vec::new();
     while let Some(ended) = tasks.join_next().await {
-        // A task here only fails by a panic, and `run_one` makes a verdict of those.
+        // A task here fails only by a panic, and `run_one` turns panics into results.
         if let Ok(outcome) = ended {
             seen(&outcome);
             outcomes.push(outcome);

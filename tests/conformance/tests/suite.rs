@@ -1,5 +1,5 @@
-//! The suite, confined, against this project's host: a test for each case; that every clause has one; and that the suite
-//! can fail.
+//! Runs the suite, confined, against this project's host, with a test for each case. Checks that every clause has a
+//! case, and that the suite can fail.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ mod broken;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // A case waits for processes more than it computes, and a few at once are part of the trial.
+    // A case mostly waits for processes, and the tests should also run some cases concurrently.
     arguments.test_threads.get_or_insert(4);
     let runtime = Arc::new(Runtime::new().expect("threads can be started"));
     let mut trials: Vec<Trial> = CASES
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
                 match outcome.verdict {
                     Verdict::Passed(_) => Ok(()),
                     Verdict::Failed(why) => Err(Failed::from(why)),
-                    // On this host and confined, only what is about unconfined hosts may not apply.
+                    // On this host, confined, only cases about unconfined hosts may be not applicable.
                     Verdict::NotApplicable(reason) if reason.contains("unconfined") => Ok(()),
                     Verdict::NotApplicable(reason) => Err(Failed::from(format!("not applicable: {reason}"))),
                 }
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Compiling a case takes longer than running it, and each is loaded at least twice.
+/// Compiling a case takes longer than running it, and each case is loaded at least twice.
 fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
@@ -52,7 +52,7 @@ fn cache() -> PathBuf {
 fn every_clause_has_a_case() -> Result<(), Failed> {
     let has_case = |clause: &str| CASES.iter().any(|case| case.clause() == clause);
     let is_excused = |clause: &str| WITHOUT_CASE.iter().any(|(excused, _)| *excused == clause);
-    // One that has a case needs no excuse.
+    // A clause with a case needs no reason.
     let without: Vec<_> = CLAUSES
         .iter()
         .filter(|clause| has_case(clause) == is_excused(clause))
@@ -73,7 +73,7 @@ fn no_case_without_a_clause() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The list, and which clauses are not kept yet, are as `docs/contract.md` has them, which is the authority.
+/// The list of clauses, and which of them are not kept yet, must equal `docs/contract.md`, which is the authority.
 fn the_list_is_the_contracts() -> Result<(), Failed> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/contract.md");
     let contract =

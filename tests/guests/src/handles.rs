@@ -1,4 +1,4 @@
-//! What a capsule does with processes that belong to the instance, and with handles on others.
+//! What a capsule does with processes that belong to its instance, and with handles of others.
 
 use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
@@ -23,11 +23,11 @@ fn ran(output: capsule_sdk::Output) -> Ran {
 #[derive(Deserialize)]
 pub(crate) struct Talk {
     spawn: Spawn,
-    /// Written one after the other, each once the one before came back.
+    /// Written one after the other, each after the previous one came back.
     words: Vec<String>,
 }
 
-/// A dialogue with a child that echoes: what it said to each word, then how it ended.
+/// A dialogue with a child that echoes: its answer to each word, then its exit.
 pub(crate) fn talk(talk: Talk) -> Answer<(Vec<String>, Ran)> {
     answer((|| {
         let mut child = talk.spawn.command().spawn()?;
@@ -59,13 +59,13 @@ pub(crate) fn child_lines(spawn: Spawn) -> Answer<(Vec<String>, String)> {
     })())
 }
 
-/// Starts a child, waits until it said `ready`, and drops it: its number.
+/// Starts a child, waits until it has printed `ready`, drops it, and returns its pid.
 pub(crate) fn drop_child(spawn: Spawn) -> Answer<Option<u32>> {
     answer((|| {
         let mut child = spawn.command().spawn()?;
         wait_until_ready(&mut child)?;
         let id = child.id();
-        // These must not keep it.
+        // These must not keep it alive.
         let readers = (child.stdin.take(), child.stdout.take(), child.exit_ready());
         drop(child);
         drop(readers);
@@ -73,7 +73,7 @@ pub(crate) fn drop_child(spawn: Spawn) -> Answer<Option<u32>> {
     })())
 }
 
-/// Leaves a child to the end of the instance: its number.
+/// Leaves a child to the end of the instance, and returns its pid.
 pub(crate) fn leave_child(spawn: Spawn) -> Answer<Option<u32>> {
     answer((|| {
         let mut child = spawn.command().spawn()?;
@@ -106,7 +106,7 @@ impl From<capsule_sdk::Killed> for Killed {
     }
 }
 
-/// Kills a child that said `ready`, twice; and what its number is then.
+/// Kills a child that has printed `ready`, twice. Returns its pid then.
 pub(crate) fn kill_child(spawn: Spawn) -> Answer<(Killed, Killed, Option<u32>)> {
     answer((|| {
         let mut child = spawn.command().spawn()?;
@@ -133,7 +133,7 @@ pub(crate) fn wait_with_output(target: Target) -> Answer<Ran> {
 pub(crate) struct Race {
     /// Scripts for `sh`.
     scripts: Vec<String>,
-    /// No timer if none; otherwise the first is enough.
+    /// The timer; none if absent. With a timer the first event is enough.
     ms: Option<u64>,
     #[serde(default)]
     first: bool,
@@ -143,13 +143,13 @@ pub(crate) struct Race {
 
 #[derive(Serialize)]
 pub(crate) struct Raced {
-    /// In the order in which they became ready; the timer comes last in number.
+    /// The indices in the order in which they became ready. The timer has the last index.
     ready: Vec<usize>,
-    /// How long the first took.
+    /// The time until the first.
     ms: u128,
 }
 
-/// Starts all, and waits for them in the order in which they end, or for the first and the timer.
+/// Starts all children, and waits for them in the order in which they end, or for the first and the timer.
 pub(crate) fn race(race: Race) -> Answer<Raced> {
     answer((|| {
         let children: Vec<_> = race

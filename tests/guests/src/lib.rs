@@ -1,9 +1,10 @@
-//! A capsule that does through the SDK what a test tells it: an action for each thing that a
-//! capsule may want, with the SDK's own error kinds as answers.
+//! A capsule that does, through the SDK, what a test tells it to do. It has an action for each use of the SDK, and
+//! returns the SDK's own error kinds.
 //!
 //! It is also built for `wasm32-unknown-unknown`, so it must not need WASI.
 
 mod handles;
+mod network;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -37,6 +38,10 @@ capsule_sdk::actions! {
     "wait-with-output" => handles::wait_with_output,
     "race" => handles::race,
     "inject" => handles::inject,
+    "ports" => network::ports,
+    "wait-for-port" => network::wait_for_port,
+    "published" => network::published,
+    "fetch" => network::fetch,
 }
 
 /// An error as its kind and its text.
@@ -46,7 +51,7 @@ struct Failure {
     text: String,
 }
 
-/// What an action came to: a test looks at both, so neither is a failed call.
+/// The result of an action. A test checks successes and errors, so neither is a failed call.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Outcome<T> {
@@ -164,7 +169,7 @@ struct Text {
     cursor: Cursor,
 }
 
-/// The lines that are there, from a cursor.
+/// The present lines from a cursor on.
 fn lines(target: Target) -> Answer<Text> {
     answer((|| {
         let mut lines = target.process()?.log(LogStream::Stdout).resume(target.cursor).lines();
@@ -176,7 +181,7 @@ fn lines(target: Target) -> Answer<Text> {
     })())
 }
 
-/// `count` lines as they come, from a cursor; fewer where the stream ends.
+/// Waits for `count` lines from a cursor on; fewer if the stream ends.
 fn follow(target: Target) -> Answer<Text> {
     answer((|| {
         let log = target.process()?.log(LogStream::Stdout).resume(target.cursor.clone());
@@ -235,7 +240,7 @@ fn release(target: Target) -> Answer<()> {
     answer(target.process().and_then(|process| process.release()))
 }
 
-/// Panics with a process running: the test reaches it again.
+/// Panics while a process runs, which the test then finds again.
 fn start_then_trap(spawn: Spawn) -> Answer<()> {
     let started = spawn.command().spawn_persistent();
     panic!("on purpose, after {:?}", started.map(|_| "a start"))

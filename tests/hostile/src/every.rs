@@ -1,34 +1,37 @@
-//! Calls every function of every interface once, and says which in which order.
+//! Calls every function of every interface once, and returns their names in order.
 //!
-//! What a call answers does not matter here, only that the host is asked: where a function needs a handle or an id, a call
-//! before it made one.
+//! The answers do not matter here, only that the host is called. If a function needs a handle or an id, an earlier call
+//! made one.
 
 use crate::generated::astrid::io::poll::poll;
 use crate::generated::astrid::ipc::host as ipc;
 use crate::generated::astrid::sys::host as sys;
+use crate::generated::capsule::net::net;
 
-/// Makes calls, each under its name in the interface.
+/// Makes calls, and records each under its name in the interface.
 macro_rules! calls {
     ($called:ident in $interface:literal: $($name:literal => $call:expr;)+) => {
         $({
             $called.push(concat!($interface, " ", $name).to_owned());
-            // A result of any kind, and a resource that is to be dropped.
+            // The parameter may be a result of any kind, or a resource to be dropped.
             let _answer = $call;
         })+
     };
 }
 
-/// Returns the names of what was called: the interface, and the function as the interface has it, `drop` of a resource too.
+/// Returns the names of the calls: the interface, and the function as the interface names it, including the `drop` of a
+/// resource.
 pub(crate) fn function() -> Vec<String> {
     let mut called = Vec::new();
     v1_0::calls(&mut called);
     v1_1::calls(&mut called);
     messages(&mut called);
     system(&mut called);
+    network(&mut called);
     called
 }
 
-/// Each version of `astrid:process`, and `astrid:io/poll` with the pollables that it gives.
+/// Each version of `astrid:process`, and `astrid:io/poll` with pollables of that version.
 macro_rules! process {
     ($version:ident, $package:ident, $interface:literal, { $($field:ident: $value:expr)? }) => {
         mod $version {
@@ -153,5 +156,23 @@ fn system(called: &mut Vec<String>) {
         "random-bytes" => sys::random_bytes(1);
         "check-capsule-capability" => sys::check_capsule_capability(&request);
         "enumerate-capabilities" => sys::enumerate_capabilities();
+    }
+}
+
+/// No process has this id, and no process runs any more.
+fn network(called: &mut Vec<String>) {
+    let request = net::Request {
+        port: 1,
+        method: "GET".into(),
+        path: "/".into(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout_ms: 1,
+    };
+    calls! { called in "capsule:net/net@0.1.0":
+        "ports" => net::ports("id");
+        "wait-for-port" => net::wait_for_port("id", 1, 0);
+        "published" => net::published();
+        "fetch" => net::fetch(&request);
     }
 }

@@ -1,6 +1,5 @@
-//! A capsule that means no good: it keeps every handle, pollable and subscription that it can get, and it makes any call
-//! that there is, for a test to interrupt or to count. Over the bare interface, because an SDK gives back what its user
-//! forgets.
+//! A hostile capsule: it keeps every handle, pollable and subscription that it can get, and it makes any call that a
+//! test wants to interrupt or to count. It uses the bare interface, because an SDK releases what its user forgets.
 
 #![expect(unsafe_code, reason = "the bindings generate it; nothing here is written so")]
 
@@ -18,6 +17,7 @@ mod generated {
                 import astrid:io/poll@1.0.0;
                 import astrid:ipc/host@1.0.0;
                 import astrid:sys/host@1.0.0;
+                import capsule:net/net@0.1.0;
                 include astrid:guest/interceptor@1.0.0;
             }
         ",
@@ -39,7 +39,7 @@ generated::export!(Hostile with_types_in generated);
 
 #[derive(Deserialize)]
 struct Ask {
-    /// A persistent process of this owner's.
+    /// A persistent process of this owner.
     #[serde(default)]
     id: String,
     #[serde(default)]
@@ -48,7 +48,7 @@ struct Ask {
     ms: u64,
 }
 
-/// How many of a thing there were, and why there were no more.
+/// How many objects of a kind there were, and why there were no more.
 #[derive(Serialize)]
 struct Kept {
     kept: u32,
@@ -73,7 +73,7 @@ impl Guest for Hostile {
     }
 }
 
-/// As many as there can be, and none is ever given back.
+/// Takes as many as possible, and gives none back.
 fn keep<T, E: std::fmt::Debug>(count: u32, make: impl Fn() -> Result<T, E>) -> Result<String, String> {
     let mut kept = Kept { kept: 0, refused: None };
     while kept.kept < count && kept.refused.is_none() {
@@ -121,7 +121,7 @@ fn act(action: &str, ask: &Ask) -> Result<String, String> {
     }
 }
 
-/// One call of each function that can wait, for as long as it may.
+/// Makes one call of each function that can wait, for as long as it may.
 fn call(action: &str, ask: &Ask) -> Result<(), String> {
     let (id, ms) = (&ask.id, ask.ms);
     let attached = || process::attach(id).map_err(text);

@@ -1,11 +1,11 @@
-//! The concurrent parts of the supervisor, from its own files, under a model checker.
+//! The concurrent parts of the supervisor, compiled from its own files, under a model checker.
 //!
-//! `supervisor/src` is compiled here a second time, file by file. What differs is what the files call: locks that the checker
-//! schedules (`sync`), a tokio of which time and readiness are modelled (`tokio/`), and a tree of processes that ends when
-//! the checker says so (`os`). Pipes are real. The checker runs a scenario of [`scenarios`] a great many times, in another
-//! order each time, and fails where an order ends in a panic, in a task that will not be woken any more, or never.
+//! `supervisor/src` is compiled here a second time, file by file, with other dependencies: locks that the checker
+//! schedules (`sync`), a tokio with a model of time and readiness (`tokio/`), and a process tree that ends when the
+//! checker decides it (`os`). Pipes are real. The checker runs each of the [`scenarios`] many times, in another order
+//! each time. It fails if an order ends in a panic, in a task that is never woken again, or not at all.
 
-// The host's files say `tokio_util::sync` and `tokio_util::task`; what those hold here is below.
+// The host's files name `tokio_util::sync` and `tokio_util::task`. Their items here are below.
 extern crate self as tokio_util;
 
 mod os;
@@ -24,6 +24,8 @@ pub(crate) mod events;
 pub(crate) mod generation;
 pub(crate) mod life;
 pub(crate) mod log;
+#[path = "../../../supervisor/src/owner.rs"]
+mod owner;
 #[path = "../../../supervisor/src/quota.rs"]
 pub(crate) mod quota;
 #[path = "../../../supervisor/src/types.rs"]
@@ -33,10 +35,30 @@ pub(crate) mod watch;
 
 pub(crate) use crate::sandbox::ResourceLimits;
 pub(crate) use log::ring::Overflow;
-pub(crate) use types::{ExitInfo, LogStream, Logs, Owner, Principal, Signal};
+pub(crate) use owner::{Owner, Principal};
+pub(crate) use types::{ExitInfo, LogStream, Logs, Signal};
+
+pub(crate) mod network {
+    //! Trees have no network.
+
+    #[derive(Clone, Debug)]
+    pub(crate) struct PublishedPort;
+
+    pub(crate) mod owner_network {
+        #[derive(Debug)]
+        pub(crate) struct OwnerNetwork;
+
+        impl OwnerNetwork {
+            #[expect(clippy::unused_self, reason = "a real one has listeners")]
+            pub(crate) fn published(&self) -> &[super::PublishedPort] {
+                &[]
+            }
+        }
+    }
+}
 
 pub(crate) mod metrics {
-    //! Nothing is counted.
+    //! No metrics are counted.
 
     use std::time::Duration;
 
@@ -46,7 +68,7 @@ pub(crate) mod metrics {
     pub(crate) fn exited(_: Duration) {}
 }
 
-/// A name that is not secret.
+/// A name, which is not secret here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessId(pub(crate) String);
 
@@ -56,7 +78,7 @@ impl ProcessId {
     }
 }
 
-/// The errors that what is here knows.
+/// The errors of the files that are compiled here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Error {
     Cancelled,

@@ -14,7 +14,7 @@ pub(crate) mod stdin;
 pub(crate) mod supervise;
 
 pub(crate) mod sampler {
-    //! Nothing is sampled of a tree that uses nothing.
+    //! The tree uses no resources, so nothing is sampled.
 
     use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a process prints.
+//! The output of a process.
 
 #[path = "../../../supervisor/src/log/output.rs"]
 pub(crate) mod output;
@@ -8,7 +8,7 @@ pub(crate) mod reader;
 pub(crate) mod ring;
 
 pub(crate) mod cursor {
-    //! Where a reader is; sealing that in a token takes no turns with anything.
+    //! The position of a reader. The sealed token is omitted, because it does not affect the order of tasks.
 
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub(crate) struct Position {

@@ -1,4 +1,4 @@
-//! The host's own pipes, over modelled readiness; and a tree of processes that is none.
+//! The host's own pipes, with modelled readiness, and a modelled process tree.
 
 #[path = "../../../supervisor/src/os/pipe.rs"]
 pub(crate) mod pipe;
@@ -64,12 +64,12 @@ pub(crate) mod child {
         pub(crate) signal: Option<i32>,
     }
 
-    /// The processes, which end when they want, or when they are made to.
+    /// The processes. They end by themselves or when they are killed.
     #[derive(Debug)]
     pub(crate) struct Tree {
         state: Mutex<State>,
         ended: watch::Sender<bool>,
-        /// Whether TERM does nothing to it.
+        /// Whether it ignores TERM.
         deaf: bool,
     }
 
@@ -97,7 +97,7 @@ pub(crate) mod child {
             })
         }
 
-        /// Ends all of it, if that is still to be done: it lets go of its pipes, and then can be waited for.
+        /// Ends the whole tree if it still runs: it closes its pipes, and then can be waited for.
         pub(crate) fn end(&self, exit: RawExit) {
             let pipes = {
                 let mut state = self.state.lock().expect("no panic");
@@ -169,7 +169,7 @@ pub(crate) mod child {
             state.exit.expect("it was waited for")
         }
 
-        /// A signal takes its time.
+        /// A signal arrives later.
         fn end_by(&self, signal: Signal) {
             let tree = Arc::clone(&self.0);
             let exit = RawExit {

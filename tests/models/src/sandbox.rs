@@ -1,7 +1,9 @@
-//! What the launcher would hand over.
+//! The types that a launcher returns.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use crate::network::owner_network::OwnerNetwork;
 use crate::os::child::Child;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,4 +17,5 @@ pub(crate) struct Launched {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
+    pub(crate) network: Option<Arc<OwnerNetwork>>,
 }

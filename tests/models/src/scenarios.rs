@@ -1,4 +1,4 @@
-//! What is run in every order. Each function is one run; it panics where a promise is broken.
+//! The scenarios that are run in every order. Each function is one run, and panics if a promise is broken.
 
 pub mod life;
 pub mod output;
@@ -12,13 +12,13 @@ use tokio::io::{event, pipe_of};
 
 use crate::os::pipe::set_nonblocking;
 
-/// Everything as it is at the beginning.
+/// The state at the beginning of a run.
 fn begin() {
     tokio::io::reset();
     tokio::time::reset();
 }
 
-/// A pipe as small as the kernel has them: a read end and a write end that do not block.
+/// A pipe of the smallest size that the kernel makes: a read end and a write end that do not block.
 fn pipe() -> (OwnedFd, OwnedFd) {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
     for end in [&read, &write] {
@@ -28,7 +28,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
     (read, write)
 }
 
-/// The end of a pipe that the child has, which does its work by the checker's leave.
+/// The child's end of a pipe. The checker schedules its reads and writes.
 #[derive(Debug)]
 pub(crate) struct ChildEnd(Option<OwnedFd>);
 
@@ -41,7 +41,7 @@ impl ChildEnd {
         self.0.as_ref().expect("it was not closed")
     }
 
-    /// Writes what fits, and says how much that was.
+    /// Writes what fits, and returns the number of bytes.
     fn write(&self, bytes: &[u8]) -> usize {
         let written = match rustix::io::write(self.fd(), bytes) {
             Ok(written) => written,
@@ -52,7 +52,7 @@ impl ChildEnd {
         written
     }
 
-    /// Reads what is there; nothing at the end of file.
+    /// Reads what is there. An empty result is the end of file.
     fn read(&self, max: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; max];
         let read = rustix::io::read(self.fd(), &mut bytes)?;
@@ -76,7 +76,7 @@ impl ChildEnd {
 
 impl Drop for ChildEnd {
     fn drop(&mut self) {
-        // Not in a teardown, where nothing may be scheduled any more.
+        // Not in a teardown, where no task may be scheduled any more.
         if !std::thread::panicking() {
             self.shut();
         }

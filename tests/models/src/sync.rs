@@ -1,4 +1,4 @@
-//! The checker's locks, where the host has the standard library's; and a token that is the real one.
+//! The checker's locks in place of the standard library's, and the real cancellation token.
 
 pub(crate) use real_tokio_util::sync::CancellationToken;
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};

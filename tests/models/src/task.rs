@@ -1,4 +1,4 @@
-//! Tasks that are the checker's, counted by the real tracker.
+//! The checker's tasks, counted by the real tracker.
 
 use real_tokio_util::task::TaskTracker as Counted;
 use shuttle::future::{JoinHandle, spawn};

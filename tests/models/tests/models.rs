@@ -1,7 +1,7 @@
-//! Every scenario, in orders at random and in orders that put few tasks off for long.
+//! Every scenario, in random orders and in orders that delay few tasks for long.
 //!
-//! Random scheduling finds what many changes of turn bring about; the other, which keeps to priorities and changes them
-//! seldom, finds what takes one unlucky pause.
+//! Random scheduling finds faults that need many switches between tasks. The other scheduler, which uses priorities and
+//! changes them seldom, finds faults that need one long pause.
 
 use capsule_models::scenarios::{life, output, stdin};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
@@ -11,7 +11,7 @@ const RUNS: usize = 1500;
 
 fn check(scenario: fn()) {
     let mut config = Config::new();
-    // Far more than any of them needs: what goes on for longer waits for something that will not be done.
+    // Far more steps than any of them needs. A longer run waits for an event that never comes.
     config.max_steps = shuttle::MaxSteps::FailAfter(100_000);
     Runner::new(RandomScheduler::new(RUNS), config.clone()).run(scenario);
     Runner::new(PctScheduler::new(3, RUNS), config).run(scenario);

@@ -1,4 +1,4 @@
-//! What is recorded of a real component's calls, in a real file (contract U1).
+//! The records of a real component's calls, in a real file (contract U1).
 
 use std::fs::File;
 use std::io::BufReader;
@@ -43,7 +43,7 @@ async fn u1_a_capsules_calls_are_in_the_log_and_nothing_that_is_secret() {
         json!({ "id": id, "text": "typed-later", "ms": 30_000 }),
     )
     .await;
-    // A capsule that puts its id where it will be seen.
+    // A capsule that uses its id in its arguments.
     call(&capsule, "run", json!({ "cmd": "sh", "args": ["-c", "true", id] })).await;
     call(&capsule, "stop", json!({ "id": id, "ms": 0 })).await;
     let gone = call(&capsule, "release", json!({ "id": id })).await;

@@ -1,5 +1,4 @@
-//! Every function of every interface, called by a component: each leaves one record, but for those listed here (contract
-//! U1).
+//! A component calls every function of every interface. Each leaves one record, except those listed here (contract U1).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -15,17 +14,17 @@ use capsule_tests::capsules::{HOSTILE_GUEST, Host, call};
 
 /// The functions that leave no record, because they act on no process, no message and no other capsule.
 const UNRECORDED: [&str; 11] = [
-    // Waits for what a recorded call subscribed to.
+    // Waits for an event to which a recorded call subscribed.
     "astrid:io/poll@1.0.0 [method]pollable.block",
     "astrid:io/poll@1.0.0 [method]pollable.ready",
     "astrid:io/poll@1.0.0 [resource-drop]pollable",
     "astrid:io/poll@1.0.0 poll",
-    // Time and chance.
+    // Time and random bytes.
     "astrid:sys/host@1.0.0 clock-monotonic-ns",
     "astrid:sys/host@1.0.0 clock-ms",
     "astrid:sys/host@1.0.0 random-bytes",
     "astrid:sys/host@1.0.0 sleep-ns",
-    // Tells the caller about itself.
+    // Informs the caller about itself.
     "astrid:sys/host@1.0.0 enumerate-capabilities",
     "astrid:sys/host@1.0.0 get-caller",
     // Has a log of its own.
@@ -57,7 +56,8 @@ fn served() -> BTreeSet<String> {
     imports(&resolve, world)
 }
 
-/// The functions of ours that a world imports, as `interface function`, dropping a resource among them.
+/// The functions of this project's interfaces that a world imports, as `interface function`, the drops of resources
+/// included.
 fn imports(resolve: &Resolve, world: WorldId) -> BTreeSet<String> {
     let mut functions = BTreeSet::new();
     for item in resolve.worlds[world].imports.values() {
@@ -65,7 +65,10 @@ fn imports(resolve: &Resolve, world: WorldId) -> BTreeSet<String> {
             continue;
         };
         let interface = resolve.id_of(*id).unwrap();
-        if !interface.starts_with("astrid:") {
+        if !["astrid:", "capsule:net/"]
+            .iter()
+            .any(|ours| interface.starts_with(ours))
+        {
             continue;
         }
         let served = &resolve.interfaces[*id];

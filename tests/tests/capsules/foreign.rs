@@ -1,5 +1,5 @@
-//! A capsule written against the published `astrid-sdk`, built for `wasm32-unknown-unknown`, made a component, and run as
-//! it is: nothing in it knows of this host.
+//! A capsule written with the published `astrid-sdk`, built for `wasm32-unknown-unknown`, made a component, and run
+//! unmodified. No code in it knows this host.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ async fn load(host: &Host) -> Capsule {
     host.runtime.load(options, &component()).await.unwrap()
 }
 
-/// The result's data. That SDK answers with nothing for `null`, and with plain text for an error.
+/// The result's data. That SDK returns nothing for `null`, and plain text for an error.
 async fn ask(capsule: &Capsule, action: &str, payload: Value) -> Result<Value, String> {
     let ada = Principal::Named("ada".into());
     let result = capsule.call(ada, action, payload.to_string().into_bytes()).await;
@@ -83,7 +83,7 @@ fn it_is_a_real_foreigner() {
         })
         .collect();
     imports.sort();
-    // Neither `wasi:*` nor any other of the many packages that the SDK knows.
+    // Neither `wasi:*` nor any other of the many packages that the SDK can import.
     assert_eq!(
         imports,
         [
@@ -125,7 +125,7 @@ async fn a_foreign_capsule_runs_commands_to_their_end_and_understands_refusals()
     }
     let error = ask(&capsule, "no-such-action", json!(null)).await.unwrap_err();
     assert_eq!(error, "unknown hook action: no-such-action");
-    // Limits reach the kernel.
+    // The limits reach the kernel.
     let ran = ask(&capsule, "run", with(shell("ulimit -n"), json!({ "open_files": 64 }))).await;
     assert_eq!(ran.unwrap()["stdout"], "64\n");
     host.registry.shutdown().await;
@@ -157,7 +157,7 @@ async fn a_foreign_capsule_keeps_a_process_from_call_to_call() {
     assert!(error.ends_with("ErrorCode::Closed"), "{error}");
     assert_eq!(ask(&capsule, "wait", at(json!({}))).await, Ok(json!([0, null])));
 
-    // In pieces, by cursors that went through the test as JSON.
+    // In pieces, by cursors that the test kept as JSON.
     let (mut all, mut cursor) = (Vec::<u8>::new(), json!({ "token": null }));
     let last = loop {
         let chunk = ask(&capsule, "read", json!({ "id": id, "cursor": cursor, "max": 6 })).await;
@@ -176,7 +176,7 @@ async fn a_foreign_capsule_keeps_a_process_from_call_to_call() {
     let error = ask(&capsule, "read", wrong_stream).await.unwrap_err();
     assert!(error.ends_with("ErrorCode::NoSuchProcess"), "{error}");
 
-    // The other way to read, which takes out what it reads.
+    // The other way of reading, which removes what it returns.
     let logs = ask(&capsule, "read-logs", at(json!({}))).await;
     assert_eq!(logs, Ok(json!([text, "", false, [0, null]])));
     assert_eq!(ask(&capsule, "release", at(json!({}))).await, Ok(json!(null)));
@@ -248,7 +248,7 @@ async fn a_foreign_capsule_has_children_for_the_length_of_a_call() {
     let killed = ask(&capsule, "kill", shell("exec sleep 1000")).await.unwrap();
     let expected = json!({ "killed": true, "exit": [null, 9], "stdout": "", "again": false });
     assert_eq!(killed, expected);
-    // Forgotten by the guest, ended with its instance.
+    // The guest forgot the handle, and the process ended with the instance.
     let pid = ask(&capsule, "leave", shell("exec sleep 1000")).await.unwrap();
     let pid = u32::try_from(pid.as_u64().unwrap()).unwrap();
     let began = Instant::now();
@@ -289,7 +289,7 @@ async fn a_foreign_capsule_hears_of_an_end_and_is_woken_by_one() {
     let error = ask(&capsule, "hear-nothing", json!(null)).await.unwrap_err();
     assert!(error.contains("Timeout"), "as that SDK documents: {error}");
 
-    // No instance is alive when this one ends, nor is one waited for.
+    // When this process ends, no instance exists and no call waits.
     let watched = json!({ "spawn": shell("exit 6"), "suffix": "woken" });
     let id = ask(&capsule, "start-watched", watched).await.unwrap();
     let note = host.workspace.path().join("note");

@@ -97,7 +97,7 @@ async fn a1_a2_k3_a_persistent_process_is_waited_for_and_killed_by_a_handle() {
     host.registry.shutdown().await;
 }
 
-/// Each ends when the file that it waits for is there, and makes the one for the next.
+/// Each child ends when the file that it waits for exists, and makes the file for the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a3_select_and_futures_tell_which_of_several_ended() {
     let host = Host::new();
@@ -106,7 +106,7 @@ async fn a3_select_and_futures_tell_which_of_several_ended() {
         let await_then = |first: &str, then: &str| {
             format!("while [ ! -e {futures}-{first} ]; do sleep 0.01; done; : > {futures}-{then}")
         };
-        // The order is forced by the files: 2, then 0, then 1.
+        // The files force the order 2, 0, 1.
         let scripts = [await_then("a", "b"), await_then("b", "c"), format!(": > {futures}-a")];
         let raced = call(&capsule, "race", json!({ "scripts": scripts, "futures": futures })).await;
         let mut ready: Vec<_> = raced["ok"]["ready"]

@@ -1,4 +1,4 @@
-//! Real components over real processes, through the runtime: what a capsule's author and an embedder see.
+//! Real components with real processes, through the runtime, as the author of a capsule and an embedder use them.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@ mod every_function;
 mod foreign;
 mod handles;
 mod main_job;
+mod net;
 mod reach;
 mod sdk;
 mod unknown_unknown;

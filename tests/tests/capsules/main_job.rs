@@ -1,21 +1,19 @@
-//! The main job: a server that one instance starts, a second one reads and a third one stops.
+//! The main use: one instance starts a server, a second one reads its output, and a third one stops it.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::Duration;
-
-use capsule_host::supervisor::{Owner, Principal};
+use capsule_host::supervisor::{Owner, Principal, Scope};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use capsule_tests::capsules::{DEV_SERVER, Host, call, exists, try_call};
+use capsule_tests::watchdog;
 
-/// The answer that an HTTP client which is not ours gets.
-fn fetch(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+/// The answer to a plain HTTP client of the host, by a socket in the server's network.
+async fn fetch(scope: &Scope, id: &str, port: u16, path: &str) -> String {
+    let mut stream = scope.connect(id, port).await.unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    watchdog(stream.read_to_string(&mut answer)).await.unwrap();
     answer
 }
 
@@ -25,20 +23,21 @@ async fn i4_one_instance_starts_a_server_a_second_reads_its_log_a_third_stops_it
     std::fs::write(host.workspace.path().join("hello.txt"), "real bytes\n").unwrap();
     let capsule = host.load_file("dev-server", DEV_SERVER).await;
 
-    let started = call(&capsule, "start", json!(null)).await;
+    let started = call(&capsule, "start", json!({ "port": 0 })).await;
     let port = u16::try_from(started["port"].as_u64().unwrap()).unwrap();
     let owner = Owner {
         principal: Principal::Named("ada".into()),
         capsule: "dev-server".into(),
     };
-    let pid = host.registry.scope(owner).list(None)[0].os_pid.unwrap();
+    let scope = host.registry.scope(owner);
+    let pid = scope.list(None)[0].os_pid.unwrap();
+    let id = started["id"].as_str().unwrap();
     assert!(exists(pid));
 
     let nothing_yet = call(&capsule, "logs", json!({ "id": started["id"], "wait_ms": 0 })).await;
     assert_eq!(nothing_yet["lines"], json!([]));
 
-    let blocking = tokio::task::spawn_blocking(move || fetch(port, "/hello.txt"));
-    let answer = blocking.await.unwrap();
+    let answer = fetch(&scope, id, port, "/hello.txt").await;
     assert!(
         answer.contains("200 OK") && answer.ends_with("real bytes\n"),
         "{answer}"
@@ -56,18 +55,17 @@ async fn i4_one_instance_starts_a_server_a_second_reads_its_log_a_third_stops_it
     assert!(lines[0].contains("\"GET /hello.txt HTTP/1.0\" 200"), "{lines:?}");
     assert_eq!(logs["bytes_dropped"], 0);
 
-    // The capsule's own client, by a command that runs to its end.
-    let page = call(&capsule, "get", json!({ "path": "/hello.txt" })).await;
-    assert_eq!(page, json!({ "status": 200, "body": "real bytes\n" }));
+    assert!(fetch(&scope, id, port, "/other.txt").await.contains("404"));
 
-    // From that cursor on, only the new line.
+    // From that cursor on there is only what is new: a server may tell a failure in lines of its own.
     let since = json!({ "id": started["id"], "cursor": logs["cursor"], "wait_ms": 30_000 });
     let logs = call(&capsule, "logs", since).await;
-    assert_eq!(logs["lines"].as_array().unwrap().len(), 1, "{logs}");
+    let text = logs["lines"].to_string();
+    assert!(text.contains("404") && !text.contains("hello.txt"), "{logs}");
 
     let stopped = call(&capsule, "stop", json!(null)).await;
     assert_eq!(stopped["exit"], json!({ "code": null, "signal": 15 }));
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free again");
+    assert!(scope.network().is_none(), "the network outlived its last process");
     assert!(!exists(pid));
     let (verdict, data) = try_call("ada", &capsule, "status", json!({ "id": started["id"] }))
         .await

@@ -1,4 +1,5 @@
-//! Who reaches a process, and what becomes of it when its capsule's instances do not end well.
+//! Which capsules and principals reach a process, and what happens to it when the instances of its capsule do not end
+//! well.
 
 use std::time::Duration;
 
@@ -120,7 +121,7 @@ async fn a_runaway_guest_is_ended_and_hurts_no_process() {
     let id = call(&capsule, "start", sleeper()).await["ok"].clone();
     let error = try_call("ada", &capsule, "spin", json!(null)).await.unwrap_err();
     assert_eq!(error.kind(), "guest-time");
-    // Waiting is not computing: five times the guest's time.
+    // The wait is five times the guest's computing time, because waiting is not computing.
     let waited = call(&capsule, "wait", json!({ "id": id, "ms": 1000 })).await;
     assert_eq!(waited["err"]["kind"], "wait-timeout");
     host.registry.shutdown().await;
@@ -128,7 +129,7 @@ async fn a_runaway_guest_is_ended_and_hurts_no_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s8_unloading_ends_a_captured_command_and_its_call() {
-    // The number that the command knows itself by is the test's too.
+    // The pid that the command sees is the pid that the test sees.
     let host = Host::unconfined();
     let capsule = host.load_file("c", TEST_GUEST).await;
     let pid_file = host.workspace.path().join("pid");
@@ -145,7 +146,7 @@ async fn s8_unloading_ends_a_captured_command_and_its_call() {
     };
     capsule.unload().await;
     match running.await.unwrap() {
-        // The guest had time to say what it was told, or had not.
+        // The guest may or may not have had the time to return its answer.
         Ok((_, data)) => assert_eq!(data["err"]["kind"], "cancelled", "{data}"),
         Err(error) => assert_eq!(error.kind(), "cancelled"),
     }

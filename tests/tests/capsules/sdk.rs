@@ -1,4 +1,4 @@
-//! The SDK's promises, kept by a real host.
+//! The promises of the SDK, with a real host.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ async fn output_waits_and_returns_everything() {
     host.registry.shutdown().await;
 }
 
-/// Each `follow` is an instance of its own, and the cursor is all that one leaves to the next.
+/// Each `follow` has an instance of its own, and passes only the cursor to the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l2_l6_follow_survives_instance_changes_without_losing_or_repeating_a_line() {
     let host = Host::new();

@@ -1,4 +1,5 @@
-//! What a tree may take without a limit having been asked for, and what it leaves of what others share with it (R3, S5, Q5).
+//! What a tree may use when its request names no limit, and what it leaves to others that share a resource with it (R3,
+//! S5, Q5).
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -21,13 +22,13 @@ async fn r3_a_tree_that_asks_for_nothing_has_the_default_ceilings() {
             "ulimit -Hn; ulimit -Sn; awk '/Max processes/ { print $3, $4 }' /proc/self/limits",
         ))
         .await;
-    // Pid 1 is counted too, and is not the guest's to pay for.
+    // Pid 1 is counted too, and is not the guest's.
     assert_eq!(
         said.split_whitespace().collect::<Vec<_>>(),
         ["4096", "4096", "513", "513"]
     );
     let forks = host.printed(zoo(&["forks"])).await;
-    // All but the command itself.
+    // All processes but the command itself.
     assert_eq!(forks.trim(), format!("forks 511 {}", libc::EAGAIN));
     let tmp = host.printed(sh("df -k /tmp | tail -n 1")).await;
     let kib = tmp.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
@@ -64,8 +65,8 @@ async fn r1_memory_in_sockets_is_bounded() {
     assert_eq!(ended.ok(), Some(signalled(libc::SIGKILL)), "{output}");
 }
 
-/// One takes all that it gets of something; another command of the same host, whose user is the same to the kernel, still
-/// gets `needs` of it, and so does the host.
+/// One command takes all that it gets of a resource. Another command of the same host, which has the same kernel user,
+/// still gets `needs` of it, and so does the host.
 async fn leaves_others_their_part(what: &str, wants: &str, needs: &str) {
     let host = Host::new();
     let hoarder = host.start(zoo(&[what, wants, "keep"])).await;
@@ -95,7 +96,7 @@ async fn s5_q5_files_on_their_way_are_left_to_the_host() {
         "{}",
         hoarder.output()
     );
-    // With a pipe for its input, a workspace and a ruleset: the host sends all of them.
+    // With a pipe as stdin, a workspace and a ruleset, all of which the host sends as descriptors.
     for _ in 0..3 {
         host.printed(command("/bin/true", &[])).await;
     }
@@ -108,7 +109,7 @@ async fn s5_q5_pending_signals_are_left_to_others() {
     leaves_others_their_part("signals", "200000", "8").await;
 }
 
-/// Ends with the test, however that ends.
+/// A process that ends with the test, however the test ends.
 struct Hoarder(Child);
 
 impl Drop for Hoarder {
@@ -118,8 +119,8 @@ impl Drop for Hoarder {
     }
 }
 
-/// All watches of epoll that the host's user may have are another process's, as one of its commands could take them where they
-/// share the user.
+/// Another process has all epoll watches that the host's user may have. A command of the host could take them if it had
+/// the same user.
 async fn s5_q5_a_host_that_may_watch_nothing_more_goes_on() {
     let Some(most) = most_watches() else {
         crate::who::skip("a limit of watches that can be reached");
@@ -160,7 +161,7 @@ async fn s5_q5_a_host_that_may_watch_nothing_more_goes_on() {
     drop(hoarder);
 }
 
-/// Of a host that is served before all others.
+/// The host has a higher priority than all other processes.
 async fn b4_a_command_has_no_priority_of_its_hosts() {
     let dir = workspace();
     for before in [&["/usr/bin/chrt", "-f", "1"][..], &["/usr/bin/nice", "-n", "-5"]] {

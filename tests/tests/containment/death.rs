@@ -15,7 +15,7 @@ use crate::harness::{
 };
 use crate::who::program;
 
-/// A host of its own, to be killed.
+/// A host in a process of its own, which the test kills.
 pub(crate) struct Doomed {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
@@ -26,7 +26,7 @@ impl Doomed {
         Self::start_as(program(crate::who::binary("zoo-host")), marker, workspace, args)
     }
 
-    /// With so few processes in the tree that a storm of them leaves the machine alone.
+    /// With few processes in a tree, so that a storm leaves the machine usable.
     pub(crate) fn start_with_few(marker: &str, workspace: &Path, args: &[&str]) -> Self {
         let mut host = program(crate::who::binary("zoo-host"));
         host.env("ZOO_PIDS", "512");
@@ -42,7 +42,7 @@ impl Doomed {
         Self::start_as(host, marker, workspace, args)
     }
 
-    /// With what else the host is to know.
+    /// With further variables for the host.
     pub(crate) fn start_as(mut host: std::process::Command, marker: &str, workspace: &Path, args: &[&str]) -> Self {
         let mut child = host
             .arg(marker)
@@ -68,7 +68,7 @@ impl Doomed {
         writeln!(stdin, "{line}").expect("it listens");
     }
 
-    /// SIGKILL. Returns its session.
+    /// Kills the host by SIGKILL. Returns its session.
     pub(crate) fn killed(mut self) -> u32 {
         let session = self.child.id();
         self.child.kill().expect("a living host");
@@ -81,7 +81,7 @@ async fn b3_a_host_killed_while_it_spawns_leaves_nothing() {
     let (dir, marker) = (workspace(), marker());
     let mut sessions = Vec::new();
     let mut seed = 0x2545_f491_u32;
-    // Some of the trees have to come up, or this shows little. On a slow machine that takes more time, and more hosts.
+    // Some of the trees must start, or the test shows little. A slow machine needs more time and more hosts for that.
     let mut longest = 15_000;
     while sessions.len() < 300 || !dir.path().join("up").exists() {
         assert!(longest < 10_000_000, "no tree came up");
@@ -102,7 +102,7 @@ async fn b3_a_host_killed_while_it_spawns_leaves_nothing() {
     nothing_left(&marker, &sessions, AT_ONCE).await;
 }
 
-/// Keeps every process waiting that opens a file, until it is dropped.
+/// Blocks every process that opens a file, until it is dropped.
 struct Lessee {
     child: Child,
     said: Lines<BufReader<ChildStdout>>,
@@ -133,7 +133,7 @@ impl Drop for Lessee {
     }
 }
 
-/// Opening a program can take long: the file may be on another machine, or leased. Init must not wait for that.
+/// Opening a program can take long, because the file may be on another machine or leased. Init must not wait for it.
 async fn b3_a_host_killed_while_a_program_is_opened_leaves_nothing() {
     let (dir, marker) = (workspace(), marker());
     let mut lessee = Lessee::of(&dir.path().join("zoo"));
@@ -173,7 +173,7 @@ async fn b3_a_host_killed_while_it_shuts_down_leaves_nothing() {
         host.says("spawned");
         assert!(soon(PATIENCE, || dir.path().join("up").exists()).await);
         host.told("shutdown");
-        // Deaf as the tree is, this takes its grace of a second.
+        // The tree ignores TERM, so this takes its grace of a second.
         host.says("shutting down");
         let session = host.killed();
         nothing_left(&marker, &[session], AT_ONCE).await;

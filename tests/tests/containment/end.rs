@@ -1,4 +1,4 @@
-//! The end belongs to the host, whatever the tree does, and whatever is done to its init (B5).
+//! The host decides when a tree ends, whatever the tree does and whatever happens to its init (B5).
 
 use std::process::Child;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::who::{program, skip};
 use capsule_host::sandbox::{Confined, Policy, ResourceLimits};
 use capsule_host::supervisor::{Error, Limits, Owner, Principal};
 
-/// How long an end may take that was asked for, with every processor busy.
+/// The longest time for a requested end while every processor is busy.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Enough for every storm, and too little to keep the machine from its other work.
+/// Enough processes for every storm, and few enough to leave the machine usable.
 const FEW: ResourceLimits = ResourceLimits {
     max_memory_bytes: None,
     max_cpu_secs: None,
@@ -153,11 +153,11 @@ async fn b5_a_stopped_init_ends_with_its_host() {
     nothing_left(&marker, &[session], SECOND).await;
 }
 
-/// After how long what the kernel does not end is given up.
+/// The time after which the host gives up a process that the kernel does not end.
 const GIVEN_UP: Duration = Duration::from_secs(10);
 
-/// Holds a tree in the kernel until it is dropped, as a file system does that never answers: a process in the tree's
-/// namespace whose parent, outside, does not take note of its end. Pid 1 cannot end before.
+/// Keeps a tree in the kernel until it is dropped, as a file system does that never answers. It is a process in the
+/// tree's namespace whose parent, outside, does not reap it. Pid 1 cannot end before this process is reaped.
 struct Hold {
     parent: Child,
     child: u32,
@@ -166,11 +166,11 @@ struct Hold {
 impl Hold {
     const TOOL: &str = "/usr/bin/nsenter";
 
-    /// Of the tree that a command is in.
+    /// Holds the tree that contains a command.
     async fn of(process: &Process) -> Self {
         let target = process.os_pid().to_string();
         let spaces = ["--user", "--pid", "--preserve-credentials", "--target", &target];
-        // A host that is root makes the namespace for processes outside of that for users.
+        // A host that is root makes the pid namespace outside of the user namespace.
         let spaces = spaces.iter().skip(usize::from(crate::who::is_root()));
         let parent = program(Self::TOOL)
             .args(spaces)
@@ -202,7 +202,7 @@ impl Drop for Hold {
     }
 }
 
-/// A host where a principal has one process, and such a process, which cannot be ended.
+/// A host on which a principal may have one process, and such a process, which cannot be ended.
 async fn beside_what_cannot_be_ended(marker: &str) -> (Host, Process, Hold) {
     let limits = Limits {
         processes_per_principal: 1,
@@ -213,12 +213,12 @@ async fn beside_what_cannot_be_ended(marker: &str) -> (Host, Process, Hold) {
     let process = host.start(zoo(&["deaf-tree", marker])).await;
     process.prints("up").await;
     let hold = Hold::of(&process).await;
-    // It would say that nothing is left of the command, which is true here and in general is not.
+    // This would report that nothing of the command is left, which is true here but not in general.
     stopped(parent(process.os_pid())).await;
     (host, process, hold)
 }
 
-/// No call waits for it for longer; but what it uses is used for as long as it is there.
+/// No call waits for it any longer, but its place stays taken while it exists.
 async fn b5_what_cannot_be_ended_is_given_up_and_keeps_its_slot() {
     if !std::path::Path::new(Hold::TOOL).exists() {
         return skip(Hold::TOOL);

@@ -1,5 +1,5 @@
-//! What a command may not see, reach or become (B1, B4, S2). Where the same attempt does no harm it is also made
-//! unconfined, and has to succeed there: so that what is refused is refused by the confinement.
+//! What a command may not see, reach or become (B1, B4, S2). Where an attempt does no harm, it is also made unconfined
+//! and must succeed there. So it is the confinement that refuses it.
 
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::time::Duration;
 
-use capsule_host::sandbox::{Policy, Workspace};
+use capsule_host::sandbox::{Network, Policy, Workspace};
 use tempfile::TempDir;
 
 use crate::harness::{Host, command, marker, workspace, zoo};
@@ -20,7 +20,7 @@ const ENOSYS: &[i32] = &[libc::ENOSYS];
 const ABSENT: &[i32] = &[libc::ENOENT];
 const READ_ONLY: &[i32] = &[libc::EROFS, libc::EACCES, libc::EPERM];
 const NO_FAMILY: &[i32] = &[libc::EAFNOSUPPORT];
-/// Not there, or not for this user.
+/// The errors for a path that does not exist or is not permitted.
 const OUT_OF_REACH: &[i32] = &[libc::ENOENT, libc::EACCES, libc::EPERM, libc::EROFS];
 
 async fn b1_mounts_and_roots_stay_as_they_are() {
@@ -65,7 +65,7 @@ async fn b1_no_new_namespaces() {
     let attempts: Vec<_> = attempts.iter().map(|attempt| (attempt.as_str(), EPERM)).collect();
     host.refused(&attempts).await;
     host.refused(&[("clone3", ENOSYS)]).await;
-    // An ordinary child is another matter.
+    // An ordinary child may be traced.
     host.allowed(&["clone=0"]).await;
     let user = format!("unshare={}", libc::CLONE_NEWUSER);
     Host::unconfined().allowed(&[&user, "clone3"]).await;
@@ -104,7 +104,7 @@ async fn b4_no_other_interface_of_the_kernel() {
             ("x32", ENOSYS),
             ("x32-chmod=./zoo", ENOSYS),
             ("iopl", EPERM),
-            // By death: of the filter, or for want of the interface.
+            // The process dies of the filter, or because the interface is missing.
             ("int80", &[libc::SIGSYS, libc::SIGSEGV]),
         ])
         .await;
@@ -150,7 +150,7 @@ async fn b4_no_set_id_file_is_left_in_the_workspace() {
     for owner in owners {
         let host = Host::new();
         if *owner == 0 {
-            // Files that are made there may be root's own, and such a bit would hurt most on them.
+            // Files that are made there may belong to root, and such a bit would do the most harm on them.
             for path in [host.dir(), &host.dir().join("zoo")] {
                 std::os::unix::fs::chown(path, Some(0), Some(0)).expect("root's own");
             }
@@ -188,7 +188,8 @@ fn line<'a>(printed: &'a str, name: &str) -> &'a str {
 async fn b1_little_is_to_be_seen() {
     let host = Host::new();
     let mut printed = host.printed(zoo(&["look"])).await;
-    // The process that mapped the tree's user may be ending yet, seldom. One that stays is seen each time.
+    // The process that mapped the tree's user may still be ending, which is rare. A process that stays is seen each
+    // time.
     for _ in 0..10 {
         if line(&printed, "processes ") == "2" {
             break;
@@ -199,7 +200,7 @@ async fn b1_little_is_to_be_seen() {
     for absent in ["/home ", "/root ", "/sys ", "/boot ", "/mnt ", "/srv "] {
         assert_eq!(line(&printed, absent), "", "{absent}");
     }
-    // The tree's own.
+    // The socket of the tree itself.
     assert_eq!(line(&printed, "/run "), "lock");
     assert_eq!(line(&printed, "/var "), "cache lib lock log run tmp");
     let names: Vec<_> = line(&printed, "/ ").split(' ').collect();
@@ -348,7 +349,7 @@ async fn b1_a_link_out_that_the_host_put_there_leads_nowhere() {
     .await;
 }
 
-/// Families with a kind each: every one that this kernel may know and a network is not needed for.
+/// One socket type for each family that this kernel may have and that needs no network.
 const FAMILIES: [&str; 8] = [
     "socket=16,3",
     "socket=17,3",
@@ -360,14 +361,14 @@ const FAMILIES: [&str; 8] = [
     "socket=44,3",
 ];
 
-async fn b1_no_network_without_the_grant() {
+async fn b1_without_a_network_no_sockets_but_by_path() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let (tcp, udp) = (
         tcp.local_addr().expect("an address"),
         udp.local_addr().expect("an address"),
     );
-    let host = Host::new();
+    let host = Host::with(Policy::new().network(Network::None));
     let mut attempts = FAMILIES.map(|attempt| (attempt, NO_FAMILY)).to_vec();
     let (by_tcp, by_udp) = (format!("tcp={tcp}"), format!("udp={udp}"));
     attempts.extend([
@@ -382,10 +383,43 @@ async fn b1_no_network_without_the_grant() {
     Host::unconfined().allowed(&[&by_tcp, &by_udp, "socket=16,3"]).await;
 }
 
+async fn b1_a_private_network_is_the_trees_own_loopback() {
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let heard = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    heard.set_nonblocking(true).expect("a mode");
+    let (tcp, udp) = (
+        tcp.local_addr().expect("an address"),
+        heard.local_addr().expect("an address"),
+    );
+    let host = Host::new();
+    let (by_tcp, by_udp) = (format!("tcp={tcp}"), format!("udp={udp}"));
+    let mut attempts: Vec<_> = FAMILIES.iter().skip(1).map(|&attempt| (attempt, NO_FAMILY)).collect();
+    attempts.extend([
+        (by_tcp.as_str(), &[libc::ECONNREFUSED][..]),
+        ("tcp=192.0.2.1:80", &[libc::ENETUNREACH]),
+        ("tcp=[2001:db8::1]:80", &[libc::ENETUNREACH]),
+    ]);
+    host.refused(&attempts).await;
+    host.allowed(&[&by_udp, "socket=2,1", "socket=10,1", "socket=16,3"])
+        .await;
+    let outside = heard.recv(&mut [0]);
+    assert!(outside.is_err(), "{outside:?} of what was sent inside");
+    let meets = "import socket, threading
+for family, address in (socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'):
+    listener = socket.create_server((address, 0), family=family)
+    client = socket.create_connection(listener.getsockname()[:2])
+    listener.accept()[0].sendall(b'met')
+    print(client.recv(3).decode())
+print(*sorted(name for _, name in socket.if_nameindex()))";
+    let printed = host.printed(command("/usr/bin/python3", &["-c", meets])).await;
+    assert_eq!(printed.lines().take(2).collect::<Vec<_>>(), ["met", "met"], "{printed}");
+    assert!(printed.ends_with("lo\n"), "{printed}");
+}
+
 async fn b1_with_the_grant_the_hosts_network_and_no_more() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = tcp.local_addr().expect("an address");
-    let host = Host::with(Policy::new().network(true));
+    let host = Host::with(Policy::new().network(Network::Host));
     host.allowed(&[&format!("tcp={address}"), "socket=2,2", "socket=16,3"])
         .await;
     let others: Vec<_> = FAMILIES.iter().skip(1).map(|&attempt| (attempt, NO_FAMILY)).collect();
@@ -401,7 +435,7 @@ async fn b1_the_hosts_own_sockets_are_out_of_reach() {
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let _by_name = UnixListener::bind_addr(&address).expect("a listener");
     let (by_path, by_name) = (format!("unix={}", path.display()), format!("abstract={name}"));
-    for network in [false, true] {
+    for network in [Network::None, Network::default(), Network::Host] {
         Host::with(Policy::new().network(network))
             .refused(&[(&by_path, ABSENT), (&by_name, &[libc::ECONNREFUSED, libc::EPERM])])
             .await;
@@ -411,7 +445,7 @@ async fn b1_the_hosts_own_sockets_are_out_of_reach() {
 
 async fn b1_no_process_of_the_host_is_there() {
     let this = std::process::id();
-    for network in [false, true] {
+    for network in [Network::None, Network::default(), Network::Host] {
         let host = Host::with(Policy::new().network(network));
         host.refused(&[
             (&format!("kill={this},0"), &[libc::ESRCH, libc::EPERM]),
@@ -435,7 +469,7 @@ async fn b4_three_descriptors_and_no_more() {
         .expect("a host");
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
     let seen: Vec<_> = output.lines().skip(2).filter(|line| !line.is_empty()).collect();
-    // The last is the folder that is being read.
+    // The last descriptor is that of the folder which is being read.
     assert_eq!(seen, ["0", "1", "2", "3"], "{output}");
 }
 
@@ -547,7 +581,8 @@ crate::who::each_user!(
     b1_no_setting_of_the_kernel_can_be_changed,
     b1_a_secret_elsewhere_is_out_of_reach,
     b1_a_link_out_that_the_host_put_there_leads_nowhere,
-    b1_no_network_without_the_grant,
+    b1_without_a_network_no_sockets_but_by_path,
+    b1_a_private_network_is_the_trees_own_loopback,
     b1_with_the_grant_the_hosts_network_and_no_more,
     b1_the_hosts_own_sockets_are_out_of_reach,
     b1_no_process_of_the_host_is_there,

@@ -1,9 +1,8 @@
-//! What programs look for by name in `/etc`, `/run` and `/var`: it is there, and tells of no person who uses the machine
-//! (B1).
+//! The files that programs look for by name in `/etc`, `/run` and `/var` exist, and name no user of the machine (B1).
 
 use std::path::Path;
 
-use capsule_host::sandbox::Policy;
+use capsule_host::sandbox::{Network, Policy};
 
 use crate::harness::{Host, command, sh};
 use crate::who::{ORDINARY, is_root, skip};
@@ -72,12 +71,16 @@ async fn b1_names_of_this_machine_and_no_trace_of_which_it_is() {
 }
 
 async fn b1_with_the_network_the_names_of_that() {
-    let printed = Host::with(Policy::new().network(true))
+    let printed = Host::with(Policy::new().network(Network::Host))
         .printed(sh("cat /etc/resolv.conf; grep hosts: /etc/nsswitch.conf"))
         .await;
     let own = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     assert_eq!(printed, format!("{own}hosts: files dns\n"));
-    let absent = Host::new()
+    let private = Host::new()
+        .printed(sh("cat /etc/resolv.conf; grep hosts: /etc/nsswitch.conf"))
+        .await;
+    assert_eq!(private, "nameserver 198.18.0.1\nhosts: files dns\n");
+    let absent = Host::with(Policy::new().network(Network::None))
         .printed(sh("ls /etc/resolv.conf || grep hosts: /etc/nsswitch.conf"))
         .await;
     assert_eq!(absent, "hosts: files\n");

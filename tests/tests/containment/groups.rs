@@ -1,9 +1,10 @@
-//! Trees in control groups of version 2: where they are made, what they hold, and that nothing of them is left (R1, R2,
-//! X6, E2, B2, B3).
+//! Trees in control groups of version 2: where the groups are made, what they contain, and that they are removed (R1,
+//! R2, X6, E2, B2, B3).
 //!
-//! The groups are made in one of this test's own, beneath `CAPSULE_CGROUP` or else where version 2 is mounted. A user who
-//! may write there can run the first part; the second needs the controllers `memory` and `pids`, which a machine that
-//! still has version 1 does not give. `tests/vm/run` brings a machine that does, and sets `CAPSULE_REQUIRE_CGROUP`.
+//! The groups are made in a group of this test, beneath `CAPSULE_CGROUP` or, without it, where version 2 is mounted. A
+//! user who may write there can run the first part. The second part needs the controllers `memory` and `pids`, which a
+//! machine that still uses version 1 does not provide. `tests/vm/run` boots a machine that does, and sets
+//! `CAPSULE_REQUIRE_CGROUP`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use capsule_host::sandbox::{Confined, Enforcement, LaunchError, Launcher, Policy, ResourceLimits, Unconfined};
-use capsule_host::supervisor::{Error, Event, Events, ExitInfo, Limits};
+use capsule_host::supervisor::{Error, Events, ExitInfo, Limits, ProcessEvent};
 use serde_json::Value;
 
 use crate::death::Doomed;
@@ -27,11 +28,11 @@ const MIB: u64 = 1 << 20;
 const MAY: u64 = 64;
 const WANT: &str = "640";
 
-/// A control group to be given to hosts. Removed when dropped, by then empty.
+/// A control group for hosts. It is removed when it is dropped, and is empty by then.
 struct Given(PathBuf);
 
 impl Given {
-    /// None where this machine has no place for one; which is then said.
+    /// None if this machine has no place for one, which is reported.
     fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let Some(base) = std::env::var_os("CAPSULE_CGROUP").map(PathBuf::from).or_else(mounted) else {
@@ -49,7 +50,7 @@ impl Given {
         }
     }
 
-    /// None also where memory and processes cannot be limited in there.
+    /// None also if memory and processes cannot be limited in it.
     fn with_controllers() -> Option<Self> {
         let given = Self::new()?;
         let controllers = given.read("cgroup.controllers");
@@ -105,8 +106,8 @@ impl Drop for Given {
     }
 }
 
-/// Without controllers, or as an ordinary user, there is hardly a machine that has what is asked for, so only a machine
-/// that was made for it must.
+/// Without controllers, or as an ordinary user, few machines have what the test needs. So it is required only on a
+/// machine that was made for it.
 fn lacking(what: &str, is_usual: bool) {
     assert!(
         std::env::var_os("CAPSULE_REQUIRE_CGROUP").is_none(),
@@ -152,7 +153,7 @@ fn cpu_of(process: &Process) -> Duration {
     info.cpu.expect("it is counted")
 }
 
-/// Both launchers, in groups of the given one.
+/// Both launchers, with groups in the given one.
 fn hosts(given: &Given) -> [Host; 2] {
     [Host::with(given.policy()), given.unconfined()]
 }
@@ -238,7 +239,7 @@ async fn b3_what_outlives_an_unconfined_init_is_ended_by_its_group() {
     let Some(given) = Given::new() else { return };
     let host = given.unconfined();
     let marker = marker();
-    // A daemon in a session of its own; then the command kills the one that would have ended it.
+    // A daemon in a session of its own. Then the command kills the process that would have ended the daemon.
     let script =
         format!("setsid ./zoo stay {marker} & until [ -e go ]; do :; done; kill -9 $PPID; exec ./zoo stay {marker}");
     let process = host.start(sh(&script)).await;
@@ -291,18 +292,18 @@ async fn b2_a_group_that_cannot_be_used_is_refused_with_the_remedy() {
     }
 }
 
-/// Keeps the events of exits.
+/// Keeps the exit events.
 #[derive(Default)]
 struct Exits(Mutex<Vec<Value>>);
 
 impl Events for Exits {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         let payload = serde_json::from_str(&event.payload).expect("JSON");
         self.0.lock().expect("no panic under it").push(payload);
     }
 }
 
-/// How a process ended, as is told to its watchers.
+/// The end of a process, as its exit event reports it.
 async fn told(exits: &Exits, process: &Process) -> (ExitInfo, String, String) {
     process.scope.watch(&process.id, Some("x")).expect("it is there");
     let exit = process.exit().await;
@@ -324,7 +325,7 @@ async fn told(exits: &Exits, process: &Process) -> (ExitInfo, String, String) {
     (exit, word("reason"), word("cause"))
 }
 
-/// A host that accepts no limit which the kernel does not hold.
+/// A host that accepts only limits that the kernel enforces.
 fn strict(launcher: impl Launcher) -> (Host, Arc<Exits>) {
     assert_eq!(launcher.enforcements().memory, Some(Enforcement::Kernel));
     assert_eq!(launcher.enforcements().pids, Some(Enforcement::Kernel));
@@ -404,7 +405,7 @@ async fn r2_a_kill_that_the_limit_had_no_part_in_is_no_limit() {
 async fn r1_memory_too_little_for_a_start_is_a_refusal_that_says_so() {
     let Some(given) = Given::with_controllers() else { return };
     let host = Host::with(given.policy());
-    // Between what is too little for anything and what suffices there are places to run out at any step of the start.
+    // Between the limit at which nothing starts and the limit that suffices, the start can fail at each of its steps.
     let mut started = Vec::new();
     for kib in [4, 16, 48, 64, 96, 128, 160, 192, 256, 1024, 4096] {
         let limits = ResourceLimits {
@@ -413,7 +414,7 @@ async fn r1_memory_too_little_for_a_start_is_a_refusal_that_says_so() {
         };
         match host.run(limited(command("/bin/true", &[]), limits)).await {
             Err(Error::LimitUnenforceable(why)) => assert!(why.contains("max-memory-bytes: too little"), "{why}"),
-            // It got as far as the command.
+            // The start reached the command.
             Ok(output) if output.exit == signalled(libc::SIGKILL) => {}
             Ok(output) if output.exit == code(0) => started.push(kib),
             other => panic!("{kib} KiB: {other:?}"),
@@ -453,7 +454,7 @@ async fn b3_an_unconfined_bomb_is_over_at_once() {
         let process = host.start(limited(zoo(&[behaviour, &marker]), pids(20))).await;
         process.prints("up").await;
         let group = given.only_group();
-        // Counted by the kernel: who looks for them is too late to see those that are gone at once.
+        // The kernel counts them. A sample would miss the processes that end at once.
         let members = || fs::read_to_string(group.join("pids.current")).expect("a group");
         let mut most = 0;
         assert!(
@@ -501,7 +502,7 @@ async fn b2_a_group_that_was_delegated_is_found() {
         return;
     }
     assert_eq!(enforced(), Some(Enforcement::Sampled), "it was not said to be ours");
-    // As a service manager does.
+    // As a service manager does it.
     rustix::fs::setxattr(&base, MARK, b"1", rustix::fs::XattrFlags::empty()).expect("a mark");
     let found = std::panic::catch_unwind(enforced);
     rustix::fs::removexattr(&base, MARK).expect("it was there");

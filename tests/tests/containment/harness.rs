@@ -1,4 +1,4 @@
-//! What the containment tests share: a confined host with a workspace that holds the zoo, and ways to wait for facts.
+//! The shared parts of the containment tests: a confined host whose workspace contains the zoo, and waits for facts.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -13,18 +13,18 @@ use tempfile::TempDir;
 
 use crate::who::{ORDINARY, is_root};
 
-/// Longer than anything here takes.
+/// Longer than any step of these tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long something may take that takes no time at all where nothing else uses the machine.
+/// The longest time for a step that takes almost no time on an idle machine.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// A workspace with the zoo in it, of whom commands run as.
+/// A workspace with the zoo in it, which belongs to the user that commands run as.
 pub(crate) fn workspace() -> TempDir {
     let dir = TempDir::new().expect("a workspace");
     let zoo = dir.path().join("zoo");
-    // By another process: a descriptor to write with, were it only for a moment in a child that another test starts just
-    // then, would make the copy a busy one that cannot be executed.
+    // Another process copies it. If this process had a descriptor to write with, a child that another test starts at
+    // that moment would hold it too, and the copy could not be executed.
     let copied = crate::who::program("/bin/cp")
         .arg(crate::who::binary("zoo"))
         .arg(&zoo)
@@ -39,7 +39,7 @@ pub(crate) fn workspace() -> TempDir {
     dir
 }
 
-/// A host whose workspace holds the zoo.
+/// A host whose workspace contains the zoo.
 pub(crate) struct Host(capsule_tests::Host);
 
 impl Deref for Host {
@@ -51,7 +51,7 @@ impl Deref for Host {
 }
 
 impl Host {
-    /// Confined, by the policy that says nothing.
+    /// A confined host with the default policy.
     pub(crate) fn new() -> Self {
         Self::with(Policy::new())
     }
@@ -60,7 +60,7 @@ impl Host {
         Self::launching(Arc::new(Confined::new(policy).expect("a confinement")))
     }
 
-    /// The same commands with all rights of this test: what they try would succeed if it were let.
+    /// The same commands unconfined, with all rights of this test. There every attempt would succeed.
     pub(crate) fn unconfined() -> Self {
         Self::launching(Arc::new(Unconfined::new().allow_persistent()))
     }
@@ -77,7 +77,7 @@ impl Host {
         watchdog(self.scope().spawn(request, &self.workspace, &mut AllowAll)).await
     }
 
-    /// The output of a command, which has to end well.
+    /// The output of a command, which must succeed.
     pub(crate) async fn printed(&self, request: SpawnRequest) -> String {
         let output = self.run(request).await.expect("it runs");
         let (stdout, stderr) = (
@@ -113,7 +113,7 @@ impl Host {
         answers
     }
 
-    /// Each attempt has to be answered by one of the errnos beside it.
+    /// Checks that each attempt is answered by one of the errnos beside it.
     pub(crate) async fn refused(&self, attempts: &[(&str, &[i32])]) {
         let names: Vec<_> = attempts.iter().map(|(name, _)| *name).collect();
         let answers = self.attempt(&names).await;
@@ -125,7 +125,7 @@ impl Host {
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
-    /// Each attempt has to succeed.
+    /// Checks that each attempt succeeds.
     pub(crate) async fn allowed(&self, attempts: &[&str]) {
         let mut answers = self.attempt(attempts).await;
         answers.retain(|_, errno| *errno != 0);
@@ -140,7 +140,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// All it printed so far.
+    /// All its output so far.
     pub(crate) fn output(&self) -> String {
         let chunk = self
             .scope
@@ -189,14 +189,14 @@ pub(crate) fn limited(request: SpawnRequest, limits: ResourceLimits) -> SpawnReq
     }
 }
 
-/// Fails the test where `future` is stuck.
+/// Fails the test if `future` does not complete in time.
 pub(crate) async fn watchdog<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("it ended, instead of hanging")
 }
 
-/// Returns whether `fact` came to hold in time.
+/// Waits for `fact`, and returns whether it held in time.
 pub(crate) async fn soon(within: Duration, mut fact: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     loop {
@@ -210,7 +210,7 @@ pub(crate) async fn soon(within: Duration, mut fact: impl FnMut() -> bool) -> bo
     }
 }
 
-/// Something that no other process of this machine has in its command line.
+/// A text that no other process of this machine has in its command line.
 pub(crate) fn marker() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -221,7 +221,8 @@ pub(crate) fn marker() -> String {
     )
 }
 
-/// Processes that execute and have `marker` in their command line, or are of one of `sessions`, with what they are.
+/// The processes that execute and have `marker` in their command line or are in one of `sessions`, each with its
+/// description.
 pub(crate) fn living(marker: &str, sessions: &[u32]) -> Vec<(u32, String)> {
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -238,12 +239,12 @@ pub(crate) fn living(marker: &str, sessions: &[u32]) -> Vec<(u32, String)> {
 
 fn state_and_session(pid: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // A name may hold anything, but it ends with the last parenthesis.
+    // A name may contain any character, but it ends at the last parenthesis.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     Some((fields.next()?.chars().next()?, fields.nth(2)?.parse().ok()?))
 }
 
-/// Fails with what is left of a tree, and ends that, so that a failed test leaves nothing behind.
+/// Fails if a process of a tree is left, and ends the process, so that a failed test leaves nothing behind.
 pub(crate) async fn nothing_left(marker: &str, sessions: &[u32], within: Duration) {
     if soon(within, || living(marker, sessions).is_empty()).await {
         return;

@@ -1,4 +1,4 @@
-//! Attacks on the init that holds a tree.
+//! Attacks on the init of a tree.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::harness::{AT_ONCE, Host, PATIENCE, code, living, marker, nothing_left
 const EPERM: &[i32] = &[libc::EPERM];
 const DENIED: &[i32] = &[libc::EPERM, libc::EACCES];
 
-/// The attempts that would leave an init unable to do its work.
+/// The attempts that would prevent an init from doing its work.
 const CRIPPLING: [&str; 7] = [
     "prlimit-files=1",
     "prlimit-memory=1",

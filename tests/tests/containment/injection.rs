@@ -1,5 +1,4 @@
-//! Files that a request injects (J1): they are there, they stay as they are whatever the tree tries, and they are nowhere
-//! else, before, beside or after.
+//! Files that a request injects (J1): they exist, the tree cannot change them, and they exist nowhere else, at no time.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +10,8 @@ use tempfile::TempDir;
 use crate::harness::{AT_ONCE, AllowAll, Host, code, command, sh, soon, watchdog, zoo};
 use crate::who::{ORDINARY, is_root};
 
-/// Refused, whatever the reason; to be there already, or not to be the same file system, is one.
+/// The errors of a refusal, whatever the reason. That the file exists already, or is on another file system, is one of
+/// them.
 const REFUSED: &[i32] = &[
     libc::EROFS,
     libc::EPERM,
@@ -46,7 +46,7 @@ fn with(files: Vec<FileInjection>, request: SpawnRequest) -> SpawnRequest {
     }
 }
 
-/// One of every kind of place.
+/// One file for each kind of path.
 fn everywhere() -> Vec<FileInjection> {
     vec![
         at(CONF, "conf\n"),
@@ -61,7 +61,7 @@ fn everywhere() -> Vec<FileInjection> {
 const ALL: &str = r#"cat /etc/zoo/zoo.conf /etc/hosts /run/secrets/token /tmp/plain /tmp/.config/zoo/deep "$FILE""#;
 const CONTENT: &str = "conf\nhosts\nsecret\ntmp\ndeep\npointed\n";
 
-/// Bytes of every value, and no text.
+/// Bytes of every value, which are not text.
 fn noise(length: usize, seed: u8) -> Vec<u8> {
     let mut state = u32::from(seed) + 1;
     let mut next = || {
@@ -73,7 +73,7 @@ fn noise(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Keeps what it is shown.
+/// Keeps the records.
 #[derive(Default)]
 struct Shown(Vec<(Placement, u64, [u8; 32])>);
 
@@ -171,7 +171,7 @@ async fn j1_nothing_of_the_tree_can_change_it() {
         .into_iter()
         .flat_map(attempts_on)
         .collect();
-    // The way there.
+    // The folders on the way to it.
     for attempt in [
         "rename=/tmp/.config,/tmp/other",
         "rename=/tmp/.config/zoo,/tmp/.config/other",
@@ -187,7 +187,7 @@ async fn j1_nothing_of_the_tree_can_change_it() {
     ] {
         attempts.push((attempt.to_owned(), REFUSED));
     }
-    // By a child, by a grandchild, and by one in the background; then all is as it was.
+    // By a child, by a grandchild, and by a background process. Afterwards everything is unchanged.
     let script = format!(
         r#"mkdir /tmp/empty && : >/tmp/mine || exit 9
         ./zoo try "$@"; (./zoo try "$@"); ./zoo try "$@" & wait; echo; {ALL}"#
@@ -211,7 +211,7 @@ async fn j1_nothing_of_the_tree_can_change_it() {
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // The folders on the way are the tree's to use.
+    // The tree may use the folders on the way.
     let file = vec![at(IN_FOLDER, "deep")];
     let script =
         "echo mine >/tmp/.config/mine && mv /tmp/.config/mine /tmp/.config/zoo/mine && cat /tmp/.config/zoo/mine";
@@ -253,7 +253,7 @@ async fn j1_it_is_nowhere_else() {
         assert!(!Path::new(place).exists(), "{place}");
     }
     assert_eq!(only_the_zoo(&host), ["zoo"]);
-    // The host keeps no descriptor of them, though the process runs.
+    // The host keeps no descriptor of them, although the process runs.
     assert!(soon(AT_ONCE, || injected_descriptors() == 0).await);
     process.stop(Duration::ZERO).await;
     assert_eq!(only_the_zoo(&host), ["zoo"]);
@@ -266,7 +266,7 @@ fn only_the_zoo(host: &Host) -> Vec<String> {
         .collect()
 }
 
-/// How many descriptors this process holds of what is being injected. Other tests may hold some for a moment.
+/// The number of descriptors of injected content that this process holds. Other tests may hold some for a moment.
 fn injected_descriptors() -> usize {
     let entries = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
     entries
@@ -395,7 +395,7 @@ async fn j1_three_descriptors_and_no_more() {
     let printed = host
         .printed(with(everywhere(), command("/bin/ls", &["/proc/self/fd"])))
         .await;
-    // The last is the folder that is being read.
+    // The last descriptor is that of the folder which is being read.
     assert_eq!(printed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
 }
 

@@ -1,10 +1,10 @@
-//! Limits and accounts of trees that do their best to be miscounted (R1, X6).
+//! Limits and accounting of trees that try to be miscounted (R1, X6).
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use capsule_host::sandbox::{Policy, ResourceLimits};
-use capsule_host::supervisor::{Error, Event, Events, SpawnRequest};
+use capsule_host::supervisor::{Error, Events, ProcessEvent, SpawnRequest};
 
 use crate::harness::{
     AT_ONCE, Host, PATIENCE, command, limited, living, marker, nothing_left, sh, signalled, soon, watchdog, zoo,
@@ -12,14 +12,14 @@ use crate::harness::{
 use crate::who::{ORDINARY, is_root, program};
 
 const MIB: u64 = 1 << 20;
-/// What the greedy may have, and what they want.
+/// What the greedy trees may have, and what they try to get.
 const MAY: u64 = 64;
 const WANT: &str = "640";
-/// What is looked at every 20 ms is overrun by what a machine can fill in that time, and later if it is busy. Here it must
-/// be less than what the greedy want.
+/// A sampled limit is exceeded by what a machine can fill in 20 ms, and by more if the machine is busy. Here the excess
+/// must be less than what the greedy trees try to get.
 const OVERRUN: u64 = 400;
 
-/// How long a tree that multiplies may take to be gone. It takes some milliseconds.
+/// The longest time until a tree that multiplies is gone. Usually it takes some milliseconds.
 pub(crate) const OVER: Duration = Duration::from_secs(1);
 
 const fn memory(mib: u64) -> ResourceLimits {
@@ -49,9 +49,9 @@ const fn pids(pids: u32) -> ResourceLimits {
     }
 }
 
-/// Ended before it had what it wanted, or refused it by the kernel.
+/// Checks that the tree was ended before it had what it wanted, or that the kernel refused it.
 pub(crate) async fn memory_is_bounded(behaviour: &str) {
-    // A /tmp that holds more than the limit, if it were not for the limit.
+    // A `/tmp` that could hold more than the limit.
     let host = Host::with(Policy::new().tmp_bytes(1024 * MIB));
     let process = host.start(limited(zoo(&[behaviour, WANT]), memory(MAY))).await;
     let ended = tokio::time::timeout(AT_ONCE, process.exit()).await;
@@ -108,10 +108,10 @@ async fn r1_memory_behind_a_name_that_is_no_text_is_bounded() {
 
 async fn r1_memory_in_two_places_is_bounded_in_sum() {
     let host = Host::new();
-    // May be executed and not read: the kernel then lets only root look into the process.
+    // The program may be executed and not read, so the kernel lets only root inspect the process.
     host.printed(sh("cp zoo unreadable && chmod 111 unreadable")).await;
     for program in ["./zoo", "./unreadable"] {
-        // 56 MiB in each, with a limit of 64: more than the limit, though neither is.
+        // 56 MiB in each process, with a limit of 64: together they exceed the limit, and neither does alone.
         let process = host
             .start(limited(command(program, &["half-and-half", "112"]), memory(MAY)))
             .await;
@@ -130,7 +130,7 @@ async fn r1_memory_in_pipes_is_bounded() {
     memory_is_bounded("pipes").await;
 }
 
-/// Ended after about a second of processor time; it wants five.
+/// Checks that the tree was ended after about a second of processor time. It tries to use five.
 async fn cpu_is_bounded(behaviour: &str) {
     cpu_in_parts_is_bounded(behaviour, "200").await;
 }
@@ -189,9 +189,9 @@ async fn r1_processes_and_threads_are_limited_for_the_tree_alone() {
     assert_eq!((forks.trim(), threads.trim()), ("forks 19 11", "threads 19 11"));
 }
 
-/// Never more than 20, over at once, and no other tree is the worse for it.
+/// Checks that the tree never has more than 20 processes, ends at once, and does not disturb other trees.
 ///
-/// Those that are never there for long have to say that they are many; one look may find none of them.
+/// Processes that live for a short time must report their number themselves, because a sample may find none of them.
 async fn multiplies_within_bounds(behaviour: &str, said: Option<&str>) {
     let host = Host::new();
     let marker = marker();
@@ -316,7 +316,7 @@ async fn r1_a_limit_of_nothing_is_refused() {
 struct Reasons(Mutex<Vec<(String, String)>>);
 
 impl Events for Reasons {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         let told: serde_json::Value = serde_json::from_str(&event.payload).expect("JSON");
         let text = |key: &str| {
             told.get(key)
@@ -324,7 +324,7 @@ impl Events for Reasons {
                 .unwrap_or_default()
                 .to_owned()
         };
-        // Output is told of, too.
+        // Output has events, too.
         if event.topic.contains(".exited.") {
             let mut exits = self.0.lock().expect("no panic under it");
             exits.push((text("reason"), text("cause")));
@@ -344,7 +344,7 @@ async fn r2_e2_an_exit_over_a_limit_is_told_from_other_deaths() {
         let want = if behaviour == "touch" { WANT } else { "1500" };
         let process = host.start(limited(zoo(&[behaviour, want, "200"]), limits)).await;
         process.exit().await;
-        // As late as may be: it is told all the same.
+        // As late as possible. The exit is published all the same.
         process.scope.watch(&process.id, Some("x")).expect("it is there");
         let (told, cause) = reasons.0.lock().expect("no panic under it").pop().expect("an event");
         assert_eq!(

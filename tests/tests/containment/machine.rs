@@ -1,7 +1,8 @@
-//! A launcher of another crate, whose commands have a kernel of their own: that the trait suffices for streams, ends and files.
+//! A launcher in another crate, whose commands have a kernel of their own. It shows that the trait suffices for
+//! streams, ends and files.
 //!
-//! `tests/vm/launcher` brings the machine and says so in `CAPSULE_MACHINE`; without it there is nothing to be tested here,
-//! and each case says that. The times and sizes that are printed are those of docs/launchers.md.
+//! `tests/vm/launcher` makes the machine and names it in `CAPSULE_MACHINE`. Without it each case reports that it is
+//! skipped. The printed times and sizes are those of docs/launchers.md.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -18,7 +19,7 @@ use crate::harness::{
 };
 use crate::who::{program, remark};
 
-/// Longer than an emulated kernel takes to start, on a machine that is busy.
+/// Longer than an emulated kernel takes to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const MIB: usize = 1 << 20;
@@ -42,7 +43,7 @@ async fn run(host: &Host, request: SpawnRequest) -> RunOutput {
     ended.expect("it ended, instead of hanging").expect("it runs")
 }
 
-/// The output of a command, which has to end well.
+/// The output of a command, which must succeed.
 async fn printed(host: &Host, request: SpawnRequest) -> String {
     let output = run(host, request).await;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -68,7 +69,7 @@ fn left_of(workspace: &Path) -> usize {
     living(&workspace.display().to_string(), &[]).len()
 }
 
-/// Resident memory of all of it that the host has no other use for, in KiB.
+/// The resident memory of these processes that the host does not share, in KiB.
 fn private_memory(workspace: &Path) -> u64 {
     let processes = living(&workspace.display().to_string(), &[]);
     let sizes = processes.iter().map(|(pid, _)| {
@@ -94,7 +95,7 @@ async fn b1_the_kernel_is_another() {
 
 async fn s8_output_arrives_unharmed() {
     let Some(host) = host() else { return };
-    // Every byte, and no period that a buffer could have.
+    // Every byte value, without a period that a buffer could have.
     let content: Vec<u8> = (0..3 * MIB)
         .map(|at| (at ^ (at >> 8) ^ (at >> 15)).to_le_bytes()[0])
         .collect();
@@ -111,8 +112,8 @@ async fn s8_output_arrives_unharmed() {
 
 async fn l6_a_machine_waits_for_what_was_written_to_be_read() {
     let Some(host) = host() else { return };
-    // More than is held on the way from a port to the ring, and less than a port takes: so that the command ends before all
-    // of it has left the machine.
+    // More than the pipeline from a port to the ring holds, and less than a port takes. So the command ends before all
+    // its output has left the machine.
     const SIZE: usize = MIB;
     let content: Vec<u8> = (0..SIZE).map(|at| (at ^ (at >> 8)).to_le_bytes()[0]).collect();
     std::fs::write(host.dir().join("content"), &content).expect("a file");
@@ -276,7 +277,7 @@ async fn the_time_of_a_command_that_does_nothing() {
     }
 }
 
-// An ordinary user's commands are confined differently, and their machines are the same.
+// An ordinary user's commands are confined differently, but their machines are the same.
 macro_rules! cases {
     ($($case:ident),+ $(,)?) => {
         mod cases {

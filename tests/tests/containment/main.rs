@@ -1,5 +1,5 @@
-//! What a confined command can do, by the attempts of a zoo of badly behaved children: each case named after the clause
-//! of docs/contract.md that it proves, and each as root and as an ordinary user.
+//! What a confined command can do, by the attempts of the zoo, a set of badly behaved programs. Each case is named
+//! after the clause of docs/contract.md that it proves, and runs as root and as an ordinary user.
 
 mod ceilings;
 mod death;
@@ -12,6 +12,7 @@ mod init;
 mod injection;
 mod limits;
 mod machine;
+mod network;
 mod prepared;
 mod sharing;
 mod software;

@@ -1,6 +1,6 @@
-//! What is made before a command is known shows what would be made for it now (B1).
+//! A root that was prepared before its command was known shows what a new root would show (B1).
 //!
-//! In mounts that this process alone sees, so that it can change them.
+//! The test runs in a mount namespace of its own, so that it can change the mounts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::harness::{Host, command, limited};
 use crate::told::spare;
 use crate::who::{binary, program};
 
-/// Names the folder, in the process that has mounts of its own.
+/// Names the folder, in the process with the mount namespace.
 const VISIBLE: &str = "CAPSULE_TEST_VISIBLE";
 
-/// Runs this test again there.
+/// Runs this test again in such a process.
 fn in_a_namespace() {
     let dir = tempfile::tempdir().expect("a folder");
     let inner = dir.path().join("folder/inner");
@@ -46,7 +46,7 @@ async fn b1_a_prepared_root_is_the_one_that_would_be_made_now() {
     let host = Host::with(Policy::new().visible(&folder).visible(&single));
     let mountinfo = || host.printed(command("/bin/cat", &["/proc/self/mountinfo"]));
 
-    // The first command has no init that could have prepared anything.
+    // Before the first command there is no init that could have prepared a root.
     let made_now = mountinfo().await;
     let waiting = spare(&host).await;
     let held = mounts_of_descriptors(waiting);
@@ -65,7 +65,7 @@ async fn b1_a_prepared_root_is_the_one_that_would_be_made_now() {
     spare(&host).await;
     assert_eq!(read(&host, &inner.join("file")).await, "beneath");
 
-    // Another size of `/tmp`, and a file for this command alone, are no part of what was prepared.
+    // Another size of `/tmp`, and a file for this command alone, are not in the prepared root.
     spare(&host).await;
     let limits = ResourceLimits {
         max_memory_bytes: Some(64 << 20),
@@ -96,7 +96,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("text")
 }
 
-/// The numbers of the mounts that a process holds.
+/// The numbers of the mounts of a process.
 fn mounts_of_descriptors(pid: u32) -> BTreeSet<String> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it waits");
     let told = entries.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
@@ -111,7 +111,7 @@ fn mounts_of_descriptors(pid: u32) -> BTreeSet<String> {
     .collect()
 }
 
-/// The mount points and their options, without numbers that differ from tree to tree.
+/// The mount points and their options, without the numbers that differ between trees.
 fn places(mountinfo: &str) -> BTreeSet<String> {
     let place = |line: &str| {
         let fields: Vec<_> = line.split(' ').skip(3).filter(|field| !field.contains(':')).collect();

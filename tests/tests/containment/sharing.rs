@@ -1,5 +1,5 @@
-//! What a command has in common with others must not be a place to meet (B9, B10): sockets, FIFOs, what is told of a
-//! file's use, locks, and the kernel's own words about all others.
+//! Trees cannot meet in what they share with others (B9, B10): sockets, FIFOs, events of a file's use, locks, and the
+//! kernel's reports about other processes.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, Permissions};
@@ -19,7 +19,7 @@ use crate::who::{is_root, program};
 const REFUSED: &[i32] = &[libc::ECONNREFUSED];
 const NO_OTHER_END: &[i32] = &[libc::ENXIO];
 
-/// A folder of the host's that all users may do everything with.
+/// A folder of the host in which all users have all permissions.
 fn visible() -> TempDir {
     let dir = TempDir::new().expect("a folder");
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("a mode");
@@ -76,7 +76,7 @@ async fn b9_a_socket_that_a_policy_names_is_a_grant() {
     let host = Host::with(Policy::new().visible(dir.path()).visible(&socket));
     host.allowed(&[&granted]).await;
     host.refused(&[(&refused, REFUSED)]).await;
-    // A writable folder is shared as a whole, as its policy documents.
+    // A writable folder is shared as a whole, as the documentation of its policy says.
     Host::with(Policy::new().writable(dir.path()))
         .allowed(&[&granted, &refused])
         .await;
@@ -89,14 +89,14 @@ async fn b10_nothing_is_heard_of_the_use_of_a_visible_file() {
     let host = Host::with(Policy::new().visible(dir.path()));
     let mut system = vec!["/usr/bin", "/usr/bin/env", "/etc/passwd", "/etc/ssl/certs"];
     if is_root() {
-        // An ordinary user can make no device.
+        // An ordinary user cannot make a device.
         system.push("/dev/null");
     }
     let mut args = vec!["listen", ".", name(dir.path()), name(&file)];
     args.extend(&system);
     let listener = host.start(zoo(&args)).await;
     listener.prints("listening").await;
-    // By the host, and by another tree.
+    // Used by the host, and by another tree.
     std::fs::write(&file, "changed").expect("a file");
     std::fs::read(&file).expect("a file");
     std::fs::write(dir.path().join("new"), "").expect("a file");
@@ -109,18 +109,18 @@ async fn b10_nothing_is_heard_of_the_use_of_a_visible_file() {
     attempts.push("read=/etc/passwd");
     attempts.push("list=/usr/bin");
     host.allowed(&attempts).await;
-    // Events come in their order: what is heard comes before this.
+    // Events arrive in order, so all earlier ones come before this one.
     std::fs::write(host.dir().join("done"), "").expect("a file");
     assert_eq!(listener.exit().await, code(0));
     let output = listener.output();
-    // The workspace is the first that is watched, and the only one of which something may be heard.
+    // The workspace is watched first, and it is the only watched folder whose events may arrive.
     let heard: Vec<_> = output
         .lines()
         .filter(|line| line.starts_with("event ") && !line.starts_with("event 1 "))
         .collect();
     assert!(heard.is_empty(), "{heard:?} in {output}");
     assert!(output.contains("event 1 "), "{output}");
-    // What is seen of the file is what it is.
+    // The visible file has the right content.
     let content = host.printed(command("/bin/cat", &[name(&file)])).await;
     assert_eq!(content, "changed");
 }
@@ -148,7 +148,7 @@ async fn b10_a_lock_on_a_visible_file_holds_up_no_other() {
     fcntl_lock(ours.as_fd(), FlockOperation::NonBlockingLockExclusive).expect("the host's own lock");
 }
 
-/// Names the folder, in the process of the test that has mounts of its own.
+/// Names the folder, in the test's process with the mount namespace.
 const BENEATH: &str = "CAPSULE_TEST_BENEATH";
 
 async fn b9_what_is_mounted_beneath_a_visible_folder_is_seen_and_said() {
@@ -170,7 +170,7 @@ async fn b9_what_is_mounted_beneath_a_visible_folder_is_seen_and_said() {
         missing.len() == 1 && missing.iter().all(|missing| missing.reason().starts_with(name(&dir))),
         "{missing:?}"
     );
-    // A file that no overlay can show is a copy, and not to be locked.
+    // A file that no overlay can show is a copy, and cannot be locked.
     let host = Host::with(Policy::new().visible(&single));
     let tree = host.start(zoo(&["hold-locks", name(&single)])).await;
     tree.prints("held").await;
@@ -186,7 +186,7 @@ async fn b9_what_is_mounted_beneath_a_visible_folder_is_seen_and_said() {
     assert!(facts.missing().all(|missing| missing.layer() != "overlay"), "{facts:?}");
 }
 
-/// Runs that test again, with mounts in a folder that are seen by it alone.
+/// Runs that test again with a mount namespace of its own.
 fn in_a_namespace() {
     let dir = visible();
     std::fs::create_dir(dir.path().join("beneath")).expect("a folder");
@@ -237,7 +237,7 @@ const MASKED: &[&str] = &[
     "/proc/zoneinfo",
 ];
 
-/// Only root's, wherever they are.
+/// Files that only root may read.
 const ROOTS: &[&str] = &[
     "/proc/allocinfo",
     "/proc/kcore",
@@ -305,7 +305,7 @@ async fn b10_what_proc_tells_of_the_machine_is_masked() {
     }
 }
 
-/// The numbers of all session keyrings without a name that this user may look at.
+/// The serial numbers of all unnamed session keyrings that this user may see.
 fn keyrings() -> BTreeSet<String> {
     let keys = std::fs::read_to_string("/proc/keys").expect("/proc/keys");
     let keyrings = keys

@@ -1,12 +1,13 @@
-//! Real software runs inside (S6): the quick part of `tests/software/run`, with what a plain Debian has. Each case has to
-//! print what only a program that did its work can print; one whose program is not installed says so.
+//! Real software runs inside (S6): the quick part of `tests/software/run`, with the programs of a plain Debian. Each
+//! case must print what only a program that did its work can print. If its program is not installed, the case reports
+//! that.
 
 use std::path::Path;
 
 use crate::harness::{Host, sh};
 use crate::who::skip;
 
-/// Runs a script if the program is installed; it has to end well and to print exactly this.
+/// Runs a script if the program is installed. It must succeed and print exactly this.
 async fn prints(program: &str, script: &str, expected: &str) {
     if !Path::new(program).exists() {
         return skip(program);
@@ -35,7 +36,7 @@ async fn s6_bash_substitutes_processes() {
 async fn s6_tar_restores_modes() {
     let script = "mkdir a b && echo x > a/f && chmod 640 a/f && tar cf a.tar --mode=g+s a && tar xpf a.tar -C b && \
                   stat -c %a b/a";
-    // The bit is kept, for the workspace is the command's own.
+    // The bit is kept, because the workspace belongs to the command's user.
     prints("/bin/tar", &format!("umask 022; {script}"), "2755").await;
 }
 

@@ -1,4 +1,5 @@
-//! How a command ended, and how one is ended, through everything that is between it and the host (S6, X2, K1, K2).
+//! The exit status of a command, and its signals, through every process between the command and the host (S6, X2, K1,
+//! K2).
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
         ("kill -11 $$", signalled(11)),
         ("kill -64 $$", signalled(64)),
         ("sh -c 'kill -9 $$'; exit $?", code(137)),
-        // All but oneself.
+        // All processes but the command itself.
         ("kill -9 -1; exit 5", code(5)),
     ] {
         let output = host.run(sh(script)).await.expect("it runs");
@@ -39,7 +40,7 @@ async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
 
 async fn s6_a_program_that_cannot_be_executed_fails_the_spawn() {
     let host = Host::new();
-    // Not by this process, for the reason that `workspace` has.
+    // Another process writes it, for the reason that `workspace` gives.
     host.printed(sh(
         "printf '#!/bin/sh\\n' >plain && printf '#!/nowhere/sh\\n' >no-interpreter && \
          printf '\\1\\2' >garbage && chmod 644 plain && chmod 755 no-interpreter garbage",
@@ -109,14 +110,14 @@ async fn k1_a_signal_is_for_the_group_and_stop_is_for_the_tree() {
     for who in ["command", "child"] {
         process.prints(&format!("{who} 10")).await;
     }
-    // A process that hears TERM heard everything before it.
+    // A process that received TERM received every signal before it.
     assert_eq!(process.stop(Duration::from_secs(30)).await, code(7), "it had its time");
 }
 
 async fn k2_stop_reaches_a_daemon_with_its_term() {
     let host = Host::new();
     let marker = marker();
-    // The daemon is in a session of its own, and leaves a file when it hears TERM; the command waits for that file.
+    // The daemon is in a session of its own, and makes a file when it receives TERM. The command waits for that file.
     let script = format!(
         "trap 'until [ -e heard ]; do :; done; exit 9' TERM\n\
          setsid sh -c 'trap \"touch heard; exit\" TERM; touch up; while :; do sleep 0.01; done' {marker} &\n\

@@ -1,9 +1,10 @@
-//! Which system calls a confined command may make (B7): none but those that are listed, and of those that have two faces
-//! one. Attempts go by the number, with arguments that the kernel itself would answer in another way.
+//! The system calls that a confined command may make (B7): only listed ones, and of those with harmless and dangerous
+//! uses only the harmless. The attempts are by number, with arguments to which the kernel itself would answer
+//! differently.
 
 use std::sync::Arc;
 
-use capsule_host::sandbox::{Confined, Enforcement, Launcher, Policy, ResourceLimits};
+use capsule_host::sandbox::{Confined, Enforcement, Launcher, Network, Policy, ResourceLimits};
 use capsule_host::supervisor::Limits;
 
 use crate::harness::{Host, command, limited, sh, zoo};
@@ -31,7 +32,7 @@ async fn refused(host: &Host, attempts: &[(libc::c_long, &[i64], &'static [i32])
     host.refused(&attempts).await;
 }
 
-/// Those that `libc` has no names for have the same number everywhere.
+/// Calls for which `libc` has no name. They have the same number on every architecture.
 const QUOTACTL_FD: libc::c_long = 443;
 const CACHESTAT: libc::c_long = 451;
 const STATMOUNT: libc::c_long = 457;
@@ -81,7 +82,7 @@ async fn b7_what_programs_expect_to_be_denied_is_denied() {
             (libc::SYS_keyctl, &[], EPERM),
             (libc::SYS_process_madvise, &[-1], EPERM),
             (libc::SYS_fanotify_mark, &[-1], EPERM),
-            // Its policy cannot be seen.
+            // The policy of that process cannot be read.
             (libc::SYS_sched_setattr, &[], EPERM),
         ],
     )
@@ -102,12 +103,12 @@ async fn b7_calls_with_two_faces() {
             (libc::SYS_prctl, &[PR_SCHED_CORE, 1, 0, 0], EINVAL),
             (libc::SYS_prctl, &[PR_SET_MEMORY_MERGE, 1, 0, 0, 0], EINVAL),
             (libc::SYS_prctl, &[100_000], EINVAL),
-            // FIFO, round robin and deadline, of nothing that the kernel would read.
+            // FIFO, round robin and deadline, with arguments that the kernel would not read.
             (libc::SYS_sched_setscheduler, &[0, 1], EPERM),
             (libc::SYS_sched_setscheduler, &[0, 2], EPERM),
             (libc::SYS_sched_setscheduler, &[0, 6], EPERM),
             (libc::SYS_sched_setscheduler, &[0, 0x4000_0001], EPERM),
-            // Of the process group of init.
+            // For the process group of init.
             (libc::SYS_setpriority, &[1, 1, 0], EPERM),
             (libc::SYS_ioctl, &[0, 0x5412], EPERM),
             (libc::SYS_ioctl, &[0, 0x541c], EPERM),
@@ -121,7 +122,7 @@ async fn b7_calls_with_two_faces() {
     host.refused(&children.each_ref().map(|attempt| (attempt.as_str(), EPERM)))
         .await;
     host.allowed(&[
-        // The other faces of the same.
+        // The harmless uses of the same calls.
         "clone=0",
         &by_number(libc::SYS_personality, &[0xffff_ffff]),
         &by_number(libc::SYS_personality, &[0x4_0000]),
@@ -130,7 +131,7 @@ async fn b7_calls_with_two_faces() {
 }
 
 async fn b7_a_network_is_tcp_udp_and_the_list_of_interfaces() {
-    let host = Host::with(Policy::new().network(true));
+    let host = Host::with(Policy::new().network(Network::Host));
     let unknown: &[i32] = &[libc::EPROTONOSUPPORT];
     let netlink: Vec<i64> = (1..23).collect();
     let mut attempts = Vec::new();
@@ -168,7 +169,7 @@ async fn b7_a_network_is_tcp_udp_and_the_list_of_interfaces() {
 async fn b7_the_limit_of_core_dumps_cannot_be_lowered() {
     let host = Host::new();
     host.allowed(&["core"]).await;
-    // The command that a person would write.
+    // The command as a user would write it.
     let limits = host.printed(sh("ulimit -c 0 && cat /proc/self/limits")).await;
     let line = limits.lines().find(|line| line.starts_with("Max core file size"));
     let fields: Vec<_> = line.unwrap_or_default().split_whitespace().skip(4).collect();
@@ -202,7 +203,7 @@ async fn b7_sampled_memory_belongs_to_processes() {
         (by_number(libc::SYS_msgget, &[0, 0o600]), libc::ENOSYS),
         (by_number(libc::SYS_shmget, &[0, 4097, 0o600]), libc::EPERM),
         (by_number(libc::SYS_memfd_create, &[0, 0]), libc::EPERM),
-        // The call of PostgreSQL.
+        // The call that PostgreSQL makes.
         (by_number(libc::SYS_shmget, &[0, 56, 0o600]), 0),
     ];
     let mut args = vec!["try"];
@@ -218,7 +219,7 @@ async fn b7_sampled_memory_belongs_to_processes() {
         .map(|(attempt, answer)| format!("{attempt} {answer}"))
         .collect();
     assert_eq!(answers, expected);
-    // Without a limit there is nothing to count.
+    // Without a limit nothing is counted.
     let unlimited = Limits {
         resource_defaults: ResourceLimits::default(),
         ..Limits::default()

@@ -1,4 +1,4 @@
-//! Terminals of a tree's own: programs that need one get it, and none of the host's is there (B1).
+//! Each tree has terminals of its own: programs that need one get it, and no terminal of the host is visible (B1).
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::who::skip;
 
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Opens terminals until the kernel refuses one, and says how many there were and why no more.
+/// Opens terminals until the kernel refuses one, and prints their number and the error.
 const ALL_OF_THEM: &str = "
 import os
 held = []
@@ -22,7 +22,7 @@ async fn b1_python_runs_a_program_in_a_terminal() {
     if !Path::new(PYTHON).exists() {
         return skip("python3");
     }
-    // Its output comes through the terminal, which is also the one that it is attached to.
+    // Its output comes through the terminal, which is also its controlling terminal.
     let script = "import pty, sys; sys.exit(pty.spawn(['sh', '-c', 'tty; test -t 0 && echo hello > /dev/tty']))";
     let printed = Host::new().printed(command(PYTHON, &["-c", script])).await;
     assert_eq!(printed.replace('\r', ""), "/dev/pts/0\nhello\n");
@@ -43,7 +43,7 @@ async fn b1_no_terminal_of_the_hosts_is_there() {
     let host = Host::new();
     let printed = host.printed(sh("ls /dev/pts")).await;
     assert_eq!(printed, "ptmx\n");
-    // It has none to begin with.
+    // It starts without a terminal.
     host.refused(&[("read=/dev/tty", &[libc::ENXIO])]).await;
     host.allowed(&["read=/dev/null"]).await;
     drop(host.printed(zoo(&["look"])).await);

@@ -1,7 +1,7 @@
-//! What host and init cannot tell each other, because the kernel carries no more descriptors for their user: a spawn that is
-//! refused has run nothing, and one that runs is known to run (S5).
+//! Reports that host and init cannot send, because the kernel accepts no more descriptors in transit for their user. A
+//! spawn that is refused has run nothing, and a process that runs is known to run (S5).
 //!
-//! Descriptors on their way are counted for a user, so each case is a user that no other test is.
+//! Descriptors in transit are counted for a user, so each case runs as a user that no other test uses.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -13,11 +13,11 @@ use crate::harness::{AT_ONCE, Host, PATIENCE, command, marker, nothing_left, sh,
 use crate::who::{binary, program};
 use capsule_tests::holdings::{children_of, waits_for_configuration};
 
-/// Descriptors on their way, until it is dropped.
+/// Descriptors in transit, until it is dropped.
 struct Hoard(Child);
 
 impl Hoard {
-    /// What so many messages carry, at 253 each; or less, as many as there can be.
+    /// As many as so many messages carry, at 253 each; fewer if the limit is reached.
     fn of(messages: u32) -> Self {
         let mut child = program(binary("zoo"))
             .args(["in-flight", &messages.to_string(), "keep"])
@@ -39,7 +39,7 @@ impl Drop for Hoard {
     }
 }
 
-/// The init that waits for the next command, of the only host of this process.
+/// The spare init of the only host of this process.
 pub(crate) async fn spare(host: &Host) -> u32 {
     host.run(command("/bin/true", &[])).await.expect("it runs");
     let mut found = None;
@@ -60,7 +60,7 @@ async fn s5_a_configuration_that_cannot_be_sent_starts_nothing() {
     let host = Host::new();
     let waiting = spare(&host).await;
     let hoard = Hoard::of(100_000);
-    // First by the init that waits, then by one that cannot be asked for.
+    // First with the spare init, then with an init that cannot be requested.
     for _ in 0..3 {
         let refused = host.run(sh("touch ran")).await;
         let Err(Error::Host(why)) = &refused else {
@@ -79,7 +79,7 @@ async fn s5_a_configuration_that_cannot_be_sent_starts_nothing() {
 async fn s5_a_start_that_cannot_be_told_with_descriptors_is_told_without() {
     let (host, marker) = (Host::new(), marker());
     let waiting = spare(&host).await;
-    // The kernel looks at the limit of who sends: there are more on their way than this init may send, and fewer than the
+    // The kernel checks the sender's limit: more descriptors are in transit than this init may send, and fewer than the
     // host may.
     let few = Rlimit {
         current: Some(200),

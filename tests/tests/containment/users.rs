@@ -1,5 +1,5 @@
-//! A host that is root gives each tree a kernel user of its own (B8): no two trees have anything in common that the kernel
-//! keeps for a user, no other process is that user at any moment of an init's life, and files keep their owners.
+//! A host that is root gives each tree a kernel user of its own (B8): no two trees share what the kernel keeps for a
+//! user, no other process has that user at any moment of an init's life, and files keep their owners.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -15,13 +15,13 @@ use crate::death::Doomed;
 use crate::harness::{Host, PATIENCE, command, marker, nothing_left, sh, workspace, zoo};
 use crate::who::{ORDINARY, RANGED, program};
 
-/// One that no other test runs as.
+/// A user that no other test runs as.
 const PROWLER: u32 = 4242;
 
-/// Numbers that are lent by default.
+/// The users that are lent by default.
 const LENT: std::ops::Range<u32> = 2_130_706_432..2_130_771_968;
 
-/// Gives a workspace with what is in it to another owner.
+/// Gives a workspace and its content to another owner.
 fn give(dir: &Path, owner: u32) {
     for path in [dir, &dir.join("zoo")] {
         chown(path, Some(owner), Some(owner)).expect("an owner");
@@ -29,7 +29,7 @@ fn give(dir: &Path, owner: u32) {
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
-/// The four numbers of a process, which have to be the same.
+/// The four user ids of a process, which must be equal.
 fn number(pid: u32, name: &str) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
@@ -79,7 +79,7 @@ async fn b8_what_is_counted_for_a_user_is_counted_for_one_tree() {
         "there is a bound: {}",
         hoarder.output()
     );
-    // Neither is it counted for root.
+    // It is not counted for root either.
     let outside = program(host.dir().join("zoo"))
         .arg("want-inotify")
         .output()
@@ -88,7 +88,7 @@ async fn b8_what_is_counted_for_a_user_is_counted_for_one_tree() {
     hoarder.stop(Duration::ZERO).await;
 }
 
-/// An attacker that is `user` gets nothing of a hundred inits for commands in a workspace of `owner`.
+/// Checks that an attacker that is `user` cannot open any of a hundred inits for commands in a workspace of `owner`.
 async fn nothing_to_take(owner: u32, user: u32) {
     let host = Host::new();
     give(host.dir(), owner);
@@ -160,7 +160,7 @@ async fn b8_what_is_writable_elsewhere_is_the_owners_too() {
     assert_eq!(place.metadata().expect("it was made").uid(), PROWLER);
 }
 
-/// Whether a command runs; where it does not, all users have to be in use.
+/// Whether a command runs. If it does not, all users must be in use.
 async fn runs(host: &Host) -> bool {
     match host.run(command("/bin/true", &[])).await {
         Ok(_) => true,
@@ -207,13 +207,15 @@ async fn b8_the_users_of_a_killed_host_are_free_again() {
     comes_to_run(&host).await;
 }
 
-/// The most watches of epoll that a user may have, if a test can take them all: each is some 200 bytes of the kernel's.
+/// The most epoll watches that a user may have, if a test can take them all: each takes some 200 bytes of kernel
+/// memory.
 pub(crate) fn most_watches() -> Option<usize> {
     let most = std::fs::read_to_string("/proc/sys/fs/epoll/max_user_watches").expect("a limit");
     most.trim().parse().ok().filter(|most| *most < 16_000_000)
 }
 
-/// The real user counts, so no other user is left without; and who the tree is, to files, has not changed.
+/// The real user id is the one that counts, so no other user loses watches, and for files the tree's user has not
+/// changed.
 async fn b8_what_a_tree_of_an_ordinary_user_watches_is_counted_for_it_alone() {
     let Some(most) = most_watches() else {
         crate::who::skip("a limit of watches that can be reached");
@@ -242,7 +244,7 @@ async fn b8_what_a_tree_of_an_ordinary_user_watches_is_counted_for_it_alone() {
     hoarder.stop(Duration::ZERO).await;
 }
 
-/// Instances that another process makes are what the kernel itself makes, errors included.
+/// An epoll instance that another process makes is the one that the kernel itself would make, errors included.
 async fn b8_an_epoll_instance_that_is_counted_apart_is_one_as_any_other() {
     let host = Host::new();
     let script = r#"
@@ -281,7 +283,8 @@ except OSError as error:
     );
 }
 
-/// A process that has the rights of a whole range can be opened by no other process, not even one of its own user; and it ends with its host.
+/// A process with the rights of a whole range cannot be opened by any other process, not even of its own user, and it
+/// ends with its host.
 async fn b8_what_counts_for_others_cannot_be_opened_and_ends_with_its_host() {
     let find = || {
         let every = std::fs::read_dir("/proc").expect("proc").flatten();

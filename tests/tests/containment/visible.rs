@@ -1,4 +1,5 @@
-//! What is shown to commands beside the system and the workspace, and what is said of a program that is not (B1, S6).
+//! What a command can see besides the system and the workspace, and the error for a program that it cannot see (B1,
+//! S6).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +10,8 @@ use tempfile::TempDir;
 use crate::harness::{marker, workspace};
 use crate::who::program;
 
-/// A home folder as closed as root's, with a toolchain in it: a program that finds its parts by the toolchain's variable.
+/// A home folder with the permissions of root's, and a toolchain in it: a program that finds its parts by the
+/// toolchain's variable.
 struct Home(TempDir);
 
 impl Home {
@@ -31,12 +33,12 @@ impl Home {
         self.0.path().join(part)
     }
 
-    /// What a host of this home's user says when it runs the command, with `visible` shown.
+    /// What a host of this home's user reports when it runs the command with `visible` shown.
     fn run(&self, visible: Option<&str>, command: &[&str]) -> String {
         self.host(workspace().path(), visible, command)
     }
 
-    /// The same in a workspace of the test's making, with nothing shown.
+    /// The same in a workspace that the test made, with nothing shown.
     fn run_in(&self, workspace: &Path, command: &[&str]) -> String {
         self.host(workspace, None, command)
     }
@@ -147,7 +149,8 @@ async fn s6_of_a_script_in_the_workspace_is_said_what_its_first_line_names() {
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
         home.run_in(dir.path(), &["./script"])
     };
-    // Of what the host has and of what it has not the same is said, or a script would be a way to ask: the first is there.
+    // The error is the same for a file that the host has and for one that it does not have. Otherwise a script could
+    // find out. The first one exists.
     for (named, shows) in [
         ("/sys/kernel", "/sys"),
         ("/sys/no-such-thing", "/sys"),
@@ -169,7 +172,7 @@ async fn s6_of_a_script_in_the_workspace_is_said_what_its_first_line_names() {
 
 async fn s6_of_a_link_in_the_workspace_nothing_is_said() {
     let home = Home::new();
-    // The target of the link exists in one case and does not in the other.
+    // The target of the link exists in one case and not in the other.
     let tell = |target: &Path| {
         let dir = workspace();
         std::os::unix::fs::symlink(target, dir.path().join("link")).expect("a link");

@@ -1,4 +1,4 @@
-//! Each case as root and as an ordinary user, as far as the user who runs the tests can be both.
+//! Runs each case as root and as an ordinary user, if the user of the tests can be both.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A user who is not root, and need not exist.
+/// An ordinary user, for which no account need exist.
 pub(crate) const ORDINARY: u32 = 1000;
 
 /// Makes two tests of each case.
@@ -35,12 +35,27 @@ macro_rules! root {
         }
     };
 }
-/// Makes one test of each case that needs a user of its own, whose number stands before it.
+/// Makes one test of each case that needs a user of its own, whose number is written before it.
 macro_rules! apart {
     ($($user:literal: $case:ident),+ $(,)?) => {
         mod as_a_user_of_its_own {
             $(#[test] fn $case() {
                 crate::who::as_a_user_of_its_own($user, concat!(module_path!(), "::", stringify!($case)), super::$case);
+            })+
+        }
+    };
+}
+/// Makes two tests of each case that counts what its whole process holds, or takes a limit of it: each in a process of its own.
+macro_rules! alone {
+    ($($case:ident),+ $(,)?) => {
+        mod alone_as_root {
+            $(#[test] fn $case() {
+                crate::who::in_a_process_of_its_own(0, concat!(module_path!(), "::", stringify!($case)), super::$case);
+            })+
+        }
+        mod alone_as_an_ordinary_user {
+            $(#[test] fn $case() {
+                crate::who::in_a_process_of_its_own(crate::who::ORDINARY, concat!(module_path!(), "::", stringify!($case)), super::$case);
             })+
         }
     };
@@ -56,6 +71,7 @@ macro_rules! ranged {
         }
     };
 }
+pub(crate) use alone;
 pub(crate) use apart;
 pub(crate) use each_user;
 pub(crate) use ranged;
@@ -73,7 +89,7 @@ pub(crate) fn as_root<F: Future<Output = ()>>(case: fn() -> F) {
     }
 }
 
-/// Root becomes another user in another process, which runs this one test.
+/// Runs this one test in another process, in which root becomes another user.
 pub(crate) fn as_an_ordinary_user<F: Future<Output = ()>>(path: &str, case: fn() -> F) {
     if is_root() {
         as_user(ORDINARY, path);
@@ -82,7 +98,7 @@ pub(crate) fn as_an_ordinary_user<F: Future<Output = ()>>(path: &str, case: fn()
     }
 }
 
-/// The same, as a user that no other test is.
+/// The same, as a user that no other test uses.
 pub(crate) fn as_a_user_of_its_own<F: Future<Output = ()>>(user: u32, path: &str, case: fn() -> F) {
     if is_root() {
         as_user(user, path);
@@ -93,10 +109,21 @@ pub(crate) fn as_a_user_of_its_own<F: Future<Output = ()>>(user: u32, path: &str
     }
 }
 
+/// Runs a case in a process of its own.
+pub(crate) fn in_a_process_of_its_own<F: Future<Output = ()>>(user: u32, path: &str, case: fn() -> F) {
+    if std::env::var_os(BINARIES).is_some() {
+        run(case);
+    } else if is_root() {
+        as_user(user, path);
+    } else {
+        skip("the tests to be run by root");
+    }
+}
+
 fn as_user(user: u32, path: &str) {
     let (_, name) = path.split_once("::").expect("a crate's name first");
     let binaries = Binaries::borrow();
-    // Where this user's secrets would be.
+    // The folders in which this user's secrets would be.
     let home = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::chown(home.path(), Some(user), Some(user)).expect("a home");
     let output = program(binaries.path("this-test"))
@@ -118,13 +145,13 @@ fn as_user(user: u32, path: &str) {
 
 /// The users that have a subordinate range. No other test runs as them, because the kernel counts by user.
 pub(crate) const RANGED: u32 = 4343;
-/// One whose own watches a test takes.
+/// A user whose own watches a test takes.
 pub(crate) const ROBBED: u32 = 4344;
 
 /// The first number of the range.
 pub(crate) const RANGE: u32 = 3_000_000_000;
 
-/// Says it in files that only the process which runs this one test sees, and becomes that user there.
+/// Writes the range to files that only the process of this one test sees, and becomes that user there.
 pub(crate) fn with_a_range<F: Future<Output = ()>>(user: u32, path: &str, case: fn() -> F) {
     const BECOME: &str = "mount --bind \"$1\" /etc/subuid && mount --bind \"$1\" /etc/subgid && \
         mount --bind \"$2\" /etc/passwd && exec setpriv --reuid \"$3\" --regid \"$3\" --clear-groups \"$4\" --exact \"$5\" --nocapture";
@@ -169,10 +196,10 @@ pub(crate) fn with_a_range<F: Future<Output = ()>>(user: u32, path: &str, case: 
     );
 }
 
-/// Where [`binary`] looks, in the process of an ordinary user.
+/// The folder in which [`binary`] looks, in the process of an ordinary user.
 const BINARIES: &str = "CAPSULE_TEST_BINARIES";
 
-/// A program of these tests, where the user that runs it can reach it.
+/// A program of these tests, at a path that the user who runs it can reach.
 pub(crate) fn binary(name: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os(BINARIES) {
         return Path::new(&folder).join(name);
@@ -184,8 +211,8 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     }
 }
 
-/// The programs in a folder that all users may enter: the build may lie in one that is root's alone. It lasts as long as
-/// some test uses it.
+/// The programs in a folder that all users may enter, because only root may enter the folder of the build. It exists as
+/// long as a test uses it.
 struct Binaries(Arc<TempDir>);
 
 impl Binaries {
@@ -200,7 +227,7 @@ impl Binaries {
         for name in ["zoo", "zoo-host", "this-test"] {
             let (from, to) = (binary(name), folder.path().join(name));
             if std::fs::hard_link(&from, &to).is_err() {
-                // On another file system. Copied by another process, as the zoo is into a workspace.
+                // On another file system. Another process copies it, as the zoo is copied into a workspace.
                 let copied = program("/bin/cp").arg(&from).arg(&to).status();
                 assert!(copied.expect("cp").success(), "a copy");
             }
@@ -226,14 +253,14 @@ pub(crate) fn run<F: Future<Output = ()>>(case: fn() -> F) {
         .build();
     let runtime = runtime.expect("a runtime");
     let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case())));
-    // A launch that never ends shall not keep the test from saying so.
+    // A launch that never ends must not prevent the test from reporting it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Err(panic) = outcome {
         resume_unwind(panic);
     }
 }
 
-/// Says why a case cannot be run here; where everything is required that is a failure.
+/// Reports why a case cannot run here. Where everything is required, it fails.
 pub(crate) fn skip(missing: &str) {
     assert!(
         std::env::var_os("CAPSULE_REQUIRE_ALL").is_none(),
@@ -242,7 +269,7 @@ pub(crate) fn skip(missing: &str) {
     remark(&format!("skipped, for want of {missing}"));
 }
 
-/// For the reader of what a test has to say.
+/// Prints a figure for the reader of the test's output.
 pub(crate) fn remark(text: &str) {
     #[expect(clippy::print_stderr, reason = "a test's own words, which the test runner collects")]
     {
@@ -250,7 +277,7 @@ pub(crate) fn remark(text: &str) {
     }
 }
 
-/// For what the tests themselves run: unrelated processes, and hosts that are to die.
+/// Starts the processes that the tests themselves need: unrelated processes, and hosts that are killed.
 pub(crate) fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     #[expect(
         clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! What commands may not change of their own workspace, because the host's user has it executed later (B6).
+//! What commands may not change in their own workspace, because the host's user later executes it (B6).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use capsule_host::sandbox::{Policy, Workspace, WorkspaceError};
 use crate::harness::{Host, code, sh};
 use crate::who::{ORDINARY, is_root, program, skip};
 
-/// Gives what a test put into a workspace to whom commands run as: what is refused is then not refused for its owner.
+/// Gives the content of a workspace to the user that commands run as. So a refusal is not one for a foreign owner.
 fn hand_over(folder: &Path) {
     if is_root() {
         let chown = program("/bin/chown")
@@ -32,7 +32,7 @@ fn read(host: &Host, name: &str) -> String {
     fs::read_to_string(host.dir().join(name)).unwrap_or_else(|error| format!("{name}: {error}"))
 }
 
-/// Each line is tried by a shell of its own and has to fail. Returns those that did not.
+/// Tries each line in a shell of its own. Each must fail. Returns the lines that did not.
 async fn succeeded(host: &Host, lines: &[&str]) -> Vec<String> {
     let mut succeeded = Vec::new();
     for line in lines {
@@ -48,13 +48,13 @@ async fn works(host: &Host, script: &str) {
     host.printed(sh(&format!("set -e\n{script}"))).await;
 }
 
-/// A repository with one commit, of whom commands run as. `false` where there is no git.
+/// A repository with one commit, which belongs to the user that commands run as. `false` if git is not installed.
 async fn repository(host: &Host) -> bool {
     if !Path::new("/usr/bin/git").exists() {
         skip("git");
         return false;
     }
-    // There is none yet, so it can be made from within.
+    // No repository exists yet, so a command can make one.
     works(
         host,
         "git init -q . && git config user.name a && git config user.email a@b && echo 1 > file && git add file && \
@@ -162,7 +162,7 @@ async fn b6_who_may_commit_may_not_configure() {
 }
 
 async fn b6_the_way_to_what_is_protected_stays() {
-    // One is named by the path that the embedder has, and the other as seen from the workspace.
+    // One is named by the path that the embedder uses, and the other as seen from the workspace.
     let host = Host::with(Policy::new().protect("a/b/tool.wasm").protect("here"));
     write(&host, "a/b/tool.wasm", "wasm");
     write(&host, "a/b/beside", "1");
@@ -224,7 +224,7 @@ async fn b6_a_workspace_that_hands_over_the_host_is_refused() {
             folder.display()
         );
     }
-    // By `/etc/passwd`, whatever `HOME` says: here that is a folder made for the test, or root's.
+    // By `/etc/passwd`, whatever `HOME` is: here `HOME` is a folder that was made for the test, or root's.
     let home = Workspace::open("/root");
     assert!(home.is_err(), "{home:?}");
     fs::remove_file(&link).expect("a link");

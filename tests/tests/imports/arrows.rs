@@ -1,4 +1,4 @@
-//! Which file names items of which other file.
+//! The imports between files: which file names items of which other file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use syn::{Expr, ImplItem, Item, Type};
 
 use crate::modules::{Crate, ModuleId, Target, for_tests, imports, is_re_export};
 
-/// From file to file, the names that the first imports of the second.
+/// For each pair of files, the names that the first imports from the second.
 pub(crate) type Arrows = BTreeMap<(String, String), BTreeSet<String>>;
 
 pub(crate) fn arrows(krate: &Crate) -> Arrows {
@@ -26,8 +26,8 @@ pub(crate) fn arrows(krate: &Crate) -> Arrows {
     arrows
 }
 
-/// Functions that are added to a type in another file than the type's, by their names, and where: a type that calls one
-/// of itself need not name that file. None that shares its name with another, which a call does not tell apart.
+/// The methods that a file other than the type's adds to a type, by their names. A type that calls one on itself need
+/// not name that file. A method is omitted if another one has the same name, because a call does not tell them apart.
 fn methods_apart(krate: &Crate) -> BTreeMap<String, ModuleId> {
     let (mut apart, mut seen) = (BTreeMap::new(), BTreeSet::new());
     for (module, within) in krate.modules.iter().enumerate() {
@@ -69,7 +69,7 @@ struct Paths<'a> {
 
 impl Paths<'_> {
     fn note(&mut self, path: &[String]) {
-        // A module that is named brings nothing by itself; what is named of it then, does.
+        // A module that a path names adds no import by itself. The items that are named through it do.
         if let Some(Target::Item(module, name)) = self.krate.resolve(self.module, path) {
             self.draw(module, name);
         }
@@ -82,7 +82,7 @@ impl Paths<'_> {
         }
     }
 
-    /// The argument of a macro is not code yet, so paths are looked for among its words.
+    /// The arguments of a macro are not parsed as code, so paths are searched among their words.
     fn note_tokens(&mut self, mut rest: Cursor<'_>) {
         let mut path: Vec<String> = Vec::new();
         while !rest.eof() {
@@ -99,7 +99,7 @@ impl Paths<'_> {
             } else if let Some((_, beyond)) = rest.token_tree() {
                 rest = beyond;
             }
-            // A single word may be anything; one in capitals is hardly a variable.
+            // A single word may be anything. A word in capitals is most likely not a variable.
             if path.len() > 1 || path.first().is_some_and(|word| word.starts_with(char::is_uppercase)) {
                 self.note(&path);
             }
@@ -123,7 +123,7 @@ impl<'a> Visit<'a> for Paths<'_> {
     }
 
     fn visit_path(&mut self, path: &'a syn::Path) {
-        // One that starts with `::` names another crate.
+        // A path that starts with `::` names another crate.
         if path.leading_colon.is_none() {
             self.note(&words(path));
         }

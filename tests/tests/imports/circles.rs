@@ -1,11 +1,11 @@
-//! Circles among arrows, and arrows that point up an order, told so that one sees which import to move.
+//! Circles of imports, and imports that point up an order, printed so that the reader sees which import to move.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use crate::arrows::Arrows;
 
-/// Files each of which imports each of the others, if not directly then by way of others: a strongly connected component.
+/// A strongly connected component: files each of which imports each of the others, directly or indirectly.
 pub(crate) struct Circle {
     files: BTreeSet<String>,
     arrows: Arrows,
@@ -31,7 +31,7 @@ pub(crate) fn circles(arrows: &Arrows) -> Vec<Circle> {
     found
 }
 
-/// Every file that arrows from `file` lead to, over any number of others.
+/// Every file that `file` imports, directly or indirectly.
 fn reachable<'a>(arrows: &'a Arrows, file: &str) -> BTreeSet<&'a String> {
     let mut found = BTreeSet::new();
     let mut next = vec![file];
@@ -46,7 +46,7 @@ fn reachable<'a>(arrows: &'a Arrows, file: &str) -> BTreeSet<&'a String> {
 }
 
 impl Circle {
-    /// The shortest way from a file back to itself.
+    /// The shortest path of imports from a file back to itself.
     fn shortest(&self) -> Vec<&String> {
         let ways = self.files.iter().filter_map(|file| self.way_back(file));
         ways.min_by_key(Vec::len).unwrap_or_default()
@@ -86,9 +86,9 @@ fn arrow(from: &str, to: &str, names: &BTreeSet<String>) -> String {
     format!("{from} → {to} ({})", names.join(", "))
 }
 
-/// Arrows that point up `order`, whose parts are beginnings of paths, and those of files that are in none of its parts.
+/// Imports that point up `order`, whose parts are prefixes of paths, and imports of files that are in no part.
 pub(crate) fn upward(arrows: &Arrows, order: &[&[&str]]) -> Vec<String> {
-    // The longest beginning decides: a folder may be apart from the one that it is in.
+    // The longest prefix decides, because a folder may be a part apart from the folder that contains it.
     let place = |file: &str| {
         let beginnings = order
             .iter()

@@ -1,12 +1,12 @@
-//! The modules of a crate and the files that they stand in, and what a path leads to: names are looked up as the compiler
-//! does, through `use`, re-exports and globs, but in no other crate.
+//! The modules of a crate, their files, and the targets of paths. Names are resolved as the compiler does it, through
+//! `use`, re-exports and globs, but not in other crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta, Token, UseTree, Visibility, punctuated::Punctuated};
 
-/// How many re-exports, one of another, are followed; more are a circle of their own.
+/// The longest chain of re-exports that is followed. A longer one is itself a circle.
 const RE_EXPORTS: usize = 16;
 
 /// Files by their path within the workspace.
@@ -51,7 +51,8 @@ pub(crate) struct Module {
     parent: Option<ModuleId>,
     children: BTreeMap<String, ModuleId>,
     defined: BTreeSet<String>,
-    /// Names that a `use` brings, with what they stand for; several where the configuration decides.
+    /// Names that a `use` brings into scope, with their targets. A name has several targets if the configuration
+    /// decides between them.
     used: Vec<(String, Vec<String>)>,
     globs: Vec<Vec<String>>,
 }
@@ -64,7 +65,8 @@ pub(crate) struct Crate {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Target {
     Module(ModuleId),
-    /// An item of a module, by its name there. What a path says beyond it (a variant, an associated function) is the item's.
+    /// An item of a module, by its name there. Further segments of the path (a variant, an associated function) belong
+    /// to the item.
     Item(ModuleId, String),
 }
 
@@ -78,7 +80,7 @@ impl Crate {
         found
     }
 
-    /// Adds a module that is a file; `folder` is where the files of its children are.
+    /// Adds a module that is a file. `folder` contains the files of its children.
     fn add_file(&mut self, sources: &Sources, file: &str, folder: &str, parent: Option<ModuleId>) -> ModuleId {
         let text = sources.0.get(file).unwrap_or_else(|| panic!("{file} is not there"));
         let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -108,7 +110,7 @@ impl Crate {
             if let Item::Mod(module) = item {
                 let name = module.ident.to_string();
                 let below = format!("{folder}/{name}");
-                // Its items are its own from here on, and are not met again as a part of this module's.
+                // The items belong to the child module, and must not be visited again as a part of this module.
                 let child = if let Some((_, inline)) = &mut module.content {
                     self.add(sources, file, &below, Some(id), std::mem::take(inline))
                 } else {
@@ -134,7 +136,7 @@ impl Crate {
         id
     }
 
-    /// What `path`, as it is written in module `from`, leads to; none if it leads out of the crate, or is a local name.
+    /// The target of `path` as it is written in module `from`. None if it leads out of the crate or is a local name.
     pub(crate) fn resolve(&self, from: ModuleId, path: &[String]) -> Option<Target> {
         self.resolve_within(from, path, RE_EXPORTS)
     }
@@ -161,7 +163,8 @@ impl Crate {
         Some(target)
     }
 
-    /// What a name stands for within a module. One may name a module and an item at once: the module where more follows.
+    /// The target of a name within a module. A name may be that of a module and of an item; the module is meant if more
+    /// segments follow.
     fn look_up(&self, id: ModuleId, name: &str, last: bool, re_exports: usize) -> Option<Target> {
         let re_exports = re_exports.checked_sub(1)?;
         let module = &self.modules[id];
@@ -186,7 +189,7 @@ impl Crate {
     }
 }
 
-/// A name that a `use` brings.
+/// A name that a `use` brings into scope.
 pub(crate) enum Import {
     Name { name: String, path: Vec<String> },
     Glob { path: Vec<String> },
@@ -237,7 +240,7 @@ pub(crate) fn is_re_export(visibility: &Visibility) -> bool {
     !matches!(visibility, Visibility::Inherited)
 }
 
-/// Whether what has these attributes is compiled for tests only.
+/// Whether an item with these attributes is compiled for tests only.
 pub(crate) fn for_tests(attributes: &[Attribute]) -> bool {
     let is_test = |meta: &Meta| meta.path().is_ident("test");
     attributes
@@ -245,7 +248,7 @@ pub(crate) fn for_tests(attributes: &[Attribute]) -> bool {
         .any(|attribute| is_test(&attribute.meta) || attribute_needs(attribute, &is_test))
 }
 
-/// Whether a `use` only has a mock take the place of what it stands for. The mock's own files count as all others do.
+/// Whether a `use` only replaces an item by a mock. The mock's own files count as all others do.
 fn is_mock(item: &Item) -> bool {
     matches!(item, Item::Use(_))
         && attributes(item)
@@ -273,7 +276,7 @@ fn attribute_needs(attribute: &Attribute, wanted: &dyn Fn(&Meta) -> bool) -> boo
     list.path.is_ident("cfg") && list.parse_args().is_ok_and(|condition| needs(&condition, wanted))
 }
 
-/// Whether a condition can only hold where a wanted one does.
+/// Whether a condition can hold only where a wanted one holds.
 fn needs(condition: &Meta, wanted: &dyn Fn(&Meta) -> bool) -> bool {
     let Meta::List(list) = condition else {
         return wanted(condition);
@@ -308,7 +311,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// What an item calls itself; none for what others cannot name, and for what is found elsewhere (modules and imports).
+/// The name of an item. None for items that others cannot name, and for modules and imports, which are found elsewhere.
 fn name(item: &Item) -> Option<String> {
     let ident = match item {
         Item::Const(item) => &item.ident,

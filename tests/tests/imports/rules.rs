@@ -1,4 +1,4 @@
-//! The rules by which imports are read, each on a few lines of source.
+//! The rules for reading imports, each with a few lines of source.
 
 use crate::arrows::{Arrows, arrows};
 use crate::circles::{circles, upward};
@@ -8,7 +8,7 @@ fn arrows_of(files: &[(&str, &str)]) -> Arrows {
     arrows(&Crate::find(&Sources::of(files), files[0].0))
 }
 
-/// `from → to` for every arrow, by the files' names alone.
+/// `from → to` for every import, by the names of the files alone.
 fn told(files: &[(&str, &str)]) -> Vec<String> {
     arrows_of(files)
         .keys()
@@ -156,7 +156,7 @@ fn a_method_that_another_file_adds_to_a_type_is_that_files() {
         ("src/c.rs", "struct C; impl C { fn other(&self) {} }"),
     ];
     assert_eq!(told(&files), ["src/a.rs → src/b.rs", "src/b.rs → src/a.rs"]);
-    // Of two by one name it is not known which is called.
+    // Of two methods with one name, the called one is not known.
     let files = [
         files[0],
         files[1],

@@ -1,4 +1,4 @@
-//! Many callers at once, and callers that go away: every answer is one that the contract knows, and nothing is left.
+//! Many concurrent callers, and dropped calls: every answer is one that the contract allows, and nothing is left.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use capsule_tests::{
     AllowAll, Host, breathe, chunk, code, command, exit, follow, forever, printed_pid, runs, sh, until, watchdog,
 };
 
-/// A small generator, so that a failure can be had again by its seed.
+/// A small generator, so that a failure can be repeated from its seed.
 struct Dice(u64);
 
 impl Dice {
@@ -26,7 +26,7 @@ impl Dice {
     }
 }
 
-/// Polls a few times and gives up then: a caller that goes away.
+/// Polls a call a few times and then drops it.
 async fn polled<F: Future>(times: u64, future: F) -> Option<F::Output> {
     let mut future: Pin<Box<F>> = Box::pin(future);
     let mut left = times;
@@ -68,7 +68,7 @@ fn some_child(dice: &mut Dice) -> SpawnRequest {
     }
 }
 
-/// One call of some kind on some process, which the caller may not stay to see the end of.
+/// One call of some kind on some process. The caller may drop it before its end.
 async fn one_call(scope: &Scope, id: &str, dice: &mut Dice) {
     let patience = dice.roll(20);
     let stream = if dice.roll(2) == 0 {
@@ -82,7 +82,7 @@ async fn one_call(scope: &Scope, id: &str, dice: &mut Dice) {
         1 => scope.read_logs(id).map(drop).err(),
         2 => scope.read_since(id, stream, None, 100).map(drop).err(),
         3 => {
-            // Follows for two steps, so that something is acknowledged.
+            // Follows for two steps, so that some output is acknowledged.
             match scope.read_since(id, stream, None, u32::MAX) {
                 Ok(chunk) => scope
                     .read_since(id, stream, Some(&chunk.next), u32::MAX)
@@ -169,7 +169,7 @@ async fn i3_k2_s5_any_calls_in_any_order_get_answers_of_the_contract() {
         for caller in callers {
             watchdog(caller).await.expect("answers of the contract only");
         }
-        // Whatever came of all that, everything can be ended, and then every slot is free.
+        // Whatever the calls did, every process can be ended, and then every slot is free.
         let scope = host.scope();
         for info in scope.list(None) {
             let result = watchdog(scope.stop(info.id.expose(), Some(Duration::ZERO))).await;
@@ -184,7 +184,7 @@ async fn i3_k2_s5_any_calls_in_any_order_get_answers_of_the_contract() {
     }
 }
 
-/// A spawn dropped at any point either never was or is there to be found; it keeps no quota in secret.
+/// A spawn that is dropped at any point either did not happen or is in the list. It keeps no quota unseen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s5_a_spawn_dropped_anywhere_keeps_nothing_in_secret() {
     let host = Host::new();
@@ -197,7 +197,7 @@ async fn s5_a_spawn_dropped_anywhere_keeps_nothing_in_secret() {
         let request = sh("echo x; exec sleep 1000");
         drop(polled(round % 30, scope.spawn(request, &host.workspace, &mut gate)).await);
         if round % 4 == 3 {
-            // In the end the quotas hold nothing but what the list shows.
+            // At the end the quotas hold only what the list shows.
             watchdog(async {
                 loop {
                     for info in scope.list(None) {
@@ -229,7 +229,7 @@ async fn s5_a_spawn_dropped_anywhere_keeps_nothing_in_secret() {
     assert_eq!(host.try_start(forever()).await.map(drop), Err(Error::Quota));
 }
 
-/// A drain and two cursors at once: each chain adds up, whichever got which bytes.
+/// One drain and two cursors at once. The counts of each chain are right, whichever reader got which bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l4_l6_a_drain_and_cursors_side_by_side_add_up() {
     const LINES: usize = 100_000;
@@ -294,7 +294,7 @@ async fn l4_l6_a_drain_and_cursors_side_by_side_add_up() {
     }
 }
 
-/// The real launcher, with a counter beside it that can hold it up.
+/// The real launcher, with a counter that can delay it.
 #[derive(Debug)]
 struct Watched {
     launcher: Unconfined,
@@ -337,7 +337,7 @@ impl Launcher for Watched {
     }
 }
 
-/// Leaves its pid behind, in the name of a file, before it does anything else.
+/// A command that first makes a file with its pid as the name.
 fn leaves_its_pid() -> SpawnRequest {
     sh(": >pid.$$; exec sleep 1000")
 }
@@ -350,7 +350,7 @@ fn assert_none_runs(host: &Host, what: &str) {
     }
 }
 
-/// The shutdown meets spawns in every stage; after it returned nothing runs, and nothing begins.
+/// A shutdown meets spawns in every stage. After it has returned nothing runs and nothing starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b3_a_shutdown_that_races_with_spawns_leaves_nothing() {
     for round in 0..60 {
@@ -368,7 +368,7 @@ async fn b3_a_shutdown_that_races_with_spawns_leaves_nothing() {
                 })
             })
             .collect();
-        // As many as the quota allows, at most.
+        // At most as many as the quota allows.
         let wanted = round % 9;
         until("some have begun", || launcher.launches.load(Ordering::SeqCst) >= wanted).await;
         watchdog(host.registry.shutdown()).await;
@@ -382,13 +382,13 @@ async fn b3_a_shutdown_that_races_with_spawns_leaves_nothing() {
         }
         assert_eq!(launcher.after_the_shutdown.load(Ordering::SeqCst), 0, "round {round}");
         assert_none_runs(&host, &format!("round {round}: none came late"));
-        // A spawn that was refused may have been on its way through the books a moment ago.
+        // A refused spawn may have held permits until a moment ago.
         until("no task is left", || host.registry.tasks() == 0).await;
         assert_eq!(host.registry.retained(), 0, "round {round}");
     }
 }
 
-/// A launch that has begun cannot be called back, so the shutdown waits for it and ends what came of it.
+/// A launch that has begun cannot be cancelled, so the shutdown waits for it and ends its process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b3_a_shutdown_waits_for_a_launch_under_way() {
     for (persistent, caller_stays) in [(true, true), (true, false), (false, true), (false, false)] {
@@ -433,7 +433,7 @@ async fn b3_a_shutdown_waits_for_a_launch_under_way() {
     }
 }
 
-/// A caller that goes away during the launch of a captured command leaves nothing running.
+/// A call that is dropped during the launch of a captured command leaves nothing running.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s8_s5_a_spawn_dropped_during_the_launch_ends_what_comes_of_it() {
     let (let_go, hold) = mpsc::channel();
@@ -473,7 +473,7 @@ async fn b3_after_a_shutdown_every_id_is_unknown() {
     assert!(scope.list(None).is_empty());
 }
 
-/// Processes belong to the registry's runtime: who calls may be on any other, even one without a clock.
+/// Processes belong to the registry's runtime. Callers may be on any other runtime, even one without a clock.
 #[test]
 fn i4_callers_need_no_runtime_with_drivers_and_processes_outlive_theirs() {
     let home = tokio::runtime::Builder::new_multi_thread()
@@ -530,7 +530,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
-/// The runtime that the processes belong to goes away beneath callers that are on another one: all are told, none hangs.
+/// The processes' runtime ends while callers on another runtime wait. All of them get an answer.
 #[test]
 fn b3_calls_in_flight_when_the_runtime_goes_down_end() {
     let (home, abroad) = (runtime(), runtime());
@@ -562,7 +562,7 @@ fn b3_calls_in_flight_when_the_runtime_goes_down_end() {
     let spawning = Arc::clone(&host);
     let spawn = abroad.spawn(async move { spawning.run(request()).await.map(drop) });
     abroad.block_on(async {
-        // Gives them time to get somewhere; how far, matters to none of the answers.
+        // Gives them time to make progress. The answers do not depend on how much.
         until("something is supervised", || host.registry.tasks() > 0).await;
         for _ in 0..20 {
             breathe().await;
@@ -581,7 +581,7 @@ fn b3_calls_in_flight_when_the_runtime_goes_down_end() {
         for pid in pids {
             until("none runs", || !runs(pid)).await;
         }
-        // Later calls are told too.
+        // Later calls get an answer too.
         let scope = host.scope();
         for id in &ids {
             let wait = watchdog(scope.wait(id, Duration::from_secs(100))).await;
@@ -606,7 +606,8 @@ fn b3_calls_in_flight_when_the_runtime_goes_down_end() {
     });
 }
 
-/// Also those that wait behind another one, and a later one by a handle, which is still there when no id is.
+/// This includes writes that wait behind another one, and a later write by a handle, which still exists when no id
+/// does.
 #[test]
 fn b3_n3_every_write_to_stdin_ends_with_the_runtime() {
     let (home, abroad) = (runtime(), runtime());
@@ -622,7 +623,7 @@ fn b3_n3_every_write_to_stdin_ends_with_the_runtime() {
         let handle = Arc::clone(&handle);
         async move { handle.write_stdin(vec![0; 1 << 20]).await }
     };
-    // More than a pipe holds, which nothing reads: the first one is under way, and the others wait for it.
+    // More than a pipe holds, and nothing reads it: the first write is in progress, and the others wait for it.
     let writes: Vec<_> = (0..3).map(|_| Box::pin(write())).collect();
     let mut writes = abroad.block_on(async {
         let mut begun = Vec::new();

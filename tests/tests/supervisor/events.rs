@@ -1,20 +1,20 @@
-//! What is told of a process that is watched: to whom, when, and how often (E1, E2).
+//! The events of a watched process: their receivers, their times and their number (E1, E2).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use capsule_host::supervisor::{Error, Event, Events, LogStream, Owner, Principal, SpawnRequest};
+use capsule_host::supervisor::{Error, Events, LogStream, Owner, Principal, ProcessEvent, SpawnRequest};
 use serde_json::{Value, json};
 
 use capsule_tests::{Busy, Host, cat, chunk, exit, forever, sh, until, watchdog};
 
-/// Keeps what it is told.
+/// Keeps the events.
 #[derive(Default)]
-struct Told(Mutex<Vec<Event>>);
+struct Told(Mutex<Vec<ProcessEvent>>);
 
 impl Events for Told {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         self.0.lock().expect("no panic under it").push(event);
     }
 }
@@ -100,7 +100,7 @@ async fn e2_log_ready_comes_once_for_each_time_that_there_is_something_to_read()
         })
         .await;
     };
-    // Output from before the subscription is reported too.
+    // Output from before the watch is reported too.
     say(b"early", 5).await;
     scope.watch(&id, Some("x")).expect("it is there");
     told.count(topic, 1).await;
@@ -110,7 +110,7 @@ async fn e2_log_ready_comes_once_for_each_time_that_there_is_something_to_read()
     let part = chunk(&scope, &id, LogStream::Stdout, None, 3);
     say(b"again", 14).await;
     assert_eq!(told.of(topic).len(), 1);
-    // By cursor to the end, then a new one; by draining, then another.
+    // Read to the end by cursor, then new output; then drained, then new output again.
     chunk(&scope, &id, LogStream::Stdout, Some(&part.next), 100);
     say(b"after a cursor", 28).await;
     told.count(topic, 2).await;
@@ -149,7 +149,7 @@ async fn e1_stdin_drained_comes_when_all_was_written() {
     assert_eq!(told.of(topic).last(), Some(&json!({ "id": id })));
 }
 
-/// A thousand processes, ended in seven ways, watched before and after.
+/// A thousand processes, ended in seven ways, watched before and after the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e2_exited_comes_exactly_once_and_says_why() {
     const EACH: usize = 143;
@@ -176,10 +176,10 @@ async fn e2_exited_comes_exactly_once_and_says_why() {
             ("reaped-shutdown", Value::Null, forever()),
         ] {
             let id = host.start(request).await;
-            // Half of them are watched from the start, the others as late as may be.
+            // Half of them are watched from the start, the others as late as possible.
             let early = round % 2 == 0 || cause != Value::Null || reason == "stopped" || reason == "reaped-shutdown";
             if early {
-                // One that has already reaped itself is told of no more.
+                // A process that was already reaped has no more events.
                 if scope.watch(&id, None).is_err() {
                     continue;
                 }
@@ -207,7 +207,7 @@ async fn e2_exited_comes_exactly_once_and_says_why() {
             expected.insert(id, (reason, cause));
         }
     }
-    // Otherwise the shutdown would be what ended the last of them.
+    // Otherwise the shutdown would end the last of them.
     until("their times are up", || {
         scope.status_many(timed_ids.iter().map(String::as_str)).is_empty()
     })

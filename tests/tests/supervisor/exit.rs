@@ -1,6 +1,6 @@
-//! How a process ends and who learns of it when (X1 to X4, X7).
+//! The ends of processes, and when callers see them (X1 to X4, X7).
 //!
-//! Unconfined: what only a namespace holds is the containment tests'.
+//! The processes are unconfined. The containment tests cover what only a namespace provides.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use capsule_tests::{
 
 const OUT: LogStream = LogStream::Stdout;
 
-/// A host that never gives up on an open pipe, so that every exit it shows is one that it understood.
+/// A host with an endless drain time, so every visible exit has its streams at their end.
 fn patient() -> Host {
     Host::with(|limits| limits.drain_time = Duration::from_secs(24 * 3600))
 }
@@ -27,11 +27,11 @@ async fn x1_what_the_command_leaves_behind_ends_with_it() {
     let scope = host.scope();
     for script in [
         "sleep 1000 & echo $!; exit 3",
-        // Deaf to every polite signal, and holding both streams.
+        // Ignores every signal that can be ignored, and holds both streams.
         "sh -c 'trap \"\" TERM HUP INT; echo $$; while :; do sleep 1; done' & read -r x; exit 3",
-        // A whole family.
+        // Several generations of processes.
         "sh -c 'sleep 1000 & sleep 1000 & echo $$; wait' & read -r x; exit 3",
-        // Stopped, so it could not even obey.
+        // Stopped, so it could not obey a signal.
         "sleep 1000 & kill -STOP $!; echo $!; exit 3",
     ] {
         let id = host
@@ -69,12 +69,13 @@ async fn x2_a_code_is_a_code_and_a_signal_is_a_signal() {
             [1, 2, 3, 6, 9, 10, 11, 13, 14, 15, 34, 40, 64]
                 .into_iter()
                 .map(|number| {
-                    // The shell would end with a code if it could catch it; 11 and its like would dump core.
+                    // The shell would exit with a code if it could catch the signal; 11 and similar signals would dump
+                    // core.
                     (format!("ulimit -c 0; kill -{number} $$; sleep 1000"), signalled(number))
                 }),
         )
         .chain([
-            // The signal that ended a child of the command did not end the command.
+            // A signal that ended a child of the command did not end the command.
             ("sh -c 'kill -9 $$'; exit $?".to_owned(), code(137)),
             ("sh -c 'kill -15 $$'; true".to_owned(), code(0)),
         ])
@@ -104,14 +105,14 @@ async fn x1_a_daemon_in_a_session_of_its_own_ends_with_the_command() {
     }
 }
 
-/// A command that goes on with `script` once the test has its streams: see [`hold`].
+/// A command that continues with `script` after the test has its streams: see [`hold`].
 fn with_an_outsider(script: &str) -> SpawnRequest {
     sh(&format!(
         "echo $$ > pid.new; mv pid.new pid; until [ -e held ]; do :; done; rm held; {script}"
     ))
 }
 
-/// Opens streams of the command that runs, as its outsider: this test is in no tree.
+/// Opens streams of the running command, as a process outside of its tree: the test is in no tree.
 async fn hold(host: &Host, streams: &[u32]) -> Vec<File> {
     let path = host.dir().join("pid");
     until("the command runs", || path.exists()).await;
@@ -147,7 +148,7 @@ async fn x3_a_pipe_held_from_outside_is_given_up_after_the_drain_time() {
     scope.close_stdin(&id).expect("it is there");
     assert_eq!(exit(&scope, &id).await, code(6));
     assert!(begun.elapsed() >= DRAIN, "an outsider might still have written");
-    // All that the tree wrote is there, and the streams have ended.
+    // Everything that the tree wrote is there, and the streams have ended.
     let all = chunk(&scope, &id, OUT, None, u32::MAX);
     assert!(all.data == [numbers(0, 30_000).as_slice(), b"last\n"].concat());
     assert!(all.drained_eof);
@@ -169,7 +170,8 @@ async fn x3_a_captured_command_gives_up_a_pipe_held_from_outside_too() {
     drop(outside);
 }
 
-/// The tail waits in the pipe, behind a ring that is not emptied, with an outsider at the other end.
+/// The rest of the output waits in the pipe, behind a ring that is not emptied, and a process outside of the tree holds
+/// the other end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x3_a_full_ring_is_emptied_after_the_exit_whoever_holds_the_pipe() {
     for outside in [false, true] {
@@ -201,7 +203,7 @@ async fn x3_a_full_ring_is_emptied_after_the_exit_whoever_holds_the_pipe() {
     }
 }
 
-/// The one that still writes is ended with the rest; what it got into the pipe can be read.
+/// A process that still writes is ended with the rest of the tree. What it wrote into the pipe can be read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x1_x3_a_full_ring_with_a_writer_left_behind_ends_too() {
     let host = patient();
@@ -230,7 +232,8 @@ async fn x1_x3_a_full_ring_with_a_writer_left_behind_ends_too() {
     }
 }
 
-/// An outsider that goes on writing is not waited for: a look that finds the pipe empty is enough, however much came.
+/// The host does not wait for a process outside of the tree that continues to write. One read that finds the pipe empty
+/// is enough, however much came before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x3_an_outsider_that_goes_on_writing_does_not_hold_the_exit() {
     let host = Host::with(|limits| limits.drain_time = Duration::from_millis(200));
@@ -248,7 +251,7 @@ async fn x3_an_outsider_that_goes_on_writing_does_not_hold_the_exit() {
     watchdog(writing).await.expect("no panic");
 }
 
-/// N3's end of a write is the child's exit, whatever else holds the pipe.
+/// The child's exit ends a write (N3), whatever else holds the pipe.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n3_x1_a_stdin_held_from_outside_does_not_hold_the_writer() {
     let host = Host::new();
@@ -354,7 +357,7 @@ async fn x4_a_thousand_waiters_all_get_the_exit() {
             tokio::spawn(async move { scope.wait(&id, Duration::from_secs(100)).await })
         })
         .collect();
-    // Some go away again, and hurt no other.
+    // Some waits are dropped, and the others are not affected.
     let mut staying = Vec::new();
     for (number, waiter) in waiters.into_iter().enumerate() {
         if number % 3 == 0 {
@@ -401,12 +404,12 @@ async fn x7_the_pid_is_the_commands_own_and_only_while_it_runs() {
     scope.close_stdin(&id).expect("it is there");
     exit(&scope, &id).await;
     assert_eq!(scope.status(&id).expect("there").os_pid, None);
-    // Reaped, and not only dead: it was a child of this process.
+    // It was reaped, because it was a child of this process and no longer exists.
     assert_eq!(state(pid), None);
     lines(&scope, &id, 1).await;
 }
 
-/// The kernel says of a process what it is called, in whatever bytes that is.
+/// The kernel reports a process's name in arbitrary bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x1_a_name_that_is_no_text_hides_nobody() {
     let host = Host::new();

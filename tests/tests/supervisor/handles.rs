@@ -1,4 +1,4 @@
-//! Processes by handle: those that end with it, and those that were attached to (S9, A1 to A3, K3, X5, X7).
+//! Processes by handle: those that end with the handle, and attached ones (S9, A1 to A3, K3, X5, X7).
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,7 +20,7 @@ async fn background(host: &Host, scope: &Scope, request: SpawnRequest) -> Result
     watchdog(scope.spawn_background(request, &host.workspace, &mut AllowAll)).await
 }
 
-/// Takes out the output of a handle's process, once it is all of `wanted`.
+/// Drains the output of a handle's process until it is all of `wanted`.
 async fn printed(handle: &Handle, wanted: &str) {
     let mut all = String::new();
     until("the output", || {
@@ -37,7 +37,7 @@ async fn s9_s5_a_dropped_handle_has_ended_its_tree_and_given_its_slot_back() {
     let scope = host.scope();
     let _busy = Busy::cores();
     for _ in 0..50 {
-        // A daemon of its own session, deaf to every signal.
+        // A daemon in a session of its own that ignores every signal.
         let script = "setsid sh -c 'trap \"\" TERM HUP INT; echo $$; exec sleep 1000' & wait";
         let handle = background(&host, &scope, sh(script)).await.expect("the slot is free");
         let mut pid = String::new();
@@ -78,7 +78,7 @@ async fn s9_what_is_for_persistent_processes_does_not_count() {
     assert_eq!(watchdog(handle.wait(None)).await, Ok(code(4)));
     assert_eq!(handle.read_logs().expect("it stays").stdout.len(), 100_000);
     assert!(scope.list(None).is_empty());
-    // Without an identity there is nothing to persist, and nothing persists.
+    // An anonymous caller cannot have persistent processes.
     let handle = background(&host, &host.anonymous(), sh("exit 5"))
         .await
         .expect("a process");
@@ -213,7 +213,7 @@ async fn a2_wait_with_output_takes_all_and_on_a_timeout_nothing() {
 async fn a2_k3_what_waits_for_room_is_taken_out_too() {
     let host = Host::new();
     let scope = host.scope();
-    // 4 KiB in the ring, the rest in the pipe, and more than both to be written.
+    // 4 KiB are in the ring, more is in the pipe, and the rest is still to be written.
     let request = || SpawnRequest {
         overflow: Overflow::Backpressure,
         log_ring_bytes: Some(4096),
@@ -236,7 +236,7 @@ async fn a2_k3_what_waits_for_room_is_taken_out_too() {
         "{}",
         killed.stdout.len()
     );
-    // Its id stays, as exited, and its output is taken.
+    // Its id stays, as that of an exited process, and its output was removed.
     let chunk = chunk(&scope, &id, OUT, None, 10);
     assert!(chunk.data.is_empty() && chunk.drained_eof);
 }
@@ -302,7 +302,7 @@ async fn x7_os_pid_is_the_commands_own_and_closed_after_its_end() {
     assert_eq!(scope.status(&id).expect("it is there").os_pid, None);
 }
 
-/// Counts how often it is woken.
+/// Counts the wake-ups.
 #[derive(Default)]
 struct Count(AtomicUsize);
 
@@ -344,17 +344,17 @@ async fn a3_logs_are_ready_while_there_is_something_this_reader_has_not_had() {
         "it stays so"
     );
 
-    // By cursor this reader has had it, and others have not.
+    // This reader has it by cursor, and other readers do not.
     let first = chunk(&scope, &id, OUT, None, 2);
     assert!(is_ready(logs.ready()).await, "there are two more bytes");
     let second = chunk(&scope, &id, OUT, Some(&first.next), 100);
     assert!(!is_ready(logs.ready()).await);
     assert!(is_ready(others.ready()).await);
-    // Reading something again makes nothing new of it.
+    // Reading a part again makes no part of it new.
     chunk(&scope, &id, OUT, None, 1);
     assert!(!is_ready(logs.ready()).await);
 
-    // A piece of a character is not to be had by `read-logs`, so it is nothing.
+    // `read-logs` cannot return a part of a character, so it does not count.
     assert_eq!(scope.read_logs(&id).expect("it is there").stdout, "one ");
     assert!(!is_ready(others.ready()).await, "it was taken from all");
     say(b"\xE2\x82").await;
@@ -410,7 +410,7 @@ async fn a3_a_wait_is_woken_by_its_own_cause_only() {
     assert!(loud_exited.as_mut().poll(&mut context).is_pending());
 }
 
-/// On one thread: no timer fires between the start and the first look, however long that takes.
+/// On one thread, so that no timer fires between the start and the first call, however long that takes.
 #[tokio::test]
 async fn t2_who_waits_for_a_process_keeps_it_from_being_idle() {
     let host = Host::new();
@@ -425,7 +425,7 @@ async fn t2_who_waits_for_a_process_keeps_it_from_being_idle() {
     let exited = handle.exit_ready();
     let mut waiting = pin!(exited.ready());
     assert!(!is_ready(waiting.as_mut()).await);
-    // Another process, idle from the start, marks the time that this one would have ended at.
+    // Another process, idle from the start, marks the time at which this one would have ended.
     let mark = host
         .start(SpawnRequest {
             idle_timeout: Some(Duration::from_millis(300)),

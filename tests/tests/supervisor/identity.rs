@@ -1,4 +1,5 @@
-//! Ids and who may use them (I1 to I5): whatever is wrong with an id, the answer is the same and nothing happens.
+//! Ids, and the owners that may use them (I1 to I5): whatever fault an id has, the answer is the same and nothing
+//! happens.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -48,7 +49,7 @@ async fn i2_debug_output_holds_no_id() {
     }
 }
 
-/// Every id-keyed call, and what it answers.
+/// Every call that takes an id, and its answer.
 async fn ask_everything(scope: &Scope, id: &str, cursor: &str) -> Vec<(&'static str, String)> {
     let hour = Duration::from_secs(3600);
     let some = |info: Result<ProcessInfo, Error>| format!("{:?}", info.map(|_| "known"));
@@ -91,7 +92,7 @@ async fn ask_everything(scope: &Scope, id: &str, cursor: &str) -> Vec<(&'static 
     ]
 }
 
-/// The facts that must not change when another owner asks.
+/// The facts that must not change when another owner calls.
 fn facts(info: &ProcessInfo) -> String {
     let ProcessInfo {
         label,
@@ -119,7 +120,7 @@ async fn i3_every_wrong_id_gets_the_same_answer_and_touches_nothing() {
         ("names run together", host.scope_of("aliceeditor", "")),
     ];
 
-    // The victims: one live with output and an open stdin, one exited.
+    // The processes of the other owner: one live with output and an open stdin, one exited.
     let live = host.start(cat()).await;
     alice.write_stdin(&live, b"a line\n".to_vec()).await.expect("it reads");
     lines(&alice, &live, 1).await;
@@ -128,7 +129,7 @@ async fn i3_every_wrong_id_gets_the_same_answer_and_touches_nothing() {
     let victims = [&live, &exited];
     let cursors = victims.map(|id| chunk(&alice, id, LogStream::Stdout, None, 0).next);
 
-    // Ids of the owner's own that are no more.
+    // Ids of the owner's own processes that no longer exist.
     let released = host.start(command("/bin/true", &[])).await;
     exit(&alice, &released).await;
     alice.release(&released).await.expect("it has exited");
@@ -146,7 +147,7 @@ async fn i3_every_wrong_id_gets_the_same_answer_and_touches_nothing() {
 
     let mut never_issued = live.clone();
     never_issued.replace_range(..10, "aaaaaaaaaa");
-    // The four last bits of an id say nothing, so there are sixteen ways to spell it; only one is it.
+    // The last four bits of an id have no meaning, so there are sixteen ways to spell it. Only one of them is the id.
     let mut respelled = live.clone();
     let last = if respelled.ends_with('a') { "b" } else { "r" };
     respelled.replace_range(51.., last);
@@ -180,7 +181,7 @@ async fn i3_every_wrong_id_gets_the_same_answer_and_touches_nothing() {
         let fits = match *call {
             "release-process" => answer == "Ok(())",
             "status-many" | "status-many twice" => answer == "0",
-            // Which of its two faults is named is the host's choice, as long as it is always the same.
+            // The host may name either of the two faults, but must always name the same one.
             "write-stdin too much" => answer == "Err(NoSuchProcess)" || answer == "Err(TooLarge)",
             "read-since" | "read-since nothing" | "read-since cursor" | "read-since bad cursor" => {
                 answer == "Err(NoSuchProcess) Err(NoSuchProcess)"
@@ -203,7 +204,7 @@ async fn i3_every_wrong_id_gets_the_same_answer_and_touches_nothing() {
         }
     }
 
-    // The owner sees no difference, not even that another was there.
+    // The owner sees no difference, and no trace of the other owner's calls.
     assert_eq!(host.registry.retained(), retained);
     for (id, before) in victims.into_iter().zip(&before) {
         let after = alice.status(id).expect("still there");
@@ -286,7 +287,7 @@ async fn i5_list_holds_the_owners_own_in_spawn_order() {
     assert_eq!(listed(None), ids);
     ids.push(host.start(forever()).await);
     assert_eq!(listed(None), ids);
-    // A process that ran to its end for one call is not in the list.
+    // A captured process is not in the list.
     host.run(command("/bin/true", &[])).await.expect("it runs");
     assert_eq!(listed(None), ids);
 }
@@ -312,7 +313,7 @@ async fn i5_command_and_label_are_cut_on_character_boundaries() {
     );
     assert_eq!(info(labelled(&"🎉".repeat(40))).await.label, "🎉".repeat(32));
     assert_eq!(info(labelled("a\nb\u{1b}[0m\0c\u{7f}\u{9b}d")).await.label, "ab[0mcd");
-    // Control characters go before the cut, so they take no room.
+    // Control characters are removed before the label is cut, so they take no room.
     assert_eq!(
         info(labelled(&format!("{}{}", "\n".repeat(200), "y".repeat(200))))
             .await
@@ -349,7 +350,7 @@ async fn i5_buffered_bytes_are_what_read_logs_hands_over() {
     assert_eq!(buffered(), 5);
     assert_eq!(scope.read_logs(&id).expect("there").stdout.len(), 5);
     assert_eq!(buffered(), 0);
-    // Bytes that are held back would not be handed over.
+    // Bytes that are held back would not be returned.
     scope.write_stdin(&id, b"ab\xe6\xbc".to_vec()).await.expect("it reads");
     arrived(4).await;
     assert_eq!(buffered(), 2);

@@ -1,6 +1,7 @@
-//! Output: draining it, following it, what goes missing and how that is told (L1 to L8).
+//! Output: draining, following, losses and how they are reported (L1 to L8).
 //!
-//! The child is mostly `cat`, so each test decides byte by byte what is written and when, and waits until it has arrived.
+//! The child is mostly `cat`, so each test decides byte by byte what is written and when, and waits until it has
+//! arrived.
 
 use capsule_host::supervisor::{Error, LogChunk, LogStream, Overflow, Phase, Scope, SpawnRequest};
 
@@ -10,7 +11,7 @@ use capsule_tests::{Host, breathe, cat, chunk, code, command, exit, follow, nois
 const OUT: LogStream = LogStream::Stdout;
 const ERR: LogStream = LogStream::Stderr;
 
-/// `cat` with a ring of the size and kind wanted, and a count of what was written to it.
+/// `cat` with a ring of a given size and kind, and the number of bytes that were written to it.
 struct Echo {
     host: Host,
     scope: Scope,
@@ -61,7 +62,8 @@ impl Echo {
         self.scope.status(&self.id).expect("it is there").bytes_dropped
     }
 
-    /// Writes, and waits until it is in the ring. Asks with the cursor of the beginning, which acknowledges nothing.
+    /// Writes, and waits until the bytes are in the ring. It reads with the cursor of the beginning, which acknowledges
+    /// nothing.
     async fn write(&mut self, data: &[u8]) {
         self.send(data).await;
         self.arrived().await;
@@ -86,7 +88,7 @@ impl Echo {
     }
 }
 
-/// Where a chunk ends that was read from the cursor at the beginning.
+/// The end of a chunk that was read from the cursor at the beginning.
 fn position(chunk: &LogChunk) -> u64 {
     length(&chunk.data) + chunk.bytes_dropped
 }
@@ -123,7 +125,7 @@ async fn l1_text_read_byte_by_byte_is_whole() {
     assert_eq!(read, text);
 }
 
-/// Lossy decoding of the pieces is lossy decoding of the whole, for text of every kind of wrongness.
+/// Lossy decoding of the pieces gives the same as lossy decoding of the whole, for every kind of invalid text.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_invalid_bytes_become_replacement_characters_at_every_split() {
     let mut echo = Echo::new(Overflow::DropOldest, None).await;
@@ -171,7 +173,7 @@ async fn l1_only_what_can_still_become_a_character_is_held_back() {
         (b"a\xe6".as_slice(), "a"),
         (b"\xbc", ""),
         (b"\xa2", "漢"),
-        // None of these can be completed, so holding them back would be for nothing.
+        // None of these can be completed, so holding them back would be useless.
         (b"\xff", "\u{fffd}"),
         (b"\x80", "\u{fffd}"),
         (b"\xc0", "\u{fffd}"),
@@ -219,7 +221,7 @@ async fn l1_a_fragment_on_one_stream_is_not_completed_by_the_other() {
     assert_eq!((&*logs.stdout, &*logs.stderr), ("é", "\u{fffd}x"));
 }
 
-/// A held-back byte is evicted like any other byte, and no older byte stands in for it.
+/// A byte that is held back is evicted like any other byte, and no older byte is returned in its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_l5_an_evicted_fragment_leaves_the_newest_bytes() {
     let mut echo = Echo::new(Overflow::DropOldest, Some(4096)).await;
@@ -227,19 +229,19 @@ async fn l1_l5_an_evicted_fragment_leaves_the_newest_bytes() {
     echo.write("漢".repeat(2000).as_bytes()).await;
     assert_eq!(echo.logs(), format!("\u{fffd}{}", "漢".repeat(1365)));
     assert_eq!(echo.dropped(), 6000 - 4096);
-    // The whole fragment goes.
+    // The whole fragment is evicted.
     echo.write(b"\xe6\xbc").await;
     assert_eq!(echo.logs(), "");
     echo.write(&[b'a'; 5000]).await;
     assert_eq!(echo.buffered(), 4096);
     assert!(echo.logs() == "a".repeat(4096));
     assert_eq!(echo.dropped(), 6000 - 4096 + 2 + 5000 - 4096);
-    // Half of it goes, and the other half can no longer become a character.
+    // Half of it is evicted, and the other half can no longer become a character.
     echo.write(b"\xe6\xbc").await;
     assert_eq!(echo.logs(), "");
     echo.write(&[b'b'; 4095]).await;
     assert!(echo.logs() == format!("\u{fffd}{}", "b".repeat(4095)));
-    // None of it goes.
+    // None of it is evicted.
     echo.write(b"\xe6\xbc").await;
     assert_eq!(echo.logs(), "");
     let rest = [b"\xa2".as_slice(), &[b'c'; 4093]].concat();
@@ -247,7 +249,7 @@ async fn l1_l5_an_evicted_fragment_leaves_the_newest_bytes() {
     assert!(echo.logs() == format!("漢{}", "c".repeat(4093)));
 }
 
-/// A full ring that ends within a character neither hangs nor breaks it.
+/// A full ring that ends within a character neither hangs nor breaks the character.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_l6_text_drained_through_a_full_ring_is_whole() {
     let host = Host::new();
@@ -301,7 +303,7 @@ async fn l2_reading_by_cursor_drains_nothing_and_is_byte_faithful() {
     for _ in 0..3 {
         assert_eq!(echo.retained().data, bytes);
     }
-    // Any size of bite gives the same bytes.
+    // Reads of any size give the same bytes.
     for bite in [1, 2, 3, 100, 255, 256, 257, u32::MAX] {
         let mut read = Vec::new();
         let mut cursor = echo.origin.clone();
@@ -313,7 +315,7 @@ async fn l2_reading_by_cursor_drains_nothing_and_is_byte_faithful() {
         }
         assert_eq!(read, bytes, "in bites of {bite}");
         assert!(echo.since(&cursor).data.is_empty());
-        // An old cursor is as good as when it was new.
+        // An old cursor still works.
         assert_eq!(echo.since(&echo.origin).data, bytes);
     }
     assert_eq!(echo.buffered(), 256);
@@ -395,7 +397,7 @@ async fn l3_a_forged_altered_foreign_or_wrong_stream_cursor_is_no_such_process()
     refuses(&"0".repeat(1 << 20), OUT, "huge");
     refuses(&"ü".repeat(cursor.len() / 2), OUT, "not ASCII");
 
-    // The twin has written the same.
+    // The other process has written the same.
     let twin = echo.host.start(cat()).await;
     echo.scope
         .write_stdin(&twin, b"hello".to_vec())
@@ -413,7 +415,7 @@ async fn l3_a_forged_altered_foreign_or_wrong_stream_cursor_is_no_such_process()
         OUT,
         "of another registry",
     );
-    // None of it did any harm.
+    // None of these calls changed anything.
     assert!(echo.since(&cursor).data.is_empty());
     assert_eq!(echo.since(&echo.origin).data, b"hello");
 }
@@ -444,7 +446,7 @@ async fn l3_a_cursor_carries_its_own_loss() {
     echo.write(&noise(1, 1000)).await;
     let early = echo.since(&echo.origin).next;
     echo.write(&noise(2, 9000)).await;
-    // The same place by three ways: with all, some and none of the loss.
+    // The same position, reached in three ways: with all, some and none of the loss.
     let from_origin = echo.since(&echo.origin);
     let from_early = echo.since(&early);
     let fresh = echo.retained();
@@ -463,7 +465,8 @@ async fn l3_a_cursor_carries_its_own_loss() {
     }
 }
 
-/// Every chunk of a chain shows its own place, since line `n` is at `8 n`: delivered and dropped must add up to it.
+/// Line `n` is at offset `8 n`, so each chunk shows its own position. The bytes delivered and the bytes dropped must
+/// add up to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l4_delivered_and_dropped_add_up_to_the_position_under_a_flood() {
     const LINES: usize = 1_000_000;
@@ -476,7 +479,7 @@ async fn l4_delivered_and_dropped_add_up_to_the_position_under_a_flood() {
         })
         .await;
     let mut cursor = Some(chunk(&scope, &id, OUT, None, 0).next);
-    // The chain may have begun late; where, its first data tells.
+    // The chain may have begun late. Its first data shows where.
     let mut start: Option<usize> = None;
     let mut delivered = 0;
     let mut bite = 0;
@@ -506,13 +509,13 @@ async fn l4_delivered_and_dropped_add_up_to_the_position_under_a_flood() {
     let start = start.expect("some data");
     assert_eq!(start + delivered + losses, LINES * 8);
     assert!(losses > 0, "the ring was too small for it");
-    // The host's own count is of all that could not be read any more; at the end the ring holds the rest.
+    // The host's own count is of all bytes that can no longer be read. At the end the ring contains the rest.
     let info = scope.status(&id).expect("it is there");
     assert_eq!(info.bytes_dropped + info.buffered_bytes, length(&numbers(0, LINES)));
     assert_eq!(info.buffered_bytes, 4096);
 }
 
-/// The number of the first whole line in `data`, and how many bytes before it the data begins.
+/// The number of the first whole line in `data`, and the number of bytes before it.
 fn first_line(data: &[u8]) -> Option<(usize, usize)> {
     let skip = if data.get(7) == Some(&b'\n') {
         0
@@ -570,7 +573,7 @@ async fn l5_a_flooded_ring_is_never_less_than_full() {
     is_never_less_than_full(4096).await;
 }
 
-/// A large ring takes small writes without asking how much waits.
+/// A large ring takes small writes without asking how many bytes wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l5_a_large_ring_flooded_by_small_writes_is_never_less_than_full() {
     is_never_less_than_full(256 << 10).await;
@@ -638,7 +641,7 @@ async fn l5_ring_sizes_are_clamped() {
     }
 }
 
-/// A ring of 4 KiB and a child that has much more to say.
+/// A ring of 4 KiB and a child that writes much more.
 async fn full_echo() -> (Echo, Vec<u8>) {
     let mut echo = Echo::new(Overflow::Backpressure, Some(4096)).await;
     let bytes = numbers(0, 512);
@@ -686,15 +689,15 @@ async fn l6_without_a_reader_nothing_is_evicted_and_the_writer_blocks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l6_acknowledged_bytes_stay_until_room_is_needed() {
     let (mut echo, mut all) = full_echo().await;
-    // Reading alone acknowledges nothing; presenting the cursor behind it does.
+    // Reading alone acknowledges nothing. Presenting the next cursor does.
     let first = echo.since(&echo.origin);
     let end = echo.since(&first.next);
     assert!(end.data.is_empty());
-    // No room is needed, so they are all still there, for any cursor and for a drain.
+    // No room is needed, so all of them are still there, for any cursor and for a drain.
     assert!(echo.since(&echo.origin).data == all);
     assert!(echo.retained().data == all);
     assert_eq!(echo.buffered(), 4096);
-    // Now a little is needed.
+    // Now a little room is needed.
     all.extend_from_slice(b"a little");
     echo.write(b"a little").await;
     let next = echo.since(&first.next);
@@ -712,14 +715,15 @@ async fn l6_acknowledged_bytes_stay_until_room_is_needed() {
 async fn l6_the_furthest_cursor_presented_counts() {
     let (mut echo, mut all) = full_echo().await;
     let half = chunk(&echo.scope, &echo.id, OUT, Some(&echo.origin), 2048).next;
-    // Presented even for no bytes, it acknowledges the first half; an older one takes nothing back.
+    // Presenting the cursor acknowledges the first half, even for a read of no bytes. Presenting an older one does not
+    // undo that.
     chunk(&echo.scope, &echo.id, OUT, Some(&half), 0);
     echo.since(&echo.origin);
     let more = noise(10, 2048);
     all.extend_from_slice(&more);
     echo.write(&more).await;
     assert!(echo.since(&half).data == all[2048..]);
-    // The next byte would have to evict one that was not acknowledged, so it waits.
+    // The next byte would have to evict an unacknowledged one, so it waits.
     echo.send(b"x").await;
     for _ in 0..50 {
         breathe().await;
@@ -742,7 +746,7 @@ async fn l6_a_drain_makes_room_too() {
     assert_eq!(echo.logs(), "and more");
 }
 
-/// Two followers of different speed: the fast one loses nothing, the slow one knows to the byte what it lost.
+/// Two followers of different speed: the fast one loses nothing, and the slow one knows its loss to the byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l6_l4_a_slower_second_reader_sees_its_loss() {
     const LINES: usize = 200_000;

@@ -1,4 +1,4 @@
-//! Quotas: how many, shared by whom, and given back when (S5, Q1 to Q3).
+//! Quotas: the counts, who shares them, and when a place is given back (S5, Q1 to Q3).
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ async fn q1_eight_processes_of_a_principal_run_at_once() {
     let marker = host.dir().join("ran");
     let touch = || command("/usr/bin/touch", &[marker.to_str().expect("a plain path")]);
     let mut ids = Vec::new();
-    // Shared by all of a principal's capsules.
+    // All capsules of a principal share it.
     for number in 0..8 {
         let scope = host.scope_of("alice", &format!("capsule {}", number % 3));
         let id = host.start_in(&scope, cat()).await.expect("there is room");
         ids.push((scope, id.expose().to_owned()));
     }
-    // And by both tiers.
+    // Both tiers share it.
     assert_eq!(denied(host.try_start(touch()).await), Error::Quota);
     assert_eq!(host.run(touch()).await, Err(Error::Quota));
     assert!(!marker.exists(), "a refused spawn has no side effect");
     assert_eq!(host.registry.retained(), 8);
-    // Not by other principals, nor by those without a name.
+    // Other principals do not share it, and neither do anonymous callers.
     let bob = host.scope_of("bob", "editor");
     host.start_in(&bob, forever()).await.expect("bob has his own");
     let anonymous = host.anonymous();
@@ -35,14 +35,14 @@ async fn q1_eight_processes_of_a_principal_run_at_once() {
         .spawn(command("/bin/true", &[]), &host.workspace, &mut AllowAll)
         .await;
     assert_eq!(result.expect("it runs").exit, code(0));
-    // The exit gives the slot back, before the id is released.
+    // The exit gives the slot back before the id is released.
     let (scope, id) = &ids[3];
     scope.close_stdin(id).expect("it is there");
     exit(scope, id).await;
     assert_eq!(host.run(command("/bin/true", &[])).await.expect("a slot").exit, code(0));
     host.start(forever()).await;
     assert_eq!(denied(host.try_start(touch()).await), Error::Quota);
-    // The release of the exited one gives none.
+    // The release of the exited process gives no further slot back.
     scope.release(id).await.expect("it has exited");
     assert_eq!(denied(host.try_start(touch()).await), Error::Quota);
     assert!(!marker.exists());
@@ -96,11 +96,11 @@ async fn q1_s5_of_sixty_four_racing_spawns_exactly_eight_succeed() {
     }
 }
 
-/// Both ways in at once, with short commands: no call ever sees more than the quota at work.
+/// Both kinds of spawn at once, with short commands: no call ever finds more processes than the quota allows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn q1_no_more_than_the_quota_are_ever_at_work() {
     let host = Arc::new(Host::with(|limits| limits.processes_per_principal = 4));
-    // Each takes a number that only it has, and counts who else is there.
+    // Each process takes a unique number, and counts the others.
     let script = "touch here.$$; ls -d here.* | wc -l; rm here.$$";
     let spawns: Vec<_> = (0..64)
         .map(|_| {
@@ -187,14 +187,14 @@ async fn q2_retained_ids_are_counted_per_capsule() {
     exit(&scope, &ids[1]).await;
     assert_eq!(denied(host.try_start(touch()).await), Error::RegistryFull);
     assert!(!marker.exists());
-    // Nothing is retained of a captured run, and another capsule or principal has ids of its own.
+    // A captured run retains no id. Another capsule or principal has ids of its own.
     host.run(command("/bin/true", &[])).await.expect("it runs");
     for other in [host.scope_of("alice", "viewer"), host.scope_of("bob", "editor")] {
         host.start_in(&other, command("/bin/true", &[]))
             .await
             .expect("there is room");
     }
-    // A release makes room for one, a stop too.
+    // A release makes room for one, and so does a stop.
     scope.release(&ids[0]).await.expect("it has exited");
     host.start(command("/bin/true", &[])).await;
     assert_eq!(denied(host.try_start(touch()).await), Error::RegistryFull);
@@ -264,17 +264,17 @@ async fn q3_memory_for_rings_is_bounded_per_principal() {
         log_ring_bytes: Some(size),
         ..request
     };
-    // Two streams of 1 MiB; there is no room for two more, though nothing was written yet.
+    // Two streams of 1 MiB. There is no room for two more, although nothing was written yet.
     let first = host.start(forever()).await;
     assert_eq!(denied(host.try_start(touch()).await), Error::Quota);
     assert_eq!(denied(host.try_start(ring(8 << 20, touch())).await), Error::Quota);
     assert!(!marker.exists());
     assert_eq!(host.registry.retained(), 1);
-    // Small ones still fit, exactly up to the bound.
+    // Small rings still fit, exactly up to the bound.
     let second = host.start(ring(256 << 10, command("/bin/true", &[]))).await;
     let third = host.start(ring(256 << 10, forever())).await;
     assert_eq!(denied(host.try_start(ring(4096, touch())).await), Error::Quota);
-    // Others have their own, in another capsule it is the same.
+    // Another principal has a bound of its own; in another capsule the bound is the same.
     host.start_in(&host.scope_of("bob", "editor"), forever())
         .await
         .expect("bob has his own");
@@ -291,7 +291,7 @@ async fn q3_memory_for_rings_is_bounded_per_principal() {
     assert!(!marker.exists());
 }
 
-/// Refusals of every kind, many times: whatever they took on the way they gave back.
+/// Many refusals of every kind: each gives back what it took on the way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s5_refused_spawns_keep_nothing() {
     let host = Host::with(|limits| {

@@ -9,14 +9,14 @@ use capsule_tests::{
     watchdog,
 };
 
-/// Says which signals reach it, and goes on.
+/// A command that reports each signal that it receives, and continues.
 const REPORTER: &str = "
     for name in TERM HUP USR1 USR2 INT; do trap \"echo $name\" $name; done
     echo ready
     while :; do sleep 1000 & wait $!; done
 ";
 
-/// Hears no TERM, and neither does anything that it starts.
+/// A command that ignores TERM, as do all processes that it starts.
 const DEAF: &str = "trap '' TERM; echo $$; while :; do sleep 1; done";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,7 +150,7 @@ async fn k2_stop_returns_the_true_exit() {
         assert_eq!(watchdog(scope.stop(&id, Some(long))).await, Ok(expected), "{script}");
         assert!(begun.elapsed() < long, "{script}: it obeyed");
     }
-    // One that has exited keeps the exit that it had.
+    // An exited process keeps its exit.
     let id = host.start(sh("exit 11")).await;
     exit(&scope, &id).await;
     assert_eq!(watchdog(scope.stop(&id, None)).await, Ok(code(11)));
@@ -216,7 +216,7 @@ async fn k2_no_grace_at_all_is_term_and_kill_at_once() {
     let pid = printed_pid(&scope, &id).await;
     assert_eq!(watchdog(scope.stop(&id, Some(Duration::ZERO))).await, Ok(signalled(9)));
     assert_eq!(state(pid), None, "reaped, not only dead");
-    // Who would obey gets no time for it, or just enough.
+    // A process that would obey gets no time for it, or just enough.
     let id = host.start(forever()).await;
     let exit = watchdog(scope.stop(&id, Some(Duration::ZERO))).await.expect("it ran");
     assert!([signalled(9), signalled(15)].contains(&exit), "{exit:?}");
@@ -238,7 +238,7 @@ async fn k2_nothing_of_the_group_is_left() {
     until("the child is gone", || !runs(child)).await;
 }
 
-/// One that slips into another group escapes the group's signals, but not its end.
+/// A process that moves to another group escapes the group's signals, but not its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k2_a_command_that_left_its_group_is_ended_all_the_same() {
     let host = Host::new();
@@ -256,7 +256,7 @@ async fn k2_a_command_that_left_its_group_is_ended_all_the_same() {
     assert_eq!(state(pid), None);
 }
 
-/// Neither one who only holds the pipe nor one who floods it keeps a stopped process.
+/// Neither a process that only holds the pipe nor one that fills it keeps a stopped process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k2_an_outsider_at_the_pipe_does_not_hold_up_a_stop() {
     for outsider in ["exec sleep 60", "exec timeout 60 yes"] {
@@ -361,7 +361,7 @@ async fn k2_a_shorter_stop_is_not_held_up_by_a_longer_one() {
         let (scope, id) = (scope.clone(), id.clone());
         async move { scope.stop(&id, Some(long)).await }
     });
-    // The TERM of the first has to be under way for the second to be the second; either order has to end soon.
+    // The TERM of the first must have been sent for the second to be second. In either order the process must end soon.
     tokio::task::yield_now().await;
     let hasty = watchdog(scope.stop(&id, Some(Duration::ZERO))).await;
     let patient = watchdog(patient).await.expect("no panic");
@@ -394,7 +394,7 @@ async fn k2_waits_in_flight_get_the_exit() {
     }
 }
 
-/// One poll.
+/// Polls once.
 async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|context| match std::pin::Pin::new(&mut *future).poll(context) {
         std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
@@ -414,7 +414,7 @@ async fn k2_neither_a_full_ring_nor_a_blocked_writer_holds_up_a_stop() {
             ..cat()
         })
         .await;
-    // The child cannot write, so it does not read, so the writer is stuck.
+    // The child cannot write, so it does not read, so the writer is blocked.
     let mut write = Box::pin(scope.write_stdin(&id, noise(1, 1 << 20)));
     assert_eq!(futures_poll(&mut write).await, None);
     until("the ring is full", || {
@@ -484,7 +484,7 @@ async fn k4_releasing_an_exited_process_frees_it_once() {
     until("no task is left", || host.registry.tasks() == 0).await;
 }
 
-/// A tail that waits in the pipe behind a full ring is no reason to keep a released process.
+/// Output that waits in the pipe behind a full ring does not keep a released process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k4_releasing_does_not_wait_for_a_full_ring() {
     let host = Host::new();
@@ -501,7 +501,8 @@ async fn k4_releasing_does_not_wait_for_a_full_ring() {
     until("no task is left", || host.registry.tasks() == 0).await;
 }
 
-/// The command ends only when the one outside of its group was told to, and that one is suspended when it is.
+/// The command ends only if the process outside of its group received the signal, and that process is suspended at that
+/// time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k2_stop_reaches_who_left_the_group_and_is_suspended() {
     let host = Host::new();

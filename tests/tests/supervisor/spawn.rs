@@ -1,4 +1,4 @@
-//! Starting a command: what is refused and by which name, and that nothing ran then (S1 to S8, S10, B4).
+//! Starting a command: what is refused and with which error, and that nothing ran then (S1 to S8, S10, B4).
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use capsule_tests::{
     AllowAll, Host, cat, code, command, exit, follow, forever, lines, noise, runs, sh, until, watchdog,
 };
 
-/// One slot of each kind, so that a refusal which kept one shows in the next spawn.
+/// One slot of each kind, so that a refusal that kept a slot shows in the next spawn.
 fn narrow() -> Host {
     Host::with(|limits| {
         limits.processes_per_principal = 1;
@@ -26,7 +26,7 @@ fn narrow() -> Host {
     })
 }
 
-/// A command that leaves a trace if it runs.
+/// A command that makes a file if it runs.
 fn trace(path: &Path) -> SpawnRequest {
     command("/usr/bin/touch", &[path.to_str().expect("a plain path")])
 }
@@ -41,7 +41,7 @@ fn with_env(request: SpawnRequest, env: &[(&str, &str)]) -> SpawnRequest {
     }
 }
 
-/// Both tiers give the error that `expected` wants, nothing ran, and nothing is held afterwards.
+/// Both tiers give the error that `expected` accepts, nothing ran, and nothing is held afterwards.
 async fn refused(host: &Host, what: &str, request: SpawnRequest, expected: fn(&Error) -> bool) {
     let error = host.run(request.clone()).await.expect_err(&format!("spawn: {what}"));
     assert!(expected(&error), "spawn: {what}: {error:?}");
@@ -91,7 +91,7 @@ async fn s1_a_malformed_command_is_invalid_input() {
         ..trace(&marker)
     };
     refused(&host, "a program whose name has a line break", request, invalid_input).await;
-    // The longest that is well-formed fails for a better reason.
+    // The longest well-formed command fails later, with another error.
     let request = command(&"x".repeat(4096), &[]);
     refused(&host, "4 KiB", request, |error| !invalid_input(error)).await;
     assert!(!marker.exists());
@@ -107,7 +107,7 @@ async fn s1_a_nul_in_an_argument_or_a_value_is_invalid_input() {
     let request = with_env(trace(&marker), &[("A", "a\0b")]);
     refused(&host, "value", request, invalid_input).await;
     assert!(!marker.exists());
-    // Anything else may be in them.
+    // They may contain any other character.
     let mut request = with_env(sh("printf '%s|%s' \"$1\" \"$A\""), &[("A", "x\n\u{1}=ä\u{7f}")]);
     request.args.extend(["sh".to_owned(), "\n\t\u{1b}ü".to_owned()]);
     let output = host.run(request).await.expect("it runs");
@@ -273,7 +273,7 @@ async fn s2_the_environment_is_the_requests_and_the_passthrough() {
     assert_eq!(sorted(&stdout), expected);
 }
 
-/// Twice the same name would leave it to the child which one counts.
+/// If a name came twice, the child would decide which value counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s2_a_requested_variable_replaces_the_passed_one() {
     let host = Host::new();
@@ -292,8 +292,8 @@ async fn s2_a_requested_variable_replaces_the_passed_one() {
     }
 }
 
-/// A file in the workspace. By another process: a descriptor to write with, were it only for a moment in a child that
-/// another test starts just then, would make it a busy one that cannot be executed.
+/// Makes a file in the workspace. Another process writes it: if this process had a descriptor to write with, a child
+/// that another test starts at that moment would hold it too, and the file could not be executed.
 async fn file(host: &Host, name: &str, mode: &str, content: &[u8]) -> String {
     let path = host.dir().join(name).to_str().expect("a plain path").to_owned();
     let write = SpawnRequest {
@@ -304,7 +304,7 @@ async fn file(host: &Host, name: &str, mode: &str, content: &[u8]) -> String {
     path
 }
 
-/// Runs again inside itself, with a `PATH` that leads into the workspace by every way there is.
+/// Runs itself again, with a `PATH` that leads into the workspace in every possible way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s2_a_bare_name_is_never_found_beneath_the_workspace() {
     let host = Host::new();
@@ -545,7 +545,7 @@ async fn s3_a_directory_that_becomes_a_link_is_never_followed_out() {
     swapper.join().expect("it only swapped");
 }
 
-/// Says no from a certain question on, and remembers what it was asked.
+/// Refuses from a certain question on, and records the questions.
 struct Recorder {
     process: bool,
     command: Option<&'static str>,
@@ -617,18 +617,18 @@ async fn s4_the_first_failure_in_the_documented_order_is_the_answer() {
     let mut request = everything_wrong.clone();
     request.env.push((String::new(), String::new()));
 
-    // Nothing is looked at before the process grant.
+    // Nothing is checked before the grant for processes.
     let result = scope
         .spawn_persistent(request.clone(), &host.workspace, &mut gate)
         .await;
     assert_eq!(result.map(|_| ()), Err(Error::CapabilityDenied));
     assert_eq!(gate.asked(), ["process"]);
-    // Shapes come before the gate for the command.
+    // The shapes of the request are checked before the gate is asked about the command.
     gate.process = true;
     let result = scope.spawn_persistent(request, &host.workspace, &mut gate).await;
     assert!(matches!(result, Err(Error::InvalidInput(_))), "{result:?}");
     assert_eq!(gate.asked(), ["process"]);
-    // So does the prelude's size.
+    // So is the prelude's size.
     let result = scope
         .spawn_persistent(everything_wrong.clone(), &host.workspace, &mut gate)
         .await;
@@ -665,7 +665,7 @@ async fn s4_the_first_failure_in_the_documented_order_is_the_answer() {
         .spawn_persistent(request.clone(), &host.workspace, &mut gate)
         .await;
     assert!(matches!(result, Err(Error::Quota | Error::RegistryFull)), "{result:?}");
-    // Without that, it is the program.
+    // Without these faults, it is the program.
     scope.stop(&blocker, None).await.expect("it ran");
     let result = scope
         .spawn_persistent(request.clone(), &host.workspace, &mut gate)
@@ -677,7 +677,7 @@ async fn s4_the_first_failure_in_the_documented_order_is_the_answer() {
     let result = scope.spawn(request, &host.workspace, &mut gate).await;
     assert!(matches!(result, Err(Error::NotFound(_))), "{result:?}");
     assert_eq!(gate.asked(), ["process", &view]);
-    // Every question named the owner it was about.
+    // Every question named the owner of the request.
     assert_eq!(gate.owners, vec![scope.owner().clone(); gate.owners.len()]);
 }
 
@@ -709,7 +709,7 @@ async fn s6_a_program_that_cannot_be_executed_fails_the_spawn() {
         })
         .await;
     }
-    // Names that are no names of programs.
+    // Names that no program can have.
     for cmd in [".", "..", "./", "/usr/bin/", "//", "-"] {
         refused(&host, cmd, command(cmd, &[]), |error| {
             matches!(
@@ -725,7 +725,7 @@ async fn s6_a_program_that_cannot_be_executed_fails_the_spawn() {
         })
         .await;
     }
-    // One argument longer than the kernel takes.
+    // An argument that is longer than the kernel accepts.
     let long = command("/bin/true", &[&"x".repeat(200 * 1024)]);
     refused(&host, "a long argument", long, |error| {
         matches!(error, Error::ExecFailed(_))
@@ -759,7 +759,7 @@ async fn s7_stdin_is_the_null_device_unless_asked_for() {
     let id = host.start(request).await;
     assert_eq!(lines(&host.scope(), &id, 1).await, ["/dev/null"]);
     assert!(!host.scope().status(&id).expect("it is there").stdin_open);
-    // An empty prelude is a pipe, and at its end.
+    // An empty prelude is a pipe at its end.
     let request = SpawnRequest {
         stdin: Some(Vec::new()),
         ..sh("cat; readlink /proc/self/fd/0")
@@ -816,7 +816,7 @@ async fn s7_spawn_persistent_does_not_wait_for_the_prelude() {
         stdin: Some(vec![0; 4 << 20]),
         ..forever()
     };
-    // It will never be read, so this would hang.
+    // The prelude is never read, so waiting for it would hang.
     let id = host.start(request).await;
     host.scope().stop(&id, None).await.expect("it runs");
 }
@@ -875,13 +875,13 @@ async fn s8_spawn_captures_up_to_16_mib_of_each_stream_and_no_byte_more() {
         assert_eq!(result.map(|_| ()), Err(Error::TooLarge), "{stream}");
         gone(&host).await;
     }
-    // Also one that would go on for ever.
+    // A command that would run for ever, too.
     let result = host.run(sh("echo $$ >pid; yes & exec yes >&2")).await;
     assert_eq!(result.map(|_| ()), Err(Error::TooLarge));
     gone(&host).await;
 }
 
-/// The process that wrote its pid to `pid` is no more, and its slot is free.
+/// The process that wrote its pid to `pid` no longer exists, and its slot is free.
 async fn gone(host: &Host) {
     let pid = pid_in(host, "pid");
     until("the child is gone", || !runs(pid)).await;
@@ -923,7 +923,7 @@ async fn s8_a_dropped_spawn_ends_the_command_and_its_group() {
     let (command, child) = (pid_in(&host, "ready"), pid_in(&host, "child"));
     until("both are gone", || !runs(command) && !runs(child)).await;
     until("no task is left", || host.registry.tasks() == 0).await;
-    // S5 gives the slot back before a guest's drop of a handle returns; a future's drop cannot wait for that.
+    // A guest's drop of a handle returns after the slot is free (S5). The drop of a future cannot wait for that.
     let mut result = Err(Error::Quota);
     watchdog(async {
         while result.as_ref().map(|_| ()) == Err(&Error::Quota) {
@@ -959,7 +959,7 @@ async fn s8_a_shutdown_during_spawn_ends_the_command_and_is_cancelled() {
     assert_eq!(later.map(|_| ()), Err(Error::Cancelled));
 }
 
-/// Options for persistent processes mean nothing to a captured one, even if their values make no sense.
+/// Options for persistent processes have no effect on a captured one, even if their values are invalid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s9_spawn_ignores_what_is_for_persistent_processes() {
     let host = Host::new();
@@ -1014,7 +1014,7 @@ async fn s10_a_persistent_process_needs_its_grant_and_an_authenticated_principal
     assert_eq!(result.map(|_| ()), Err(Error::PersistUnsupported));
     assert!(!marker.exists());
     assert_eq!(host.registry.retained(), 0);
-    // A caller without a name may still run a command to its end.
+    // An anonymous caller may still run a command to its end.
     let output = host
         .anonymous()
         .spawn(command("/bin/echo", &["x"]), &host.workspace, &mut AllowAll)
@@ -1049,12 +1049,12 @@ async fn b4_the_child_starts_with_default_signals() {
     for line in said.lines() {
         let mask = line.split_whitespace().nth(1).expect("a mask");
         let mask = u64::from_str_radix(mask, 16).expect("a mask");
-        // The C library keeps 32 and 33 for itself, and its posix_spawn ignores them in every child.
+        // The C library uses 32 and 33 itself, and its posix_spawn ignores them in every child.
         assert_eq!(mask & !(0b11 << 31), 0, "{line}");
     }
 }
 
-/// The process that runs the tests may have left descriptors open to be inherited; the host adds none, whatever it holds itself.
+/// The test's own parent may have left inheritable descriptors open. The host adds none, whatever it holds itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b4_the_child_inherits_no_descriptor_of_the_host() {
     let host = Host::roomy();

@@ -1,4 +1,4 @@
-//! Writing to a child: in order, whole, and never torn (N1 to N4).
+//! Writing to a child: in order, complete, and in one piece (N1 to N4).
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use capsule_tests::{
 
 const OUT: LogStream = LogStream::Stdout;
 
-/// A write that has arrived at the host and gone as far as it could without waiting.
+/// A write that was polled until it waits.
 struct Arrived<'a> {
     write: Pin<Box<dyn Future<Output = Result<u32, Error>> + Send + 'a>>,
     result: Option<Result<u32, Error>>,
@@ -29,7 +29,7 @@ impl<'a> Arrived<'a> {
         Self { write, result }
     }
 
-    /// The same for one that cannot be done yet.
+    /// The same, for a write that must wait.
     async fn stuck(scope: &'a Scope, id: &'a str, data: Vec<u8>) -> Self {
         let arrived = Self::new(scope, id, data).await;
         assert_eq!(arrived.result, None, "it was not read yet");
@@ -53,7 +53,7 @@ fn slow_cat() -> SpawnRequest {
     }
 }
 
-/// Never reads, and does not end by itself.
+/// A child that never reads, and does not end by itself.
 fn deaf() -> SpawnRequest {
     SpawnRequest {
         keep_stdin_open: true,
@@ -104,7 +104,8 @@ async fn n1_n2_ten_writers_are_served_whole_and_in_order() {
     writers_are_served_in_order(10, 5).await;
 }
 
-/// Writers on tasks of their own, while the child reads as fast as it can: no order to hold them to, but all whole.
+/// Writers in tasks of their own, while the child reads as fast as it can. Their order is open, but each write is
+/// complete.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n2_racing_writers_do_not_mix() {
     let host = Host::new();
@@ -185,7 +186,7 @@ async fn n3_a_child_that_does_not_read_holds_its_writer_and_nobody_else() {
     let scope = host.scope();
     let stuck = host.start(deaf()).await;
     let write = Arrived::stuck(&scope, &stuck, vec![0; 1 << 20]).await;
-    // Everything else goes on, on the same process and on others.
+    // All other calls continue, on the same process and on others.
     assert_eq!(scope.status(&stuck).expect("there").phase, Phase::Running);
     assert_eq!(scope.read_logs(&stuck).expect("there").stdout, "");
     assert_eq!(
@@ -195,7 +196,7 @@ async fn n3_a_child_that_does_not_read_holds_its_writer_and_nobody_else() {
     let other = host.start(cat()).await;
     assert_eq!(watchdog(scope.write_stdin(&other, b"hi\n".to_vec())).await, Ok(3));
     assert_eq!(lines(&scope, &other, 1).await, ["hi"]);
-    // It ends when the child is stopped.
+    // The write ends when the child is stopped.
     let (stopped, written) = watchdog(async { tokio::join!(scope.stop(&stuck, None), write.result()) }).await;
     assert_eq!(stopped, Ok(signalled(15)));
     assert_eq!(written, Err(Error::Closed));
@@ -214,7 +215,7 @@ async fn n3_a_write_to_a_child_that_exits_is_closed_and_so_are_later_ones() {
     lines(&scope, &id, 1).await;
     let first = Arrived::stuck(&scope, &id, [b"go\n".as_slice(), &[0; (1 << 20) - 3]].concat()).await;
     let second = Arrived::stuck(&scope, &id, b"and more".to_vec()).await;
-    // It reads, and ends over that, only once both have arrived.
+    // The child reads, and ends because of that, only after both have arrived.
     assert_eq!(scope.signal(&id, Signal::Usr1).await, Ok(()));
     assert_eq!(first.result().await, Err(Error::Closed));
     assert_eq!(second.result().await, Err(Error::Closed));
@@ -246,9 +247,9 @@ async fn n3_a_write_to_an_exited_child_is_closed() {
 async fn n3_a_child_that_closes_its_end_closes_the_stream() {
     let host = Host::new();
     let scope = host.scope();
-    // Before any write, and in the midst of one.
+    // Before any write, and during one.
     for blocked in [false, true] {
-        // Background commands of a script read from the null device, and this one has come to that when it says so.
+        // Background commands of a script read from the null device. The child reports when it has reached this state.
         let script = "trap 'exec 0<&-; echo closed' USR1; { trap '' USR1; echo ready; exec sleep 1000; } & while :; do wait; done";
         let id = host
             .start(SpawnRequest {
@@ -338,7 +339,7 @@ async fn n4_the_end_of_the_input_follows_the_prelude_and_every_accepted_write() 
         let write = Arrived::new(&scope, &id, data).await;
         pending.push(write);
     }
-    // It returns at once, though nothing reads.
+    // It returns at once, although nothing reads.
     scope.close_stdin(&id).expect("it is there");
     let late = Arrived::new(&scope, &id, b"too late".to_vec()).await;
     assert_eq!(late.result, Some(Err(Error::Closed)));
@@ -365,7 +366,7 @@ async fn n4_a_caller_that_goes_away_does_not_tear_its_write() {
             let data = noise(40 + writer, 150_000);
             expected.extend_from_slice(&data);
             let write = Arrived::new(&scope, &id, data).await;
-            // The first is under way, others still wait for their turn.
+            // The first is in progress, and others still wait for their turn.
             if writer % 2 == 0 {
                 drop(write);
             } else {
@@ -386,7 +387,7 @@ async fn n4_a_caller_that_goes_away_does_not_tear_its_write() {
     }
 }
 
-/// Dropping at any point of a write leaves it whole or unmade.
+/// If a write is dropped at any point, it is made completely or not at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n4_a_write_dropped_anywhere_is_whole_or_unmade() {
     let host = Host::new();
@@ -435,7 +436,7 @@ async fn n4_a_write_dropped_anywhere_is_whole_or_unmade() {
     assert!(certain.iter().all(|byte| seen.contains(byte)));
 }
 
-/// Callers that come and go pile up no more than the host's bound; what is beyond it is not made at all.
+/// Dropped calls leave no more bytes than the host's bound. Writes beyond it are not made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n4_abandoned_writes_are_bounded_and_none_is_torn() {
     const SIZE: usize = 50_000;

@@ -1,4 +1,5 @@
-//! No lost tail (X3, L7) and lossless backpressure (L6): what a child wrote is there, whatever the load.
+//! No output is lost at the end (X3, L7), and none under backpressure (L6): everything that a child wrote can be read,
+//! on a busy machine too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,14 +11,14 @@ use capsule_tests::{Busy, Host, breathe, chunk, code, command, exit, follow, new
 const CHILDREN: usize = 2_000;
 const IN_FLIGHT: usize = 8;
 
-/// A short-lived child and what it writes.
+/// A short-lived child and its output.
 struct Shape {
     request: SpawnRequest,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-/// Starts the children, a few at a time, and looks after each in one of three ways.
+/// Starts the children, a few at a time, and reads each in one of three ways.
 async fn none_lost(shape: Shape) {
     let host = Arc::new(Host::roomy());
     let shape = Arc::new(shape);
@@ -47,7 +48,7 @@ async fn one(host: &Host, shape: &Shape, number: usize) {
     let scope = host.scope();
     let id = host.start(shape.request.clone()).await;
     match number % 3 {
-        // After `wait` it is all there at once, and announced as all.
+        // After `wait` all output is there at once, and its end is announced.
         0 => {
             assert_eq!(exit(&scope, &id).await, code(0));
             whole(&scope, &id, LogStream::Stdout, &shape.stdout);
@@ -62,7 +63,7 @@ async fn one(host: &Host, shape: &Shape, number: usize) {
             assert!(!logs.running);
             assert_eq!(logs.exit, Some(code(0)));
         }
-        // A follower that never pauses is not cut off.
+        // A follower that never pauses gets everything.
         _ => {
             busy_follow(&scope, &id, LogStream::Stdout, &shape.stdout).await;
             busy_follow(&scope, &id, LogStream::Stderr, &shape.stderr).await;
@@ -150,7 +151,7 @@ async fn x3_l7_no_tail_of_a_shell_command_is_lost() {
     .await;
 }
 
-/// The same under backpressure, where the ring is smaller than what is written: the tail waits in the pipe.
+/// The same under backpressure, where the ring is smaller than the output: the rest waits in the pipe.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn x3_l6_l7_no_tail_is_lost_that_waits_for_room() {
     let host = Host::roomy();
@@ -187,7 +188,7 @@ pub(crate) fn numbers(from: usize, to: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Stdout by `read_logs` alone, until there are `len` bytes.
+/// Stdout read by `read_logs` alone, until there are `len` bytes.
 async fn drain(scope: &Scope, id: &str, len: usize) -> String {
     let mut all = String::new();
     watchdog(async {
@@ -204,7 +205,7 @@ async fn drain(scope: &Scope, id: &str, len: usize) -> String {
     all
 }
 
-/// The child keeps a copy of what it prints.
+/// The child keeps a copy of its output.
 async fn lossless(count: u64, ring: u32) {
     let host = Host::new();
     let scope = host.scope();

@@ -1,8 +1,8 @@
-//! Lifetime, idleness and retention in real time (T1 to T3): never early, and in the end.
+//! Lifetime, idle timeout and retention in real time (T1 to T3): never early, and never missing.
 //!
-//! Exactness is for the tests on a paused clock; here a timer may be late by as much as the machine is busy. So may these
-//! tests be, and some times are short: everything is on one thread, so that no timer fires between the start of a process
-//! and the first call for it, however long that takes. Where a child has to get somewhere in time, see [`doubling`].
+//! The tests on a paused clock check exactness. Here a timer may be as late as the machine is busy. The tests may be
+//! late too, and some times are short. So everything runs on one thread: no timer fires between the start of a process
+//! and the first call for it, however long that takes. Where a child must reach some state in time, see [`doubling`].
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Times to try one after the other, until one of them was enough for a child that has to get somewhere first.
+/// Times to try in turn, until one of them was long enough for a child that must first reach some state.
 fn doubling(from: Duration) -> impl Iterator<Item = Duration> {
     (0..9).map(move |times| from * 2_u32.pow(times))
 }
@@ -91,7 +91,7 @@ async fn t1_a_lifetime_is_clamped_to_the_hosts_ceiling() {
     }
 }
 
-/// The timer is of the living: one that has exited stays for its retention.
+/// The timer applies to live processes. An exited one stays for its retention.
 #[tokio::test]
 async fn t1_t2_t3_an_exited_process_stays_for_its_retention() {
     let host = Host::new();
@@ -162,7 +162,7 @@ async fn t1_t2_t3_no_time_at_all_is_invalid_input_but_for_retention() {
         })
         .collect();
     let mut own = Box::pin(ours.wait(&id, HOUR));
-    // It waits before the exit: this polls it once, and the rest when the end is near.
+    // The waiter waits before the exit: this polls it once, and again when the end is near.
     tokio::select! {
         biased;
         result = &mut own => panic!("it runs: {result:?}"),
@@ -173,7 +173,7 @@ async fn t1_t2_t3_no_time_at_all_is_invalid_input_but_for_retention() {
     unknown(&scope, &id).await;
     for wait in waits {
         let result = watchdog(wait).await.expect("no panic");
-        // One that had not begun to wait yet came too late.
+        // A waiter that had not yet begun to wait came too late.
         assert!(
             matches!(result, Err(Error::NoSuchProcess)) || result == Ok(code(6)),
             "{result:?}"
@@ -186,7 +186,7 @@ async fn t1_t2_t3_no_time_at_all_is_invalid_input_but_for_retention() {
 async fn t3_an_id_and_its_output_stay_for_the_retention_and_then_go() {
     let host = Host::with(|limits| limits.retention_max = ms(400));
     let scope = host.scope();
-    // The second is clamped, and so is the default.
+    // The second request is clamped, and so is the default.
     for (asked, time) in [(Some(ms(200)), ms(200)), (Some(HOUR), ms(400)), (None, ms(400))] {
         let id = host
             .start(SpawnRequest {
@@ -232,7 +232,7 @@ async fn t2_an_untouched_process_is_ended_though_its_status_is_asked_for() {
             })
             .await;
         let pid = scope.status(&id).expect("there").os_pid.expect("it runs");
-        // Retained stands for "nothing": it asks the registry and not the process.
+        // `retained` stands for a call that touches nothing: it reads the registry and not the process.
         until("it is ended", || match what {
             "status" => scope.status(&id).is_err(),
             "status-many" => scope.status_many([&*id]).is_empty(),
@@ -272,7 +272,7 @@ async fn t2_a_process_with_a_call_in_flight_is_not_idle() {
     let id = host.start(deaf()).await;
     assert_eq!(watchdog(scope.wait(&id, 4 * idle)).await, Err(Error::WaitTimeout));
     assert!(scope.status(&id).is_ok());
-    // A write that is not taken.
+    // A write that the child does not take.
     let id = host.start(deaf()).await;
     let begun = Instant::now();
     tokio::select! {
@@ -280,7 +280,7 @@ async fn t2_a_process_with_a_call_in_flight_is_not_idle() {
         () = until("long enough", || begun.elapsed() > 4 * idle) => (),
     }
     assert!(scope.status(&id).is_ok());
-    // Of two calls, the one that ends first does not count for both.
+    // Of two calls, the one that ends first does not end the activity of both.
     let id = host.start(deaf()).await;
     let (long, short) = watchdog(async { tokio::join!(scope.wait(&id, 4 * idle), scope.wait(&id, ms(1))) }).await;
     assert_eq!((long, short), (Err(Error::WaitTimeout), Err(Error::WaitTimeout)));
@@ -322,7 +322,7 @@ async fn t2_touches_are_reads_waits_signals_writes_and_closing_stdin() {
             "signal" => scope.signal(&id, Signal::Cont).await.expect("there"),
             "wait" => assert_eq!(scope.wait(&id, Duration::ZERO).await, Err(Error::WaitTimeout)),
             _ => {
-                // The end of cat would end the counting, so this one never reads.
+                // The end of cat would end the measurement, so this child never reads.
                 let id = host
                     .start(SpawnRequest {
                         keep_stdin_open: true,
@@ -378,7 +378,7 @@ async fn t2_a_process_that_is_read_all_the_time_lives() {
         .await;
         unknown(&scope, &id).await;
         assert!(touched.elapsed() >= idle, "never early");
-        // Otherwise this test was held up for so long that the process was idle in the meantime.
+        // Otherwise this test was delayed for so long that the process was idle in the meantime.
         if lives {
             return;
         }
@@ -406,7 +406,7 @@ async fn t2_a_call_whose_caller_went_away_is_no_longer_in_flight() {
     assert!(begun.elapsed() >= ms(400), "the wait was a touch");
 }
 
-/// Neither a full ring, nor a stuck writer, nor an unread tail keeps a process beyond its time.
+/// Neither a full ring, nor a blocked writer, nor unread output keeps a process beyond its time.
 #[tokio::test]
 async fn t1_t3_timers_are_not_held_up_by_full_rings() {
     let host = Host::new();
@@ -440,7 +440,7 @@ async fn t1_t3_timers_are_not_held_up_by_full_rings() {
     until("no task is left", || host.registry.tasks() == 0).await;
 }
 
-/// Embedders may set no bound at all.
+/// An embedder may set no bound.
 #[tokio::test]
 async fn q4_limits_may_be_as_large_as_their_types() {
     let host = Host::with(|limits| {

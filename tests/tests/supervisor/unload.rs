@@ -1,4 +1,4 @@
-//! The end of a capsule: of everything that it started, however that is held (B3).
+//! The end of a capsule ends everything that the capsule started, however it is held (B3).
 
 use capsule_host::supervisor::Error;
 
@@ -48,7 +48,7 @@ async fn b3_what_nobody_holds_any_more_is_waited_for_too() {
         let lock = format!("lock{round}");
         let daemon = format!("setsid flock {lock} sh -c 'trap \"\" TERM; touch {lock}.held; sleep 1000' & wait");
         let held = host.dir().join(format!("{lock}.held"));
-        // A captured command and a handle, both given up with their owner's last scope.
+        // A captured command and a handle, both dropped with the last scope of their owner.
         let (scope, mut gate) = (host.scope(), AllowAll);
         if round % 2 == 0 {
             let run = scope.spawn(sh(&daemon), &host.workspace, &mut gate);
@@ -63,7 +63,7 @@ async fn b3_what_nobody_holds_any_more_is_waited_for_too() {
         }
         drop(scope);
         watchdog(host.registry.end_capsule("editor")).await;
-        // Looked at here: a command that looks would give the tree the time that it must not need.
+        // The test checks this itself, because a command that checks would give the tree more time.
         let file = std::fs::File::open(host.dir().join(lock)).expect("the lock");
         let free = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
         assert_eq!(free, Ok(()), "round {round}");

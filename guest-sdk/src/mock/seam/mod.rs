@@ -2,6 +2,7 @@
 //! types where those are plain data. A file for each interface.
 
 pub(crate) mod ipc;
+pub(crate) mod net;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod sys;

@@ -1,4 +1,4 @@
-//! What the benchmarks call: an action for each row that is measured from inside of a guest.
+//! The guest of the benchmarks: an action for each row that is measured by a guest.
 //!
 //! It speaks the interface directly, so that what is measured is the host and not the SDK.
 
@@ -56,7 +56,7 @@ fn answer(data: String) -> CapsuleResult {
     }
 }
 
-/// Reads all that a process writes, and says how much that was.
+/// Reads all output of a process, and returns its length.
 fn follow(id: &str) -> usize {
     let handle = host::attach(id).expect("it is there");
     let ready = handle.subscribe_logs();

@@ -20,9 +20,9 @@ use crate::bus::{Messaging, Pattern};
 use capsule_supervisor::sandbox::Workspace;
 use capsule_supervisor::{Owner, Principal, Registry, Scope};
 
-/// What one instance of a capsule is to our interfaces: on whose behalf it runs, where, and with what knowledge.
+/// The state of one instance of a capsule for this crate's interfaces: its owner, its workspace, its configuration.
 ///
-/// It owns no process. Dropping it ends no persistent one; a call in flight is dropped with its store.
+/// It owns no process. Dropping it ends no persistent process. A call in flight is dropped with its store.
 pub struct CapsuleCtx {
     state: State,
     unload: CancellationToken,
@@ -56,17 +56,17 @@ impl CapsuleCtx {
         self.state.ready
     }
 
-    /// Waits until `wait` ends or the capsule is unloaded, whichever is first. After an unloading it does not begin.
+    /// Waits until `wait` ends or the capsule is unloaded, whichever is first. After an unload, `wait` is not polled.
     pub(super) async fn until_unload<F: Future>(&self, wait: F) -> Result<F::Output, Unloaded> {
         self.unload.run_until_cancelled(wait).await.ok_or(Unloaded)
     }
 
-    /// On whose behalf the instance runs.
+    /// The owner on whose behalf the instance runs.
     pub(super) fn principal(&self) -> &Principal {
         &self.state.scope.owner().principal
     }
 
-    /// Writes to the log of guests, which keeps the owner's rate.
+    /// Writes to the log of guests, which limits the owner's rate.
     pub(super) fn log(&self, level: Level, message: &str) {
         let scope = &self.state.scope;
         scope.guest_log().line(scope.owner(), level, None, message);
@@ -74,7 +74,7 @@ impl CapsuleCtx {
 }
 
 impl fmt::Debug for CapsuleCtx {
-    /// Names the owner only: the configuration may hold secrets.
+    /// Shows the owner only, because the configuration may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CapsuleCtx")
             .field("capsule", &self.state.scope.owner().capsule)
@@ -86,17 +86,16 @@ impl fmt::Debug for CapsuleCtx {
 pub struct CapsuleCtxBuilder(CapsuleCtx);
 
 impl CapsuleCtxBuilder {
-    /// A context in which `owner` acts on its own processes in `registry` and spawns in `workspace`. Until told
-    /// otherwise:
+    /// A context in which `owner` acts on its own processes in `registry` and spawns in `workspace`. The defaults are:
     ///
-    /// - nothing unloads it,
+    /// - it cannot be unloaded,
     /// - it claims no capabilities,
     /// - its configuration is empty,
-    /// - there is no bus, so `astrid:ipc` answers `unknown("no-bus: …")`,
-    /// - what caused the call is `"host"`, and no message,
-    /// - the call was made now.
+    /// - it has no bus, so `astrid:ipc` returns `unknown("no-bus: …")`,
+    /// - the source of the call is `"host"`, and no message caused it,
+    /// - the call is made now.
     ///
-    /// What it may do is not said here but by the [`CapsuleHooks`] of the view.
+    /// The [`CapsuleHooks`] of the view, and not this context, decide what the capsule may do.
     #[must_use]
     pub fn new(registry: &Registry, owner: Owner, workspace: Workspace) -> Self {
         Self(CapsuleCtx {
@@ -117,74 +116,76 @@ impl CapsuleCtxBuilder {
         })
     }
 
-    /// Once `token` is cancelled, every call that waits answers `cancelled`, those in flight and those to come.
+    /// The token that unloads the capsule. When it is cancelled, every call that waits returns `cancelled`, and so does
+    /// every later call that would wait.
     #[must_use]
     pub fn unload(mut self, token: CancellationToken) -> Self {
         self.0.unload = token;
         self
     }
 
-    /// What `enumerate-capabilities` answers, in this order. It only informs: what is allowed is what the
-    /// [`CapsuleHooks`] allow, and keeping the two in step is the embedder's part. The names in use here are
-    /// `process`, `process:cmd:<exact spelling>`, `process:persistent` and `process:network`.
+    /// What `enumerate-capabilities` returns, in this order. It informs only: the [`CapsuleHooks`] decide what is
+    /// allowed, and the embedder must keep the two consistent. The names in use are `process`, `process:cmd:<exact
+    /// spelling>`, `process:persistent` and `process:network`.
     #[must_use]
     pub fn capabilities(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.0.capabilities = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// What `get-config` answers from. Keys that begin with `_` are the host's own; a guest that asks for one is told
-    /// `config-key-reserved`.
+    /// The values that `get-config` returns. Keys that begin with `_` are the host's own. A guest that asks for one
+    /// gets `config-key-reserved`.
     #[must_use]
     pub fn config(mut self, config: BTreeMap<String, String>) -> Self {
         self.0.state.config = config;
         self
     }
 
-    /// What `get-caller` says caused the call.
+    /// The source of the call, as `get-caller` reports it.
     #[must_use]
     pub fn source_id(mut self, id: impl Into<String>) -> Self {
         self.0.source_id = id.into();
         self
     }
 
-    /// What `astrid:ipc` works on.
+    /// The bus for `astrid:ipc`.
     #[must_use]
     pub fn bus(mut self, bus: Messaging) -> Self {
         self.0.state.bus = Some(bus);
         self
     }
 
-    /// How many messages led to this call, each by starting an interceptor that published the next. What is published
-    /// in it counts as led to by as many; see [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max).
+    /// The number of messages that led to this call, each by starting an interceptor that published the next one.
+    /// Messages that the call publishes have that number; see
+    /// [`BusLimits::depth_max`](crate::bus::BusLimits::depth_max).
     #[must_use]
     pub const fn depth(mut self, depth: u8) -> Self {
         self.0.state.depth = depth;
         self
     }
 
-    /// What `get-interceptor-bindings` answers: the pattern and the action of each, numbered from 1.
+    /// What `get-interceptor-bindings` returns: the pattern and the action of each interceptor, numbered from 1.
     #[must_use]
     pub fn interceptors(mut self, bindings: impl IntoIterator<Item = (Pattern, String)>) -> Self {
         self.0.state.interceptors = bindings.into_iter().collect();
         self
     }
 
-    /// Called once, when the guest first calls `signal-ready`. Must not block.
+    /// A function that is called once, when the guest first calls `signal-ready`. Must not block.
     #[must_use]
     pub fn on_ready(mut self, tell: impl FnOnce() + Send + Sync + 'static) -> Self {
         self.0.state.on_ready = Some(Box::new(tell));
         self
     }
 
-    /// When the call was made, for `get-caller`.
+    /// The time of the call, as `get-caller` reports it.
     #[must_use]
     pub const fn called_at(mut self, time: SystemTime) -> Self {
         self.0.called_at = time;
         self
     }
 
-    /// The finished context.
+    /// Makes the context.
     #[must_use]
     pub fn build(self) -> CapsuleCtx {
         self.0
@@ -197,13 +198,13 @@ impl fmt::Debug for CapsuleCtxBuilder {
     }
 }
 
-/// What our interfaces work on, borrowed from the store's data for one call.
+/// The values that this crate's interfaces use, borrowed from the store's data for one call.
 pub struct CapsuleCtxView<'a> {
     /// The state of this instance.
     pub ctx: &'a mut CapsuleCtx,
-    /// The store's table of resources, shared with WASI and whatever else the embedder serves.
+    /// The store's table of resources, which WASI and other interfaces of the embedder share.
     pub table: &'a mut ResourceTable,
-    /// What the embedder decides, and is told.
+    /// The embedder's decisions and its audit.
     pub hooks: &'a mut dyn CapsuleHooks,
 }
 
@@ -215,10 +216,10 @@ impl fmt::Debug for CapsuleCtxView<'_> {
     }
 }
 
-/// To be implemented by the data of a store whose guests use our interfaces. Named apart from `WasiView::ctx`, which the same
-/// data mostly implements too.
+/// A trait for the data of a store whose guests use this crate's interfaces. Its method has another name than
+/// `WasiView::ctx`, which the same data mostly implements too.
 pub trait CapsuleView: Send {
-    /// Lends what a call needs.
+    /// Borrows the values that a call needs.
     fn capsule(&mut self) -> CapsuleCtxView<'_>;
 }
 

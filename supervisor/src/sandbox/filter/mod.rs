@@ -24,41 +24,31 @@ use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetA
 use program::{Arch, Settings, compile};
 
 /// The filters that a command of one launcher may get, by [`Settings`].
-pub(crate) struct Filters {
-    plain: Vec<Instruction>,
-    sampled: Vec<Instruction>,
-    mapped: Vec<Instruction>,
-    sampled_and_mapped: Vec<Instruction>,
-}
+pub(crate) struct Filters(Vec<(Settings, Vec<Instruction>)>);
 
 impl Filters {
-    pub(crate) fn new(network: bool) -> Result<Self, &'static str> {
+    pub(crate) fn new() -> Result<Self, &'static str> {
         let arch = Arch::own().ok_or("there is no table of system calls for this architecture")?;
-        let filter = |memory_is_sampled, workspace_is_mapped| {
-            let settings = Settings {
-                network,
-                memory_is_sampled,
-                workspace_is_mapped,
-            };
-            compile(arch, settings)
-        };
-        Ok(Self {
-            plain: filter(false, false),
-            sampled: filter(true, false),
-            mapped: filter(false, true),
-            sampled_and_mapped: filter(true, true),
-        })
+        let settings = (0..8_u8).map(|bits| Settings {
+            network: bits & 1 != 0,
+            memory_is_sampled: bits & 2 != 0,
+            workspace_is_mapped: bits & 4 != 0,
+        });
+        Ok(Self(
+            settings.map(|settings| (settings, compile(arch, settings))).collect(),
+        ))
     }
 
-    /// `memory_is_sampled`: every byte that the command uses must belong to a process of it. `workspace_is_mapped`: files that it
-    /// makes in the workspace belong to another user on the disk.
-    pub(crate) fn of(&self, memory_is_sampled: bool, workspace_is_mapped: bool) -> &[Instruction] {
-        match (memory_is_sampled, workspace_is_mapped) {
-            (false, false) => &self.plain,
-            (true, false) => &self.sampled,
-            (false, true) => &self.mapped,
-            (true, true) => &self.sampled_and_mapped,
-        }
+    /// `network`: the command has one, its own or the host's. `memory_is_sampled`: every byte that the command uses must belong to a
+    /// process of it. `workspace_is_mapped`: files that it makes in the workspace belong to another user on the disk.
+    pub(crate) fn of(&self, network: bool, memory_is_sampled: bool, workspace_is_mapped: bool) -> &[Instruction] {
+        let wanted = Settings {
+            network,
+            memory_is_sampled,
+            workspace_is_mapped,
+        };
+        let found = self.0.iter().find(|(settings, _)| *settings == wanted);
+        found.map(|(_, filter)| &**filter).unwrap_or_default()
     }
 }
 

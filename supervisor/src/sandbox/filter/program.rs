@@ -20,7 +20,7 @@ pub(super) enum Arch {
 }
 
 /// The conditions that a program is made for: a [`Setting`] each.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) network: bool,
     /// Memory is limited, and counted process by process.

@@ -1,16 +1,17 @@
-//! What the cases share: the raw bindings, the macro that makes a case, and words for what they all do.
+//! The shared parts of the cases: the raw bindings, the macro that makes a case, and common functions.
 //!
-//! A case is a program of this crate that uses [`case!`]. Its header's first paragraph is its title; the first part of
-//! its name is the clause. Nothing here knows a host: what is not in the interface is seen through what processes leave
-//! in the workspace, most of all through [`held`] locks, which the kernel drops when their holder has died.
+//! A case is a program of this crate that uses [`case!`]. The first paragraph of its header is its title, and the first
+//! part of its name is the clause. The cases know no host. What the interface does not show is seen through what
+//! processes leave in the workspace, most of all through [`held`] locks, which the kernel releases when their holder
+//! has died.
 //!
-//! Waiting is for facts, by blocking calls of the host where there is one and by looking again where there is none
-//! ([`until`]); the time that bounds it is only there to fail a case that would never end.
+//! Cases wait for facts, by blocking calls of the host if there is one, and otherwise by repeated checks ([`until`]).
+//! The time limit only makes a case fail that would never end.
 
 use std::fmt::Debug;
 use std::panic::Location;
 
-/// The interfaces as they are generated.
+/// The generated interfaces.
 pub mod bindings {
     wit_bindgen::generate!({
         inline: r"
@@ -39,16 +40,16 @@ pub use bindings::astrid::sys::host as sys;
 pub use bindings::{CapsuleResult, Guest};
 pub use serde_json::{self, Value};
 
-/// After this long, in milliseconds, something that has to happen does not.
+/// The time in milliseconds after which an event that must happen is missing.
 pub const GIVE_UP: u64 = 60_000;
 
-/// A step's end: what was seen, or what is handed to the next step.
+/// The end of a step: the observation, or the payload of the next step.
 pub type Outcome = Result<String, Stop>;
 
-/// Why a step did not end well.
+/// Why a step failed.
 #[derive(Debug)]
 pub enum Stop {
-    /// The host does what it must not, or does not do what it must.
+    /// The host does what it must not do, or does not do what it must do.
     Failed(String),
     /// The case cannot be tried here.
     NotApplicable(String),
@@ -79,7 +80,7 @@ fn unexpected(error: &dyn Debug, place: &Location<'_>) -> Stop {
     Stop::Failed(format!("unexpected {error:?} at line {}", place.line()))
 }
 
-/// What a step may look like: with or without the payload.
+/// The signature of a step: with or without the payload.
 pub trait Step<Kind> {
     /// Performs it.
     fn go(self, payload: &str) -> Outcome;
@@ -121,7 +122,7 @@ macro_rules! case {
     };
 }
 
-/// What the host gets for a step's end.
+/// The host's form of the end of a step.
 pub fn answer(outcome: Outcome) -> CapsuleResult {
     let (action, data) = match outcome {
         Ok(data) => ("continue", data),
@@ -144,7 +145,7 @@ macro_rules! check {
     };
 }
 
-/// `result` must be this error.
+/// Checks that `result` is this error.
 pub fn refused<T: Debug>(what: &str, result: Result<T, ErrorCode>, error: &ErrorCode) -> Result<(), Stop> {
     match result {
         Err(got) if got == *error => Ok(()),
@@ -152,7 +153,7 @@ pub fn refused<T: Debug>(what: &str, result: Result<T, ErrorCode>, error: &Error
     }
 }
 
-/// `result` must be an `unknown` that begins so.
+/// Checks that `result` is an `unknown` that begins with this text.
 pub fn refused_as<T: Debug>(what: &str, result: Result<T, ErrorCode>, kind: &str) -> Result<(), Stop> {
     match result {
         Err(ErrorCode::Unknown(text)) if text.starts_with(kind) => Ok(()),
@@ -198,7 +199,7 @@ pub fn var(key: &str, value: &str) -> EnvVar {
     }
 }
 
-/// What a script prints; it must succeed.
+/// The output of a script, which must succeed.
 #[track_caller]
 pub fn output(script: &str) -> Outcome {
     let place = Location::caller();
@@ -208,8 +209,8 @@ pub fn output(script: &str) -> Outcome {
     }
 }
 
-/// Makes the file that another branch waits for before it unloads this guest's capsule. The file is there before the answer is,
-/// so the answer can be `cancelled`: what the caller does next is then refused in the same way.
+/// Makes the file that another branch waits for before it unloads this guest's capsule. The file exists before the
+/// answer, so the answer may be `cancelled`. The caller's next call is then cancelled too.
 pub fn announce(file: &str) {
     output(&format!("echo > {file}")).ok();
 }
@@ -266,7 +267,7 @@ pub fn at(token: &str) -> LogCursor {
     }
 }
 
-/// Everything of a stream from a cursor to its end, as it comes; also what was lost on the way.
+/// All bytes of a stream from a cursor to its end, and the number of lost bytes.
 pub fn rest(id: &str, stream: LogStream, mut cursor: LogCursor) -> Result<(Vec<u8>, u64), Stop> {
     let mut all = Vec::new();
     let started = sys::clock_monotonic_ns();
@@ -289,14 +290,14 @@ pub fn rest(id: &str, stream: LogStream, mut cursor: LogCursor) -> Result<(Vec<u
     }
 }
 
-/// Everything of standard output; nothing of it may be lost.
+/// All of standard output. No byte of it may be lost.
 pub fn all(id: &str) -> Result<Vec<u8>, Stop> {
     let (all, lost) = rest(id, LogStream::Stdout, oldest())?;
     check!(lost == 0, "{lost} bytes of the output were lost");
     Ok(all)
 }
 
-/// Waits until standard output holds this.
+/// Waits until standard output contains this.
 pub fn printed(id: &str, text: &str) -> Result<(), Stop> {
     until(&format!("output {text:?}"), || {
         let chunk = read_since(id, LogStream::Stdout, &oldest(), u32::MAX)?;
@@ -304,12 +305,12 @@ pub fn printed(id: &str, text: &str) -> Result<(), Stop> {
     })
 }
 
-/// Where one is in the other.
+/// The position of one in the other.
 pub fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
     whole.windows(part.len()).position(|window| window == part)
 }
 
-/// Looks until there is something.
+/// Checks repeatedly until there is a result.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, Stop>) -> Result<T, Stop> {
     let started = sys::clock_monotonic_ns();
     loop {
@@ -321,15 +322,15 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, Stop>) -
     }
 }
 
-/// The milliseconds since `clock_monotonic_ns` said this.
+/// The milliseconds since `clock_monotonic_ns` returned this.
 pub fn ms_since(started: u64) -> u64 {
     (sys::clock_monotonic_ns() - started) / 1_000_000
 }
 
-/// Lets others do something. Nothing may depend on how long.
+/// Lets other processes run. No case may depend on how long.
 pub fn pause(ms: u64) {
     if sys::sleep_ns(ms * 1_000_000).is_err() {
-        // The capsule is being unloaded, and the next call says so.
+        // The capsule is being unloaded, and the next call reports it.
     }
 }
 
@@ -348,8 +349,8 @@ pub fn until_free(file: &str) -> Result<(), Stop> {
     until(&format!("{file} free"), || Ok((!held(file)?).then_some(())))
 }
 
-/// Script text that leaves a daemon: forked twice, in a session of its own, deaf to all signals that can be ignored, with
-/// no descriptor of its parent's, and holding a lock on a file. The script goes on when the lock is held.
+/// Script text that leaves a daemon: it has forked twice, is in a session of its own, ignores all signals that can be
+/// ignored, has no descriptor of its parent's, and holds a lock on a file. The script continues when the lock is held.
 pub fn daemon(file: &str) -> String {
     format!(
         "rm -f {file}.up; mkfifo {file}.up; \
@@ -368,13 +369,13 @@ pub fn need(program: &str) -> Result<(), Stop> {
     }
 }
 
-/// Lines without ends.
+/// Lines without their ends.
 pub fn lines(payload: &str) -> Vec<&str> {
     payload.lines().collect()
 }
 
-/// The part of the interface on which every case about ids is tried: what each id-keyed call says to this id, in words
-/// that hold nothing of the id.
+/// The calls with which every case about ids is tried: the answer of each to this id, in words that contain nothing of
+/// the id.
 pub fn every_answer(id: &str, cursor: &LogCursor) -> Vec<(&'static str, String)> {
     let mut answers = vec![
         ("status", format!("{:?}", status(id))),
@@ -413,7 +414,7 @@ pub fn every_answer(id: &str, cursor: &LogCursor) -> Vec<(&'static str, String)>
     answers
 }
 
-/// The same for the functions that came later to most hosts: kept apart, so that what is wrong there is seen there.
+/// The same for the functions that most hosts got later. They are separate, so that their faults show separately.
 pub fn every_other_answer(id: &str) -> Vec<(&'static str, String)> {
     let attached = attach(id).map(|_| ());
     vec![
@@ -428,12 +429,12 @@ pub fn every_other_answer(id: &str) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// A lifecycle event as it came.
+/// A lifecycle event, as it arrived.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// `exited`, `log-ready` or `stdin-drained`.
     pub kind: String,
-    /// What the process was watched as.
+    /// The suffix of the watch.
     pub suffix: String,
     /// The payload.
     pub payload: Value,
@@ -472,7 +473,7 @@ impl Events {
         Ok(())
     }
 
-    /// Waits until so many of a kind have come in all, and returns those.
+    /// Waits until so many of a kind have arrived in total, and returns those.
     pub fn until(&mut self, kind: &str, count: usize) -> Result<Vec<Event>, Stop> {
         let started = sys::clock_monotonic_ns();
         loop {
@@ -489,14 +490,15 @@ impl Events {
         }
     }
 
-    /// All of a kind that have come by now.
+    /// All of a kind that have arrived by now.
     pub fn of(&mut self, kind: &str) -> Result<Vec<Event>, Stop> {
         let envelope = self.subscription.poll()?;
         self.take(envelope)?;
         Ok(self.came.iter().filter(|event| event.kind == kind).cloned().collect())
     }
 
-    /// All that has come by the time a fresh process, watched last, has exited: what had to come before has come.
+    /// All events that have arrived when a fresh process, watched last, has exited. Earlier events must have arrived by
+    /// then.
     pub fn settled(&mut self) -> Result<Vec<Event>, Stop> {
         let id = start("exit 0")?;
         watch(&id, Some("settled"))?;

@@ -1,7 +1,7 @@
-//! What this project's host counts, read back from the facade that it counts through.
+//! The metrics of this project's host, read back from the facade.
 //!
-//! The numbers are those of the whole program, so a host's own are what was added since it was started; the driver lets
-//! no other case run meanwhile (need `alone`).
+//! The metrics are of the whole program, so those of one host are the differences since its start. The driver runs no
+//! other case meanwhile (need `alone`).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ static RECORDER: OnceLock<Option<Figures>> = OnceLock::new();
 #[derive(Clone, Default)]
 struct Figures(Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>);
 
-/// Counts how often something was measured.
+/// A histogram that counts its values.
 struct Measured(Arc<AtomicU64>);
 
 impl HistogramFn for Measured {
@@ -60,7 +60,7 @@ impl Recorder for Figures {
     }
 }
 
-/// Has this program counted, if nothing else in it does that already. To be called before the first registry is made.
+/// Installs the recorder, unless the program has one already. Must be called before the first registry is made.
 pub(super) fn install() {
     RECORDER.get_or_init(|| {
         let figures = Figures::default();
@@ -68,7 +68,7 @@ pub(super) fn install() {
     });
 }
 
-/// Where the figures stood at some moment.
+/// The metrics at some moment.
 #[derive(Debug, Default)]
 pub(super) struct Since(BTreeMap<String, u64>);
 
@@ -78,10 +78,10 @@ impl Since {
         Self(figures.map(snapshot).unwrap_or_default())
     }
 
-    /// What was added since; nothing if the program counts elsewhere.
+    /// The differences since then; none if the program has another recorder.
     pub(super) fn until_now(&self) -> Option<Metrics> {
         let now = snapshot(RECORDER.get()?.as_ref()?);
-        // A counter or a histogram starts at nothing, and a gauge's bits are a number that stands for itself.
+        // A counter and a histogram start at zero. A gauge holds the bits of a number.
         let added = |name: &str| -> u64 {
             let of = |all: &BTreeMap<String, u64>| -> u64 {
                 all.iter()
@@ -112,7 +112,7 @@ impl Since {
     }
 }
 
-/// Whether a figure counts for `name`: spawns that failed do not.
+/// Whether a metric counts for `name`. Spawns that failed do not count.
 fn is(key: &str, name: &str) -> bool {
     let (this, labels) = key.split_once(' ').unwrap_or((key, ""));
     this == name && (labels.is_empty() || labels.contains("outcome=ok"))

@@ -1,4 +1,4 @@
-//! This project's host, as one to be judged: the runtime over a registry of its own for each case.
+//! This project's host as a host under test: the runtime, with a registry of its own for each case.
 
 mod figures;
 
@@ -27,10 +27,10 @@ pub struct CapsuleHost {
 }
 
 impl CapsuleHost {
-    /// Processes are confined, as is the default.
+    /// A host with confined processes, which is the default.
     ///
     /// # Errors
-    /// The machine cannot do that: the reason and the remedy.
+    /// The machine cannot confine; the error gives the reason and the remedy.
     pub fn confined() -> Result<Self, LaunchError> {
         Ok(Self {
             launcher: Arc::new(Confined::new(Policy::new())?),
@@ -40,7 +40,7 @@ impl CapsuleHost {
         })
     }
 
-    /// Processes have all rights of the host; persistent ones have to be allowed apart.
+    /// A host whose processes have all rights of the host. Persistent processes need a separate permission.
     #[must_use]
     pub fn unconfined(allow_persistent: bool) -> Self {
         let launcher = Unconfined::new();
@@ -56,7 +56,7 @@ impl CapsuleHost {
         }
     }
 
-    /// Keeps compiled cases in this folder; see [`runtime::RuntimeBuilder::cache_dir`] for who may write to it.
+    /// Keeps compiled cases in this folder; [`runtime::RuntimeBuilder::cache_dir`] says which users may write to it.
     #[must_use]
     pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.cache_dir = dir;
@@ -136,7 +136,7 @@ impl Running for CapsuleRunning {
             grants: runtime::Grants {
                 commands: grants.commands.clone(),
                 persistent: grants.persistent,
-                network: false,
+                network: None,
                 topics: Topics {
                     publish: patterns(&grants.publish)?,
                     publish_as: Vec::new(),
@@ -221,7 +221,7 @@ impl Running for CapsuleRunning {
     }
 }
 
-/// The audit's records, translated as they come.
+/// Translates the audit's records as they arrive.
 #[derive(Debug, Default)]
 struct Records(Mutex<Vec<AuditRecord>>);
 

@@ -1,4 +1,4 @@
-//! Hosts that are wrong on purpose, to show that the suite notices.
+//! Hosts with deliberate faults, to show that the suite notices them.
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use capsule_conformance::{
 use libtest_mimic::{Failed, Trial};
 use tokio::runtime::Runtime;
 
-/// What is wrong with a host.
+/// The fault of a host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// Nothing: the cases must pass then, or failing proves nothing.
+    /// No fault. The cases must pass then, or failing proves nothing.
     None,
-    /// It grants every capsule everything that cases name.
+    /// It grants every capsule everything that the cases name.
     GrantsAll,
-    /// It takes every caller for the same principal.
+    /// It treats every caller as the same principal.
     OnePrincipal,
-    /// It sets no quota as it was told.
+    /// It ignores the quotas of the settings.
     ForgetsSettings,
-    /// It forgets its capsules' processes over a reload.
+    /// It loses its capsules' processes when it reloads.
     ReloadEnds,
-    /// It leaves processes running at its end until it is dropped.
+    /// It leaves processes running at its shutdown, until it is dropped.
     ShutdownForgets,
-    /// It has every guest answer that all is well.
+    /// It makes every guest answer that all is well.
     AlwaysWell,
-    /// It has no second version of anything.
+    /// It offers no optional operation.
     OffersNothing,
 }
 

@@ -1,4 +1,4 @@
-//! The monitor, and those who ask something of it while a process ends (contract K1, K2, K4, S5, X3, E2).
+//! The monitor, and callers that send it requests while a process ends (contract K1, K2, K4, S5, X3, E2).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use tokio::runtime::Handle;
 
 use super::{ChildEnd, begin, pipe};
-use crate::events::{Carriers, Event, Events};
+use crate::events::{Carriers, Events, ProcessEvent};
 use crate::generation::Generations;
 use crate::life::lifecycle::{End, Retention};
 use crate::life::options::ProcessOptions;
@@ -30,21 +30,21 @@ struct Scene {
     process: Arc<Process>,
     tree: Arc<Tree>,
     slots: Arc<Budget>,
-    /// How many retention guards there are.
+    /// The number of retention guards.
     retained: Arc<AtomicUsize>,
     heard: Arc<Heard>,
     tasks: Tasks,
     generations: Generations,
-    /// Sees the exit as soon as it is to be seen, and that the slot was free by then.
+    /// Waits until the exit is visible, and checks that the slot is free by then.
     observer: JoinHandle<()>,
 }
 
-/// Every event, as its topic.
+/// The topics of all events.
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);
 
 impl Events for Heard {
-    fn publish(&self, event: Event) {
+    fn publish(&self, event: ProcessEvent) {
         self.0.lock().expect("no panic").push(event.topic);
     }
 }
@@ -59,7 +59,7 @@ impl Heard {
     }
 }
 
-/// Lasts as long as the id.
+/// A guard that lasts as long as the id.
 struct Retained(Arc<AtomicUsize>);
 
 impl Drop for Retained {
@@ -91,6 +91,7 @@ fn scene(retention: Retention, deaf: bool) -> Scene {
         stdin: Some(stdin),
         stdout,
         stderr,
+        network: None,
     };
     let options = ProcessOptions {
         ring: 64,
@@ -149,7 +150,7 @@ impl Scene {
         spawn(task(Arc::clone(&self.process)))
     }
 
-    /// It ends by itself, whenever.
+    /// The process ends by itself, at any moment.
     fn exits(&self) -> JoinHandle<()> {
         let tree = Arc::clone(&self.tree);
         spawn(async move { tree.end(OWN_RAW) })
@@ -162,7 +163,7 @@ impl Scene {
         })
     }
 
-    /// Time goes on until the id is gone.
+    /// Advances the time until the id is gone.
     fn clock(&self) -> JoinHandle<()> {
         self.task(|process| async move {
             while !process.is_gone() {
@@ -172,12 +173,13 @@ impl Scene {
         })
     }
 
-    /// Nothing of it is left.
+    /// Checks that nothing of the process is left.
     async fn see_gone(self) {
         self.observer.await.expect("no panic");
         assert!(self.process.is_gone() && self.process.exit().is_some());
         assert_eq!((self.slots.used(), self.retained.load(Ordering::SeqCst)), (0, 0));
-        // No task either, which at the end of a run would be dropped where it is, maybe in the middle of a lock.
+        // No task is left either. At the end of a run a task would be dropped where it stands, perhaps while it holds a
+        // lock.
         self.tasks.tracker.close();
         self.tasks.tracker.wait().await;
     }
@@ -199,7 +201,8 @@ fn by(signal: i32) -> ExitInfo {
     }
 }
 
-/// Two stops, a signal, a release and the process's own end, in any order: each is answered, and it is gone.
+/// Two stops, a signal, a release and the process's own end, in any order: each gets an answer, and the process is
+/// gone.
 pub fn k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered() {
     let scene = scene(Retention::For(MINUTE), true);
     let stops = [scene.stops(), scene.stops()];
@@ -213,7 +216,7 @@ pub fn k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered() {
             assert!([OWN, by(9)].contains(&exit), "{exit:?}");
         }
         assert_eq!(signal.await.expect("no panic"), Ok(()));
-        // Of a live one it is refused, of an exited one done; either way it is answered.
+        // It is refused for a live process and done for an exited one. In both cases there is an answer.
         let _: bool = release.await.expect("no panic");
         own.await.expect("no panic");
         clock.await.expect("no panic");
@@ -221,7 +224,7 @@ pub fn k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered() {
     });
 }
 
-/// The subscription comes at any moment, and the exit too: it is told once.
+/// The watch and the exit come at any moment. The exit is published once.
 pub fn e2_an_exit_is_told_once_however_late_the_subscription() {
     let scene = scene(Retention::For(MINUTE), false);
     let heard = Arc::clone(&scene.heard);
@@ -242,7 +245,7 @@ pub fn e2_an_exit_is_told_once_however_late_the_subscription() {
     assert_eq!(heard.exits(), 1);
 }
 
-/// A caller that waited when the process ended sees the exit, though the process is kept for no time at all.
+/// A caller that waited when the process ended sees the exit, although the retention is zero.
 pub fn x4_t3_who_waited_sees_an_exit_that_is_not_kept() {
     let scene = scene(Retention::For(Duration::ZERO), false);
     let waits = [None, Some(MINUTE)].map(|time| {
@@ -268,7 +271,7 @@ pub fn x4_t3_who_waited_sees_an_exit_that_is_not_kept() {
     });
 }
 
-/// Writers into a process that ends are told, and what waits for the end of its output gets it.
+/// Writers to a process that ends get an answer, and a wait for the end of its output returns.
 pub fn n3_a2_an_end_ends_everything_that_waits() {
     let scene = scene(Retention::Held, false);
     let writers =
@@ -291,7 +294,8 @@ pub fn n3_a2_an_end_ends_everything_that_waits() {
     });
 }
 
-/// The host shuts down while a process that is deaf to TERM is stopped, or ends by itself: it is gone within the grace.
+/// The host shuts down while a process that ignores TERM is stopped or ends by itself. The process is gone within the
+/// grace.
 pub fn b3_k2_a_shutdown_ends_what_is_deaf() {
     let scene = scene(Retention::For(MINUTE), true);
     let closing = scene.tasks.closing.clone();
@@ -306,8 +310,8 @@ pub fn b3_k2_a_shutdown_ends_what_is_deaf() {
     });
 }
 
-/// A capsule is unloaded while its process, which is deaf to TERM, is stopped or ends by itself: once that is done nothing of
-/// the process is left, and it ends nothing that is started later.
+/// A capsule is unloaded while its process, which ignores TERM, is stopped or ends by itself. When the unload is done,
+/// nothing of the process is left, and the unload ends no process that is started later.
 pub fn s9_b3_an_unloaded_capsule_leaves_nothing() {
     let scene = scene(Retention::For(MINUTE), true);
     let end = spawn(scene.generations.end(&scene.tasks.closing));

@@ -1,4 +1,4 @@
-//! A stream's ring with its pipe, its reader task and those who read (contract L4 to L7, X3).
+//! The ring of a stream, with its pipe, its reading task and its consumers (contract L4 to L7, X3).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
@@ -21,7 +21,7 @@ struct Stream {
     monitor_wake: Arc<Notify>,
     reader: JoinHandle<()>,
     child: ChildEnd,
-    /// For something outside of the tree that holds the pipe.
+    /// A copy of the pipe for a process outside of the tree.
     other: OwnedFd,
 }
 
@@ -45,19 +45,19 @@ fn text(length: usize) -> Vec<u8> {
     (0..=250).cycle().take(length).collect()
 }
 
-/// What the monitor waits for: that nothing more of an ended tree is on its way.
+/// The monitor's wait for the end of all output of an ended tree.
 async fn settled(output: Arc<Output>, monitor_wake: Arc<Notify>) {
     while output.flow() == Flow::Reading {
         monitor_wake.notified().await;
     }
 }
 
-/// What a reader got.
+/// The data of one reader.
 #[derive(Debug, PartialEq, Eq)]
 struct Followed {
     bytes: Vec<u8>,
     dropped: u64,
-    /// The oldest byte that there was when it began.
+    /// The oldest byte that existed when it began.
     start: u64,
 }
 
@@ -66,7 +66,7 @@ async fn follow(output: Arc<Output>, max: usize) -> Followed {
     let (mut bytes, mut at, mut start) = (Vec::new(), None, 0);
     loop {
         let mut changed = pin!(output.changed());
-        // From here on no change is missed.
+        // From here on the reader misses no change.
         changed.as_mut().enable();
         let chunk = output.read_since(at, max);
         assert!(chunk.data.len() <= max);
@@ -98,7 +98,7 @@ fn whole(bytes: Vec<u8>) -> Followed {
 fn accounts_for(followed: &Followed, all: &[u8]) {
     let known = followed.start + followed.dropped + followed.bytes.len() as u64;
     assert_eq!(known, all.len() as u64, "{followed:?}");
-    // What was delivered is in order, and from where it says.
+    // The delivered bytes are in order, and from the position that they claim.
     let mut rest = all.iter();
     assert!(followed.bytes.iter().all(|byte| rest.any(|other| other == byte)));
 }
@@ -131,7 +131,7 @@ pub fn l6_a_reader_loses_nothing_of_a_full_ring() {
     assert_eq!(output.evicted(), 0);
 }
 
-/// Readers of both kinds at once: what one took out, the other counts as lost, and nothing comes twice.
+/// Readers of both kinds at once: bytes that one removed are losses in the other's count, and no byte comes twice.
 pub fn l1_l4_what_is_drained_is_not_read_and_nothing_is_unaccounted_for() {
     let all = text(20);
     let Stream {
@@ -171,7 +171,7 @@ pub fn l1_l4_what_is_drained_is_not_read_and_nothing_is_unaccounted_for() {
     });
 }
 
-/// The newest bytes are there, whichever caller reads meanwhile.
+/// The newest bytes can be read, whichever caller reads meanwhile.
 pub fn l5_the_newest_bytes_are_retained() {
     let all = text(23);
     let Stream {
@@ -201,8 +201,8 @@ pub fn l5_the_newest_bytes_are_retained() {
     assert!(newest.at_end);
 }
 
-/// A child that never stops filling a full ring is read on as soon as a reader acknowledges or drains; and an exit is
-/// shown although the ring is full.
+/// A child that never stops filling a full ring is read further as soon as a reader acknowledges or drains. An exit is
+/// visible although the ring is full.
 pub fn x3_a_full_ring_settles_and_is_emptied_later() {
     let all = text(20);
     let Stream {
@@ -228,7 +228,7 @@ pub fn x3_a_full_ring_settles_and_is_emptied_later() {
     });
 }
 
-/// Something outside of the tree holds the pipe: the stream ends by the drain time, and not before all was read.
+/// A process outside of the tree holds the pipe. The stream ends by the drain time, and not before all was read.
 pub fn x3_a_pipe_that_others_hold_ends_by_the_drain_time() {
     let all = text(12);
     let Stream {
@@ -258,7 +258,7 @@ pub fn x3_a_pipe_that_others_hold_ends_by_the_drain_time() {
     block_on(async {
         tree.await.expect("no panic");
         clock.await.expect("no panic");
-        // However late the task got to see that the tree had ended: time goes on.
+        // However late the task sees that the tree has ended, the time advances.
         let more = spawn({
             let output = Arc::clone(&output);
             async move {
@@ -277,7 +277,7 @@ pub fn x3_a_pipe_that_others_hold_ends_by_the_drain_time() {
     drop(other);
 }
 
-/// The host closes its end at any moment: the task ends, and so does every wait.
+/// The host closes its end at any moment. The task ends, and so does every wait.
 pub fn k2_a_closed_stream_ends_for_everybody() {
     let Stream {
         output,
@@ -287,7 +287,7 @@ pub fn k2_a_closed_stream_ends_for_everybody() {
         other,
     } = stream(8, Overflow::Backpressure);
     let writer = spawn(async move {
-        // Of a closed pipe nothing can be told, and of a full one nothing has to be.
+        // A closed pipe cannot report anything, and a full one need not.
         let _ = rustix::io::write(child.fd(), &text(20));
         tokio::io::event(tokio::io::pipe_of(child.fd().as_fd()));
     });
@@ -308,7 +308,7 @@ pub fn k2_a_closed_stream_ends_for_everybody() {
     drop(other);
 }
 
-/// The end of a tree while all that it wrote is taken out: nothing is left in a ring that was full, nor waited for in vain.
+/// The tree ends while all its output is drained. Nothing stays in a ring that was full, and no wait is endless.
 pub fn a2_k3_what_a_tree_wrote_is_drained_to_its_end() {
     let all = text(23);
     let Stream {
@@ -341,8 +341,8 @@ pub fn a2_k3_what_a_tree_wrote_is_drained_to_its_end() {
     });
 }
 
-/// The reader is dropped at any moment, as by a runtime that goes down: what was read until then is drained, and more is not
-/// waited for.
+/// The reading task is dropped at any moment, as when its runtime ends. The bytes that it read can be drained, and no
+/// wait is for more.
 pub fn b3_a2_a_drain_ends_with_the_reader() {
     let all = text(23);
     let Stream {
@@ -365,7 +365,7 @@ pub fn b3_a2_a_drain_ends_with_the_reader() {
     drop((child, other));
 }
 
-/// Output is announced once for each time that there is some, and each time.
+/// Output is announced exactly once for each change from empty to not empty.
 pub fn e2_log_ready_comes_once_for_each_change_from_empty() {
     let Stream {
         output,
@@ -408,7 +408,7 @@ pub fn e2_log_ready_comes_once_for_each_change_from_empty() {
         assert_eq!(child.write(b"two"), 3);
         child.close();
         let announced = announced.await.expect("no panic");
-        // The first bytes may have been read before a reader wanted to know, or in two halves.
+        // The first bytes may have been read before a reader waited, or in two parts.
         assert!((1..=2).contains(&announced), "{announced} announcements");
         reader.await.expect("the reader task ends with the stream");
     });

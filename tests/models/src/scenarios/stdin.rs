@@ -47,15 +47,15 @@ fn write(stdin: &Arc<Stdin>, byte: u8) -> JoinHandle<Result<(), Error>> {
     spawn(async move { stdin.write(vec![byte; LENGTH]).await })
 }
 
-/// The pieces of what the child read: which byte, how many times.
+/// The data that the child read, as runs of equal bytes: the byte and the length.
 fn pieces(all: &[u8]) -> Vec<(u8, usize)> {
     all.chunk_by(|one, next| one == next)
         .filter_map(|piece| Some((*piece.first()?, piece.len())))
         .collect()
 }
 
-/// Writers at once and a close at any moment: who was told that it succeeded has written everything, in one piece; who was
-/// refused has written nothing; and end of file comes after all of it.
+/// Concurrent writers, and a close at any moment. A writer that succeeds has written everything in one piece, a refused
+/// one has written nothing, and end of file comes after all of it.
 pub fn n1_n2_n4_writes_are_whole_and_end_of_file_follows_them() {
     let Input { stdin, task, child } = input(Some(b"prelude".repeat(100)), 1 << 20);
     let reading = spawn(read_all(ChildEnd::new(child)));
@@ -84,7 +84,7 @@ pub fn n1_n2_n4_writes_are_whole_and_end_of_file_follows_them() {
     });
 }
 
-/// The child ends, or closes its end, while writers wait: each is told, and the task ends.
+/// The child ends, or closes its end, while writers wait. Each gets an answer, and the task ends.
 pub fn n3_a_child_that_reads_no_more_ends_every_write() {
     let Input { stdin, task, child } = input(None, 1 << 20);
     let child = ChildEnd::new(child);
@@ -92,14 +92,14 @@ pub fn n3_a_child_that_reads_no_more_ends_every_write() {
     let ending = spawn({
         let stdin = Arc::clone(&stdin);
         async move {
-            // As the monitor does, which may come before or after the pipe breaks.
+            // The monitor does this, before or after the pipe breaks.
             stdin.break_off();
             drop(child);
         }
     });
     block_on(async {
         for writer in writers {
-            // Whether it was in time is not known here; that it ends is.
+            // Whether the write was in time is open, but it must end.
             if let Err(error) = writer.await.expect("no panic") {
                 assert_eq!(error, Error::Closed);
             }
@@ -109,7 +109,7 @@ pub fn n3_a_child_that_reads_no_more_ends_every_write() {
     });
 }
 
-/// The same, where only the pipe tells.
+/// The same, if only the pipe shows the end.
 pub fn n3_a_broken_pipe_ends_every_write() {
     let Input { stdin, task, child } = input(None, 1 << 20);
     let child = ChildEnd::new(child);
@@ -122,7 +122,7 @@ pub fn n3_a_broken_pipe_ends_every_write() {
             }
         }
         ending.await.expect("no panic");
-        // Those who came before the pipe broke may all have fitted into it.
+        // The writes before the pipe broke may all have fitted into it.
         let last = stdin.write(vec![0; 3 * LENGTH]).await;
         assert_eq!(last, Err(Error::Closed));
         task.await.expect("the task ends");
@@ -130,7 +130,8 @@ pub fn n3_a_broken_pipe_ends_every_write() {
     });
 }
 
-/// The writing task is dropped at any moment, as by a runtime that goes down: each writer is told, also a later one.
+/// The writing task is dropped at any moment, as when its runtime ends. Each writer gets an answer, and later ones do
+/// too.
 pub fn b3_every_write_ends_with_the_writing_task() {
     let Input { stdin, task, child } = input(None, 1 << 20);
     let writers: Vec<_> = (b'1'..=b'3').map(|byte| write(&stdin, byte)).collect();
@@ -147,7 +148,7 @@ pub fn b3_every_write_ends_with_the_writing_task() {
     });
 }
 
-/// A caller goes away at any moment: its write is made whole, or, where too much of that kind waits, not at all.
+/// A call is dropped at any moment. Its write is made completely, or not at all if too many bytes of such writes wait.
 pub fn n4_a_caller_that_goes_away_tears_nothing() {
     // Room for one abandoned write, not for two.
     let Input { stdin, task, child } = input(None, LENGTH + LENGTH / 2);

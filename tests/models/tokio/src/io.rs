@@ -1,8 +1,8 @@
-//! Readiness of descriptors, as an edge-triggered epoll and tokio's memory of what it said show it.
+//! Readiness of descriptors, as an edge-triggered epoll reports it and tokio remembers it.
 //!
-//! The descriptors are real pipes, which never block and so never wait for anything that the checker does not see. The
-//! code that plays the other end reports each thing that it did ([`event`]): an edge that was not reported does not come,
-//! and one that came while nothing looked is kept until it is cleared, as tokio keeps it.
+//! The descriptors are real pipes that never block, so they wait for nothing that the checker does not see. The code
+//! that plays the other end reports each of its operations ([`event`]). An edge that was not reported does not come. An
+//! edge that came while no task waited is kept until it is cleared, as tokio does it.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,7 @@ pub mod unix {
     pub use super::{AsyncFd, AsyncFdReadyGuard};
 }
 
-/// What is waited for.
+/// The direction of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest(PollFlags);
 
@@ -35,14 +35,14 @@ pub struct AsyncFd<T>(Arc<Watched<T>>);
 struct Watched<T> {
     fd: T,
     interest: Interest,
-    /// Never contended: all tasks are on one thread, and nothing under this lock lets another run.
+    /// Never contended: all tasks are on one thread, and no code under this lock lets another task run.
     seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     ready: bool,
-    /// Goes up with every edge, so that a clear does not take away one that it has not seen.
+    /// Increases with every edge, so that a clear does not remove an edge that it has not seen.
     edges: u64,
     wakers: Vec<Waker>,
 }
@@ -61,7 +61,7 @@ impl AsyncFd<OwnedFd> {
             seen: Mutex::default(),
         });
         WATCHED.with_borrow_mut(|all| all.push(Arc::downgrade(&watched)));
-        // What is ready when it is registered is reported.
+        // A descriptor that is ready when it is registered is reported.
         watched.look();
         Self(watched)
     }
@@ -72,7 +72,7 @@ impl AsyncFd<OwnedFd> {
         &self.0.fd
     }
 
-    /// Completes when there is something to read.
+    /// Completes when there are bytes to read.
     ///
     /// # Errors
     /// None.
@@ -104,7 +104,7 @@ impl AsyncFd<OwnedFd> {
 }
 
 impl Watched<OwnedFd> {
-    /// An edge, if there is anything to see.
+    /// Reports an edge if the descriptor is ready.
     fn look(&self) {
         let mut fds = [PollFd::new(&self.fd, self.interest.0)];
         let ready = poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
@@ -124,7 +124,7 @@ impl Watched<OwnedFd> {
     }
 }
 
-/// That it was ready when it was asked.
+/// Proof that it was ready at some moment.
 #[derive(Debug)]
 pub struct AsyncFdReadyGuard<'a> {
     fd: &'a AsyncFd<OwnedFd>,
@@ -132,7 +132,7 @@ pub struct AsyncFdReadyGuard<'a> {
 }
 
 impl AsyncFdReadyGuard<'_> {
-    /// Waits for another edge than those seen.
+    /// Waits for another edge than those already seen.
     pub fn clear_ready(&mut self) {
         super::let_others_run();
         let mut seen = self.fd.0.seen();
@@ -142,16 +142,16 @@ impl AsyncFdReadyGuard<'_> {
     }
 }
 
-/// Which pipe an end belongs to; the same for both ends.
+/// The identity of a pipe, which is the same for both ends.
 ///
 /// # Panics
-/// If it is no descriptor.
+/// If it is not a descriptor.
 #[must_use]
 pub fn pipe_of(fd: BorrowedFd<'_>) -> u64 {
     fstat(fd).expect("a descriptor").st_ino
 }
 
-/// Something was done to this pipe, from its other end. Others may run between the deed and its being reported.
+/// Reports an operation on the other end of this pipe. Other tasks may run between the operation and its report.
 pub fn event(pipe: u64) {
     super::let_others_run();
     let watched: Vec<_> = WATCHED.with_borrow_mut(|all| {

@@ -1,9 +1,9 @@
-//! What the supervisor's files take from tokio, for a model checker that runs every task on one thread and decides at each
-//! step who goes on.
+//! The parts of tokio that the supervisor's files use, for a model checker that runs every task on one thread and
+//! chooses the next task at each step.
 //!
-//! Channels, notifications, `join!` and `select!` are tokio's own: without its runtime they do nothing but call wakers,
-//! which here are the checker's. They are taken to be right, so each of their operations happens at once; the wrapped ones
-//! let others go first. What the runtime itself would supply, time and readiness of descriptors, is modelled.
+//! Channels, notifications, `join!` and `select!` are tokio's own. Without its runtime they only call wakers, which are
+//! the checker's here. They are assumed to be correct, so each of their operations is one step; the wrapped ones let
+//! other tasks run first. What the runtime would provide, time and readiness of descriptors, is modelled.
 
 pub mod io;
 pub mod runtime;
@@ -15,8 +15,8 @@ pub use tokio::{join, select};
 
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 
-/// Lets any other task run, or none: what happens next is the checker's to choose.
+/// Lets any other task run, or none. The checker chooses.
 fn let_others_run() {
-    // An operation of the checker's, and nothing else.
+    // This is an operation of the checker without further effect.
     AtomicBool::new(false).load(Ordering::SeqCst);
 }

@@ -1,4 +1,4 @@
-//! The runtime that tasks belong to: the checker's, always.
+//! The runtime of the tasks, which is always the checker's.
 
 /// [`tokio::runtime::Handle`].
 #[derive(Clone, Debug, Default)]
@@ -9,7 +9,7 @@ pub struct Handle;
 pub struct Entered;
 
 impl Handle {
-    /// Nothing to enter.
+    /// Has no effect, because there is only one runtime.
     #[must_use]
     pub fn enter(&self) -> Entered {
         Entered

@@ -1,4 +1,4 @@
-//! Tokio's notifications and channels, with a chance for others before each operation.
+//! Tokio's notifications and channels. Before each operation other tasks may run.
 
 pub use tokio::sync::{futures, mpsc, oneshot, watch};
 

@@ -1,6 +1,6 @@
-//! Cooperation.
+//! Yielding and spawning.
 
-/// Lets others run.
+/// Lets other tasks run.
 pub async fn consume_budget() {
     super::let_others_run();
 }

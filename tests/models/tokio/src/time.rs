@@ -1,4 +1,4 @@
-//! A clock that goes on when a model says so.
+//! A clock that advances when a model says so.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -22,13 +22,13 @@ thread_local! {
 }
 
 impl Instant {
-    /// The time that it is.
+    /// The present time.
     #[must_use]
     pub fn now() -> Self {
         Self(CLOCK.with_borrow(|clock| clock.now))
     }
 
-    /// Since then.
+    /// The time since then.
     #[must_use]
     pub fn elapsed(self) -> Duration {
         Self::now().0.saturating_sub(self.0)
@@ -43,7 +43,7 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// Completes once the clock has come to `at`.
+/// Completes when the clock has reached `at`.
 pub async fn sleep_until(at: Instant) {
     poll_fn(|context| {
         CLOCK.with_borrow_mut(|clock| {
@@ -57,14 +57,14 @@ pub async fn sleep_until(at: Instant) {
     .await;
 }
 
-/// The time was up first.
+/// The time passed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// What comes first: the end of `future`, or of `time`.
+/// Waits for `future`, for at most `time`.
 ///
 /// # Errors
-/// It was the time.
+/// The time passed first.
 pub async fn timeout<F: Future>(time: Duration, future: F) -> Result<F::Output, Elapsed> {
     let at = Instant::now() + time;
     tokio::select! {
@@ -79,7 +79,7 @@ pub fn reset() {
     CLOCK.set(Clock::default());
 }
 
-/// Lets time go by.
+/// Advances the clock.
 pub fn advance(time: Duration) {
     super::let_others_run();
     let sleepers = CLOCK.with_borrow_mut(|clock| {

@@ -1,4 +1,5 @@
-//! The free functions and a handle's methods act on one state: what one drains, closes or ends is so for the other.
+//! The free functions and a handle's methods act on one state: what one drains, closes or ends, the other sees as
+//! drained, closed or ended.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! `wait-with-output` waits and drains both streams in one step; when its time is up, nothing was consumed.
+//! `wait-with-output` waits and drains both streams in one step; if it times out, nothing was consumed.
 
 use conformance_guest::*;
 

@@ -1,5 +1,5 @@
-//! `poll` names, in ascending order, exactly those that are ready, among hundreds; none is `invalid-input`, more than 256
-//! are `too-large`.
+//! `poll` returns, in ascending order, exactly the ready pollables among hundreds; no pollable is `invalid-input`, more
+//! than 256 are `too-large`.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A `poll` over several processes returns when the first of them has something, and says which.
+//! A `poll` of several processes returns when the first of them is ready, and says which.
 
 use conformance_guest::*;
 

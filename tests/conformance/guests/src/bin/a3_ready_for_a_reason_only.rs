@@ -1,4 +1,4 @@
-//! `subscribe-exit` is ready from the exit on; `subscribe-logs` while there is something that was not read, or after the
+//! `subscribe-exit` is ready from the exit on; `subscribe-logs` is ready while there is unread output, or after the
 //! exit. Neither is ever ready without cause.
 
 use conformance_guest::*;
@@ -23,7 +23,7 @@ fn run() -> Outcome {
     output("echo > gate")?;
     logs.block()?;
     check!(logs.ready() && logs.ready() && !exit.ready(), "with output");
-    // A read that does not reach the end leaves something.
+    // A read that does not reach the end leaves unread output.
     until("three bytes", || Ok((status(&id)?.buffered_bytes == 3).then_some(())))?;
     let part = read_since(&id, LogStream::Stdout, &oldest(), 2)?;
     check!(logs.ready(), "one byte is left unread");

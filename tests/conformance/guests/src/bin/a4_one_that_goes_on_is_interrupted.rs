@@ -1,4 +1,4 @@
-//! A guest that goes on although its capsule is being unloaded is interrupted, whether it computes or keeps calling.
+//! A guest that continues while its capsule is unloaded is interrupted, whether it computes or makes calls.
 
 use conformance_guest::*;
 
@@ -15,7 +15,7 @@ fn spin() -> Outcome {
 fn nag() -> Outcome {
     announce("two");
     loop {
-        // Neither waits nor ever succeeds.
+        // A call that neither waits nor ever succeeds.
         std::hint::black_box(status("none")).ok();
     }
 }

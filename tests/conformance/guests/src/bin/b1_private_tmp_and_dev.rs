@@ -1,4 +1,4 @@
-//! `/tmp` is each spawn's own and empty, `/dev` has the harmless devices only.
+//! Each spawn has an empty `/tmp` of its own, and `/dev` has the harmless devices only.
 
 use conformance_guest::*;
 

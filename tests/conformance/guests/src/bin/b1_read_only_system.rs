@@ -1,4 +1,4 @@
-//! The system is read-only to a child, its workspace is not, and stands at its own path.
+//! The system is read-only to a child; its workspace is writable, and is at its own path.
 
 use conformance_guest::*;
 

@@ -1,11 +1,12 @@
-//! Whether processes are confined is said truly; unconfined, persistent ones are refused unless that was said twice.
+//! The host reports correctly whether processes are confined; unconfined persistent processes are refused unless they
+//! have a separate permission.
 
 use conformance_guest::*;
 
 case!(r#"{"steps": ["look", {"do": "describe"}, "judge"]}"#: look, judge);
 
 fn look() -> Outcome {
-    // In a pid namespace of its own a first command has a small number, and only its tree is there.
+    // In a pid namespace of its own the first command has a small pid, and only its tree is visible.
     let alone = holds("test $(ls /proc | grep -c '^[0-9]*$') -lt 8")?;
     let secret = holds("test -r /proc/sys/kernel/core_pattern && (: >> /proc/sys/kernel/core_pattern) 2>/dev/null")?;
     let started = match start("sleep 1000") {

@@ -1,11 +1,12 @@
-//! After `stop` and after a timer's end, no process of the tree runs, whatever it did to get away.
+//! After `stop` and after a timer's end, no process of the tree runs, whatever it did to escape.
 
 use conformance_guest::*;
 
 case!(r#"{"settings": {"grace-default-ms": 50}}"#: run);
 
 fn run() -> Outcome {
-    // A daemon forked twice, in a session of its own, deaf, one that forks all the time, and one that is stopped.
+    // A daemon that forked twice, in a session of its own, and ignores signals; a process that forks all the time; and
+    // a stopped one.
     let script = format!(
         "trap '' TERM; {}; {}; (exec 9>third; flock 9; kill -STOP $(exec sh -c 'echo $PPID'); sleep 1000) & \
          (exec 9>fourth; flock 9; while :; do (exec sleep 0.02) & done) & echo up; while :; do sleep 0.01; done",

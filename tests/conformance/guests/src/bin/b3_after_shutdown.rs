@@ -1,4 +1,4 @@
-//! After a graceful shutdown of the host nothing runs that it started, in any session.
+//! After a graceful shutdown of the host no process that it started runs, in any session.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! No zombie is left of what was ended: a pid that a process had is no child of the host.
+//! An ended process leaves no zombie: its former pid is not a child of the host.
 
 use conformance_guest::*;
 

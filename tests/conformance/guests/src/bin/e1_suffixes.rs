@@ -1,5 +1,5 @@
-//! A suffix is segments of `[a-z0-9_-]+` joined by dots, in a topic of at most 8 segments and 256 bytes; anything else is
-//! `invalid-input`. Without one it is the id.
+//! A suffix consists of segments of `[a-z0-9_-]+` joined by dots, in a topic of at most 8 segments and 256 bytes;
+//! anything else is `invalid-input`. The default is the id.
 
 use conformance_guest::*;
 

@@ -1,4 +1,5 @@
-//! Exactly one `exited` comes for a process, also when the watch comes after the exit, and however often it is watched.
+//! There is exactly one `exited` for a process, also when the watch comes after the exit, and however often it is
+//! watched.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! One `log-ready` comes for each change from nothing to something since a read last reached the end.
+//! There is one `log-ready` for each change from empty to not empty since a read last reached the end.
 
 use conformance_guest::*;
 
@@ -26,7 +26,7 @@ fn run() -> Outcome {
         })
     };
     output("echo a > gate")?;
-    // Not by reading: that would make further edges.
+    // Without a read, which would cause further edges.
     until("the lines", || Ok((status(&id)?.buffered_bytes == 354).then_some(())))?;
     events.until("log-ready", 1)?;
     let once = ready(&mut events)?;

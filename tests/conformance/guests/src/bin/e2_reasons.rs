@@ -1,4 +1,4 @@
-//! `exited` says how a process ended: by itself, by a signal, by its lifetime, by idling, by a stop.
+//! `exited` gives the reason for the end of a process: by itself, by a signal, by its lifetime, by idling, by a stop.
 
 use conformance_guest::*;
 
@@ -51,7 +51,7 @@ fn run() -> Outcome {
         let payload = &of[0].payload;
         check!(payload["id"] == id.as_str(), "{name}: another id");
         let (got_code, got_signal) = (payload["exit_code"].as_i64(), payload["signal"].as_i64());
-        // TERM that a stop follows with KILL at once may be overtaken by it.
+        // KILL, which follows the TERM of this stop at once, may arrive first.
         let ended_by = got_signal == signal || (signal == Some(15) && name != "signalled" && got_signal == Some(9));
         check!(got_code == code && ended_by, "{name}: {payload}");
         check!(

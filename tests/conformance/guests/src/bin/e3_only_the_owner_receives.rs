@@ -19,7 +19,7 @@ fn own() -> Outcome {
 
 fn foreign() -> Outcome {
     let mut broad = match ipc::subscribe("astrid.process.v1.*") {
-        // That is an answer too.
+        // A refusal is also a correct answer.
         Err(ipc::ErrorCode::CapabilityDenied) => None,
         Err(other) => return fail(format!("{other:?}")),
         Ok(_) => Some(Events::subscribe()?),

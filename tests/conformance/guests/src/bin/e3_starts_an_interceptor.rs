@@ -1,4 +1,4 @@
-//! An exit starts a fresh instance of a declared interceptor, also where no instance of the capsule is alive.
+//! An exit starts a fresh instance of a declared interceptor, even if no instance of the capsule exists.
 
 use conformance_guest::*;
 
@@ -6,13 +6,13 @@ case!(r#"{"grants": {"interceptors": {"astrid.process.v1.exited.*": "exited"}}, 
 
 fn make() -> Outcome {
     output("mkfifo gate")?;
-    // Held open, so that the gate can be left to itself.
+    // Held open, so that the gate stays when this instance ends.
     let id = start("exit 17")?;
     watch(&id, Some("intercepted"))?;
     Ok(id)
 }
 
-/// Called by the host, with the message as it is handed to interceptors.
+/// The host calls this with the message, in the form for interceptors.
 fn exited(payload: &str) -> Outcome {
     spawn(&SpawnRequest {
         stdin: Some(payload.as_bytes().to_vec()),

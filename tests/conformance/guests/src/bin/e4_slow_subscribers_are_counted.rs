@@ -1,4 +1,4 @@
-//! A subscriber that does not read slows no other down: its queue is bounded, and what did not fit is counted.
+//! A subscriber that does not read delays no other: its queue is bounded, and messages that do not fit are counted.
 
 use conformance_guest::*;
 

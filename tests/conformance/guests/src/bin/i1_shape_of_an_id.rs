@@ -1,4 +1,4 @@
-//! An id is 256 bits in lowercase base32 without padding: 52 characters, no two alike in any part.
+//! An id is 256 bits in lowercase base32 without padding: 52 characters, and no part is the same in all ids.
 
 use conformance_guest::*;
 
@@ -24,7 +24,7 @@ fn run() -> Outcome {
         let mut seen: Vec<_> = ids.iter().filter_map(|id| id.as_bytes().get(column)).collect();
         seen.sort_unstable();
         seen.dedup();
-        // 24 random ones of 32 agree in all places once in 10^34.
+        // The probability that 24 random characters of 32 agree in all ids is 10^-34.
         check!(
             seen.len() > 4,
             "character {column} takes {} values in 24 ids",

@@ -1,4 +1,4 @@
-//! No audit record holds a raw id; the same process has the same hash in each.
+//! No audit record contains a raw id; the same process has the same hash in each.
 
 use conformance_guest::*;
 
@@ -19,7 +19,7 @@ fn look(payload: &str) -> Outcome {
     let (id, records) = payload.split_once("\n\n").unwrap_or_default();
     check!(!records.is_empty(), "there are no records");
     check!(!records.contains(id), "an id stands in the audit");
-    // No part that would give it away either.
+    // No part that would reveal it either.
     check!(
         !records.contains(&id[..16]),
         "the beginning of an id stands in the audit"

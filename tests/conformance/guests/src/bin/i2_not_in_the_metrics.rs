@@ -1,4 +1,4 @@
-//! No metric holds a raw id.
+//! No metric contains a raw id.
 
 use conformance_guest::*;
 

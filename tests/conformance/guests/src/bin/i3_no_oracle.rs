@@ -1,9 +1,8 @@
 //! Ids that were never issued, are malformed, belong to others or are gone cannot be told apart by any call, and no
 //! such call changes anything.
-//!
-//! Bob and another capsule make live processes; Alice tries every call on their ids, on ids of her own that are released,
-//! stopped and reaped, and on what was never an id. All answers must be those to an id never issued; then the owners look
-//! whether everything still stands.
+//! Bob and another capsule start live processes. Alice tries every call on their ids, on ids of her own that are
+//! released, stopped and reaped, and on texts that were never an id. All answers must be those to an id that was never
+//! issued. Then the owners check that nothing has changed.
 
 use conformance_guest::*;
 
@@ -87,7 +86,7 @@ fn table(victims: &str) -> Outcome {
         }
     }
     for (call, want) in &expected {
-        // Its size may be judged before anything is looked up.
+        // Its size may be checked before the look-up.
         if *call == "write-stdin too much" {
             continue;
         }
@@ -101,7 +100,7 @@ fn table(victims: &str) -> Outcome {
     Ok(victims.to_owned())
 }
 
-/// Only its owner's is looked at: the order of the lines is that of the calls.
+/// Only the owner's own line is read: the order of the lines is that of the calls.
 fn untouched(victims: &str) -> Outcome {
     let mine = list_processes(None)?;
     check!(mine.len() == 1, "{} are listed", mine.len());

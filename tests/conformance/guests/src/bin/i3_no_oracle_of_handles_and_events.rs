@@ -30,7 +30,7 @@ fn table(victims: &str) -> Outcome {
     }
     let expected = every_other_answer(&"b".repeat(52));
     for (call, answer) in &expected {
-        // Its shape may be judged before anything is looked up.
+        // Its shape may be checked before the look-up.
         check!(
             *call == "watch badly" || answer.contains("NoSuchProcess"),
             "{call} of one never issued says {answer}"
@@ -77,7 +77,7 @@ fn handles() -> Outcome {
         for (method, answer) in answers {
             refused(&format!("{method} after {end}"), answer, &ErrorCode::Closed)?;
         }
-        // Ready for ever: nothing more will come.
+        // Ready for ever, because no more events will come.
         handle.subscribe_exit().block()?;
         handle.subscribe_logs().block()?;
     }

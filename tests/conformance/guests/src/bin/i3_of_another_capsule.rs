@@ -1,4 +1,4 @@
-//! What Alice started through one capsule is not there for another capsule, also on her behalf.
+//! A process that Alice started through one capsule does not exist for another capsule, even on her behalf.
 
 use conformance_guest::*;
 

@@ -1,4 +1,5 @@
-//! What Alice started is not there for Bob, in the same capsule: not by its id, not in a list, not in `status-many`.
+//! A process that Alice started does not exist for Bob in the same capsule: not by its id, not in a list, not in
+//! `status-many`.
 
 use conformance_guest::*;
 

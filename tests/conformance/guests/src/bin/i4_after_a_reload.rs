@@ -1,4 +1,4 @@
-//! An id works after the component was reloaded in place; output, cursors and stdin go on where they were.
+//! An id works after the component was reloaded in place; output, cursors and stdin continue where they were.
 
 use conformance_guest::*;
 

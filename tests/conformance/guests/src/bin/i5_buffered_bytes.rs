@@ -1,4 +1,4 @@
-//! `buffered-bytes` is what `read-logs` would hand over, of both streams, and nothing after it was read.
+//! `buffered-bytes` is what `read-logs` would return, for both streams, and zero after a read.
 
 use conformance_guest::*;
 

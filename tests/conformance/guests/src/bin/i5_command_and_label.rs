@@ -1,5 +1,5 @@
-//! `command` is command and arguments joined by spaces, cut to 4 KiB; a label is cut to 128 bytes on a character's
-//! border, without control characters, and is made of the command where none is given.
+//! `command` is the command and its arguments joined by spaces, cut to 4 KiB; a label is cut to 128 bytes on a
+//! character boundary, has no control characters, and is derived from the command if none is given.
 
 use conformance_guest::*;
 

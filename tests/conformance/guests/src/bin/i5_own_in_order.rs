@@ -1,4 +1,4 @@
-//! `list-processes` has the live and the exited ones of this principal and capsule, in spawn order.
+//! `list-processes` returns the live and exited processes of this principal and capsule, in spawn order.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! Injected bytes arrive, as they are, in a file that a variable points to; the child cannot change it.
+//! Injected bytes arrive unchanged in a file to which a variable points; the child cannot change it.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! The BLAKE3 hash of what was injected goes to the audit, and the bytes do not.
+//! The audit records the BLAKE3 hash of injected files, and not their bytes.
 
 use conformance_guest::*;
 
@@ -23,7 +23,7 @@ fn make() -> Outcome {
 fn look(payload: &str) -> Outcome {
     let (printed, records) = payload.split_once("\n\n").unwrap_or_default();
     check!(printed == "abc", "the child read {printed:?}");
-    // As published for the three bytes.
+    // The published hash of the three bytes.
     let hash = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
     check!(records.contains(hash), "the hash is not in the audit: {records}");
     Ok("hashed".into())

@@ -1,5 +1,5 @@
-//! Bad names, duplicates, and paths that are relative, climb or shadow the workspace are `invalid-input`; too much is
-//! `too-large`; and nothing runs.
+//! Bad names, duplicates, and paths that are relative, contain `..` or hide the workspace are `invalid-input`; too many
+//! bytes or files are `too-large`; and nothing runs.
 
 use conformance_guest::*;
 
@@ -49,7 +49,7 @@ fn run() -> Outcome {
     ] {
         invalid.push((format!("the path {path:?}"), vec![to_path(path)]));
     }
-    // One that holds the workspace would hide it.
+    // A path that contains the workspace would hide it.
     let above = here.rsplit_once('/').map_or("/", |(above, _)| above).to_owned();
     if above != "/tmp" {
         invalid.push((format!("the path {above:?}"), vec![to_path(&above)]));

@@ -1,4 +1,4 @@
-//! `stop` holds the group still and `cont` lets it go on.
+//! `stop` suspends the group and `cont` resumes it.
 
 use conformance_guest::*;
 
@@ -8,7 +8,7 @@ fn run() -> Outcome {
     let id = start("i=0; while :; do i=$((i+1)); echo $i > count.new; mv count.new count; done")?;
     until("counting", || Ok(holds("test -s count")?.then_some(())))?;
     signal(&id, ProcessSignal::Stop)?;
-    // Still is what does not change while others get to run; the first look may be too early.
+    // A suspended group does not change while other processes run. The first check may be too early.
     let still = until("it to be still", || {
         let before = output("cat count")?;
         for _ in 0..8 {

@@ -1,4 +1,5 @@
-//! A signal reaches the command and all of its process group, and each of the seven is the one it is called.
+//! A signal reaches the command and all of its process group, and each of the seven names sends the signal of that
+//! name.
 
 use conformance_guest::*;
 

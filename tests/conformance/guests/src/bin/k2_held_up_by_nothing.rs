@@ -1,4 +1,5 @@
-//! `stop` is not held up by a full ring, a blocked writer or a wait; those end, and the wait gets the exit.
+//! A full ring, a blocked writer or a wait does not delay `stop`; the writer and the wait end, and the wait gets the
+//! exit.
 
 use conformance_guest::*;
 
@@ -29,7 +30,7 @@ fn wait_for(id: &str) -> Outcome {
     output("echo > waiting")?;
     match wait(id, GIVE_UP) {
         Ok(exit) => check!(exit == by_signal(9), "wait: {exit:?}"),
-        // It came too late to wait for anything.
+        // It came too late to wait.
         Err(ErrorCode::NoSuchProcess) => {}
         Err(other) => return fail(format!("wait: {other:?}")),
     }

@@ -1,4 +1,4 @@
-//! A child that was stopped (SIGSTOP) is continued by `stop` and heeds TERM.
+//! `stop` continues a child that was stopped by SIGSTOP, and the child receives TERM.
 
 use conformance_guest::*;
 

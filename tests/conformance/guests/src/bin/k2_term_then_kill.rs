@@ -1,4 +1,5 @@
-//! `stop` sends TERM, waits as long as asked, then kills all of the tree; it returns the true exit and the id is gone.
+//! `stop` sends TERM, waits for the requested time, then kills the whole tree; it returns the true exit and the id is
+//! gone.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! Stops of the same process at once all return its exit or `no-such-process`.
+//! Concurrent stops of the same process all return its exit or `no-such-process`.
 
 use conformance_guest::*;
 

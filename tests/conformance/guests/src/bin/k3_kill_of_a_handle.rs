@@ -1,4 +1,5 @@
-//! A handle's `kill` ends the tree and returns the exit with all output; a second one says that it did not run.
+//! A handle's `kill` ends the tree and returns the exit with all output; a second one reports that the process did not
+//! run.
 
 use conformance_guest::*;
 

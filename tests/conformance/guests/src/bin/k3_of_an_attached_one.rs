@@ -1,4 +1,4 @@
-//! After `kill` of an attached handle the id stays, as exited.
+//! After `kill` of an attached handle the id stays, as that of an exited process.
 
 use conformance_guest::*;
 

@@ -10,7 +10,7 @@ fn run() -> Outcome {
     let id =
         start("printf 'a\\342\\202'; echo > up; read x < gate; printf '\\254b\\377c'; printf '\\360\\237'; exit 0")?;
     until("the first part", || Ok(holds("test -e up")?.then_some(())))?;
-    // All that was written before is in the pipe; it may take a moment to come through.
+    // All earlier output is in the pipe, and may need a moment to arrive.
     let mut seen = String::new();
     until("the first part", || {
         seen.push_str(&read_logs(&id)?.stdout);

@@ -1,4 +1,4 @@
-//! `read-logs` hands over what is buffered and consumes it.
+//! `read-logs` returns what is buffered and consumes it.
 
 use conformance_guest::*;
 

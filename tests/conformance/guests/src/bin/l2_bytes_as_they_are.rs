@@ -1,4 +1,4 @@
-//! `read-since` is faithful to the byte, whatever the bytes are and wherever they are cut.
+//! `read-since` returns every byte unchanged, whatever the bytes are and wherever they are cut.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! `max-bytes: 0` gives no data and a cursor that works; the largest number gives at most 4 MiB.
+//! `max-bytes: 0` returns no data and a cursor that works; the largest number returns at most 4 MiB.
 
 use conformance_guest::*;
 

@@ -1,5 +1,4 @@
-//! A token works for its process and its stream only: another's, the other stream's and another principal's are
-//! `no-such-process`.
+//! A token works for its process and its stream only; for another process, stream or principal it is `no-such-process`.
 
 use conformance_guest::*;
 

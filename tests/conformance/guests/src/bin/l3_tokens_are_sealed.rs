@@ -1,4 +1,4 @@
-//! A cursor token that was altered in any place, cut, prolonged or made up is `no-such-process`.
+//! A cursor token that was altered in any place, shortened, lengthened or invented is `no-such-process`.
 
 use conformance_guest::*;
 

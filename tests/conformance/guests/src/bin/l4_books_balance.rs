@@ -1,13 +1,13 @@
-//! Along any chain of cursors, what was delivered and what was dropped add up to the position in the stream.
+//! Along any chain of cursors, the bytes delivered and the bytes dropped add up to the position in the stream.
 //!
-//! The stream is lines of eight bytes that say where they stand, so a chunk shows its own position. The ring is small, the
-//! child is fast, and the reader takes pieces of odd sizes, so that much may be lost.
+//! The stream consists of lines of eight bytes that contain their position, so a chunk shows its own position. The ring
+//! is small, the child is fast, and the reader takes pieces of odd sizes, so that much may be lost.
 
 use conformance_guest::*;
 
 case!(run);
 
-/// Bytes of the whole stream.
+/// The length of the whole stream in bytes.
 const ALL: u64 = 480_000;
 
 fn run() -> Outcome {
@@ -18,7 +18,7 @@ fn run() -> Outcome {
     };
     let id = spawn_persistent(&request)?;
     let (mut cursor, mut delivered, mut chunks) = (oldest(), 0, 0);
-    // Where the chain starts: the oldest byte that was retained at its first read.
+    // The start of the chain: the oldest byte that was retained at its first read.
     let mut start = None;
     loop {
         let size = 16 + chunks * 37 % 1500;
@@ -46,7 +46,7 @@ fn run() -> Outcome {
     }
 }
 
-/// Where in the stream a chunk begins, by what it says.
+/// The position of a chunk in the stream, from its content.
 fn place_of(data: &[u8]) -> Option<u64> {
     let end = data.iter().position(|byte| *byte == b'\n')?;
     let line = data.get(end + 1..end + 8)?;

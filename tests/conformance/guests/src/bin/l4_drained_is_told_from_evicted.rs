@@ -1,4 +1,4 @@
-//! What `read-logs` drained counts as dropped for a cursor, and not in `process-info`, which counts eviction only.
+//! Bytes that `read-logs` drained count as dropped for a cursor, and not in `process-info`, which counts eviction only.
 
 use conformance_guest::*;
 

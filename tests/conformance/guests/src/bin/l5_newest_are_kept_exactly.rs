@@ -1,4 +1,4 @@
-//! A ring that overflows keeps the newest bytes, exactly as many as asked for.
+//! A ring that overflows keeps the newest bytes, exactly as many as requested.
 
 use conformance_guest::*;
 

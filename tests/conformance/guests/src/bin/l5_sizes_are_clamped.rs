@@ -1,4 +1,4 @@
-//! A ring is at most 8 MiB, whatever is asked for, and 1 MiB where nothing is.
+//! A ring is at most 8 MiB, whatever the request, and 1 MiB by default.
 
 use conformance_guest::*;
 

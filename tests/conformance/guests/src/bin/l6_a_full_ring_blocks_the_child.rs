@@ -1,4 +1,4 @@
-//! Under `backpressure` the child blocks while the ring is full, and goes on as soon as `read-logs` makes room.
+//! Under `backpressure` the child blocks while the ring is full, and continues as soon as `read-logs` makes room.
 
 use conformance_guest::*;
 
@@ -15,7 +15,8 @@ fn run() -> Outcome {
         "a full ring",
         || Ok((status(&id)?.buffered_bytes >= 4096).then_some(())),
     )?;
-    // More than any pipe and the ring hold is still to come, so it cannot be done, however long this takes.
+    // More than the ring and any pipe hold has still to be written, so the child cannot have finished, however long
+    // this takes.
     check!(holds("test ! -e done")?, "the child wrote what there is no room for");
     let buffered = status(&id)?.buffered_bytes;
     check!(buffered == 4096, "{buffered} bytes in a ring of 4096");

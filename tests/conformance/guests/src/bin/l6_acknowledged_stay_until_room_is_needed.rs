@@ -1,4 +1,4 @@
-//! Under `backpressure` what a cursor acknowledged stays readable until room is needed; a second reader that comes too
+//! Under `backpressure` acknowledged bytes stay readable until their room is needed; a second reader that comes too
 //! late sees its loss.
 
 use conformance_guest::*;

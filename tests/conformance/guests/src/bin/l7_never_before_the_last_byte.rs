@@ -6,7 +6,7 @@ case!(run);
 
 fn run() -> Outcome {
     output("mkfifo gate")?;
-    // Its standard output ends long before it does.
+    // Its standard output ends long before the process.
     let id = start("printf 0123456789; exec >&-; echo > closed; read x < gate; printf err >&2; exit 0")?;
     until("the end of output", || Ok(holds("test -e closed")?.then_some(())))?;
     printed(&id, "9")?;

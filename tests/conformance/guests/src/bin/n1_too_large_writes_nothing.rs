@@ -1,4 +1,4 @@
-//! More than 1 MiB in one call is `too-large`, with no byte written, and the next write goes on.
+//! More than 1 MiB in one call is `too-large`, with no byte written, and the next write succeeds.
 
 use conformance_guest::*;
 

@@ -1,4 +1,5 @@
-//! Writes of several instances at once: each call's bytes stay together, in the order of each writer, and none fails.
+//! Concurrent writes of several instances: each call's bytes stay together, in the order of each writer, and none
+//! fails.
 
 use conformance_guest::*;
 
@@ -18,7 +19,7 @@ fn make() -> Outcome {
 fn write(id: &str, letter: u8) -> Outcome {
     for round in 0..ROUNDS {
         let mut part = vec![letter; PART];
-        // Where a call begins, and which of its writer's it is.
+        // The beginning of a call, and its number among its writer's calls.
         part[0] = b'0' + u8::try_from(round).unwrap_or_default();
         let written = write_stdin(id, &part)?;
         check!(written as usize == PART, "{written} bytes written");

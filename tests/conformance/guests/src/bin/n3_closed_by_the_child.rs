@@ -1,4 +1,4 @@
-//! A child that closes its end fails a blocked write with `closed`, while it runs on.
+//! If a child closes its end while it runs on, a blocked write fails with `closed`.
 
 use conformance_guest::*;
 

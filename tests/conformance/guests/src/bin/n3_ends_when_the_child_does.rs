@@ -1,4 +1,4 @@
-//! A write to a child that does not read blocks until the child ends, and is `closed` then, as every later one.
+//! A write to a child that does not read blocks until the child ends; it is then `closed`, as is every later one.
 
 use conformance_guest::*;
 

@@ -13,7 +13,7 @@ fn run() -> Outcome {
     };
     let id = spawn_persistent(&request)?;
     check!(status(&id)?.stdin_open, "stdin is not open");
-    // Nothing reads: it may not wait for that.
+    // Nothing reads, and the call may not wait for a reader.
     for _ in 0..3 {
         close_stdin(&id)?;
     }

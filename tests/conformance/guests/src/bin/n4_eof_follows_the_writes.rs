@@ -1,4 +1,4 @@
-//! What was written before a close arrives before the end of file.
+//! Bytes that were written before a close arrive before the end of file.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! Where the embedder says nothing, a principal may have eight processes.
+//! By default a principal may have eight processes.
 
 use conformance_guest::*;
 

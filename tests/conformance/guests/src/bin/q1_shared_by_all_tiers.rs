@@ -1,4 +1,5 @@
-//! The processes of a principal are counted over capsules, instances and tiers; those of another are not.
+//! The processes of a principal are counted together over capsules, instances and tiers, and apart from those of other
+//! principals.
 
 use conformance_guest::*;
 

@@ -1,5 +1,5 @@
-//! Ids, live and exited, are limited per principal and capsule (`registry-full`); others have their own, and a release
-//! makes room.
+//! Ids, live and exited, are limited for each principal and capsule (`registry-full`); others have their own limit, and
+//! a release makes room.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! Where the embedder says nothing, the rings of a principal take at most 64 MiB.
+//! By default the rings of a principal take at most 64 MiB.
 
 use conformance_guest::*;
 

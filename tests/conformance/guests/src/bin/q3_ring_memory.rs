@@ -1,4 +1,4 @@
-//! Rings that could together take more than the principal's memory are `quota`; it comes back with a release.
+//! A spawn whose rings could exceed the principal's memory is `quota`; a release gives the memory back.
 
 use conformance_guest::*;
 

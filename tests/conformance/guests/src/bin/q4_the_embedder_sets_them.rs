@@ -1,4 +1,4 @@
-//! Every default and ceiling is the embedder's to set, and each one set holds.
+//! The embedder can set every default and ceiling, and each one that is set holds.
 
 use conformance_guest::*;
 

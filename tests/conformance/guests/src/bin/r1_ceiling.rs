@@ -1,4 +1,4 @@
-//! The embedder's ceiling holds for who asks for more and for who asks for nothing.
+//! The embedder's ceiling holds for requests above it and for requests without a limit.
 
 use conformance_guest::*;
 

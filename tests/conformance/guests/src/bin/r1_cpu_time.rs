@@ -1,4 +1,4 @@
-//! `max-cpu-secs` ends a tree that computes for longer, also one that shares the work out, or is refused as
+//! `max-cpu-secs` ends a tree that computes for longer, even if it divides the work among processes, or is refused as
 //! `limit-unenforceable`.
 
 use conformance_guest::*;
@@ -12,7 +12,7 @@ fn run() -> Outcome {
         max_pids: None,
         max_open_files: None,
     };
-    // Each relay runs for less than the limit.
+    // Each process of the relay runs for less than the limit.
     let relay = "while :; do sh -c 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done'; done";
     for script in ["while :; do :; done", relay] {
         let request = SpawnRequest {

@@ -1,6 +1,6 @@
-//! `max-memory-bytes` holds the whole tree, or the spawn is refused as `limit-unenforceable`.
+//! `max-memory-bytes` limits the whole tree, or the spawn is refused as `limit-unenforceable`.
 //!
-//! Eight processes together want ten times what is allowed, each of them less than that.
+//! Eight processes together try to use ten times the limit, each of them less than the limit.
 
 use conformance_guest::*;
 
@@ -13,7 +13,7 @@ fn run() -> Outcome {
         max_pids: None,
         max_open_files: None,
     };
-    // What is read after the sleep keeps a shell from becoming that, and giving its memory back.
+    // The read after the sleep keeps the shell from executing the sleep in its own place, which would free its memory.
     let hog = "x=$(head -c 40000000 /dev/zero | tr '\\0' a); echo ${#x} >> had; sleep 1000; : \"$x\"";
     let script = format!("for i in 1 2 3 4 5 6 7 8; do (x=; {hog}) & done; wait");
     let request = SpawnRequest {
@@ -27,7 +27,7 @@ fn run() -> Outcome {
             return Ok("refused".into());
         }
     };
-    // Restrained, its members fail on their own; ended, all of it does.
+    // If the tree is restrained, its processes fail one by one; if it is ended, all of it ends.
     let exit = until("an end", || {
         let ended = wait(&id, 100).ok();
         check!(

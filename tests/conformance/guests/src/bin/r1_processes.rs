@@ -1,4 +1,4 @@
-//! `max-pids` holds the whole tree, or the spawn is refused as `limit-unenforceable`.
+//! `max-pids` limits the whole tree, or the spawn is refused as `limit-unenforceable`.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! In strict mode a limit that the kernel does not hold is refused, and one that is accepted is held.
+//! In strict mode a limit that the kernel does not enforce is refused, and an accepted limit is enforced.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A child that hits a limit, again and again, costs only itself: the next one runs, and no slot is lost.
+//! A child that reaches a limit, again and again, harms only itself: the next one runs, and no slot is lost.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! An end by a limit is told apart in the reason of `exited`, and the host goes on.
+//! The reason of `exited` distinguishes an end by a limit, and the host continues.
 
 use conformance_guest::*;
 
@@ -23,8 +23,8 @@ fn run() -> Outcome {
             "while :; do :; done",
             &["limit-cpu"][..],
         ),
-        // A process that is refused memory may also end over that by itself. What is read after the sleep keeps a shell from
-        // becoming that, and giving its memory back.
+        // A process that is refused memory may also end by itself because of that. The read after the sleep keeps the
+        // shell from executing the sleep in its own place, which would free its memory.
         (
             "memory",
             ResourceLimits {

@@ -1,4 +1,4 @@
-//! A variable whose name is none, is given twice or is reserved is `invalid-input` in every tier, and nothing runs.
+//! A variable whose name is malformed, comes twice or is reserved is `invalid-input` in every tier, and nothing runs.
 
 use conformance_guest::*;
 

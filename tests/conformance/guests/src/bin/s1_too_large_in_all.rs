@@ -1,4 +1,4 @@
-//! More than 1 MiB of arguments and variables together is `invalid-input`; somewhat less runs.
+//! More than 1 MiB of arguments and variables together is `invalid-input`; slightly less runs.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! `HOME` is the private `/tmp` unless it is given.
+//! `HOME` is the private `/tmp` unless the request sets it.
 
 use conformance_guest::*;
 

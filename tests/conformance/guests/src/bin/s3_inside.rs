@@ -1,4 +1,4 @@
-//! A directory of the workspace, also by relative links, is where the child starts; one that is not there is
+//! A child starts in a directory of the workspace, also by relative links; a directory that does not exist is
 //! `invalid-input`.
 
 use conformance_guest::*;

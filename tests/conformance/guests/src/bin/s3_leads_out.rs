@@ -1,6 +1,7 @@
-//! A working directory that is absolute, climbs, or is a symbolic link that leads out is `boundary-escape`.
+//! A working directory that is absolute, contains `..`, or is a symbolic link that leads out is `boundary-escape`.
 //!
-//! Any absolute link counts, also one back into the workspace, and it may be anywhere on the way.
+//! Any absolute link counts as one that leads out, even a link back into the workspace, and it may be anywhere on the
+//! path.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A directory that is exchanged for a link out of the workspace, again and again, never gets a child started outside.
+//! A directory that is exchanged repeatedly for a link out of the workspace never lets a child start outside.
 
 use conformance_guest::*;
 
@@ -10,8 +10,8 @@ fn run() -> Outcome {
         start("while :; do sleep 0.005; mv -T d x; mv -T l d; echo >> swaps; sleep 0.005; mv -T d l; mv -T x d; done")?;
     until("the first exchange", || Ok(holds("test -s swaps")?.then_some(())))?;
     let (mut inside, mut refused) = (0, 0);
-    // As long as it takes for both to be met, or the case would show nothing. A refusal takes much less time than a start,
-    // so there are many more of them.
+    // As long as it takes to see both outcomes, because otherwise the case would show nothing. A refusal takes much
+    // less time than a start, so there are many more refusals.
     let began = sys::clock_monotonic_ns();
     while inside < 20 || refused < 20 {
         check!(
@@ -24,7 +24,7 @@ fn run() -> Outcome {
         };
         match spawn(&request) {
             Ok(done) => {
-                // While it is being moved it has another name, or none.
+                // While it is moved it has another name, or none.
                 let place = done.stdout.trim_end();
                 check!(place.starts_with(&top), "a child was started in {place:?}");
                 inside += 1;

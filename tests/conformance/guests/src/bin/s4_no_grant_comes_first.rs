@@ -1,4 +1,4 @@
-//! Without the process grant everything is `capability-denied`, whatever else is wrong with it.
+//! Without the grant for processes every request is `capability-denied`, whatever other faults it has.
 
 use conformance_guest::*;
 

@@ -1,6 +1,6 @@
 //! The first failure is the answer: shapes, the gate, the working directory, the persistent grant, quotas, the program.
 //!
-//! Each request has two faults that stand next to each other in that order, and must be answered by the first.
+//! Each request has two faults that are adjacent in that order, and must be answered by the first.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A slot comes back exactly once, however often and in whatever way a process is ended.
+//! A slot is given back exactly once, however often and in whatever way a process is ended.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A refused spawn takes nothing: however many were refused, in whatever way, all slots and ids are still there.
+//! A refused spawn takes nothing: after any number of refusals of any kind, all slots and ids are still free.
 
 use conformance_guest::*;
 
@@ -25,7 +25,7 @@ fn run() -> Outcome {
     refused("a third", spawn(&sh("true")), &ErrorCode::Quota)?;
     for _ in 0..10 {
         refused("one more", spawn_persistent(&sh("true")), &ErrorCode::Quota).or_else(|_| {
-            // Both are full, and the order between two quotas is not said.
+            // Both quotas are full, and the contract does not define the order between them.
             refused("one more", spawn_persistent(&sh("true")), &ErrorCode::RegistryFull)
         })?;
     }

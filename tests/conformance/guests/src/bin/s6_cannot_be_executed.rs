@@ -1,4 +1,5 @@
-//! A file without the permission is `unknown("permission-denied: …")`, one of no known format `unknown("exec-failed: …")`.
+//! A file without the permission is `unknown("permission-denied: …")`, and a file of an unknown format is
+//! `unknown("exec-failed: …")`.
 
 use conformance_guest::*;
 

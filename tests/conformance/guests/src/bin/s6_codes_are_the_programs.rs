@@ -1,4 +1,4 @@
-//! The codes that wrappers use for their own failures are the program's when the program returns them.
+//! Codes that wrappers use for their own failures are the program's own if the program returns them.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A program that is not there fails the spawn itself with `unknown("not-found: …")`.
+//! If the program does not exist, the spawn itself fails with `unknown("not-found: …")`.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! `spawn-background` too fails itself where the program is not there or cannot be executed.
+//! `spawn-background` itself also fails if the program does not exist or cannot be executed.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! `spawn-persistent` returns although the prelude is not read, and a write comes after all of it.
+//! `spawn-persistent` returns although the prelude is not read, and a write follows all of the prelude.
 
 use conformance_guest::*;
 
@@ -14,7 +14,7 @@ fn run() -> Outcome {
     };
     let id = spawn_persistent(&request)?;
     check!(status(&id)?.phase == ProcessPhase::Running, "it does not run");
-    // Opening the gate returns when the child has come to it, which it can without having read anything.
+    // Opening the gate returns when the child has reached it. The child can reach it without reading.
     output("echo > gate")?;
     let written = write_stdin(&id, b"the end")?;
     check!(written == 7, "{written} of 7 bytes were written");

@@ -1,4 +1,4 @@
-//! Output beyond the capture cap ends the child, all of it, and is `too-large`; output of exactly the cap is not.
+//! Output beyond the capture limit ends the whole tree and is `too-large`; output of exactly the limit is not.
 
 use conformance_guest::*;
 

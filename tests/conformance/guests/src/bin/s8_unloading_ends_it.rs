@@ -1,4 +1,4 @@
-//! Unloading the capsule in the middle of a `spawn` ends the child, and the call is `cancelled`.
+//! Unloading the capsule during a `spawn` ends the child, and the call is `cancelled`.
 
 use conformance_guest::*;
 

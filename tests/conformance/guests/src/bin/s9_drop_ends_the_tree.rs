@@ -1,4 +1,4 @@
-//! Dropping the handle of `spawn-background` ends the whole tree, daemons in sessions of their own too.
+//! Dropping the handle of `spawn-background` ends the whole tree, including daemons in sessions of their own.
 
 use conformance_guest::*;
 

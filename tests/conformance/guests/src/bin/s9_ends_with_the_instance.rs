@@ -1,4 +1,5 @@
-//! What `spawn-background` started ends with its instance, whether that returns, traps or forgets the handle.
+//! A process that `spawn-background` started ends with its instance, whether the instance returns, traps or forgets the
+//! handle.
 
 use conformance_guest::*;
 

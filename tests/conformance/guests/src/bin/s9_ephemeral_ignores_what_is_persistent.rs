@@ -1,4 +1,5 @@
-//! Both ephemeral calls ignore the fields for persistent processes, but `spawn-background` keeps stdin open if asked.
+//! Both ephemeral calls ignore the fields for persistent processes, but `spawn-background` keeps stdin open if
+//! requested.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A lifetime above the host's ceiling is the ceiling, and none is the ceiling too.
+//! A lifetime above the host's ceiling is clamped to it, and the ceiling is the default.
 
 use conformance_guest::*;
 

@@ -1,4 +1,5 @@
-//! `max-lifetime-ms` ends a process, deaf ones too, and then it is reaped; never early. `some(0)` is `invalid-input`.
+//! `max-lifetime-ms` ends a process, even one that ignores signals, and the process is then reaped; never early.
+//! `some(0)` is `invalid-input`.
 
 use conformance_guest::*;
 

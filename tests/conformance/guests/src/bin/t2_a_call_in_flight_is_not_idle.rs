@@ -1,11 +1,12 @@
-//! A process that a call waits for is not idle, however long; afterwards it is.
+//! A process with a call in flight is not idle, however long the call takes; afterwards it is.
 
 use conformance_guest::*;
 
 case!(r#"{"settings": {"grace-default-ms": 100}}"#: run);
 
 fn run() -> Outcome {
-    // On a machine that stands still at the wrong moment a wait may come too late to keep the process; not three times.
+    // If the machine stalls at the wrong moment, a wait may come too late to keep the process. This does not happen
+    // three times.
     for attempt in 1.. {
         let id = spawn_persistent(&SpawnRequest {
             idle_timeout_ms: Some(700),

@@ -1,5 +1,5 @@
-//! An untouched process is ended and reaped, though it is looked at with `status`, `status-many` and `list-processes` all
-//! the time; never early. `some(0)` is `invalid-input`.
+//! An untouched process is ended and reaped, even if `status`, `status-many` and `list-processes` are called all the
+//! time; never early. `some(0)` is `invalid-input`.
 
 use conformance_guest::*;
 

@@ -1,7 +1,7 @@
 //! Reads, writes, waits, signals and closes touch a process, and `status`, `status-many` and `list-processes` do not.
 //!
-//! Seen by `idle-ms`: after a touch it is no more than the time since just before it; after a look it is no less than it
-//! was.
+//! `idle-ms` shows it: after a touch it is at most the time since just before the touch; after a call that does not
+//! touch, it is at least its earlier value.
 
 use conformance_guest::*;
 

@@ -29,7 +29,7 @@ fn wait_for(ids: &str) -> Outcome {
                 check!(exit == code(14), "{exit:?}");
                 got += 1;
             }
-            // It came after the exit, which the other branch may cause before this one is under way.
+            // It came after the exit, because the other branch may cause the exit before this one has begun.
             Err(ErrorCode::NoSuchProcess) => {}
             Err(other) => return fail(format!("the waiter got {other:?}")),
         }

@@ -1,5 +1,5 @@
-//! After its exit a process stays for its retention with its output, and is then as unknown as one never issued; a
-//! retention above the ceiling is the ceiling.
+//! After its exit a process stays with its output for its retention, and then its id is as unknown as one that was
+//! never issued; a retention above the ceiling is the ceiling.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! Many timers at once each fire for their own process, none early, whatever the order they were set in.
+//! Many concurrent timers each fire for their own process, none early, in whatever order they were set.
 
 use conformance_guest::*;
 

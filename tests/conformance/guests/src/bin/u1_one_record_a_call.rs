@@ -1,4 +1,4 @@
-//! Every call leaves one record with time, operation, principal, capsule and outcome; refused ones too.
+//! Every call, refused or not, leaves one record with time, operation, principal, capsule and outcome.
 
 use conformance_guest::*;
 

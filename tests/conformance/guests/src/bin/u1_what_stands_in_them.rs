@@ -1,5 +1,5 @@
-//! A spawn's record has command, arguments, working directory and limits; no record has a variable's value, stdin, output
-//! or a raw id.
+//! A spawn's record contains command, arguments, working directory and limits; no record contains a variable's value,
+//! stdin, output or a raw id.
 
 use conformance_guest::*;
 

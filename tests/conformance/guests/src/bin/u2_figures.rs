@@ -1,4 +1,5 @@
-//! Counts, live and retained processes, bytes drained and dropped, and latencies are exported, and add up.
+//! The numbers of calls and of live and retained processes, bytes drained and dropped, and latencies are exported, and
+//! are consistent.
 
 use conformance_guest::*;
 

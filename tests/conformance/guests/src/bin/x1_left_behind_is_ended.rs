@@ -1,4 +1,4 @@
-//! When the command exits, what it left behind is ended at once, in whatever session it is: after `wait` nothing runs.
+//! When the command exits, the rest of its tree is ended at once, in whatever session it is: after `wait` nothing runs.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A normal exit has its code and no signal, a death by signal its signal and no code, in every tier.
+//! A normal exit has its code and no signal, an end by a signal has its signal and no code, in every tier.
 
 use conformance_guest::*;
 

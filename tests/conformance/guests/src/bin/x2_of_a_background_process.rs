@@ -1,4 +1,4 @@
-//! A handle's `wait` too has the code or the signal.
+//! A handle's `wait` returns the code or the signal, too.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! An exit is visible although a full backpressure ring keeps the rest in the pipe, and the rest comes as it is read.
+//! An exit is visible although a full backpressure ring keeps the rest in the pipe, and the rest arrives as it is read.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! Waiters of many instances at once all get the exit.
+//! Concurrent waiters of many instances all get the exit.
 
 use conformance_guest::*;
 

@@ -1,4 +1,5 @@
-//! A handle of an ephemeral process may be waited for without bound; on an attached one that is `invalid-input`.
+//! A wait on the handle of an ephemeral process may be unbounded; on an attached handle an unbounded wait is
+//! `invalid-input`.
 
 use conformance_guest::*;
 

@@ -1,4 +1,4 @@
-//! A handle's `os-pid` is the command's while it runs, and `closed` after its exit.
+//! A handle's `os-pid` is the command's pid while it runs, and `closed` after its exit.
 
 use conformance_guest::*;
 

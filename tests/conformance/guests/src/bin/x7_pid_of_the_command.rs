@@ -1,4 +1,4 @@
-//! `os-pid` is the command's own in the host's pid namespace while it runs, and there is none after its exit.
+//! `os-pid` is the command's own pid in the host's pid namespace while it runs, and there is none after its exit.
 
 use conformance_guest::*;
 

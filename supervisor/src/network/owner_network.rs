@@ -1,0 +1,170 @@
+//! A private network that is up: its namespace, and what the host does in it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
+use tokio_util::task::TaskTracker;
+
+use super::connector::{Connector, SystemConnector};
+use super::decision::NetworkObserver;
+use super::egress::Egress;
+use super::name_server::NameServer;
+use super::publisher::{Publication, PublishedPort, publish};
+use super::shared::Shared;
+use super::{PrivateNetwork, Publish};
+use crate::os::network::{Namespace, NewNetwork};
+use crate::owner::Owner;
+
+/// The private network of one owner's trees, while it is up.
+///
+/// It is there from the owner's first tree on, until the last tree has ended and this value and its clones (in an `Arc`) are
+/// dropped. Then its published ports are free, its connections are reset, and nothing of it is left.
+#[derive(Debug)]
+pub struct OwnerNetwork {
+    policy: PrivateNetwork,
+    published: Vec<PublishedPort>,
+    _publications: Vec<Publication>,
+    shared: Arc<Shared>,
+    ended: Arc<EndedNetworks>,
+    /// Ends the tasks.
+    _cut: DropGuard,
+}
+
+/// The connections of networks that have ended, as long as they are not told to the embedder.
+#[derive(Debug, Default)]
+pub(crate) struct EndedNetworks(Mutex<Vec<TaskTracker>>);
+
+impl EndedNetworks {
+    fn add(&self, connections: &TaskTracker) {
+        connections.close();
+        let mut ended = self.locked();
+        ended.retain(|connections| !connections.is_empty());
+        if !connections.is_empty() {
+            ended.push(connections.clone());
+        }
+    }
+
+    /// Completes when the connections of every network that has ended by now are told.
+    pub(crate) async fn told(&self) {
+        while let Some(connections) = { self.locked().pop() } {
+            connections.wait().await;
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<TaskTracker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OwnerNetwork {
+    fn drop(&mut self) {
+        self.ended.add(&self.shared.detached);
+    }
+}
+
+/// Why a private network could not be set up. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// A port cannot be published where it was said.
+    #[error("port {} cannot be published at {}: {error}; choose another port, or 0 for any that is free", publish.guest(), publish.at())]
+    Publish {
+        /// What was said.
+        publish: Publish,
+        /// The system's reason, such as an address that is in use.
+        #[source]
+        error: io::Error,
+    },
+    /// More ports are published than the network may have.
+    #[error("more ports are published than a network may have, {0} (NetworkLimits::published_ports)")]
+    TooManyPorts(usize),
+    /// A listener or the name server could not be set up.
+    #[error("the network could not be set up: {0}")]
+    Host(#[from] io::Error),
+}
+
+impl OwnerNetwork {
+    /// Sets up what the policy says in a namespace that was just made. Needs a tokio runtime with its I/O driver. Blocks for a
+    /// moment.
+    pub(crate) fn new(
+        made: NewNetwork,
+        owner: Option<Owner>,
+        policy: &PrivateNetwork,
+        observer: Option<Arc<dyn NetworkObserver>>,
+        ended: &Arc<EndedNetworks>,
+    ) -> Result<Self, NetworkError> {
+        if !made.is_bounded {
+            tracing::warn!(
+                "the kernel's buffers of a private network have no bound, because /proc/sys cannot be written to: commands can hold \
+                 more memory in them than their limits say"
+            );
+        }
+        let limits = policy.clamped_limits();
+        if policy.published().len() > limits.published_ports {
+            return Err(NetworkError::TooManyPorts(limits.published_ports));
+        }
+        let connector = policy.chosen_connector().cloned();
+        let connector = connector.unwrap_or_else(|| Arc::new(SystemConnector::default()) as Arc<dyn Connector>);
+        let shared = Arc::new(Shared::new(owner, limits, made.namespace, connector, observer));
+        let cut = shared.cut.clone().drop_guard();
+        let egress = policy
+            .egress_policy()
+            .map(|policy| Egress::new(Arc::clone(&shared), policy))
+            .transpose()?;
+        if let Some(egress) = &egress {
+            shared.spawn(Arc::clone(egress).run());
+        }
+        let has_names = egress.is_some();
+        match NameServer::start(&shared, egress, made.dns_udp, made.dns_tcp) {
+            // Its sockets are closed, so that look-ups fail at once. Nothing else of this network needs a name.
+            Err(error) if !has_names => {
+                tracing::warn!(%error, "a private network has no name server: no name is found there, which is right, but programs are told so differently");
+            }
+            started => started?,
+        }
+        let published = policy.published().iter().map(|wanted| {
+            publish(&shared, wanted).map_err(|error| NetworkError::Publish {
+                publish: wanted.clone(),
+                error,
+            })
+        });
+        let (published, publications) = published.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        Ok(Self {
+            published,
+            _publications: publications,
+            policy: policy.clone(),
+            shared,
+            ended: Arc::clone(ended),
+            _cut: cut,
+        })
+    }
+
+    /// The published ports, and where each is reached.
+    #[must_use]
+    pub fn published(&self) -> &[PublishedPort] {
+        &self.published
+    }
+
+    /// Connects to a port on which a tree listens, by 127.0.0.1 or else ::1, without a relay in between: the socket is in the
+    /// trees' network.
+    ///
+    /// # Errors
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): nothing listens there.
+    /// [`TimedOut`](io::ErrorKind::TimedOut): no answer within [`NetworkLimits::dial_time`](super::NetworkLimits::dial_time).
+    ///
+    /// Dropping the future gives up the connection.
+    pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        timeout(self.shared.limits.dial_time, self.shared.connect(port)).await?
+    }
+
+    pub(crate) fn policy(&self) -> &PrivateNetwork {
+        &self.policy
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.shared.namespace
+    }
+}

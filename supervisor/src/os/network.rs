@@ -1,0 +1,129 @@
+//! The namespace of a private network, and the sockets in it that the host uses.
+//!
+//! A process of the spawner makes both and ends. The descriptors keep the namespace, so it is gone when its last process and its last
+//! descriptor are.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use capsule_init::{NETWORK, Report, SOCKETS};
+
+use super::channel::Attached;
+use super::namespaces::Namespaces;
+use super::spawner::{InitError, Spawner, User};
+
+/// A network namespace that the host has had made, and its trees join.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    namespaces: Arc<Namespaces>,
+    made_by: User,
+    spawner: Arc<Spawner>,
+    /// Unbound TCP sockets.
+    sockets: Mutex<Vec<OwnedFd>>,
+}
+
+/// A namespace in which no process runs yet, and the sockets of its name server.
+#[derive(Debug)]
+pub(crate) struct NewNetwork {
+    pub(crate) namespace: Arc<Namespace>,
+    /// UDP, bound.
+    pub(crate) dns_udp: OwnedFd,
+    /// TCP, listening.
+    pub(crate) dns_tcp: OwnedFd,
+    /// Whether the kernel's buffers of its TCP sockets are bounded.
+    pub(crate) is_bounded: bool,
+}
+
+impl Namespace {
+    /// Has a private network made. Blocks until it is.
+    pub(crate) fn make(spawner: &Arc<Spawner>) -> Result<NewNetwork, InitError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (report, attached, made_by) = spawner.ask(NETWORK, &[])?;
+        let Report::Network { is_bounded } = report else {
+            return Err(InitError::Refused(report));
+        };
+        let mut descriptors = complete(attached)?.into_iter();
+        let mut next = || descriptors.next().ok_or_else(missing);
+        let net = next()?;
+        let user = if made_by.is_root() { None } else { Some(next()?) };
+        let (dns_udp, dns_tcp) = (next()?, next()?);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let namespace = Self {
+            namespaces: Arc::new(Namespaces::new(id, user, net)),
+            made_by,
+            spawner: Arc::clone(spawner),
+            sockets: Mutex::new(descriptors.collect()),
+        };
+        Ok(NewNetwork {
+            namespace: Arc::new(namespace),
+            dns_udp,
+            dns_tcp,
+            is_bounded,
+        })
+    }
+
+    pub(super) const fn namespaces(&self) -> &Arc<Namespaces> {
+        &self.namespaces
+    }
+
+    /// Whether this process can still use it: a host that has become another user gets another one (contract B8).
+    pub(crate) fn is_usable(&self) -> bool {
+        self.made_by.is_current()
+    }
+
+    /// An unbound TCP socket in it, non-blocking; none if more have to be made first.
+    pub(crate) fn socket(&self) -> Option<OwnedFd> {
+        self.locked().pop()
+    }
+
+    /// Has more sockets made. Blocks until they are.
+    pub(crate) fn make_sockets(&self) -> io::Result<()> {
+        let refused = |error| match error {
+            InitError::Host(error) => error,
+            InitError::Refused(report) => io::Error::other(format!("no socket in a private network: {report:?}")),
+        };
+        let (report, attached, _) = self
+            .spawner
+            .ask(SOCKETS, &self.namespaces.in_order())
+            .map_err(refused)?;
+        if report != Report::Sockets {
+            return Err(refused(InitError::Refused(report)));
+        }
+        let made = complete(attached)?;
+        if made.is_empty() {
+            return Err(missing());
+        }
+        self.locked().extend(made);
+        Ok(())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<OwnedFd>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Namespace {
+    /// An init that waits in it for a command would keep it.
+    fn drop(&mut self) {
+        self.namespaces.end();
+        // A root host's inits wait outside.
+        if self.namespaces.user.is_some() {
+            self.spawner.forget(self.namespaces.id);
+        }
+    }
+}
+
+fn complete(attached: Attached) -> io::Result<Vec<OwnedFd>> {
+    if attached.lost {
+        return Err(io::Error::other(
+            "the host has too many open files for the sockets of a private network",
+        ));
+    }
+    Ok(attached.descriptors)
+}
+
+fn missing() -> io::Error {
+    io::Error::other("a descriptor of a private network is missing")
+}
