@@ -25,9 +25,10 @@ pub enum Enforcement {
     /// For memory it is taken less often while the tree is so far below its limit that it could not reach the limit
     /// before the next sample. So the tree may exceed a limit on memory by what it can fill in 20 ms (some 2 GiB a
     /// second for each processor), and a limit on processor time by what every processor gives it in 20 ms. Shared
-    /// memory counts in full as soon as it is mapped. In a network of the tree's own, each socket beyond 64 counts as
-    /// what its buffers could hold, and every open file counts as a page. The sample does not include data in the
-    /// sockets of a shared network, nor the time of programs that may not be read and that end between two samples.
+    /// memory counts in full as soon as it is mapped, and every open file counts as a page. In a private network, each
+    /// socket beyond 128 counts as what its buffers could hold, unless the kernel shows that they are empty; all sockets
+    /// of the network count for each of its trees. The sample does not include data in sockets of the host's network,
+    /// nor the time of programs that may not be read and that end between two samples.
     Sampled,
     /// The kernel enforces it for each process by itself. No more than this is promised for open files.
     PerProcess,
