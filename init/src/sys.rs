@@ -446,7 +446,8 @@ fn interface_request(interface: &CStr) -> libc::ifreq {
     // The last byte of its place stays zero.
     let place = request.ifr_name.split_last_mut().map(|(_, place)| place);
     for (to, from) in place.into_iter().flatten().zip(interface.to_bytes()) {
-        *to = from.cast_signed();
+        // The sign of the type differs from one architecture to the other.
+        *to = c_char::from_ne_bytes([*from]);
     }
     request
 }
