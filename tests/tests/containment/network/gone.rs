@@ -1,7 +1,7 @@
 //! What is left of a private network after its last tree, and what a host without descriptors does. Each case counts what its
 //! whole process holds.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -15,9 +15,8 @@ use capsule_host::sandbox::{
 };
 use capsule_host::supervisor::Handle;
 use capsule_tests::holdings::{children_of, descriptors};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::support::{ToTest, echoes, http, printed, python, rules, start, told};
+use super::support::{ToTest, echoes, printed, python, rules, start, told};
 use crate::death::Doomed;
 use crate::harness::{
     AT_ONCE, AllowAll, Host, PATIENCE, Process, code, marker, nothing_left, soon, watchdog, workspace,
@@ -181,50 +180,6 @@ async fn b3_a_host_that_is_killed_leaves_no_network() {
     nothing_left(&marker, &[session], AT_ONCE).await;
 }
 
-/// Connections that come in while the host has no descriptor wait, and lose nothing.
-async fn w5_a_host_without_descriptors_carries_connections_once_it_has_some() {
-    let server = http([("/word", b"hello\n".to_vec())]);
-    let network = PrivateNetwork::default()
-        .egress(EgressPolicy::new(rules(&["one.example:80"])))
-        .connector(Arc::new(ToTest(server)));
-    let host = Host::with(Policy::new().network(network));
-    let scope = host.scope();
-    let script = "import socket, sys
-address = socket.getaddrinfo('one.example', 80, type=socket.SOCK_STREAM)[0][4]
-print('up', flush=True)
-sys.stdin.readline()
-made = [socket.create_connection(address, 20) for _ in range(3)]
-print('connected', flush=True)
-for connection in made:
-    connection.sendall(b'GET /word HTTP/1.1\\r\\n\\r\\n')
-    answer = b''
-    while data := connection.recv(1000):
-        answer += data
-    print(answer.decode().splitlines()[-1], flush=True)";
-    let process = start(&host, &scope, told(python(script))).await;
-    process.prints("up").await;
-    let limit = getrlimit(Resource::Nofile);
-    let few = Rlimit {
-        current: Some(256),
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, few).expect("a lower limit");
-    let mut taken = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        taken.push(file);
-    }
-    scope
-        .write_stdin(&process.id, b"\n".to_vec())
-        .await
-        .expect("it listens");
-    process.prints("connected").await;
-    drop(taken);
-    let exit = process.exit().await;
-    setrlimit(Resource::Nofile, limit).expect("as it was");
-    assert_eq!(process.output(), "up\nconnected\nhello\nhello\nhello\n");
-    assert_eq!(exit, code(0));
-}
-
 async fn w2_a_port_is_published_at_a_socket_of_the_users_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
@@ -277,10 +232,7 @@ listener.accept()[0].sendall(b'met')";
     drop(UnixStream::connect(&path).expect("the socket of others is kept"));
 }
 
-crate::who::alone!(
-    w1_nothing_of_a_network_is_left_after_the_last_tree,
-    w5_a_host_without_descriptors_carries_connections_once_it_has_some,
-);
+crate::who::alone!(w1_nothing_of_a_network_is_left_after_the_last_tree,);
 crate::who::each_user!(
     b3_a_host_that_is_killed_leaves_no_network,
     w2_a_port_is_published_at_a_socket_of_the_users_own,
