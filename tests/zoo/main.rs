@@ -5,6 +5,7 @@
 //! may run all of it unconfined: it harms nothing but its working directory.
 
 mod attempts;
+mod flood;
 mod greed;
 mod hoard;
 mod prey;
@@ -33,6 +34,7 @@ fn main() {
         || greed::behave(behaviour, args)
         || prey::behave(behaviour, args)
         || sharing::behave(behaviour, args)
-        || hoard::behave(behaviour, args);
+        || hoard::behave(behaviour, args)
+        || flood::behave(behaviour, args);
     assert!(known, "no such behaviour: {behaviour}");
 }

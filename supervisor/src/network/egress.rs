@@ -102,7 +102,6 @@ impl Egress {
         // What changed between the first look at the rules and now is a change, too.
         rules.mark_changed();
         while rules.changed().await.is_ok() {
-            rules.mark_unchanged();
             self.close_disallowed();
             let applied = match self.shared.sockets(self.wanted()).await {
                 Ok(mut sockets) => self.apply(&mut sockets),

@@ -18,7 +18,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetworkLimits {
     /// Connections at once, published and egress together; each has two descriptors of the host. One more is reset. 1024; at
-    /// most 16,384.
+    /// most 16,384, and an eighth of the files that the host may have open (`RLIMIT_NOFILE`). All networks of a host together have at
+    /// most a quarter of them.
     pub connections: usize,
     /// Sockets that listen for egress: one for each known name and port. Exact names that need more are refused when the network
     /// is made; a wildcard's name that needs more is not found (`SERVFAIL`). Each is a descriptor of the host. 1024; at most
@@ -26,7 +27,7 @@ pub struct NetworkLimits {
     pub listeners: usize,
     /// Ports that are published, of one network. 32; at most 256.
     pub published_ports: usize,
-    /// Names that wildcards of one network have allowed, as long as they are allowed. One more is not found (`SERVFAIL`). It
+    /// Names that were asked for and that only a wildcard allows, whether they exist or not. One more is not found (`SERVFAIL`). It
     /// bounds the memory of names, and what a tree tells by the labels it asks for. 256; at most 4096.
     pub wildcard_names: usize,
     /// Connections to the DNS server at once. One more is closed. 16; at most 256.

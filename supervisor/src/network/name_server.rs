@@ -20,8 +20,9 @@ use crate::rate::Rates;
 /// The longest query that is read.
 const QUERY_MAX: usize = dns::EDNS_SIZE as usize;
 
-/// Names that are looked up at once. Each takes a thread of the host's.
-const LOOKUPS: usize = 8;
+/// Queries that wait for an answer from outside at once. The threads that look up names are fewer, and a query waits for one: a
+/// client that hears nothing asks again only after five seconds.
+const LOOKUPS: usize = 128;
 
 /// How long the server does not read when queries come faster than they may: the kernel drops those that do not fit into the
 /// socket, which costs the host nothing.
@@ -76,7 +77,6 @@ impl NameServer {
                 AtOnce::Ignored => {}
                 AtOnce::Answer(answer) => send(&socket, &answer, client).await,
                 AtOnce::LookUp => {
-                    // A client that hears nothing asks again.
                     let Ok(permit) = Arc::clone(&self.lookups).try_acquire_owned() else {
                         continue;
                     };

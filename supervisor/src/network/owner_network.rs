@@ -1,7 +1,7 @@
 //! A private network that is up: its namespace, and what the host does in it.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -61,6 +61,8 @@ impl EndedNetworks {
 
 impl Drop for OwnerNetwork {
     fn drop(&mut self) {
+        // First: no connection begins any more.
+        self.shared.cut.cancel();
         self.ended.add(&self.shared.detached);
     }
 }
@@ -96,11 +98,14 @@ impl OwnerNetwork {
         observer: Option<Arc<dyn NetworkObserver>>,
         ended: &Arc<EndedNetworks>,
     ) -> Result<Self, NetworkError> {
+        static WARNED: Once = Once::new();
         if !made.is_bounded {
-            tracing::warn!(
-                "the kernel's buffers of a private network have no bound, because /proc/sys cannot be written to: commands can hold \
-                 more memory in them than their limits say"
-            );
+            WARNED.call_once(|| {
+                tracing::warn!(
+                    "the kernel's buffers of private networks have no bound, because /proc/sys cannot be written to: commands can \
+                     hold more memory in them than their limits say"
+                );
+            });
         }
         let limits = policy.clamped_limits();
         if policy.published().len() > limits.published_ports {
@@ -119,9 +124,9 @@ impl OwnerNetwork {
         }
         let has_names = egress.is_some();
         match NameServer::start(&shared, egress, made.dns_udp, made.dns_tcp) {
-            // Its sockets are closed, so that look-ups fail at once. Nothing else of this network needs a name.
+            // The user has no epoll watches left. The sockets are closed, so look-ups fail at once, as they would anyway.
             Err(error) if !has_names => {
-                tracing::warn!(%error, "a private network has no name server: no name is found there, which is right, but programs are told so differently");
+                tracing::debug!(%error, "a private network without egress has no name server");
             }
             started => started?,
         }

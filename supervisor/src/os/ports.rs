@@ -20,7 +20,8 @@ const MOST_FILES: usize = 1 << 16;
 const LISTEN: &str = "0A";
 
 /// Ports on which the tree below `init` listens, and which 127.0.0.1 or `::1` reaches; of all ports, or only whether it is this one.
-/// Blocks: for some 100 µs if nothing listens in the network, and at most for some 100 ms.
+/// Blocks: for some milliseconds if nothing listens in the network, because the kernel goes through a table of all networks, and at
+/// most for some 100 ms.
 ///
 /// # Errors
 /// Init has ended, or `/proc` cannot be read.

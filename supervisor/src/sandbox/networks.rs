@@ -11,14 +11,19 @@ use crate::owner::Owner;
 /// The networks that are up. A tree holds its own.
 #[derive(Debug, Default)]
 pub(super) struct Networks {
-    owners: Mutex<HashMap<Owner, Slot>>,
+    owners: Mutex<HashMap<Owner, Arc<Slot>>>,
     /// Of callers without a name.
-    scopes: Mutex<HashMap<u64, Slot>>,
+    scopes: Mutex<HashMap<u64, Arc<Slot>>>,
 }
 
-/// The networks of one owner, one for each policy: more than one only while trees of an earlier policy run. Locked while one is
-/// made, so that two trees that start at once share it.
-type Slot = Arc<Mutex<Vec<Weak<OwnerNetwork>>>>;
+/// The networks of one owner.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Held while a network is made, which may take long, so that two trees that start at once share it. Only launches wait for it.
+    making: Mutex<()>,
+    /// One for each policy: more than one only while trees of an earlier policy run.
+    networks: Mutex<Vec<Weak<OwnerNetwork>>>,
+}
 
 impl Networks {
     /// The network of this owner's trees, which is made by `new` if it is not there.
@@ -41,10 +46,10 @@ impl Networks {
         found_or_made(&slot(&self.scopes, &scope), policy, new)
     }
 
-    /// The network that an owner's last tree has joined, if it is up.
+    /// The latest network of an owner, if one is up. Waits for no launch, because tasks call it.
     pub(super) fn existing(&self, owner: &Owner) -> Option<Arc<OwnerNetwork>> {
         let slot = locked(&self.owners).get(owner).map(Arc::clone)?;
-        locked(&slot).iter().rev().find_map(Weak::upgrade)
+        locked(&slot.networks).iter().rev().find_map(Weak::upgrade)
     }
 }
 
@@ -53,18 +58,20 @@ fn found_or_made(
     policy: &PrivateNetwork,
     new: impl FnOnce() -> Result<Arc<OwnerNetwork>, LaunchError>,
 ) -> Result<Arc<OwnerNetwork>, LaunchError> {
-    let mut slot = locked(slot);
-    slot.retain(|network| network.strong_count() > 0);
+    let _making = locked(&slot.making);
     let fits = |network: &Arc<OwnerNetwork>| network.policy() == policy && network.namespace().is_usable();
-    if let Some(network) = slot.iter().rev().filter_map(Weak::upgrade).find(fits) {
+    let up: Vec<_> = locked(&slot.networks).iter().rev().filter_map(Weak::upgrade).collect();
+    if let Some(network) = up.into_iter().find(fits) {
         return Ok(network);
     }
     let network = new()?;
-    slot.push(Arc::downgrade(&network));
+    let mut networks = locked(&slot.networks);
+    networks.retain(|network| network.strong_count() > 0);
+    networks.push(Arc::downgrade(&network));
     Ok(network)
 }
 
-fn slot<K: Clone + Eq + Hash>(slots: &Mutex<HashMap<K, Slot>>, key: &K) -> Slot {
+fn slot<K: Clone + Eq + Hash>(slots: &Mutex<HashMap<K, Arc<Slot>>>, key: &K) -> Arc<Slot> {
     let mut slots = locked(slots);
     if let Some(slot) = slots.get(key) {
         return Arc::clone(slot);
@@ -72,11 +79,31 @@ fn slot<K: Clone + Eq + Hash>(slots: &Mutex<HashMap<K, Slot>>, key: &K) -> Slot 
     // One that a launch holds is in use, whatever is in it. Others that were dropped are removed at times: when their number has
     // doubled.
     if slots.len() == slots.capacity() {
-        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || locked(slot).iter().any(|one| one.strong_count() > 0));
+        let is_up = |slot: &Slot| locked(&slot.networks).iter().any(|network| network.strong_count() > 0);
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || is_up(slot));
     }
     Arc::clone(slots.entry(key.clone()).or_default())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::owner::Principal;
+
+    /// Of a launch that takes long. If this waited for it, it would not end.
+    #[test]
+    fn w1_a_task_that_looks_for_a_network_waits_for_no_launch() {
+        let networks = Networks::default();
+        let owner = Owner {
+            principal: Principal::Named("alice".into()),
+            capsule: "editor".into(),
+        };
+        let slot = slot(&networks.owners, &owner);
+        let _making = locked(&slot.making);
+        assert!(networks.existing(&owner).is_none());
+    }
 }

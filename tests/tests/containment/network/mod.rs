@@ -4,7 +4,7 @@
 //! reach     who reaches a tree, and what a tree reaches        clients   the same by the programs that users run
 //! carry     what connections carry, and what ends them         attacks   what a hostile tree tries
 //! bounds    what trees can take of the host                    gone      what is left after the last tree
-//! storms    what a storm leaves others                         ports     the ports of one tree, and a wait for one
+//! storms    what a storm costs the host                        ports     the ports of one tree, and a wait for one
 //! decisions what is recorded of egress                         support   connectors, servers and commands of these tests
 //! ```
 
