@@ -332,6 +332,41 @@ fn established(pid: u32) -> usize {
         .count()
 }
 
+/// Finds every name, after as long as a distant name server takes.
+#[derive(Debug)]
+struct Distant;
+
+impl Connector for Distant {
+    fn connect<'a>(&'a self, _: Target<'a>) -> BoxFuture<'a, Result<Connection, ConnectError>> {
+        Box::pin(std::future::ready(Err(ConnectError::Unreachable(
+            None,
+            ErrorKind::HostUnreachable.into(),
+        ))))
+    }
+
+    fn exists<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<bool>> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok(true)
+        })
+    }
+}
+
+/// A query that is lost is asked again only after five seconds.
+async fn w5_many_names_at_once_are_looked_up_without_a_second_try() {
+    let host = bounded(NetworkLimits::default(), &Arc::default(), Arc::new(Distant));
+    let script = "import socket, threading, time
+begun = time.monotonic()
+found = []
+def look(number):
+    found.append(socket.gethostbyname('n%d.many.example' % number))
+threads = [threading.Thread(target=look, args=(number,)) for number in range(40)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(set(found)), time.monotonic() - begun < 4)";
+    assert_eq!(printed(&host, &host.scope(), python(script)).await, "40 True");
+}
+
 crate::who::each_user!(
     w5_connections_to_names_are_bounded,
     w5_dials_are_bounded,
@@ -340,6 +375,7 @@ crate::who::each_user!(
     w5_slow_connections_to_the_name_server_are_bounded_and_closed,
     w5_queries_are_bounded,
     w5_a_burst_of_queries_is_answered_without_a_second_try,
+    w5_many_names_at_once_are_looked_up_without_a_second_try,
     w5_names_of_wildcards_are_bounded_and_exact_names_are_not_held_up,
     w5_a_thousand_connections_that_are_closed_at_once_leave_no_task,
 );
