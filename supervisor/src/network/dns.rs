@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(server.asked("a.b.example.org", TYPE_A), (0, Some(vec![198, 18, 0, 3])));
         assert_eq!(server.asked("c.example.org", TYPE_A), (0, Some(vec![198, 18, 0, 4])));
         assert_eq!(server.asked("a.b.example.org", TYPE_A), (0, Some(vec![198, 18, 0, 3])));
-        // ANY is answered with what there is of the name; the record's type is its own.
+        // ANY is answered with every record of the name, and a record has its own type.
         let any = query("example.com", 255);
         let answer = server.answer(&any).expect("an answer");
         assert_eq!(
