@@ -94,7 +94,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, conflicts_with_all = ["json", "cgroup", "dir"])]
     pub(crate) fix: bool,
 
-    /// Agree to the changes that --fix shows, without a question.
+    /// Make the changes that --fix shows without asking.
     #[arg(long, requires = "fix")]
     pub(crate) yes: bool,
 }
@@ -186,8 +186,9 @@ pub(crate) struct RunArgs {
     /// Record every call that the capsule makes in this file: the operation, its owner, and its outcome. Each name that its
     /// processes ask for or connect to is recorded, too.
     ///
-    /// Each line is one JSON object, with a hash over the line before, for `capsule audit verify`. An existing file is
-    /// continued. The file may not lie in the workspace. An unconfined process can write to it wherever it lies.
+    /// Each line is one JSON object, with a hash over the line before, for `capsule audit verify`. New lines
+    /// are appended to an existing file. The file may not lie in the workspace. An unconfined process can write to it wherever
+    /// it lies.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
 

@@ -16,7 +16,7 @@ use crate::args::{AuditArgs, AuditCommand, VerifyArgs};
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::{console, report};
 
-/// How long the end of a command waits for a disk that does not take its log.
+/// How long the end of the command waits for the last records to be written to a disk that hangs.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command and returns its exit code.
@@ -52,7 +52,7 @@ fn verify_file(args: &VerifyArgs) -> u8 {
     match text.map_err(io::Error::from).and_then(|text| report::write(&text)) {
         Ok(()) => code,
         Err(error) => {
-            // A reader that has seen enough is no failure worth a word.
+            // A reader that stops reading, such as `head`, is not worth an error message.
             if error.kind() != io::ErrorKind::BrokenPipe {
                 console::error(&format!("cannot write to standard output: {error}"));
             }
@@ -83,7 +83,7 @@ fn words(verified: &Verified) -> String {
     )
 }
 
-/// As JSON, on one line. Keys are for programs, and stay.
+/// The result as JSON, on one line. Programs read the keys, so the keys never change.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Finding {
@@ -150,7 +150,7 @@ pub(crate) fn open(path: &Path, workspace: &Workspace) -> Result<Arc<ChainSink>,
         path: path.into(),
         error,
     };
-    // The file itself where it exists, for it may be a link, and the folder where it will be.
+    // An existing file is resolved itself, because it may be a link; for a new one, its folder is.
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -29,8 +29,8 @@ use crate::tool::{is_left_over, rustup_adds};
 /// The output folder of a confined build, beneath the folder of cargo's workspace.
 const OUTPUT: &str = "target/confined";
 
-/// Has cargo look at all sources of the crate and of what it depends on for the target and for its build, and no others of
-/// its workspace: they are fetched where they are missing, or it fails where it may not. Nothing is compiled.
+/// Has cargo read the sources of the crate and of its dependencies for the target and for the build, and none for other crates of
+/// the workspace. Cargo fetches missing sources, or fails if it may not. Nothing is compiled.
 const SOURCES: &[&str] = &["tree", "--target", TARGET, "--edges", "normal,build"];
 
 /// Builds the crate in `folder` (an absolute path without symlinks) for release.
@@ -77,8 +77,8 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
     }
 }
 
-/// The files that `capsule run` trusts of a crate that it was given as a folder: for them a workspace that holds them shows
-/// them read-only.
+/// The files of a crate folder that `capsule run` trusts. A workspace that contains them shows them read-only to the capsule's
+/// processes.
 pub(crate) fn trusted(folder: &Path) -> Vec<PathBuf> {
     const OWN: [&str; 6] = ["Cargo.toml", "Cargo.lock", "build.rs", "src", "target", ".cargo"];
     let root = root(folder);
@@ -92,7 +92,7 @@ pub(crate) fn trusted(folder: &Path) -> Vec<PathBuf> {
 /// The crate, and the folders that its build needs.
 struct Site {
     folder: PathBuf,
-    /// Of the cargo workspace that it belongs to.
+    /// The folder of the cargo workspace that the crate belongs to.
     root: PathBuf,
     cargo_home: PathBuf,
     rustup_home: PathBuf,
@@ -131,7 +131,7 @@ impl Site {
     }
 }
 
-/// Looks at the outcome of making something. By root it is handed to whom all around belongs, as that is who builds.
+/// Completes the making of a file or folder. If root made it, it gets the owner of the crate's folder, as whom the build runs.
 fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<()> {
     match made {
         Ok(()) if rustix::process::geteuid().is_root() => {
@@ -142,8 +142,8 @@ fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<(
     }
 }
 
-/// The folder of the cargo workspace that the crate in `folder` belongs to, found as cargo finds it: the next one above it
-/// that says it is one, unless that excludes the crate.
+/// The folder of the cargo workspace that the crate in `folder` belongs to, found as cargo finds it: the nearest folder at or above
+/// it whose manifest declares a workspace, unless that excludes the crate.
 fn root(folder: &Path) -> PathBuf {
     for above in folder.ancestors() {
         let manifest = fs::read_to_string(above.join("Cargo.toml")).unwrap_or_default();
@@ -181,7 +181,7 @@ impl<'a> Builder<'a> {
         let mut policy = Policy::new()
             .network(if network { Network::Host } else { Network::None })
             .writable_only([OUTPUT, "Cargo.lock"]);
-        // Not all of it: credentials lie there.
+        // The rest of the folder is not shown, because it holds credentials.
         for part in ["bin", "registry", "git"] {
             policy = policy.visible(site.cargo_home.join(part));
         }
@@ -235,7 +235,7 @@ impl Ran {
             }
     }
 
-    /// The output; the program's error messages are shown to the person if it failed.
+    /// The output. If the program failed, its error messages are shown to the user.
     async fn or_told(self, folder: &Path) -> Result<RunOutput, BuildError> {
         if self.is_ok() {
             return Ok(self.0);
@@ -248,7 +248,7 @@ impl Ran {
     }
 }
 
-/// The programs here are this command's own choice.
+/// Allows every program, because this command itself chooses them.
 struct Allowed;
 
 impl Gate for Allowed {
@@ -314,7 +314,7 @@ async fn ensure_target(builder: &Builder<'_>) -> Result<(), BuildError> {
     if library.is_dir() {
         return Ok(());
     }
-    // The crate may have its own compiler answer, whose words are only a name if there is such a folder.
+    // The crate may have replaced the compiler, so its answer is used only if it names a folder of a toolchain.
     let is_ours = sysroot.is_dir() && sysroot.parent() == Some(&builder.site.rustup_home.join("toolchains"));
     let Some(toolchain) = sysroot.file_name().and_then(|name| name.to_str()).filter(|_| is_ours) else {
         return Err(BuildError::NoTarget {

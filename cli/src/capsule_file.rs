@@ -40,7 +40,7 @@ pub(crate) enum BadCapsule {
     NoName { path: PathBuf },
 }
 
-/// A file that begins as a component does. It is read later, when the time that this takes is not waited for.
+/// A file with the header of a component. The rest is read later, while other work is done.
 #[derive(Debug)]
 pub(crate) struct ComponentFile {
     path: PathBuf,
@@ -70,7 +70,7 @@ pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
     }
 }
 
-/// How many bytes tell what a file is.
+/// The length of the header that tells a component from a module.
 const HEADER: u64 = 8;
 
 impl ComponentFile {

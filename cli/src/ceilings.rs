@@ -43,13 +43,13 @@ pub(crate) struct Flags {
 
     /// TCP connections at once, published and outward, of all processes together [default: 1024].
     ///
-    /// At most an eighth of the files that this command itself may open. More are reset.
+    /// At most an eighth of the files that this command itself may open. Connections beyond the limit are reset.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384), conflicts_with = "unconfined")]
     max_connections: Option<u32>,
 
     /// New connections outward in a second, of all processes together [default: 50].
     ///
-    /// More wait.
+    /// Connections beyond the limit wait.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5000), conflicts_with = "unconfined")]
     max_dials: Option<u32>,
 }
@@ -120,7 +120,7 @@ pub(crate) fn raise_open_files() {
         current: limit.maximum,
         ..limit
     };
-    // Never refused up to the hard limit. If it were, children would get fewer still.
+    // The kernel allows every value up to the hard limit. If it did not, the children would only get fewer.
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(limits.resource_ceilings.max_memory_bytes, Some(1 << 30));
         assert_eq!(flags.tmp_bytes(&declared, 1 << 20), 4096);
 
-        // The person gave no limits, so the declaration lowers the defaults.
+        // The user gave no limits, so the declaration lowers the defaults.
         let more: Declared = toml::from_str("max-pids = 4000\nmax-tmp = \"1G\"").unwrap();
         let limits = Flags::default().limits(&more);
         assert_eq!(limits.resource_defaults.max_pids, Some(512));

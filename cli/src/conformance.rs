@@ -20,7 +20,7 @@ pub(crate) async fn conformance(args: ConformanceArgs) -> u8 {
         console::error(&format!("--filter: no case has a name that holds {filter:?}"));
         return BAD_USAGE;
     }
-    // Before the cases run, which takes a while, and not after.
+    // Checked before the cases run, because they take a while.
     if let Some(path) = &args.report
         && let Err(error) = std::fs::write(path, "")
     {
@@ -59,7 +59,7 @@ pub(crate) async fn conformance(args: ConformanceArgs) -> u8 {
 }
 
 fn print(outcome: &Outcome) -> io::Result<()> {
-    // A host that fails a case may have said anything.
+    // The text may come from the tested host, so its control characters are escaped.
     report::write(format!("{}\n", Printable(&outcome.to_string())).as_bytes())
 }
 

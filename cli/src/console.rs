@@ -13,10 +13,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::stderr;
 
-/// How long the end of the command waits for a standard error that is not read.
+/// How long the end of the command waits until standard error is written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Sends the log to standard error, as much of it as `-v` (counted) or RUST_LOG asks for, and with it the words of a panic.
+/// Sends the log to standard error, as much of it as `-v` (counted) or RUST_LOG asks for, and the messages of panics.
 pub(crate) fn init_logging(verbosity: u8) {
     let filter = std::env::var("RUST_LOG")
         .ok()
@@ -31,7 +31,7 @@ pub(crate) fn init_logging(verbosity: u8) {
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| Event)
+        .with_writer(|| LogLine)
         .with_ansi(false)
         .without_time()
         // It would report a failed write to standard error on standard error, by a macro that panics.
@@ -49,7 +49,7 @@ pub(crate) fn error(message: &str) {
     say(&format!("error: {message}"));
 }
 
-/// Tells the person a fact that they asked for, such as the address of a published port.
+/// Prints a fact that the user asked for, such as the address of a published port.
 pub(crate) fn tell(message: &str) {
     say(message);
 }
@@ -60,8 +60,8 @@ fn say(message: &str) {
     stderr::say(text.as_bytes());
 }
 
-/// Passes on what another program wrote, all of it, as fast as it is read. Dropping the future leaves the rest out. What
-/// builds an untrusted crate repeats what the crate says, so a terminal must obey none of it.
+/// Prints the whole output of another program, as fast as standard error is read. Dropping the future drops the rest. The output
+/// may repeat text of an untrusted crate, so its control characters are escaped.
 pub(crate) async fn relay(text: &[u8]) {
     stderr::relay(relayed(text).as_bytes()).await;
 }
@@ -74,20 +74,20 @@ fn relayed(text: &[u8]) -> String {
     shown
 }
 
-/// Waits for a moment until everything that was said is written.
+/// Waits until all messages are written, for a moment at most.
 pub(crate) fn finish() {
     stderr::finish(LAST_WORDS);
 }
 
-/// Whether a person looks at standard error.
+/// Whether standard error is a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Where one event of the log is written. It comes in one piece, with the end of its line.
-struct Event;
+/// The writer of one line of the log. The log writes a line in one piece, with its newline.
+struct LogLine;
 
-impl Write for Event {
+impl Write for LogLine {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = format!("{}\n", Printable(text.trim_end_matches('\n')));
@@ -135,7 +135,7 @@ impl Drop for Spinner {
     }
 }
 
-/// The terminal as the spinner draws on it: one that is stopped must not stop the spinner, for its end is waited for.
+/// The terminal on which the spinner draws. A stopped terminal must not block the spinner, because the command waits for its end.
 #[derive(Debug)]
 struct Terminal;
 

@@ -388,7 +388,7 @@ impl<'a> LayerFacts<'a> {
     }
 }
 
-/// How each is held; null where a request for it is refused.
+/// How each limit is enforced; null where a request for it is refused.
 #[derive(Serialize)]
 struct LimitFacts {
     memory: Option<&'static str>,
@@ -417,7 +417,7 @@ impl Identity {
     }
 }
 
-/// Of the folder that was asked about; null where nothing can be confined at all.
+/// The examined folder; null where no command can be confined at all.
 #[derive(Serialize)]
 struct FolderFacts<'a> {
     dir: Cow<'a, str>,
@@ -425,8 +425,8 @@ struct FolderFacts<'a> {
     reason: Option<&'a str>,
 }
 
-/// Whom the watches of a command that runs as the host's user are counted for; null, with the reason, where that is the
-/// host's user.
+/// The users for whom the kernel counts the epoll watches of commands that run as the host's user; null, with the reason, where
+/// it counts them for the host's user.
 #[derive(Serialize)]
 struct CountedFacts<'a> {
     first: Option<u32>,
@@ -435,7 +435,7 @@ struct CountedFacts<'a> {
     remedy: Option<&'a str>,
 }
 
-/// What a private network can do; null, with the reason, where none can be made.
+/// The features of a private network; null, with the reason, where none can be made.
 #[derive(Serialize)]
 struct NetworkFacts<'a> {
     bounded_buffers: Option<bool>,

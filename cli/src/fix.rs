@@ -29,11 +29,11 @@ enum Change {
     Write { path: PathBuf, content: String },
     /// A setting of the kernel, until the next boot.
     Set { path: PathBuf, value: &'static str },
-    /// A program runs, and has to succeed.
+    /// A program, which must succeed.
     Run(Vec<String>),
 }
 
-/// A setting that has one bad value, or a range of them.
+/// A setting of which one value, or a range of values, prevents confinement.
 struct Sysctl {
     name: &'static str,
     /// Whether a value prevents confinement.

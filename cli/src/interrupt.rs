@@ -37,7 +37,7 @@ impl Interrupt {
     }
 }
 
-/// Receives [`Interrupt`]s. From its making on none of them ends the process by itself, also after it was dropped.
+/// Receives [`Interrupt`]s. Once it exists, no such signal ends the process by its default action, even after it is dropped.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     hup: Option<Signal>,
@@ -83,7 +83,7 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// Reads the mask of ignored signals out of `/proc/self/status`, which needs no unsafe call as asking for an action does.
+/// Reads the mask of ignored signals from `/proc/self/status`, because `sigaction` would be an unsafe call.
 fn is_ignored(status: &str, kind: SignalKind) -> bool {
     let mask = status
         .lines()

@@ -61,8 +61,8 @@ fn with_runtime(work: impl Future<Output = u8>) -> u8 {
         }
     };
     let code = runtime.block_on(work);
-    // Not waited for: a guest that is still computing, or a write to a reader that does not read, would hold the exit
-    // up. Processes do not depend on it: the work has ended them before it returns.
+    // Does not wait for blocking tasks: a guest that still computes, or a write to a reader that does not read, would delay
+    // the exit. The capsule's processes do not depend on it: they have ended before the work returns.
     runtime.shutdown_background();
     code
 }

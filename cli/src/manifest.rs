@@ -24,7 +24,7 @@ pub(crate) struct Manifest {
     interceptors: Vec<Declared>,
     /// Whether `run` is started.
     pub(crate) background: bool,
-    /// Where it publishes.
+    /// The topics on which it publishes.
     #[serde(deserialize_with = "patterns")]
     pub(crate) publish: Vec<Pattern>,
     /// The topics that it subscribes to.
@@ -58,7 +58,7 @@ pub(crate) enum BadManifest {
     Malformed { path: PathBuf, error: toml::de::Error },
 }
 
-/// The part of a `Cargo.toml` that is ours.
+/// The part of a `Cargo.toml` that this command reads.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Cargo {

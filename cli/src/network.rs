@@ -25,10 +25,10 @@ pub(crate) struct Flags {
     /// Which network they have [default: private].
     ///
     /// `private`: the processes of one capsule and principal share a network of their own. Its servers and clients reach each
-    /// other by loopback. Nothing of this machine or beyond it is reached, and reaches them, unless --publish or --egress says
-    /// so. `none`: not even that. `host`: this machine's network; they reach what it reaches, and can listen there. Without
-    /// MODE, which can be left out before another option, it is `private`. Unconfined processes always have this machine's
-    /// network.
+    /// other by loopback. They reach nothing of this machine or beyond it, and nothing reaches them, unless --publish or
+    /// --egress says so. `none`: no network, not even loopback. `host`: this machine's network; they reach what it
+    /// reaches, and can listen there. An omitted MODE, which is possible before another option, means `private`. Unconfined
+    /// processes always have this machine's network.
     #[arg(
         long,
         value_name = "MODE",
@@ -51,12 +51,12 @@ pub(crate) struct Flags {
     ///
     /// `pypi.org`: this name only. `github.com:22,443`: these ports only. `*.example.com`: every name below example.com,
     /// but not that name itself. `db.example.com:5432:private`: the name may lead to a private address, or to an address of
-    /// this machine other than its loopback. No client has to be set up for it: no proxy, no variable.
+    /// this machine other than its loopback. Clients need no proxy and no variable for it.
     #[arg(long, value_name = "NAME[:PORT,…][:private]", conflicts_with = "unconfined")]
     egress: Vec<EgressRule>,
 }
 
-/// As `--network` and a manifest name them, from the least to the most.
+/// The modes as `--network` and a manifest name them, in ascending order of access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
@@ -84,7 +84,7 @@ pub(crate) struct Declared {
     egress: Vec<Wish<EgressRule>>,
 }
 
-/// The table as it is written.
+/// The table in its written form.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -146,7 +146,8 @@ pub(crate) enum BadNetwork {
 }
 
 impl Flags {
-    /// The kind of network that the processes have unless the manifest wants less, for what can be prepared before it is read.
+    /// The kind of network that the processes have unless the manifest asks for less. It allows preparations before the manifest
+    /// is read.
     pub(crate) fn likely(&self) -> sandbox::Network {
         match self.allowed() {
             Mode::None => sandbox::Network::None,
@@ -221,7 +222,7 @@ impl Flags {
             )),
             Some(_) | None => {}
         }
-        // With this machine's network the processes need no grant, and with none they can use none.
+        // With this machine's network the processes need no grant, and without a network they can use none.
         if allowed != Mode::Private {
             return told;
         }

@@ -59,7 +59,7 @@ pub(crate) fn line(call: &str, outcome: &Outcome) -> Result<Vec<u8>, serde_json:
     Ok(line.into_bytes())
 }
 
-/// Writes a line and sees that it has left. Blocks while the reader does not read.
+/// Writes a line and flushes it. Blocks while the reader does not read.
 pub(crate) fn write(line: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(line)?;

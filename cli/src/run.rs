@@ -127,7 +127,7 @@ impl Failure {
         }
     }
 
-    /// The message for the person; none if they closed the output themselves, as `| head` does.
+    /// The message for the user; none if the reader of the output closed it, as `| head` does.
     fn message(&self) -> Option<String> {
         let by_choice = matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe);
         (!by_choice).then(|| self.to_string())
@@ -135,7 +135,7 @@ impl Failure {
 }
 
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
-    // First of all, because the trial waits for it. Inits of trees in a group of the user's cannot be made before the group.
+    // Begun first, because the trial waits for it. With a group that the user names, inits cannot be made before the group exists.
     let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
     let state: Vec<PathBuf> = cache_dir().into_iter().collect();
     let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
@@ -199,7 +199,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         Ok(session) => tokio::spawn(session.run()).await,
         Err(error) => Ok(Err(error.into())),
     };
-    // Before the end of the last process, which then ends the network: the shutdown waits for its records.
+    // Dropped before the last process ends, so that its end also ends the network: the shutdown waits for the network's records.
     drop(published);
     registry.shutdown().await;
     for name in executed_unasked(&workspace)
@@ -218,16 +218,16 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     Ok(if is_recorded { code } else { FAILED })
 }
 
-/// What starts the capsule's processes.
+/// The launcher of the capsule's processes.
 struct Launching {
     launcher: Arc<dyn Launcher>,
-    /// The same, where it confines them.
+    /// The same launcher, if it confines them.
     confined: Option<Arc<Confined>>,
     network: Network,
 }
 
 impl Launching {
-    /// Publishes the ports, and tells where each is reached. They stay published as long as the returned value.
+    /// Publishes the ports, and prints the address of each. They stay published until the returned value is dropped.
     async fn publish(
         &self,
         principal: Principal,
@@ -241,7 +241,7 @@ impl Launching {
         if private.published().is_empty() {
             return Ok(None);
         }
-        // It says more about what this machine lacks.
+        // The trial's error says more about what this machine lacks.
         trial.succeeded().await?;
         let (confined, private) = (Arc::clone(confined), private.clone());
         let owner = Owner { principal, capsule };
@@ -266,7 +266,7 @@ fn named(source: &Source, manifest: &Manifest) -> Option<String> {
     }
 }
 
-/// The launcher of the capsule's processes, and its trial, which goes on meanwhile.
+/// Makes the launcher of the capsule's processes and starts its trial.
 fn launcher(
     args: &RunArgs,
     source: &Source,
@@ -335,7 +335,7 @@ fn launcher(
     Ok((launching, trial))
 }
 
-/// [`Confined::verify`] on a thread that may block, or nothing where there is no confinement to try.
+/// [`Confined::verify`] on a thread that may block; `None` without confinement.
 struct Trial(Option<JoinHandle<Result<(), LaunchError>>>);
 
 impl Trial {
@@ -380,7 +380,7 @@ async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(St
     }
 }
 
-/// All requests of one command line to one capsule.
+/// The calls of one command line to one capsule.
 struct Session {
     registry: Registry,
     runtime: Runtime,
@@ -411,7 +411,7 @@ impl Session {
             let (outcome, interrupt) = tokio::select! {
                 outcome = make(&capsule, &self.principal, &action, payload) => (outcome, None),
                 interrupt = self.interrupts.next() => {
-                    // So that the call's record is there before the log ends.
+                    // This completes the call's record before the log ends.
                     capsule.unload().await;
                     // Before the line is printed: a reader that does not read must not keep processes alive.
                     self.registry.shutdown().await;
@@ -427,7 +427,7 @@ impl Session {
                 return Err(Failure::Interrupted(interrupt));
             }
         }
-        // A process that the last call ended may have news of it under way.
+        // Events of processes that the last call ended may still be on their way.
         tokio::select! {
             told = tokio::time::timeout(LAST_MESSAGES, capsule.interceptors_idle()) => {
                 if told.is_err() {

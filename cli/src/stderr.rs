@@ -34,7 +34,7 @@ pub(crate) fn say(text: &[u8]) {
     STDERR.put(text, QUEUE_MAX);
 }
 
-/// Queues all of a long text, as fast as it is written. Dropping the future leaves the rest out.
+/// Queues a long text piece by piece, as there is room. Dropping the future drops the rest.
 pub(crate) async fn relay(text: &[u8]) {
     STDERR.put_all(text).await;
 }
@@ -49,9 +49,9 @@ struct Queue(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// For the thread: something waits. For [`Queue::finish`]: something is written.
+    /// Tells the thread that text waits, and [`Queue::finish`] that text was written.
     changed: Condvar,
-    /// For [`Queue::put_all`]: there is room.
+    /// Tells [`Queue::put_all`] that there is room.
     room: Notify,
 }
 
@@ -73,7 +73,7 @@ impl Queue {
     fn to(target: impl Write + Send + 'static) -> Self {
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
-        // Without a thread everything is lost, and there is nowhere to say so. Not joined: it may hang in a write.
+        // Without a thread all messages are lost, and this cannot be reported. The thread is not joined: it may hang in a write.
         drop(
             std::thread::Builder::new()
                 .name("stderr".into())
@@ -82,8 +82,8 @@ impl Queue {
         Self(shared)
     }
 
-    /// Takes the text in, or counts it. From the first that does not fit until the thread takes the queue, nothing of the
-    /// log does: so the count stands where the lines are missing.
+    /// Queues the text, or counts it. After the first line that does not fit, all lines of the log are counted until the thread
+    /// takes the queue. So the count stands where the lines are missing.
     fn put(&self, text: &[u8], max: usize) {
         let mut state = self.0.lock();
         let is_log = max < QUEUE_MAX;
@@ -137,7 +137,7 @@ impl Shared {
                 // A write to a vector does not fail.
                 drop(writeln!(text, "{lost}{LOST}"));
             }
-            // A standard error that is closed only means that nothing reads it.
+            // If standard error is closed, no reader is left to miss the text.
             drop(target.write_all(&text));
             self.lock().is_writing = false;
             self.changed.notify_all();
@@ -162,13 +162,13 @@ mod tests {
         for _ in 0..count {
             queue.put(&line, LOG_MAX);
         }
-        // The queue is full of the log, and the command's own word finds room.
+        // The log has filled its part of the queue, and the command's own message finds room.
         queue.put(b"error: the end\n", QUEUE_MAX);
         assert!(queue.0.lock().text.len() <= QUEUE_MAX);
         assert!(queue.0.lock().lost > 0);
         queue.finish(Duration::ZERO);
 
-        // How often the writer looks while lines come, and so in how many pieces it tells of the loss, is not said.
+        // The number of reports depends on how often the thread takes the queue, so only their sum is compared.
         let lost = |text: &str| -> usize {
             let told = text.lines().filter_map(|line| line.strip_suffix(LOST));
             told.map(|count| count.trim().parse::<usize>().unwrap()).sum()

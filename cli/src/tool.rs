@@ -60,7 +60,7 @@ pub(crate) fn tool(program: &str, folder: &Path) -> Command {
         if is_left_over(text, below_rustup) {
             command.env_remove(&name);
         } else if matches!(text, "CARGO_TARGET_DIR" | "CARGO_BUILD_TARGET_DIR") {
-            // Given for the folder that the user stands in.
+            // A relative path is relative to the user's working directory.
             if let Ok(path) = std::path::absolute(value) {
                 command.env(&name, path);
             }
@@ -69,7 +69,7 @@ pub(crate) fn tool(program: &str, folder: &Path) -> Command {
     command
 }
 
-/// Whether a variable speaks of the program that runs here, so that it must not reach the capsule's build.
+/// Whether a variable describes the program that runs here, so that it must not reach the capsule's build.
 pub(crate) fn is_left_over(name: &str, below_rustup: bool) -> bool {
     // Set by `cargo run` and `cargo test` for the program that they start.
     let by_cargo = matches!(
@@ -84,15 +84,15 @@ pub(crate) fn is_left_over(name: &str, below_rustup: bool) -> bool {
     ]
     .iter()
     .any(|prefix| name.starts_with(prefix));
-    // Flags for this machine's programs: a linker, a processor, coverage. They break a build for another target.
+    // Flags for this machine's programs, such as a linker, a processor or coverage. They break a build for another target.
     let for_this_machine = matches!(name, "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "CARGO_BUILD_RUSTFLAGS");
-    // Rustup's way of telling the programs below it which toolchain it chose, for the folder that they started in. Where
-    // rustup is not above us the user set it, and means it.
+    // Rustup sets it to tell the programs that it starts which toolchain it chose for their folder. If rustup did not start this
+    // program, the user set the variable on purpose.
     let by_rustup = below_rustup && matches!(name, "RUSTUP_TOOLCHAIN" | "RUSTUP_TOOLCHAIN_SOURCE");
     by_cargo || for_this_machine || by_rustup
 }
 
-/// A running program that leads its own process group; the whole group is killed on drop, unless it was waited for.
+/// A running program that leads its own process group. A drop kills the whole group, unless the program was waited for.
 pub(crate) struct Group {
     pub(crate) child: Child,
 }

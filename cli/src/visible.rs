@@ -14,7 +14,7 @@ use crate::manifest::Manifest;
 /// The flag, as messages name it.
 const FLAG: &str = "--visible";
 
-/// A granted folder lies in the workspace, where a command could replace it before the next command starts.
+/// A granted folder lies in the workspace, where a command could replace the folder before the next command starts.
 #[derive(Debug, Error)]
 #[error("{FLAG}: {} is in the workspace {}, all of which the processes see", .0.display(), .1.display())]
 pub(crate) struct InWorkspace(PathBuf, PathBuf);

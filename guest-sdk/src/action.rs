@@ -4,17 +4,17 @@ use crate::wit::generated::CapsuleResult;
 use serde::{Serialize, de::DeserializeOwned};
 use std::error::Error;
 
-/// Exports a table of actions: what the host can call. Once per capsule.
+/// Exports a table of actions, which the host can call. A capsule uses this macro once.
 ///
-/// A handler takes nothing, the payload's JSON as any type that serde can read, or the
-/// [`Payload`] as it came; it returns a `Result` of anything that serde can write and any error.
+/// A handler takes no argument, a type that serde can read from the payload's JSON, or the
+/// unchanged [`Payload`]. It returns a `Result` of any value that serde can write and any error.
 /// The result becomes a verdict and its data:
 ///
 /// | when | verdict | data |
 /// |---|---|---|
 /// | `Ok(value)` | `continue` | the value as JSON; none for `()` |
 /// | `Err(error)` | `abort` | `{"message": …}`, with the error's causes |
-/// | no such action, or a payload that the handler's type does not fit | `deny` | `{"message": …}` |
+/// | there is no such action, or the payload does not fit the handler's type | `deny` | `{"message": …}` |
 ///
 /// So `deny` means that nothing was done, and `abort` that the handler ran and failed. Both are failures
 /// to the caller. A panic is neither: it traps, and the host reports the trap.
@@ -115,10 +115,11 @@ impl Payload {
         self.0
     }
 
-    /// Reads it as JSON; without a payload, `null` or else an empty object.
+    /// Reads the payload as JSON. An empty payload is read as `null` if the type takes that, and
+    /// as an empty object otherwise.
     ///
     /// # Errors
-    /// The error of serde.
+    /// The error of serde: the payload is not JSON, or does not fit the type.
     ///
     /// ```
     /// # use capsule_sdk::Payload;

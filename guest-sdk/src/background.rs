@@ -1,16 +1,16 @@
-//! The entry point of a capsule that has something to do for as long as it is loaded.
+//! The entry point of a capsule that works for as long as it is loaded.
 
 use crate::{action::with_causes, sys};
 use std::error::Error;
 
 /// Exports a function that the host starts once and lets run: `run` of a long-running capsule.
-/// Once per capsule, beside [`actions!`](crate::actions), which a capsule has to have.
+/// A capsule uses this macro once, beside [`actions!`](crate::actions), which every capsule needs.
 ///
-/// The embedder decides whether it is started. It gets no arguments and returns a `Result` of
-/// nothing and any error; an error goes to the capsule's log. It is to call
-/// [`sys::signal_ready`] once it can be relied on, and every blocking call answers `cancelled`
-/// when it is to end. It has an instance of its own, which shares state with the
-/// actions' instances only through the host.
+/// The embedder decides whether to start it. The function takes no argument and returns a `Result`
+/// of `()` and any error; the capsule's log gets the error. The function calls
+/// [`sys::signal_ready`] once the capsule is ready for work. When the capsule is unloaded, every
+/// blocking call answers `cancelled`, and the function should return. It has an instance of its own,
+/// which shares state with the actions' instances only through the host.
 ///
 /// ```
 /// use capsule_sdk::{Event, ipc, sys};

@@ -48,10 +48,10 @@ const MOST: usize = 8 * 1024 * 1024;
 /// ```
 pub struct Child {
     /// Its standard input, if the command said [`keep_stdin_open`](crate::Command::keep_stdin_open).
-    /// Take it to write from elsewhere; dropping it ends the input.
+    /// Take it to write in another place; dropping it ends the input.
     pub stdin: Option<ChildStdin>,
-    /// Its standard output. Take it to read from elsewhere; dropping it throws away what is still
-    /// to come.
+    /// Its standard output. Take it to read in another place; dropping it discards all further
+    /// output.
     pub stdout: Option<ChildOutput>,
     /// Its standard error, likewise.
     pub stderr: Option<ChildOutput>,
@@ -98,7 +98,7 @@ impl Child {
     /// takes. Its output can be read afterwards.
     ///
     /// # Errors
-    /// None but those that every method has.
+    /// Only [`Error::Cancelled`].
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -132,7 +132,7 @@ impl Child {
     /// How it ended, or none if it runs on. Neither waits nor ends its input.
     ///
     /// # Errors
-    /// None but those that every method has.
+    /// Only [`Error::Cancelled`].
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -152,7 +152,7 @@ impl Child {
     /// If the reader of a stream was taken, that reader gets the rest of it.
     ///
     /// # Errors
-    /// None but those that every method has: nothing is killed if it has exited.
+    /// Only [`Error::Cancelled`]. It is not an error if the process has exited.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -170,11 +170,11 @@ impl Child {
         })
     }
 
-    /// Ends its standard input, reads along until it exits, and returns what it wrote, as far as
-    /// that was not read before. If the reader of a stream was taken, that reader gets the rest of it.
+    /// Ends its standard input, reads its output until it exits, and returns the output that was
+    /// not read before. If the reader of a stream was taken, that reader gets the rest of it.
     ///
     /// # Errors
-    /// None but those that every method has.
+    /// Only [`Error::Cancelled`].
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -230,7 +230,7 @@ impl Child {
     /// If the reader of a stream was taken, that reader gets it.
     ///
     /// # Errors
-    /// None but those that every method has.
+    /// Only [`Error::Cancelled`].
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -259,7 +259,7 @@ impl Child {
     /// Sends a signal to the command's process group. After its exit this does nothing.
     ///
     /// # Errors
-    /// None but those that every method has.
+    /// Only [`Error::Cancelled`].
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -285,8 +285,9 @@ impl Child {
     }
 
     /// Is ready while the host holds output of either stream that was not read, and once it has
-    /// exited. A read takes both streams, and what it took for the other one is not seen here; so
-    /// with two readers, read both before waiting, or use [`read_logs`](Self::read_logs).
+    /// exited. A read takes the output of both streams from the host, and output that waits in the
+    /// SDK for the other reader does not count. With two readers, read both before waiting, or use
+    /// [`read_logs`](Self::read_logs).
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -327,9 +328,9 @@ impl fmt::Debug for Child {
 #[derive(Debug, Default)]
 struct Buffers {
     streams: RefCell<[Buffer; 2]>,
-    /// How many bytes were ever received: a waiting task sees by it whether there are new ones.
+    /// How many bytes were received so far. It tells a waiting task whether new ones have come.
     received: Cell<u64>,
-    /// A caller wants all of it, however much that is.
+    /// Whether a caller collects all output, so that none may be dropped.
     collecting: Cell<bool>,
 }
 
@@ -394,15 +395,15 @@ impl Patience {
     }
 }
 
-/// One of the two output streams of a [`Child`]. Dropping it throws away what is still to come of
-/// this stream; the child runs on.
+/// One of the two output streams of a [`Child`]. Dropping it discards all further output of this
+/// stream; the child runs on.
 ///
-/// It comes as text: the host replaces what is not UTF-8 by U+FFFD, and never cuts a character.
-/// [`io::Read`], [`follow`](Self::follow) and [`wait_for_output`](Self::wait_for_output) wait,
-/// the others return what is available.
+/// Output comes as text: the host replaces bytes that are not UTF-8 by U+FFFD, and never cuts a
+/// character. [`io::Read`], [`follow`](Self::follow) and [`wait_for_output`](Self::wait_for_output)
+/// wait; the other methods return the output that is available.
 ///
-/// Each read takes both streams from the host. What came for the other one waits for its reader,
-/// at most 8 MiB; beyond that the oldest is [`dropped`](Self::dropped).
+/// Each read takes the output of both streams from the host. Output of the other stream waits for
+/// its reader, at most 8 MiB; beyond that the oldest bytes are [`dropped`](Self::dropped).
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
@@ -458,8 +459,8 @@ impl ChildOutput {
         self.buffers.buffer(self.stream, |buffer| buffer.over)
     }
 
-    /// Bytes that came for this reader while it did not read, and were dropped here for newer
-    /// ones. What the host dropped before it was asked is not known.
+    /// Bytes that arrived while this reader did not read, and that the SDK dropped in favour of newer
+    /// ones. How many bytes the host dropped is not known.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -472,8 +473,8 @@ impl ChildOutput {
         self.buffers.with(self.stream, |pending| pending.dropped())
     }
 
-    /// The lines that are available now. Ends when it has caught up, and before a line that the
-    /// process has not finished; that line is there for the next reader.
+    /// The lines that are available now. A line that the process has not finished is not among them;
+    /// it stays for the next reader.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -487,8 +488,8 @@ impl ChildOutput {
         Lines::of(self, None)
     }
 
-    /// The stream from here to its end, waiting for what is still to be written. While there is
-    /// no deadline the capsule is woken by output and by the exit only.
+    /// The stream from here to its end, waiting for further output. Without a deadline, only output
+    /// and the exit wake the capsule.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {

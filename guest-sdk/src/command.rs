@@ -131,7 +131,7 @@ impl Command {
         self.current_dir(dir)
     }
 
-    /// Sets what it finds on its standard input, at most 4 MiB. Without this the input is empty.
+    /// Sets the content of its standard input, at most 4 MiB. Without this the input is empty.
     ///
     /// ```
     /// # use capsule_sdk::Command;
@@ -142,8 +142,8 @@ impl Command {
         self
     }
 
-    /// Lets it find bytes as a read-only file at a place of the host's choosing; the variable
-    /// holds the path. The file is gone with the process. Giving the variable again replaces it.
+    /// Gives it a read-only file with these bytes, at a path that the host chooses. The variable
+    /// holds the path. The file is removed with the process. Giving the variable again replaces it.
     ///
     /// 8 MiB each, 16 MiB and 128 files together at most. A host that cannot keep a file
     /// read-only refuses the start with `unknown("injection-unsupported: …")`.
@@ -158,8 +158,8 @@ impl Command {
         self.inject(InjectionPlacement::EnvPointer(variable), content.into())
     }
 
-    /// Lets it find bytes as a read-only file at this absolute path, outside of the workspace and
-    /// without `..`. Otherwise as [`file_env`](Self::file_env).
+    /// Gives it a read-only file with these bytes, at this absolute path, which must lie outside of
+    /// the workspace and have no `..`. The limits of [`file_env`](Self::file_env) hold here, too.
     ///
     /// ```
     /// # use capsule_sdk::Command;
@@ -178,7 +178,8 @@ impl Command {
         self
     }
 
-    /// Sets ceilings on what it may use. One that the host cannot enforce refuses the start.
+    /// Sets ceilings on the resources that it may use. If the host cannot enforce one of them, it
+    /// refuses the start.
     ///
     /// ```
     /// # use capsule_sdk::{Command, ResourceLimits};
@@ -202,7 +203,7 @@ impl Command {
     }
 
     /// Keeps standard input open for writing while it runs: [`Child::stdin`], [`Process::write`].
-    /// [`output`](Self::output) takes no notice.
+    /// [`output`](Self::output) ignores this.
     ///
     /// ```
     /// # use capsule_sdk::Command;
@@ -264,7 +265,7 @@ impl Command {
         self
     }
 
-    /// Persistent processes: how long id and output stay after its exit; 5 minutes if not set.
+    /// Persistent processes: how long its id and output are kept after its exit; 5 minutes if not set.
     ///
     /// ```
     /// # use capsule_sdk::Command;
@@ -279,8 +280,8 @@ impl Command {
     /// options for persistent processes have no effect.
     ///
     /// # Errors
-    /// As [`output`](Self::output), except for the cap; further [`Error::Quota`] when there are
-    /// too many. Whatever the error, nothing runs.
+    /// As [`output`](Self::output), except for the limit on output; also [`Error::Quota`] when there
+    /// are too many processes. After an error, no process runs.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -299,7 +300,7 @@ impl Command {
     /// processes have no effect.
     ///
     /// # Errors
-    /// Whatever refuses the start, such as [`Error::CapabilityDenied`] or one for which
+    /// An error that prevents the start, such as [`Error::CapabilityDenied`] or one for which
     /// [`is_not_found`] holds; [`Error::TooLarge`] if it wrote more than the host collects (16 MiB
     /// a stream unless the embedder says otherwise), and it was then ended. An exit code other
     /// than 0 is not an error.
@@ -318,17 +319,19 @@ impl Command {
         Ok(wit::spawn(&self.request)?.into())
     }
 
-    /// Runs it to its end and returns only how it ended. There is no terminal or log of the
-    /// capsule's for the output to go to, so it is lost.
+    /// Runs it to its end and returns only how it ended. Its output is discarded, because a capsule
+    /// has no terminal.
     ///
     /// # Errors
-    /// As [`output`](Self::output), the cap on what it writes included.
+    /// As [`output`](Self::output), including [`Error::TooLarge`].
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// assert!(capsule_sdk::Command::new("true").status()?.success());
     /// # Ok(()) }
     /// ```
+    ///
+    /// [`Error::TooLarge`]: crate::Error::TooLarge
     pub fn status(&self) -> Result<ExitStatus> {
         Ok(self.output()?.status)
     }
@@ -336,9 +339,9 @@ impl Command {
     /// Starts a process that outlives this instance. Dropping what is returned does not end it.
     ///
     /// # Errors
-    /// As [`output`](Self::output), except for the cap; further [`Error::PersistUnsupported`] when
-    /// the caller is not authenticated, and [`Error::Quota`] or [`Error::RegistryFull`] when there
-    /// are too many. Whatever the error, nothing runs.
+    /// As [`output`](Self::output), except for the limit on output; also
+    /// [`Error::PersistUnsupported`] when the caller is not authenticated, and [`Error::Quota`] or
+    /// [`Error::RegistryFull`] when there are too many processes. After an error, no process runs.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -373,12 +376,12 @@ pub enum Overflow {
     /// The oldest bytes make room; the process is never held up.
     #[default]
     DropOldest,
-    /// The process waits until a reader went on. No byte is lost, but a process that is not read
+    /// The process waits until a reader has read on. No byte is lost, but a process without a reader
     /// stands still.
     Backpressure,
 }
 
-/// Ceilings on what a process may use; what is none is left to the embedder.
+/// Ceilings on the resources of a process. Where one is `None`, the embedder's limit holds.
 ///
 /// ```
 /// let limits = capsule_sdk::ResourceLimits {

@@ -1,7 +1,7 @@
 //! A place in a stream that outlives the instance which read up to it.
 //!
-//! The host seals a cursor at each chunk's end, and only there. Readers stop anywhere, at the end
-//! of a line above all. So a place is a sealed token plus what lies between it and the reader:
+//! The host seals a cursor at each chunk's end, and only there. Readers stop anywhere, usually at
+//! the end of a line. So a place is a sealed token plus what lies between it and the reader:
 //!
 //! * `place`: the bytes that the host counted as lost up to the token's chunk, plus the bytes
 //!   handed out of that chunk if the reader stopped inside it. Reading from the token again tells
@@ -17,9 +17,9 @@ use std::{fmt, str::FromStr};
 
 /// A place in one output stream of one process; the default is the oldest byte still kept.
 ///
-/// It serialises as a string, so it can be returned from one action and passed into another, and
-/// reading goes on there without a gap or a repeat. It is of use only for the process and stream
-/// it came from: elsewhere it is [`NoSuchProcess`](crate::Error::NoSuchProcess). If the reader
+/// It serialises as a string, so one action can return it and another one take it, and reading
+/// goes on there without a gap or a repeat. It is valid only for the process and stream that it
+/// came from: with another, reading fails with [`NoSuchProcess`](crate::Error::NoSuchProcess). If the reader
 /// stopped within a line, the string holds the line's beginning.
 ///
 /// ```
@@ -37,7 +37,7 @@ pub struct Cursor {
     pub(crate) carry: Vec<u8>,
 }
 
-/// Says that a text is not a cursor: it was cut, or never was one.
+/// A text is not a cursor: it was cut off, or it never was one.
 ///
 /// ```
 /// let error = "yesterday".parse::<capsule_sdk::Cursor>().unwrap_err();
@@ -47,7 +47,7 @@ pub struct Cursor {
 #[error("not a cursor: pass one on exactly as it was returned, or none to begin with the oldest output")]
 pub struct ParseCursorError;
 
-/// Tells the format from later ones; without it the format could never change.
+/// Distinguishes this format from later ones; without it the format could never change.
 const VERSION: &str = "1";
 
 impl fmt::Display for Cursor {

@@ -37,7 +37,7 @@ pub enum Error {
     /// A path leads out of the workspace.
     #[error("boundary-escape: the path leads out of the workspace")]
     BoundaryEscape,
-    /// The principal has as many processes, or as much log memory, as it may.
+    /// The principal has reached its limit of processes or of log memory.
     #[error("quota: no more processes or log memory for this principal; stop one first")]
     Quota,
     /// More bytes than one call may carry or capture.
@@ -55,7 +55,7 @@ pub enum Error {
     /// There is no such process for this principal and capsule, or the cursor belongs elsewhere.
     #[error("no-such-process: no process of this capsule has this id, or the cursor belongs to another stream")]
     NoSuchProcess,
-    /// As many ids are retained as may be.
+    /// The limit of retained ids is reached.
     #[error("registry-full: too many processes are retained; stop or release some")]
     RegistryFull,
     /// The caller is not authenticated, or this host cannot contain a process that outlives the
@@ -101,7 +101,7 @@ impl Error {
         matches!(self, Self::WaitTimeout)
     }
 
-    /// Whether the process is not there (any more): stopped, released, retired by a timer, or
+    /// Whether the process does not exist (any more): stopped, released, retired by a timer, or
     /// never this capsule's.
     ///
     /// ```

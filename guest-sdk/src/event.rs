@@ -1,7 +1,7 @@
 //! What happens to a process, as the host publishes it.
 //!
 //! An event arrives in two ways: by a subscription, which has the topic, and at an action bound to
-//! such topics, which gets the payload alone. So an event can be read from either. Fields that a later
+//! such topics, which gets the payload alone. An [`Event`] can be read from both. Fields that a later
 //! host adds are ignored, and reasons that it adds are kept as text.
 
 use crate::{ExitStatus, LogStream, ProcessId};
@@ -32,7 +32,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// It ended; once for each process.
+    /// The process ended. This is published once for each process.
     Exited(Exited),
     /// A stream that had been read to its end holds output again.
     LogReady {
@@ -41,7 +41,7 @@ pub enum Event {
         /// The stream.
         stream: LogStream,
     },
-    /// It took everything that was written to its standard input.
+    /// The process took everything that was written to its standard input.
     StdinDrained {
         /// The process.
         id: ProcessId,
@@ -88,9 +88,9 @@ pub enum Reason {
     Reaped,
     /// The host shut down.
     Shutdown,
-    /// It used more memory than it may.
+    /// It exceeded its limit of memory.
     LimitMemory,
-    /// It used more processor time than it may.
+    /// It exceeded its limit of processor time.
     LimitCpu,
     /// A reason that this version does not know, by its name.
     Other(String),
@@ -169,7 +169,7 @@ impl Event {
     }
 }
 
-/// Tells the events apart by their fields, for an action has no topic.
+/// Recognises an event by its fields, because an action does not get the topic.
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let payload = Value::deserialize(deserializer)?;

@@ -1,11 +1,11 @@
-//! A request of HTTP and its answer, as plain data.
+//! An HTTP request and its answer, as plain data.
 
 use std::{borrow::Cow, time::Duration};
 
-/// The time of an exchange of which nothing else is said.
+/// The longest time of an exchange, unless the request sets another.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request of HTTP/1.1 to a server of this capsule's own, for [`fetch`](crate::net::fetch).
+/// An HTTP/1.1 request to a server of this capsule, for [`fetch`](crate::net::fetch).
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::net::Result<()> {
@@ -63,7 +63,7 @@ impl Request {
         Self::new("GET", port, path)
     }
 
-    /// Adds a header. The host sends `Host`, unless it is added here, and those that say where the body ends.
+    /// Adds a header. The host adds `Host`, unless it is given here, and the headers that tell the body's length.
     ///
     /// ```
     /// let request = capsule_sdk::net::Request::get(8080, "/").header("accept", "text/html");
@@ -136,7 +136,7 @@ impl Response {
         }
     }
 
-    /// The same, with a header more.
+    /// Adds a header.
     ///
     /// ```
     /// let moved = capsule_sdk::net::Response::new(302, "").header("location", "/new");

@@ -62,7 +62,7 @@ pub enum Error {
     /// A receiver cannot take more at the moment.
     #[error("backpressure: a receiver cannot take more at the moment")]
     Backpressure,
-    /// As many subscriptions as may be.
+    /// The limit of subscriptions is reached.
     #[error("quota: no more subscriptions; drop one first")]
     Quota,
     /// The time given passed without a message.
@@ -84,7 +84,7 @@ impl Error {
         matches!(self, Self::Timeout)
     }
 
-    /// Whether the capsule is being unloaded, which this interface has no case of its own for.
+    /// Whether the capsule is being unloaded, for which this interface has no case of its own.
     ///
     /// ```
     /// let error = capsule_sdk::ipc::Error::Unknown("cancelled: the capsule is being unloaded".into());
@@ -114,8 +114,8 @@ impl From<wit::ErrorCode> for Error {
 /// Publishes under the calling principal. The payload is text, by convention JSON.
 ///
 /// # Errors
-/// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] for what is no topic,
-/// [`Error::RateLimited`] and [`Error::Backpressure`] when it is too much.
+/// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] if `topic` is malformed,
+/// [`Error::RateLimited`] and [`Error::Backpressure`] when there are too many messages.
 ///
 /// ```no_run
 /// capsule_sdk::ipc::publish("builds.done", r#"{"ok":true}"#)?;
@@ -139,12 +139,12 @@ pub fn publish_as(topic: &str, payload: &str, principal: &str) -> Result<(), Err
     Ok(wit::publish_as(topic, payload, principal)?)
 }
 
-/// Starts to queue what is published on a topic, or on all topics below one: in `builds.*` the last
+/// Starts to queue messages on a topic, or on all topics below one: in `builds.*` the last
 /// segment stands for one or more.
 ///
 /// # Errors
-/// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] for what is no pattern,
-/// [`Error::Quota`] when there are too many.
+/// [`Error::CapabilityDenied`] without the grant, [`Error::InvalidInput`] if the pattern is
+/// malformed, [`Error::Quota`] when there are too many subscriptions.
 ///
 /// ```no_run
 /// let builds = capsule_sdk::ipc::subscribe("builds.*")?;
@@ -212,7 +212,7 @@ impl Subscription {
         Ok(self.raw.poll()?.into())
     }
 
-    /// Is ready while something is queued, or was lost since the last read.
+    /// Is ready while messages are queued, or if some were lost since the last read.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -301,13 +301,14 @@ pub struct Message {
     pub payload: String,
     /// Which capsule or part of the host sent it.
     pub source_id: String,
-    /// On whose behalf.
+    /// On whose behalf it was sent.
     pub sender: Sender,
 }
 
 impl Message {
-    /// The lifecycle event that it is; none if it is something else. Every capsule with the grant for
-    /// such a topic could publish there: where that matters, look at the [`sender`](Self::sender).
+    /// The lifecycle event in this message; none if it is another message. Every capsule with the
+    /// grant for such a topic can publish there: where that matters, check the
+    /// [`sender`](Self::sender).
     ///
     /// ```no_run
     /// # let events = capsule_sdk::ipc::subscribe(capsule_sdk::ipc::LIFECYCLE)?;

@@ -10,15 +10,15 @@ use crate::wit::generated::astrid::sys::host::LogLevel;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Step by step.
+    /// Every single step.
     Trace,
-    /// For the search for a fault.
+    /// Details for debugging.
     Debug,
-    /// Worth knowing.
+    /// Events of normal work.
     Info,
-    /// Wrong, but work goes on.
+    /// A problem, but work goes on.
     Warn,
-    /// Wrong, and something was not done.
+    /// A failure: some work was not done.
     Error,
 }
 

@@ -89,9 +89,8 @@ impl Log {
         self.pending.cursor()
     }
 
-    /// Bytes that this chain of cursors could never get, from its first read in whichever
-    /// instance to the last: pushed out by newer ones, or consumed by
-    /// [`Process::read_logs`](crate::Process::read_logs).
+    /// Bytes that this chain of cursors missed, from its first read in any instance on: newer bytes
+    /// replaced them, or [`Process::read_logs`](crate::Process::read_logs) consumed them.
     ///
     /// Where this number grew, the beginning of one line may be joined to the end of another.
     ///
@@ -144,8 +143,8 @@ impl Log {
         self.over
     }
 
-    /// The lines that are available now. Ends when it has caught up, and before a line that the
-    /// process has not finished; the cursor then is at that line's beginning.
+    /// The lines that are available now. A line that the process has not finished is not among them;
+    /// the cursor is then at that line's beginning.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -160,7 +159,7 @@ impl Log {
         Lines::of(self, None)
     }
 
-    /// The stream from here to its end, waiting for what is still to be written.
+    /// The stream from here to its end, waiting for further output.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -181,12 +180,12 @@ impl Log {
     ///
     /// The pattern is a plain piece of text, not a regular expression; it may contain line ends,
     /// and it is found in an unfinished line too, such as a prompt. Bytes that are not UTF-8 are
-    /// replaced in the text returned, not in the comparison. Of a line without end the last MiB
-    /// is kept.
+    /// replaced in the text returned, not in the comparison. Only the
+    /// last MiB of a line without an end is kept.
     ///
     /// # Errors
     /// * [`Error::WaitTimeout`]: it did not appear in time. Everything before the current line is
-    ///   then passed over; a further call goes on from there.
+    ///   then skipped; a further call goes on from there.
     /// * [`Error::Closed`]: the stream ended without it.
     /// * [`Error::NoSuchProcess`]: the process is gone or the cursor is not one of this stream.
     ///
@@ -226,7 +225,7 @@ impl Reader for Log {
 
     fn fill(&mut self) -> Result<bool> {
         if self.pending.token().is_none() {
-            // A place to come back to: without a token the oldest byte is another one each time.
+            // Fixes the place to come back to: a read without a token begins at the oldest byte of its time.
             let start = self.read_since(0)?;
             self.pending.begin(start.next.token);
         }
@@ -243,8 +242,8 @@ impl Reader for Log {
                 Some(Pollable::logs_of_process(&handle))
             };
             if let Some(more) = self.more.get_or_insert_with(attach)
-                // It is of both streams. While the other one holds what is not read here, it is
-                // ready and would be no wait at all.
+                // The pollable covers both streams. While the other one holds unread output, it is
+                // ready, and blocking on it would not wait.
                 && !more.is_ready()
             {
                 return more.block();
@@ -255,8 +254,8 @@ impl Reader for Log {
 }
 
 /// Lines as text, without their ends (`\n` or `\r\n`), from [`Log::lines`] (available output) or
-/// [`Follow::lines`] (later output as well). Dropping it stops reading; a line that was
-/// begun stays where its cursor, or the [`ChildOutput`](crate::ChildOutput) it reads, has it.
+/// [`Follow::lines`] (later output as well). Dropping it stops reading; an unfinished line can
+/// still be read from its cursor, or from the [`ChildOutput`](crate::ChildOutput) that it reads.
 ///
 /// Bytes that are not UTF-8 become U+FFFD; a character is never cut by a chunk's border. A line of
 /// more than 1 MiB comes in pieces. After an error there are no more lines.
@@ -352,19 +351,18 @@ impl<T: Tail> Iterator for Lines<T> {
 /// A stream to its end, as chunks of bytes, as [`lines`](Self::lines) or through [`io::Read`].
 /// Dropping it stops reading and nothing else.
 ///
-/// While there is no new output, the capsule waits at the host, and is woken by output and by the exit. With
-/// a deadline ([`at_most`](Self::at_most)), and while the process's other stream holds output that
+/// While there is no new output, the capsule waits at the host, and output or the exit wakes it. With
+/// a deadline ([`at_most`](Self::at_most)), or while the process's other stream holds output that
 /// this instance has not read, it waits for the exit instead, between 1 and 100 ms at a time, and
-/// looks again: an exit is then noticed at once, output within that time. Either way waiting counts
-/// as touching, so a process that is followed does not run into its idle timeout, and it costs no
-/// guest time.
+/// then checks for output: it notices an exit at once, and output within that time. Both ways of
+/// waiting count as a touch, so a process that is followed never reaches its idle timeout, and
+/// neither costs guest time.
 ///
 /// An instance need not stay for the whole stream: take the [`cursor`](Self::cursor), and let a
 /// later one [`resume`](Log::resume) and follow on.
 ///
-/// It ends with the stream, and with an error, after which there is nothing more: among them
-/// [`Error::NoSuchProcess`] when another caller stops the process,
-/// and [`Error::WaitTimeout`] after the time of [`at_most`](Self::at_most).
+/// It ends with the stream or with the first error, such as [`Error::NoSuchProcess`] when another
+/// caller stops the process, or [`Error::WaitTimeout`] after the time of [`at_most`](Self::at_most).
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
@@ -391,8 +389,8 @@ impl<T: Tail> Follow<T> {
         }
     }
 
-    /// Fails with [`Error::WaitTimeout`] once this time has passed from now on and no more output is
-    /// available. The cursor stays valid.
+    /// Fails with [`Error::WaitTimeout`] once this time, counted from now, has passed and no more
+    /// output is available. The cursor stays valid.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {

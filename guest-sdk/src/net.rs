@@ -1,6 +1,6 @@
 //! The private network of this capsule's processes: published ports, and plain HTTP to a server that the capsule started.
 //!
-//! All processes of a capsule and a principal share a network of their own. The capsule itself has none: the host sends its
+//! All processes of a capsule and a principal share a network of their own. The capsule itself is not in it: the host sends its
 //! requests. See also [`Process::ports`](crate::Process::ports) and [`Process::wait_for_port`](crate::Process::wait_for_port).
 //!
 //! ```no_run
@@ -58,7 +58,7 @@ pub enum Error {
     /// instances share none.
     #[error("no-network: no process of this capsule is in a private network")]
     NoNetwork,
-    /// Nothing listens on the port, or a process did not begin to in time.
+    /// Nothing listens on the port, or a process did not begin to listen in time.
     #[error("not-listening: nothing listens on the port")]
     NotListening,
     /// The process has ended.
@@ -156,11 +156,11 @@ pub fn published() -> Vec<PublishedPort> {
         .collect()
 }
 
-/// Sends a request to a server in the capsule's network, and returns its whole answer. Each has a connection of its own.
+/// Sends a request to a server in the capsule's network, and returns its whole answer. Each request has a connection of its own.
 ///
 /// # Errors
 /// [`Error::NotListening`] if nothing listens on the port, [`Error::NoNetwork`] if no process of the capsule runs;
-/// [`Error::Timeout`], [`Error::TooLarge`] or [`Error::InvalidResponse`] by what the server does.
+/// [`Error::Timeout`], [`Error::TooLarge`] or [`Error::InvalidResponse`], depending on what the server does.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::net::Result<()> {

@@ -80,7 +80,7 @@ impl From<ExitInfo> for ExitStatus {
     }
 }
 
-/// All that a finished run wrote, and how it ended.
+/// The whole output of a finished run, and how it ended.
 ///
 /// The interface carries text, so bytes that are not UTF-8 arrive as U+FFFD. A run whose bytes
 /// matter is better started with [`spawn_persistent`](crate::Command::spawn_persistent) and read

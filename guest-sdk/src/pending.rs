@@ -1,5 +1,5 @@
-//! What was read of a stream and not yet handed out, cut into lines or searched for a text. Knows
-//! no host, so every chunk border can be tested.
+//! The bytes of a stream that were read and not yet handed out, cut into lines or searched for a
+//! text. It calls no host, so every chunk border can be tested.
 //!
 //! At any moment it can say where the reader stands ([`Pending::cursor`]), although the host seals
 //! places at chunk borders only; `cursor.rs` explains how.
@@ -12,7 +12,7 @@ pub(crate) const LONGEST_LINE: usize = 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// Unfinished business from before the current chunk, then what is left of the chunk.
+    /// The bytes carried over from before the current chunk, then the rest of the chunk.
     held: Vec<u8>,
     /// How much of the front of `held` was handed out.
     head: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Pending {
     next: Option<String>,
     /// Where the reader stands at `next`, as `cursor.rs` counts places.
     place: u64,
-    /// Bytes that the reader could never get.
+    /// Bytes that the reader missed.
     dropped: u64,
 }
 
@@ -97,7 +97,7 @@ impl Pending {
         self.dropped += spare as u64;
     }
 
-    /// Bytes that the reader could never get.
+    /// Bytes that the reader missed.
     pub(crate) const fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -142,7 +142,7 @@ impl Pending {
         all
     }
 
-    /// As much as fits into `buffer`; how much that was.
+    /// Copies as much as fits into `buffer`, and returns how much that was.
     pub(crate) fn take_into(&mut self, buffer: &mut [u8]) -> usize {
         let n = self.rest().len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..n), self.rest().get(..n)) {
@@ -152,7 +152,7 @@ impl Pending {
         n
     }
 
-    /// The next line without its end. The last one needs none if the stream is over.
+    /// The next line without its end. If the stream is over, the last line needs no end.
     pub(crate) fn take_line(&mut self, over: bool) -> Option<Vec<u8>> {
         let rest = self.rest();
         let (mut line, used) = match rest.iter().position(|byte| *byte == b'\n') {
@@ -168,9 +168,9 @@ impl Pending {
         Some(line)
     }
 
-    /// Looks for `pattern`. If it is here, hands out everything up to its end, and of that returns
-    /// the part from the beginning of the line that it starts in. If not, lets go of whatever
-    /// cannot be part of that.
+    /// Looks for `pattern`. If it is here, consumes everything up to its end, and returns the part
+    /// from the beginning of the line in which it starts. If not, discards the lines before the one
+    /// in which it can still start.
     pub(crate) fn take_through(&mut self, pattern: &[u8]) -> Option<Vec<u8>> {
         let rest = self.rest();
         let line_before = |at: usize| {

@@ -151,12 +151,12 @@ impl fmt::Debug for Pollable {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timer {
-    /// In the time of [`sys::monotonic`]; the last moment of all stands for never.
+    /// In the time of [`sys::monotonic`]; `Duration::MAX` stands for never.
     at: Duration,
 }
 
 impl Timer {
-    /// The moment this long from now; if that is beyond what a clock can tell, never.
+    /// The moment after this time from now; never, if the clock cannot express it.
     ///
     /// ```no_run
     /// let soon = capsule_sdk::Timer::after(std::time::Duration::from_millis(250));
@@ -168,7 +168,7 @@ impl Timer {
         }
     }
 
-    /// The time until then; zero once it came.
+    /// The time until that moment; zero once it has come.
     ///
     /// ```no_run
     /// let timer = capsule_sdk::Timer::after(std::time::Duration::from_secs(1));
@@ -183,7 +183,7 @@ impl Timer {
         self.at.as_nanos() < Duration::MAX.as_nanos()
     }
 
-    /// Whether the moment came.
+    /// Whether the moment has come.
     ///
     /// ```no_run
     /// let timer = capsule_sdk::Timer::after(std::time::Duration::ZERO);
@@ -235,16 +235,16 @@ impl Source for Timer {
 ///
 /// * Without a [`Timer`], and with timers only, the host wakes the capsule once, at the moment.
 ///   The same holds for one exit with timers.
-/// * Several pollables with a timer, or one that is no exit, are looked at again and again,
-///   between 1 and 100 ms apart, longer the longer nothing comes. Readiness is then noticed up to
-///   100 ms late, except for the exit of the first process among them; the timer is exact. In
-///   between the capsule waits at the host and computes nothing.
+/// * With a timer and several pollables, or one that is not an exit, the pollables are checked
+///   repeatedly, 1 to 100 ms apart; the interval grows while none is ready. Readiness is then
+///   noticed up to 100 ms late, except for the exit of the first process among them; the timer is
+///   exact. Between two checks the capsule waits at the host and computes nothing.
 ///
 /// For one subscription with a timeout [`Subscription::recv`] is exact. Where the embedder grants
 /// a program such as `sleep`, its exit is a timer that `poll` can wait for; it costs a process.
 ///
 /// # Errors
-/// [`Error::InvalidInput`] for none at all, [`Error::TooLarge`] for too many,
+/// [`Error::InvalidInput`] without a source, [`Error::TooLarge`] for too many,
 /// [`Error::Cancelled`] when the capsule is being unloaded.
 ///
 /// ```no_run

@@ -163,10 +163,10 @@ impl Process {
 
     /// Waits for its exit and takes all output that is buffered, in one step; a timeout takes
     /// nothing. The output is then gone for every other reader, as with
-    /// [`read_logs`](Self::read_logs). It is text: what is not UTF-8 arrives as U+FFFD. Of the time
-    /// the same holds as for [`wait`](Self::wait). Nothing is read before the exit, so a process
+    /// [`read_logs`](Self::read_logs). It is text: bytes that are not UTF-8 arrive as U+FFFD. The
+    /// longest time is that of [`wait`](Self::wait). No output is read before the exit, so a process
     /// under [`Overflow::Backpressure`](crate::Overflow::Backpressure) whose output does not fit
-    /// into its rings does not get there.
+    /// into its rings waits for a reader and does not exit.
     ///
     /// # Errors
     /// [`Error::WaitTimeout`] if it runs on; [`Error::NoSuchProcess`] if it is gone.
@@ -184,8 +184,8 @@ impl Process {
     }
 
     /// Ends it and everything that it started, at once, and returns what was left of its output.
-    /// Unlike after [`stop`](Self::stop) it stays, as one that has exited, until it is released or
-    /// its retention ends.
+    /// Unlike after [`stop`](Self::stop), the host keeps it, as exited, until it is released or its
+    /// retention ends.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone. Nothing is killed if it has exited.
@@ -218,7 +218,7 @@ impl Process {
         Ok(wit_net::ports(self.id.expose())?)
     }
 
-    /// Waits until it, or a process that it started, listens on a port. Of the time the same holds as for
+    /// Waits until it, or a process that it started, listens on a port. The longest time is that of
     /// [`wait`](Self::wait).
     ///
     /// # Errors
@@ -236,7 +236,7 @@ impl Process {
         Ok(wit_net::wait_for_port(self.id.expose(), port, millis(timeout))?)
     }
 
-    /// The command's pid on the host; none once it has exited. Not a touch.
+    /// The command's pid on the host; none once it has exited. Does not count as a touch.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone.
@@ -288,11 +288,11 @@ impl Process {
         Ok(Pollable::logs_of_process(self.handle()?))
     }
 
-    /// Has the host publish its events on topics that end in `suffix`, or in its id if
-    /// none; [`Event`](crate::Event) says what that is. It arrives at every
-    /// [`Subscription`](crate::ipc::Subscription) of this capsule and principal, and at the actions
-    /// that the embedder binds to such topics: the way to learn of an exit with no instance alive.
-    /// May be repeated; the latest suffix holds. An exit that was before is published too.
+    /// Has the host publish its [`Event`](crate::Event)s on topics that end in `suffix`, or in its id
+    /// if that is `None`. They arrive at every [`Subscription`](crate::ipc::Subscription) of this
+    /// capsule and principal, and at the actions that the embedder binds to such topics: so a capsule
+    /// learns of an exit while none of its instances is alive. May be repeated; the latest suffix
+    /// holds. An exit that happened before is published too.
     ///
     /// The suffix is segments of `[a-z0-9_-]+` joined by dots, four of them at most.
     ///
@@ -446,7 +446,7 @@ impl Process {
         self.log(LogStream::Stderr)
     }
 
-    /// One of the two, chosen at run time.
+    /// One of its two output streams, chosen at run time.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -459,8 +459,8 @@ impl Process {
         Log::new(self.id.clone(), stream)
     }
 
-    /// Takes the output that is buffered: no caller gets it again, a [`Log`] neither (it counts it as
-    /// dropped). Use a `Log` unless you want just that.
+    /// Takes the buffered output. No caller gets it again, and a [`Log`] counts it as dropped. To
+    /// leave the output to other readers, use a `Log`.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if it is gone.
@@ -591,7 +591,7 @@ pub struct ProcessInfo {
     pub command: String,
     /// Its pid on the host, while it runs.
     pub os_pid: Option<u32>,
-    /// Where it is in its life.
+    /// The phase of its life.
     pub phase: Phase,
     /// How it ended, once exited.
     pub exit: Option<ExitStatus>,
@@ -635,7 +635,7 @@ impl From<wit::ProcessInfo> for ProcessInfo {
     }
 }
 
-/// Where a process is in its life.
+/// The phase of a process's life.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {

@@ -1,8 +1,8 @@
-//! Who stands behind a message of `ipc`.
+//! The sender of a message of `ipc`.
 
 use crate::wit::generated::astrid::ipc::host::PrincipalAttribution;
 
-/// Who stands behind a message.
+/// On whose behalf a message was sent.
 ///
 /// ```no_run
 /// # let builds = capsule_sdk::ipc::subscribe("builds.*")?;

@@ -2,8 +2,8 @@
 
 use crate::wit::generated::astrid::process1_1_0::host::ProcessSignal;
 
-/// A signal that a capsule may send. SIGKILL is not among them: [`Process::stop`](crate::Process::stop) ends in it, and
-/// `kill` is it.
+/// A signal that a capsule may send. SIGKILL is not among them: [`Process::kill`](crate::Process::kill) sends it, and
+/// [`Process::stop`](crate::Process::stop) does after its grace.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
@@ -15,11 +15,11 @@ use crate::wit::generated::astrid::process1_1_0::host::ProcessSignal;
 pub enum Signal {
     /// SIGTERM: asks for an orderly end.
     Term,
-    /// SIGHUP: by custom, reload the configuration.
+    /// SIGHUP: by convention, reload the configuration.
     Hup,
-    /// SIGUSR1: the program's own.
+    /// SIGUSR1: the program gives it a meaning.
     Usr1,
-    /// SIGUSR2: the program's own.
+    /// SIGUSR2: the program gives it a meaning.
     Usr2,
     /// SIGINT: what Ctrl-C sends.
     Int,

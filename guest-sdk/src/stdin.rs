@@ -55,11 +55,11 @@ impl io::Write for Stdin {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let data = data.get(..MOST).unwrap_or(data);
         process::write_stdin(self.id.expose(), data).map_err(Error::from)?;
-        // A success is all of it, so the host's count would tell nothing new.
+        // The host takes all of it or fails, so its count is not needed.
         Ok(data.len())
     }
 
-    /// Nothing is kept back, so there is nothing to do.
+    /// Does nothing, because no bytes are buffered here.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -101,7 +101,7 @@ impl io::Write for ChildStdin {
         Ok(data.len())
     }
 
-    /// Nothing is kept back, so there is nothing to do.
+    /// Does nothing, because no bytes are buffered here.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The capsule's surroundings: configuration, the caller, a log, time, chance.
+//! The capsule's surroundings: configuration, the caller, a log, time, random bytes.
 //!
 //! None of this needs WASI, so it works in a component built for `wasm32-unknown-unknown` too.
 //!
@@ -157,7 +157,7 @@ pub struct Caller {
     pub principal: Option<String>,
     /// What caused the call.
     pub source_id: String,
-    /// When, in ISO 8601.
+    /// The time of the call, in ISO 8601.
     pub timestamp: String,
 }
 
@@ -216,8 +216,8 @@ pub fn monotonic() -> Duration {
     Duration::from_nanos(wit::clock_monotonic_ns())
 }
 
-/// Waits; any time is allowed, in pieces if it is more than the host takes at once. To wait for a
-/// process, use what waits for it.
+/// Waits for this time, in several calls to the host if it exceeds the limit of one. To wait for a
+/// process, use the methods of the process.
 ///
 /// # Errors
 /// [`Error::Cancelled`] when the capsule is being unloaded.
@@ -238,7 +238,8 @@ pub fn sleep(duration: Duration) -> Result<(), Error> {
     Ok(())
 }
 
-/// Random bytes fit for keys; any number, in pieces if it is more than the host gives at once.
+/// Random bytes that are fit for keys, by several calls to the host if the number exceeds the limit
+/// of one.
 ///
 /// # Errors
 /// [`Error::Cancelled`] when the capsule is being unloaded.

@@ -1,11 +1,11 @@
-//! Text out of bytes that come in pieces.
+//! Decoding text from bytes that come in pieces.
 
 use std::str;
 
 /// Turns bytes that come in pieces into text, so that a character cut by a border between two
 /// pieces comes out whole. Dropping it loses at most the beginning of a last character.
 ///
-/// What is not UTF-8 becomes U+FFFD, as [`String::from_utf8_lossy`] has it for the whole.
+/// Bytes that are not UTF-8 become U+FFFD, as with [`String::from_utf8_lossy`] on the whole.
 ///
 /// ```
 /// use capsule_sdk::TextDecoder;
@@ -48,8 +48,8 @@ impl TextDecoder {
         lossy(std::mem::replace(&mut self.held, rest))
     }
 
-    /// Ends the stream: what was held back is a character that never came whole. It can be used
-    /// for another stream then.
+    /// Ends the stream, and returns an unfinished character as U+FFFD. The decoder can then be used
+    /// for another stream.
     ///
     /// ```
     /// # use capsule_sdk::TextDecoder;
@@ -83,7 +83,7 @@ pub(crate) fn lossy(bytes: Vec<u8>) -> String {
 mod tests {
     use super::*;
 
-    /// Every border, one or two of them, in text, in broken text and in what is none.
+    /// Every position of one or two borders, in text, in broken text and in other bytes.
     #[test]
     fn pieces_decode_as_the_whole_does_wherever_they_are_cut() {
         let samples: [&[u8]; 6] = [

@@ -16,8 +16,8 @@ use std::time::Duration;
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 pub(crate) const LONGEST: Duration = Duration::from_millis(100);
 
-/// Waits for an exit, at most `slice`. If there can be none any more, that time passes all the
-/// same: a caller that looks again must not do so without a pause.
+/// Waits for an exit, at most `slice`. If the handle is closed, there is no exit to wait for, and a
+/// pause takes its place, because a caller that polls must not do so without one.
 pub(crate) fn pass(slice: Duration, wait: impl FnOnce(u64) -> std::result::Result<ExitInfo, ErrorCode>) -> Result<()> {
     match wait(millis(slice)).map_err(Error::from) {
         Ok(_) | Err(Error::WaitTimeout) => Ok(()),
@@ -74,7 +74,7 @@ impl Waiting {
         self.pause = (self.pause * 2).min(LONGEST);
         if self.exited {
             // The host is still emptying the pipe into a ring that was full. Waiting for the exit
-            // would return at once, so it is no pause any more.
+            // would return at once, and would not be a pause.
             return Ok(sys::sleep(pause)?);
         }
         match wait(millis(pause)).map_err(Error::from) {

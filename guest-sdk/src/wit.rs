@@ -1,4 +1,4 @@
-//! What the crate knows of a host. Everything public wraps it: a record that grows a field in a later
+//! The host's interfaces, as this crate uses them. Everything public wraps them: a record that grows a field in a later
 //! version of the interface must not change what capsule authors write.
 //!
 //! The bindings are in `wit/`. The five modules below are the seam of the mock: natively, with

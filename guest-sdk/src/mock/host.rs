@@ -86,8 +86,8 @@ impl Host {
         world::with(|world| world.answers.insert(program.to_owned(), Some(answer)));
     }
 
-    /// Says what the server on a port answers, once a process [listens](Script::listens) there. Without this its answer is
-    /// no HTTP.
+    /// Says what the server on a port answers, once a process [listens](Script::listens) there. Without this its answer
+    /// is not HTTP.
     ///
     /// ```
     /// # use capsule_sdk::{Command, mock::{Host, Script}, net::{self, Response}};
@@ -101,7 +101,7 @@ impl Host {
         world::with(|world| world.servers.insert(port, Some(Box::new(answer))));
     }
 
-    /// Publishes a port, besides those that are published.
+    /// Publishes one more port.
     ///
     /// ```
     /// # use capsule_sdk::{mock::Host, net::{self, PublishedAddress}};
@@ -113,7 +113,7 @@ impl Host {
         world::with(|world| world.published_ports.push(PublishedPort::new(port, address)));
     }
 
-    /// All that was started, in the order of the starts, as it is now.
+    /// All processes that were started, in the order of their starts, with their present state.
     ///
     /// ```
     /// # use capsule_sdk::{Command, mock::{Host, Script}};
@@ -233,7 +233,7 @@ impl Host {
         world::with(|world| world.log.clone())
     }
 
-    /// Delivers a message of the host's, or of another capsule, to those who subscribed.
+    /// Delivers a message from the host, or from another capsule, to the subscriptions to its topic.
     ///
     /// ```
     /// # use capsule_sdk::{ipc, mock::Host};
@@ -246,7 +246,7 @@ impl Host {
         world::with(|world| world.deliver(topic, payload, "mock", sender));
     }
 
-    /// Has the next read of every subscription tell of messages that were lost.
+    /// Has the next read of every subscription report lost messages.
     ///
     /// ```
     /// # use capsule_sdk::{ipc, mock::Host};
@@ -277,7 +277,8 @@ impl Host {
         world::with(|world| world.published.iter().cloned().map(ipc::Message::from).collect())
     }
 
-    /// Declares that an action is called for a topic. It is told, not called: call the function.
+    /// Declares that an action is called for a topic. The mock lists the binding and never calls the
+    /// action; a test calls its function.
     ///
     /// ```
     /// # use capsule_sdk::{ipc, mock::Host};

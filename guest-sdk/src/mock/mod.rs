@@ -58,8 +58,8 @@
 //! knows no resource limits, no timers of persistent processes ([`Host::forget`] stands for them)
 //! and no grants but those that [`Host::refuse`] takes away. Backpressure never holds a process
 //! up, and a process takes its whole input at once. SIGSTOP and SIGCONT are noted and do nothing.
-//! Cursors are not sealed. Random bytes are not random. Only a run with the
-//! real host shows what that does.
+//! Cursors are not sealed. Random bytes are not random. To test these, run the
+//! capsule with the real host.
 
 mod host;
 mod run;

@@ -1,8 +1,8 @@
-//! What was started under the mock, as a test reads it.
+//! A process that was started under the mock, as a test reads it.
 
 use crate::{ExitStatus, ProcessId, Signal};
 
-/// Something that was started, and what became of it.
+/// A process that was started, with its present state.
 ///
 /// ```
 /// # use capsule_sdk::{Command, mock::{Host, Script}};
@@ -30,7 +30,7 @@ pub struct Run {
     pub id: Option<ProcessId>,
     /// All that it got on its standard input so far.
     pub input: Vec<u8>,
-    /// Whether that can still grow.
+    /// Whether its standard input is still open.
     pub input_open: bool,
     /// The signals that the capsule sent.
     pub signals: Vec<Signal>,

@@ -48,7 +48,7 @@ impl Script {
         Self::default()
     }
 
-    /// What follows happens this much later.
+    /// Delays all following steps by this time.
     ///
     /// ```
     /// # use capsule_sdk::mock::Script;
@@ -107,7 +107,7 @@ impl Script {
         }))
     }
 
-    /// Dies of a signal that is not the capsule's doing, by its number.
+    /// Ends by a signal, given by its number, that the capsule did not send.
     ///
     /// ```
     /// # use capsule_sdk::mock::Script;
@@ -136,7 +136,7 @@ impl Script {
         self
     }
 
-    /// What it does besides once its input has ended.
+    /// What it does in addition when its input has ended.
     ///
     /// ```
     /// # use capsule_sdk::mock::Script;
@@ -148,8 +148,8 @@ impl Script {
         self
     }
 
-    /// What it does besides when it gets this signal; nothing but that: an empty script ignores
-    /// it. Without this a signal ends it, as signals do.
+    /// What it does in addition when it gets this signal, which then does not end it: an empty script
+    /// ignores it. Without this, every signal but SIGSTOP and SIGCONT ends it.
     ///
     /// ```
     /// use capsule_sdk::{Command, Signal, mock::{Host, Script}};

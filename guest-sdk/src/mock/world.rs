@@ -1,4 +1,4 @@
-//! What the mock holds, and how its time passes.
+//! The state of the mock, and how its time passes.
 //!
 //! A wait moves the clock: from one scripted step to the next, until what is waited for is
 //! there or the deadline came. A wait without a deadline for which no step is left would never
@@ -54,7 +54,7 @@ pub(super) fn with<R>(use_it: impl FnOnce(&mut World) -> R) -> R {
     })
 }
 
-/// For what is dropped, perhaps after the host.
+/// For values that may be dropped after the host.
 pub(super) fn with_if_any(use_it: impl FnOnce(&mut World)) {
     WORLD.with_borrow_mut(|world| world.as_mut().map(use_it));
 }
@@ -69,14 +69,14 @@ pub(super) type Server = Box<dyn FnMut(&Request) -> Response>;
 pub(super) struct World {
     pub(super) now: Duration,
     pub(super) unloading: bool,
-    /// None while it is being asked.
+    /// `None` while its closure runs.
     pub(super) answers: HashMap<String, Option<Answer>>,
     /// In the order of the starts; none is ever removed, so that an index stays good.
     pub(super) processes: Vec<MockProcess>,
     /// By subscription; none once that was dropped.
     pub(super) queues: Vec<Option<Queue>>,
     pub(super) published: Vec<IpcMessage>,
-    /// None while it is being asked.
+    /// `None` while its closure runs.
     pub(super) servers: HashMap<u16, Option<Server>>,
     pub(super) published_ports: Vec<PublishedPort>,
     pub(super) bindings: Vec<(String, String)>,
@@ -110,7 +110,7 @@ pub(super) struct Queue {
     pub(super) pattern: String,
     pub(super) messages: Vec<IpcMessage>,
     pub(super) dropped: u64,
-    /// The same since it began.
+    /// The same since the subscription began.
     pub(super) lagged: u64,
 }
 
@@ -175,7 +175,7 @@ impl Stream {
         self.kept.get(offset.saturating_sub(self.start)..).unwrap_or_default()
     }
 
-    /// Whether this is the first since the end was read.
+    /// Returns whether these are the first bytes since a read reached the end.
     fn write(&mut self, bytes: &[u8]) -> bool {
         self.kept.extend_from_slice(bytes);
         let spare = self.kept.len().saturating_sub(self.limit);
@@ -397,7 +397,7 @@ impl World {
         self.end(index, signalled(number), "self-exit", None);
     }
 
-    /// Says beforehand why it will end.
+    /// Sets the reason for an end that follows.
     pub(super) fn blame(&mut self, index: usize, reason: &'static str) {
         let process = self.process(index);
         if process.exit.is_none() {
@@ -406,7 +406,7 @@ impl World {
     }
 }
 
-/// Starts what a request asks for; its place.
+/// Starts the process of a request, and returns its index.
 pub(super) fn start(request: &SpawnRequest, persistent: bool, keep_input_open: bool) -> Result<usize, ErrorCode> {
     let (mut env, mut files) = (Vec::new(), Vec::new());
     env.extend(request.env.iter().map(|var| (var.key.clone(), var.value.clone())));
@@ -492,7 +492,7 @@ fn id(nth: usize) -> String {
     format!("mock{digits:q>48}")
 }
 
-/// Asks the test what a program does, outside of the world, so that its closure may look at it.
+/// Asks the test what a program does. The world is not borrowed meanwhile, so that the closure may use it.
 fn ask(run: &Run) -> Result<Script, ErrorCode> {
     let taken = with(|world| world.answers.get_mut(&run.program).map(Option::take));
     let mut answer = match taken {
@@ -511,7 +511,7 @@ fn ask(run: &Run) -> Result<Script, ErrorCode> {
         Answer::Refusal(error) => Err(code(error)),
     };
     with(|world| {
-        // Unless the closure itself said something else.
+        // Unless the closure itself set another.
         if let Some(place @ None) = world.answers.get_mut(&run.program) {
             *place = Some(answer);
         }
@@ -519,12 +519,13 @@ fn ask(run: &Run) -> Result<Script, ErrorCode> {
     script
 }
 
-/// Asks the test what the server on a port answers, outside of the world; none if the test says nothing about it.
+/// Asks the test what the server on a port answers; none if the test says nothing about it. The world is not borrowed
+/// meanwhile.
 pub(super) fn serve(request: &Request) -> Option<Response> {
     let mut server = with(|world| world.servers.get_mut(&request.port).and_then(Option::take))?;
     let answer = server(request);
     with(|world| {
-        // Unless the closure itself said something else.
+        // Unless the closure itself set another.
         if let Some(place @ None) = world.servers.get_mut(&request.port) {
             *place = Some(server);
         }
@@ -532,8 +533,8 @@ pub(super) fn serve(request: &Request) -> Option<Response> {
     Some(answer)
 }
 
-/// Gives input to a process, which takes it at once and may answer; the answer is asked for
-/// outside of the world too.
+/// Gives input to a process, which takes it at once and may answer. The world is not borrowed
+/// while its closure makes the answer.
 pub(super) fn feed(index: usize, bytes: &[u8]) {
     let on_input = with(|world| {
         let process = world.process(index);
@@ -552,7 +553,7 @@ pub(super) fn feed(index: usize, bytes: &[u8]) {
     with(|world| world.tell(index, "stdin-drained", json!({})));
 }
 
-/// Lets time pass until `done` or, if there is one, for `timeout`. Whether it was done.
+/// Lets time pass until `done`, or until `timeout` if there is one. Returns whether it was done.
 pub(super) fn wait(
     timeout: Option<Duration>,
     what: &str,

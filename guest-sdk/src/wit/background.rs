@@ -1,5 +1,5 @@
-//! The bindings of a long-running capsule's `run`. A world of its own: every export of a world that is
-//! exported at all must be there.
+//! The bindings of a long-running capsule's `run`. It is a world of its own, because a component
+//! that exports a world must have all exports of that world.
 
 #![expect(missing_docs, reason = "generated")]
 

@@ -8,7 +8,7 @@ use std::rc::Weak;
 #[derive(Debug)]
 pub(crate) struct Pollable {
     pub(super) what: What,
-    /// Gone with its parent, a handle or a subscription: then it is ready.
+    /// The handle or the subscription that it came from. Once that is gone, it is ready.
     pub(super) parent: Weak<()>,
 }
 
