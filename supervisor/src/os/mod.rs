@@ -21,6 +21,7 @@ mod ports;
 mod process;
 pub(crate) mod readiness;
 mod reap;
+mod socket_list;
 mod spawner;
 pub(crate) mod tree;
 pub(crate) mod usage;
