@@ -28,7 +28,7 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// By default every allowed name does.
     ///
     /// # Errors
-    /// It cannot be found out now.
+    /// It cannot be found out now. The tree is told that the look-up failed (`SERVFAIL`), so that it asks again.
     fn exists<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<bool>> {
         let _ = name;
         Box::pin(std::future::ready(Ok(true)))

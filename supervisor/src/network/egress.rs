@@ -214,8 +214,9 @@ impl Egress {
         };
         match timeout(self.shared.limits.dial_time, self.shared.connector.exists(name)).await {
             Ok(Ok(true)) => {}
-            Ok(Ok(false) | Err(_)) => return (Answer::NoName, Some(NetworkOutcome::Unreachable)),
-            Err(_) => return (Answer::Failed, Some(NetworkOutcome::Unreachable)),
+            Ok(Ok(false)) => return (Answer::NoName, Some(NetworkOutcome::Unreachable)),
+            // It may exist: clients that hear of a failure ask again, and keep nothing of it.
+            Ok(Err(_)) | Err(_) => return (Answer::Failed, Some(NetworkOutcome::Unreachable)),
         }
         if self.listens(name, *address).await {
             (answer, None)

@@ -10,6 +10,7 @@ pub(crate) mod child;
 mod clone_into_cgroup;
 pub(crate) mod directory;
 pub(crate) mod epolls;
+pub(crate) mod host_names;
 pub(crate) mod init;
 pub(crate) mod machine;
 pub(crate) mod memfd;
