@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connector::{ConnectError, Connection, Target};
@@ -149,7 +149,9 @@ impl Egress {
         let mut state = self.locked();
         // Read after the lock, so that of two changes the later one is applied last.
         let rules = self.rules.borrow().clone();
-        state.names.retain(&rules);
+        let now = Instant::now();
+        state.names.release(now);
+        state.names.retain(&rules, now);
         let named = state.names.add_exact(&rules);
         let mut wanted = HashMap::new();
         for (name, address) in state.names.all() {
@@ -241,12 +243,12 @@ impl Egress {
         let mut state = self.locked();
         let rules = self.rules.borrow().clone();
         // They may have changed in the meantime.
-        if state.names.name(address).is_none_or(|now| **now != *name) {
+        let Some(name) = state.names.name(address).filter(|now| ***now == *name).map(Arc::clone) else {
             return false;
-        }
-        let ports = rules.ports(name).into_iter();
+        };
+        let ports = rules.ports(&name).into_iter();
         ports.fold(false, |open, port| {
-            let opened = self.open(&mut state, &mut sockets, address, port, name.into());
+            let opened = self.open(&mut state, &mut sockets, address, port, Arc::clone(&name));
             if let Err(error) = &opened {
                 tracing::debug!(%error, port, "no listener for a port of an allowed name");
             }
@@ -257,6 +259,7 @@ impl Egress {
     fn decide(&self, asked: &Asked) -> Answer {
         let mut state = self.locked();
         let rules = self.rules.borrow().clone();
+        state.names.release(Instant::now());
         asked.decide(&rules, &mut state.names)
     }
 
