@@ -210,20 +210,35 @@ impl Egress {
         // The name gets its place before anything outside hears of it, so that the limit of names bounds what a tree can tell by the
         // names that it asks for.
         let answer = self.decide(asked);
-        let (Answer::Address(address), Asked::Address(name)) = (&answer, asked) else {
-            let used_up = (answer == Answer::Failed).then_some(NetworkOutcome::LimitReached);
-            return (answer, used_up);
+        let (address, name) = match (&answer, asked) {
+            (Answer::Address(address), Asked::Address(name)) => (address, name),
+            // Clients ask for both kinds of addresses at once. glibc takes a failure and an answer without data for a name that
+            // exists and has no address. A name without a place is not looked up, as above.
+            (Answer::NoData, Asked::Other(name)) if self.locked().names.contains(name) => {
+                return (self.absence(name).await.unwrap_or(answer), None);
+            }
+            _ => {
+                let used_up = (answer == Answer::Failed).then_some(NetworkOutcome::LimitReached);
+                return (answer, used_up);
+            }
         };
-        match timeout(self.shared.limits.dial_time, self.shared.connector.exists(name)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return (Answer::NoName, Some(NetworkOutcome::Unreachable)),
-            // It may exist: clients that hear of a failure ask again, and keep nothing of it.
-            Ok(Err(_)) | Err(_) => return (Answer::Failed, Some(NetworkOutcome::Unreachable)),
+        if let Some(absent) = self.absence(name).await {
+            return (absent, Some(NetworkOutcome::Unreachable));
         }
         if self.listens(name, *address).await {
             (answer, None)
         } else {
             (Answer::Failed, Some(NetworkOutcome::LimitReached))
+        }
+    }
+
+    /// What a query for a name is answered that does not exist, or cannot be found now; none if it exists.
+    async fn absence(&self, name: &str) -> Option<Answer> {
+        match timeout(self.shared.limits.dial_time, self.shared.connector.exists(name)).await {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => Some(Answer::NoName),
+            // It may exist: clients that hear of a failure ask again, and keep nothing of it.
+            Ok(Err(_)) | Err(_) => Some(Answer::Failed),
         }
     }
 

@@ -103,6 +103,11 @@ impl Names {
         !is_full || self.by_name.contains_key(name)
     }
 
+    /// Whether a name has an address.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// The name for which an address stands.
     pub(crate) fn name(&self, address: Ipv4Addr) -> Option<&Arc<str>> {
         self.by_address.get(&address)
