@@ -151,7 +151,9 @@ impl Egress {
         let rules = self.rules.borrow().clone();
         let now = Instant::now();
         state.names.release(now);
-        state.names.retain(&rules, now);
+        for (name, _) in state.names.retain(&rules, now) {
+            self.shared.usage.forget(&name);
+        }
         let named = state.names.add_exact(&rules);
         let mut wanted = HashMap::new();
         for (name, address) in state.names.all() {
@@ -275,7 +277,21 @@ impl Egress {
         let mut state = self.locked();
         let rules = self.rules.borrow().clone();
         state.names.release(Instant::now());
-        asked.decide(&rules, &mut state.names)
+        let of_wildcard = match asked {
+            Asked::Address(name) | Asked::Other(name) => {
+                Some(name).filter(|name| rules.knows(name) == Some(Allowed::Wildcard))
+            }
+            Asked::Name(_) => None,
+        };
+        let most = self.shared.limits.wildcard_names;
+        if of_wildcard.is_some_and(|name| !self.shared.usage.has_room_for(name, most)) {
+            return Answer::Failed;
+        }
+        let answer = asked.decide(&rules, &mut state.names);
+        if let (Answer::Address(_), Some(name)) = (&answer, of_wildcard) {
+            self.shared.usage.told(name);
+        }
+        answer
     }
 
     /// Whether the rules allow a name at some port.
