@@ -50,8 +50,9 @@ pub(crate) struct Flags {
     /// Let the processes connect to a host by its name, at TCP ports [default: 443 and 80]. May be given several times.
     ///
     /// `pypi.org`: this name only. `github.com:22,443`: these ports only. `*.example.com`: every name below example.com,
-    /// but not that name itself. `db.example.com:5432:private`: the name may lead to a private address, or to an address of
-    /// this machine other than its loopback. Clients need no proxy and no variable for it.
+    /// but not that name itself. `db.example.com:5432:private`: the name may lead to a private address, to an address of a
+    /// network that this machine is in, or to this machine's own address, other than its loopback. Clients need no proxy and
+    /// no variable for it.
     #[arg(long, value_name = "NAME[:PORT,…][:private]", conflicts_with = "unconfined")]
     egress: Vec<EgressRule>,
 }

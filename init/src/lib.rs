@@ -54,7 +54,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Increases whenever a type of this file changes. An init that reads another number refuses.
-pub const PROTOCOL: u32 = 10;
+pub const PROTOCOL: u32 = 11;
 
 /// The longest payload of a frame, in bytes: more than the longest request (1 MiB of arguments and environment) together with a
 /// policy.
@@ -379,11 +379,13 @@ pub enum Report {
         bound: Option<Bound>,
     },
     /// A private network is made. Descriptors, in this order: its namespace; the user namespace that owns it if the host is an
-    /// ordinary user; the name server's sockets, UDP and listening TCP, bound to [`DNS_SERVER`]; [`FIRST_SOCKETS`] unbound TCP
-    /// sockets.
+    /// ordinary user; the name server's sockets, UDP and listening TCP, bound to [`DNS_SERVER`]; a netlink socket by which
+    /// the kernel lists the sockets of the network if `has_list`; [`FIRST_SOCKETS`] unbound TCP sockets.
     Network {
         /// Whether the kernel's buffers of its TCP sockets could be bounded.
         is_bounded: bool,
+        /// Whether the netlink socket is attached. Kernels may be built without it.
+        has_list: bool,
     },
     /// [`MORE_SOCKETS`] unbound TCP sockets of a private network are attached.
     Sockets,

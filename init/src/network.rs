@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use capsule_init::{DNS_SERVER, FIRST_SOCKETS, Identity, Layer, MORE_SOCKETS, Report, SYNTHETIC_PREFIX};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, netlink, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::failure::At;
@@ -78,8 +78,12 @@ pub(crate) fn set_up(host: Identity) -> Result<(Report, Vec<OwnedFd>), Report> {
         }
         descriptors.push(listener);
     }
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let list = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG)).ok();
+    let has_list = list.is_some();
+    descriptors.extend(list);
     descriptors.extend(sockets(FIRST_SOCKETS)?);
-    Ok((Report::Network { is_bounded }, descriptors))
+    Ok((Report::Network { is_bounded, has_list }, descriptors))
 }
 
 /// More sockets in the network that this process has entered.

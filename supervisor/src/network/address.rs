@@ -4,11 +4,14 @@
 //! looked at when it is dialled. An IPv6 address that holds an IPv4 address is judged by that one, because a translator, a tunnel
 //! or the kernel may take it there. The ranges are those of the IANA registries of special-purpose addresses.
 //!
+//! The host's own addresses, and those of the networks that its interfaces are in, are refused whatever their range: a machine next to
+//! the host may trust it, or be reached past a firewall.
+//!
 //! Some addresses are refused even to a rule that reaches private ones:
 //!
 //! * Loopback. What listens there relies on being out of every other machine's reach, so it often asks for no password. A rule
 //!   that says *private* means a machine in a private network, and the owner of its name must not make that this machine.
-//!   The host's other own addresses are let through by *private*: what listens there is meant for the network.
+//!   The host's other own addresses, and its neighbours', are let through by *private*: what listens there is meant for the network.
 //! * Link-local addresses and the metadata services of clouds, which hand out the host's credentials to any client on it.
 //! * Addresses that are no host's: unspecified (which is the loopback to `connect`), multicast, broadcast, reserved,
 //!   documentation.
@@ -17,6 +20,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 
 /// Why an address is not dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,7 @@ const PRIVATE: Refused = unless_private("a private address");
 const SHARED: Refused = unless_private("a shared address");
 const BENCHMARK: Refused = unless_private("an address for benchmarks");
 const OWN: Refused = unless_private("an address of the host's own");
+const ON_LINK: Refused = unless_private("an address of a network that the host is in");
 
 /// The first that holds an address decides.
 const RANGES_V4: [V4; 18] = [
@@ -108,8 +113,37 @@ const RANGES_V6: [V6; 18] = [
     (Ipv6Addr::new(0x8000, 0, 0, 0, 0, 0, 0, 0), 1, RESERVED),
 ];
 
+/// An address of an interface of the host, and the length of its network's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnAddress {
+    pub(crate) address: IpAddr,
+    pub(crate) prefix: u32,
+}
+
+impl OwnAddress {
+    /// Why an address is refused that is this one or in its network.
+    fn refusal(&self, other: IpAddr) -> Option<Refused> {
+        if self.address == other {
+            return Some(OWN);
+        }
+        // A prefix of no bits would be the whole Internet, which is on no link.
+        let shared = match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => (u32::from(own) ^ u32::from(other)).leading_zeros(),
+            (IpAddr::V6(own), IpAddr::V6(other)) => (u128::from(own) ^ u128::from(other)).leading_zeros(),
+            _ => return None,
+        };
+        (self.prefix > 0 && shared >= self.prefix).then_some(ON_LINK)
+    }
+}
+
+/// Why an address is refused because of where the host is.
+fn refusal_here(address: IpAddr, own: &[OwnAddress]) -> Option<Refused> {
+    let refusals = own.iter().filter_map(|own| own.refusal(address));
+    refusals.min_by_key(|refused| *refused != OWN)
+}
+
 /// Why this address is not dialled, if there is a reason. `own` are the host's addresses ([`own_addresses`]).
-pub(crate) fn refusal(address: IpAddr, own: &[IpAddr]) -> Option<Refused> {
+pub(crate) fn refusal(address: IpAddr, own: &[OwnAddress]) -> Option<Refused> {
     let refused = match address {
         IpAddr::V4(address) => refusal_v4(address, own),
         IpAddr::V6(address) => {
@@ -126,17 +160,17 @@ pub(crate) fn refusal(address: IpAddr, own: &[IpAddr]) -> Option<Refused> {
     // What is refused to every rule stays so, though it is the host's.
     match refused {
         Some(refused) if !refused.unless_private => Some(refused),
-        refused => own.contains(&address).then_some(OWN).or(refused),
+        refused => refusal_here(address, own).or(refused),
     }
 }
 
-fn refusal_v4(address: Ipv4Addr, own: &[IpAddr]) -> Option<Refused> {
+fn refusal_v4(address: Ipv4Addr, own: &[OwnAddress]) -> Option<Refused> {
     let bits = u32::from(address);
     let holds = |(first, length, _): &&V4| (bits ^ u32::from(*first)).leading_zeros() >= *length;
     let range = RANGES_V4.iter().find(holds).map(|(_, _, refused)| *refused);
     match range {
         Some(refused) if !refused.unless_private => Some(refused),
-        range => own.contains(&IpAddr::V4(address)).then_some(OWN).or(range),
+        range => refusal_here(address.into(), own).or(range),
     }
 }
 
@@ -168,13 +202,41 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
 ///
 /// # Errors
 /// The kernel gives no list; then nothing is to be dialled.
-pub(crate) fn own_addresses() -> io::Result<Vec<IpAddr>> {
-    let addresses = getifaddrs()?.filter_map(|interface| interface.address);
-    let ip = addresses.filter_map(|address| {
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+pub(crate) fn own_addresses() -> io::Result<Vec<OwnAddress>> {
+    let own = getifaddrs()?.flat_map(|interface| {
+        let prefix = interface.netmask.and_then(ip).map(length);
+        // The other end of a link of two is as near.
+        let ends = [interface.address, interface.destination]
+            .into_iter()
+            .flatten()
+            .filter_map(ip);
+        ends.map(move |address| OwnAddress {
+            address,
+            prefix: prefix.unwrap_or_else(|| whole(address)),
+        })
     });
-    Ok(ip.collect())
+    Ok(own.collect())
+}
+
+fn ip(address: SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+}
+
+/// The length of the prefix that a netmask has.
+fn length(mask: IpAddr) -> u32 {
+    match mask {
+        IpAddr::V4(mask) => u32::from(mask).leading_ones(),
+        IpAddr::V6(mask) => u128::from(mask).leading_ones(),
+    }
+}
+
+/// The length of a prefix that only this address has.
+const fn whole(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(_) => u32::BITS,
+        IpAddr::V6(_) => u128::BITS,
+    }
 }
 
 #[cfg(test)]
@@ -369,8 +431,7 @@ mod tests {
 
     #[test]
     fn w3_the_hosts_own_addresses_are_refused_however_they_are_spelt() {
-        let own = ["8.8.4.4", "2606:4700::1", "192.168.1.5", "127.0.0.1", "fe80::1"]
-            .map(|own| own.parse().expect("an address"));
+        let own = ["8.8.4.4", "2606:4700::1", "192.168.1.5", "127.0.0.1", "fe80::1"].map(|own| alone(own));
         for address in [
             "8.8.4.4",
             "::ffff:8.8.4.4",
@@ -394,11 +455,56 @@ mod tests {
     #[test]
     fn w3_the_hosts_addresses_are_those_that_can_be_bound() {
         let own = own_addresses().expect("the kernel has a list");
-        assert!(own.contains(&Ipv4Addr::LOCALHOST.into()), "{own:?}");
-        let unscoped = |address: &&IpAddr| !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-        for address in own.iter().filter(unscoped) {
-            UdpSocket::bind((*address, 0)).unwrap_or_else(|error| panic!("{address}: {error}"));
+        let loopback = OwnAddress {
+            address: Ipv4Addr::LOCALHOST.into(),
+            prefix: 8,
+        };
+        assert!(own.contains(&loopback), "{own:?}");
+        let unscoped = |address: &IpAddr| !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+        for address in own.iter().map(|own| own.address).filter(unscoped) {
+            UdpSocket::bind((address, 0)).unwrap_or_else(|error| panic!("{address}: {error}"));
         }
+    }
+
+    /// An address of an interface whose network has no other.
+    fn alone(text: &str) -> OwnAddress {
+        let address = text.parse().expect("an address");
+        OwnAddress {
+            address,
+            prefix: whole(address),
+        }
+    }
+
+    /// A server in a data centre often has a public address in the middle of its neighbours'.
+    #[test]
+    fn w3_the_hosts_neighbours_are_refused_unless_a_rule_is_private() {
+        let own = [("8.8.4.4", 20), ("2606:4700::1", 64), ("9.9.9.9", 0), ("9.9.9.10", 32)];
+        let own = own.map(|(address, prefix)| OwnAddress {
+            prefix,
+            ..alone(address)
+        });
+        for (address, expected) in [
+            ("8.8.4.4", Some(OWN)),
+            ("8.8.0.0", Some(ON_LINK)),
+            ("8.8.15.255", Some(ON_LINK)),
+            ("::ffff:8.8.4.5", Some(ON_LINK)),
+            ("64:ff9b::8.8.4.5", Some(ON_LINK)),
+            ("8.7.255.255", None),
+            ("8.8.16.0", None),
+            ("2606:4700::", Some(ON_LINK)),
+            ("2606:4700::ffff:ffff:ffff:ffff", Some(ON_LINK)),
+            ("2606:4700:0:1::", None),
+            ("9.9.9.9", Some(OWN)),
+            ("9.9.9.11", None),
+            ("169.254.1.1", Some(LINK_LOCAL)),
+        ] {
+            assert_eq!(
+                refusal(address.parse().expect("an address"), &own),
+                expected,
+                "{address}"
+            );
+        }
+        assert!(ON_LINK.unless_private);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::address::{own_addresses, refusal};
+use super::address::{OwnAddress, own_addresses, refusal};
 use super::relay::Stream;
 use super::resolver::Resolver;
 
@@ -28,7 +28,7 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// By default every allowed name does.
     ///
     /// # Errors
-    /// It cannot be found out now.
+    /// It cannot be found out now. The tree is told that the look-up failed (`SERVFAIL`), so that it asks again.
     fn exists<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<bool>> {
         let _ = name;
         Box::pin(std::future::ready(Ok(true)))
@@ -96,7 +96,7 @@ const ADDRESS_TIME: Duration = Duration::from_secs(3);
 /// Dials the addresses of a name that may be reached, one after the other. `own` are the host's addresses.
 async fn dial(
     found: impl Iterator<Item = SocketAddr>,
-    own: &[IpAddr],
+    own: &[OwnAddress],
     private: bool,
 ) -> Result<Connection, ConnectError> {
     let (mut refused, mut failed) = (None, None);
@@ -138,9 +138,9 @@ mod tests {
     }
 
     /// The host's addresses that are not of loopback or link-local interfaces.
-    fn of_interfaces(own: &[IpAddr]) -> Vec<IpAddr> {
-        let always = |address: &&IpAddr| refusal(**address, own).is_some_and(|refused| refused.unless_private);
-        own.iter().filter(always).copied().collect()
+    fn of_interfaces(own: &[OwnAddress]) -> Vec<IpAddr> {
+        let lifted = |address: &IpAddr| refusal(*address, own).is_some_and(|refused| refused.unless_private);
+        own.iter().map(|own| own.address).filter(lifted).collect()
     }
 
     /// A name whose owner lets it lead to this machine or to its neighbours (DNS rebinding).

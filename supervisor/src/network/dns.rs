@@ -9,7 +9,8 @@
 //!   clients then use IPv4 at once, and need no IPv6 in the namespace.
 //! * A name that is not allowed does not exist (`NXDOMAIN`). `REFUSED` would say it better, but makes musl try again for five
 //!   seconds and give up its search list.
-//! * A name for which a limit leaves no room fails (`SERVFAIL`), so that clients tell it from one that does not exist.
+//! * A name for which a limit leaves no room, or which cannot be resolved now, fails (`SERVFAIL`), so that clients tell it from one
+//!   that does not exist, and ask again.
 //!
 //! Messages are parsed and composed by the crate `domain`, which reads records when they are asked for and every type by its
 //! number. `simple-dns` refuses a query for a type that it does not know, and allocates what the counts of a header say.

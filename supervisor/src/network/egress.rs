@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connector::{ConnectError, Connection, Target};
@@ -149,7 +149,11 @@ impl Egress {
         let mut state = self.locked();
         // Read after the lock, so that of two changes the later one is applied last.
         let rules = self.rules.borrow().clone();
-        state.names.retain(&rules);
+        let now = Instant::now();
+        state.names.release(now);
+        for (name, _) in state.names.retain(&rules, now) {
+            self.shared.usage.forget(&name);
+        }
         let named = state.names.add_exact(&rules);
         let mut wanted = HashMap::new();
         for (name, address) in state.names.all() {
@@ -208,19 +212,35 @@ impl Egress {
         // The name gets its place before anything outside hears of it, so that the limit of names bounds what a tree can tell by the
         // names that it asks for.
         let answer = self.decide(asked);
-        let (Answer::Address(address), Asked::Address(name)) = (&answer, asked) else {
-            let used_up = (answer == Answer::Failed).then_some(NetworkOutcome::LimitReached);
-            return (answer, used_up);
+        let (address, name) = match (&answer, asked) {
+            (Answer::Address(address), Asked::Address(name)) => (address, name),
+            // Clients ask for both kinds of addresses at once. glibc takes a failure and an answer without data for a name that
+            // exists and has no address. A name without a place is not looked up, as above.
+            (Answer::NoData, Asked::Other(name)) if self.locked().names.contains(name) => {
+                return (self.absence(name).await.unwrap_or(answer), None);
+            }
+            _ => {
+                let used_up = (answer == Answer::Failed).then_some(NetworkOutcome::LimitReached);
+                return (answer, used_up);
+            }
         };
-        match timeout(self.shared.limits.dial_time, self.shared.connector.exists(name)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false) | Err(_)) => return (Answer::NoName, Some(NetworkOutcome::Unreachable)),
-            Err(_) => return (Answer::Failed, Some(NetworkOutcome::Unreachable)),
+        if let Some(absent) = self.absence(name).await {
+            return (absent, Some(NetworkOutcome::Unreachable));
         }
         if self.listens(name, *address).await {
             (answer, None)
         } else {
             (Answer::Failed, Some(NetworkOutcome::LimitReached))
+        }
+    }
+
+    /// What a query for a name is answered that does not exist, or cannot be found now; none if it exists.
+    async fn absence(&self, name: &str) -> Option<Answer> {
+        match timeout(self.shared.limits.dial_time, self.shared.connector.exists(name)).await {
+            Ok(Ok(true)) => None,
+            Ok(Ok(false)) => Some(Answer::NoName),
+            // It may exist: clients that hear of a failure ask again, and keep nothing of it.
+            Ok(Err(_)) | Err(_) => Some(Answer::Failed),
         }
     }
 
@@ -240,12 +260,12 @@ impl Egress {
         let mut state = self.locked();
         let rules = self.rules.borrow().clone();
         // They may have changed in the meantime.
-        if state.names.name(address).is_none_or(|now| **now != *name) {
+        let Some(name) = state.names.name(address).filter(|now| ***now == *name).map(Arc::clone) else {
             return false;
-        }
-        let ports = rules.ports(name).into_iter();
+        };
+        let ports = rules.ports(&name).into_iter();
         ports.fold(false, |open, port| {
-            let opened = self.open(&mut state, &mut sockets, address, port, name.into());
+            let opened = self.open(&mut state, &mut sockets, address, port, Arc::clone(&name));
             if let Err(error) = &opened {
                 tracing::debug!(%error, port, "no listener for a port of an allowed name");
             }
@@ -256,7 +276,22 @@ impl Egress {
     fn decide(&self, asked: &Asked) -> Answer {
         let mut state = self.locked();
         let rules = self.rules.borrow().clone();
-        asked.decide(&rules, &mut state.names)
+        state.names.release(Instant::now());
+        let of_wildcard = match asked {
+            Asked::Address(name) | Asked::Other(name) => {
+                Some(name).filter(|name| rules.knows(name) == Some(Allowed::Wildcard))
+            }
+            Asked::Name(_) => None,
+        };
+        let most = self.shared.limits.wildcard_names;
+        if of_wildcard.is_some_and(|name| !self.shared.usage.has_room_for(name, most)) {
+            return Answer::Failed;
+        }
+        let answer = asked.decide(&rules, &mut state.names);
+        if let (Answer::Address(_), Some(name)) = (&answer, of_wildcard) {
+            self.shared.usage.told(name);
+        }
+        answer
     }
 
     /// Whether the rules allow a name at some port.

@@ -14,6 +14,9 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// assert_eq!(limits.dials_per_second, 50);
 /// ```
 ///
+/// An owner that ends its last tree and starts another one has another network, and no fresh rates: what it used of
+/// `queries_per_second`, `dials_per_second` and `wildcard_names` lately counts for the next network too.
+///
 /// A number above its ceiling is treated as the ceiling. Zero is a limit like any other: nothing of that kind is admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetworkLimits {
@@ -28,7 +31,8 @@ pub struct NetworkLimits {
     /// Ports that are published, of one network. 32; at most 256.
     pub published_ports: usize,
     /// Names that were asked for and that only a wildcard allows, whether they exist or not. One more is not found (`SERVFAIL`). It
-    /// bounds the memory of names, and what a tree tells by the labels it asks for. 256; at most 4096.
+    /// bounds the memory of names, and what a tree tells by the labels it asks for. A name counts as long as its network is there, and
+    /// for an hour after it was asked for. 256; at most 4096.
     pub wildcard_names: usize,
     /// Connections to the DNS server at once. One more is closed. 16; at most 256.
     pub dns_connections: usize,

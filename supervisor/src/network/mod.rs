@@ -17,6 +17,7 @@
 //! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
 //! support                  what this machine can do    metrics     what is counted
+//! usage                    what an owner has used lately of its rates
 //! ```
 
 mod address;
@@ -38,6 +39,7 @@ mod resolver;
 mod rules;
 mod shared;
 mod support;
+pub(crate) mod usage;
 
 pub use connector::{BoxFuture, ConnectError, Connection, Connector, Target};
 pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};

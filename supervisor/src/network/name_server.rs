@@ -3,19 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::decision::NetworkOutcome;
 use super::dns::{self, Answer, Asked, Query, Read, Transport};
 use super::egress::Egress;
 use super::shared::{Shared, accepted, reset};
-use crate::rate::Rates;
 
 /// The longest query that is read.
 const QUERY_MAX: usize = dns::EDNS_SIZE as usize;
@@ -33,7 +32,6 @@ pub(super) struct NameServer {
     shared: Arc<Shared>,
     /// None: no name is allowed.
     egress: Option<Arc<Egress>>,
-    queries: Mutex<Rates<()>>,
     lookups: Arc<Semaphore>,
 }
 
@@ -45,11 +43,9 @@ impl NameServer {
         udp: OwnedFd,
         tcp: OwnedFd,
     ) -> io::Result<()> {
-        let rate = shared.limits.queries_per_second;
         let server = Arc::new(Self {
             shared: Arc::clone(shared),
             egress,
-            queries: Mutex::new(Rates::new(rate, rate)),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
         });
         let udp = Arc::new(UdpSocket::from_std(udp.into())?);
@@ -138,8 +134,7 @@ impl NameServer {
     }
 
     fn admits(&self) -> bool {
-        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        queries.admit(&(), 1, Instant::now())
+        self.shared.usage.admits_query(self.shared.limits.queries_per_second)
     }
 
     /// The answer to a query that needs no look at the world outside.

@@ -1,13 +1,18 @@
 //! Synthetic addresses: which address of 198.18.0.0/15 stands for which name.
 //!
-//! The range is for benchmarks between two machines (RFC 2544), so that no host of any network has these addresses. An address
-//! is given once: a client that keeps one for longer than it should never reaches another name by it. Names that no rule allows
-//! any more are forgotten, so that the memory is bounded by the rules and by the limit of wildcards' names. Their addresses are
-//! spent.
+//! The range is for benchmarks between two machines (RFC 2544), so that no host of any network has these addresses. Names that no
+//! rule allows any more are forgotten, so that the memory is bounded by the rules and by the limit of wildcards' names.
+//!
+//! A client that keeps an address for longer than it should must not reach another name by it. So the address of a forgotten name is
+//! given again only if every other address was given, the longest forgotten one first, and not before [`KEPT`] has passed and the
+//! last connection to it has ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::rules::{Allowed, EgressRules};
 
@@ -15,6 +20,10 @@ use super::rules::{Allowed, EgressRules};
 const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 2]);
 /// The last one; behind it is the range's broadcast address.
 const LAST: u32 = u32::from_be_bytes([198, 19, 255, 254]);
+
+/// How long the address of a forgotten name leads nowhere. An answer may be kept for five seconds. Some clients keep it for minutes
+/// all the same.
+const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// Whether the address is one that stands for a name, or might.
 pub(crate) fn is_synthetic(address: Ipv4Addr) -> bool {
@@ -30,7 +39,12 @@ pub(crate) struct Names {
     /// The next address that was not yet given.
     next: u32,
     by_name: HashMap<Arc<str>, (Ipv4Addr, Allowed)>,
+    /// What uses an address has a clone of its name.
     by_address: HashMap<Ipv4Addr, Arc<str>>,
+    /// The addresses of forgotten names that lead nowhere yet, and when each was forgotten.
+    forgotten: VecDeque<(Arc<str>, Ipv4Addr, Instant)>,
+    /// Those that may be given again.
+    free: VecDeque<Ipv4Addr>,
 }
 
 /// No further name is known: the limit of wildcards' names, or every address, is used up.
@@ -45,6 +59,19 @@ impl Names {
             next: FIRST,
             by_name: HashMap::new(),
             by_address: HashMap::new(),
+            forgotten: VecDeque::new(),
+            free: VecDeque::new(),
+        }
+    }
+
+    /// Lets the addresses of names that were forgotten long ago be given again. One that is still in use holds up those that were
+    /// forgotten after it.
+    pub(crate) fn release(&mut self, now: Instant) {
+        let is_due = |(name, _, at): &mut (Arc<str>, Ipv4Addr, Instant)| {
+            now.saturating_duration_since(*at) >= KEPT && Arc::strong_count(name) == 1
+        };
+        while let Some((_, address, _)) = self.forgotten.pop_front_if(is_due) {
+            self.free.push_back(address);
         }
     }
 
@@ -56,8 +83,12 @@ impl Names {
         if !self.has_room(name, allowed) {
             return Err(UsedUp);
         }
-        let address = Ipv4Addr::from(self.next);
-        self.next += 1;
+        let address = if self.next <= LAST {
+            self.next += 1;
+            Ipv4Addr::from(self.next - 1)
+        } else {
+            self.free.pop_front().ok_or(UsedUp)?
+        };
         self.wildcards += usize::from(allowed == Allowed::Wildcard);
         let name: Arc<str> = name.into();
         self.by_name.insert(Arc::clone(&name), (address, allowed));
@@ -67,8 +98,14 @@ impl Names {
 
     /// Whether a name has an address, or would get one.
     pub(crate) fn has_room(&self, name: &str, allowed: Allowed) -> bool {
-        let is_full = self.next > LAST || (allowed == Allowed::Wildcard && self.wildcards >= self.wildcards_max);
+        let is_spent = self.next > LAST && self.free.is_empty();
+        let is_full = is_spent || (allowed == Allowed::Wildcard && self.wildcards >= self.wildcards_max);
         !is_full || self.by_name.contains_key(name)
+    }
+
+    /// Whether a name has an address.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// The name for which an address stands.
@@ -82,7 +119,7 @@ impl Names {
     }
 
     /// Forgets the names that these rules do not allow, and counts the others anew. Returns what was forgotten.
-    pub(crate) fn retain(&mut self, rules: &EgressRules) -> Vec<(Arc<str>, Ipv4Addr)> {
+    pub(crate) fn retain(&mut self, rules: &EgressRules, now: Instant) -> Vec<(Arc<str>, Ipv4Addr)> {
         let mut forgotten = Vec::new();
         self.wildcards = 0;
         self.by_name.retain(|name, (address, allowed)| {
@@ -95,7 +132,9 @@ impl Names {
             true
         });
         for (_, address) in &forgotten {
-            self.by_address.remove(address);
+            if let Some(name) = self.by_address.remove(address) {
+                self.forgotten.push_back((name, *address, now));
+            }
         }
         forgotten
     }
@@ -151,7 +190,10 @@ mod tests {
         assert!(names.address("exact.example", Allowed::Exact).is_ok());
         // One becomes exact, and makes room for another.
         assert_eq!(
-            names.retain(&rules(["*.example.com", "a.example.com", "exact.example"])),
+            names.retain(
+                &rules(["*.example.com", "a.example.com", "exact.example"]),
+                Instant::now()
+            ),
             []
         );
         assert!(names.address("c.example.com", Allowed::Wildcard).is_ok());
@@ -159,18 +201,58 @@ mod tests {
     }
 
     #[test]
-    fn w4_a_name_that_is_no_longer_allowed_is_forgotten_and_its_address_never_given_again() {
+    fn w4_a_name_that_is_no_longer_allowed_is_forgotten_and_its_address_not_given_again() {
+        let now = Instant::now();
         let mut names = Names::new(2);
         assert_eq!(names.add_exact(&rules(["a.example", "b.example"])), Ok(()));
         let old = names.address("a.example", Allowed::Exact).expect("known");
-        assert_eq!(names.retain(&rules(["b.example"])), [("a.example".into(), old)]);
+        assert_eq!(names.retain(&rules(["b.example"]), now), [("a.example".into(), old)]);
         assert_eq!(names.name(old), None);
-        assert_eq!(names.retain(&rules(["a.example", "c.example"])).len(), 1);
+        assert_eq!(names.retain(&rules(["a.example", "c.example"]), now).len(), 1);
         assert_eq!(names.add_exact(&rules(["a.example", "c.example"])), Ok(()));
         let again = names.address("a.example", Allowed::Exact).expect("known");
         let other = names.address("c.example", Allowed::Exact).expect("known");
         assert!(again != old && other != old);
         assert_eq!((names.by_name.len(), names.by_address.len()), (2, 2));
+    }
+
+    #[test]
+    fn w4_the_address_of_a_name_that_was_forgotten_long_ago_is_given_when_no_other_is_left() {
+        let (mut names, start) = (Names::new(usize::MAX), Instant::now());
+        let second = Duration::from_secs(1);
+        let first = names.address("a.one.example", Allowed::Wildcard).expect("the first");
+        let used = Arc::clone(names.name(first).expect("known"));
+        names.retain(&rules(["*.two.example", "*.three.example"]), start);
+        let mut last = first;
+        for number in 0_u32.. {
+            match names.address(&format!("{number}.two.example"), Allowed::Wildcard) {
+                Ok(address) => last = address,
+                Err(UsedUp) => break,
+            }
+        }
+        let kept = names.address("a.three.example", Allowed::Wildcard);
+        assert_eq!((last, kept), (Ipv4Addr::from(LAST), Err(UsedUp)));
+        names.retain(&rules(["*.three.example"]), start + second);
+        let mut given = |at: Instant, name: &str| {
+            names.release(at);
+            names.address(name, Allowed::Wildcard)
+        };
+        assert_eq!(
+            given(start + KEPT - second, "b.three.example"),
+            Err(UsedUp),
+            "too early"
+        );
+        assert_eq!(
+            given(start + KEPT, "c.three.example"),
+            Err(UsedUp),
+            "a connection is open"
+        );
+        drop(used);
+        assert_eq!(given(start + KEPT, "d.three.example"), Ok(first), "the oldest");
+        assert_eq!(given(start + KEPT, "e.three.example"), Err(UsedUp), "the others later");
+        let next = given(start + KEPT + second, "f.three.example").expect("one is free");
+        assert!(is_synthetic(next) && next != first);
+        assert_eq!(given(start + KEPT, "d.three.example"), Ok(first));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::egress::Egress;
 use super::name_server::NameServer;
 use super::publisher::{Publication, PublishedPort, publish};
 use super::shared::Shared;
+use super::usage::OwnerUsage;
 use super::{PrivateNetwork, Publish};
 use crate::os::network::{Namespace, NewNetwork};
 use crate::owner::Owner;
@@ -97,6 +98,7 @@ impl OwnerNetwork {
         policy: &PrivateNetwork,
         observer: Option<Arc<dyn NetworkObserver>>,
         ended: &Arc<EndedNetworks>,
+        usage: &Arc<OwnerUsage>,
     ) -> Result<Self, NetworkError> {
         static WARNED: Once = Once::new();
         if !made.is_bounded {
@@ -113,7 +115,8 @@ impl OwnerNetwork {
         }
         let connector = policy.chosen_connector().cloned();
         let connector = connector.unwrap_or_else(|| Arc::new(SystemConnector::default()) as Arc<dyn Connector>);
-        let shared = Arc::new(Shared::new(owner, limits, made.namespace, connector, observer));
+        let usage = Arc::clone(usage);
+        let shared = Arc::new(Shared::new(owner, limits, made.namespace, connector, observer, usage));
         let cut = shared.cut.clone().drop_guard();
         let egress = policy
             .egress_policy()

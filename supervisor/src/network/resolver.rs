@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+use crate::os::host_names;
 
 /// The threads that look up names for all networks of this process.
 const THREADS: usize = 32;
@@ -40,8 +42,11 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    /// The addresses of a name, in the order in which they are to be tried. The C library tells a name that does not exist from a
-    /// failure only by its text, so both are errors. If the future is dropped, the look-up goes on, and keeps its thread until then.
+    /// The addresses of a name, in the order in which they are to be tried; none if it does not exist. If the future is dropped, the
+    /// look-up goes on, and keeps its thread until then.
+    ///
+    /// # Errors
+    /// It could not be found out now. The next caller asks again.
     pub(super) async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         if let Some(found) = self.remembered(name) {
             return Ok(found);
@@ -52,10 +57,10 @@ impl Resolver {
         // With a final dot, so that no search list of the host makes another name of it.
         let absolute = format!("{name}.");
         let looked_up = tokio::task::spawn_blocking(move || {
-            let found = (absolute, 0).to_socket_addrs();
+            let found = host_names::addresses(&absolute);
             // Given back by the thread, which outlives a caller that waits no longer.
             drop((own, all));
-            found.map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())
+            found
         });
         let found = looked_up.await.map_err(io::Error::other)??;
         let mut remembered = self.found.lock().unwrap_or_else(PoisonError::into_inner);

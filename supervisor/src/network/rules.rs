@@ -31,7 +31,7 @@ const PRIVATE: &str = "private";
 ///   `co.uk` is one in all but form, it does not know.) A wildcard lets a tree tell the servers of that domain something by the
 ///   labels it asks for, so an exact name is better where it is known.
 /// * `db.corp.example:5432:private`: the name may lead to a private address (RFC 1918, `fc00::/7`, 100.64.0.0/10 and the like),
-///   and to an address of the host's own other than its loopback. Without the word such an address is refused, because the owner
+///   to one of a network that the host is in, and to one of the host's own other than its loopback. Without the word such an address is refused, because the owner
 ///   of a domain can let any name of it lead there.
 ///
 /// While a rule allows a port of 1024 or above, no tree of the network can listen on that port at all addresses (`0.0.0.0`, `::`):
@@ -88,7 +88,8 @@ impl EgressRule {
         })
     }
 
-    /// Lets the rule reach private addresses, and addresses of the host's own other than its loopback.
+    /// Lets the rule reach private addresses, addresses of the networks that the host is in, and addresses of the host's own other
+    /// than its loopback.
     #[must_use]
     pub const fn private(mut self) -> Self {
         self.private = true;

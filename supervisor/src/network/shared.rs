@@ -27,9 +27,9 @@ use super::connector::Connector;
 use super::decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
 use super::metrics;
 use super::relay::{Relays, Stream};
+use super::usage::OwnerUsage;
 use crate::os::network::Namespace;
 use crate::owner::Owner;
-use crate::rate::Rates;
 
 /// The longest queue of connections that were not accepted.
 pub(super) const BACKLOG: i32 = 128;
@@ -78,8 +78,8 @@ pub(super) struct Shared {
     pub(super) relays: Relays,
     pub(super) connector: Arc<dyn Connector>,
     observer: Option<Arc<dyn NetworkObserver>>,
-    /// Locked by the connection whose turn it is next.
-    dials: Mutex<Rates<()>>,
+    /// What the owner has used of its rates, by networks before this one too.
+    pub(super) usage: Arc<OwnerUsage>,
     /// Held by the task that has sockets made.
     making: Mutex<()>,
     /// Cancelled when the network ends.
@@ -97,8 +97,8 @@ impl Shared {
         namespace: Arc<Namespace>,
         connector: Arc<dyn Connector>,
         observer: Option<Arc<dyn NetworkObserver>>,
+        usage: Arc<OwnerUsage>,
     ) -> Self {
-        let dials = limits.dials_per_second;
         let limits = NetworkLimits {
             connections: limits.connections.min(connections_of_one()),
             ..limits
@@ -110,7 +110,7 @@ impl Shared {
             relays: Relays::new(limits.idle_time),
             connector,
             observer,
-            dials: Mutex::new(Rates::new(dials, dials)),
+            usage,
             making: Mutex::default(),
             cut: CancellationToken::new(),
             runtime: Handle::current(),
@@ -139,8 +139,8 @@ impl Shared {
 
     /// Returns when one more connection may be dialled: to those that wait in their order.
     pub(super) async fn turn_to_dial(&self) {
-        let mut dials = self.dials.lock().await;
-        while !dials.admit(&(), 1, Instant::now()) {
+        let mut dials = self.usage.dials.lock().await;
+        while !dials.admits(self.limits.dials_per_second, Instant::now()) {
             sleep(PAUSE).await;
         }
     }

@@ -207,6 +207,7 @@ impl Init {
                         .confinement
                         .as_ref()
                         .is_some_and(|it| it.network != NetworkMode::Host),
+                    list: handover.network.and_then(Namespace::list).map(Arc::downgrade),
                 };
                 let meter = Meter::new(init.pid(), pid, counter, group, lease, private);
                 let child = Child::new(channel, init, meter, confined)?;

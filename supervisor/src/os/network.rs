@@ -12,6 +12,7 @@ use capsule_init::{NETWORK, Report, SOCKETS};
 
 use super::channel::Attached;
 use super::namespaces::Namespaces;
+use super::socket_list::SocketList;
 use super::spawner::{InitError, Spawner, User};
 
 /// A network namespace that the host has had made, and its trees join.
@@ -20,6 +21,8 @@ pub(crate) struct Namespace {
     namespaces: Arc<Namespaces>,
     made_by: User,
     spawner: Arc<Spawner>,
+    /// None: the kernel was built without.
+    list: Option<Arc<SocketList>>,
     /// Unbound TCP sockets.
     sockets: Mutex<Vec<OwnedFd>>,
 }
@@ -41,7 +44,7 @@ impl Namespace {
     pub(crate) fn make(spawner: &Arc<Spawner>) -> Result<NewNetwork, InitError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let (report, attached, made_by) = spawner.ask(NETWORK, &[])?;
-        let Report::Network { is_bounded } = report else {
+        let Report::Network { is_bounded, has_list } = report else {
             return Err(InitError::Refused(report));
         };
         let mut descriptors = complete(attached)?.into_iter();
@@ -49,11 +52,13 @@ impl Namespace {
         let net = next()?;
         let user = if made_by.is_root() { None } else { Some(next()?) };
         let (dns_udp, dns_tcp) = (next()?, next()?);
+        let list = if has_list { Some(next()?) } else { None };
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let namespace = Self {
             namespaces: Arc::new(Namespaces::new(id, user, net)),
             made_by,
             spawner: Arc::clone(spawner),
+            list: list.map(|netlink| Arc::new(SocketList::new(netlink))),
             sockets: Mutex::new(descriptors.collect()),
         };
         Ok(NewNetwork {
@@ -71,6 +76,11 @@ impl Namespace {
     /// Whether this process can still use it: a host that has become another user gets another one (contract B8).
     pub(crate) fn is_usable(&self) -> bool {
         self.made_by.is_current()
+    }
+
+    /// The list of its sockets, which keeps it.
+    pub(super) const fn list(&self) -> Option<&Arc<SocketList>> {
+        self.list.as_ref()
     }
 
     /// An unbound TCP socket in it, non-blocking; none if more have to be made first.
@@ -126,4 +136,34 @@ fn complete(attached: Attached) -> io::Result<Vec<OwnedFd>> {
 
 fn missing() -> io::Error {
     io::Error::other("a descriptor of a private network is missing")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use capsule_init::DNS_SERVER;
+
+    use super::*;
+    use crate::os::socket_list::{Table, Which};
+
+    #[test]
+    fn w2_a_network_comes_with_the_list_of_its_own_sockets() {
+        let made = Namespace::make(&Arc::new(Spawner::new(None)));
+        let made = match made {
+            Ok(made) => made,
+            Err(InitError::Refused(report)) => {
+                println!("skipped: this machine has no private networks: {report:?}");
+                return;
+            }
+            Err(InitError::Host(error)) => panic!("{error}"),
+        };
+        let list = made.namespace.list().expect("this kernel lists sockets");
+        let mut found = Vec::new();
+        let all = list.each(Table::Tcp, Which::Listeners(None), |socket| {
+            found.push((socket.address, socket.port))
+        });
+        assert!(all.expect("a list"), "all of it");
+        assert_eq!(found, [(IpAddr::from(Ipv4Addr::from_bits(DNS_SERVER)), 53)]);
+    }
 }

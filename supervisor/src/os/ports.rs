@@ -11,6 +11,7 @@ use std::fs::{File, read_dir, read_link};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::socket_list::{SocketList, Table, Which};
 use super::tree::{MOST, descendants, threads};
 
 /// The most open files of a tree that are looked at. Each takes about a microsecond.
@@ -20,20 +21,17 @@ const MOST_FILES: usize = 1 << 16;
 const LISTEN: &str = "0A";
 
 /// Ports on which the tree below `init` listens, and which 127.0.0.1 or `::1` reaches; of all ports, or only whether it is this one.
-/// Blocks: for some milliseconds if nothing listens in the network, because the kernel goes through a table of all networks, and at
-/// most for some 100 ms.
+/// `list` is that of the network, if the kernel has one; otherwise the tables of `/proc` are read, which takes milliseconds.
+///
+/// Blocks, at most for some 100 ms.
 ///
 /// # Errors
 /// Init has ended, or `/proc` cannot be read.
-pub(crate) fn listening(init: u32, wanted: Option<u16>) -> io::Result<BTreeSet<u16>> {
+pub(crate) fn listening(init: u32, list: Option<&SocketList>, wanted: Option<u16>) -> io::Result<BTreeSet<u16>> {
     let mut sockets = HashMap::new();
-    for family in ["tcp", "tcp6"] {
-        match File::open(format!("/proc/{init}/net/{family}")) {
-            Ok(list) => listeners(BufReader::new(list), wanted, &mut sockets)?,
-            // A kernel without IPv6.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && family == "tcp6" => {}
-            Err(error) => return Err(error),
-        }
+    if list.is_none_or(|list| listed(list, wanted, &mut sockets).is_err()) {
+        sockets.clear();
+        read_tables(init, wanted, &mut sockets)?;
     }
     let mut found = BTreeSet::new();
     let mut files = 0;
@@ -59,6 +57,36 @@ pub(crate) fn listening(init: u32, wanted: Option<u16>) -> io::Result<BTreeSet<u
     Ok(found)
 }
 
+/// Whether 127.0.0.1 or `::1` reaches a listener at this address.
+fn is_reached(address: IpAddr) -> bool {
+    address.is_unspecified() || address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
+}
+
+/// Adds the listeners of a network that the loopback reaches: their inodes and ports.
+fn listed(list: &SocketList, wanted: Option<u16>, found: &mut HashMap<u64, u16>) -> io::Result<()> {
+    for table in [Table::Tcp, Table::Tcp6] {
+        list.each(table, Which::Listeners(wanted), |socket| {
+            if is_reached(socket.address) {
+                found.insert(socket.inode.into(), socket.port);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The same from the tables of `/proc`.
+fn read_tables(init: u32, wanted: Option<u16>, found: &mut HashMap<u64, u16>) -> io::Result<()> {
+    for family in ["tcp", "tcp6"] {
+        match File::open(format!("/proc/{init}/net/{family}")) {
+            Ok(list) => listeners(BufReader::new(list), wanted, found)?,
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && family == "tcp6" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Adds the listeners of `/proc/PID/net/tcp` or `tcp6` that the loopback reaches: their inodes and ports.
 fn listeners(list: impl BufRead, wanted: Option<u16>, found: &mut HashMap<u64, u16>) -> io::Result<()> {
     for line in list.lines().skip(1) {
@@ -70,7 +98,7 @@ fn listeners(list: impl BufRead, wanted: Option<u16>, found: &mut HashMap<u64, u
         }
         let socket = local.and_then(address).zip(inode.and_then(|inode| inode.parse().ok()));
         if let Some(((address, port), inode)) = socket
-            && (address.is_unspecified() || address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST)
+            && is_reached(address)
             && wanted.is_none_or(|wanted| wanted == port)
         {
             found.insert(inode, port);

@@ -9,7 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{File, metadata, read, read_dir};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+use super::socket_list::{SocketList, Table, Which};
 
 /// The most processes of a tree that a sample reads, however fast the tree grows. A tree with more processes counts as unlimited.
 pub(super) const MOST: usize = 4096;
@@ -42,13 +45,22 @@ pub(crate) struct TreeSampler {
 }
 
 /// The resources that a tree does not share with the host.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Private {
     /// Whether `/tmp` is a tmpfs of its own.
     pub(crate) tmp: bool,
     /// Whether its sockets are in another network than the host's. Other trees of its owner may share it: then all sockets there
     /// count for each of them, because the kernel does not say whose a socket on its way in another one is.
     pub(crate) network: bool,
+    /// The list of the sockets in that network. It would keep a network that has ended.
+    pub(crate) list: Option<Weak<SocketList>>,
+}
+
+impl Private {
+    /// The list, while the network is there.
+    pub(super) fn list(&self) -> Option<Arc<SocketList>> {
+        self.list.as_ref()?.upgrade()
+    }
 }
 
 impl TreeSampler {
@@ -106,7 +118,11 @@ impl TreeSampler {
                 break;
             }
         }
-        let sockets = if self.private.network { sockets(self.init) } else { 0 };
+        let sockets = if self.private.network {
+            sockets(self.init, self.private.list().as_deref())
+        } else {
+            0
+        };
         let in_sockets = sockets.saturating_sub(SPARE_SOCKETS).saturating_mul(SOCKET);
         own.saturating_add(shared.into_values().sum())
             .saturating_add(self.tmpfs(&processes))
@@ -216,22 +232,49 @@ fn open_files(pid: u32) -> u64 {
 ///
 /// The kernel shows the content of the queues of TCP and UDP, but not the memory that it takes. So a socket with an empty queue
 /// counts for nothing, and every other one for all that it may hold; one of TCP has two full buffers.
-fn sockets(pid: u32) -> u64 {
+fn sockets(pid: u32, list: Option<&SocketList>) -> u64 {
     let counts = short_text(&format!("/proc/{pid}/net/sockstat")).unwrap_or_default();
-    let used = counts.lines().find_map(|line| line.strip_prefix("sockets: used "));
-    let mut sockets: u64 = used.and_then(|used| used.trim().parse().ok()).unwrap_or_default();
+    let mut sockets = in_use(&counts, "sockets: used ").unwrap_or_default();
     // Even if all of them have two full buffers, they count for nothing. A table takes the kernel more than a millisecond.
     if sockets <= SPARE_SOCKETS / 2 {
         return sockets;
     }
-    for (table, buffers) in [("tcp", 2), ("tcp6", 2), ("udp", 1), ("udp6", 1)] {
-        let Ok(table) = text(format!("/proc/{pid}/net/{table}")) else {
+    // A kernel without IPv6 has no such file.
+    let counts = counts + &short_text(&format!("/proc/{pid}/net/sockstat6")).unwrap_or_default();
+    for (name, table, buffers) in [
+        ("tcp", Table::Tcp, 2),
+        ("tcp6", Table::Tcp6, 2),
+        ("udp", Table::Udp, 1),
+        ("udp6", Table::Udp6, 1),
+    ] {
+        if in_use(&counts, &format!("{}: inuse ", name.to_ascii_uppercase())).unwrap_or_default() == 0 {
             continue;
-        };
-        let (opened, held) = open_and_held(&table);
+        }
+        let (mut opened, mut held) = (0, 0);
+        let listed = list.map(|list| {
+            list.each(table, Which::Open, |socket| {
+                opened += u64::from(socket.inode != 0);
+                held += u64::from(socket.holds_data);
+            })
+        });
+        match listed {
+            Some(Ok(true)) => {}
+            // More than it reads of them: they may hold anything.
+            Some(Ok(false)) => return u64::MAX,
+            None | Some(Err(_)) => match text(format!("/proc/{pid}/net/{name}")) {
+                Ok(table) => (opened, held) = open_and_held(&table),
+                Err(_) => continue,
+            },
+        }
         sockets = sockets.saturating_sub(opened).saturating_add(held * buffers);
     }
     sockets
+}
+
+/// The number behind this name in `/proc/PID/net/sockstat` or `sockstat6`.
+fn in_use(counts: &str, name: &str) -> Option<u64> {
+    let count = counts.lines().find_map(|line| line.strip_prefix(name))?;
+    count.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Of a table of sockets in `/proc/PID/net`: how many are open files, and how many hold data.

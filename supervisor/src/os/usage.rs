@@ -92,7 +92,7 @@ impl Meter {
 
     /// Ports on which the tree listens, as [`ports::listening`] finds them; none once it has ended. Blocks.
     pub(crate) fn listening(&self, wanted: Option<u16>) -> io::Result<Option<BTreeSet<u16>>> {
-        let ports = match ports::listening(self.init_pid, wanted) {
+        let ports = match ports::listening(self.init_pid, self.private.list().as_deref(), wanted) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             ports => ports.ok(),
         };
@@ -158,7 +158,7 @@ impl Meter {
 
     /// For samples of the processes of the tree, if the kernel does not count them together.
     pub(crate) fn sampler(&self) -> TreeSampler {
-        TreeSampler::new(self.init_pid, self.os_pid, self.private)
+        TreeSampler::new(self.init_pid, self.os_pid, self.private.clone())
     }
 
     /// Fixes the answer from now on. The counter is exact; `at_end` includes only the processes that were waited for.

@@ -22,6 +22,7 @@ use super::prestart::Prestart;
 use super::start::{self, Constraints, no_network};
 use super::subordinate::Subordinate;
 use super::unavailable::UnavailableLayer;
+use crate::network::usage::OwnerUsage;
 use crate::network::{BoxFuture, EndedNetworks, Network, NetworkSupport, OwnerNetwork, PrivateNetwork};
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
@@ -215,22 +216,27 @@ impl Confined {
     /// [`LaunchError::Network`]: a port is in use, for example. [`LaunchError::Confinement`]: this machine has no private networks.
     pub fn open_network(&self, owner: &Owner, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
         self.networks
-            .of(owner, policy, || self.new_network(Some(owner), policy))
+            .of(owner, policy, |usage| self.new_network(Some(owner), policy, usage))
     }
 
     /// The network of one launch. A caller without a name shares it with no other caller.
     fn network_of(&self, launch: &Launch, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
-        let new = || self.new_network(launch.owner.as_ref(), policy);
+        let new = |usage: &_| self.new_network(launch.owner.as_ref(), policy, usage);
         match &launch.owner {
             Some(owner) if owner.principal != Principal::Anonymous => self.networks.of(owner, policy, new),
             Some(_) | None => self.networks.of_scope(launch.scope, policy, new),
         }
     }
 
-    fn new_network(&self, owner: Option<&Owner>, policy: &PrivateNetwork) -> Result<Arc<OwnerNetwork>, LaunchError> {
+    fn new_network(
+        &self,
+        owner: Option<&Owner>,
+        policy: &PrivateNetwork,
+        usage: &Arc<OwnerUsage>,
+    ) -> Result<Arc<OwnerNetwork>, LaunchError> {
         let made = self.init.network().map_err(no_network)?;
         let observer = self.policy.network_observer().cloned();
-        let network = OwnerNetwork::new(made, owner.cloned(), policy, observer, &self.ended_networks)?;
+        let network = OwnerNetwork::new(made, owner.cloned(), policy, observer, &self.ended_networks, usage)?;
         Ok(Arc::new(network))
     }
 

@@ -261,6 +261,48 @@ for name in [f'n{i}.many.example' for i in range(5)] + ['one.example', 'n0.many.
     assert_eq!(printed(&host, &host.scope(), python(script)).await, expected);
 }
 
+/// The network ends with its last process, and the next process is in another one.
+async fn w5_an_owner_whose_network_is_made_anew_has_no_fresh_rates() {
+    let (heard, (server, _)) = (Arc::new(Heard::default()), holds());
+    let limits = NetworkLimits {
+        dials_per_second: 5,
+        wildcard_names: 3,
+        ..NetworkLimits::default()
+    };
+    let host = bounded(limits, &heard, Arc::new(ToTest(server)));
+    let scope = host.scope();
+    let begun = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(printed(&host, &scope, python(&connects(5))).await, "5 0");
+        assert!(soon(AT_ONCE, || scope.network().is_none()).await);
+    }
+    // Five at once, and ten in two seconds.
+    assert!(begun.elapsed() > Duration::from_millis(1900), "{:?}", begun.elapsed());
+    let looks_up = |names: &[&str]| {
+        python(&format!(
+            "import socket
+for name in {names:?}:
+    try:
+        socket.getaddrinfo(name + '.many.example', 80)
+        print('found')
+    except socket.gaierror as error:
+        print(error.errno == socket.EAI_AGAIN and 'again')"
+        ))
+    };
+    for (names, answers) in [
+        (&["a", "b"][..], "found\nfound"),
+        // Those that were told before are known outside already.
+        (&["b", "c", "d", "a"], "found\nfound\nagain\nfound"),
+        (&["d", "c"], "again\nfound"),
+    ] {
+        assert_eq!(printed(&host, &scope, looks_up(names)).await, answers);
+        assert!(soon(AT_ONCE, || scope.network().is_none()).await);
+    }
+    // Another owner has its own.
+    let other = host.scope_of("another principal", "capsule");
+    assert_eq!(printed(&host, &other, looks_up(&["d"])).await, "found");
+}
+
 /// Both sides close at once, a thousand times, by a published port and by a name.
 async fn w5_a_thousand_connections_that_are_closed_at_once_leave_no_task() {
     let closes = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -370,6 +412,7 @@ print(len(set(found)), time.monotonic() - begun < 4)";
 crate::who::each_user!(
     w5_connections_to_names_are_bounded,
     w5_dials_are_bounded,
+    w5_an_owner_whose_network_is_made_anew_has_no_fresh_rates,
     w5_dials_that_take_too_long_are_given_up,
     w5_connections_to_a_published_port_are_bounded,
     w5_slow_connections_to_the_name_server_are_bounded_and_closed,

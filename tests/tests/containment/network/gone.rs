@@ -87,9 +87,9 @@ impl Tree {
     }
 }
 
-/// The sockets that a launcher makes ready for the next tree, whenever it comes to that: of a network, its name server's two and
-/// eight more; and the channel to an init.
-const READY: usize = 11;
+/// The sockets that a launcher makes ready for the next tree, whenever it comes to that: of a network, its name server's two, the
+/// one that lists sockets and eight more; and the channel to an init.
+const READY: usize = 12;
 
 async fn w1_nothing_of_a_network_is_left_after_the_last_tree() {
     let upstream = echoes();

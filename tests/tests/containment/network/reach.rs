@@ -60,6 +60,7 @@ async fn w3_a_tree_reaches_the_names_that_rules_allow_and_no_others() {
     let owner = host.scope();
     let refused = libc::ECONNREFUSED.to_string();
     let no_name = format!("no name {}", libc::EAI_NONAME);
+    let again = format!("no name {}", libc::EAI_AGAIN);
     for (name, port, answer) in [
         ("one.example", 80, "HELLO"),
         ("one.example", 8443, "HELLO"),
@@ -67,6 +68,7 @@ async fn w3_a_tree_reaches_the_names_that_rules_allow_and_no_others() {
         ("a.many.example", 443, "HELLO"),
         ("b.a.many.example", 443, "HELLO"),
         ("absent.many.example", 443, &no_name),
+        ("failing.many.example", 443, &again),
         ("many.example", 443, &no_name),
         ("other.example", 80, &no_name),
         ("198.18.77.7", 80, &refused),

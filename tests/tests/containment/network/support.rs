@@ -83,7 +83,11 @@ impl Connector for ToTest {
     }
 
     fn exists<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<bool>> {
-        Box::pin(std::future::ready(Ok(!name.starts_with("absent."))))
+        Box::pin(std::future::ready(if name.starts_with("failing.") {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(!name.starts_with("absent."))
+        }))
     }
 }
 
