@@ -17,11 +17,13 @@
 //! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
 //! support                  what this machine can do    metrics     what is counted
+//! descriptors              how many connections take
 //! ```
 
 mod address;
 mod connector;
 mod decision;
+mod descriptors;
 pub(crate) mod dns;
 mod egress;
 mod host_name;

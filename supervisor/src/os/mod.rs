@@ -22,6 +22,7 @@ mod process;
 pub(crate) mod readiness;
 mod reap;
 mod spawner;
+pub(crate) mod splice;
 pub(crate) mod tree;
 pub(crate) mod usage;
 pub(crate) mod users;
