@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct NetworkLimits {
     /// Connections at once, published and egress together; each has two descriptors of the host. One more is reset. 1024; at
     /// most 16,384, and an eighth of the files that the host may have open (`RLIMIT_NOFILE`). All networks of a host together have at
-    /// most a quarter of them.
+    /// most a quarter of them, less the pipes by which fast streams are relayed: 16 at most.
     pub connections: usize,
     /// Sockets that listen for egress: one for each known name and port. Exact names that need more are refused when the network
     /// is made; a wildcard's name that needs more is not found (`SERVFAIL`). Each is a descriptor of the host. 1024; at most

@@ -18,11 +18,13 @@
 //! relay                    copies both ways            decision    what the embedder hears of it
 //! support                  what this machine can do    metrics     what is counted
 //! usage                    what an owner has used lately of its rates
+//! descriptors              how many connections take
 //! ```
 
 mod address;
 mod connector;
 mod decision;
+mod descriptors;
 pub(crate) mod dns;
 mod egress;
 mod host_name;

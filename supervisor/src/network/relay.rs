@@ -3,23 +3,27 @@
 //! One socket leads to a guest, the other to a peer outside. Both peers may be hostile: they need not read, write or close.
 //! These constraints shape the file:
 //!
-//! - **Back-pressure.** A direction holds one buffer at most, and reads nothing while the buffer has bytes left. So a peer that
-//!   does not read stops the other one, as it would without a relay.
+//! - **Back-pressure.** A direction holds one buffer or one pipe with bytes at most, and reads nothing while bytes are left. So a
+//!   peer that does not read stops the other one, as it would without a relay.
 //! - **A stream that was cut never looks like a finished one.** Both TCP sockets are set to reset the connection when they are
 //!   closed, and only a relay that has passed on both ends of file takes that back. So the kernel resets what an error, the idle
 //!   time, a cut, a dropped future or the death of the host leaves unfinished. A Unix socket has no reset: its peer reads an end
 //!   of file (or `ECONNRESET`, if it wrote bytes that were not read any more).
-//! - **An idle relay holds no buffer.** A direction takes a buffer when its socket is readable, and returns it when there is
-//!   nothing to read.
+//! - **An idle relay holds no buffer and no pipe.** A direction takes one when its socket is readable, and returns it when there
+//!   is nothing to read.
+//! - **A stream is spliced, a message is copied.** A read that fills its buffer begins a stream, whose bytes then go by a pipe, so
+//!   that the relay does not copy them. For less, a copy takes fewer calls. Where no pipe can be had, a stream is copied too.
 //! - **A reset is noticed at any time**, also while a direction waits for the other socket, or has ended.
 //! - **One task for both directions**, which ends its turn after a bounded number of bytes: a fast stream does not keep a
 //!   worker of the runtime from its other tasks.
+
+mod pipes;
 
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,12 +35,18 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::pipes::{Pipes, UsedPipe};
+
 /// A copy of this size costs little beside its system calls, and the buffer fits into the cache of a processor.
 const LARGE: usize = 256 * 1024;
 /// What a direction gets while all large buffers are in use.
 const SMALL: usize = 16 * 1024;
-/// The number of large buffers that one [`Relays`] hands out at once.
+/// A read of so many bytes begins a stream.
+const STREAM: usize = 64 * 1024;
+/// The number of large buffers and pipes that one [`Relays`] hands out at once.
 const LARGE_MAX: usize = 64;
+/// How many of these are pipes. Connections whose peers do not read can hold all, and the process has few.
+const PIPES_MAX: usize = 4;
 /// The number of large buffers that stay allocated while none is in use. A fast stream takes and returns one for each burst, so
 /// it should find one.
 const KEPT: usize = 4;
@@ -57,19 +67,22 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// What the relays of one owner share: the idle time, and the large buffers. Connections whose peers do not read can hold all
-/// large buffers, so each owner has its own.
+/// What the relays of one owner share: the idle time, the large buffers, and a part of the process's pipes. Connections whose peers
+/// do not read can hold all of it, so each owner has its own.
 #[derive(Debug)]
 pub struct Relays {
     idle: Duration,
     pool: Mutex<Pool>,
+    pipes: Arc<Pipes>,
 }
 
 #[derive(Debug, Default)]
 struct Pool {
     free: Vec<Box<[u8]>>,
-    /// Large buffers that directions hold.
+    /// Large buffers and pipes that directions hold.
     large: usize,
+    /// Those of them that are pipes.
+    pipes: usize,
 }
 
 /// How a relay ended, and what it copied.
@@ -151,7 +164,11 @@ struct Both<'a> {
 /// What was read from one socket, until the other one has taken it.
 struct Direction<'a> {
     relays: &'a Relays,
+    /// At most one of the buffer and the pipe has bytes.
     held: Option<Buffer<'a>>,
+    pipe: Option<Pipe<'a>>,
+    /// The last read suggests that many bytes are to come.
+    streams: bool,
     ended: bool,
     copied: u64,
     /// When a byte was last copied.
@@ -212,6 +229,8 @@ impl<'a> Direction<'a> {
         Self {
             relays,
             held: None,
+            pipe: None,
+            streams: false,
             ended: false,
             copied: 0,
             last: Instant::now(),
@@ -241,16 +260,19 @@ impl<'a> Direction<'a> {
         if self.ended {
             return;
         }
-        let held = self.held.get_or_insert_with(|| self.relays.buffer());
         let mut left = FLUSH;
-        while left > 0 {
-            while !held.rest().is_empty() {
-                let Ok(written) = to.write(held.rest()) else { return };
-                held.consume(written);
-                self.copied += written as u64;
+        loop {
+            while self.has_bytes() {
+                if self.give(to).is_err() {
+                    return;
+                }
             }
-            let Ok(read @ 1..) = held.fill(from) else { return };
+            let held = self.held.get_or_insert_with(|| self.relays.buffer());
+            let Ok(read @ 1..) = held.fill(from, LARGE) else { return };
             left = left.saturating_sub(read);
+            if left == 0 {
+                return;
+            }
         }
     }
 
@@ -260,12 +282,10 @@ impl<'a> Direction<'a> {
             return Ok(Step::Ended);
         }
         loop {
-            while let Some(held) = self.held.as_mut().filter(|held| !held.rest().is_empty()) {
-                match to.try_write(held.rest()) {
+            while self.has_bytes() {
+                match to.try_write(|| self.give(to)) {
                     Ok(written) => {
-                        held.consume(written);
                         *budget = budget.saturating_sub(written);
-                        self.copied += written as u64;
                         self.last = Instant::now();
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Unwritable),
@@ -273,27 +293,69 @@ impl<'a> Direction<'a> {
                 }
             }
             if *budget == 0 {
-                self.held = None;
+                self.release();
                 return Ok(Step::Over);
             }
             // Tokio calls this only for a socket that it has seen readable.
-            let read = from.try_read(|| {
-                let held = self.held.get_or_insert_with(|| self.relays.buffer());
-                held.fill(from)
-            });
-            match read {
+            match from.try_read(|| self.take(from, to, *budget)) {
                 Ok(0) => {
-                    self.held = None;
+                    self.release();
                     return Ok(Step::EndOfFile);
                 }
-                Ok(_) => {}
+                Ok(read) => self.streams = read >= STREAM,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.held = None;
+                    self.release();
                     return Ok(Step::Unreadable);
                 }
                 Err(_) => return Err(Failed),
             }
         }
+    }
+
+    fn has_bytes(&self) -> bool {
+        let held = self.held.as_ref().is_some_and(|held| !held.rest().is_empty());
+        held || self.pipe.as_ref().is_some_and(|pipe| pipe.pipe.len() > 0)
+    }
+
+    /// Reads what waits in a socket, if all that was read before is written. At most `most` bytes go by a pipe.
+    fn take(&mut self, from: &Stream, to: &Stream, most: usize) -> io::Result<usize> {
+        if self.streams
+            && let (Stream::Tcp(_), Stream::Tcp(_)) = (from, to)
+        {
+            // The buffer goes first, because the two count as one.
+            self.held = None;
+            self.pipe = self.pipe.take().or_else(|| self.relays.pipe());
+            if let Some(pipe) = &mut self.pipe
+                && let Ok(taken @ 1..) = pipe.pipe.fill(from, most)
+            {
+                return Ok(taken);
+            }
+            // Why there is nothing, the read tells.
+            self.pipe = None;
+        }
+        let held = self.held.get_or_insert_with(|| self.relays.buffer());
+        held.fill(from, if self.streams { LARGE } else { STREAM })
+    }
+
+    /// Writes what was read, as far as the socket takes it at once.
+    fn give(&mut self, to: &Stream) -> io::Result<usize> {
+        let written = match (&mut self.held, &mut self.pipe) {
+            (Some(held), _) if !held.rest().is_empty() => {
+                let written = to.write(held.rest())?;
+                held.consume(written);
+                written
+            }
+            (_, Some(pipe)) => pipe.pipe.drain(to)?,
+            (_, None) => 0,
+        };
+        self.copied += written as u64;
+        Ok(written)
+    }
+
+    /// Returns what holds no bytes any more.
+    fn release(&mut self) {
+        self.held = None;
+        self.pipe = None;
     }
 }
 
@@ -304,6 +366,7 @@ impl Relays {
         Self {
             idle,
             pool: Mutex::default(),
+            pipes: Pipes::shared(),
         }
     }
 
@@ -331,6 +394,20 @@ impl Relays {
             large_of: is_large.then_some(self),
         }
     }
+
+    /// An empty pipe, in place of a large buffer.
+    fn pipe(&self) -> Option<Pipe<'_>> {
+        let mut pool = self.pool();
+        if pool.large == LARGE_MAX || pool.pipes == PIPES_MAX {
+            return None;
+        }
+        pool.large += 1;
+        pool.pipes += 1;
+        drop(pool);
+        let place = PipePlace(self);
+        let pipe = self.pipes.get()?;
+        Some(Pipe { pipe, _place: place })
+    }
 }
 
 /// Memory for one direction. Dropping it returns it.
@@ -343,8 +420,11 @@ struct Buffer<'a> {
 }
 
 impl Buffer<'_> {
-    fn fill(&mut self, from: &Stream) -> io::Result<usize> {
+    /// Reads at most `most` bytes.
+    fn fill(&mut self, from: &Stream, most: usize) -> io::Result<usize> {
         let room = self.memory.get_mut(self.room.clone()).unwrap_or_default();
+        let most = most.min(room.len());
+        let room = room.get_mut(..most).unwrap_or_default();
         let (_, read) = retry_on_intr(|| recv(from, &mut *room, RecvFlags::empty()))?;
         self.rest = self.room.start..self.room.start + read;
         Ok(read)
@@ -368,6 +448,23 @@ impl Drop for Buffer<'_> {
         if pool.free.len() < KEPT {
             pool.free.push(memory);
         }
+    }
+}
+
+/// A pipe for one direction. Dropping it returns it.
+struct Pipe<'a> {
+    pipe: UsedPipe,
+    _place: PipePlace<'a>,
+}
+
+/// One of the pipes that an owner may have.
+struct PipePlace<'a>(&'a Relays);
+
+impl Drop for PipePlace<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.0.pool();
+        pool.large -= 1;
+        pool.pipes -= 1;
     }
 }
 
@@ -428,8 +525,8 @@ impl Stream {
         Ok(retry_on_intr(|| send(self, bytes, SendFlags::NOSIGNAL))?)
     }
 
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let write = || self.write(bytes);
+    /// Calls `write` if the socket was seen writable.
+    fn try_write(&self, write: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_io(Interest::WRITABLE, write),
             Self::Unix(stream) => stream.try_io(Interest::WRITABLE, write),

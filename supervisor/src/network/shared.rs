@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream as StdTcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use rustix::net::sockopt::{
     socket_domain,
 };
 use rustix::net::{AddressFamily, bind, listen};
-use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -22,12 +21,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::NetworkLimits;
 use super::connector::Connector;
 use super::decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
-use super::metrics;
 use super::relay::{Relays, Stream};
 use super::usage::OwnerUsage;
+use super::{NetworkLimits, descriptors, metrics};
 use crate::os::network::Namespace;
 use crate::owner::Owner;
 
@@ -45,21 +43,6 @@ const UNBOUNDED: usize = 64;
 
 /// The size of the host's buffers for further ones, in bytes.
 const BUFFER: usize = 256 << 10;
-
-/// The places for connections of all networks of this process. A connection has two descriptors, so they take half of those that
-/// the process may open.
-static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(open_files() / 4)));
-
-/// The connections that one network may have, whatever its limits say, so that no owner takes the places of all others.
-fn connections_of_one() -> usize {
-    open_files() / 8
-}
-
-/// How many files this process may have open.
-fn open_files() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(files).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
-}
 
 /// A place for one connection. It is free again when this is dropped.
 #[derive(Debug)]
@@ -100,7 +83,7 @@ impl Shared {
         usage: Arc<OwnerUsage>,
     ) -> Self {
         let limits = NetworkLimits {
-            connections: limits.connections.min(connections_of_one()),
+            connections: limits.connections.min(descriptors::pairs_of_one()),
             ..limits
         };
         Self {
@@ -133,7 +116,7 @@ impl Shared {
     /// A place for one more connection, if there is one.
     pub(super) fn place(&self) -> Option<Place> {
         let own = Arc::clone(&self.connections).try_acquire_owned().ok()?;
-        let all = Arc::clone(&ALL).try_acquire_owned().ok()?;
+        let all = descriptors::pair()?;
         Some(Place { _own: own, _all: all })
     }
 

@@ -24,6 +24,7 @@ pub(crate) mod readiness;
 mod reap;
 mod socket_list;
 mod spawner;
+pub(crate) mod splice;
 pub(crate) mod tree;
 pub(crate) mod usage;
 pub(crate) mod users;

@@ -4,16 +4,18 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream as StdTcp};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnix;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, tcp_nodelay};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::os::pipe::bytes_waiting;
 
 /// No test waits so long unless it fails.
 const LONG: Duration = Duration::from_secs(20);
@@ -533,5 +535,195 @@ proptest! {
         prop_assert!(read_a == sent_b, "{} bytes of {} came down", read_a.len(), sent_b.len());
         let (up, down, why) = (sent_a.len() as u64, sent_b.len() as u64, End::Finished);
         prop_assert_eq!(ended(&runtime, task), Ended { up, down, why });
+    }
+}
+
+/// Permits for pipes: more than one test takes.
+static PAIRS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1000)));
+
+fn pair() -> Option<OwnedSemaphorePermit> {
+    Arc::clone(&PAIRS).try_acquire_owned().ok()
+}
+
+/// Relays with pipes of their own.
+fn relays_with(pipes: &Arc<Pipes>) -> Arc<Relays> {
+    Arc::new(Relays {
+        pipes: Arc::clone(pipes),
+        ..Relays::new(LONG)
+    })
+}
+
+/// Sends `total` bytes to the relay and reads as many from it.
+fn stream(relayed: &mut Relayed, total: usize) {
+    let Relayed { a, b, .. } = relayed;
+    let bytes: Vec<u8> = (0..total).map(|at| (at % 251).to_le_bytes()[0]).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| a.write_all(&bytes).unwrap());
+        assert!(b.exactly(total) == bytes);
+    });
+}
+
+#[test]
+fn network_a_stream_goes_by_a_pipe_and_a_message_does_not() {
+    let runtime = runtime();
+    let pipes = Arc::new(Pipes::new(1 << 20, pair));
+    let relays = relays_with(&pipes);
+    let mut relayed = start(&runtime, &relays, [Kind::Tcp; 2]);
+    for _ in 0..10 {
+        stream(&mut relayed, STREAM / 2);
+    }
+    assert_eq!(pipes.open(), (0, 0));
+    stream(&mut relayed, 8 << 20);
+    // The direction returns it a moment after the peer has read.
+    await_fact(|| pipes.open() == (1, 1));
+    await_fact(|| relays.pool().large == 0);
+    assert_eq!(relays.pool().pipes, 0);
+    stream(&mut relayed, 8 << 20);
+    await_fact(|| pipes.open() == (1, 1));
+}
+
+/// Returns when it is so.
+fn await_fact(fact: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !fact() {
+        assert!(begun.elapsed() < LONG, "it is never so");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn network_bytes_of_one_connection_never_reach_another() {
+    let runtime = runtime();
+    let pipes = Arc::new(Pipes::new(1 << 20, pair));
+    let relays = relays_with(&pipes);
+    for _ in 0..5 {
+        let mut blocked = start(&runtime, &relays, [Kind::Tcp; 2]);
+        // Nothing is read, so bytes stay in the pipe.
+        blocked.a.fill();
+        assert_eq!(pipes.open(), (1, 0));
+        blocked.cut.cancel();
+        assert_eq!(ended(&runtime, blocked.task).why, End::Cut);
+        assert_eq!(pipes.open(), (0, 0), "a pipe with bytes is kept");
+        let mut next = start(&runtime, &relays, [Kind::Tcp; 2]);
+        stream(&mut next, 4 << 20);
+        next.a.shutdown();
+        assert_eq!(next.b.rest(), b"");
+        next.b.shutdown();
+        assert_eq!(ended(&runtime, next.task).up, 4 << 20);
+        assert_eq!(pipes.open(), (1, 1));
+        drop(pipes.get());
+        pipes.close_free();
+    }
+}
+
+#[test]
+fn network_a_relay_without_pipes_copies() {
+    let runtime = runtime();
+    // No descriptors are left; or the kernel refuses the size, as when the user has too many pages in pipes.
+    let refused = [Pipes::new(1 << 20, || None), Pipes::new(usize::MAX, pair)];
+    for pipes in refused.map(Arc::new) {
+        let mut relayed = start(&runtime, &relays_with(&pipes), [Kind::Tcp; 2]);
+        stream(&mut relayed, 8 << 20);
+        relayed.a.shutdown();
+        assert_eq!(relayed.b.rest(), b"");
+        relayed.b.shutdown();
+        let (up, down, why) = (8 << 20, 0, End::Finished);
+        assert_eq!(ended(&runtime, relayed.task), Ended { up, down, why });
+        assert_eq!(pipes.open(), (0, 0));
+    }
+}
+
+#[test]
+fn network_pipes_are_bounded_for_an_owner_and_for_the_process() {
+    let runtime = runtime();
+    let pipes = Arc::new(Pipes::new(1 << 20, pair));
+    let blocked = |relays: &Arc<Relays>| {
+        let mut relayed = start(&runtime, relays, [Kind::Tcp; 2]);
+        relayed.a.fill();
+        relayed
+    };
+    let one = relays_with(&pipes);
+    let _held: Vec<_> = (0..PIPES_MAX + 2).map(|_| blocked(&one)).collect();
+    assert_eq!(pipes.open().0, PIPES_MAX);
+    assert_eq!(one.pool().large, PIPES_MAX + 2, "the others copy");
+    let mut got = Vec::new();
+    while let Some(pipe) = pipes.get() {
+        got.push(pipe);
+    }
+    assert_eq!(got.len() + PIPES_MAX, 16);
+    drop(got);
+    // Each has a permit for its descriptors while it is open.
+    let few = Arc::new(Pipes::new(4096, || {
+        static TWO: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
+        Arc::clone(&TWO).try_acquire_owned().ok()
+    }));
+    let both = [few.get(), few.get()];
+    assert!(both.iter().all(Option::is_some) && few.get().is_none());
+    drop(both);
+    few.close_free();
+    assert!(few.get().is_some());
+}
+
+/// What is in the pipe of a direction when a socket fails is handed on, as what is in its buffer.
+#[test]
+fn network_what_is_in_a_pipe_when_a_socket_fails_arrives() {
+    let runtime = runtime();
+    let pipes = Arc::new(Pipes::new(1 << 20, pair));
+    let relays = relays_with(&pipes);
+    let [(from, mut a), (to, mut b)] = [Kind::Tcp; 2].map(|kind| connect(&runtime, kind));
+    a.write_all(b"by the pipe, ").unwrap();
+    let mut direction = Direction::new(&relays);
+    direction.streams = true;
+    await_fact(|| bytes_waiting(from.as_fd()).unwrap() == 13);
+    assert_eq!(direction.take(&from, &to, TURN).unwrap(), 13);
+    assert_eq!(direction.pipe.as_ref().unwrap().pipe.len(), 13);
+    a.write_all(b"and in the socket").unwrap();
+    await_fact(|| bytes_waiting(from.as_fd()).unwrap() == 17);
+    a.reset();
+    direction.flush(&from, &to);
+    assert_eq!(direction.copied, 30);
+    assert_eq!(b.exactly(30), b"by the pipe, and in the socket");
+}
+
+#[test]
+fn network_an_urgent_byte_of_a_stream_arrives_in_its_place() {
+    let runtime = runtime();
+    let pipes = Arc::new(Pipes::new(1 << 20, pair));
+    let relays = relays_with(&pipes);
+    let [(from, mut a), (to, mut b)] = [Kind::Tcp; 2].map(|kind| connect(&runtime, kind));
+    from.begin();
+    a.write_all(b"before").unwrap();
+    assert_eq!(send(&a, b"!", SendFlags::OOB).unwrap(), 1);
+    a.write_all(b"after").unwrap();
+    a.shutdown();
+    let mut direction = Direction::new(&relays);
+    direction.streams = true;
+    let turn = poll_fn(|context| direction.poll(context, &from, &to));
+    let turn = runtime.block_on(async { tokio::time::timeout(LONG, turn).await });
+    assert!(turn.expect("it waits before the urgent byte").unwrap() == Turn::Ended);
+    assert_eq!(b.rest(), b"before!after");
+    assert_eq!(pipes.open(), (1, 1), "it did not go by a pipe");
+}
+
+#[test]
+fn network_a_reset_of_a_stream_resets_the_other_after_its_bytes() {
+    let runtime = runtime();
+    for _ in 0..20 {
+        let pipes = Arc::new(Pipes::new(1 << 20, pair));
+        let Relayed { mut a, mut b, task, .. } = start(&runtime, &relays_with(&pipes), [Kind::Tcp; 2]);
+        a.write_all(&[1; 100]).unwrap();
+        b.exactly(10);
+        let writer = thread::spawn(move || {
+            b.write_all(&[2; 4 << 20]).unwrap();
+            // All of it has arrived, so the reset takes nothing back.
+            b
+        });
+        assert!(a.exactly(4 << 20) == [2; 4 << 20]);
+        let mut b = writer.join().unwrap();
+        b.write_all(&[3; 50_000]).unwrap();
+        drop(b);
+        assert_eq!(a.rest_and_error(), (vec![3; 50_000], ErrorKind::ConnectionReset));
+        assert_eq!(ended(&runtime, task).why, End::Reset);
+        assert!(pipes.open().0 > 0, "the stream did not go by a pipe");
     }
 }
