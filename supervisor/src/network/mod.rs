@@ -17,7 +17,7 @@
 //! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
 //! support                  what this machine can do    metrics     what is counted
-//! descriptors              how many connections take
+//! descriptors              how many connections take  thread       what runs the tasks
 //! ```
 
 mod address;
@@ -40,6 +40,7 @@ mod resolver;
 mod rules;
 mod shared;
 mod support;
+mod thread;
 
 pub use connector::{BoxFuture, ConnectError, Connection, Connector, Target};
 pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
@@ -52,3 +53,4 @@ pub use publisher::PublishedPort;
 pub use relay::Stream;
 pub use rules::{EgressError, EgressPolicy, EgressRule, EgressRules};
 pub use support::NetworkSupport;
+pub(crate) use thread::NetworkThread;
