@@ -18,7 +18,7 @@ use super::resolver::Resolver;
 /// tree must not reach, and dials the others one after the other. An embedder whose host reaches others through a proxy brings
 /// its own.
 ///
-/// It is called on the tasks of a network, so it must not block. Its futures are dropped when their time is over
+/// It is called on the thread that runs the tasks of all networks, in a tokio runtime of that thread, so it must not block. Its futures are dropped when their time is over
 /// ([`NetworkLimits::dial_time`](super::NetworkLimits::dial_time)), the rule is taken away, or the tree has hung up.
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// Connects to a name at a port.

@@ -18,7 +18,7 @@
 //! relay                    copies both ways            decision    what the embedder hears of it
 //! support                  what this machine can do    metrics     what is counted
 //! usage                    what an owner has used lately of its rates
-//! descriptors              how many connections take
+//! descriptors              how many connections take  thread       what runs the tasks
 //! ```
 
 mod address;
@@ -41,6 +41,7 @@ mod resolver;
 mod rules;
 mod shared;
 mod support;
+mod thread;
 pub(crate) mod usage;
 
 pub use connector::{BoxFuture, ConnectError, Connection, Connector, Target};
@@ -54,3 +55,4 @@ pub use publisher::PublishedPort;
 pub use relay::Stream;
 pub use rules::{EgressError, EgressPolicy, EgressRule, EgressRules};
 pub use support::NetworkSupport;
+pub(crate) use thread::NetworkThread;

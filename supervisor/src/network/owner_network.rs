@@ -14,6 +14,7 @@ use super::egress::Egress;
 use super::name_server::NameServer;
 use super::publisher::{Publication, PublishedPort, publish};
 use super::shared::Shared;
+use super::thread::NetworkThread;
 use super::usage::OwnerUsage;
 use super::{PrivateNetwork, Publish};
 use crate::os::network::{Namespace, NewNetwork};
@@ -90,8 +91,7 @@ pub enum NetworkError {
 }
 
 impl OwnerNetwork {
-    /// Sets up what the policy says in a namespace that was just made. Needs a tokio runtime with its I/O driver. Blocks for a
-    /// moment.
+    /// Sets up what the policy says in a namespace that was just made. Blocks for a moment.
     pub(crate) fn new(
         made: NewNetwork,
         owner: Option<Owner>,
@@ -99,6 +99,7 @@ impl OwnerNetwork {
         observer: Option<Arc<dyn NetworkObserver>>,
         ended: &Arc<EndedNetworks>,
         usage: &Arc<OwnerUsage>,
+        thread: &Arc<NetworkThread>,
     ) -> Result<Self, NetworkError> {
         static WARNED: Once = Once::new();
         if !made.is_bounded {
@@ -115,8 +116,10 @@ impl OwnerNetwork {
         }
         let connector = policy.chosen_connector().cloned();
         let connector = connector.unwrap_or_else(|| Arc::new(SystemConnector::default()) as Arc<dyn Connector>);
-        let usage = Arc::clone(usage);
-        let shared = Arc::new(Shared::new(owner, limits, made.namespace, connector, observer, usage));
+        let (usage, thread) = (Arc::clone(usage), Arc::clone(thread));
+        let shared = Shared::new(owner, limits, made.namespace, connector, observer, usage, thread)?;
+        let shared = Arc::new(shared);
+        let _entered = shared.enter();
         let cut = shared.cut.clone().drop_guard();
         let egress = policy
             .egress_policy()

@@ -15,7 +15,7 @@ use rustix::net::sockopt::{
 };
 use rustix::net::{AddressFamily, bind, listen};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::runtime::Handle;
+use tokio::runtime::{EnterGuard, Handle};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::connector::Connector;
 use super::decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
 use super::relay::{Relays, Stream};
+use super::thread::NetworkThread;
 use super::usage::OwnerUsage;
 use super::{NetworkLimits, descriptors, metrics};
 use crate::os::network::Namespace;
@@ -68,12 +69,15 @@ pub(super) struct Shared {
     /// Cancelled when the network ends.
     pub(super) cut: CancellationToken,
     runtime: Handle,
+    /// Keeps the runtime.
+    _thread: Arc<NetworkThread>,
     /// The tasks that see to the end themselves.
     pub(super) detached: TaskTracker,
 }
 
 impl Shared {
-    /// Needs a tokio runtime, which then runs the tasks of the network.
+    /// # Errors
+    /// The thread that runs the tasks cannot be started.
     pub(super) fn new(
         owner: Option<Owner>,
         limits: NetworkLimits,
@@ -81,12 +85,13 @@ impl Shared {
         connector: Arc<dyn Connector>,
         observer: Option<Arc<dyn NetworkObserver>>,
         usage: Arc<OwnerUsage>,
-    ) -> Self {
+        thread: Arc<NetworkThread>,
+    ) -> io::Result<Self> {
         let limits = NetworkLimits {
             connections: limits.connections.min(descriptors::pairs_of_one()),
             ..limits
         };
-        Self {
+        Ok(Self {
             owner,
             namespace,
             connections: Arc::new(Semaphore::new(limits.connections)),
@@ -96,10 +101,16 @@ impl Shared {
             usage,
             making: Mutex::default(),
             cut: CancellationToken::new(),
-            runtime: Handle::current(),
+            runtime: thread.runtime()?,
+            _thread: thread,
             detached: TaskTracker::new(),
             limits,
-        }
+        })
+    }
+
+    /// Sockets that are made while this is held can be used by the tasks.
+    pub(super) fn enter(&self) -> EnterGuard<'_> {
+        self.runtime.enter()
     }
 
     /// Runs a task that ends with the network at the latest.

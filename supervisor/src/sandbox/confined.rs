@@ -23,7 +23,7 @@ use super::start::{self, Constraints, no_network};
 use super::subordinate::Subordinate;
 use super::unavailable::UnavailableLayer;
 use crate::network::usage::OwnerUsage;
-use crate::network::{BoxFuture, EndedNetworks, Network, NetworkSupport, OwnerNetwork, PrivateNetwork};
+use crate::network::{BoxFuture, EndedNetworks, Network, NetworkSupport, NetworkThread, OwnerNetwork, PrivateNetwork};
 use crate::os::cgroup::{Controllers, Group, Groups};
 use crate::os::init::Init;
 use crate::os::network::Namespace;
@@ -52,6 +52,7 @@ pub struct Confined {
     /// The private networks of the owners whose trees run.
     networks: Networks,
     ended_networks: Arc<EndedNetworks>,
+    network_thread: Arc<NetworkThread>,
     /// The users that trees of a root host run as.
     users: Arc<Users>,
     /// The user that trees of an ordinary user's host are counted for, or why there is none.
@@ -236,7 +237,8 @@ impl Confined {
     ) -> Result<Arc<OwnerNetwork>, LaunchError> {
         let made = self.init.network().map_err(no_network)?;
         let observer = self.policy.network_observer().cloned();
-        let network = OwnerNetwork::new(made, owner.cloned(), policy, observer, &self.ended_networks, usage)?;
+        let (owner, ended, thread) = (owner.cloned(), &self.ended_networks, &self.network_thread);
+        let network = OwnerNetwork::new(made, owner, policy, observer, ended, usage, thread)?;
         Ok(Arc::new(network))
     }
 
@@ -358,6 +360,7 @@ impl Confined {
             told: Mutex::default(),
             networks: Networks::default(),
             ended_networks: Arc::default(),
+            network_thread: Arc::default(),
             trial: Mutex::default(),
             users: Users::new(policy.user_range()),
             environment: Environment::of_host().with(policy.variables()),
