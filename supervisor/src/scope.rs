@@ -194,7 +194,10 @@ impl Scope {
         let label = title::label(request.label.as_deref(), &request.cmd);
         let command = title::command(&request.cmd, &request.args);
 
-        let launch = launch_of(self, gate.network(&self.owner), request, workspace, &options);
+        let launch = Launch {
+            label: Some(label.clone()),
+            ..launch_of(self, gate.network(&self.owner), request, workspace, &options)
+        };
         let launched = core.launch(launch, reservation, self.table.join()).await?;
         let (prepared, retained) = launched.prepare(options, &core.tasks)?;
         let entry = Entry {
@@ -507,6 +510,7 @@ fn launch_of(
         owner: Some(scope.owner.clone()),
         scope: scope.number,
         network,
+        label: None,
         cmd,
         args,
         env,

@@ -17,6 +17,7 @@ use super::shared::Shared;
 use super::usage::OwnerUsage;
 use super::{PrivateNetwork, Publish};
 use crate::os::network::{Namespace, NewNetwork};
+use crate::os::usage::Meter;
 use crate::owner::Owner;
 
 /// The private network of one owner's trees, while it is up.
@@ -166,6 +167,11 @@ impl OwnerNetwork {
     /// Dropping the future gives up the connection.
     pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
         timeout(self.shared.limits.dial_time, self.shared.connect(port)).await?
+    }
+
+    /// Lets ports that are published for this label lead to a tree that was started in it.
+    pub(crate) fn add(&self, label: String, meter: &Arc<Meter>) {
+        self.shared.labelled.add(label, meter);
     }
 
     pub(crate) fn policy(&self) -> &PrivateNetwork {

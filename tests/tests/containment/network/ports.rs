@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capsule_host::sandbox::{Network, Policy, PrivateNetwork};
+use capsule_host::sandbox::{GuestPort, Network, Policy, PrivateNetwork};
 use capsule_host::supervisor::{PortError, Scope, Signal, SpawnRequest};
 use tokio::io::AsyncReadExt;
 
@@ -145,7 +145,10 @@ async fn w2_a_process_tells_the_published_ports_of_its_network_while_it_runs() {
     let published = || process.scope.status(&process.id).expect("it is there").published;
     let network = process.scope.network().expect("a network");
     assert_eq!(published(), network.published());
-    assert_eq!(published().first().map(|one| one.guest), Some(8080));
+    assert_eq!(
+        published().first().map(|one| one.guest.clone()),
+        Some(GuestPort::Number(8080))
+    );
     drop(network);
     process.scope.close_stdin(&process.id).expect("it is there");
     process.exit().await;
