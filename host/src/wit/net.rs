@@ -61,7 +61,7 @@ fn of_port(error: PortError) -> ErrorCode {
         PortError::Exited => ErrorCode::Exited,
         PortError::Timeout => ErrorCode::Timeout,
         PortError::Cancelled => ErrorCode::Cancelled,
-        PortError::Host(_) => ErrorCode::Unknown(error.to_string()),
+        PortError::LimitReached | PortError::Host(_) => ErrorCode::Unknown(error.to_string()),
         // An error that is added later has no other case, because the interface is fixed.
         _ => ErrorCode::Unknown(error.to_string()),
     }

@@ -17,7 +17,7 @@
 //! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
 //! labelled                 the port of a label         metrics     what is counted
-//! support                  what this machine can do
+//! port_stream              the host's own connection   support     what this machine can do
 //! usage                    what an owner has used lately of its rates
 //! ```
 
@@ -33,6 +33,7 @@ pub(crate) mod metrics;
 mod name_server;
 pub(crate) mod names;
 pub(crate) mod owner_network;
+mod port_stream;
 mod private;
 mod publish;
 mod publisher;
@@ -48,6 +49,7 @@ pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
 pub use limits::NetworkLimits;
 pub(crate) use owner_network::EndedNetworks;
 pub use owner_network::{NetworkError, OwnerNetwork};
+pub use port_stream::PortStream;
 pub use private::{Network, PrivateNetwork};
 pub use publish::{GuestPort, Publish, PublishAt, PublishError};
 pub use publisher::PublishedPort;
