@@ -42,9 +42,9 @@ pub(crate) struct Flags {
     /// Let this machine reach a TCP port of the processes. May be given several times.
     ///
     /// `8080`: their port 8080, at 127.0.0.1:8080. `8080:80`: their port 80, at 127.0.0.1:8080. `0:80`: their port 80, at
-    /// any free port. ADDR is another address of 127.0.0.0/8; other machines cannot reach a published port. A line on
+    /// any free port. `8080:web`: the port on which the process with the label `web` listens, at 127.0.0.1:8080. ADDR is another address of 127.0.0.0/8; other machines cannot reach a published port. A line on
     /// standard error tells each address. A port that is in use is an error before anything is built or runs.
-    #[arg(long, value_name = "[ADDR:]PORT[:GUESTPORT]", conflicts_with = "unconfined")]
+    #[arg(long, value_name = "[ADDR:]PORT[:GUESTPORT|:LABEL]", conflicts_with = "unconfined")]
     publish: Vec<Publish>,
 
     /// Let the processes connect to a host by its name, at TCP ports [default: 443 and 80]. May be given several times.

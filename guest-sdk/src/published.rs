@@ -12,7 +12,8 @@ use std::{fmt, net::SocketAddrV4, path::PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishedPort {
-    /// The port on which a process of the capsule has to listen.
+    /// The port on which a process of the capsule has to listen. 0: any port, by the process with the label for which the user
+    /// published it.
     pub port: u16,
     /// Where the machine reaches it.
     pub address: PublishedAddress,

@@ -15,7 +15,7 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The most bytes of a body, in either direction.
 pub(crate) const BODY_MAX: usize = 1 << 20;
@@ -146,7 +146,10 @@ fn checked(request: Request) -> Result<hyper::Request<Full<Bytes>>, FetchError> 
     Ok(sent)
 }
 
-async fn exchange(stream: TcpStream, request: hyper::Request<Full<Bytes>>) -> Result<Response, FetchError> {
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: hyper::Request<Full<Bytes>>,
+) -> Result<Response, FetchError> {
     let mut client = http1::Builder::new();
     client.max_headers(HEADERS_MAX).max_buf_size(HEADER_BYTES_MAX);
     let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await?;
@@ -186,6 +189,8 @@ fn of_body(error: Box<dyn std::error::Error + Send + Sync>) -> FetchError {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+
+    use tokio::net::TcpStream;
 
     use super::*;
 

@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::life::lifecycle::{End, Reason};
@@ -20,6 +19,7 @@ use super::shared::Core;
 use super::table::Entry;
 use super::types::{ExitInfo, Killed, Logs, RunOutput, Signal};
 use super::{Error, ProcessId};
+use crate::sandbox::PortStream;
 
 /// Dropping it ends the process and its whole tree, unless the handle was attached by an id: then the process runs on
 /// (contract S9, A1).
@@ -162,7 +162,7 @@ impl Handle {
     ///
     /// # Errors
     /// Of that, but [`PortError::Exited`] where the process is gone.
-    pub async fn connect(&self, port: u16) -> Result<TcpStream, PortError> {
+    pub async fn connect(&self, port: u16) -> Result<PortStream, PortError> {
         ports::connect(self.live()?, port).await
     }
 

@@ -8,13 +8,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::Error;
 use super::life::process::Process;
-use crate::network::OwnerNetwork;
+use crate::network::{OwnerNetwork, PortStream};
 
 /// The first pause between two looks of a wait.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
@@ -40,6 +39,9 @@ pub enum PortError {
     /// The server did not accept the connection within [`NetworkLimits::dial_time`](crate::sandbox::NetworkLimits::dial_time).
     #[error("timeout: the connection was not accepted in time")]
     Timeout,
+    /// The network has as many connections as it may ([`NetworkLimits::connections`](crate::sandbox::NetworkLimits::connections)).
+    #[error("limit-reached: the network has as many connections as it may")]
+    LimitReached,
     /// The capsule is being unloaded or the registry is shutting down.
     #[error("cancelled")]
     Cancelled,
@@ -62,6 +64,7 @@ impl PortError {
             Self::NotListening => "not-listening",
             Self::Exited => "exited",
             Self::Timeout => "timeout",
+            Self::LimitReached => "limit-reached",
             Self::Cancelled => "cancelled",
             Self::Host(_) => "unknown(host)",
         }
@@ -76,6 +79,8 @@ impl From<io::Error> for PortError {
             Self::NotListening
         } else if kind == io::ErrorKind::TimedOut {
             Self::Timeout
+        } else if kind == io::ErrorKind::QuotaExceeded {
+            Self::LimitReached
         } else {
             Self::Host(format!("could not connect: {error}"))
         }
@@ -143,7 +148,7 @@ pub(crate) async fn wait_for_port(
 }
 
 /// Connects to a port in the process's network.
-pub(crate) async fn connect(process: &Process, port: u16) -> Result<TcpStream, PortError> {
+pub(crate) async fn connect(process: &Process, port: u16) -> Result<PortStream, PortError> {
     let _touched = process.touch();
     Ok(network(process)?.connect(port).await?)
 }

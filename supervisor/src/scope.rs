@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use super::gate::Gate;
 use super::handle::{Handle, Ownership};
 use super::life::capture;
@@ -25,7 +23,7 @@ use super::types::{ExitInfo, LogChunk, LogStream, Logs, ProcessInfo, RunOutput, 
 use super::watch::Topics;
 use super::{Error, Overflow, ProcessId, injection, metrics, title};
 use crate::guest_log::GuestLog;
-use crate::sandbox::{Launch, Network, OwnerNetwork, ResourceLimits, Workspace};
+use crate::sandbox::{Launch, Network, OwnerNetwork, PortStream, ResourceLimits, Workspace};
 
 /// The calls with which one owner acts on its processes. It cannot name a process of another owner.
 ///
@@ -194,7 +192,10 @@ impl Scope {
         let label = title::label(request.label.as_deref(), &request.cmd);
         let command = title::command(&request.cmd, &request.args);
 
-        let launch = launch_of(self, gate.network(&self.owner), request, workspace, &options);
+        let launch = Launch {
+            label: Some(label.clone()),
+            ..launch_of(self, gate.network(&self.owner), request, workspace, &options)
+        };
         let launched = core.launch(launch, reservation, self.table.join()).await?;
         let (prepared, retained) = launched.prepare(options, &core.tasks)?;
         let entry = Entry {
@@ -394,7 +395,7 @@ impl Scope {
     /// # Errors
     /// [`PortError::NotListening`]; [`PortError::Timeout`]; [`PortError::NoSuchProcess`], [`PortError::NoNetwork`],
     /// [`PortError::Exited`].
-    pub async fn connect(&self, id: &str, port: u16) -> Result<TcpStream, PortError> {
+    pub async fn connect(&self, id: &str, port: u16) -> Result<PortStream, PortError> {
         let entry = self.find(id)?;
         ports::connect(&entry.process, port).await
     }
@@ -507,6 +508,7 @@ fn launch_of(
         owner: Some(scope.owner.clone()),
         scope: scope.number,
         network,
+        label: None,
         cmd,
         args,
         env,

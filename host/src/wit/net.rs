@@ -9,7 +9,7 @@ use super::bindings::capsule::net::net::{
 use super::error::NetError;
 use crate::fetch::{self, FetchError};
 use capsule_supervisor::PortError;
-use capsule_supervisor::sandbox::{self, PublishAt};
+use capsule_supervisor::sandbox::{self, GuestPort, PublishAt};
 
 impl Host for CapsuleCtxView<'_> {
     fn convert_error_code(&mut self, error: NetError) -> wasmtime::Result<ErrorCode> {
@@ -61,7 +61,7 @@ fn of_port(error: PortError) -> ErrorCode {
         PortError::Exited => ErrorCode::Exited,
         PortError::Timeout => ErrorCode::Timeout,
         PortError::Cancelled => ErrorCode::Cancelled,
-        PortError::Host(_) => ErrorCode::Unknown(error.to_string()),
+        PortError::LimitReached | PortError::Host(_) => ErrorCode::Unknown(error.to_string()),
         // An error that is added later has no other case, because the interface is fixed.
         _ => ErrorCode::Unknown(error.to_string()),
     }
@@ -70,7 +70,11 @@ fn of_port(error: PortError) -> ErrorCode {
 impl From<&sandbox::PublishedPort> for PublishedPort {
     fn from(published: &sandbox::PublishedPort) -> Self {
         Self {
-            port: published.guest,
+            port: match published.guest {
+                GuestPort::Number(port) => port,
+                // Any port, of the process with the label.
+                GuestPort::Label(_) => 0,
+            },
             address: match &published.at {
                 PublishAt::Loopback(address) => {
                     let [a, b, c, d] = address.ip().octets();

@@ -20,7 +20,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A number above its ceiling is treated as the ceiling. Zero is a limit like any other: nothing of that kind is admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetworkLimits {
-    /// Connections at once, published and egress together; each has two descriptors of the host. One more is reset. 1024; at
+    /// Connections at once, published, egress and the host's own together; each has two descriptors of the host at most. One more is
+    /// reset, or refused to the host. 1024; at
     /// most 16,384, and an eighth of the files that the host may have open (`RLIMIT_NOFILE`). All networks of a host together have at
     /// most a quarter of them, less the pipes by which fast streams are relayed: 16 at most.
     pub connections: usize,

@@ -16,7 +16,8 @@
 //! name_server              answers queries             egress      connections to names
 //! connector, resolver      resolve and dial            publisher   connections to published ports
 //! relay                    copies both ways            decision    what the embedder hears of it
-//! support                  what this machine can do    metrics     what is counted
+//! labelled                 the port of a label         metrics     what is counted
+//! port_stream              the host's own connection   support     what this machine can do
 //! usage                    what an owner has used lately of its rates
 //! descriptors              how many connections take  thread       what runs the tasks
 //! ```
@@ -28,11 +29,13 @@ mod descriptors;
 pub(crate) mod dns;
 mod egress;
 mod host_name;
+mod labelled;
 mod limits;
 pub(crate) mod metrics;
 mod name_server;
 pub(crate) mod names;
 pub(crate) mod owner_network;
+mod port_stream;
 mod private;
 mod publish;
 mod publisher;
@@ -49,8 +52,9 @@ pub use decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
 pub use limits::NetworkLimits;
 pub(crate) use owner_network::EndedNetworks;
 pub use owner_network::{NetworkError, OwnerNetwork};
+pub use port_stream::PortStream;
 pub use private::{Network, PrivateNetwork};
-pub use publish::{Publish, PublishAt, PublishError};
+pub use publish::{GuestPort, Publish, PublishAt, PublishError};
 pub use publisher::PublishedPort;
 pub use relay::Stream;
 pub use rules::{EgressError, EgressPolicy, EgressRule, EgressRules};

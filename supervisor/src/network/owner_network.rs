@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
@@ -12,12 +11,14 @@ use super::connector::{Connector, SystemConnector};
 use super::decision::NetworkObserver;
 use super::egress::Egress;
 use super::name_server::NameServer;
+use super::port_stream::PortStream;
 use super::publisher::{Publication, PublishedPort, publish};
 use super::shared::Shared;
 use super::thread::NetworkThread;
 use super::usage::OwnerUsage;
 use super::{PrivateNetwork, Publish};
 use crate::os::network::{Namespace, NewNetwork};
+use crate::os::usage::Meter;
 use crate::owner::Owner;
 
 /// The private network of one owner's trees, while it is up.
@@ -164,11 +165,20 @@ impl OwnerNetwork {
     ///
     /// # Errors
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): nothing listens there.
+    /// [`QuotaExceeded`](io::ErrorKind::QuotaExceeded): the network has as many connections as it may
+    /// ([`NetworkLimits::connections`](super::NetworkLimits::connections)).
     /// [`TimedOut`](io::ErrorKind::TimedOut): no answer within [`NetworkLimits::dial_time`](super::NetworkLimits::dial_time).
     ///
     /// Dropping the future gives up the connection.
-    pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
-        timeout(self.shared.limits.dial_time, self.shared.connect(port)).await?
+    pub async fn connect(&self, port: u16) -> io::Result<PortStream> {
+        let place = self.shared.place().ok_or(io::ErrorKind::QuotaExceeded)?;
+        let stream = timeout(self.shared.limits.dial_time, self.shared.connect(port)).await??;
+        Ok(PortStream::new(stream, place))
+    }
+
+    /// Lets ports that are published for this label lead to a tree that was started in it.
+    pub(crate) fn add(&self, label: String, meter: &Arc<Meter>) {
+        self.shared.labelled.add(label, meter);
     }
 
     pub(crate) fn policy(&self) -> &PrivateNetwork {

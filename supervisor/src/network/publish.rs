@@ -8,30 +8,63 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+/// The most bytes of a label, as processes have it (contract I5).
+const LABEL_MAX: usize = 128;
+
 /// The most bytes of a socket's path (`sockaddr_un`, with its end).
 const PATH_MAX: usize = 107;
 
 /// A port of a tree, and where on this machine it is reached.
 ///
-/// As text, which is what `capsule run --publish` and a manifest take, it is `[ADDR:]PORT[:GUESTPORT]`:
+/// As text, which is what `capsule run --publish` and a manifest take, it is `[ADDR:]PORT[:GUESTPORT|:LABEL]`:
 ///
 /// * `8080`: port 8080 of the tree is reached at 127.0.0.1:8080. (Docker would take any free port for the host's.)
 /// * `8080:80`: port 80 of the tree is reached at 127.0.0.1:8080.
 /// * `127.0.0.2:8080:80`: the same at another address of 127.0.0.0/8, the only addresses that are accepted.
 /// * `0:80`, or `127.0.0.1::80` as Docker has it: port 80 of the tree is reached at a free port, which the host tells.
+/// * `8080:web`: the port on which the process with the label `web` listens, whichever it is, is reached at 127.0.0.1:8080
+///   ([`GuestPort::Label`]). In the text a label begins with a letter, and has no colon and no slash.
 ///
 /// ```
-/// use capsule_supervisor::sandbox::{Publish, PublishAt};
+/// use capsule_supervisor::sandbox::{GuestPort, Publish, PublishAt};
 ///
 /// let publish: Publish = "8080:80".parse()?;
-/// assert_eq!((publish.guest(), publish.at()), (80, &PublishAt::Loopback("127.0.0.1:8080".parse().unwrap())));
+/// assert_eq!(publish.guest(), &GuestPort::Number(80));
+/// assert_eq!(publish.at(), &PublishAt::Loopback("127.0.0.1:8080".parse().unwrap()));
 /// assert_eq!(publish.to_string(), "127.0.0.1:8080:80");
 /// # Ok::<_, capsule_supervisor::sandbox::PublishError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Publish {
-    guest: u16,
+    guest: GuestPort,
     at: PublishAt,
+}
+
+/// The port of a tree that is published.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum GuestPort {
+    /// This port, of whichever tree of the network listens on it. Never 0.
+    Number(u16),
+    /// The port on which a persistent process with this label listens (contract I5), on any address that its loopback reaches; the
+    /// lowest one, if there are several. It is looked for at each connection. Of several processes with the label it is the one that was
+    /// started first of those that listen. Only processes of the network's owner are looked at.
+    Label(String),
+}
+
+impl From<u16> for GuestPort {
+    fn from(port: u16) -> Self {
+        Self::Number(port)
+    }
+}
+
+/// The number, or the label.
+impl fmt::Display for GuestPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(port) => port.fmt(f),
+            Self::Label(label) => label.fmt(f),
+        }
+    }
 }
 
 /// Where on this machine a port is reached.
@@ -47,8 +80,10 @@ impl Publish {
     /// Publishes this port of the tree there.
     ///
     /// # Errors
-    /// The guest port is 0, the address is not in 127.0.0.0/8, or the path is relative, holds a NUL or is longer than 107 bytes.
-    pub fn new(guest: u16, at: PublishAt) -> Result<Self, PublishError> {
+    /// The guest port is 0, the address is not in 127.0.0.0/8, or the path is relative, holds a NUL or is longer than 107 bytes. A label
+    /// is empty, longer than 128 bytes, or has a control character, as no process's label is.
+    pub fn new(guest: impl Into<GuestPort>, at: PublishAt) -> Result<Self, PublishError> {
+        let guest = guest.into();
         match &at {
             PublishAt::Loopback(address) if !address.ip().is_loopback() => {
                 return Err(PublishError::Address(address.ip().to_string()));
@@ -61,16 +96,38 @@ impl Publish {
             }
             PublishAt::Loopback(_) => {}
         }
-        if guest == 0 {
-            return Err(PublishError::GuestPort);
+        match &guest {
+            GuestPort::Number(0) => return Err(PublishError::GuestPort),
+            GuestPort::Label(label)
+                if label.is_empty() || label.len() > LABEL_MAX || label.contains(char::is_control) =>
+            {
+                return Err(PublishError::Label(label.clone()));
+            }
+            GuestPort::Number(_) | GuestPort::Label(_) => {}
         }
         Ok(Self { guest, at })
     }
 
-    /// The port in the tree. Never 0.
+    /// Publishes the port of the process with this label there ([`GuestPort::Label`]).
+    ///
+    /// ```
+    /// use capsule_supervisor::sandbox::{Publish, PublishAt};
+    ///
+    /// let publish = Publish::label("web", PublishAt::Loopback("127.0.0.1:8080".parse()?))?;
+    /// assert_eq!(publish, "8080:web".parse()?);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`Publish::new`].
+    pub fn label(label: impl Into<String>, at: PublishAt) -> Result<Self, PublishError> {
+        Self::new(GuestPort::Label(label.into()), at)
+    }
+
+    /// The port in the tree.
     #[must_use]
-    pub const fn guest(&self) -> u16 {
-        self.guest
+    pub const fn guest(&self) -> &GuestPort {
+        &self.guest
     }
 
     /// Where on this machine it is reached.
@@ -107,6 +164,10 @@ impl FromStr for Publish {
             Some(address) => address.parse().map_err(|_| PublishError::Address(address.into()))?,
         };
         let at = PublishAt::Loopback(SocketAddrV4::new(address, port(host)?));
+        let is_label = guest.starts_with(|first: char| first.is_ascii_alphabetic()) && guest != host;
+        if is_label {
+            return Self::label(guest, at);
+        }
         Self::new(port(guest)?, at)
     }
 }
@@ -118,7 +179,7 @@ fn port(text: &str) -> Result<u16, PublishError> {
     port.ok_or_else(|| PublishError::Port(text.into()))
 }
 
-/// As it is parsed, with nothing left out; a Unix socket by its path and the port.
+/// As it is parsed, with nothing left out; a Unix socket by its path and the port. A label may have characters that are not parsed.
 impl fmt::Display for Publish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.at {
@@ -149,13 +210,18 @@ pub enum PublishError {
     )]
     Address(String),
     /// A port that is none.
-    #[error("{0:?} is no port; write [ADDR:]PORT[:GUESTPORT] with numbers up to 65535")]
+    #[error(
+        "{0:?} is no port; write [ADDR:]PORT[:GUESTPORT] with numbers up to 65535, or [ADDR:]PORT:LABEL with the label of a process"
+    )]
     Port(String),
     /// No port of the tree.
     #[error(
         "the port in the tree is 0; write it behind the host's, such as 0:8080 for port 8080 at any free port of the host"
     )]
     GuestPort,
+    /// No label of a process.
+    #[error("{0:?} is no label of a process; write one of 1 to {LABEL_MAX} bytes, without control characters")]
+    Label(String),
     /// Another protocol than TCP.
     #[error("{0:?} is not published; write the port alone, which is of TCP")]
     Protocol(String),
@@ -187,8 +253,28 @@ mod tests {
                 &PublishAt::Loopback(at.parse().expect("an address")),
                 "{text}"
             );
-            assert_eq!(publish.guest(), guest, "{text}");
+            assert_eq!(publish.guest(), &GuestPort::Number(guest), "{text}");
             assert_eq!(publish.to_string().parse(), Ok(publish), "{text}");
+        }
+    }
+
+    #[test]
+    fn w2_the_port_of_a_label_is_written_with_the_label_in_its_place() {
+        for (text, at, label) in [
+            ("8080:web", "127.0.0.1:8080", "web"),
+            ("0:my web-server_2", "127.0.0.1:0", "my web-server_2"),
+            ("127.0.0.2:8080:web", "127.0.0.2:8080", "web"),
+            ("127.0.0.1::web", "127.0.0.1:0", "web"),
+            ("8080:web/tcp", "127.0.0.1:8080", "web"),
+        ] {
+            let publish: Publish = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            let at = PublishAt::Loopback(at.parse().expect("an address"));
+            assert_eq!(publish, Publish::label(label, at).expect("a label"), "{text}");
+            assert_eq!(publish.to_string().parse(), Ok(publish), "{text}");
+        }
+        for label in ["", "a\nb", &"x".repeat(129)] {
+            let made = Publish::label(label, PublishAt::Loopback("127.0.0.1:0".parse().expect("an address")));
+            assert_eq!(made, Err(PublishError::Label(label.into())));
         }
     }
 
@@ -213,7 +299,10 @@ mod tests {
             ("65536", "Port", "65535"),
             ("+80", "Port", "65535"),
             ("8000-8010", "Port", "65535"),
-            ("http", "Port", "65535"),
+            ("http", "Port", "PORT:LABEL"),
+            ("8080:+80", "Port", "65535"),
+            ("8080:-web", "Port", "PORT:LABEL"),
+            ("127.0.0.1:web", "Port", "PORT:LABEL"),
             ("53/udp", "Protocol", "TCP"),
         ] {
             let error = text.parse::<Publish>().expect_err(text);

@@ -18,13 +18,13 @@ use tokio::time::timeout;
 
 use super::relay::{Stream, relay};
 use super::shared::{BACKLOG, Shared, accepted};
-use super::{Publish, PublishAt};
+use super::{GuestPort, Publish, PublishAt};
 
 /// A published port, and where it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedPort {
     /// The port in the trees' network.
-    pub guest: u16,
+    pub guest: GuestPort,
     /// Where this machine reaches it; the port is never 0.
     pub at: PublishAt,
 }
@@ -74,7 +74,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Publishes a port. The address is taken when this returns.
 pub(super) fn publish(shared: &Arc<Shared>, publish: &Publish) -> io::Result<(PublishedPort, Publication)> {
-    let guest = publish.guest();
+    let guest = publish.guest().clone();
     let (listener, at) = match publish.at() {
         PublishAt::Loopback(address) => {
             let (listener, address) = at_address(*address)?;
@@ -83,7 +83,7 @@ pub(super) fn publish(shared: &Arc<Shared>, publish: &Publish) -> io::Result<(Pu
         PublishAt::Unix(path) => (at_path(path)?, PublishAt::Unix(path.clone())),
     };
     let listener = Arc::new(Mutex::new(Some(listener)));
-    shared.spawn(serve(Arc::clone(shared), Arc::clone(&listener), guest));
+    shared.spawn(serve(Arc::clone(shared), Arc::clone(&listener), guest.clone()));
     Ok((PublishedPort { guest, at }, Publication(listener)))
 }
 
@@ -138,16 +138,16 @@ fn refuses(path: &Path) -> bool {
     SocketAddrUnix::new(path).and_then(|address| connect(&socket, &address)) == Err(Errno::CONNREFUSED)
 }
 
-async fn serve(shared: Arc<Shared>, listener: Arc<Mutex<Option<Listener>>>, guest: u16) {
+async fn serve(shared: Arc<Shared>, listener: Arc<Mutex<Option<Listener>>>, guest: GuestPort) {
     loop {
         let client = accepted(|context| poll_accept(&listener, context)).await;
         // Where it ends here, the client sees its connection reset.
         let _ended_already = set_socket_linger(&client, Some(Duration::ZERO));
         let Some(place) = shared.place() else { continue };
         let task = {
-            let shared = Arc::clone(&shared);
+            let (shared, guest) = (Arc::clone(&shared), guest.clone());
             async move {
-                let connecting = timeout(shared.limits.dial_time, shared.connect(guest));
+                let connecting = timeout(shared.limits.dial_time, shared.connect_published(&guest));
                 let connected = tokio::select! {
                     biased;
                     () = shared.cut.cancelled() => return,

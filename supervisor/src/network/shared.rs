@@ -23,10 +23,11 @@ use tokio_util::task::TaskTracker;
 
 use super::connector::Connector;
 use super::decision::{NetworkDecision, NetworkObserver, NetworkOutcome};
+use super::labelled::LabelledTrees;
 use super::relay::{Relays, Stream};
 use super::thread::NetworkThread;
 use super::usage::OwnerUsage;
-use super::{NetworkLimits, descriptors, metrics};
+use super::{GuestPort, NetworkLimits, descriptors, metrics};
 use crate::os::network::Namespace;
 use crate::owner::Owner;
 
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     observer: Option<Arc<dyn NetworkObserver>>,
     /// What the owner has used of its rates, by networks before this one too.
     pub(super) usage: Arc<OwnerUsage>,
+    pub(super) labelled: LabelledTrees,
     /// Held by the task that has sockets made.
     making: Mutex<()>,
     /// Cancelled when the network ends.
@@ -99,6 +101,7 @@ impl Shared {
             connector,
             observer,
             usage,
+            labelled: LabelledTrees::default(),
             making: Mutex::default(),
             cut: CancellationToken::new(),
             runtime: thread.runtime()?,
@@ -195,6 +198,15 @@ impl Shared {
             let made = self.runtime.spawn_blocking(move || namespace.make_sockets()).await;
             made.map_err(io::Error::other)??;
         }
+    }
+
+    /// Connects to a published port of a tree.
+    pub(super) async fn connect_published(&self, guest: &GuestPort) -> io::Result<TcpStream> {
+        let port = match guest {
+            GuestPort::Number(port) => *port,
+            GuestPort::Label(label) => self.labelled.port(label, &self.runtime).await?,
+        };
+        self.connect(port).await
     }
 
     /// Connects to a port of a tree, by the loopback of either family.

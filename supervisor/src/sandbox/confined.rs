@@ -135,6 +135,7 @@ impl Confined {
             owner: None,
             scope: 0,
             network: None,
+            label: None,
             cmd: "/proc/self/exe".into(),
             args: Vec::new(),
             env: Vec::new(),
@@ -388,7 +389,7 @@ fn join(trial: Option<JoinHandle<()>>) {
 }
 
 impl Launcher for Confined {
-    fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+    fn launch(&self, mut launch: Launch) -> Result<Launched, LaunchError> {
         // First of all: init's program starts meanwhile.
         self.etc();
         let wanted = launch.network.clone().unwrap_or_else(|| self.policy.named_network());
@@ -397,7 +398,11 @@ impl Launcher for Confined {
             Network::None | Network::Host => None,
         };
         let namespace = network.as_ref().map(|network| network.namespace());
+        let label = launch.label.take();
         let mut launched = self.start(launch, wanted.mode(), namespace)?;
+        if let (Some(network), Some(label)) = (&network, label) {
+            network.add(label, launched.child.meter());
+        }
         launched.network = network;
         Ok(launched)
     }

@@ -67,6 +67,8 @@ pub struct Launch {
     pub(crate) scope: u64,
     /// Which network it has. None: the launcher's policy decides.
     pub(crate) network: Option<Network>,
+    /// The label that it has in the registry, if it is persistent.
+    pub(crate) label: Option<String>,
     pub(crate) cmd: String,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -90,6 +92,12 @@ impl Launch {
     #[must_use]
     pub const fn network(&self) -> Option<&Network> {
         self.network.as_ref()
+    }
+
+    /// Its label, if it is a persistent process (contract I5): the request's, or one that is derived from its command.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
     }
 
     /// The program as the request names it: a path, or a name to be looked up.

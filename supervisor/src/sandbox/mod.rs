@@ -29,9 +29,9 @@ mod visible;
 mod workspace;
 
 pub use crate::network::{
-    BoxFuture, ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, Network,
-    NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, NetworkSupport, OwnerNetwork,
-    PrivateNetwork, Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
+    BoxFuture, ConnectError, Connection, Connector, EgressError, EgressPolicy, EgressRule, EgressRules, GuestPort,
+    Network, NetworkDecision, NetworkError, NetworkLimits, NetworkObserver, NetworkOutcome, NetworkSupport,
+    OwnerNetwork, PortStream, PrivateNetwork, Publish, PublishAt, PublishError, PublishedPort, Stream, Target,
 };
 pub use cgroup::Cgroup;
 pub use confined::Confined;

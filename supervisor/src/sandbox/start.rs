@@ -44,6 +44,7 @@ pub(crate) fn start(
         owner: _,
         scope: _,
         network: _,
+        label: _,
         cmd,
         args,
         env,

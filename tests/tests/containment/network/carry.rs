@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use capsule_host::sandbox::{
     Confined, EgressPolicy, NetworkLimits, NetworkObserver, NetworkOutcome, OwnerNetwork, Policy, PrivateNetwork,
-    PublishAt,
+    Publish, PublishAt,
 };
 
 use super::support::{Heard, ToTest, echoes, first_line, python, rules, start, told};
@@ -23,7 +23,12 @@ pub(super) struct Publishing {
 impl Publishing {
     /// Publishes port 8080 of the trees of the host's first scope.
     pub(super) fn new(network: PrivateNetwork) -> Self {
-        let network = network.publish("0:8080".parse().expect("a port"));
+        Self::of(network, "0:8080".parse().expect("a port"))
+    }
+
+    /// Publishes this.
+    pub(super) fn of(network: PrivateNetwork, publish: Publish) -> Self {
+        let network = network.publish(publish);
         let launcher = Arc::new(Confined::new(Policy::new().network(network.clone())).expect("a confinement"));
         let host = Host::launching(launcher.clone());
         let opened = launcher

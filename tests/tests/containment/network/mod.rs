@@ -5,6 +5,7 @@
 //! carry     what connections carry, and what ends them         attacks   what a hostile tree tries
 //! bounds    what trees can take of the host                    gone      what is left after the last tree
 //! storms    what a storm costs the host                        ports     the ports of one tree, and a wait for one
+//! labels    the port of a label
 //! decisions what is recorded of egress                         support   connectors, servers and commands of these tests
 //! ```
 
@@ -14,6 +15,7 @@ mod carry;
 mod clients;
 mod decisions;
 mod gone;
+mod labels;
 mod ports;
 mod reach;
 mod storms;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capsule_host::sandbox::{Network, Policy, PrivateNetwork};
+use capsule_host::sandbox::{GuestPort, Network, NetworkLimits, Policy, PrivateNetwork};
 use capsule_host::supervisor::{PortError, Scope, Signal, SpawnRequest};
 use tokio::io::AsyncReadExt;
 
@@ -101,6 +101,29 @@ async fn a1_a_handle_has_the_ports_of_its_process() {
     assert_eq!(refused.expect_err("it has ended"), PortError::Exited);
 }
 
+/// The host's own connections have places like those that are published, and a request of a guest is one of them.
+async fn w5_the_hosts_own_connections_to_a_port_are_bounded() {
+    let limits = NetworkLimits {
+        connections: 2,
+        ..NetworkLimits::default()
+    };
+    let host = Host::with(Policy::new().network(PrivateNetwork::default().limits(limits)));
+    let process = host.start(python(ONE_PORT)).await;
+    let port = first_line(&process).await.parse().expect("a port");
+    let connect = async || watchdog(process.scope.connect(&process.id, port)).await;
+    let held = [connect().await.expect("a place"), connect().await.expect("a place")];
+    let refused = connect().await.expect_err("two are the limit");
+    assert_eq!((&refused, refused.kind()), (&PortError::LimitReached, "limit-reached"));
+    drop(held);
+    // A connection that fails takes none for longer.
+    for _ in 0..5 {
+        let refused = watchdog(process.scope.connect(&process.id, 1)).await;
+        assert_eq!(refused.expect_err("nothing listens there"), PortError::NotListening);
+    }
+    assert!(connect().await.is_ok());
+    process.stop(Duration::ZERO).await;
+}
+
 async fn w2_trees_without_a_private_network_have_no_ports() {
     for network in [Network::None, Network::Host] {
         let host = Host::with(Policy::new().network(network.clone()));
@@ -145,7 +168,10 @@ async fn w2_a_process_tells_the_published_ports_of_its_network_while_it_runs() {
     let published = || process.scope.status(&process.id).expect("it is there").published;
     let network = process.scope.network().expect("a network");
     assert_eq!(published(), network.published());
-    assert_eq!(published().first().map(|one| one.guest), Some(8080));
+    assert_eq!(
+        published().first().map(|one| one.guest.clone()),
+        Some(GuestPort::Number(8080))
+    );
     drop(network);
     process.scope.close_stdin(&process.id).expect("it is there");
     process.exit().await;
@@ -157,6 +183,7 @@ crate::who::each_user!(
     a1_a_handle_has_the_ports_of_its_process,
     w2_ports_are_those_on_which_the_tree_itself_listens,
     w2_trees_without_a_private_network_have_no_ports,
+    w5_the_hosts_own_connections_to_a_port_are_bounded,
     w2_wait_for_port_ends_with_the_listener_the_time_or_the_process,
     w2_a_process_tells_the_published_ports_of_its_network_while_it_runs,
 );
