@@ -168,9 +168,9 @@ async fn u1_every_call_by_id_leaves_one_record_with_the_name_of_the_id() {
     assert_eq!(guest.told_shortly(), ("read-logs", "ok", vec![name.clone()]));
     assert_eq!(new::Host::list_processes(&mut guest.capsule(), None).unwrap().len(), 1);
     assert_eq!(guest.told_shortly(), ("list-processes", "ok", vec![]));
-    let many = vec![id.clone(), "nobody".into()];
+    let many = vec![id.clone(), "unknown".into()];
     assert_eq!(new::Host::status_many(&mut guest.capsule(), many).unwrap().len(), 1);
-    let names = vec![name.clone(), guest.registry.audit_name("nobody")];
+    let names = vec![name.clone(), guest.registry.audit_name("unknown")];
     assert_eq!(guest.told_shortly(), ("status-many", "ok", names));
     new::Host::release_process(&mut guest.capsule(), id.clone())
         .await

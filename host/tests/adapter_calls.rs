@@ -82,7 +82,7 @@ fn guest_in<H: CapsuleHooks>(
 ) -> Guest<H> {
     let folder = TempDir::new().unwrap();
     let owner = Owner {
-        principal: Principal::Named("somebody".into()),
+        principal: Principal::Named("user".into()),
         capsule: "guest".into(),
     };
     let unload = CancellationToken::new();
@@ -260,7 +260,10 @@ async fn waiting_ends_when_the_capsule_is_unloaded_and_is_refused_after() {
         answer(v1_1::Host::wait(&mut view, "x".into(), 1).await),
         Error::Cancelled
     );
-    assert!(guest.hooks.0.is_empty(), "a spawn that comes too late asks nobody");
+    assert!(
+        guest.hooks.0.is_empty(),
+        "the embedder is not asked about a spawn that comes too late"
+    );
 }
 
 #[tokio::test]
@@ -467,7 +470,7 @@ async fn s5_a_guest_without_room_for_a_handle_is_refused_before_anything_runs() 
     }
     let error = answer(v1_1::Host::spawn_background(&mut view, request("touch", &["ran"])).await);
     assert_eq!(error, Error::Quota);
-    assert_eq!(guest.hooks.0.len(), 4, "nobody was asked about it");
+    assert_eq!(guest.hooks.0.len(), 4, "the embedder was not asked about the third");
 }
 
 #[tokio::test]
@@ -562,7 +565,7 @@ async fn the_caller_is_who_the_embedder_says() {
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
     let mut guest = guest_in(&registry(), Silent, |builder| builder.source_id("cli").called_at(time));
     let caller = sys::Host::get_caller(&mut guest.capsule()).unwrap();
-    assert_eq!(caller.principal.as_deref(), Some("somebody"));
+    assert_eq!(caller.principal.as_deref(), Some("user"));
     assert_eq!(
         (caller.source_id.as_str(), caller.timestamp.as_str()),
         ("cli", "2023-11-14T22:13:20.123Z")

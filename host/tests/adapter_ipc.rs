@@ -197,11 +197,15 @@ async fn e3_nothing_is_allowed_unless_the_embedder_says_so() {
     );
     let forged = guest.publish("astrid.process.v1.exited.x", "{}");
     assert_eq!(guest.code(forged), "capability-denied");
-    assert_eq!(guest.hooks.asked.len(), 5, "nobody is asked what nobody may");
+    assert_eq!(
+        guest.hooks.asked.len(),
+        5,
+        "the embedder is not asked about a topic that no capsule may use"
+    );
 }
 
 #[tokio::test]
-async fn e3_events_reach_their_owner_and_whom_the_embedder_names() {
+async fn e3_events_reach_their_owner_and_subscribers_that_the_embedder_names() {
     let host = Host::new(BusLimits::default());
     let hooks = || Hooks {
         processes: true,
@@ -213,15 +217,15 @@ async fn e3_events_reach_their_owner_and_whom_the_embedder_names() {
     let mut other_principal = host.guest("bob", "c");
     let mut of_principal = host.guest("ada", "monitor");
     of_principal.hooks.reach = Reach::Principal;
-    let mut of_everyone = host.guest("root", "monitor");
-    of_everyone.hooks.reach = Reach::Everyone;
+    let mut of_all = host.guest("root", "monitor");
+    of_all.hooks.reach = Reach::All;
     let wide = "*";
     let subscriptions = [
         own.subscribe("astrid.process.v1.*"),
         other_capsule.subscribe(wide),
         other_principal.subscribe(wide),
         of_principal.subscribe(wide),
-        of_everyone.subscribe(wide),
+        of_all.subscribe(wide),
     ];
     host.exited(owner("ada", "c"), "ada's");
     host.exited(owner("bob", "d"), "bob's");
@@ -230,7 +234,7 @@ async fn e3_events_reach_their_owner_and_whom_the_embedder_names() {
         &mut other_capsule,
         &mut other_principal,
         &mut of_principal,
-        &mut of_everyone,
+        &mut of_all,
     ];
     let heard: Vec<Vec<String>> = std::iter::zip(guests, &subscriptions)
         .map(|(guest, subscription)| guest.payloads(subscription))
@@ -253,7 +257,7 @@ async fn e3_who_sent_it_is_told_and_a_claim_is_no_proof() {
             source: "host".into(),
             principal: Principal::Anonymous,
             attribution: capsule_host::bus::Attribution::System,
-            audience: capsule_host::bus::Audience::Everybody,
+            audience: capsule_host::bus::Audience::All,
             depth: 0,
         })
         .unwrap();
@@ -281,14 +285,14 @@ async fn e3_who_sent_it_is_told_and_a_claim_is_no_proof() {
         told(bob.poll(&to_bob)),
         ["a.other 2 sends claimed bob", "a.host 3 host system"]
     );
-    for nobody in ["", "a\nb", &"x".repeat(257)] {
-        let result = ipc::Host::publish_as(&mut ada.capsule(), "a.b".into(), "{}".into(), nobody.into());
+    for invalid in ["", "a\nb", &"x".repeat(257)] {
+        let result = ipc::Host::publish_as(&mut ada.capsule(), "a.b".into(), "{}".into(), invalid.into());
         assert_eq!(ada.code(result), "invalid-input");
     }
 }
 
 #[tokio::test]
-async fn e4_a_slow_subscriber_costs_its_own_messages_and_nobodys_time() {
+async fn e4_a_slow_subscriber_loses_messages_and_delays_no_sender() {
     let limits = BusLimits {
         publish_burst: u32::MAX,
         queue_messages: 10,

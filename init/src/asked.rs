@@ -1,7 +1,7 @@
 //! System calls of a tree that another process answers: the kernel's notifications of a filter.
 //!
-//! The guest controls the arguments of a call, but not the number of the call and the identity of the caller. This file only
-//! decodes the notification.
+//! The guest chooses the arguments of a call. The kernel states the number of the call and the identity of the caller. This file
+//! only decodes the notification.
 #![expect(
     unsafe_code,
     reason = "calls whose safe wrapper no library offers; each says why it is sound"
@@ -42,7 +42,7 @@ struct Room {
 }
 
 impl Asked {
-    /// The flags that the descriptor is to have, if the kernel would make it one.
+    /// The flags of the new descriptor, or the error with which the kernel itself would refuse the call.
     pub(crate) fn flags(&self) -> Result<c_int, Errno> {
         let argument = self.argument.cast_signed();
         match self.call {
@@ -55,8 +55,8 @@ impl Asked {
     }
 }
 
-/// Has this process, and those that it starts, wait for an answer to each such call. Returns the descriptor that reports these
-/// calls.
+/// Installs a filter for this process and its later children. Each such call then waits for an answer. Returns the descriptor
+/// that reports the calls.
 pub(crate) fn listen() -> Result<OwnedFd, Errno> {
     if !answers_at_once() {
         return Err(Errno::NOSYS);
@@ -81,7 +81,7 @@ pub(crate) fn listen() -> Result<OwnedFd, Errno> {
     .into_iter()
     .chain(ask)
     .chain([
-        // The tree's own filter decides of the rest.
+        // The tree's own filter decides about all other calls.
         step(RETURN, 0, 0, ALLOW),
         step(RETURN, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
     ])
@@ -105,7 +105,7 @@ pub(crate) fn listen() -> Result<OwnedFd, Errno> {
         // SAFETY: the kernel just made this descriptor for the caller, and no other code knows its number.
         Ok(unsafe { OwnedFd::from_raw_fd(made) })
     };
-    // So that no signal interrupts a call that is being answered, which epoll_create never is; since 5.19.
+    // Since Linux 5.19. With it no signal interrupts a call that is being answered, just as no signal interrupts epoll_create.
     let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     install(listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV).or_else(|errno| match errno {
         Errno::INVAL => install(listener),
@@ -113,7 +113,7 @@ pub(crate) fn listen() -> Result<OwnedFd, Errno> {
     })
 }
 
-/// Whether the kernel has the answer that is given here, as it does since 5.14: older ones have the question alone.
+/// Whether the kernel can answer a call with a descriptor in one step, as it does since Linux 5.14.
 fn answers_at_once() -> bool {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
@@ -126,9 +126,9 @@ fn answers_at_once() -> bool {
     }
 }
 
-/// The next waiting call. To be called only when a call is known to wait.
+/// The next waiting call. The caller knows that a call waits.
 pub(crate) fn asked(listener: BorrowedFd<'_>) -> Result<Asked, Errno> {
-    // SAFETY: plain integers, for which zero is valid; and the kernel wants zeros.
+    // SAFETY: plain integers, for which zero is valid. The kernel requires zeros.
     let mut room: Room = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel fills in as many bytes as the number of the call says, and the buffer is larger than that.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, &raw mut room) }.into())?;
@@ -141,7 +141,7 @@ pub(crate) fn asked(listener: BorrowedFd<'_>) -> Result<Asked, Errno> {
     })
 }
 
-/// Answers with a copy of a descriptor, which the process that asked then has.
+/// Answers with a copy of a descriptor, which the calling process then has.
 pub(crate) fn give(listener: BorrowedFd<'_>, asked: &Asked, what: BorrowedFd<'_>, flags: c_int) -> Result<(), Errno> {
     let given = libc::seccomp_notif_addfd {
         id: asked.id,

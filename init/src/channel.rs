@@ -1,6 +1,6 @@
 //! Init's end of the channel to the host: descriptor 0, as long as init runs.
 //!
-//! No call here blocks init when the host is gone: a read then ends and a write fails.
+//! After the host has ended, no call here blocks init: a read ends and a write fails.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -111,7 +111,7 @@ impl Channel {
 
 /// Sends a report to the host at the other end of `socket`, and returns whether the kernel took it. The host may have ended.
 pub(crate) fn tell(socket: BorrowedFd<'_>, report: &Report, descriptors: &[BorrowedFd<'_>]) -> bool {
-    // Those that the host waits for are short, and memory for them would be had from the kernel and given back each time.
+    // The reports that the host waits for are short. An allocation would get memory from the kernel and return it each time.
     let mut short = [0; 64];
     if let Ok(frame) = encode_short(report, &mut short) {
         send(socket, frame, descriptors)
@@ -128,7 +128,7 @@ fn send(socket: BorrowedFd<'_>, frame: &[u8], descriptors: &[BorrowedFd<'_>]) ->
     if !descriptors.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
-    // A few dozen bytes, a few times in a life: the socket's buffer takes them whole.
+    // A report has a few dozen bytes, and an init sends few of them: the socket's buffer always has room for a whole report.
     sendmsg(socket, &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL).is_ok()
 }
 

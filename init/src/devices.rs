@@ -17,24 +17,26 @@ use crate::mount_point::{Tree, place};
 
 const LAYER: Layer = Layer::Mounts;
 
-/// With their numbers, which are the same in every kernel.
+/// The devices with their numbers, which are the same in every kernel.
 const DEVICES: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
     ("/dev/full", 1, 7),
     ("/dev/random", 1, 8),
     ("/dev/urandom", 1, 9),
-    // Whichever terminal a process has, which can only be one of the tree's own.
+    // The controlling terminal of the process that opens it, which can only be a terminal of the tree.
     ("/dev/tty", 5, 0),
 ];
 
-/// The host's devices, where this process may not make its own.
+/// The host's devices, if this process may not make its own.
 pub(crate) type Held = Option<[Result<OwnedFd, Report>; DEVICES.len()]>;
 
-/// A file that shows whether devices may be made: in a file system of this process's own, out of sight soon.
+/// A device that is made to find out whether this process may make devices. It lies in a file system of this process, which is soon
+/// covered.
 const PROBE: &str = "/dev/probe";
 
-/// To be called when a file system of this process's own covers `/dev`, and `host` is the host's folder beneath it.
+/// Takes the host's devices if they are needed. A file system of this process must cover `/dev`; `host` is the host's folder beneath
+/// it.
 ///
 /// The host's devices are taken only where they are needed: to free a detached mount that was never attached, the kernel waits
 /// until no processor can still use it, which takes milliseconds on a busy machine.
@@ -49,7 +51,7 @@ pub(crate) fn take(host: OwnedFd) -> Held {
     }))
 }
 
-/// To be called in the new root, on a mount that allows devices.
+/// Puts the devices into the new root, whose mount must allow devices.
 pub(crate) fn put(held: Held) -> Result<(), Report> {
     mkdir("/dev", Mode::from_raw_mode(0o755)).at(LAYER, "/dev")?;
     let Some(held) = held else {
@@ -63,7 +65,7 @@ pub(crate) fn put(held: Held) -> Result<(), Report> {
     })
 }
 
-/// Refused to an ordinary user, and to root of a container that may not.
+/// Makes a device. The kernel refuses this to an ordinary user, and to root of a container without that right.
 fn make(at: &str, major: u32, minor: u32) -> Result<(), Errno> {
     let mode = Mode::from_raw_mode(0o666);
     mknodat(CWD, at, FileType::CharacterDevice, mode, makedev(major, minor))

@@ -2,7 +2,7 @@
 //!
 //! The kernel counts the watches of an epoll instance for the real user id of the process that made it, and limits them for each
 //! user. Nothing else about an instance depends on its maker. So another process makes the instances: one process of the
-//! host's, in a user namespace into which `newuidmap` has put the user's subordinate range. Before it makes an instance, it sets
+//! host, in a user namespace to which `newuidmap` has mapped the user's subordinate range. Before it makes an instance, it sets
 //! its real user id, and only that id, to the id that was lent to the tree. The tree's own ids, for files and signals, do not
 //! change.
 //!
@@ -37,7 +37,7 @@ struct Tree {
     listener: OwnedFd,
 }
 
-/// The messages of the host.
+/// A message from the host.
 enum Word {
     Tree(Tree),
     Nothing,
@@ -52,8 +52,8 @@ pub(crate) fn run() {
     if sys::close_from(3, false).is_err() {
         return;
     }
-    // Until it is mapped: newuidmap checks the owner of the process, and the files of a process that is not dumpable belong to
-    // root.
+    // Dumpable until the namespace is mapped: newuidmap checks the owner of the process by its files in /proc, and the files of a
+    // process that is not dumpable belong to root.
     if set_dumpable_behavior(DumpableBehavior::Dumpable).is_err() || sys::unshare(libc::CLONE_NEWUSER).is_err() {
         return;
     }
@@ -77,10 +77,10 @@ pub(crate) fn run() {
 
 /// Serves one tree until no process has its filter any more.
 ///
-/// In a thread of its own: the kernel ends an answer only when the one who asked has taken it, and when that runs is the
-/// tree's to choose. The user of a thread is its own, too.
+/// Each tree has a thread of its own, because an answer blocks until the calling process has taken it, and the tree controls when
+/// that process runs. A thread also has a user id of its own.
 fn serve(tree: &Tree) {
-    // The real one alone, so that this process keeps the rest of the host's identity.
+    // Only the real user id changes, so that this process keeps the rest of the host's identity.
     if set_thread_res_uid(tree.user, None, None).is_err() {
         return;
     }
@@ -95,7 +95,8 @@ fn serve(tree: &Tree) {
     }
 }
 
-/// A tree is four bytes, the user's number, and the listener. One byte is a word without one.
+/// Receives a message from the host. For a tree it is four bytes, which are the user's number, with the listener attached. Other
+/// messages are one byte.
 fn hear() -> Word {
     let mut bytes = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -131,7 +132,7 @@ fn hear() -> Word {
 }
 
 fn answer(listener: BorrowedFd<'_>) {
-    // The process that asked may have been killed in between.
+    // The calling process may have been killed meanwhile.
     let Ok(call) = asked::asked(listener) else { return };
     let answered = make(&call).and_then(|(made, flags)| asked::give(listener, &call, made.as_fd(), flags));
     if let Err(errno) = answered {
@@ -139,14 +140,14 @@ fn answer(listener: BorrowedFd<'_>) {
     }
 }
 
-/// The instance that was asked for, and the flags of its descriptor.
+/// Makes the requested instance. Returns it with the flags of its descriptor.
 fn make(asked: &Asked) -> Result<(OwnedFd, c_int), Errno> {
     let flags = asked.flags()?;
     Ok((epoll::create(epoll::CreateFlags::CLOEXEC)?, flags))
 }
 
-/// From here on, processes that this process starts wait for another process to make their epoll instances. Returns the descriptor
-/// for that process.
+/// After this call, processes that this process starts wait for the epoll server to make their instances. Returns the descriptor
+/// for the server.
 pub(crate) fn listen() -> Result<OwnedFd, Errno> {
     rustix::thread::set_no_new_privs(true)?;
     asked::listen()

@@ -12,7 +12,7 @@ use rustix::io::{Errno, write};
 use crate::failure::At;
 use crate::mount_point::{path, with_parents};
 
-/// Makes them, before anything of the host's is put beside or over them.
+/// Makes these parts, before parts of the host are mounted beside or over them.
 pub(crate) fn furnish(view: &[View]) -> Result<(), Report> {
     view.iter().try_for_each(|part| {
         let (at, made) = match part {
@@ -24,7 +24,7 @@ pub(crate) fn furnish(view: &[View]) -> Result<(), Report> {
             View::Folder { at } => {
                 let at = path(at);
                 let made = with_parents(at, &|| mkdir(at, Mode::from_raw_mode(0o755)));
-                // The folder of another part.
+                // The folder may exist already, because another part lies in it.
                 (at, if made == Err(Errno::EXIST) { Ok(()) } else { made })
             }
             View::File { at, content } => {

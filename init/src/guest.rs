@@ -23,10 +23,10 @@ use crate::failure::{At, failure};
 use crate::sys::{self, Filter, Strings};
 use crate::vfork::{self, Stack, Started};
 
-/// The command, while it is not known whether its program runs.
+/// The command, until init knows whether its program runs.
 pub(crate) type Guest = Started<Image>;
 
-/// All that makes a program of a process; descriptors by number.
+/// Everything that a process needs to become the program; descriptors are given by number.
 pub(crate) struct Image {
     programs: Vec<CString>,
     args: Strings,
@@ -85,7 +85,7 @@ pub(crate) fn start(image: Image, stack: Stack, group: Option<&OwnedFd>) -> Resu
         .map_err(|(errno, call)| failure(Layer::Process, errno, call))
 }
 
-/// The result that the last words of the new process stand for.
+/// Decodes the last report of the new process.
 pub(crate) fn verdict(words: &[u8]) -> Result<(), Report> {
     if words.is_empty() {
         return Ok(());
@@ -101,7 +101,7 @@ pub(crate) fn verdict(words: &[u8]) -> Result<(), Report> {
     })
 }
 
-/// Why the program does not run: a report, in a form that needs no memory.
+/// The reason why the program does not run: a report, in a form that needs no allocation.
 #[derive(Serialize, Deserialize)]
 enum Refused<'a> {
     Setup { layer: Layer, errno: i32, subject: &'a str },
@@ -117,7 +117,7 @@ fn at<T>(outcome: Result<T, Errno>, layer: Layer, subject: &'static str) -> Resu
     })
 }
 
-/// Says why it does not run if it comes back.
+/// Becomes the program. If this returns, it has reported why the program does not run.
 fn become_program(image: &Image, words: RawFd) {
     let refused = match prepare(image) {
         Ok(()) => exec(image),
@@ -136,7 +136,7 @@ fn exec(image: &Image) -> Refused<'static> {
     for program in &image.programs {
         match sys::exec(program, &image.args, &image.env) {
             Errno::NOENT | Errno::NOTDIR => {}
-            // As shells do: remember it, and look further.
+            // As in a shell: remember this error, and try the next path.
             Errno::ACCESS => failed = Errno::ACCESS,
             errno => {
                 failed = errno;
@@ -150,12 +150,12 @@ fn exec(image: &Image) -> Refused<'static> {
 }
 
 fn prepare(image: &Image) -> Result<(), Refused<'static>> {
-    // A session of its own: no terminal, and a group whose number is the command's.
+    // A new session, which has no terminal and whose process group has the command's number.
     at(setsid(), Layer::Process, "setsid")?;
     for (from, (to, name)) in image.stdio.into_iter().zip(STREAMS) {
         at(sys::dup2(from, to), Layer::Process, name)?;
     }
-    // Not closed now: the pipe for the last words is among them.
+    // Marked to be closed by exec and not closed now, because the pipe for the last report is among them.
     at(sys::close_from(3, true), Layer::Process, "close_range")?;
     ceilings::usual_priority();
     limit(&image.limits, image.confined)?;
@@ -171,8 +171,8 @@ fn prepare(image: &Image) -> Result<(), Refused<'static>> {
 const STREAMS: [(RawFd, &str); 3] = [(0, "stdin"), (1, "stdout"), (2, "stderr")];
 
 fn limit(limits: &Limits, confined: bool) -> Result<(), Refused<'static>> {
-    // Not 0: the kernel still starts a helper that the machine has for core dumps, outside of the confinement and with
-    // the memory of the guest. With 1 it makes neither that call nor a file.
+    // With 0 the kernel still starts the machine's helper for core dumps, which runs outside of the confinement and gets the
+    // memory of the guest. With 1 it starts no helper and writes no file.
     set(Resource::Core, "core", 1, 1)?;
     if let Some(bytes) = limits.address_space {
         set(Resource::As, "address space", bytes, bytes)?;
@@ -181,7 +181,7 @@ fn limit(limits: &Limits, confined: bool) -> Result<(), Refused<'static>> {
         set(Resource::Cpu, "cpu", seconds, seconds.saturating_add(1))?;
     }
     if let Some(processes) = limits.processes {
-        // Pid 1 is of the same user in the same namespace, and is not the guest's to pay for.
+        // Pid 1 has the same user in the same namespace and is counted too, so the limit is one higher.
         let processes = processes.saturating_add(u64::from(confined));
         set(Resource::Nproc, "processes", processes, processes)?;
     }
@@ -196,7 +196,7 @@ fn limit(limits: &Limits, confined: bool) -> Result<(), Refused<'static>> {
     Ok(())
 }
 
-/// Sets a limit, or leaves the host's own where that is lower already.
+/// Sets a limit, or keeps the host's own limit if that is lower.
 fn set(resource: Resource, name: &'static str, soft: u64, hard: u64) -> Result<(), Refused<'static>> {
     let inherited = rustix::process::getrlimit(resource);
     let lower = |limit: u64, inherited: Option<u64>| Some(inherited.map_or(limit, |it| it.min(limit)));

@@ -28,12 +28,12 @@ const LAYER: Layer = Layer::Identity;
 /// process, because that takes the rights of the namespace's owner, who is root.
 pub(crate) fn become_user(namespace: &OwnedFd, inside: Identity) -> Result<(), Report> {
     let (uid, gid) = (Uid::from_raw(inside.uid), Gid::from_raw(inside.gid));
-    // "Thread" is how the kernel sees it: each has its own identity. This process has one.
+    // To the kernel each thread has an identity of its own. This process has one thread.
     set_thread_groups(&[]).at(LAYER, "setgroups")?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).at(Layer::UserNamespace, "setns")?;
     set_thread_res_gid(gid, gid, gid).at(LAYER, "setresgid")?;
     set_thread_res_uid(uid, uid, uid).at(LAYER, "setresuid")?;
-    // Where the sysctl fs.suid_dumpable is 1, a change of identity allows to trace this.
+    // If the sysctl fs.suid_dumpable is 1, a change of identity makes this process traceable again.
     conceal()
 }
 
@@ -45,7 +45,8 @@ pub(crate) fn conceal() -> Result<(), Report> {
 
 /// Maps an ordinary user's own user and group, in the namespace that this process was started in.
 pub(crate) fn map_host(host: Identity) -> Result<(), Report> {
-    // Or our own files under /proc would be root's. Others of the same user are the host's own affair.
+    // Otherwise this process's files under /proc would belong to root. Protection from other processes of the same user is left to
+    // the host.
     set_dumpable_behavior(DumpableBehavior::Dumpable).at(LAYER, "dumpable")?;
     write_maps("self", &[line(host.uid, host.uid)], &[line(host.gid, host.gid)])
 }
@@ -54,9 +55,9 @@ fn line(inside: u32, outside: u32) -> String {
     format!("{inside} {outside} 1\n")
 }
 
-/// A map of all numbers in which two have changed places.
+/// A map of all numbers to themselves, except that two numbers are exchanged.
 fn exchange(one: u32, other: u32) -> Vec<String> {
-    /// The last one is no number.
+    /// The last number is not a valid id.
     const END: u32 = u32::MAX;
     let (low, high) = (one.min(other), one.max(other));
     if low == high {
@@ -73,7 +74,7 @@ fn exchange(one: u32, other: u32) -> Vec<String> {
     lines.into_iter().filter(|line| !line.ends_with(" 0\n")).collect()
 }
 
-/// Has this process act as a user, and remain root's.
+/// Makes this process act as a user while it remains root's process.
 fn act_as(user: Identity) -> Result<(), Report> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     let root = (Uid::ROOT, Gid::ROOT);
@@ -96,12 +97,12 @@ fn write_maps(process: &str, uids: &[String], gids: &[String]) -> Result<(), Rep
     Ok(())
 }
 
-/// The treatment of the users that a namespace does not name.
+/// The treatment of users that a mapping does not name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Others {
-    /// They are unmapped: a namespace for processes.
+    /// They are unmapped. For a namespace of processes.
     Unmapped,
-    /// They are themselves, as far as this process's own namespace has them: a namespace for files.
+    /// They are mapped to themselves, as far as this process's own namespace has them. For a namespace that maps files.
     AsTheyAre,
 }
 
@@ -121,7 +122,7 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Begins to make `inside` stand for `outside`.
+    /// Begins to make a namespace that maps `inside` to `outside`.
     pub(crate) fn begin(inside: Identity, outside: Identity, others: Others) -> Result<Self, Report> {
         let (told, tells) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
         let (waits, held) = pipe_with(PipeFlags::CLOEXEC).at(LAYER, "pipe")?;
@@ -132,7 +133,7 @@ impl Mapping {
             if let Ok(frame) = encode::<Result<(), Report>>(&made) {
                 let _ = write(&tells, &frame);
             }
-            // Closed, so that the parent does not wait for more, whether the write succeeded or not.
+            // Closed even if the write failed, so that the parent waits no longer.
             drop(tells);
             let _ = read(&waits, &mut [0_u8; 1]);
             sys::exit(0)
@@ -148,7 +149,7 @@ impl Mapping {
         })
     }
 
-    /// The namespace. There must be a `/proc` that shows this process, of whichever process namespace.
+    /// The namespace. A `/proc` must be visible that shows this process; it may belong to any pid namespace.
     pub(crate) fn finish(self) -> Result<(OwnedFd, Leaving), Report> {
         let namespace = self.namespace();
         drop(self.held);
@@ -171,7 +172,7 @@ impl Mapping {
         };
         match self.others {
             Others::Unmapped => one()?,
-            // In a container not every number is there.
+            // A container may not have every number.
             Others::AsTheyAre => write_maps(
                 &process,
                 &exchange(inside.uid, outside.uid),
@@ -195,8 +196,8 @@ impl Mapping {
     }
 }
 
-/// A child that ends while this process continues. Dropping this waits for its end, because otherwise it would be taken for a child
-/// of the tree.
+/// A child that ends while this process continues. Dropping this waits for its end, because otherwise the supervision of the tree
+/// would reap it as a process of the tree.
 pub(crate) struct Leaving(Pid);
 
 impl Drop for Leaving {
@@ -205,8 +206,8 @@ impl Drop for Leaving {
     }
 }
 
-/// Whether the tree can work in its workspace. Asked only of a host that is root: an ordinary user's rights are its own
-/// affair, but root's workspace is closed to all others unless its owner opened it.
+/// Fails if the tree cannot write to its workspace. Checked only for a host that is root, whose tree runs as another user. An
+/// ordinary user's tree has the same rights in the workspace as the host.
 pub(crate) fn may_write(workspace: &OwnedFd) -> Result<(), Report> {
     let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     accessat(workspace, ".", access, AtFlags::EACCESS).at(Layer::Workspace, "access")

@@ -27,20 +27,20 @@ use crate::failure::At;
 
 const LAYER: Layer = Layer::Mounts;
 
-/// The one place that the tree may write to in which there can be a place for a file.
+/// The only folder that the tree may write to and in which an injected file may lie.
 const TMP: &str = "/tmp";
 
-/// Where the files are put together: covered for a moment, and no file can be asked for there.
+/// The folder in which the files are put together. It is covered meanwhile, and no file can be injected there.
 const SITE: &str = "/proc";
 
-/// Data only: a user who could have the file executed could put a program in the place of another.
+/// The files are data only. If they could be executed, an injected file could take the place of a program.
 const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// The file systems that are init's own, by their devices.
+/// The file systems that init made, by their devices.
 pub(crate) struct Own([u64; 2]);
 
-/// Makes the folders beneath `/tmp`, before anything else is in there. The tree may rename a folder of its `/tmp`, and with
-/// it the way to a file; a mount point it may not, so each folder becomes one, of itself.
+/// Makes the folders beneath `/tmp` on the paths of the files, before `/tmp` holds anything else. The tree could rename a folder of
+/// its `/tmp`, and so change the path to a file. It cannot rename a mount point, so each folder is bind-mounted on itself.
 pub(crate) fn prepare(files: &[Injection]) -> Result<Own, Report> {
     let folders: BTreeSet<_> = files
         .iter()
@@ -50,7 +50,7 @@ pub(crate) fn prepare(files: &[Injection]) -> Result<Own, Report> {
         .collect();
     let mut made = PathBuf::new();
     for (folder, at) in folders {
-        // Sorted: the same folder for several files comes several times in a row.
+        // Sorted, so that the equal folders of several files are neighbours.
         if made != folder {
             pinned(folder).map_err(|errno| refused(at, errno))?;
             folder.clone_into(&mut made);
@@ -70,9 +70,9 @@ fn clone_flags() -> OpenTreeFlags {
     OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC
 }
 
-/// Puts each file where it was asked for, when everything else is in its place.
+/// Mounts each file at its path, after everything else is in its place.
 pub(crate) fn expose(files: &[Injection], content: OwnedFd, own: &Own) -> Result<(), Report> {
-    // Each file takes whole pages, which are 64 KiB at most; and there is a root.
+    // Each file takes whole pages, which are 64 KiB at most. The root folder takes a page, too.
     let bytes = files.iter().fold(1 << 16, |sum: u64, file| {
         sum.saturating_add(file.bytes).saturating_add(1 << 16)
     });
@@ -114,7 +114,7 @@ fn refused(at: &[u8], errno: Errno) -> Report {
     }
 }
 
-/// Copies a part of `content`, and looks whether it arrived.
+/// Copies a part of `content`, and verifies the copy.
 fn write(site: &OwnedFd, number: usize, content: &File, from: u64, bytes: u64) -> io::Result<()> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = File::from(openat(site, number.to_string(), flags, Mode::from_raw_mode(0o444))?);
@@ -151,11 +151,11 @@ fn pieces(content: &File, from: u64, bytes: u64, mut each: impl FnMut(u64, &[u8]
     Ok(())
 }
 
-/// Opens the place for a file and makes its missing parts. `EXDEV`: a folder on the way is not init's own. Follows no symbolic
-/// link.
+/// Opens the mount point for a file, and makes the missing folders and the file. `EXDEV`: init did not make a folder on the path.
+/// Follows no symbolic link.
 fn place(at: &Path, own: &Own) -> Result<OwnedFd, Errno> {
     let mut here = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    // The first is the root.
+    // The first component is the root.
     let mut names = at.iter().skip(1).peekable();
     while let Some(name) = names.next() {
         if !own.0.contains(&fstat(&here)?.st_dev) {

@@ -21,7 +21,7 @@
 //! # The spawner
 //!
 //! Its standard input is one end of a close-on-exec `AF_UNIX` socket pair of kind `SOCK_SEQPACKET`, its stdout and stderr
-//! are `/dev/null`. Each message is one byte, an [`InitKind`], [`NETWORK`] or [`SOCKETS`]. One end of a new channel is attached to it,
+//! are `/dev/null`. Each message is one byte: an [`InitKind`], [`NETWORK`] or [`SOCKETS`]. One end of a new channel is attached,
 //! followed by the namespaces of a private network if [`INSIDE`] says so, and by the
 //! directory of the init's control group, if it has one. The spawner makes an init (or a process that makes a network or sockets)
 //! with this channel, or reports on the channel why it could not. It ends when its own channel ends. No process has to wait for its
@@ -63,7 +63,7 @@ pub const MAX_PAYLOAD: usize = 4 << 20;
 /// The bytes before a payload: its length, little-endian.
 pub const HEADER: usize = 4;
 
-/// The argument with which the program makes epoll instances instead of inits, which are then counted for another user.
+/// The argument with which the program makes epoll instances, counted for another user, instead of inits.
 ///
 /// Its standard input is as the spawner's. It makes a user namespace and sends a byte; the host has that namespace mapped,
 /// each number to itself, and sends a byte. After that each message is a user's number, of four bytes, little-endian, with
@@ -141,15 +141,15 @@ pub struct Confinement {
     /// The network that the tree has. For [`NetworkMode::Private`] a root host sends the namespace with the configuration; an
     /// ordinary user's host has sent it to the spawner ([`INSIDE`]).
     pub network: NetworkMode,
-    /// Whose files appear as the identity's own in the workspace, and who owns there what the tree makes. With an identity
-    /// only. Set-user-id bits must then be denied to the tree, for what it makes is the owner's on the disk. Where the file
-    /// system cannot show files as another's, the tree runs as the owner instead, if that is not root. What else is visible
-    /// and writable is shown likewise if the owner is not root.
+    /// The user whose files in the workspace the tree sees as its own, and who owns on the disk the files that the tree makes
+    /// there. Set only with an identity. The host's filter must then deny set-user-id bits, because the tree's files belong to the
+    /// owner on the disk. If the file system cannot map owners, the tree runs as the owner instead, unless that is root. Other
+    /// writable parts of the view are mapped in the same way, unless the owner is root.
     pub workspace_owner: Option<Identity>,
-    /// Whether the user namespace comes along that makes one out of the other. It is the same for all commands of these two,
-    /// and takes time to make, so that init sends the one that it had to make.
+    /// Whether the configuration comes with the user namespace that maps the owner to the identity. It takes time to make and is the
+    /// same for all commands with these two users, so an init that had to make it sends it to the host.
     pub mapping: bool,
-    /// Whether the tree is to have its epoll instances of another process, see [`EPOLLS`], if that can be had.
+    /// Whether another process makes the tree's epoll instances, see [`EPOLLS`], if the kernel allows it.
     pub epolls: bool,
     /// The absolute path of the workspace, to the directory whose descriptor was sent; it appears there too.
     pub workspace: Bytes,
@@ -157,7 +157,7 @@ pub struct Confinement {
     pub protected: Vec<Bytes>,
     /// The only paths in the workspace that the tree may change, if set: paths as in `protected`, which must exist.
     pub writable: Option<Vec<Bytes>>,
-    /// The other visible parts, in this order. `/dev`, `/proc` and `/tmp` are init's own.
+    /// The other visible parts, mounted in this order. Init itself makes `/dev`, `/proc` and `/tmp`.
     pub view: Vec<View>,
     /// Files that are put into the view, over existing files. Their content travels as one file in memory, one after the other.
     pub injections: Vec<Injection>,
@@ -170,9 +170,9 @@ pub struct Confinement {
 /// A file that the tree can only read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Injection {
-    /// Where the tree sees it: absolute, without `..`, and at no two places the one inside of the other.
+    /// The path at which the tree sees it: absolute, without `..`, and not inside of another injected file's path.
     pub at: Bytes,
-    /// How many bytes of the content are its own.
+    /// The length of this file's part of the content, in bytes.
     pub bytes: u64,
 }
 
@@ -187,12 +187,12 @@ pub struct Identity {
 /// The network that a tree has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
-    /// An empty network namespace of the tree's own, without a loopback interface.
+    /// An empty network namespace of the tree alone, in which the loopback interface is down.
     None,
     /// A network namespace that the host had made ([`NETWORK`]), which several trees may share.
     #[default]
     Private,
-    /// The host's.
+    /// The host's network.
     Host,
 }
 
@@ -202,9 +202,9 @@ pub enum View {
     /// A file, or a directory with everything mounted beneath it; left out if it does not exist. Set-user-id programs and devices
     /// have no effect there.
     Bind {
-        /// Where it is for the host; symbolic links are followed.
+        /// Its path in the host's view; symbolic links are followed.
         source: Bytes,
-        /// Where the tree sees it.
+        /// Its path in the tree's view.
         at: Bytes,
         /// Whether the tree may write there.
         writable: bool,
@@ -244,7 +244,7 @@ pub enum InitKind {
 }
 
 impl InitKind {
-    /// As it travels.
+    /// The byte that stands for this value in the protocol.
     #[must_use]
     pub const fn to_byte(self) -> u8 {
         match self {
@@ -280,19 +280,20 @@ impl InitKind {
     }
 }
 
-/// Travels with the byte of an [`InitKind`] if no command waits for the init yet: the init then prepares as much as it can. If the
-/// host has started a confined command before, a sealed file comes with it that holds an [`Expected`], as [`encode`] writes it.
+/// A flag in the byte of an [`InitKind`]: no command waits for the init yet, so the init prepares as much as it can. If the host has
+/// started a confined command before, it attaches a sealed file that holds an [`Expected`], as [`encode`] writes it.
 pub const AHEAD: u8 = 0x40;
 
-/// Travels with the byte of an [`InitKind`], on an ordinary user's order for a tree in a private network: two descriptors follow the
-/// channel, the user namespace and the network namespace to make the init in.
+/// A flag in the byte of an [`InitKind`], which an ordinary user's host sets for a tree in a private network. Two descriptors follow
+/// the channel: the user namespace and the network namespace in which the spawner makes the init.
 pub const INSIDE: u8 = 0x20;
 
-/// The order for a private network, in place of an [`InitKind`]: a process makes it, answers with [`Report::Network`], and ends.
+/// The order for a private network, in place of an [`InitKind`]. A helper process makes the network, answers with
+/// [`Report::Network`], and ends.
 pub const NETWORK: u8 = 0x10;
 
 /// The order for more sockets in a private network. Its namespaces follow the channel: the user namespace if the host is an
-/// ordinary user, and the network namespace. A process answers with [`Report::Sockets`], and ends.
+/// ordinary user, and the network namespace. A helper process answers with [`Report::Sockets`], and ends.
 pub const SOCKETS: u8 = 0x11;
 
 /// The address of the name server of a private network, 198.18.0.1, as a number.
@@ -307,8 +308,8 @@ pub const FIRST_SOCKETS: usize = 8;
 /// How many sockets come with [`Report::Sockets`].
 pub const MORE_SOCKETS: usize = 32;
 
-/// The view of the next command, if it is like the command before. A waiting init prepares this root, and makes another one if its
-/// configuration differs.
+/// The view of the next command, if that command is like the last one. A waiting init prepares this root, and makes another root if
+/// the configuration differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expected {
     /// As [`Confinement::view`].
@@ -336,7 +337,7 @@ impl Expected {
         }
     }
 
-    /// Whether a command with this confinement sees the same.
+    /// Whether a command with this confinement has this view.
     #[must_use]
     pub fn is_of(&self, confinement: &Confinement) -> bool {
         self.view == confinement.view
@@ -354,28 +355,28 @@ pub const LEAVE: u8 = u8::MAX;
 pub enum Report {
     /// Init is ready for its configuration. Its pid comes with the credentials that the kernel attaches.
     Ready {
-        /// When it started, as `/proc/PID/stat` has it: together with the number that is no other process.
+        /// Init's start time, as in `/proc/PID/stat`. The pid and the start time together identify one process.
         start: u64,
     },
     /// The command runs. Descriptors, in this order: the pidfd of the command if `command`; the counter of its CPU time (a perf
     /// event in nanoseconds, live, and final with [`Report::Exited`]) if `counter`; a user namespace if `mapping`; the listener for
     /// calls that make epoll instances if `epolls`.
     Started {
-        /// Whether the pidfd is attached. It is not where the kernel refuses to carry descriptors, because this user has as
-        /// many on their way already as it may: the command runs all the same, and is the first child of init.
+        /// Whether the pidfd is attached. It is missing if this user has too many descriptors in flight, so that the kernel refuses
+        /// further ones. The command runs all the same, and is the first child of init.
         command: bool,
-        /// Whether a counter is attached. Asked for and absent: the kernel does not let this user count.
+        /// Whether a counter is attached. If the host asked for one and it is missing, the kernel does not let this user count.
         counter: bool,
         /// Whether init had to make the namespace of [`Confinement::mapping`], which is attached for the next command.
         mapping: bool,
         /// Whether the tree waits for another process to make its epoll instances. If this was asked for and is false, the kernel
         /// does not let calls be answered, or the descriptor could not be sent. In the latter case the tree has no epoll instances.
         epolls: bool,
-        /// Whether the tree runs as the owner of its workspace, because the file system cannot show files as another's, and
-        /// not as its [`Confinement::identity`].
+        /// Whether the tree runs as the owner of its workspace instead of as its [`Confinement::identity`], because the file system
+        /// cannot map owners.
         as_owner: bool,
-        /// The first read-only part of the view that could not be shown by an overlay, and is the host's own. An overlay keeps
-        /// trees from meeting each other in a part that they only read.
+        /// The first read-only part of the view that is a bind mount of the host's own folder, because no overlay could show it. An
+        /// overlay separates trees that read the same part.
         bound: Option<Bound>,
     },
     /// A private network is made. Descriptors, in this order: its namespace; the user namespace that owns it if the host is an
@@ -391,7 +392,7 @@ pub enum Report {
     Sockets,
     /// No program could be executed; nothing ran.
     ExecFailed {
-        /// The kernel's reason: of the first program that exists if one does.
+        /// The kernel's reason, for the first program that exists, if any does.
         errno: i32,
     },
     /// The working directory cannot be entered; nothing ran.
@@ -403,8 +404,8 @@ pub enum Report {
     Injection {
         /// The path of the file.
         at: Bytes,
-        /// The kernel's reason. `EXDEV`: in a folder of the host's. `ENOTDIR`, `EEXIST`: something else is on the way
-        /// there, or there.
+        /// The kernel's reason. `EXDEV`: the path is in a folder of the host. `ENOTDIR`, `EEXIST`: the path leads through a file or
+        /// a link, or names an existing folder or link.
         errno: i32,
     },
     /// The confinement could not be set up; nothing ran.
@@ -416,7 +417,7 @@ pub enum Report {
         /// The path or call that failed, for the message.
         subject: String,
     },
-    /// The command has ended, and the rest of the tree is being ended, which takes time. Left out where it does not.
+    /// The command has ended, and init is ending the rest of the tree. Sent only if that takes time.
     CommandEnded {
         /// As [`Exit::status`].
         status: i32,
@@ -494,7 +495,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// As it travels.
+    /// The byte that stands for this value in the protocol.
     #[must_use]
     pub const fn to_byte(self) -> u8 {
         match self {

@@ -17,9 +17,9 @@
 //! epolls     another process: makes epoll instances for an ordinary user's trees        asked   decodes their requests
 //! ```
 //!
-//! These constraints shape all files: this program is as trusted as the host, and runs beside an untrusted guest. It takes only
-//! the status of dead children from the guest. It never blocks where it would not notice the end of the channel. It cannot be
-//! traced. It never panics: every failure becomes a report and an end.
+//! These constraints shape all files: this program is as trusted as the host, and runs beside an untrusted guest. Its only
+//! input from the guest is the status of dead children. It never blocks where it would not notice the end of the channel. It cannot
+//! be traced. It never panics: after a failure it reports and ends.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("namespaces, Landlock and seccomp are Linux's own: capsule-init runs on nothing else");

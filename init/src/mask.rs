@@ -25,7 +25,7 @@ const FILES: [&str; 25] = [
     "/proc/key-users",
     // The holders of file locks.
     "/proc/locks",
-    // How the machine was started, at times with a secret.
+    // The kernel's command line, which may contain a secret.
     "/proc/cmdline",
     // The kernel's addresses in memory.
     "/proc/kallsyms",
@@ -36,11 +36,11 @@ const FILES: [&str; 25] = [
     "/proc/zoneinfo",
     "/proc/buddyinfo",
     "/proc/swaps",
-    // With disks.
+    // Activity of disks.
     "/proc/diskstats",
     "/proc/partitions",
     "/proc/mdstat",
-    // With processors, in kernels that tell.
+    // Activity of processors, in kernels that report it.
     "/proc/schedstat",
     "/proc/sched_debug",
     "/proc/timer_stats",
@@ -67,14 +67,14 @@ const FOLDERS: [&str; 9] = [
     "/proc/driver",
     "/proc/irq",
     "/proc/scsi",
-    // Of quotas.
+    // Activity of disk quotas.
     "/proc/sys/fs/quota",
 ];
 
-/// What a covered file reads as, for as long as it is put in place.
+/// The empty file that covers other files. Its name is removed once all of them are covered.
 const EMPTY: &str = "/proc/fs/empty";
 
-/// Covers them: files by an empty one and not by `/dev/null`, which a program may write to without an error.
+/// Covers them. Files are covered by an empty file and not by `/dev/null`, because a write to `/dev/null` succeeds.
 pub(crate) fn cover() -> Result<(), Report> {
     let [first, others @ ..] = FOLDERS;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

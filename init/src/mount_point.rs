@@ -38,14 +38,14 @@ pub(crate) fn place(tree: &Tree<'_>) -> Result<(), Report> {
         }
     });
     match made {
-        // It may be there already, in something that was put there before; if it is not fit, the mount says so.
+        // It may exist already, in a part that was mounted before. If it is of the wrong kind, the mount fails.
         Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
         Err(errno) => return Err(errno).at(LAYER, &subject()),
     }
     move_mount(&tree.fd, c"", CWD, tree.at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(LAYER, &subject())
 }
 
-/// Makes something, and the folders above it only if that turns out to be necessary.
+/// Calls `make`. If a folder above `at` is missing, makes the folders and calls it again.
 pub(crate) fn with_parents(at: &Path, make: &dyn Fn() -> Result<(), Errno>) -> Result<(), Errno> {
     match make() {
         Err(Errno::NOENT) => {}

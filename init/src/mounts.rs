@@ -1,4 +1,4 @@
-//! The parts of a root: what is taken of the host, as detached mounts, and what every root has besides.
+//! The parts of a root: the parts of the host, as detached mounts, and the parts that every root has.
 //!
 //! `root` puts them together for a command, and `prepared` before there is one.
 
@@ -19,7 +19,7 @@ use crate::{devices, mask, overlay, sys, terminals};
 
 const LAYER: Layer = Layer::Mounts;
 
-/// The attributes of every bind of the host's.
+/// The attributes of every bind mount of a part of the host.
 pub(crate) const HARMLESS: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
 /// The links that programs expect beside the devices. Shared memory lies in `/tmp`, so that one size bounds both.
@@ -44,15 +44,15 @@ pub(crate) fn complete_root(devices: devices::Held) -> Result<(), Report> {
     mask::cover()
 }
 
-/// The parts that were taken of the host, beside the workspace.
+/// The parts of the host, except the workspace.
 #[derive(Default)]
 pub(crate) struct Collected<'a> {
     /// Mounted before the workspace.
     pub(crate) before: Vec<Tree<'a>>,
-    /// Lies in the workspace, and can be put there only when that has been.
+    /// Parts that lie in the workspace, and so are mounted after it.
     pub(crate) beneath: Vec<Tree<'a>>,
     pub(crate) devices: devices::Held,
-    /// The first folder that is the host's own where an overlay was meant to be.
+    /// The first folder that is bind-mounted because no overlay could show it.
     pub(crate) bound: Option<Bound>,
 }
 
@@ -107,7 +107,7 @@ fn take_view<'a>(view: &'a View, taken: &Taken) -> Result<Option<Tree<'a>>, Repo
                 path(source)
             };
             let attributes = match taken {
-                // It has them already.
+                // An overlay has these attributes already.
                 Taken::Overlay => 0,
                 Taken::There | Taken::Copy(_) | Taken::Bound(_) if *writable => HARMLESS,
                 Taken::There | Taken::Copy(_) | Taken::Bound(_) => HARMLESS | libc::MOUNT_ATTR_RDONLY,
@@ -117,7 +117,7 @@ fn take_view<'a>(view: &'a View, taken: &Taken) -> Result<Option<Tree<'a>>, Repo
     }
 }
 
-/// A part that is the host's own although an overlay was wanted.
+/// A part that is bind-mounted because no overlay could show it.
 fn bound((view, taken): (&View, &Taken)) -> Option<Bound> {
     match (view, taken) {
         (View::Bind { source, .. }, Taken::Bound(errno)) => Some(Bound {
@@ -142,8 +142,7 @@ pub(crate) fn take<'a>(source: &Path, at: &'a Path, attributes: u64) -> Result<O
     Ok(Some(Tree { fd, at }))
 }
 
-/// Replaces the root by one that was made in advance, or by one that is empty but for a fresh `/proc`. Nothing of the old root
-/// stays.
+/// Replaces the root by one that was made in advance, or by an empty one with a new `/proc`. No part of the old root stays.
 pub(crate) fn replace_root(root: Option<&OwnedFd>) -> Result<(), Report> {
     if let Some(root) = root {
         move_mount(root, c"", CWD, SITE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(LAYER, SITE)?;

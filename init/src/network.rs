@@ -1,7 +1,7 @@
 //! A private network: a network namespace with a loopback interface, and sockets in it that the host uses.
 //!
-//! A process of its own makes it, sends the host the descriptors, and ends. Any descriptor keeps the namespace, so no process has
-//! to stay. The host binds, listens and connects on these sockets itself. It may use any port, because the namespace belongs to
+//! A helper process makes it, sends the host the descriptors, and ends. Any of the descriptors keeps the namespace, so no process
+//! has to stay. The host binds, listens and connects on these sockets itself. It may use any port, because the namespace belongs to
 //! it: to root, or to a user namespace that the host's user owns. A command cannot change anything in it, because its own user
 //! namespace is another one.
 
@@ -58,8 +58,8 @@ pub(crate) fn set_up(host: Identity) -> Result<(Report, Vec<OwnedFd>), Report> {
     }
     let control = socket(AddressFamily::INET, SocketType::DGRAM).at(LAYER, "socket")?;
     sys::bring_up(&control, c"lo").at(LAYER, "loopback")?;
-    // Every address of the range is then local, without a route. And a resolver that asks only for the families that it has an
-    // address of (AI_ADDRCONFIG) sees one of IPv4 that is not of the loopback range.
+    // Every address of the range is then local, without a route. And a resolver that queries only the address families of its own
+    // addresses (AI_ADDRCONFIG) finds an IPv4 address outside of the loopback range.
     sys::add_address(&control, c"lo:1", DNS_SERVER, SYNTHETIC_PREFIX).at(LAYER, "address")?;
     let is_bounded = bound_buffers();
     let mut descriptors = Vec::new();
@@ -106,7 +106,8 @@ fn socket(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Errno> {
     socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
 }
 
-/// Whether the kernel's buffers for the sockets of this network have a bound now. In some containers these files are read-only.
+/// Bounds the kernel's buffers for the sockets of this network. Returns whether it could: in some containers these files are
+/// read-only.
 fn bound_buffers() -> bool {
     ["tcp_rmem", "tcp_wmem"].into_iter().all(|name| {
         let path = format!("/proc/sys/net/ipv4/{name}");

@@ -51,7 +51,7 @@ const WHOLE: &str = "/dev/whole";
 /// File systems whose files the kernel generates. Their visible parts are bind-mounted.
 const PSEUDO: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// File systems of which one overlay shows all visible parts.
+/// A folder of which one overlay shows all visible parts, if no overlay can show the whole file system.
 const ETC: &str = "/etc";
 
 /// Whether a part of the view is taken before any folder is covered: the tree writes to it, or a policy names it in

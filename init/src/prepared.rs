@@ -63,7 +63,7 @@ impl Prepared {
         is_the_same.then_some(&self.root)
     }
 
-    /// Whether something was mounted or unmounted.
+    /// Whether anything was mounted or unmounted.
     fn is_outdated(&self) -> bool {
         let mut fds = [PollFd::new(&self.mounts, PollFlags::PRI)];
         poll(&mut fds, Some(&Timespec::default())) != Ok(0)
@@ -75,7 +75,7 @@ fn is_late(part: &View, workspace: &[u8]) -> bool {
     matches!(part, View::Bind { at, writable, .. } if *writable || path(at).starts_with(path(workspace)))
 }
 
-/// For a child of init's, which ends then.
+/// Makes the root, in a child of init that ends afterwards.
 fn make(expected: &Expected) -> Option<OwnedFd> {
     sys::unshare(libc::CLONE_NEWNS).ok()?;
     sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).ok()?;
@@ -83,7 +83,7 @@ fn make(expected: &Expected) -> Option<OwnedFd> {
     let Collected {
         before, devices, bound, ..
     } = collect(&expected.view, path(&expected.workspace)).ok()?;
-    // A bound part has to be reported, and a report takes the configuration.
+    // A bind-mounted part must be reported, which is possible only after the configuration has arrived.
     if bound.is_some() {
         return None;
     }
@@ -105,7 +105,7 @@ struct Found {
     changed: (i64, u32),
 }
 
-/// Of each part of a view that is the host's.
+/// The files of the parts of a view that come from the host.
 fn found(view: &[View]) -> Vec<Option<Found>> {
     let sources = view.iter().filter_map(|part| match part {
         View::Bind { source, .. } => Some(path(source)),

@@ -22,10 +22,10 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use crate::failure::At;
 use crate::sys;
 
-/// Where more lies in the workspace, each name that is to be protected is looked for by a call.
+/// The most names in the workspace that are listed. If there are more, each protected name is looked up by a call.
 const MOST_NAMES: usize = 256;
 
-/// How many symbolic links may lead from one to the next.
+/// The longest chain of symbolic links that is followed.
 const LINKS: u32 = 8;
 
 /// Protects the paths of the confinement. The workspace is at `at` already, and `workspace` is its mount.
@@ -67,8 +67,8 @@ fn is_among(names: Option<&BTreeSet<OsString>>, path: &Path) -> bool {
     first.is_none_or(|first| names.is_none_or(|names| names.contains(first)))
 }
 
-/// Makes the whole workspace read-only, but for these. Here a symbolic link on the way is an error: it could lead to
-/// something that was not meant.
+/// Makes the whole workspace read-only except for these paths. A symbolic link on such a path is an error, because it could lead to
+/// a file that the user did not name.
 fn all_but(workspace: &OwnedFd, at: &Path, writable: &[Bytes]) -> Result<(), Report> {
     let subject = |path: &Path| format!("keeping {} writable", path.display());
     let mut taken = Vec::new();
@@ -131,7 +131,7 @@ impl Pinned {
     }
 }
 
-/// Mounts something over itself.
+/// Bind-mounts a file or folder over itself.
 fn over_itself(found: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
     let tree = open_tree(found, c"", clone_flags())?;
     if read_only {

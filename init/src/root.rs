@@ -1,7 +1,7 @@
-//! What the tree sees: a root of its own, in which nothing is but what the configuration names.
+//! The view of the tree: a root of its own, which contains only what the configuration names.
 //!
-//! Everything of the host is taken hold of first, as detached mounts. Then the old root goes away for good, and only then
-//! are paths resolved inside of the new one: no symbolic link in it can lead a mount to the host.
+//! All parts of the host are first opened as detached mounts. Then the old root is unmounted for good. Only then are paths resolved
+//! inside of the new root, so that no symbolic link in it can lead a mount to the host.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -22,27 +22,27 @@ const LAYER: Layer = Layer::Mounts;
 /// How the files of the workspace's owner are shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// The files are shown as the identity's, or no such mapping is needed.
+    /// The files appear as the identity's own, or no such mapping is needed.
     AsWanted,
-    /// The file system of the workspace cannot show them as another's.
+    /// The file system of the workspace cannot map their owner.
     AsTheyAre,
 }
 
 /// The result of the construction.
 pub(crate) struct Built {
-    /// The workspace as it is seen there.
+    /// The workspace in the new root.
     pub(crate) workspace: OwnedFd,
-    /// The namespace that the workspace is shown by, if it had to be made.
+    /// The user namespace that maps the workspace's owner, if it had to be made.
     pub(crate) mapping: Option<OwnedFd>,
     pub(crate) shown: Shown,
-    /// The first folder that is the host's own where an overlay was meant to be.
+    /// The first folder that is bind-mounted because no overlay could show it.
     pub(crate) bound: Option<Bound>,
     /// The root that was prepared, whether it was used or not.
     pub(crate) prepared: Option<Prepared>,
 }
 
-/// Replaces the root. `host_workspace` is what the host says it is, `injected` the content of what is injected, `mapping`
-/// the namespace that the workspace is shown by, and `prepared` a root that is used if it fits.
+/// Replaces the root. `host_workspace` is the descriptor from the host, `injected` the content of the injected files, `mapping` the
+/// user namespace that maps the workspace's owner, and `prepared` a root that is used if it fits.
 pub(crate) fn build(
     confinement: &Confinement,
     host_workspace: &OwnedFd,
@@ -50,7 +50,7 @@ pub(crate) fn build(
     mapping: Option<OwnedFd>,
     prepared: Option<Prepared>,
 ) -> Result<Built, Report> {
-    // Neither shall our mounts appear for the host, nor its later ones for us.
+    // The host must not see this process's mounts, and this process must not see later mounts of the host.
     sys::mount_setattr(CWD, c"/", true, 0, libc::MS_PRIVATE).at(LAYER, "/")?;
 
     let workspace = take_workspace(path(&confinement.workspace), host_workspace)?;
@@ -116,7 +116,7 @@ fn writable<'a>(
     before.iter().chain(beneath).filter(is_writable)
 }
 
-/// Shows the files of `owner` as the identity's own: in the workspace, and in `others`, where root's stay root's.
+/// Makes the files of `owner` appear as the identity's own: in the workspace, and in `others`, where files of root stay root's.
 fn show<'a>(
     owner: Identity,
     mapping: &OwnedFd,

@@ -39,7 +39,7 @@ pub(crate) struct NewInit {
     /// Who the host is. In a new user namespace no process has an id until it is mapped.
     pub(crate) host: Identity,
     // The following resources are made here, because no command may be waiting yet.
-    /// For the command, while it has none of its own.
+    /// For the command, until it has a stack of its own.
     pub(crate) stack: Result<Stack, Errno>,
     /// Readable when a child has changed its state.
     pub(crate) children: Result<OwnedFd, Errno>,
@@ -66,10 +66,10 @@ struct Order {
 
 /// Makes inits until the host has ended or no longer needs it, and then returns none. In each init it returns the new init.
 pub(crate) fn run() -> Option<NewInit> {
-    // No signal shall end an init: the end of its channel does.
+    // No signal may end an init. The end of its channel ends it.
     sys::block_signals(true);
     sys::default_signals();
-    // Run from a descriptor, it would be called by that number.
+    // The program was run from a descriptor, so the kernel would name the process by the descriptor's number.
     let _ = set_name(c"capsule-init");
     sys::forget_children(true);
     // Descriptors that the host left open without close-on-exec must not reach the guest. If they cannot be closed, no command will
@@ -94,7 +94,7 @@ pub(crate) fn run() -> Option<NewInit> {
         } = match order(host) {
             Asked::Init(order) => order,
             Asked::Network(channel, inside) => {
-                help(host, &channel, inside.as_ref());
+                run_network_helper(host, &channel, inside.as_ref());
                 continue;
             }
             Asked::Leave => return None,
@@ -106,7 +106,7 @@ pub(crate) fn run() -> Option<NewInit> {
         let (group, expected) = if ahead { (None, with) } else { (with, None) };
         if make(kind, host, channel.as_fd(), network.as_ref(), group.as_ref()) {
             sys::forget_children(false);
-            // In place of the spawner's own.
+            // The channel replaces the spawner's own.
             return dup2_stdin(&channel).is_ok().then(|| NewInit {
                 kind,
                 host,
@@ -130,7 +130,7 @@ pub(crate) fn run() -> Option<NewInit> {
 /// The orders of the host.
 enum Asked {
     Init(Order),
-    /// A private network; or more sockets in this one.
+    /// A private network is to be made, or further sockets in this one.
     Network(OwnedFd, Option<Namespaces>),
     /// The spawner ends, and the inits that it has made stay.
     Leave,
@@ -153,7 +153,7 @@ fn order(host: Identity) -> Asked {
         ) {
             Ok(received) if received.bytes > 0 => {}
             Err(Errno::INTR) => continue,
-            // Also where descriptor 0 is something else: this was not started by a host.
+            // The host has ended, or descriptor 0 is no channel because no host started this program.
             Ok(_) | Err(_) => return Asked::End,
         }
         if byte == [LEAVE] {
@@ -200,9 +200,9 @@ fn order(host: Identity) -> Asked {
     }
 }
 
-/// Has a process do what the order is about a private network, answer on the channel, and end: make one, or make sockets in this
-/// one.
-fn help(host: Identity, channel: &OwnedFd, inside: Option<&Namespaces>) {
+/// Starts a helper process that makes a private network, or sockets in the network `inside`. The helper answers on the channel and
+/// ends.
+fn run_network_helper(host: Identity, channel: &OwnedFd, inside: Option<&Namespaces>) {
     let flags = match (inside, host.uid) {
         (Some(_), _) => 0,
         (None, 0) => libc::CLONE_NEWNET,

@@ -78,17 +78,17 @@ pub(crate) fn run(
         None if config.count_cpu => sys::cpu_counter().ok(),
         None => None,
     };
-    // Opened before anything can get in its way.
+    // Opened early, so that no later step can prevent it.
     let killer = group.as_ref().and_then(|group| sys::group_killer(group).ok());
-    // This process makes no such instance itself. If calls cannot be answered, they are not held up, and their instances are
-    // counted for the host's user.
+    // This process makes no such instance itself. If the kernel cannot report the calls, they are not suspended, and their
+    // instances are counted for the host's user.
     let wanted = config
         .confinement
         .as_ref()
         .is_some_and(|confinement| confinement.epolls);
     let epolls = if wanted { epolls::listen().ok() } else { None };
     let guest = guest::start(image, stack, group.as_ref())?;
-    // By now it has most likely ended.
+    // By now the child has most likely ended, so this hardly waits.
     drop(leaving);
     // Dropped while no caller waits, because the kernel takes time to free mounts.
     drop(unused);
@@ -110,7 +110,7 @@ const fn is_root(identity: Identity) -> bool {
     identity.uid == 0 || identity.gid == 0
 }
 
-/// Gives pid 1 its view and its identity; `host` is who the host is, and `root` was made in advance.
+/// Gives pid 1 its view and its identity. `host` is the host's identity, and `root` was made in advance.
 fn confine(
     confinement: &Confinement,
     host: Identity,
@@ -128,7 +128,7 @@ fn confine(
         return Err(failure(Layer::Identity, Errno::PERM, "identity"));
     }
     if confinement.identity.is_none() {
-        // First of all: a process without an id can make no file.
+        // This comes first, because a process without a mapped id can make no file.
         identity::map_host(host)?;
     }
     let user = confinement.seen_as.zip(confinement.identity);
@@ -137,7 +137,7 @@ fn confine(
     sys::unshare(libc::CLONE_NEWNS).at(Layer::MountNamespace, "unshare")?;
     let users = ceilings::lower_ipc();
     sethostname(&confinement.hostname).at(Layer::UtsNamespace, "sethostname")?;
-    // The modes that files and folders are made with are meant, whatever the host's mask; the command has that again.
+    // Files and folders get exactly the modes that this program passes. The command gets the host's mask back.
     let mask = umask(Mode::empty());
     let built = root::build(confinement, workspace, injected, mapping, root)?;
     umask(mask);

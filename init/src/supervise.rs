@@ -39,9 +39,9 @@ struct Supervisor<'a> {
     channel: &'a Channel,
     tree: Tree,
     pid: Pid,
-    /// How the command ended, once it was reaped; its number may then belong to another process.
+    /// The status of the command, once it was reaped. Its pid may then belong to another process.
     status: Option<c_int>,
-    /// Whether the host knows how.
+    /// Whether the host has been told the status.
     told: bool,
     /// The file that kills the tree's control group, if the tree has one that this process is not in.
     killer: Option<OwnedFd>,
@@ -54,9 +54,9 @@ pub(crate) struct Attached {
     /// The listener for calls that make epoll instances. Not kept here: if the host does not take it, the calls fail instead of
     /// waiting.
     pub(crate) epolls: Option<OwnedFd>,
-    /// Of its view.
+    /// The first bind-mounted part of its view, see [`capsule_init::Report::Started`].
     pub(crate) bound: Option<Bound>,
-    /// Of its workspace.
+    /// Whether the tree runs as the owner of its workspace.
     pub(crate) as_owner: bool,
     /// The configuration that the command was started from. It is freed only once the command has left this memory.
     pub(crate) spent: ManuallyDrop<Config>,
@@ -97,7 +97,7 @@ pub(crate) fn run(
 }
 
 impl Supervisor<'_> {
-    /// Returns when all has to end: `false` if that is before the command was known to run.
+    /// Returns when the tree has to end: `false` if that is before the command was known to run.
     fn watch(&mut self, guest: Guest, attached: Attached, children: &OwnedFd) -> Result<bool, Report> {
         let (mut starting, mut attached) = (Some(guest), Some(attached));
         let mut backlog = false;
@@ -115,7 +115,7 @@ impl Supervisor<'_> {
                 && let Some(attached) = attached.take()
             {
                 guest::verdict(&command.words)?;
-                // Before the memory is given back that the command has left.
+                // Reported before the memory that the command has left is freed.
                 self.report_start(&command.pidfd, &attached);
                 drop(ManuallyDrop::into_inner(attached.spent));
             }
@@ -127,7 +127,7 @@ impl Supervisor<'_> {
                     backlog = self.reap_some() == Reaped::One;
                 }
             }
-            // While the start is open its pipe has the answer, also when the process is dead.
+            // Until the start is decided, the pipe has the answer, even if the process is dead.
             if self.status.is_some() && starting.is_none() {
                 return Ok(true);
             }
@@ -181,17 +181,18 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Kills all that there is of the tree at this moment.
+    /// Kills every process of the tree that exists at this moment.
     fn kill(&self) {
         match self.tree {
             // Forks cannot escape: a fork fails if its process has a deadly signal pending.
             Tree::Namespace => sys::kill(-1, SIGKILL).unwrap_or_default(),
             Tree::Descendants => {
                 if let Some(killer) = &self.killer {
-                    // At once, and those too that are just being made. The rest is for processes that left the group.
+                    // This kills the whole group at once, including processes that are just being made. The rest is for those that left
+                    // the group.
                     let _: Result<usize, Errno> = write(killer, b"1");
                 }
-                // The command's process group too is killed at once, and is all that most trees have.
+                // The command's process group, which most trees never leave, is killed at once.
                 let group = self.status.is_none().then_some(self.pid);
                 if let Some(group) = group {
                     signal_group(group, SIGKILL);
@@ -201,8 +202,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Tells how the command ended where the end of the others takes time: the host does not wait for that without a
-    /// bound, and ends this process with them in the end.
+    /// Reports the status of the command if the end of the other processes takes time. The host waits for that only for a bounded
+    /// time, and then kills this process together with them.
     fn tell_status(&mut self) {
         if let Some(status) = self.status
             && !self.told
@@ -256,8 +257,8 @@ impl Supervisor<'_> {
         };
         let descriptors = [Some(command), counter.as_ref(), mapping.as_ref(), epolls.as_ref()];
         let descriptors: Vec<_> = descriptors.into_iter().flatten().map(AsFd::as_fd).collect();
-        // Descriptors may be refused, for a user has only so many on their way at once; words are not. The command runs by
-        // now, so the host has to hear of it.
+        // The kernel may refuse to send descriptors, because a user may have only a limited number in flight. It accepts a report
+        // without them. The command already runs, so the host must be told.
         if !self.channel.report(&started(true), &descriptors) {
             self.channel.report(&started(false), &[]);
         }
@@ -272,7 +273,7 @@ impl Supervisor<'_> {
                 .saturating_add(u64::try_from(time.tv_usec).unwrap_or_default())
         };
         let exit = Exit {
-            // Set: the command was reaped with everything else.
+            // The status is set, because the command was reaped with all other processes.
             status: self.status.unwrap_or(SIGKILL),
             user_micros: micros(usage.ru_utime),
             system_micros: micros(usage.ru_stime),
@@ -299,11 +300,11 @@ fn signal_group(pid: Pid, signal: c_int) {
     }
 }
 
-/// Waits for an event of the host, of a child, or of the command before it is a program. While the command may still report, only
-/// the end of the host counts. None if the wait fails: the end of the channel would go unnoticed then, so the whole tree has to end
-/// at once.
+/// Waits for an event of the host, of a child, or of the command before it has executed its program. While the command may still
+/// report, only the end of the host counts. None if the wait fails: the end of the channel would then be missed, so the whole tree
+/// must end at once.
 ///
-/// With a `backlog` it does not wait: children may have ended whose signal was read already.
+/// With a `backlog` it does not wait, because the signal of dead children may have been read already.
 fn ready(
     host: BorrowedFd<'_>,
     child: BorrowedFd<'_>,

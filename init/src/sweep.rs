@@ -1,4 +1,4 @@
-//! Finds every descendant where no namespace contains them.
+//! Finds every descendant of this process, for trees without a pid namespace.
 //!
 //! This process is the subreaper of its descendants, so none can leave: a process that loses its parent becomes a child of init.
 //! But a tree that keeps forking outruns a process that only kills, so it is stopped first. A pid is never trusted: a process is
@@ -62,7 +62,7 @@ pub(crate) fn end_inits() {
     }
 }
 
-/// Whether a child has a number in a namespace of its own beside that in this one.
+/// Whether a child has a second pid, in a pid namespace of its own.
 fn holds_namespace(pid: i32) -> bool {
     let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
@@ -75,7 +75,7 @@ fn is_in(pid: i32, group: Pid) -> bool {
     stat(pid).is_some_and(|stat| stat.group == group.as_raw_nonzero().get())
 }
 
-/// Whether it could be signalled, being one of the family for sure.
+/// Signals a process, if it surely is one of `family`. Returns whether it did.
 fn signal_one(pid: i32, family: &HashSet<i32>, signal: c_int) -> bool {
     let Some(pidfd) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
         return false;
@@ -85,7 +85,7 @@ fn signal_one(pid: i32, family: &HashSet<i32>, signal: c_int) -> bool {
     ours && sys::pidfd_kill(pidfd.as_fd(), signal).is_ok()
 }
 
-/// All that descend from this process, as far as one look at `/proc` tells.
+/// The descendants of this process, as far as one scan of `/proc` finds them.
 fn family() -> HashSet<i32> {
     let mut family = HashSet::new();
     // This process has one thread.
@@ -98,8 +98,8 @@ fn family() -> HashSet<i32> {
     family
 }
 
-/// The children of every thread of a process. A child that appears or ends at this moment may hide another. The next look finds
-/// that one, and a process that loses its parent becomes a child of this process.
+/// The children of every thread of a process. A child that starts or ends at this moment may hide another one. The next scan finds
+/// it, and a process that loses its parent becomes a child of this process.
 fn children(parent: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{parent}/task"));
     let threads = threads.into_iter().flatten().flatten();
@@ -116,7 +116,7 @@ fn numbers(list: impl AsRef<Path>) -> Vec<i32> {
         .collect()
 }
 
-/// When this process started, in the host's `/proc`, which says it in ticks.
+/// The start time of this process in the host's `/proc`, in clock ticks.
 pub(crate) fn start_of_this() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = stat.rsplit_once(')')?;

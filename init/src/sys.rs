@@ -36,7 +36,7 @@ pub(crate) fn check(returned: c_long) -> Result<c_long> {
 
 /// Blocks every signal, or none.
 ///
-/// Made by the bare call, because the C library leaves out the two signals that it uses itself.
+/// Calls the kernel directly, because the C library leaves out the two signals that it uses itself.
 pub(crate) fn block_signals(every: bool) {
     let set: u64 = if every { u64::MAX } else { 0 };
     // SAFETY: the set is read only, and as long as is said. The call cannot fail on a valid pointer.
@@ -70,7 +70,7 @@ pub(crate) fn default_signals() {
     }
 }
 
-/// Has the kernel forget this process's children as they end, or keep them until they are waited for.
+/// Lets the kernel reap this process's children as they end, or keep them until they are waited for.
 pub(crate) fn forget_children(forget: bool) {
     // SAFETY: plain integers, for which zero is valid: the default disposition. The action is read only, and cannot be
     // refused for this signal.
@@ -113,8 +113,8 @@ pub(crate) fn clone(flags: c_int, group: Option<BorrowedFd<'_>>) -> Result<Optio
     cloned(pid, pidfd)
 }
 
-/// Has a child make a descriptor that this process then has, and end. Other changes that the child makes to itself, such as its
-/// namespaces, end with it. `None` also if nothing could be made.
+/// Lets a child make a descriptor for this process and end. Other changes that the child makes to itself, such as its namespaces,
+/// end with it. `None` if the child could not be started or made no descriptor.
 pub(crate) fn by_a_child(make: impl FnOnce() -> Option<OwnedFd>) -> Option<OwnedFd> {
     let Some((child, _pidfd)) = clone(libc::CLONE_FILES, None).ok()? else {
         // Both processes share one descriptor table, so the number identifies the descriptor. The child drops none of the parent's
@@ -131,16 +131,16 @@ pub(crate) fn by_a_child(make: impl FnOnce() -> Option<OwnedFd>) -> Option<Owned
     (status > 2).then(|| own(c_long::from(status)).ok()).flatten()
 }
 
-/// As [`clone`], by the newer call, which alone has a way to say in which group. A seccomp profile may hide it.
+/// As [`clone`], by `clone3`, because only that call can name a control group. A seccomp profile may hide it.
 fn clone_into(flags: c_int, group: BorrowedFd<'_>, pidfd: &mut RawFd) -> Result<Option<(Pid, OwnedFd)>> {
-    /// The C library's has a type that does not hold it.
+    /// The C library's constant has a type that is too small for the value.
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let number = |flag: c_int| u64::from(flag.cast_unsigned());
     // SAFETY: plain integers, for which zero is valid.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = number(flags | libc::CLONE_PIDFD) | CLONE_INTO_CGROUP;
     arguments.pidfd = u64::try_from(ptr::from_mut(pidfd).expose_provenance()).map_err(|_| Errno::FAULT)?;
-    // A sibling of this process has its signal, and the call refuses another one.
+    // With CLONE_PARENT the new process has the exit signal of this process, and the call refuses another signal.
     arguments.exit_signal = if flags & libc::CLONE_PARENT == 0 {
         number(libc::SIGCHLD)
     } else {
@@ -179,7 +179,7 @@ pub(crate) fn kill(pid: c_int, signal: c_int) -> Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
-/// The same through a pidfd, which cannot come to mean another process.
+/// The same through a pidfd, which always refers to the same process.
 pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<()> {
     let info = ptr::null::<libc::siginfo_t>();
     // SAFETY: no siginfo is passed, and the descriptor is open.
@@ -251,8 +251,8 @@ pub(crate) fn new_session_keyring() -> Result<()> {
     check(joined).map(drop)
 }
 
-/// Puts this process among those that the kernel schedules by turns, and its requests to a disk among the usual ones, if the
-/// host had itself served before others. Neither can fail for a process that asks for less.
+/// Gives this process the usual scheduling policy and the usual priority for disks, if the host has given itself higher ones. The
+/// kernel never refuses a lower priority.
 pub(crate) fn usual_scheduling() {
     const THIS_PROCESS: c_int = 1;
     const IOPRIO_REAL_TIME: c_long = 1;
@@ -377,7 +377,7 @@ pub(crate) fn cpu_counter() -> Result<OwnedFd> {
     own(unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, 0, -1, -1, CLOEXEC) })
 }
 
-/// Has a counter begin at zero again.
+/// Resets a counter to zero.
 pub(crate) fn restart(counter: &OwnedFd) -> Result<()> {
     use rustix::ioctl::{NoArg, Opcode, ioctl, opcode};
     /// `PERF_EVENT_IOC_RESET`.
@@ -386,7 +386,7 @@ pub(crate) fn restart(counter: &OwnedFd) -> Result<()> {
     unsafe { ioctl(counter, NoArg::<RESET>::new()) }
 }
 
-/// Strings as exec wants them.
+/// Strings in the form that exec takes.
 pub(crate) struct Strings {
     /// The pointers to the strings, and a null at the end.
     pointers: Vec<*const c_char>,
@@ -413,7 +413,7 @@ pub(crate) fn exec(path: &CStr, args: &Strings, env: &Strings) -> Errno {
     errno()
 }
 
-/// Has a network interface take part in its network; by any socket there.
+/// Brings a network interface up, by any socket of its network.
 pub(crate) fn bring_up(socket: &OwnedFd, interface: &CStr) -> Result<()> {
     let mut request = interface_request(interface);
     let up = libc::IFF_UP | libc::IFF_RUNNING;
@@ -446,14 +446,14 @@ fn interface_request(interface: &CStr) -> libc::ifreq {
     // The last byte of its place stays zero.
     let place = request.ifr_name.split_last_mut().map(|(_, place)| place);
     for (to, from) in place.into_iter().flatten().zip(interface.to_bytes()) {
-        // The sign of the type differs from one architecture to the other.
+        // Whether `c_char` is signed depends on the architecture.
         *to = c_char::from_ne_bytes([*from]);
     }
     request
 }
 
 fn configure(socket: &OwnedFd, call: c_ulong, request: &libc::ifreq) -> Result<()> {
-    // By its number, because the C libraries differ in the type of the second argument.
+    // Called by its number, because the C libraries differ in the type of the second argument.
     // SAFETY: the calls that are made here only read the request, which outlives them; its name ends with a NUL.
     let result = unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), call, &raw const *request) };
     check(result).map(drop)

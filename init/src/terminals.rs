@@ -14,10 +14,10 @@ const LAYER: Layer = Layer::Mounts;
 
 const FOLDER: &str = "/dev/pts";
 
-/// No `gid=tty`: an ordinary user has no such group in its namespace. A terminal belongs to who opens it.
+/// No `gid=tty`: an ordinary user has no such group in its namespace. A terminal belongs to the user that opens it.
 const OPTIONS: &core::ffi::CStr = c"newinstance,ptmxmode=0666,mode=0620,max=64";
 
-/// Makes them, in a `/dev` that is the tree's own.
+/// Makes the terminals, in the tree's own `/dev`.
 pub(crate) fn put() -> Result<(), Report> {
     mkdir(FOLDER, Mode::from_raw_mode(0o755)).at(LAYER, FOLDER)?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;

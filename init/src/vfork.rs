@@ -29,20 +29,20 @@ const STACK: usize = 64 << 10;
 /// The guard below the stack, which may not be touched: a page of the largest size that the kernel is built with.
 const GUARD: usize = 64 << 10;
 
-/// The most that a process has to say before it is a program, in bytes.
+/// The longest report of a process before it executes its program, in bytes.
 const LAST_WORDS: usize = 256;
 
 /// A process, while it may still use this one's memory.
 pub(crate) struct Started<T: Sync> {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
-    /// Its end is that of the other end, which the new process alone has: the kernel closes that after it has given the
-    /// process another memory, or none.
+    /// It ends when the other end closes. Only the new process has that end, and the kernel closes it after the process has another
+    /// memory or has ended.
     pipe: OwnedFd,
     said: Vec<u8>,
-    /// Made by a box; this value's alone, but it is not given back before that.
+    /// Made by a box, and owned by this value. It is freed only after that end.
     task: NonNull<Task<T>>,
-    /// The same.
+    /// Freed only after that end, too.
     stack: ManuallyDrop<Stack>,
 }
 
@@ -66,11 +66,11 @@ pub(crate) fn start<T: Sync>(
         run,
         words: theirs.as_raw_fd(),
     });
-    // From here on it is read by two processes, and a box would be one's own.
+    // From here on two processes read the task. A box must have only one owner.
     let task = NonNull::from(Box::leak(task));
     let cloned = match group {
         None => share(task, &stack),
-        // The call that names a group has no form in the C library, and without one it takes a copy.
+        // The C library has no function for the call that names a group, so the new process gets a copy of the memory.
         Some(group) => match sys::clone(0, Some(group)) {
             Ok(None) => {
                 begin::<T>(task.as_ptr().cast());
@@ -94,13 +94,13 @@ pub(crate) fn start<T: Sync>(
 /// The resources of a process that has left this memory. Dropping it frees the memory that the process used.
 pub(crate) struct Left<T> {
     pub(crate) pidfd: OwnedFd,
-    /// Why it is not a program; empty if it is.
+    /// The report why it did not execute its program; empty if it did.
     pub(crate) words: Vec<u8>,
     _shared: (Box<Task<T>>, Stack),
 }
 
 impl<T: Sync> Started<T> {
-    /// Readable once it has something to say, or has left.
+    /// Readable once the process has reported, or has left the memory.
     pub(crate) fn words(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }

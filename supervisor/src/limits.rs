@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn r3_a_default_that_nobody_asked_for_refuses_nothing() {
+    fn r3_a_default_limit_refuses_no_start() {
         let nothing = Enforcements {
             memory: None,
             pids: None,

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn e4_zero_lets_nobody_publish() {
+    fn e4_a_rate_of_zero_allows_no_message() {
         let now = Instant::now();
         assert_eq!(admitted(&mut Rates::new(0, 5), &owner("ada"), now), 0);
         assert_eq!(admitted(&mut Rates::new(5, 0), &owner("ada"), now), 0);

@@ -28,17 +28,17 @@ pub(crate) fn just(number: c_long, args: &[usize]) {
     let _: Answer = call(number, args);
 }
 
-/// As an argument.
+/// A text as an argument.
 pub(crate) fn text(text: &str) -> CString {
     CString::new(text).expect("no attempt has a NUL in it")
 }
 
-/// As an argument.
+/// The address of a value, as an argument.
 pub(crate) fn at<T: ?Sized>(value: &T) -> usize {
     std::ptr::from_ref(value).cast::<u8>().expose_provenance()
 }
 
-/// As an argument, to be written to.
+/// The address of a value that the call may write to, as an argument.
 pub(crate) fn at_mut<T: ?Sized>(value: &mut T) -> usize {
     std::ptr::from_mut(value).cast::<u8>().expose_provenance()
 }
@@ -48,8 +48,7 @@ pub(crate) fn int(value: i32) -> usize {
     isize::try_from(value).expect("32 bits fit").cast_unsigned()
 }
 
-/// From here on, in this process and in every program that it executes, the kernel answers a call as if it did not have
-/// it.
+/// After this, the kernel answers a call with `ENOSYS`, in this process and in every program that it executes.
 pub(crate) fn hide(number: c_long) -> Answer {
     let step = |code: u32, jt, jf, k| libc::sock_filter {
         code: u16::try_from(code).expect("a code of 16 bits"),
@@ -203,7 +202,7 @@ impl Memory {
         }
     }
 
-    /// Reads a page in each part of this size. So the kernel keeps page tables for all of it, but only the zero page as
+    /// Reads a page in each part of this size. So the kernel keeps page tables for the whole mapping, but only the zero page as
     /// memory.
     pub(crate) fn look_at_every(&self, bytes: usize) {
         const POPULATE_READ: i32 = 22;
@@ -250,8 +249,8 @@ pub(crate) fn int80() -> i32 {
     eax
 }
 
-/// From here on a process that opens this file waits for this process, or until the kernel's time limit (45 s by
-/// default).
+/// After this, a process that opens this file waits until this process gives the lease up, or until the kernel's time limit (45 s
+/// by default).
 pub(crate) fn lease(file: &std::fs::File) -> Answer {
     block_io();
     let file = int(std::os::fd::AsRawFd::as_raw_fd(file));
@@ -270,7 +269,7 @@ pub(crate) fn wanted() {
     }
 }
 
-/// Blocks the signal that reports this, so that it waits.
+/// Blocks the signal that reports this, so that it stays pending.
 fn block_io() {
     // SAFETY: the set was made before it is read.
     unsafe {

@@ -26,7 +26,7 @@ fn recorded(log: &Path, calls: &[&str]) -> Ended {
 }
 
 #[test]
-fn u1_what_a_run_recorded_is_intact_until_somebody_touches_it() {
+fn u1_the_log_of_a_run_is_intact_until_it_is_altered() {
     let dir = TempDir::new().unwrap();
     let log = dir.path().join("audit.jsonl");
     let ended = recorded(&log, &["start", "stop"]);

@@ -32,7 +32,7 @@ fn the_main_job_from_a_crate_folder_in_one_command_line() {
     assert!(logs.to_string().contains("GET /hello.txt"), "{logs}");
     assert!(stop.is_object(), "{stop}");
     workspace.assert_empty();
-    // Everyone who has an id can reach its process, so only the capsule shows it.
+    // An id gives access to its process, so the command never prints it itself.
     assert!(
         !ended.stderr.contains(start["id"].as_str().unwrap()),
         "{}",

@@ -74,7 +74,7 @@ fn b2_a_machine_that_can_confine_is_well() {
 #[test]
 fn b2_it_is_well_for_an_ordinary_user_too() {
     if !geteuid().is_root() {
-        return skip("root, who can become somebody else");
+        return skip("root, who can become another user");
     }
     let mut setpriv = command("setpriv");
     setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);

@@ -80,7 +80,7 @@ fn a_reader_that_goes_away() {
 }
 
 #[test]
-fn a_signal_while_nobody_reads() {
+fn a_signal_while_standard_output_is_not_read() {
     let workspace = Workspace::new();
     // The line is much longer than a pipe holds, so that its rest cannot be written.
     workspace.write("page", &"a page of the test\n".repeat(100_000));

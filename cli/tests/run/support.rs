@@ -55,7 +55,10 @@ impl Workspace {
         let path = self.0.path().join(name);
         let (send, receive) = mpsc::channel();
         std::thread::spawn(move || send.send(fs::File::options().write(true).open(path)));
-        receive.recv_timeout(PATIENCE).expect("nobody opened the pipe").unwrap()
+        receive
+            .recv_timeout(PATIENCE)
+            .expect("no process opened the pipe")
+            .unwrap()
     }
 
     /// Waits until the example capsule's server handles a request, for which it has a thread of its own.

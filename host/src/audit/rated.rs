@@ -31,9 +31,9 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditRate {
     /// Records a second, in the long run. An owner writes at most 512 KiB a second, and with ordinary calls about 40
-    /// KiB. With zero no record is written, and all are counted. 128.
+    /// KiB. With zero no record is written, and all are counted. The default is 128.
     pub per_second: u32,
-    /// The most records at once. Those of one owner alone, at most 2 MiB, fit into the queue of the sink. 512.
+    /// The most records at once. Those of one owner, at most 2 MiB, fit into the queue of the sink. The default is 512.
     pub burst: u32,
 }
 
@@ -144,7 +144,7 @@ impl Rated {
         }
     }
 
-    /// Whether a record, which takes so many bytes as a line, may be written. If not, it is counted.
+    /// Whether a record, whose line takes `bytes`, may be written. If not, it is counted.
     pub(super) fn admit(&mut self, record: &Record, bytes: usize, now: Instant) -> bool {
         let source = Source {
             principal: record.principal.clone(),

@@ -363,9 +363,9 @@ mod tests {
         );
         let text = format!("{record:?}{}", json(&record));
         assert!(!text.contains("s3cret"), "{text}");
-        let nobody = Record::new(&owner(Principal::Anonymous), "list-processes");
-        assert_eq!(json(&nobody)["principal"], serde_json::Value::Null);
-        assert_eq!(nobody.outcome, Outcome::DROPPED);
+        let anonymous = Record::new(&owner(Principal::Anonymous), "list-processes");
+        assert_eq!(json(&anonymous)["principal"], serde_json::Value::Null);
+        assert_eq!(anonymous.outcome, Outcome::DROPPED);
     }
 
     #[test]

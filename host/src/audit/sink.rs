@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn u1_a_pipe_that_nobody_reads_holds_up_nobody_and_the_loss_is_recorded() {
+    fn u1_an_unread_pipe_blocks_no_caller_and_the_loss_is_recorded() {
         let (reader, writer) = io::pipe().unwrap();
         let sink = ChainSink::to_writer_with(writer, AuditRate::UNLIMITED).unwrap();
         let body = Entry::Call(&record()).body().unwrap().len();

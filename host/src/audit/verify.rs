@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn u1_a_cut_end_is_missed_by_whoever_kept_the_head() {
+    fn u1_a_kept_head_reveals_a_cut_end() {
         let lines = chain_of(3);
         let head = verify(&*lines.concat(), None).unwrap().head;
         let earlier = verify(&*lines[..3].concat(), None).unwrap().head;

@@ -46,7 +46,7 @@ pub enum Audience {
     /// Every capsule that runs on behalf of this principal.
     Principal(Principal),
     /// Every subscriber.
-    Everybody,
+    All,
 }
 
 /// Which messages a subscriber receives in addition to the messages whose audience it is in.
@@ -58,7 +58,7 @@ pub enum Reach {
     /// In addition, the events of the processes of its principal's other capsules.
     Principal,
     /// All messages, of every principal.
-    Everyone,
+    All,
 }
 
 /// A subscriber, for which no subscription exists yet.
@@ -130,13 +130,13 @@ impl Subscriber {
     pub fn hears(&self, audience: &Audience) -> bool {
         let acts_for = |principal: &Principal| self.principal.as_ref().is_none_or(|own| own == principal);
         let meant = match audience {
-            Audience::Everybody => true,
+            Audience::All => true,
             Audience::Principal(principal) => acts_for(principal),
             Audience::Owner(owner) => {
                 acts_for(&owner.principal) && (self.reach >= Reach::Principal || owner.capsule == self.capsule)
             }
         };
-        meant || self.reach == Reach::Everyone
+        meant || self.reach == Reach::All
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn e3_what_happens_to_a_process_is_for_its_owner_and_whom_the_embedder_names() {
+    fn e3_events_of_a_process_reach_its_owner_and_subscribers_that_the_embedder_names() {
         let event = Audience::Owner(owner("ada", "dev-server"));
         for (principal, capsule, own, of_principal) in [
             ("ada", "dev-server", true, true),
@@ -163,12 +163,12 @@ mod tests {
             let hears = |reach| Subscriber::new(owner(principal, capsule), reach).hears(&event);
             assert_eq!(hears(Reach::Own), own, "{principal} {capsule}");
             assert_eq!(hears(Reach::Principal), of_principal, "{principal} {capsule}");
-            assert!(hears(Reach::Everyone));
+            assert!(hears(Reach::All));
         }
     }
 
     #[test]
-    fn e3_an_interceptor_hears_for_whoever_it_is_and_only_for_its_capsule() {
+    fn e3_an_interceptor_hears_for_every_principal_and_only_for_its_capsule() {
         let own = Subscriber::interceptor("dev-server".into(), Reach::Own);
         for principal in ["ada", "bob"] {
             assert!(own.hears(&Audience::Owner(owner(principal, "dev-server"))));
@@ -184,6 +184,6 @@ mod tests {
             assert!(Subscriber::new(owner("ada", "any"), reach).hears(&message));
             assert!(!Subscriber::new(owner("bob", "any"), reach).hears(&message));
         }
-        assert!(Subscriber::new(owner("bob", "any"), Reach::Own).hears(&Audience::Everybody));
+        assert!(Subscriber::new(owner("bob", "any"), Reach::Own).hears(&Audience::All));
     }
 }

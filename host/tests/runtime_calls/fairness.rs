@@ -127,7 +127,7 @@ async fn q5_messages_of_one_principal_leave_places_to_those_of_another() {
             source: "embedder".into(),
             principal: named(principal),
             attribution: Attribution::System,
-            audience: Audience::Everybody,
+            audience: Audience::All,
             depth: 0,
         };
         runtime.messaging().announce(message).unwrap();
@@ -169,7 +169,7 @@ async fn q5_messages_of_one_principal_neither_push_out_nor_hold_up_those_of_anot
             source: "embedder".into(),
             principal: named(principal),
             attribution: Attribution::System,
-            audience: Audience::Everybody,
+            audience: Audience::All,
             depth: 0,
         };
         runtime.messaging().announce(message).unwrap();

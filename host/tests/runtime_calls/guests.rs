@@ -214,7 +214,7 @@ pub(crate) fn other_entry() -> Vec<u8> {
 
 /// Imports a function that no host serves.
 pub(crate) fn unknown_import() -> Vec<u8> {
-    encode(r#"(component (import "nobody:serves/this@1.0.0" (instance (export "it" (func)))))"#)
+    encode(r#"(component (import "unknown:package/interface@1.0.0" (instance (export "it" (func)))))"#)
 }
 
 /// Needs 256 MiB of memory before any of its code runs.

@@ -63,7 +63,7 @@ async fn refused(component: &[u8]) -> LoadError {
 
 async fn call(capsule: &Capsule, payload: &[u8]) -> Result<CapsuleResult, CallError> {
     capsule
-        .call(Principal::Named("somebody".into()), "act", payload.to_owned())
+        .call(Principal::Named("user".into()), "act", payload.to_owned())
         .await
 }
 
@@ -162,7 +162,7 @@ async fn a_bad_guest_hurts_no_process() {
     let workspace = TempDir::new().unwrap();
     // The same owner as that of the bad guests.
     let owner = Owner {
-        principal: Principal::Named("somebody".into()),
+        principal: Principal::Named("user".into()),
         capsule: "guest".into(),
     };
     let scope = registry.scope(owner);
@@ -461,7 +461,7 @@ async fn what_cannot_be_loaded_is_refused_with_the_reason() {
     }
     let error = refused(&guests::unknown_import()).await;
     assert!(
-        matches!(&error, LoadError::Link(reason) if reason.contains("nobody:serves/this")),
+        matches!(&error, LoadError::Link(reason) if reason.contains("unknown:package/interface")),
         "{error:?}"
     );
 }

@@ -108,7 +108,7 @@ impl Host {
 
     /// A subscription of the embedder's.
     fn listen(&self, topics: &str) -> Subscription {
-        let subscriber = Subscriber::new(owner("embedder"), Reach::Everyone);
+        let subscriber = Subscriber::new(owner("embedder"), Reach::All);
         self.messaging.subscribe(subscriber, pattern(topics)).unwrap()
     }
 
@@ -393,7 +393,7 @@ async fn e3_what_waits_for_an_interceptor_is_merged_counted_and_never_blocks() {
             source: "embedder".into(),
             principal: ada(),
             attribution: Attribution::System,
-            audience: Audience::Everybody,
+            audience: Audience::All,
             depth: 0,
         };
         host.messaging.announce(message).unwrap();

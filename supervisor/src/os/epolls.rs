@@ -27,9 +27,9 @@ pub(crate) const NEWUIDMAP: &str = "newuidmap";
 /// launch for longer.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes the process when it is first needed, and makes another one if the process has ended.
+/// The server process. It is started when it is first needed, and again if it has ended.
 #[derive(Debug)]
-pub(crate) struct Epolls {
+pub(crate) struct EpollServer {
     /// The same program as the spawner's.
     program: Option<PathBuf>,
     /// The users for which it can count.
@@ -37,7 +37,7 @@ pub(crate) struct Epolls {
     running: Mutex<Option<Running>>,
 }
 
-impl Epolls {
+impl EpollServer {
     pub(crate) fn new(program: Option<PathBuf>, range: Range<u32>) -> Self {
         Self {
             program,

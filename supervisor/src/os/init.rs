@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::cgroup::Group;
 use super::channel::{Attached, Channel, IO_TIMEOUT};
 use super::child::Child;
-use super::epolls::Epolls;
+use super::epolls::EpollServer;
 use super::namespaces::Namespaces;
 use super::network::{Namespace, NewNetwork};
 use super::pipe;
@@ -56,7 +56,7 @@ pub(crate) struct Handover<'a> {
     /// Whether the command's stdin is a pipe; `/dev/null` otherwise.
     pub(crate) stdin: bool,
     /// The maker of the tree's epoll instances, if the configuration asks for one.
-    pub(crate) epolls: Option<&'a Epolls>,
+    pub(crate) epolls: Option<&'a EpollServer>,
     /// The private network, if the configuration asks for one.
     pub(crate) network: Option<&'a Namespace>,
 }

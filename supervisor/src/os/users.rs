@@ -20,7 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::{Uid, geteuid, getpriority_user};
 
-use super::epolls::Epolls;
+use super::epolls::EpollServer;
 
 /// The folder of the locks. Only root can make entries in its parent.
 const FOLDER: &str = "/run/capsule-users";
@@ -55,7 +55,7 @@ pub(crate) struct Lease {
     users: Arc<Users>,
     /// The process that counts for this number, if the tree has the number only for its watches. The process ends with
     /// its last lease.
-    keeps: Option<Arc<Epolls>>,
+    keeps: Option<Arc<EpollServer>>,
 }
 
 /// Why no number was lent.
@@ -133,7 +133,7 @@ impl Users {
 
 impl Lease {
     /// Keeps `counter` for as long as the tree may need it.
-    pub(crate) fn keeping(self, epolls: Arc<Epolls>) -> Self {
+    pub(crate) fn keeping(self, epolls: Arc<EpollServer>) -> Self {
         let mut lease = self;
         lease.keeps = Some(epolls);
         lease

@@ -30,7 +30,7 @@ pub enum Enforcement {
     /// of the network count for each of its trees. The sample does not include data in sockets of the host's network,
     /// nor the time of programs that may not be read and that end between two samples.
     Sampled,
-    /// The kernel enforces it for each process by itself. No more than this is promised for open files.
+    /// The kernel enforces it for each single process. Limits of open files are never enforced for the whole tree.
     PerProcess,
 }
 
@@ -54,7 +54,7 @@ impl ResourceLimits {
     pub(crate) fn for_each_process(&self, alone: bool) -> capsule_init::Limits {
         capsule_init::Limits {
             address_space: None,
-            // For a host that is held up: one process alone is then ended by the kernel, a second late.
+            // If the host is delayed, the kernel ends each process by itself, one second later.
             cpu_seconds: self.max_cpu_secs.map(|seconds| seconds.saturating_add(1)),
             processes: self.max_pids.filter(|_| alone).map(u64::from),
             open_files: below_the_hosts(self.max_open_files.map(u64::from)),

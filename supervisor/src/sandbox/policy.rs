@@ -269,14 +269,14 @@ impl Policy {
         max_memory: Option<u64>,
         network: NetworkMode,
     ) -> io::Result<Confinement> {
-        let Whom {
+        let IdMapping {
             identity,
             seen_as,
             workspace_owner,
         } = if host_is_root {
-            self.whom(owner(workspace)?, user)
+            self.id_mapping(owner(workspace)?, user)
         } else {
-            Whom::default()
+            IdMapping::default()
         };
         let workspace = workspace.path();
         let mut view = Vec::new();
@@ -312,12 +312,12 @@ impl Policy {
         })
     }
 
-    /// The user that a host which is root runs a command as.
-    fn whom(&self, owner: Identity, user: Option<u32>) -> Whom {
+    /// The ids of a command of a host that is root.
+    fn id_mapping(&self, owner: Identity, user: Option<u32>) -> IdMapping {
         // Files that a command makes there then belong to the owner on the disk. That is safe, because the filter denies
         // set-user-id bits.
         match (self.identity, user) {
-            (None, Some(user)) => Whom {
+            (None, Some(user)) => IdMapping {
                 identity: Some(Identity { uid: user, gid: user }),
                 seen_as: Some(Identity {
                     uid: instead_of_root(owner.uid),
@@ -325,7 +325,7 @@ impl Policy {
                 }),
                 workspace_owner: Some(owner),
             },
-            (identity, _) => Whom {
+            (identity, _) => IdMapping {
                 identity,
                 seen_as: identity,
                 workspace_owner: (owner.uid == 0 || owner.gid == 0).then_some(ROOT),
@@ -333,7 +333,7 @@ impl Policy {
         }
     }
 
-    /// The network of trees of which their embedder says nothing else.
+    /// The network of trees for which the embedder names no other.
     pub(crate) fn named_network(&self) -> Network {
         self.network.clone().unwrap_or_default()
     }
@@ -356,9 +356,10 @@ impl Policy {
     }
 }
 
-/// The user that a command runs as, and the user that it sees itself as; none for the host's own user.
+/// The ids of a command outside and inside of its user namespace, and the owner that its workspace's files are mapped to. All are
+/// `None` for a command of the host's own user.
 #[derive(Default)]
-struct Whom {
+struct IdMapping {
     identity: Option<Identity>,
     seen_as: Option<Identity>,
     workspace_owner: Option<Identity>,
@@ -368,7 +369,7 @@ const fn instead_of_root(number: u32) -> u32 {
     if number == 0 { INSTEAD_OF_ROOT } else { number }
 }
 
-/// Of the directory that is held open, whatever its path leads to by now.
+/// The owner of the open directory, even if its path leads to another one by now.
 fn owner(workspace: &Workspace) -> io::Result<Identity> {
     let found = fstat(workspace.handle())?;
     Ok(Identity {

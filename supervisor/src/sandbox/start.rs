@@ -13,12 +13,12 @@ use super::program;
 use super::unavailable::UnavailableLayer;
 use super::visibility::Visibility;
 use crate::os::cgroup::Group;
-use crate::os::epolls::Epolls;
+use crate::os::epolls::EpollServer;
 use crate::os::init::{Handover, Init, StartError};
 use crate::os::network::Namespace;
 use crate::os::users::Lease;
 
-/// How a tree is held.
+/// The constraints on a tree.
 pub(crate) struct Constraints<'a> {
     pub(crate) confinement: Option<Confinement>,
     pub(crate) landlock: Option<BorrowedFd<'a>>,
@@ -30,7 +30,7 @@ pub(crate) struct Constraints<'a> {
     /// The kernel's user of this tree: the tree runs as this user, or only has its resources counted for it.
     pub(crate) lease: Option<Lease>,
     /// The process that makes the epoll instances that are counted for the lease.
-    pub(crate) epolls: Option<&'a Epolls>,
+    pub(crate) epolls: Option<&'a EpollServer>,
     pub(crate) network: Option<&'a Namespace>,
 }
 
@@ -80,10 +80,10 @@ pub(crate) fn start(
         cwd: cwd.clone().into_bytes(),
         limits: constraints.limits,
         landlock: constraints.landlock.is_some(),
-        // Set where the descriptors are known.
+        // Set later, when the descriptors are known.
         joins: false,
         seccomp: constraints.seccomp,
-        // A group counts.
+        // A control group counts the time itself.
         count_cpu: constraints.group.is_none(),
         group: constraints.group.is_some(),
         confinement: constraints.confinement,
@@ -109,7 +109,7 @@ pub(crate) fn start(
     }
 }
 
-/// The launch error of a private network that could not be made.
+/// The launch error if a private network could not be made.
 pub(crate) fn no_network(error: StartError) -> LaunchError {
     match error {
         StartError::Host(error) => LaunchError::Host(error),

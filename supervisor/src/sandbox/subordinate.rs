@@ -1,10 +1,10 @@
 //! The subordinate range of an ordinary user, and its use (contract B8).
 //!
-//! An ordinary user's host cannot run a tree as another user and still own the tree's files. It may not map the owners of a file
-//! system that it has not mounted itself. If the real and the effective user id differ, shells and the loader treat the program
-//! as set-user-id and drop one of the ids. And an id for file access alone does not survive the start of a program. So the tree
-//! runs as the host's user. Only one resource would then be unbounded, the epoll watches, so they are counted for an id of the
-//! range, which one tree has to itself.
+//! An ordinary user's host cannot run a tree as another user and still own the tree's files, for three reasons. It may not map the
+//! owners of a file system that it has not mounted itself. If the real and the effective user id differ, shells and the loader
+//! treat the program as set-user-id and drop one of the ids. And an id for file access alone does not survive the start of a
+//! program. So the tree runs as the host's user. Only one resource would then be unbounded: the epoll watches. So the kernel counts
+//! them for an id of the range, which belongs to one tree at a time.
 
 use std::io;
 use std::ops::Range;
@@ -18,10 +18,10 @@ use rustix::process::geteuid;
 
 use super::accounts;
 use super::unavailable::UnavailableLayer;
-use crate::os::epolls::{Epolls, NEWUIDMAP};
+use crate::os::epolls::{EpollServer, NEWUIDMAP};
 use crate::os::users::{Lease, Users};
 
-/// Where the ranges are. Each line: a user's name or number, the first number, how many.
+/// The file with the ranges. Each line has a user's name or number, the first number of a range, and its length.
 const RANGES: &str = "/etc/subuid";
 
 /// The most numbers that are used: the usual size of a person's range.
@@ -33,18 +33,18 @@ const AGAIN: Duration = Duration::from_secs(60);
 const REMEDY: &str = "as root, install newuidmap (Debian: apt-get install uidmap) and give this user a range that no other user \
                       has: usermod --add-subuids FIRST-LAST USER";
 
-/// Numbers to count for, and the process that does.
+/// The user ids for which watches are counted, and the process that makes the instances.
 #[derive(Debug)]
 pub(crate) struct Subordinate {
     range: Range<u32>,
     users: Arc<Users>,
-    epolls: Arc<Epolls>,
+    epolls: Arc<EpollServer>,
     /// The time of the last failure, which was logged.
     given_up: Mutex<Option<Instant>>,
 }
 
 impl Subordinate {
-    /// The range of this user, as far as it is known before it is used. `program` is init's.
+    /// The range of this user, as far as it can be checked before it is used. `program` is the program of init.
     pub(crate) fn of_host(program: Option<PathBuf>) -> Result<Self, UnavailableLayer> {
         let range = range().ok_or_else(|| missing(&format!("this user has no range in {RANGES}")))?;
         if !is_installed() {
@@ -52,7 +52,7 @@ impl Subordinate {
         }
         Ok(Self {
             users: Users::within(range.clone(), locks()),
-            epolls: Arc::new(Epolls::new(program, range.clone())),
+            epolls: Arc::new(EpollServer::new(program, range.clone())),
             range,
             given_up: Mutex::new(None),
         })
@@ -94,7 +94,7 @@ impl Subordinate {
         self.users.lease().map_err(|error| missing(&error.to_string()))
     }
 
-    pub(crate) const fn epolls(&self) -> &Arc<Epolls> {
+    pub(crate) const fn epolls(&self) -> &Arc<EpollServer> {
         &self.epolls
     }
 }
@@ -132,7 +132,7 @@ fn is_installed() -> bool {
     std::env::split_paths(&folders).any(|folder| folder.join(NEWUIDMAP).is_file())
 }
 
-/// A folder of this user alone, which need not outlast the machine's next start. Its owner is checked when it is used.
+/// A folder that only this user can use, and that the next boot may remove. Its owner is checked when it is used.
 fn locks() -> PathBuf {
     let uid = geteuid().as_raw();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);

@@ -101,9 +101,9 @@ pub fn executed_unasked(workspace: &Workspace) -> Vec<&'static str> {
 /// The part of the list that a policy protects.
 #[derive(Clone, Debug)]
 pub(crate) struct Trusted {
-    /// May make commits, by which it can have more than that executed.
+    /// Whether commands may make commits. With that right they can have more files executed.
     pub(crate) commits: bool,
-    /// In addition; absolute, or relative to the workspace.
+    /// Further paths: absolute, or relative to the workspace.
     pub(crate) more: BTreeSet<PathBuf>,
     /// The files of the list that commands may change; relative to the workspace.
     pub(crate) except: BTreeSet<PathBuf>,

@@ -30,7 +30,7 @@ macro_rules! scenarios {
 
 scenarios! {
     life:
-        k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered
+        k1_k2_k4_every_call_to_an_ending_process_is_answered
         e2_an_exit_is_told_once_however_late_the_subscription
         x4_t3_who_waited_sees_an_exit_that_is_not_kept
         n3_a2_an_end_ends_everything_that_waits
@@ -42,7 +42,7 @@ scenarios! {
         l5_the_newest_bytes_are_retained
         x3_a_full_ring_settles_and_is_emptied_later
         x3_a_pipe_that_others_hold_ends_by_the_drain_time
-        k2_a_closed_stream_ends_for_everybody
+        k2_a_closed_stream_ends_every_wait
         a2_k3_what_a_tree_wrote_is_drained_to_its_end
         b3_a2_a_drain_ends_with_the_reader
         e2_log_ready_comes_once_for_each_change_from_empty;

@@ -110,7 +110,7 @@ async fn b4_no_other_interface_of_the_kernel() {
         .await;
 }
 
-async fn b4_nobody_becomes_somebody_else() {
+async fn b4_no_process_becomes_another_user() {
     Host::new()
         .refused(&[
             ("setuid=0", &[libc::EPERM, libc::EINVAL]),
@@ -573,7 +573,7 @@ crate::who::each_user!(
     b1_no_new_namespaces,
     b4_the_kernels_machinery_is_out_of_reach,
     b4_no_other_interface_of_the_kernel,
-    b4_nobody_becomes_somebody_else,
+    b4_no_process_becomes_another_user,
     b4_no_set_id_file_is_left_in_the_workspace,
     b1_no_devices,
     b1_little_is_to_be_seen,

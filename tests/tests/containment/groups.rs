@@ -201,7 +201,7 @@ async fn b1_a_tree_sees_nothing_of_its_group() {
     assert!(!mounts.contains("cgroup"), "{mounts}");
 }
 
-async fn x6_a_group_counts_what_nobody_waits_for() {
+async fn x6_a_group_counts_processes_that_are_not_waited_for() {
     let Some(given) = Given::new() else { return };
     for host in hosts(&given) {
         let process = host.start(zoo(&["spin-apart", "500"])).await;
@@ -577,7 +577,7 @@ async fn b2_a_group_with_processes_is_refused() {
 crate::who::each_user!(
     b3_a_group_goes_with_its_tree,
     b1_a_tree_sees_nothing_of_its_group,
-    x6_a_group_counts_what_nobody_waits_for,
+    x6_a_group_counts_processes_that_are_not_waited_for,
     r1_cpu_of_unreadable_programs_is_bounded_by_a_group,
     b3_what_outlives_an_unconfined_init_is_ended_by_its_group,
     b3_what_a_killed_host_left_goes_at_the_next_start_and_nothing_else,

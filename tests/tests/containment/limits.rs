@@ -84,7 +84,7 @@ async fn r1_memory_in_files_is_bounded() {
     }
 }
 
-async fn r1_shared_memory_that_nobody_maps_is_bounded() {
+async fn r1_unmapped_shared_memory_is_bounded() {
     memory_is_bounded("unmapped").await;
 }
 
@@ -159,7 +159,7 @@ async fn r1_cpu_of_many_in_turn_is_bounded() {
     cpu_is_bounded("relay").await;
 }
 
-async fn r1_cpu_of_children_nobody_waits_for_is_bounded() {
+async fn r1_cpu_of_children_that_are_not_waited_for_is_bounded() {
     cpu_is_bounded("relay-unseen").await;
 }
 
@@ -361,7 +361,7 @@ crate::who::each_user!(
     r1_memory_of_its_own_is_bounded,
     r1_memory_of_eight_is_bounded,
     r1_memory_in_files_is_bounded,
-    r1_shared_memory_that_nobody_maps_is_bounded,
+    r1_unmapped_shared_memory_is_bounded,
     r1_memory_of_a_process_without_its_first_thread_is_bounded,
     r1_memory_behind_a_name_that_is_no_text_is_bounded,
     r1_memory_in_two_places_is_bounded_in_sum,
@@ -369,7 +369,7 @@ crate::who::each_user!(
     r1_memory_that_a_pipe_keeps_is_bounded,
     r1_cpu_of_one_is_bounded,
     r1_cpu_of_many_in_turn_is_bounded,
-    r1_cpu_of_children_nobody_waits_for_is_bounded,
+    r1_cpu_of_children_that_are_not_waited_for_is_bounded,
     r1_cpu_of_unreadable_programs_is_bounded,
     r1_processes_and_threads_are_limited_for_the_tree_alone,
     r1_a_bomb_is_bounded_and_over_at_once,

@@ -26,7 +26,7 @@ fn visible() -> TempDir {
     dir
 }
 
-fn everybodys(path: &Path) {
+fn readable_and_writable_by_all(path: &Path) {
     std::fs::set_permissions(path, Permissions::from_mode(0o666)).expect("a mode");
 }
 
@@ -46,7 +46,7 @@ async fn b9_sockets_and_fifos_of_a_visible_folder_lead_nowhere() {
     let _listeners = [&socket, &deep].map(|path| UnixListener::bind(path).expect("a socket"));
     mkfifoat(rustix::fs::CWD, &fifo, Mode::from_raw_mode(0o666)).expect("a fifo");
     for path in [&socket, &deep, &fifo] {
-        everybodys(path);
+        readable_and_writable_by_all(path);
     }
     let flags = libc::O_NONBLOCK;
     let _reader = OpenOptions::new()
@@ -70,8 +70,8 @@ async fn b9_a_socket_that_a_policy_names_is_a_grant() {
     let dir = visible();
     let (socket, other) = (dir.path().join("socket"), dir.path().join("other"));
     let _listeners = [&socket, &other].map(|path| UnixListener::bind(path).expect("a socket"));
-    everybodys(&socket);
-    everybodys(&other);
+    readable_and_writable_by_all(&socket);
+    readable_and_writable_by_all(&other);
     let (granted, refused) = (format!("unix={}", name(&socket)), format!("unix={}", name(&other)));
     let host = Host::with(Policy::new().visible(dir.path()).visible(&socket));
     host.allowed(&[&granted]).await;
@@ -129,7 +129,7 @@ async fn b10_a_lock_on_a_visible_file_holds_up_no_other() {
     let dir = visible();
     let file = dir.path().join("file");
     std::fs::write(&file, "content").expect("a file");
-    everybodys(&file);
+    readable_and_writable_by_all(&file);
     let host = Host::with(Policy::new().visible(dir.path()));
     let ours = OpenOptions::new().read(true).write(true).open(&file).expect("the file");
     let theirs = [

@@ -173,7 +173,7 @@ async fn x3_a_captured_command_gives_up_a_pipe_held_from_outside_too() {
 /// The rest of the output waits in the pipe, behind a ring that is not emptied, and a process outside of the tree holds
 /// the other end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn x3_a_full_ring_is_emptied_after_the_exit_whoever_holds_the_pipe() {
+async fn x3_a_full_ring_is_emptied_after_the_exit_even_if_another_process_holds_the_pipe() {
     for outside in [false, true] {
         let host = Host::with(|limits| limits.drain_time = Duration::from_millis(100));
         let scope = host.scope();
@@ -411,7 +411,7 @@ async fn x7_the_pid_is_the_commands_own_and_only_while_it_runs() {
 
 /// The kernel reports a process's name in arbitrary bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn x1_a_name_that_is_no_text_hides_nobody() {
+async fn x1_a_name_that_is_not_text_hides_no_process() {
     let host = Host::new();
     let scope = host.scope();
     let script = r#"

@@ -115,7 +115,7 @@ async fn i3_every_wrong_id_gets_the_same_answer_and_touches_nothing() {
     let strangers = [
         ("another principal", host.scope_of("bob", "editor")),
         ("another capsule", host.scope_of("alice", "viewer")),
-        ("nobody", host.anonymous()),
+        ("an unauthenticated caller", host.anonymous()),
         ("names swapped", host.scope_of("editor", "alice")),
         ("names run together", host.scope_of("aliceeditor", "")),
     ];

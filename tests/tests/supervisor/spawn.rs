@@ -822,7 +822,7 @@ async fn s7_spawn_persistent_does_not_wait_for_the_prelude() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s7_a_prelude_that_nobody_reads_holds_up_no_exit() {
+async fn s7_an_unread_prelude_does_not_delay_the_exit() {
     let host = Host::new();
     let request = SpawnRequest {
         stdin: Some(vec![0; 4 << 20]),

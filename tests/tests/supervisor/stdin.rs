@@ -181,7 +181,7 @@ async fn n1_an_empty_write_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n3_a_child_that_does_not_read_holds_its_writer_and_nobody_else() {
+async fn n3_a_child_that_does_not_read_blocks_only_its_writer() {
     let host = Host::new();
     let scope = host.scope();
     let stuck = host.start(deaf()).await;

@@ -42,7 +42,7 @@ async fn b3_an_ended_capsule_has_nothing_left_and_may_start_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b3_what_nobody_holds_any_more_is_waited_for_too() {
+async fn b3_an_unload_waits_for_dropped_runs_and_handles_too() {
     let host = Host::new();
     for round in 0..20 {
         let lock = format!("lock{round}");

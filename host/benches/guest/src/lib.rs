@@ -69,7 +69,7 @@ fn follow(id: &str) -> usize {
             return total;
         }
         if chunk.data.is_empty() {
-            ready.block().expect("nobody unloads this");
+            ready.block().expect("the capsule is not unloaded");
         }
         cursor = chunk.next;
     }

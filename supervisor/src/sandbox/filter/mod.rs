@@ -39,7 +39,7 @@ impl Filters {
         ))
     }
 
-    /// `network`: the command has one, its own or the host's. `memory_is_sampled`: every byte that the command uses must belong to a
+    /// `network`: the command has one, its owner's private network or the host's. `memory_is_sampled`: every byte that the command uses must belong to a
     /// process of it. `workspace_is_mapped`: files that it makes in the workspace belong to another user on the disk.
     pub(crate) fn of(&self, network: bool, memory_is_sampled: bool, workspace_is_mapped: bool) -> &[Instruction] {
         let wanted = Settings {

@@ -50,7 +50,7 @@ pub(super) enum Test {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setting {
     Always,
-    /// The tree shares a network.
+    /// The tree has a network: its owner's private network, or the host's.
     Network,
     /// Memory is limited and measured process by process, so all of it must belong to a process.
     MemoryIsSampled,
@@ -326,8 +326,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         calls: &["socket"],
-        text: "Unix sockets; with a network also TCP, UDP and routing netlink, by which libraries list interfaces. Nothing \
-            raw.",
+        text: "Unix sockets. Unless the command has no network (`none`), also TCP, UDP and routing netlink, by which libraries \
+            list interfaces. No raw sockets.",
         cases: &[
             case(&[Is(0, UNIX)], Allow),
             only(Network, &[Is(0, INET), Masked(1, KIND, STREAM), Is(2, 0)], Allow),

@@ -541,7 +541,7 @@ pub(super) const ALLOWED: &[Group] = &[
         title: "Sockets",
         families: &[
             Family {
-                why: "Unix sockets always; Internet sockets only with the network.",
+                why: "Unix sockets, and Internet sockets unless the command has no network (`none`).",
                 calls: &[both("socket", 41, 198), both("socketpair", 53, 199)],
             },
             Family {

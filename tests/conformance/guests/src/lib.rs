@@ -431,7 +431,7 @@ pub fn every_other_answer(id: &str) -> Vec<(&'static str, String)> {
 
 /// A lifecycle event, as it arrived.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub struct LifecycleEvent {
     /// `exited`, `log-ready` or `stdin-drained`.
     pub kind: String,
     /// The suffix of the watch.
@@ -443,7 +443,7 @@ pub struct Event {
 /// A subscription to the lifecycle events that this capsule gets.
 pub struct Events {
     subscription: ipc::Subscription,
-    came: Vec<Event>,
+    came: Vec<LifecycleEvent>,
 }
 
 impl Events {
@@ -464,7 +464,7 @@ impl Events {
             let topic = message.topic.strip_prefix("astrid.process.v1.").unwrap_or_default();
             let (kind, suffix) = topic.split_once('.').unwrap_or_default();
             let payload = serde_json::from_str(&message.payload);
-            self.came.push(Event {
+            self.came.push(LifecycleEvent {
                 kind: kind.to_owned(),
                 suffix: suffix.to_owned(),
                 payload: payload.map_err(|error| Stop::Failed(format!("{}: {error}", message.payload)))?,
@@ -474,7 +474,7 @@ impl Events {
     }
 
     /// Waits until so many of a kind have arrived in total, and returns those.
-    pub fn until(&mut self, kind: &str, count: usize) -> Result<Vec<Event>, Stop> {
+    pub fn until(&mut self, kind: &str, count: usize) -> Result<Vec<LifecycleEvent>, Stop> {
         let started = sys::clock_monotonic_ns();
         loop {
             let have = self.of(kind)?;
@@ -491,7 +491,7 @@ impl Events {
     }
 
     /// All of a kind that have arrived by now.
-    pub fn of(&mut self, kind: &str) -> Result<Vec<Event>, Stop> {
+    pub fn of(&mut self, kind: &str) -> Result<Vec<LifecycleEvent>, Stop> {
         let envelope = self.subscription.poll()?;
         self.take(envelope)?;
         Ok(self.came.iter().filter(|event| event.kind == kind).cloned().collect())
@@ -499,7 +499,7 @@ impl Events {
 
     /// All events that have arrived when a fresh process, watched last, has exited. Earlier events must have arrived by
     /// then.
-    pub fn settled(&mut self) -> Result<Vec<Event>, Stop> {
+    pub fn settled(&mut self) -> Result<Vec<LifecycleEvent>, Stop> {
         let id = start("exit 0")?;
         watch(&id, Some("settled"))?;
         exit_of(&id)?;

@@ -141,11 +141,7 @@ impl Running for CapsuleRunning {
                     publish: patterns(&grants.publish)?,
                     publish_as: Vec::new(),
                     subscribe: patterns(&grants.subscribe)?,
-                    reach: if grants.foreign_events {
-                        Reach::Everyone
-                    } else {
-                        Reach::Own
-                    },
+                    reach: if grants.foreign_events { Reach::All } else { Reach::Own },
                 },
             },
             interceptors: grants

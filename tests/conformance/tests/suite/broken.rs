@@ -157,7 +157,7 @@ impl Running for BrokenRunning {
             });
         }
         let principal = if self.fault == Fault::OnePrincipal {
-            Some("everybody")
+            Some("shared")
         } else {
             principal
         };

@@ -203,7 +203,7 @@ fn by(signal: i32) -> ExitInfo {
 
 /// Two stops, a signal, a release and the process's own end, in any order: each gets an answer, and the process is
 /// gone.
-pub fn k1_k2_k4_whoever_has_to_do_with_an_ending_process_is_answered() {
+pub fn k1_k2_k4_every_call_to_an_ending_process_is_answered() {
     let scene = scene(Retention::For(MINUTE), true);
     let stops = [scene.stops(), scene.stops()];
     let signal = scene.task(|process| async move { process.signal(Signal::Usr1).await });

@@ -278,7 +278,7 @@ pub fn x3_a_pipe_that_others_hold_ends_by_the_drain_time() {
 }
 
 /// The host closes its end at any moment. The task ends, and so does every wait.
-pub fn k2_a_closed_stream_ends_for_everybody() {
+pub fn k2_a_closed_stream_ends_every_wait() {
     let Stream {
         output,
         monitor_wake,
