@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use capsule_host::audit::{AuditSink, ChainSink, network_observer};
+use capsule_host::keyvalue::Store;
 use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{
     Confined, LaunchError, Launcher, Network, NetworkError, OwnerNetwork, Policy, Prestart, PublishedPort, Unconfined,
@@ -45,6 +46,7 @@ use crate::interrupt::{Interrupt, Interrupts};
 use crate::manifest::{BadManifest, Manifest};
 use crate::network::BadNetwork;
 use crate::report::{self, Outcome};
+use crate::store::store;
 use crate::user::login_name;
 use crate::visible::{self, InWorkspace};
 
@@ -137,7 +139,9 @@ impl Failure {
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     // Begun first, because the trial waits for it. With a group that the user names, inits cannot be made before the group exists.
     let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
-    let state: Vec<PathBuf> = cache_dir().into_iter().collect();
+    let store = store();
+    let store_dir = store.as_ref().map(|store| store.path().to_owned());
+    let state: Vec<PathBuf> = cache_dir().into_iter().chain(store_dir).collect();
     let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
     let manifest = match &source {
@@ -170,7 +174,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         launcher.launcher,
         args.ceilings.limits(&manifest.limits),
     )?;
-    let runtime = runtime(&registry, log.clone());
+    let runtime = runtime(&registry, log.clone(), store);
     let session = runtime.map(|runtime| Session {
         registry: registry.clone(),
         runtime,
@@ -483,12 +487,17 @@ async fn make(capsule: &Capsule, principal: &Principal, action: &str, payload: V
 }
 
 /// A runtime with a cache of compiled code, or without one where its folder cannot be used.
-fn runtime(registry: &Registry, log: Option<Arc<ChainSink>>) -> Result<Runtime, runtime::BuildError> {
+fn runtime(
+    registry: &Registry,
+    log: Option<Arc<ChainSink>>,
+    store: Option<Store>,
+) -> Result<Runtime, runtime::BuildError> {
     let log = log.map(|log| log as Arc<dyn AuditSink>);
     // All calls of a command line are for one principal, which shares with no other.
     let builder = || {
         Runtime::builder(registry.clone())
             .audit(log.clone())
+            .store(store.clone())
             .instances_per_principal(Some(u32::MAX))
     };
     match builder().cache_dir(cache_dir()).build() {

@@ -49,6 +49,7 @@
 //!   [publishes](Event) its end to a [subscription](ipc) or to an action that the embedder binds.
 //! * **Network.** The processes of a capsule share a private network. [`Process::wait_for_port`] waits
 //!   for a server, and [`net`] sends it requests.
+//! * **Values.** [`store`] keeps small values, such as a [`Cursor`], for later instances.
 //! * **Grants.** The embedder decides what a capsule may run. Without a grant every call answers
 //!   [`Error::CapabilityDenied`].
 //! * **Text.** A [`Log`] returns bytes unchanged; a [`Child`] and `output` return text.
@@ -82,6 +83,7 @@ mod published;
 mod sender;
 mod signal;
 mod stdin;
+pub mod store;
 pub mod sys;
 mod tail;
 mod task;

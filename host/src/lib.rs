@@ -80,6 +80,7 @@ pub mod audit;
 pub mod bus;
 #[cfg(feature = "component")]
 mod fetch;
+pub mod keyvalue;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "component")]

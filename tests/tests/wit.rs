@@ -168,6 +168,20 @@ func published() -> [published-port]
 func fetch(request: request) -> response / error-code
 ";
 
+/// As [`NET`].
+const STORE: &str = "
+interface keyvalue
+variant error-code = invalid-input(string), too-large, quota, not-authenticated, unavailable,
+  damaged, busy, cancelled, unknown(string)
+variant swap = swapped, mismatch(?[u8])
+record page = keys: [string], more: bool
+func get(key: string) -> ?[u8] / error-code
+func set(key: string, value: [u8]) -> _ / error-code
+func delete(key: string) -> bool / error-code
+func compare-and-set(key: string, expected: ?[u8], new: ?[u8]) -> swap / error-code
+func list(prefix: string, after: ?string, limit: u32) -> page / error-code
+";
+
 /// Worlds only, so that the package adds nothing which a component could name.
 const WORLDS: &str = "
 world host
@@ -178,6 +192,7 @@ import astrid:io/error@1.0.0
 import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
 import capsule:net/net@0.1.0
+import capsule:store/keyvalue@0.1.0
 world entry
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
@@ -188,6 +203,7 @@ import astrid:process/host@1.1.0
 import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
 import capsule:net/net@0.1.0
+import capsule:store/keyvalue@0.1.0
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
 export astrid-hook-trigger(action: string, payload: [u8]) -> capsule-result
@@ -206,6 +222,7 @@ fn every_name_type_and_order_is_the_published_one() {
         ("astrid:process@1.1.0", PROCESS.replace("+ ", "")),
         ("astrid:sys@1.0.0", SYS.to_owned()),
         ("capsule:net@0.1.0", NET.to_owned()),
+        ("capsule:store@0.1.0", STORE.to_owned()),
         ("capsule:worlds", WORLDS.to_owned()),
     ];
     let mut found: Vec<_> = (resolve.packages.iter())

@@ -98,7 +98,8 @@ impl Workspace {
         let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
         command
             .env("CARGO_TARGET_DIR", target_dir())
-            .env("XDG_CACHE_HOME", scratch.join("cache"));
+            .env("XDG_CACHE_HOME", scratch.join("cache"))
+            .env("XDG_STATE_HOME", scratch.join("state"));
         command.env_remove("RUST_LOG").stdin(Stdio::null());
         command
     }

@@ -23,7 +23,7 @@ use crate::{
 use serde_json::json;
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -81,6 +81,7 @@ pub(super) struct World {
     pub(super) published_ports: Vec<PublishedPort>,
     pub(super) bindings: Vec<(String, String)>,
     pub(super) config: HashMap<String, String>,
+    pub(super) store: BTreeMap<String, Vec<u8>>,
     pub(super) principal: Option<String>,
     pub(super) log: Vec<(Level, String)>,
     pub(super) random: u64,
@@ -99,6 +100,7 @@ impl Default for World {
             published_ports: Vec::new(),
             bindings: Vec::new(),
             config: HashMap::new(),
+            store: BTreeMap::new(),
             principal: Some("test".to_owned()),
             log: Vec::new(),
             random: 0,

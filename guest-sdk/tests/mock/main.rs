@@ -13,6 +13,7 @@ mod futures;
 mod net;
 mod process;
 mod select;
+mod store;
 
 use std::time::Duration;
 

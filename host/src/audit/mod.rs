@@ -51,6 +51,6 @@ pub use chain::{Head, LINE_MAX, ParseHeadError};
 pub use file::OpenError;
 pub use network::network_observer;
 pub use rated::AuditRate;
-pub use record::{Injected, NetworkDetails, Outcome, Record, SpawnDetails};
+pub use record::{Injected, KeyDetails, NetworkDetails, Outcome, Record, SpawnDetails};
 pub use sink::{AuditSink, ChainSink, FinishError};
 pub use verify::{Flaw, Verified, VerifyError, verify};

@@ -25,6 +25,8 @@ const INJECTIONS_MAX: usize = 128;
 const INJECTED_BYTES_MAX: usize = 16 << 20;
 /// The kept length of the name that a tree wanted to reach, in bytes: the longest name is shorter.
 const HOST_NAME_MAX: usize = 256;
+/// The kept length of a key, in bytes: the longest key is not longer.
+const KEY_MAX: usize = 256;
 /// The most ids that are named for one call.
 const IDS_MAX: usize = 32;
 
@@ -58,9 +60,23 @@ pub struct Record {
     /// The request of a spawn.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub spawn: Option<Box<SpawnDetails>>,
+    /// The key of a call of `capsule:store`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<KeyDetails>>,
     /// What a tree wanted to reach.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub network: Option<Box<NetworkDetails>>,
+}
+
+/// What a call of `capsule:store` is about. It never contains a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeyDetails {
+    /// The key, or the prefix of a `list`; cut after 256 bytes.
+    pub key: String,
+    /// The length of the value in bytes that it is to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_bytes: Option<usize>,
 }
 
 /// A decision about the egress of a private network. The outcome of its record says what was decided.
@@ -153,6 +169,7 @@ impl Record {
             ids: Vec::new(),
             ids_cut: 0,
             spawn: None,
+            key: None,
             network: None,
         }
     }
@@ -175,6 +192,17 @@ impl NetworkDetails {
             address: decision.address,
             sent: decision.sent,
             received: decision.received,
+        }
+    }
+}
+
+impl KeyDetails {
+    /// The recorded parts of a call about `key`. `name` replaces text that could be an id.
+    #[must_use]
+    pub fn of(key: &str, value_bytes: Option<usize>, name: &dyn Fn(&str) -> String) -> Self {
+        Self {
+            key: redacted(key, KEY_MAX, name).0,
+            value_bytes,
         }
     }
 }
@@ -422,6 +450,22 @@ mod tests {
             let spawn = record.spawn.as_ref().unwrap();
             assert_eq!((spawn.injections.len(), spawn.injections_cut), (0, count));
         }
+    }
+
+    #[test]
+    fn u1_i2_a_key_is_told_without_ids_and_a_value_by_its_length() {
+        let id = "a2".repeat(26);
+        let record = Record {
+            key: Some(Box::new(KeyDetails::of(&format!("cursor/{id}"), Some(7), &|_| {
+                "NAME".into()
+            }))),
+            ..Record::new(&owner(Principal::Anonymous), "set")
+        };
+        let told = json(&record);
+        assert_eq!(told["key"], "cursor/[52 characters, NAME]");
+        assert_eq!(told["value_bytes"], 7);
+        let long = KeyDetails::of(&"k ".repeat(1 << 20), None, &|_| "NAME".into());
+        assert_eq!(long.key.len(), KEY_MAX);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::state::State;
 use super::ticker::Ticker;
 use crate::audit::AuditSink;
 use crate::bus::Messaging;
+use crate::keyvalue::Store;
 use crate::wit;
 use capsule_supervisor::Registry;
 
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub(super) audit: Option<Arc<dyn AuditSink>>,
     pub(super) limits: CallLimits,
     pub(super) messaging: Messaging,
+    pub(super) store: Option<Store>,
     pub(super) slots: Arc<Semaphore>,
     /// The part of the slots that each principal may have.
     pub(super) shares: Arc<Shares>,
@@ -103,6 +105,7 @@ pub struct RuntimeBuilder {
     instances_per_principal: Option<u32>,
     max_background: u32,
     messaging: Option<Messaging>,
+    store: Option<Store>,
 }
 
 impl RuntimeBuilder {
@@ -119,6 +122,7 @@ impl RuntimeBuilder {
     /// | [`instances_per_principal`](Self::instances_per_principal) | a quarter of those | only four principals together can use all places |
     /// | [`max_background`](Self::max_background) | 16 | each reserves as much; they are few, and keep their places |
     /// | [`messaging`](Self::messaging) | one of its own | within this process, with the default limits |
+    /// | [`store`](Self::store) | none | the embedder decides where values are kept |
     /// | [`audit`](Self::audit) | none | the embedder decides where records are kept |
     /// | [`cache_dir`](Self::cache_dir) | none | the embedder decides where compiled code is kept |
     #[must_use]
@@ -138,6 +142,7 @@ impl RuntimeBuilder {
             instances_per_principal: None,
             max_background: 16,
             messaging: None,
+            store: None,
         }
     }
 
@@ -237,6 +242,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// The store in which capsules keep entries by `capsule:store`. Several runtimes may share one. With `None`, the guest gets
+    /// `unavailable`. A capsule whose workspace contains the store's folder, or lies in it, is not loaded.
+    #[must_use]
+    pub fn store(mut self, store: Option<Store>) -> Self {
+        self.store = store;
+        self
+    }
+
     /// Makes the engine.
     ///
     /// # Errors
@@ -252,6 +265,7 @@ impl RuntimeBuilder {
             instances_per_principal,
             max_background,
             messaging,
+            store,
         } = self;
         let instances_per_principal = instances_per_principal.unwrap_or(max_instances.div_ceil(4));
         if max_instances == 0
@@ -289,6 +303,7 @@ impl RuntimeBuilder {
             audit,
             limits,
             messaging,
+            store,
             slots: places(max_instances),
             shares: Shares::new(instances_per_principal),
             for_interceptors: places(max_instances.div_ceil(2)),
@@ -311,6 +326,7 @@ impl fmt::Debug for RuntimeBuilder {
             instances_per_principal,
             max_background,
             messaging: _,
+            store,
         } = self;
         f.debug_struct("RuntimeBuilder")
             .field("cache_dir", cache_dir)
@@ -318,6 +334,7 @@ impl fmt::Debug for RuntimeBuilder {
             .field("max_instances", max_instances)
             .field("instances_per_principal", instances_per_principal)
             .field("max_background", max_background)
+            .field("store", store)
             .finish_non_exhaustive()
     }
 }

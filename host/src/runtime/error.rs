@@ -52,6 +52,17 @@ pub enum LoadError {
         /// The folder for compiled code.
         cache_dir: PathBuf,
     },
+    /// The workspace contains the folder of the store, so a process could change what any capsule keeps there.
+    #[error(
+        "the workspace {} and the folder of the store {} overlap; name another workspace, or another folder for the store",
+        workspace.display(), store_dir.display()
+    )]
+    WorkspaceAndStore {
+        /// The workspace.
+        workspace: PathBuf,
+        /// The folder of the store.
+        store_dir: PathBuf,
+    },
     /// The bytes are no valid component, or use a feature that the engine does not have.
     #[error("the component cannot be compiled: {0}")]
     Compile(String),

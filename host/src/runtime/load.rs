@@ -7,6 +7,7 @@ use super::capsule::Capsule;
 use super::code::Code;
 use super::error::LoadError;
 use super::options::LoadOptions;
+use crate::keyvalue::Store;
 
 impl Runtime {
     /// Compiles `component`, unless the cache has it, and links it. Then starts its `run`, if the options name a
@@ -18,7 +19,7 @@ impl Runtime {
     /// # Errors
     /// [`LoadError`]: the bytes are not a component; the component imports functions that the runtime does not serve,
     /// or lacks an export that the options need; too many capsules run in the background; or the workspace contains the
-    /// cache.
+    /// cache or the store.
     pub async fn load(&self, options: LoadOptions, component: &[u8]) -> Result<Capsule, LoadError> {
         let workspace = options.workspace.path();
         let overlaps = |dir: &&Path| dir.starts_with(workspace) || workspace.starts_with(dir);
@@ -26,6 +27,12 @@ impl Runtime {
             return Err(LoadError::Workspace {
                 workspace: workspace.into(),
                 cache_dir: cache_dir.into(),
+            });
+        }
+        if let Some(store_dir) = self.0.store.as_ref().map(Store::path).filter(overlaps) {
+            return Err(LoadError::WorkspaceAndStore {
+                workspace: workspace.into(),
+                store_dir: store_dir.into(),
             });
         }
         let code = Code::compile(&self.0, component).await?;

@@ -90,6 +90,9 @@ fn state(runtime: &Shared, options: &LoadOptions, context: CallContext) -> State
         .bus(runtime.messaging.clone())
         .depth(depth)
         .interceptors(bindings.map(|interceptor| (interceptor.topic.clone(), interceptor.action.clone())));
+    if let Some(store) = &runtime.store {
+        capsule = capsule.store(store.clone());
+    }
     if let Some(source) = source {
         capsule = capsule.source_id(source);
     }

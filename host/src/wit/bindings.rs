@@ -37,6 +37,11 @@ mod generated {
             "capsule:net/net.ports": async | trappable,
             "capsule:net/net.wait-for-port": async | trappable,
             "capsule:net/net.fetch": async | trappable,
+            "capsule:store/keyvalue.get": async | trappable,
+            "capsule:store/keyvalue.set": async | trappable,
+            "capsule:store/keyvalue.delete": async | trappable,
+            "capsule:store/keyvalue.compare-and-set": async | trappable,
+            "capsule:store/keyvalue.list": async | trappable,
             default: trappable,
         },
         with: {
@@ -53,6 +58,7 @@ mod generated {
             "astrid:ipc/host.error-code" => crate::wit::IpcError,
             "astrid:sys/host.error-code" => crate::wit::SysError,
             "capsule:net/net.error-code" => crate::wit::NetError,
+            "capsule:store/keyvalue.error-code" => crate::wit::StoreError,
         },
         require_store_data_send: true,
     });

@@ -11,6 +11,7 @@ use capsule_supervisor::{self as supervisor, PortError};
 use crate::audit::Outcome;
 use crate::bus;
 use crate::fetch::FetchError;
+use crate::keyvalue;
 
 /// Why a call of `astrid:process` failed.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,20 @@ pub enum NetError {
     Fetch(#[from] FetchError),
 }
 
+/// Why a call of `capsule:store` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The guest gets this error.
+    #[error(transparent)]
+    Answer(#[from] keyvalue::Error),
+    /// This host keeps no store.
+    #[error("unavailable: this host keeps no store")]
+    Unavailable,
+    /// The capsule is being unloaded.
+    #[error("cancelled: the capsule is being unloaded")]
+    Cancelled,
+}
+
 /// The value of an `astrid:io/error.error`: a description for readers.
 #[derive(Debug)]
 pub struct IoError(String);
@@ -138,6 +153,12 @@ impl From<Unloaded> for SysError {
 impl From<Unloaded> for NetError {
     fn from(Unloaded: Unloaded) -> Self {
         PortError::Cancelled.into()
+    }
+}
+
+impl From<Unloaded> for StoreError {
+    fn from(Unloaded: Unloaded) -> Self {
+        Self::Cancelled
     }
 }
 
@@ -220,6 +241,16 @@ impl From<&NetError> for Outcome {
             NetError::Fetch(FetchError::TooLarge) => "too-large",
             NetError::Fetch(FetchError::Timeout) => "timeout",
             NetError::Fetch(FetchError::Response(_)) => "invalid-response",
+        })
+    }
+}
+
+impl From<&StoreError> for Outcome {
+    fn from(error: &StoreError) -> Self {
+        Self::error(match error {
+            StoreError::Answer(error) => error.kind(),
+            StoreError::Unavailable => "unavailable",
+            StoreError::Cancelled => "cancelled",
         })
     }
 }

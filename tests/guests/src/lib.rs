@@ -5,6 +5,7 @@
 
 mod handles;
 mod network;
+mod store;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -42,6 +43,11 @@ capsule_sdk::actions! {
     "wait-for-port" => network::wait_for_port,
     "published" => network::published,
     "fetch" => network::fetch,
+    "store-get" => store::get,
+    "store-set" => store::set,
+    "store-delete" => store::delete,
+    "store-list" => store::list,
+    "store-swap" => store::swap,
 }
 
 /// An error as its kind and its text.

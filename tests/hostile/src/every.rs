@@ -7,6 +7,7 @@ use crate::generated::astrid::io::poll::poll;
 use crate::generated::astrid::ipc::host as ipc;
 use crate::generated::astrid::sys::host as sys;
 use crate::generated::capsule::net::net;
+use crate::generated::capsule::store::keyvalue;
 
 /// Makes calls, and records each under its name in the interface.
 macro_rules! calls {
@@ -28,6 +29,7 @@ pub(crate) fn function() -> Vec<String> {
     messages(&mut called);
     system(&mut called);
     network(&mut called);
+    store(&mut called);
     called
 }
 
@@ -174,5 +176,15 @@ fn network(called: &mut Vec<String>) {
         "wait-for-port" => net::wait_for_port("id", 1, 0);
         "published" => net::published();
         "fetch" => net::fetch(&request);
+    }
+}
+
+fn store(called: &mut Vec<String>) {
+    calls! { called in "capsule:store/keyvalue@0.1.0":
+        "get" => keyvalue::get("key");
+        "set" => keyvalue::set("key", b"value");
+        "compare-and-set" => keyvalue::compare_and_set("key", None, Some(b"other"));
+        "list" => keyvalue::list("k", None, 10);
+        "delete" => keyvalue::delete("key");
     }
 }

@@ -14,4 +14,5 @@ mod main_job;
 mod net;
 mod reach;
 mod sdk;
+mod store;
 mod unknown_unknown;

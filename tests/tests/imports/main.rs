@@ -46,7 +46,12 @@ const ORDERS: [(&str, &[&[&str]]); 2] = [
         &[
             &["host/src/runtime/"],
             &["host/src/wit/"],
-            &["host/src/bus/", "host/src/audit/", "host/src/fetch.rs"],
+            &[
+                "host/src/bus/",
+                "host/src/audit/",
+                "host/src/fetch.rs",
+                "host/src/keyvalue/",
+            ],
         ],
     ),
     (

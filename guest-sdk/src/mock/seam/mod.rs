@@ -5,4 +5,5 @@ pub(crate) mod ipc;
 pub(crate) mod net;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod store;
 pub(crate) mod sys;

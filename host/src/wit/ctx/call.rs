@@ -19,7 +19,7 @@ use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
 use super::{CapsuleCtx, CapsuleCtxView, State};
-use crate::audit::{Outcome, Record, SpawnDetails};
+use crate::audit::{KeyDetails, Outcome, Record, SpawnDetails};
 use crate::bus;
 use crate::wit::error::Unloaded;
 use crate::wit::hooks::CapsuleHooks;
@@ -92,6 +92,16 @@ impl Call<'_> {
         let id = table.get(handle).ok().and_then(|handle| handle.0.id());
         if let (Some(id), Some(record)) = (id, record) {
             record.about([state.scope.audit_name(id.expose())], 0);
+        }
+        self
+    }
+
+    /// A key of the owner's store, and the value that it is to have.
+    pub(in crate::wit) fn of_key(mut self, key: &str, value: Option<&[u8]>) -> Self {
+        let Access { state, record, .. } = &mut self.0;
+        if let Some(record) = record {
+            let details = KeyDetails::of(key, value.map(<[u8]>::len), &|text| state.scope.audit_name(text));
+            record.key = Some(Box::new(details));
         }
         self
     }

@@ -17,6 +17,7 @@ use wasmtime::component::ResourceTable;
 use super::error::Unloaded;
 use super::hooks::CapsuleHooks;
 use crate::bus::{Messaging, Pattern};
+use crate::keyvalue::Store;
 use capsule_supervisor::sandbox::Workspace;
 use capsule_supervisor::{Owner, Principal, Registry, Scope};
 
@@ -39,6 +40,7 @@ pub(super) struct State {
     pub(super) ready: bool,
     pub(super) on_ready: Option<Box<dyn FnOnce() + Send + Sync>>,
     pub(super) bus: Option<Messaging>,
+    pub(super) store: Option<Store>,
     pub(super) depth: u8,
     pub(super) interceptors: Vec<(Pattern, String)>,
 }
@@ -92,6 +94,7 @@ impl CapsuleCtxBuilder {
     /// - it claims no capabilities,
     /// - its configuration is empty,
     /// - it has no bus, so `astrid:ipc` returns `unknown("no-bus: …")`,
+    /// - it has no store, so `capsule:store` returns `unavailable`,
     /// - the source of the call is `"host"`, and no message caused it,
     /// - the call is made now.
     ///
@@ -106,6 +109,7 @@ impl CapsuleCtxBuilder {
                 ready: false,
                 on_ready: None,
                 bus: None,
+                store: None,
                 depth: 0,
                 interceptors: Vec::new(),
             },
@@ -152,6 +156,13 @@ impl CapsuleCtxBuilder {
     #[must_use]
     pub fn bus(mut self, bus: Messaging) -> Self {
         self.0.state.bus = Some(bus);
+        self
+    }
+
+    /// The store for `capsule:store`, in which the owner has entries of its own.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.0.state.store = Some(store);
         self
     }
 
