@@ -14,6 +14,7 @@ use super::cgroup;
 use super::environment::Environment;
 use super::etc::Etc;
 use super::filter::{self, Filters};
+use super::fingerprint;
 use super::launcher::{Launch, LaunchError, Launched, Launcher};
 use super::limits::{Enforcement, Enforcements, ResourceLimits};
 use super::networks::Networks;
@@ -121,6 +122,22 @@ impl Confined {
             join(former);
         }
         Ok(())
+    }
+
+    /// A hash of all that the result of [`Confined::verify`] in `workspace` depends on, in 64 hexadecimal digits: the kernel and its
+    /// boot, the settings that forbid namespaces, the rights, limits, namespaces and control group of this process, its program, the
+    /// workspace, and the policy without its published ports and egress.
+    ///
+    /// A program that starts often can keep it where only its user may write, and leave out a trial that succeeded with the same
+    /// hash. It is no proof: a trial could fail all the same, for instance after a mount over a part of `/proc`. Commands do not
+    /// depend on it. A command for which a layer of the confinement cannot be made does not start.
+    ///
+    /// # Errors
+    /// A file of `/proc` cannot be read.
+    pub fn fingerprint(&self, workspace: &Workspace) -> io::Result<String> {
+        let init = self.init.program();
+        let policy = format!("{init:?} {}", self.policy.for_trial());
+        fingerprint::facts(policy, workspace).map(|facts| fingerprint::hash(&facts))
     }
 
     /// Like [`Confined::verify`], and returns the findings when init has ended too.

@@ -9,6 +9,7 @@ mod confined;
 mod environment;
 mod etc;
 mod filter;
+mod fingerprint;
 mod injection;
 mod launcher;
 mod limits;

@@ -333,6 +333,33 @@ impl Policy {
         }
     }
 
+    /// All of it that the result of a trial depends on, as text. Two texts are equal only if these parts are.
+    pub(super) fn for_trial(&self) -> String {
+        let Self {
+            network: _,
+            // It only hears of decisions.
+            observer: _,
+            tmp_bytes,
+            identity,
+            users,
+            extra,
+            variables,
+            // It only words a message.
+            remedy: _,
+            cgroup,
+            trusted,
+            writable,
+        } = self;
+        // Which ports are published, and what is reached, is decided without the kernel's leave.
+        let mode = self.named_network().mode();
+        format!(
+            "{:?}",
+            (
+                mode, tmp_bytes, identity, users, extra, variables, cgroup, trusted, writable
+            )
+        )
+    }
+
     /// The network of trees for which the embedder names no other.
     pub(crate) fn named_network(&self) -> Network {
         self.network.clone().unwrap_or_default()
