@@ -1,4 +1,4 @@
-//! The folder in which compiled capsules are kept between runs.
+//! The folder in which compiled capsules, and the trials that succeeded, are kept between runs.
 //!
 //! Files in this folder run as native code, so a folder that others could write to is never used. A cache only saves
 //! time: if there is no suitable folder, the result is `None`, without a message.
@@ -23,13 +23,19 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
     private_folder(&base.join("capsule"))
 }
 
+/// The folder in it for compiled code. The engine removes every file in this folder that is not its own.
+pub(crate) fn code_dir() -> Option<PathBuf> {
+    private_folder(&cache_dir()?.join("code"))
+}
+
 fn private_folder(path: &Path) -> Option<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).ok()?;
     let path = path.canonicalize().ok()?;
     is_private(&path.metadata().ok()?).then_some(path)
 }
 
-fn is_private(metadata: &Metadata) -> bool {
+/// Whether only this user may write there.
+pub(crate) fn is_private(metadata: &Metadata) -> bool {
     metadata.uid() == Uid::effective().as_raw() && metadata.mode() & 0o022 == 0
 }
 

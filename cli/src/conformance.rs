@@ -8,7 +8,7 @@ use capsule_conformance::{CASES, CapsuleHost, Outcome, Report, Selection, run};
 use capsule_host::printable::{Printable, printable_json};
 
 use crate::args::ConformanceArgs;
-use crate::cache_dir::cache_dir;
+use crate::cache_dir::code_dir;
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::{console, report};
 
@@ -43,7 +43,7 @@ pub(crate) async fn conformance(args: ConformanceArgs) -> u8 {
         jobs: args.jobs.into(),
     };
     let mut printed = Ok(());
-    let done = run(host.cache_dir(cache_dir()), selection, |outcome| {
+    let done = run(host.cache_dir(code_dir()), selection, |outcome| {
         if printed.is_ok() {
             printed = print(outcome);
         }

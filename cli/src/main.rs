@@ -2,8 +2,8 @@
 //!
 //! This file only joins the parts: `args` (the options), `call` (one CALL), `capsule_file` and `build_capsule` (from CAPSULE
 //! to a component, with `build_confined`, `cargo` and `tool`), `manifest` (the declarations of the capsule's author),
-//! `ceilings`, `network` and `visible` (the limits, the network and the view of its processes), `run` (the calls), `store`
-//! (the folder of the capsules' values), `report` (the lines on standard
+//! `ceilings`, `network` and `visible` (the limits, the network and the view of its processes), `run` (the calls), `trial` (of the
+//! confinement, with `trials_kept` and `late_trial`), `store` (the folder of the capsules' values), `report` (the lines on standard
 //! output), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it),
 //! `audit` (the audit log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard
 //! error), and `exit_code`.
@@ -24,6 +24,7 @@ mod doctor;
 mod exit_code;
 mod fix;
 mod interrupt;
+mod late_trial;
 mod manifest;
 mod network;
 mod report;
@@ -31,6 +32,8 @@ mod run;
 mod stderr;
 mod store;
 mod tool;
+mod trial;
+mod trials_kept;
 mod user;
 mod visible;
 

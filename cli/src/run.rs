@@ -8,7 +8,9 @@
 //! - Lines appear as calls end. A call that failed does not stop the calls after it, so that a `stop` at the end of the command
 //!   line still runs.
 //! - The launcher is tried while the component is read and loaded, because each takes some milliseconds. No code of the capsule is
-//!   built or runs before the trial has succeeded, and a failed trial is reported rather than a failed load.
+//!   built or runs before the trial has succeeded, and a failed trial is reported rather than a failed load. A trial that succeeded
+//!   in an earlier run is left out (`trial`), but not before a build or where ports are published: they take longer than the trial,
+//!   and a failure is then told before either has begun.
 //! - The engine is made on the first thread, whose memory grows in larger steps than another thread's: that saves a hundred system
 //!   calls before the first line.
 //! - Ports are published before a crate is built and before any code of the capsule runs, because a port that is in use fails the
@@ -30,13 +32,13 @@ use capsule_host::sandbox::{
 use capsule_host::supervisor::{Owner, Principal, Registry, RegistryError};
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::args::RunArgs;
 use crate::audit::{self, LogError};
 use crate::build_capsule::build;
 use crate::build_confined;
-use crate::cache_dir::cache_dir;
+use crate::cache_dir::{cache_dir, code_dir};
 use crate::call::Call;
 use crate::capsule_file::{BadCapsule, ComponentFile, Source, examine};
 use crate::cargo::BuildError;
@@ -47,6 +49,7 @@ use crate::manifest::{BadManifest, Manifest};
 use crate::network::BadNetwork;
 use crate::report::{self, Outcome};
 use crate::store::store;
+use crate::trial::{Trial, TrialError};
 use crate::user::login_name;
 use crate::visible::{self, InWorkspace};
 
@@ -106,6 +109,15 @@ enum Failure {
     Panic(JoinError),
 }
 
+impl From<TrialError> for Failure {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::Confinement(error) => Self::Confinement(error),
+            TrialError::Panic(error) => Self::Panic(error),
+        }
+    }
+}
+
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
@@ -137,7 +149,8 @@ impl Failure {
 }
 
 async fn try_run(args: RunArgs) -> Result<u8, Failure> {
-    // Begun first, because the trial waits for it. With a group that the user names, inits cannot be made before the group exists.
+    // Begun first, because the trial or the first process waits for it. With a group that the user names, inits cannot be made before
+    // the group exists.
     let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
     let store = store();
     let store_dir = store.as_ref().map(|store| store.path().to_owned());
@@ -242,7 +255,7 @@ impl Launching {
         else {
             return Ok(None);
         };
-        if private.published().is_empty() {
+        if !publishes(&self.network) {
             return Ok(None);
         }
         // The trial's error says more about what this machine lacks.
@@ -260,6 +273,11 @@ impl Launching {
         }
         Ok(Some(network))
     }
+}
+
+/// Whether a port is reached from outside of the network.
+fn publishes(network: &Network) -> bool {
+    matches!(network, Network::Private(private) if !private.published().is_empty())
 }
 
 /// The name that the capsule will have without `--capsule-id`. A crate's is known before it is built.
@@ -295,7 +313,7 @@ fn launcher(
             confined: None,
             network: Network::Host,
         };
-        return Ok((launching, Trial(None)));
+        return Ok((launching, Trial::none()));
     }
     let network = args
         .network
@@ -330,30 +348,14 @@ fn launcher(
         None => Confined::new(policy),
     };
     let confined = Arc::new(confined.map_err(Failure::Confinement)?);
-    let trial = Trial::start(confined.clone(), workspace.clone());
+    let is_loaded_at_once = matches!(source, Source::Component { .. }) && !publishes(&network);
+    let (trial, launcher) = Trial::begin(confined.clone(), workspace.clone(), is_loaded_at_once);
     let launching = Launching {
-        launcher: confined.clone(),
+        launcher,
         confined: Some(confined),
         network,
     };
     Ok((launching, trial))
-}
-
-/// [`Confined::verify`] on a thread that may block; `None` without confinement.
-struct Trial(Option<JoinHandle<Result<(), LaunchError>>>);
-
-impl Trial {
-    fn start(launcher: Arc<Confined>, workspace: Workspace) -> Self {
-        Self(Some(spawn_blocking(move || launcher.verify(&workspace))))
-    }
-
-    /// Waits for the trial to succeed; returns at once if it has. Dropping the future loses nothing.
-    async fn succeeded(&mut self) -> Result<(), Failure> {
-        let Some(trial) = &mut self.0 else { return Ok(()) };
-        let ended = trial.await;
-        self.0 = None;
-        ended.map_err(Failure::Panic)?.map_err(Failure::Confinement)
-    }
 }
 
 /// The files that this command reads and trusts, now or the next time: by their own paths and by the targets of links.
@@ -413,6 +415,13 @@ impl Session {
             let Call { action, payload } = call;
             tracing::info!(action, payload_bytes = payload.len(), "calling");
             let (outcome, interrupt) = tokio::select! {
+                biased;
+                // First, because the call may have ended with what follows from it.
+                error = self.trial.failed_late() => {
+                    // So that the call's record is there before the log ends.
+                    capsule.unload().await;
+                    return Err(error.into());
+                }
                 outcome = make(&capsule, &self.principal, &action, payload) => (outcome, None),
                 interrupt = self.interrupts.next() => {
                     // This completes the call's record before the log ends.
@@ -433,6 +442,8 @@ impl Session {
         }
         // Events of processes that the last call ended may still be on their way.
         tokio::select! {
+            biased;
+            error = self.trial.failed_late() => Err(error.into()),
             told = tokio::time::timeout(LAST_MESSAGES, capsule.interceptors_idle()) => {
                 if told.is_err() {
                     tracing::warn!("messages still wait for the capsule; they are not delivered any more");
@@ -500,7 +511,7 @@ fn runtime(
             .store(store.clone())
             .instances_per_principal(Some(u32::MAX))
     };
-    match builder().cache_dir(cache_dir()).build() {
+    match builder().cache_dir(code_dir()).build() {
         Err(error @ runtime::BuildError::Cache { .. }) => {
             tracing::info!("{error}; compiled code is not kept");
             builder().build()

@@ -19,6 +19,8 @@ mod network;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod trials;
+#[cfg(test)]
 mod usage;
 #[cfg(test)]
 mod workspaces;
