@@ -1,10 +1,6 @@
 //! The store over real files and with real hosts that are killed (contract V1 to V4).
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failure of a test shows where"
-)]
+#![expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};

@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn w3_the_hosts_own_addresses_are_refused_however_they_are_spelt() {
-        let own = ["8.8.4.4", "2606:4700::1", "192.168.1.5", "127.0.0.1", "fe80::1"].map(|own| alone(own));
+        let own = ["8.8.4.4", "2606:4700::1", "192.168.1.5", "127.0.0.1", "fe80::1"].map(alone);
         for address in [
             "8.8.4.4",
             "::ffff:8.8.4.4",
@@ -504,7 +504,6 @@ mod tests {
                 "{address}"
             );
         }
-        assert!(ON_LINK.unless_private);
     }
 
     proptest! {

@@ -161,7 +161,7 @@ mod tests {
         let list = made.namespace.list().expect("this kernel lists sockets");
         let mut found = Vec::new();
         let all = list.each(Table::Tcp, Which::Listeners(None), |socket| {
-            found.push((socket.address, socket.port))
+            found.push((socket.address, socket.port));
         });
         assert!(all.expect("a list"), "all of it");
         assert_eq!(found, [(IpAddr::from(Ipv4Addr::from_bits(DNS_SERVER)), 53)]);

@@ -412,7 +412,7 @@ mod tests {
     fn read(part: &[u8]) -> (Part, Vec<(IpAddr, u16, u32)>) {
         let mut found = Vec::new();
         let end = sockets(part, 7, |socket| {
-            found.push((socket.address, socket.port, socket.inode))
+            found.push((socket.address, socket.port, socket.inode));
         });
         (end, found)
     }
