@@ -35,7 +35,12 @@ impl Host {
 
     /// Confined, in this network.
     pub(crate) fn in_network(network: Network) -> Self {
-        Self::new(Arc::new(Confined::new(Policy::new().network(network)).unwrap()))
+        Self::under(Policy::new().network(network))
+    }
+
+    /// Confined, by this policy.
+    pub(crate) fn under(policy: Policy) -> Self {
+        Self::new(Arc::new(Confined::new(policy).unwrap()))
     }
 
     fn new(launcher: Arc<dyn Launcher>) -> Self {

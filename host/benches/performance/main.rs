@@ -17,6 +17,7 @@ mod bare;
 mod calls;
 mod child;
 mod drain;
+mod egress;
 mod exit;
 #[cfg(feature = "runtime")]
 mod guests;
@@ -54,6 +55,7 @@ const ROWS: &[Row] = &[
     ("waiting", waiting::run),
     ("trees", waiting::idle_trees),
     ("network", network::run),
+    ("egress", egress::run),
 ];
 
 fn main() {
@@ -64,6 +66,7 @@ fn main() {
         return match rest {
             [work] if work == relay::NAME => relay::main(),
             [work, args @ ..] if work == network::NAME => network::main(args),
+            [work, server] if work == egress::NAME => egress::main(server),
             work => child::main(work),
         };
     }

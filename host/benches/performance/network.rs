@@ -6,10 +6,11 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,18 +30,35 @@ const PINGS: usize = 3000;
 const IDLE: usize = 1000;
 const CHUNK: usize = 256 * 1024;
 
+/// What a client in another process does of the connections of [`SPAN`]: fewer than the host may dial in a second.
+const CONNECTIONS: usize = 2000;
+
+/// Orders to a client in another process.
+const RUN: &str = "run";
+const REACH: &str = "reach";
+const STREAMS: &str = "streams";
+const EXCHANGES: &str = "exchanges";
+
 const UPLOAD: u8 = b'u';
 const DOWNLOAD: u8 = b'd';
 const ECHO: u8 = b'e';
 
 /// A way to the server. Dropping it ends its processes.
-struct Way {
+pub(crate) struct Way {
     name: &'static str,
-    at: SocketAddr,
+    client: Client,
     /// The processes that do nothing but relay; none if others start more of them.
     relays: Vec<u32>,
     figures: Figures,
     _processes: Vec<Process>,
+}
+
+/// What asks the server.
+pub(crate) enum Client {
+    /// This process, at this address.
+    Here(SocketAddr),
+    /// A process that does [`client`].
+    Elsewhere(Asked),
 }
 
 /// One value a round.
@@ -58,36 +76,49 @@ struct Figures {
 pub(crate) fn run(report: &mut Report) {
     allow_descriptors(64 * 1024);
     let folder = tempfile::tempdir().unwrap();
-    let direct = direct();
-    let server = direct.at;
+    let (direct, server) = direct();
     let mut ways = vec![direct, ours(server)];
-    for (tool, way) in [
+    let tools = [
         ("pasta", pasta as fn(&Path) -> Option<Way>),
         ("slirp4netns", slirp4netns),
         ("socat", socat),
-    ] {
-        match installed(tool).then(|| way(folder.path())) {
-            Some(Some(way)) => ways.push(way),
-            Some(None) => println!("| network | {tool} | skipped: it did not begin to relay | – | – | – | – |"),
-            None => println!("| network | {tool} | skipped: not installed | – | – | – | – |"),
+    ];
+    ways.extend(available(NAME, tools, |way| way(folder.path())));
+    compare_all(report, NAME, &mut ways);
+    memory(report, server);
+}
+
+/// The ways of those tools that are installed. The others have a line that says so.
+pub(crate) fn available<T>(row: &str, tools: [(&str, T); 3], way: impl Fn(T) -> Option<Way>) -> Vec<Way> {
+    let ways = tools.into_iter().filter_map(|(tool, made)| {
+        let way = installed(tool).then(|| way(made));
+        match &way {
+            Some(Some(_)) => {}
+            Some(None) => println!("| {row} | {tool} | skipped: it did not begin to relay | – | – | – | – |"),
+            None => println!("| {row} | {tool} | skipped: not installed | – | – | – | – |"),
         }
-    }
+        way.flatten()
+    });
+    ways.collect()
+}
+
+/// Measures all ways in turns. The first one is direct, the second one ours.
+pub(crate) fn compare_all(report: &mut Report, row: &str, ways: &mut [Way]) {
     for _ in 0..ROUNDS {
-        for way in &mut ways {
+        for way in &mut *ways {
             measure(way);
         }
     }
     let (direct, rest) = ways.split_first_mut().unwrap();
     let (ours, others) = rest.split_first_mut().unwrap();
-    compare(report, ours, direct, [0.55, 1.5]);
+    compare(report, row, ours, direct, [0.55, 1.5]);
     for other in others {
-        compare(report, ours, other, [1.0, 1.0]);
+        compare(report, row, ours, other, [1.0, 1.0]);
     }
-    memory(report, server);
 }
 
 /// The lines of `ours` beside `other`: rates are to be at least `bounds[0]` times those, times at most `bounds[1]` times.
-fn compare(report: &mut Report, ours: &mut Way, other: &mut Way, [rate, time]: [f64; 2]) {
+fn compare(report: &mut Report, row: &str, ours: &mut Way, other: &mut Way, [rate, time]: [f64; 2]) {
     let name = other.name;
     let is_direct = name == "direct";
     let mut line = |workload: &str, unit: &str, ours: &mut [f64], other: &mut [f64], target| {
@@ -98,15 +129,7 @@ fn compare(report: &mut Report, ours: &mut Way, other: &mut Way, [rate, time]: [
             .collect();
         let figure = format!("{:.2} {unit}", median(ours));
         let limit = format!("{:.2} {unit} ({name})", median(other));
-        report.line(
-            "network",
-            workload,
-            &figure,
-            &limit,
-            median(&mut ratios),
-            Unit::Times,
-            target,
-        );
+        report.line(row, workload, &figure, &limit, median(&mut ratios), Unit::Times, target);
     };
     let (a, b) = (&mut ours.figures, &mut other.figures);
     let at_most = Target::AtMost(time);
@@ -148,7 +171,7 @@ fn compare(report: &mut Report, ours: &mut Way, other: &mut Way, [rate, time]: [
         let seconds = median(&mut a.seconds_per_gigabyte);
         let figure = format!("{seconds:.3} s/GB");
         report.line(
-            "network",
+            row,
             "processor time of the relay",
             &figure,
             "–",
@@ -160,22 +183,39 @@ fn compare(report: &mut Report, ours: &mut Way, other: &mut Way, [rate, time]: [
 }
 
 fn measure(way: &mut Way) {
-    let (at, relays) = (way.at, way.relays.clone());
     let figures = &mut way.figures;
-    let before = processor_time(&relays);
-    let (sent, up) = upload(at);
-    let (received, down) = download(at);
-    if !relays.is_empty() {
-        let used = processor_time(&relays) - before;
-        figures.seconds_per_gigabyte.push(used / ((sent + received) / 1e9));
+    let before = processor_time(&way.relays);
+    let [bytes, up, down] = match &mut way.client {
+        Client::Here(at) => streams(*at),
+        Client::Elsewhere(asked) => asked.ask(STREAMS),
+    };
+    if !way.relays.is_empty() {
+        let used = processor_time(&way.relays) - before;
+        figures.seconds_per_gigabyte.push(used / (bytes / 1e9));
     }
+    let [ping, slow_ping, one, eight] = match &mut way.client {
+        Client::Here(at) => exchanges(*at, usize::MAX),
+        Client::Elsewhere(asked) => asked.ask(EXCHANGES),
+    };
     figures.up.push(up);
     figures.down.push(down);
+    figures.ping.push(ping);
+    figures.slow_ping.push(slow_ping);
+    figures.one.push(one);
+    figures.eight.push(eight);
+}
+
+/// Bytes, and GB/s up and down.
+fn streams(at: SocketAddr) -> [f64; 3] {
+    let ((sent, up), (received, down)) = (upload(at), download(at));
+    [sent + received, up, down]
+}
+
+/// The median and the 99th percentile of a ping, and connections a second of one client and of eight.
+fn exchanges(at: SocketAddr, most: usize) -> [f64; 4] {
     let mut pings = pings(at);
-    figures.ping.push(quantile(&mut pings, 50));
-    figures.slow_ping.push(quantile(&mut pings, 99));
-    figures.one.push(connections(at, 1));
-    figures.eight.push(connections(at, 8));
+    let [ping, slow] = [50, 99].map(|percent| quantile(&mut pings, percent));
+    [ping, slow, connections(at, 1, most), connections(at, 8, most)]
 }
 
 /// Bytes, and GB/s.
@@ -214,12 +254,13 @@ fn pings(at: SocketAddr) -> Vec<f64> {
     (0..PINGS).map(|_| ping()).collect()
 }
 
-/// Connections a second, each with one ping.
-fn connections(at: SocketAddr, clients: usize) -> f64 {
+/// Connections a second, each with one ping; after `most` it ends early.
+fn connections(at: SocketAddr, clients: usize, most: usize) -> f64 {
     let begun = Instant::now();
+    let tried = AtomicUsize::new(0);
     let client = || {
         let mut count = 0.0;
-        while begun.elapsed() < SPAN {
+        while begun.elapsed() < SPAN && tried.fetch_add(1, Ordering::Relaxed) < most {
             // A tool that loses a connection loses the time of it.
             count += f64::from(answers(at).is_some());
         }
@@ -241,10 +282,10 @@ fn ask(at: SocketAddr, what: u8) -> TcpStream {
 }
 
 fn memory(report: &mut Report, server: SocketAddr) {
-    let way = ours(server);
-    let relay = *way.relays.first().unwrap();
+    let (process, at) = Process::listening(&mut as_child(&[NAME, "relay", &server.to_string()]));
+    let relay = process.id();
     let ask_and_hold = || {
-        let mut stream = ask(way.at, ECHO);
+        let mut stream = ask(at, ECHO);
         stream.write_all(b"x").unwrap();
         stream.read_exact(&mut [0]).unwrap();
         stream
@@ -266,26 +307,31 @@ fn memory(report: &mut Report, server: SocketAddr) {
     drop((warm, held));
 }
 
-fn direct() -> Way {
-    let (process, at) = Process::listening(&mut as_child(&["serve", "0"]));
-    Way {
-        name: "direct",
-        at,
-        relays: Vec::new(),
-        figures: Figures::default(),
-        _processes: vec![process],
+impl Way {
+    pub(crate) fn new(name: &'static str, client: Client, relays: Vec<u32>, processes: Vec<Process>) -> Self {
+        Self {
+            name,
+            client,
+            relays,
+            figures: Figures::default(),
+            _processes: processes,
+        }
     }
 }
 
+fn direct() -> (Way, SocketAddr) {
+    let (process, at) = server();
+    (Way::new("direct", Client::Here(at), Vec::new(), vec![process]), at)
+}
+
+/// A server of this machine.
+pub(crate) fn server() -> (Process, SocketAddr) {
+    Process::listening(&mut as_child(&[NAME, "serve", "0"]))
+}
+
 fn ours(server: SocketAddr) -> Way {
-    let (process, at) = Process::listening(&mut as_child(&["relay", &server.to_string()]));
-    Way {
-        name: "ours",
-        at,
-        relays: vec![process.0.id()],
-        figures: Figures::default(),
-        _processes: vec![process],
-    }
+    let (process, at) = Process::listening(&mut as_child(&[NAME, "relay", &server.to_string()]));
+    Way::new("ours", Client::Here(at), vec![process.id()], vec![process])
 }
 
 fn pasta(_: &Path) -> Option<Way> {
@@ -298,13 +344,7 @@ fn pasta(_: &Path) -> Option<Way> {
     command.args(["--config-net", "-q", "-f", "-t", &inside.to_string(), "--", &program]);
     let (process, at) = Process::listening(command.args(args).arg(inside.to_string()));
     reachable(at)?;
-    Some(Way {
-        name: "pasta",
-        at,
-        relays: vec![process.0.id()],
-        figures: Figures::default(),
-        _processes: vec![process],
-    })
+    Some(Way::new("pasta", Client::Here(at), vec![process.id()], vec![process]))
 }
 
 fn slirp4netns(folder: &Path) -> Option<Way> {
@@ -338,13 +378,12 @@ fn slirp4netns(folder: &Path) -> Option<Way> {
     api.read_to_string(&mut String::new()).unwrap();
     let at = SocketAddr::from(([127, 0, 0, 1], outside));
     reachable(at)?;
-    Some(Way {
-        name: "slirp4netns",
-        at,
-        relays: vec![slirp.0.id()],
-        figures: Figures::default(),
-        _processes: vec![slirp, server],
-    })
+    Some(Way::new(
+        "slirp4netns",
+        Client::Here(at),
+        vec![slirp.id()],
+        vec![slirp, server],
+    ))
 }
 
 fn socat(folder: &Path) -> Option<Way> {
@@ -373,16 +412,10 @@ fn socat(folder: &Path) -> Option<Way> {
     );
     let at = SocketAddr::from(([127, 0, 0, 1], outside));
     reachable(at)?;
-    Some(Way {
-        name: "socat × 2",
-        at,
-        relays: Vec::new(),
-        figures: Figures::default(),
-        _processes: vec![socat, server],
-    })
+    Some(Way::new("socat × 2", Client::Here(at), Vec::new(), vec![socat, server]))
 }
 
-/// What the child does: `serve PORT`, or `relay ADDRESS`.
+/// What the child does: `serve PORT`, `relay ADDRESS`, or `client NAME:PORT`.
 pub(crate) fn main(args: &[String]) {
     match args {
         [work, port] if work == "serve" => {
@@ -394,6 +427,7 @@ pub(crate) fn main(args: &[String]) {
             }
         }
         [work, server] if work == "relay" => relay_all(server.parse().unwrap()),
+        [work, name] if work == "client" => client(name),
         other => panic!("no such work: {other:?}"),
     }
 }
@@ -424,9 +458,9 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
+/// On one thread, as the tasks of a private network.
 fn relay_all(server: SocketAddr) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
@@ -456,9 +490,80 @@ fn tell(port: u16) {
     });
 }
 
-struct Process(Child);
+/// Answers each line of its stdin with a line of figures about the server at this name.
+fn client(name: &str) {
+    // Once: what is measured is the relay, and not the name server.
+    let at = until(|| name.to_socket_addrs().ok()?.find(SocketAddr::is_ipv4)).unwrap();
+    for line in std::io::stdin().lines() {
+        let figures = match line.unwrap().as_str() {
+            RUN => vec![1.0],
+            REACH => vec![f64::from(reachable(at).is_some())],
+            STREAMS => streams(at).to_vec(),
+            EXCHANGES => exchanges(at, CONNECTIONS).to_vec(),
+            other => panic!("no such order: {other:?}"),
+        };
+        let figures: Vec<_> = figures.iter().map(f64::to_string).collect();
+        println!("{}", figures.join(" "));
+    }
+}
+
+/// A process that does [`client`], or that leads to one.
+pub(crate) struct Asked {
+    process: Process,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Asked {
+    /// One that runs.
+    pub(crate) fn start(command: &mut Command) -> Option<Self> {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut process = Process(command.spawn().unwrap());
+        let answers = BufReader::new(process.0.stdout.take().unwrap());
+        let mut asked = Self { process, answers };
+        asked.succeeds(RUN).then_some(asked)
+    }
+
+    /// The same one, if it reaches the server.
+    pub(crate) fn reaches(mut self) -> Option<Self> {
+        self.succeeds(REACH).then_some(self)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn succeeds(&mut self, order: &str) -> bool {
+        self.try_ask(order) == Some([1.0])
+    }
+
+    fn ask<const COUNT: usize>(&mut self, order: &str) -> [f64; COUNT] {
+        self.try_ask(order).unwrap()
+    }
+
+    /// None if the process has ended.
+    fn try_ask<const COUNT: usize>(&mut self, order: &str) -> Option<[f64; COUNT]> {
+        let mut line = String::new();
+        writeln!(self.process.0.stdin.as_mut().unwrap(), "{order}").ok()?;
+        self.answers.read_line(&mut line).ok()?;
+        let figures: Option<Vec<f64>> = line.split_whitespace().map(|figure| figure.parse().ok()).collect();
+        figures?.try_into().ok()
+    }
+}
+
+pub(crate) struct Process(Child);
 
 impl Process {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// One that says its port.
     fn listening(command: &mut Command) -> (Self, SocketAddr) {
         command
@@ -485,14 +590,14 @@ impl Drop for Process {
     }
 }
 
-fn as_child(work: &[&str]) -> Command {
-    let (program, args) = child::command(&[NAME]);
+pub(crate) fn as_child(work: &[&str]) -> Command {
+    let (program, args) = child::command(work);
     let mut command = command(&program);
-    command.args(args).args(work);
+    command.args(args);
     command
 }
 
-fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     #[expect(clippy::disallowed_methods, reason = "what is compared with")]
     Command::new(program)
 }
@@ -502,7 +607,7 @@ fn installed(tool: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(tool).exists())
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -521,7 +626,7 @@ fn answers(at: SocketAddr) -> Option<()> {
 }
 
 /// Tries again and again, for a bounded time: nothing is measured meanwhile.
-fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(10) {
         if let Some(done) = attempt() {
