@@ -24,26 +24,36 @@ struct Running {
 }
 
 impl NetworkThread {
-    /// The runtime of the thread, which is started if it does not run yet.
+    /// The runtime of the thread, which is started if it does not run yet; the caller's runtime if it cannot be started, because the
+    /// process has too many open files or its user has too many epoll watches (contract S5). A later network tries again.
     ///
     /// # Errors
-    /// The system starts no thread, or the process has too many open files.
+    /// It cannot be started, and the caller is in no runtime.
     pub(super) fn runtime(&self) -> io::Result<Handle> {
         let mut running = self.locked();
         if let Some(running) = &*running {
             return Ok(running.runtime.clone());
         }
+        match Self::start() {
+            Ok(started) => Ok(running.insert(started).runtime.clone()),
+            Err(error) => {
+                tracing::debug!(%error, "the tasks of a network run on the embedder's runtime");
+                Handle::try_current().map_err(|_| error)
+            }
+        }
+    }
+
+    fn start() -> io::Result<Running> {
         let runtime = Runtime::new_current_thread().enable_all().build()?;
         let (handle, end) = (runtime.handle().clone(), CancellationToken::new());
         let ended = end.clone();
         Thread::new()
             .name("capsule-network".into())
             .spawn(move || runtime.block_on(ended.cancelled()))?;
-        *running = Some(Running {
-            runtime: handle.clone(),
+        Ok(Running {
+            runtime: handle,
             _end: end.drop_guard(),
-        });
-        Ok(handle)
+        })
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Running>> {
