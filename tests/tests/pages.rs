@@ -102,6 +102,7 @@ fn the_table_of_tasks_and_locks_leaves_no_file_out() {
     for file in ["supervisor/src", "host/src", "init/src"]
         .into_iter()
         .flat_map(|folder| files(folder, "rs"))
+        .filter(|file| !file.ends_with("tests.rs"))
     {
         let source = fs::read_to_string(&file).unwrap();
         let shipped = source.split("#[cfg(test)]\nmod ").next().unwrap();
