@@ -9,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::call::{Call, parse_call};
+use crate::written::Written;
 use crate::{ceilings, network};
 
 /// Runs capsules: WebAssembly components that may start native processes and reach them again later.
@@ -184,7 +185,26 @@ pub(crate) struct RunArgs {
     /// given several times. A folder that contains your home folder, usual places of secrets or the state of this machine
     /// is refused.
     #[arg(long, value_name = "DIR[:rw]", conflicts_with = "unconfined")]
-    pub(crate) visible: Vec<Visible>,
+    pub(crate) visible: Vec<Written<Visible>>,
+
+    /// Grant everything that the capsule's manifest asks for, and nothing more.
+    ///
+    /// Without this option the command lists what is asked and not granted, and runs without it. This machine's network
+    /// (`--network host`) and `--commits` are never granted by this option, and neither is a folder that `--visible` refuses.
+    #[arg(long, conflicts_with = "unconfined")]
+    pub(crate) grant_all_asked: bool,
+
+    /// Save what this run is granted, so that the next run of this capsule needs no options for it.
+    ///
+    /// The grants of the same file or folder, under the same name, are replaced in `capsule.grants.toml` in
+    /// $XDG_CONFIG_HOME/capsule or ~/.config/capsule. They are for confined processes: a run with --unconfined does not use
+    /// them. `--commits`, `--unprotect` and limits are not saved.
+    #[arg(long, conflicts_with = "unconfined")]
+    pub(crate) save_grants: bool,
+
+    /// Do not use grants that were saved. With --save-grants, only those of this command line are saved.
+    #[arg(long)]
+    pub(crate) no_saved_grants: bool,
 
     /// Record every call that the capsule makes in this file: the operation, its owner, and its outcome. Each name that its
     /// processes ask for or connect to is recorded, too.
@@ -231,7 +251,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) ceilings: ceilings::Flags,
 
-    /// A component (`.wasm`), or the folder of a capsule's crate, which is built first.
+    /// A component (`.wasm`), the folder of a capsule's crate, which is built first, or a folder with a `Capsule.toml`.
     ///
     /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it. If the target is missing,
     /// rustup adds it. RUSTFLAGS is not passed on, because it is meant for programs of this machine. Put flags for the
@@ -241,13 +261,16 @@ pub(crate) struct RunArgs {
     /// workspace, the toolchains and the registry's cache, read-only. It writes to `target/confined` in the workspace,
     /// whatever CARGO_TARGET_DIR says, and to `Cargo.lock`. It has a network only to fetch missing crates.
     ///
-    /// The command follows the declarations of the capsule's author, in `[package.metadata.capsule]` of the crate or in a
-    /// `Capsule.toml` beside the file: `interceptors` (messages that call an action), `background` (whether `run` is called,
-    /// before the first call), `publish` and `subscribe` (topics), `visible` (requests for --visible: the command reports
-    /// those that you did not grant), `limits` (a table with the names and values of the limits' flags, such as `max-pids`,
-    /// which can only lower what you allow), and `network` (a table with a `mode`, which can only lower yours, and requests for
-    /// `publish` and `egress`, which are reported as those for --visible are). Messages that wait when the last call has ended are delivered for
-    /// two more seconds.
+    /// A folder without a `Cargo.toml` needs a `Capsule.toml` that names one component, which then runs.
+    ///
+    /// The command follows the manifest of the capsule's author: `NAME.capsule.toml` beside `NAME.wasm`, or a `Capsule.toml` beside it
+    /// that names the file or no file; for a crate its `Capsule.toml`, or `[package.metadata.capsule]` in its `Cargo.toml`. Its keys:
+    /// `interceptors` (messages that call an action), `background` (whether `run` is called, before the first call), `publish` and
+    /// `subscribe` (topics), `limits` (a table with the names and values of the limits' flags, such as `max-pids`, which can only
+    /// lower what you allow), and requests, which grant nothing: `allow`, `allow-persistent`, `visible`, `commits`, and `network` (a
+    /// table with a `mode`, which can only lower yours, `publish` and `egress`). The command lists the requests that you did not grant;
+    /// see --grant-all-asked. Unknown keys are reported and have no effect. Messages that wait when the last call has ended are
+    /// delivered for two more seconds.
     #[arg(value_name = "CAPSULE")]
     pub(crate) capsule: PathBuf,
 

@@ -11,16 +11,20 @@ use nix::unistd::Uid;
 
 /// `$XDG_CACHE_HOME/capsule` or `~/.cache/capsule`, created if need be.
 pub(crate) fn cache_dir() -> Option<PathBuf> {
+    private_folder(&base("XDG_CACHE_HOME", ".cache")?.join("capsule"))
+}
+
+/// The folder that a variable names, or the usual one in the home folder.
+pub(crate) fn base(variable: &str, at_home: &str) -> Option<PathBuf> {
     // The specification of these variables asks to ignore a relative path.
-    let base = std::env::var_os("XDG_CACHE_HOME")
+    std::env::var_os(variable)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| {
             std::env::home_dir()
                 .filter(|home| home.is_absolute())
-                .map(|home| home.join(".cache"))
-        })?;
-    private_folder(&base.join("capsule"))
+                .map(|home| home.join(at_home))
+        })
 }
 
 /// The folder in it for compiled code. The engine removes every file in this folder that is not its own.
@@ -28,7 +32,8 @@ pub(crate) fn code_dir() -> Option<PathBuf> {
     private_folder(&cache_dir()?.join("code"))
 }
 
-fn private_folder(path: &Path) -> Option<PathBuf> {
+/// The folder, created if need be; `None` if other users may write there.
+pub(crate) fn private_folder(path: &Path) -> Option<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).ok()?;
     let path = path.canonicalize().ok()?;
     is_private(&path.metadata().ok()?).then_some(path)

@@ -1,4 +1,4 @@
-//! The argument CAPSULE: a component, or the folder of a crate that builds one.
+//! The argument CAPSULE: a component, the folder of a crate that builds one, or a folder whose `Capsule.toml` names one.
 //!
 //! It is checked before anything is built or loaded, so that a wrong path is bad usage with a remedy, and not an error
 //! message from a compiler.
@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::manifest::{CAPSULE_TOML, Manifest, NoComponent};
+
 /// The kinds of files that the CAPSULE argument can name.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A component, and the name that its file suggests.
+    /// A component, and the name that its file suggests. A folder's manifest may have named the file.
     Component { name: String, file: ComponentFile },
     /// A folder with a `Cargo.toml`.
     Crate { folder: PathBuf },
@@ -23,8 +25,14 @@ pub(crate) enum Source {
 pub(crate) enum BadCapsule {
     #[error("cannot read {}: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{} has no Cargo.toml: give the folder of a capsule's crate, or a .wasm file", path.display())]
+    #[error(
+        "{} has no Cargo.toml and no Capsule.toml: give the folder of a capsule's crate, a folder whose Capsule.toml names a \
+         component, or a .wasm file",
+        path.display()
+    )]
     NotACrate { path: PathBuf },
+    #[error(transparent)]
+    NoComponent(#[from] NoComponent),
     #[error(
         "{} is a core WebAssembly module, and a capsule is a component: build it with \
          `cargo build --target wasm32-wasip2`, or turn it into one with `wasm-tools component new`",
@@ -55,19 +63,25 @@ pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
         error,
     };
     if !path.metadata().map_err(unreadable)?.is_dir() {
-        let file = ComponentFile::open(path)?;
-        let name = path.file_stem().and_then(|stem| stem.to_str());
-        let name = name
-            .ok_or_else(|| BadCapsule::NoName { path: path.to_owned() })?
-            .to_owned();
-        return Ok(Source::Component { name, file });
+        return component(path);
     }
     let folder = path.canonicalize().map_err(unreadable)?;
     if folder.join("Cargo.toml").is_file() {
         Ok(Source::Crate { folder })
+    } else if folder.join(CAPSULE_TOML).is_file() {
+        component(&Manifest::only_component(&folder)?)
     } else {
         Err(BadCapsule::NotACrate { path: path.to_owned() })
     }
+}
+
+fn component(path: &Path) -> Result<Source, BadCapsule> {
+    let file = ComponentFile::open(path)?;
+    let name = path.file_stem().and_then(|stem| stem.to_str());
+    let name = name
+        .ok_or_else(|| BadCapsule::NoName { path: path.to_owned() })?
+        .to_owned();
+    Ok(Source::Component { name, file })
 }
 
 /// The length of the header that tells a component from a module.
@@ -88,6 +102,11 @@ impl ComponentFile {
             (Ok(_), Kind::CoreModule) => Err(BadCapsule::CoreModule { path }),
             (Ok(_), Kind::Other) => Err(BadCapsule::NotWasm { path }),
         }
+    }
+
+    /// The path by which it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The whole file.

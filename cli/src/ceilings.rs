@@ -54,9 +54,9 @@ pub(crate) struct Flags {
     max_dials: Option<u32>,
 }
 
-/// The table `limits` of a manifest, with the flags' names.
+/// The table `limits` of a manifest, with the flags' names. `manifest` reports its other keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(default, rename_all = "kebab-case")]
 pub(crate) struct Declared {
     #[serde(deserialize_with = "count")]
     max_pids: Option<u32>,

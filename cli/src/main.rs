@@ -2,13 +2,15 @@
 //!
 //! This file only joins the parts: `args` (the options), `call` (one CALL), `capsule_file` and `build_capsule` (from CAPSULE
 //! to a component, with `build_confined`, `cargo` and `tool`), `manifest` (the declarations of the capsule's author),
-//! `ceilings`, `network` and `visible` (the limits, the network and the view of its processes), `run` (the calls), `trial` (of the
-//! confinement, with `trials_kept` and `late_trial`), `store` (the folder of the capsules' values), `report` (the lines on standard
-//! output), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it),
+//! `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and `visible` (the limits, the network
+//! and the view of its processes), `run` (the calls), `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the
+//! folder of the capsules' values), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user
+//! is told beside them), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it),
 //! `audit` (the audit log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard
 //! error), and `exit_code`.
 
 mod args;
+mod asks;
 mod audit;
 mod build_capsule;
 mod build_confined;
@@ -17,16 +19,22 @@ mod call;
 mod capsule_file;
 mod cargo;
 mod ceilings;
+mod config_dir;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod console;
+mod denials;
 mod doctor;
 mod exit_code;
 mod fix;
+mod grants;
 mod interrupt;
 mod late_trial;
+mod left_running;
 mod manifest;
 mod network;
+mod never_called;
+mod option_text;
 mod report;
 mod run;
 mod stderr;
@@ -36,6 +44,7 @@ mod trial;
 mod trials_kept;
 mod user;
 mod visible;
+mod written;
 
 use std::process::ExitCode;
 

@@ -2,19 +2,19 @@
 //! both.
 //!
 //! The user decides. A published port, and a name that processes connect to, are grants like a command or a visible folder. A
-//! manifest comes with the capsule and grants nothing: it can ask for less than the user allows, and it then gets less. The
-//! command reports each request for more, with the flag that would grant it, and makes the calls without it.
+//! manifest comes with the capsule and grants nothing: it can ask for less than the user allows, and it then gets less. `asks`
+//! reports each request for more, with the flag that would grant it.
 
 use std::fmt::Display;
-use std::str::FromStr;
 
 use capsule_host::sandbox::{
     self, EgressError, EgressPolicy, EgressRule, EgressRules, NetworkLimits, Publish, PublishAt,
 };
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 use thiserror::Error;
+
+use crate::written::Written;
 
 /// The flags of `capsule run`.
 #[derive(Clone, Debug, Default, Args)]
@@ -45,7 +45,7 @@ pub(crate) struct Flags {
     /// any free port. `8080:web`: the port on which the process with the label `web` listens, at 127.0.0.1:8080. ADDR is another address of 127.0.0.0/8; other machines cannot reach a published port. A line on
     /// standard error tells each address. A port that is in use is an error before anything is built or runs.
     #[arg(long, value_name = "[ADDR:]PORT[:GUESTPORT|:LABEL]", conflicts_with = "unconfined")]
-    publish: Vec<Publish>,
+    publish: Vec<Written<Publish>>,
 
     /// Let the processes connect to a host by its name, at TCP ports [default: 443 and 80]. May be given several times.
     ///
@@ -54,7 +54,7 @@ pub(crate) struct Flags {
     /// network that this machine is in, or to this machine's own address, other than its loopback. Clients need no proxy and
     /// no variable for it.
     #[arg(long, value_name = "NAME[:PORT,…][:private]", conflicts_with = "unconfined")]
-    egress: Vec<EgressRule>,
+    egress: Vec<Written<EgressRule>>,
 }
 
 /// The modes as `--network` and a manifest name them, in ascending order of access.
@@ -81,19 +81,18 @@ impl Display for Mode {
 #[serde(try_from = "Table")]
 pub(crate) struct Declared {
     mode: Option<Mode>,
-    publish: Vec<Wish<Publish>>,
-    egress: Vec<Wish<EgressRule>>,
+    publish: Vec<Written<Publish>>,
+    egress: Vec<Written<EgressRule>>,
 }
 
-/// The table in its written form.
+/// The table in its written form. `manifest` reports its other keys.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Table {
     mode: Option<Mode>,
     #[serde(default)]
-    publish: Vec<Wish<Publish>>,
+    publish: Vec<Written<Publish>>,
     #[serde(default)]
-    egress: Vec<Wish<EgressRule>>,
+    egress: Vec<Written<EgressRule>>,
 }
 
 impl TryFrom<Table> for Declared {
@@ -107,23 +106,6 @@ impl TryFrom<Table> for Declared {
                 mode.to_string()
             )),
             None | Some(_) => Ok(Self { mode, publish, egress }),
-        }
-    }
-}
-
-/// A request, and its text in the manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Wish<T> {
-    text: String,
-    value: T,
-}
-
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Wish<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.parse() {
-            Ok(value) => Ok(Self { text, value }),
-            Err(error) => Err(D::Error::custom(error)),
         }
     }
 }
@@ -183,15 +165,15 @@ impl Flags {
 
     fn private(&self, limits: NetworkLimits) -> Result<sandbox::PrivateNetwork, BadNetwork> {
         let mut private = sandbox::PrivateNetwork::default().limits(limits);
-        for (number, publish) in self.publish.iter().enumerate() {
+        for (number, Written { value: publish, .. }) in self.publish.iter().enumerate() {
             let is_free = matches!(publish.at(), PublishAt::Loopback(address) if address.port() == 0);
             let mut earlier = self.publish.iter().take(number);
-            if !is_free && earlier.any(|earlier| earlier.at() == publish.at()) {
+            if !is_free && earlier.any(|earlier| earlier.value.at() == publish.at()) {
                 return Err(BadNetwork::Twice(publish.at().clone()));
             }
             private = private.publish(publish.clone());
         }
-        let rules = EgressRules::new(self.egress.iter().cloned())?;
+        let rules = EgressRules::new(self.egress.iter().map(|rule| rule.value.clone()))?;
         Ok(if self.egress.is_empty() {
             private
         } else {
@@ -203,42 +185,78 @@ impl Flags {
         self.network.unwrap_or(Mode::Private)
     }
 
-    /// Reports the requests of the manifest that were not granted.
-    pub(crate) fn tell_of_wishes(&self, declared: &Declared) {
-        for wish in self.not_granted(declared) {
-            tracing::warn!("{wish}");
+    /// Tells of a mode that has no effect.
+    pub(crate) fn tell_of_mode(&self, declared: &Declared) {
+        if let (Some(allowed), Some(mode)) = (self.network, declared.mode)
+            && mode < allowed
+        {
+            tracing::warn!(
+                "--network {allowed} has no effect, because the capsule's manifest asks for less: `mode = \"{mode}\"`"
+            );
         }
     }
 
-    fn not_granted(&self, declared: &Declared) -> Vec<String> {
+    /// What the manifest asks for and these flags do not grant.
+    pub(crate) fn not_granted(&self, declared: &Declared) -> Granting {
         let allowed = self.allowed();
-        let mut told = Vec::new();
-        match declared.mode {
-            Some(Mode::Host) if allowed != Mode::Host => told.push(
-                "the capsule asks for this machine's network, which you did not grant; --network host grants it"
-                    .to_owned(),
-            ),
-            Some(mode) if mode < allowed && self.network.is_some() => told.push(format!(
-                "--network {allowed} has no effect, because the capsule's manifest asks for less: `mode = \"{mode}\"`"
-            )),
-            Some(_) | None => {}
-        }
+        let host = declared.mode == Some(Mode::Host) && allowed != Mode::Host;
         // With this machine's network the processes need no grant, and without a network they can use none.
         if allowed != Mode::Private {
-            return told;
+            return Granting {
+                host,
+                ..Granting::default()
+            };
         }
-        let published = |wish: &&Wish<Publish>| self.publish.iter().all(|given| given.guest() != wish.value.guest());
-        for Wish { text, .. } in declared.publish.iter().filter(published) {
-            told.push(format!(
-                "the capsule asks to publish {text:?}, which you did not grant; --publish {text} grants it"
-            ));
+        let is_new = |asked: &&Written<Publish>| {
+            self.publish
+                .iter()
+                .all(|given| given.value.guest() != asked.value.guest())
+        };
+        let (publish, egress) = (declared.publish.iter(), declared.egress.iter());
+        Granting {
+            host,
+            publish: publish.filter(is_new).cloned().collect(),
+            egress: egress.filter(|asked| !self.reaches(&asked.value)).cloned().collect(),
         }
-        for Wish { text, .. } in declared.egress.iter().filter(|wish| !self.reaches(&wish.value)) {
-            told.push(format!(
-                "the capsule asks to connect to {text:?}, which you did not grant; --egress {text:?} grants it"
-            ));
+    }
+
+    /// Adds grants, as if their flags had been given.
+    pub(crate) fn grant(&mut self, publish: Vec<Written<Publish>>, egress: Vec<Written<EgressRule>>) {
+        self.publish.extend(publish);
+        self.egress.extend(egress);
+    }
+
+    /// Adds what was granted before, as far as it fits to these flags, which count more, and to the manifest. Returns what was
+    /// added.
+    pub(crate) fn add_saved(&mut self, saved: &Granting, declared: &Declared) -> Granting {
+        let mut added = Granting::default();
+        let nothing_given = self.network.is_none() && self.publish.is_empty() && self.egress.is_empty();
+        if saved.host && nothing_given {
+            self.network = Some(Mode::Host);
+            added.host = true;
         }
-        told
+        if self.allowed() != Mode::Private || declared.mode == Some(Mode::None) {
+            return added;
+        }
+        let (publish, egress) = (saved.publish.iter(), saved.egress.iter());
+        let is_new = |saved: &&Written<Publish>| {
+            self.publish
+                .iter()
+                .all(|given| given.value.guest() != saved.value.guest())
+        };
+        added.publish = publish.filter(is_new).cloned().collect();
+        added.egress = egress.filter(|saved| !self.egress.contains(saved)).cloned().collect();
+        self.grant(added.publish.clone(), added.egress.clone());
+        added
+    }
+
+    /// The grants among these flags.
+    pub(crate) fn to_save(&self) -> Granting {
+        Granting {
+            host: self.network == Some(Mode::Host),
+            publish: self.publish.clone(),
+            egress: self.egress.clone(),
+        }
     }
 
     /// Whether the granted rules allow all that this one asks for.
@@ -248,13 +266,22 @@ impl Flags {
             granted.name() == asked.name() || by_suffix.is_some_and(|suffix| asked.name().ends_with(suffix))
         };
         let allow = |port: &u16| {
-            let mut granted = self.egress.iter();
+            let mut granted = self.egress.iter().map(|rule| &rule.value);
             granted.any(|granted| {
                 covers(granted) && granted.ports().contains(port) && granted.is_private() >= asked.is_private()
             })
         };
         asked.ports().iter().all(allow)
     }
+}
+
+/// Grants of a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Granting {
+    /// This machine's network.
+    pub(crate) host: bool,
+    pub(crate) publish: Vec<Written<Publish>>,
+    pub(crate) egress: Vec<Written<EgressRule>>,
 }
 
 #[cfg(test)]
@@ -354,34 +381,57 @@ mod tests {
     }
 
     #[test]
-    fn w1_what_a_manifest_asks_for_and_does_not_get_is_told_with_the_flag_that_grants_it() {
-        let told = |flags: Flags, text| flags.not_granted(&declared(text));
+    fn w1_what_a_manifest_asks_for_is_not_granted_unless_a_flag_covers_it() {
+        let asked = |flags: Flags, text| {
+            let asked = flags.not_granted(&declared(text));
+            let texts = asked.publish.iter().map(|asked| &asked.text);
+            texts
+                .chain(asked.egress.iter().map(|asked| &asked.text))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         let all = "publish = ['8000', '0:80']\negress = ['a.com', 'b.a.com:22', '*.c.com:443', 'd.com:5432:private']";
-        let none_granted = told(Flags::default(), all);
-        let granting = [
-            "--publish 8000",
-            "--publish 0:80",
-            "\"a.com\"",
-            "\"b.a.com:22\"",
-            "\"*.c.com:443\"",
-            "private",
+        let texts = [
+            "8000",
+            "0:80",
+            "a.com",
+            "b.a.com:22",
+            "*.c.com:443",
+            "d.com:5432:private",
         ];
-        assert_eq!(none_granted.len(), granting.len(), "{none_granted:?}");
-        for (told, flag) in none_granted.iter().zip(granting) {
-            assert!(told.contains(flag), "{told}");
-        }
+        assert_eq!(asked(Flags::default(), all), texts);
         let egress = ["a.com", "*.a.com:22", "*.c.com:80,443", "d.com:5432:private"];
-        assert_eq!(told(flags(None, &["8000", "9000:80"], &egress), all), [""; 0]);
+        assert_eq!(asked(flags(None, &["8000", "9000:80"], &egress), all), [""; 0]);
         // A suffix is not the name itself, another port is not the one, and a public address is not a private one.
         let egress = ["*.a.com:80", "b.a.com:23", "x.c.com", "d.com:5432"];
-        assert_eq!(
-            told(flags(None, &["8000:9000", "80:81"], &egress), all).len(),
-            granting.len()
-        );
+        assert_eq!(asked(flags(None, &["8000:9000", "80:81"], &egress), all), texts);
 
-        assert!(told(Flags::default(), "mode = 'host'")[0].contains("--network host grants it"));
-        assert!(told(flags(Some(Mode::Host), &[], &[]), "mode = 'private'")[0].contains("no effect"));
-        assert_eq!(told(flags(Some(Mode::Host), &[], &[]), "mode = 'host'"), [""; 0]);
-        assert_eq!(told(Flags::default(), "mode = 'none'"), [""; 0]);
+        assert!(Flags::default().not_granted(&declared("mode = 'host'")).host);
+        assert!(
+            !flags(Some(Mode::Host), &[], &[])
+                .not_granted(&declared("mode = 'host'"))
+                .host
+        );
+        assert_eq!(asked(flags(Some(Mode::Host), &[], &[]), all), [""; 0]);
+        assert_eq!(asked(flags(Some(Mode::None), &[], &[]), all), [""; 0]);
+    }
+
+    #[test]
+    fn w1_saved_grants_never_contradict_the_flags_or_the_manifest() {
+        let add = |mut flags: Flags, saved: &Flags, text| {
+            let added = flags.add_saved(&saved.to_save(), &declared(text));
+            assert!(flags.network(&declared(text), NetworkLimits::default()).is_ok());
+            (added.host, added.publish.len(), added.egress.len())
+        };
+        let saved = flags(None, &["8000:80", "0:81"], &["a.com"]);
+        assert_eq!(add(Flags::default(), &saved, ""), (false, 2, 1));
+        assert_eq!(add(flags(Some(Mode::None), &[], &[]), &saved, ""), (false, 0, 0));
+        assert_eq!(add(flags(Some(Mode::Host), &[], &[]), &saved, ""), (false, 0, 0));
+        assert_eq!(add(Flags::default(), &saved, "mode = 'none'"), (false, 0, 0));
+        assert_eq!(add(flags(None, &["9000:80"], &["a.com"]), &saved, ""), (false, 1, 0));
+        let host = flags(Some(Mode::Host), &[], &[]);
+        assert_eq!(add(Flags::default(), &host, ""), (true, 0, 0));
+        assert_eq!(add(flags(None, &["80"], &[]), &host, ""), (false, 0, 0));
+        assert_eq!(add(flags(Some(Mode::Private), &[], &[]), &host, ""), (false, 0, 0));
     }
 }

@@ -29,21 +29,23 @@ use capsule_host::sandbox::{
     Confined, LaunchError, Launcher, Network, NetworkError, OwnerNetwork, Policy, Prestart, PublishedPort, Unconfined,
     Workspace, WorkspaceError, executed_unasked,
 };
-use capsule_host::supervisor::{Owner, Principal, Registry, RegistryError};
+use capsule_host::supervisor::{Owner, Principal, Registry, RegistryError, Scope};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::args::RunArgs;
+use crate::asks::Asks;
 use crate::audit::{self, LogError};
 use crate::build_capsule::build;
-use crate::build_confined;
 use crate::cache_dir::{cache_dir, code_dir};
 use crate::call::Call;
 use crate::capsule_file::{BadCapsule, ComponentFile, Source, examine};
 use crate::cargo::BuildError;
+use crate::config_dir::config_dir;
 use crate::console::{self, Spinner};
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::grants::{BadGrants, GrantFile, Key, Saved};
 use crate::interrupt::{Interrupt, Interrupts};
 use crate::manifest::{BadManifest, Manifest};
 use crate::network::BadNetwork;
@@ -51,7 +53,8 @@ use crate::report::{self, Outcome};
 use crate::store::store;
 use crate::trial::{Trial, TrialError};
 use crate::user::login_name;
-use crate::visible::{self, InWorkspace};
+use crate::visible::{self, NotVisible};
+use crate::{build_confined, denials, left_running, never_called};
 
 /// How long messages that wait for the capsule when the last call has ended are still delivered.
 const LAST_MESSAGES: Duration = Duration::from_secs(2);
@@ -78,7 +81,9 @@ enum Failure {
     #[error("--workspace: {0}")]
     Workspace(#[from] WorkspaceError),
     #[error(transparent)]
-    Visible(#[from] InWorkspace),
+    Visible(#[from] NotVisible),
+    #[error(transparent)]
+    Grants(#[from] BadGrants),
     #[error(transparent)]
     Network(#[from] BadNetwork),
     #[error("--publish: {0}")]
@@ -123,6 +128,7 @@ impl Failure {
         match self {
             Self::Workspace(_)
             | Self::Visible(_)
+            | Self::Grants(_)
             | Self::Network(_)
             | Self::Audit(_)
             | Self::Capsule(_)
@@ -154,28 +160,34 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
     let store = store();
     let store_dir = store.as_ref().map(|store| store.path().to_owned());
-    let state: Vec<PathBuf> = cache_dir().into_iter().chain(store_dir).collect();
+    let state: Vec<PathBuf> = cache_dir().into_iter().chain(config_dir()).chain(store_dir).collect();
     let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
     let manifest = match &source {
-        Source::Component { .. } => Manifest::beside(&args.capsule)?,
+        Source::Component { file, .. } => Manifest::of_component(file.path())?,
         Source::Crate { folder } => Manifest::of_crate(folder)?,
     };
-    visible::tell_of_wishes(&manifest, &args.visible);
+    manifest.tell_of_reports();
+    never_called::tell(&manifest.interceptors(), &manifest.publish);
+    let args = with_grants(args, &source, &manifest, &workspace)?;
     let was_there = executed_unasked(&workspace);
     let log = args.audit.as_deref();
     let log = log.map(|path| audit::open(path, &workspace)).transpose()?;
     let (launcher, mut trial) = launcher(&args, &source, &manifest, &workspace, log.clone(), prestart)?;
+    // Before any code of the capsule runs, and after everything was found to be possible.
+    if args.save_grants {
+        save_grants(&args, &source, &manifest)?;
+    }
     let principal = Principal::Named(args.principal.clone().unwrap_or_else(login_name));
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let prepared = async {
         let id = args.capsule_id.clone().or_else(|| named(&source, &manifest));
-        let published = launcher.publish(principal.clone(), id, &mut trial).await?;
+        let published = launcher.publish(principal.clone(), id.clone(), &mut trial).await?;
         let (name, component) = component(source, args.trust_build, &mut trial).await?;
-        Ok::<_, Failure>((published, name, component))
+        Ok::<_, Failure>((published, id.unwrap_or(name), component))
     };
     // Kept to the end, so that the ports stay published between two processes.
-    let (published, name, component) = tokio::select! {
+    let (published, id, component) = tokio::select! {
         prepared = prepared => prepared?,
         interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
     };
@@ -188,8 +200,13 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         args.ceilings.limits(&manifest.limits),
     )?;
     let runtime = runtime(&registry, log.clone(), store);
+    let scope = registry.scope(Owner {
+        principal: principal.clone(),
+        capsule: id.clone(),
+    });
     let session = runtime.map(|runtime| Session {
         registry: registry.clone(),
+        scope: scope.clone(),
         runtime,
         options: LoadOptions {
             grants: Grants {
@@ -204,7 +221,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
             },
             interceptors: manifest.interceptors(),
             background: manifest.background.then(|| principal.clone()),
-            ..LoadOptions::new(args.capsule_id.unwrap_or(name), workspace.clone())
+            ..LoadOptions::new(id, workspace.clone())
         },
         principal,
         trial,
@@ -218,6 +235,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     };
     // Dropped before the last process ends, so that its end also ends the network: the shutdown waits for the network's records.
     drop(published);
+    left_running::tell(&scope);
     registry.shutdown().await;
     for name in executed_unasked(&workspace)
         .iter()
@@ -233,6 +251,61 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     };
     let code = ended.map_err(Failure::Panic)??;
     Ok(if is_recorded { code } else { FAILED })
+}
+
+/// The command line with the grants that were saved, and with those that the manifest asks for where the user said so. Tells what
+/// is used and what is missing.
+fn with_grants(
+    mut args: RunArgs,
+    source: &Source,
+    manifest: &Manifest,
+    workspace: &Workspace,
+) -> Result<RunArgs, Failure> {
+    if !args.unconfined
+        && !args.no_saved_grants
+        && let Some(folder) = config_dir()
+        && let Ok(key) = key(&args, source, manifest)
+    {
+        let file = GrantFile::new(folder);
+        let added = file.read(&key)?.map(|saved| saved.add_to(&mut args, &manifest.network));
+        let options = added.map(|added| added.options()).unwrap_or_default();
+        if !options.is_empty() {
+            let path = file.path();
+            console::tell(&format!("granted before, in {}: {}", path.display(), options.join(" ")));
+        }
+    }
+    let mut asks = Asks::of(manifest, &args, workspace);
+    if args.grant_all_asked {
+        asks.grant(&mut args);
+    }
+    asks.tell();
+    Ok(args)
+}
+
+fn key(args: &RunArgs, source: &Source, manifest: &Manifest) -> Result<Key, BadGrants> {
+    let id = args.capsule_id.clone().or_else(|| named(source, manifest));
+    let id = id.ok_or(BadGrants::NoName)?;
+    match source {
+        Source::Component { file, .. } => Key::new(file.path(), &id),
+        Source::Crate { folder } => Key::new(folder, &id),
+    }
+}
+
+fn save_grants(args: &RunArgs, source: &Source, manifest: &Manifest) -> Result<(), BadGrants> {
+    let file = GrantFile::new(config_dir().ok_or(BadGrants::NoFolder)?);
+    let saved = Saved::of(key(args, source, manifest)?, args);
+    let options = saved.options();
+    file.save(saved)?;
+    let path = file.path();
+    console::tell(&if options.is_empty() {
+        format!(
+            "this run was granted nothing, so no grant of the capsule is in {}",
+            path.display()
+        )
+    } else {
+        format!("saved in {}: {}", path.display(), options.join(" "))
+    });
+    Ok(())
 }
 
 /// The launcher of the capsule's processes.
@@ -283,8 +356,8 @@ fn publishes(network: &Network) -> bool {
 /// The name that the capsule will have without `--capsule-id`. A crate's is known before it is built.
 fn named(source: &Source, manifest: &Manifest) -> Option<String> {
     match source {
-        Source::Component { name, .. } => Some(name.clone()),
-        Source::Crate { .. } => manifest.package.clone(),
+        Source::Component { name, .. } => Some(manifest.id.as_ref().unwrap_or(name).clone()),
+        Source::Crate { .. } => manifest.id.clone(),
     }
 }
 
@@ -318,7 +391,7 @@ fn launcher(
     let network = args
         .network
         .network(&manifest.network, args.ceilings.network(&manifest.limits))?;
-    args.network.tell_of_wishes(&manifest.network);
+    args.network.tell_of_mode(&manifest.network);
     if network == Network::Host {
         tracing::warn!(
             "the capsule's processes have this machine's network: they reach what it reaches, and may listen there"
@@ -337,7 +410,7 @@ fn launcher(
     for path in &args.unprotect {
         policy = policy.unprotect(path);
     }
-    for path in trusted(args, source) {
+    for path in trusted(source, manifest) {
         policy = policy.protect(path);
     }
     if let Some(group) = &args.cgroup {
@@ -359,18 +432,16 @@ fn launcher(
 }
 
 /// The files that this command reads and trusts, now or the next time: by their own paths and by the targets of links.
-fn trusted(args: &RunArgs, source: &Source) -> Vec<PathBuf> {
-    match source {
+fn trusted(source: &Source, manifest: &Manifest) -> Vec<PathBuf> {
+    let of_source = match source {
         Source::Crate { folder } => build_confined::trusted(folder),
-        Source::Component { .. } => {
-            let manifest = args.capsule.with_file_name("Capsule.toml");
-            let paths = [&args.capsule, &manifest].into_iter();
-            paths
-                .flat_map(|path| [std::path::absolute(path), path.canonicalize()])
-                .filter_map(Result::ok)
-                .collect()
-        }
-    }
+        Source::Component { file, .. } => vec![file.path().to_owned()],
+    };
+    let paths = of_source.iter().chain(&manifest.files);
+    paths
+        .flat_map(|path| [std::path::absolute(path), path.canonicalize()])
+        .filter_map(Result::ok)
+        .collect()
 }
 
 /// The component to run and the name that it suggests. Builds only after the `trial`. Dropping the future ends a build.
@@ -389,6 +460,7 @@ async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(St
 /// The calls of one command line to one capsule.
 struct Session {
     registry: Registry,
+    scope: Scope,
     runtime: Runtime,
     principal: Principal,
     options: LoadOptions,
@@ -426,6 +498,7 @@ impl Session {
                 interrupt = self.interrupts.next() => {
                     // This completes the call's record before the log ends.
                     capsule.unload().await;
+                    left_running::tell(&self.scope);
                     // Before the line is printed: a reader that does not read must not keep processes alive.
                     self.registry.shutdown().await;
                     let message = format!("{} ended the command and its processes in this call; run it again", interrupt.name());
@@ -509,6 +582,7 @@ fn runtime(
         Runtime::builder(registry.clone())
             .audit(log.clone())
             .store(store.clone())
+            .on_denial(denials::tell)
             .instances_per_principal(Some(u32::MAX))
     };
     match builder().cache_dir(code_dir()).build() {

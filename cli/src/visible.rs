@@ -1,45 +1,49 @@
-//! The folders that the capsule's processes see beside the system and the workspace: those that the user grants (`--visible`),
-//! and those that the author requests (`visible` in the manifest).
-//!
-//! A manifest grants nothing. It comes with the capsule, whose author the user need not trust. So the command reports each
-//! request that was not granted, with the flag that would grant it, and makes the calls without it.
+//! The folders that the capsule's processes see beside the system and the workspace, as the user grants them (`--visible`). What
+//! the author requests is in `asks`.
 
 use std::path::PathBuf;
 
 use capsule_host::sandbox::{Policy, Visible, Workspace};
 use thiserror::Error;
 
-use crate::manifest::Manifest;
+use crate::cache_dir::cache_dir;
+use crate::config_dir::config_dir;
+use crate::written::Written;
 
 /// The flag, as messages name it.
 const FLAG: &str = "--visible";
 
-/// A granted folder lies in the workspace, where a command could replace the folder before the next command starts.
+/// Why a folder cannot be granted.
 #[derive(Debug, Error)]
-#[error("{FLAG}: {} is in the workspace {}, all of which the processes see", .0.display(), .1.display())]
-pub(crate) struct InWorkspace(PathBuf, PathBuf);
+pub(crate) enum NotVisible {
+    /// It lies in the workspace, where a command could replace the folder before the next command starts.
+    #[error("{FLAG}: {} is in the workspace {}, all of which the processes see", .0.display(), .1.display())]
+    InWorkspace(PathBuf, PathBuf),
+    /// A command could grant itself something there, or change what this command executes.
+    #[error("{FLAG}: it would let the processes write to {}, where this command keeps what it trusts", .0.display())]
+    State(PathBuf),
+}
 
 /// Adds the granted folders to the policy.
-pub(crate) fn grant(policy: Policy, granted: &[Visible], workspace: &Workspace) -> Result<Policy, InWorkspace> {
+pub(crate) fn grant(policy: Policy, granted: &[Written<Visible>], workspace: &Workspace) -> Result<Policy, NotVisible> {
     let mut policy = policy.visible_by(FLAG);
-    for visible in granted {
-        if let Some(place) = visible.in_folder(workspace.path()) {
-            return Err(InWorkspace(place.into(), workspace.path().into()));
-        }
+    for Written { value: visible, .. } in granted {
+        check(visible, workspace)?;
         policy = policy.show(visible);
     }
     Ok(policy)
 }
 
-/// Reports the requests of the manifest that were not granted.
-pub(crate) fn tell_of_wishes(manifest: &Manifest, granted: &[Visible]) {
-    for wish in &manifest.visible {
-        match wish.parse::<Visible>() {
-            Ok(visible) if granted.iter().any(|granted| granted.covers(&visible)) => {}
-            Ok(_) => {
-                tracing::warn!("the capsule asks to see {wish:?}, which you did not grant; {FLAG} {wish:?} grants it");
-            }
-            Err(error) => tracing::warn!("the capsule asks to see {wish:?}, which it cannot: {error}"),
+/// Whether the folder can be granted.
+pub(crate) fn check(visible: &Visible, workspace: &Workspace) -> Result<(), NotVisible> {
+    if let Some(place) = visible.in_folder(workspace.path()) {
+        return Err(NotVisible::InWorkspace(place.into(), workspace.path().into()));
+    }
+    let state = cache_dir().into_iter().chain(config_dir());
+    for folder in state {
+        if visible.is_writable() && (visible.in_folder(&folder).is_some() || visible.shows(&folder)) {
+            return Err(NotVisible::State(folder));
         }
     }
+    Ok(())
 }

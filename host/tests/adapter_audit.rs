@@ -14,18 +14,24 @@ use capsule_host::bindings::astrid::{
 };
 use capsule_host::sandbox::{Unconfined, Workspace};
 use capsule_host::supervisor::{Ask, Limits, Owner, Principal, Registry};
-use capsule_host::{CapsuleCtx, CapsuleCtxView, CapsuleHooks, CapsuleView, ProcessHandle, Subscription};
+use capsule_host::{
+    CapsuleCtx, CapsuleCtxView, CapsuleHooks, CapsuleView, Denial, ProcessHandle, Refusal, Subscription,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Resource, ResourceTable};
 
-/// Allows every command but `rm`, and keeps the records.
+/// Allows every command but `rm`, and keeps the records and the denials.
 #[derive(Default)]
-struct Ear(Vec<Record>, /* deaf */ bool);
+struct Ear(Vec<Record>, /* deaf */ bool, Vec<Denial>);
 
 impl CapsuleHooks for Ear {
     fn authorize(&mut self, _: &Owner, ask: Ask<'_>) -> bool {
         !matches!(ask, Ask::Command(command) if command.cmd == "rm")
+    }
+
+    fn denied(&mut self, _: &Owner, denial: &Denial) {
+        self.2.push(denial.clone());
     }
 
     fn wants_audit(&self) -> bool {
@@ -129,6 +135,79 @@ async fn u1_who_wants_no_records_is_handed_none() {
         drop(new::Host::status(&mut guest.capsule(), "none".into()));
         assert_eq!(guest.ear.0.is_empty(), deaf);
     }
+}
+
+/// The guest gets `capability-denied` and the like, and no more.
+#[tokio::test]
+async fn u1_a_denial_says_what_was_refused_to_the_hooks_and_in_the_record() {
+    let mut guest = Guest::new();
+    let id_like = "a".repeat(52);
+    let long = "x/".repeat(5000);
+    for (request, outcome, refusal) in [
+        (
+            request("rm", &["-r"]),
+            "capability-denied",
+            Refusal::Command("rm".into()),
+        ),
+        (
+            request("", &[]),
+            "invalid-input",
+            Refusal::Rule("invalid-input: cmd is empty".into()),
+        ),
+        (
+            new::SpawnRequest {
+                env: vec![new::EnvVar {
+                    key: "A-B".into(),
+                    value: "hush".into(),
+                }],
+                ..request("cat", &[])
+            },
+            "invalid-input",
+            Refusal::Rule("invalid-input: an env key is not a name ([A-Za-z_][A-Za-z0-9_]*)".into()),
+        ),
+    ] {
+        assert!(
+            new::Host::spawn_persistent(&mut guest.capsule(), request)
+                .await
+                .is_err()
+        );
+        let record = guest.told();
+        assert_eq!(record.outcome.as_str(), outcome);
+        assert_eq!(record.denial.as_deref(), Some(&*refusal.to_string()));
+        let denial = guest.ear.2.remove(0);
+        assert_eq!(
+            (denial.operation, denial.outcome.as_str()),
+            ("spawn-persistent", outcome)
+        );
+        assert_eq!(denial.refusal, refusal);
+    }
+    // What a guest writes is cut, and holds no id.
+    for cmd in [&format!("no-such-{id_like}"), &long] {
+        assert!(new::Host::spawn(&mut guest.capsule(), request(cmd, &[])).await.is_err());
+        let told = guest.told().denial.unwrap();
+        assert!(told.len() < 400 && !told.contains(&id_like), "{told}");
+        assert!(!guest.ear.2.remove(0).refusal.to_string().contains(&id_like));
+    }
+    assert!(ipc::Host::publish(&mut guest.capsule(), "notes.v1".into(), "hush".into()).is_err());
+    assert_eq!(
+        guest.told().denial.unwrap(),
+        "publishing to \"notes.v1\" is not granted"
+    );
+    assert_eq!(guest.ear.2.remove(0).refusal, Refusal::Publish("notes.v1".into()));
+    assert!(ipc::Host::publish(&mut guest.capsule(), "astrid.process.v1".into(), "x".into()).is_err());
+    assert!(guest.told().denial.unwrap().contains("only the host may publish"));
+    guest.ear.2.clear();
+    // An answer is no denial.
+    assert!(new::Host::status(&mut guest.capsule(), "none".into()).is_err());
+    assert_eq!((guest.told().denial, guest.ear.2.len()), (None, 0));
+    // The hooks are told without an audit, too.
+    guest.ear.1 = true;
+    assert!(
+        new::Host::spawn(&mut guest.capsule(), request("rm", &[]))
+            .await
+            .is_err()
+    );
+    assert_eq!((guest.ear.0.len(), guest.ear.2.len()), (0, 1));
 }
 
 #[tokio::test]

@@ -11,9 +11,15 @@ mod calls;
 #[cfg(test)]
 mod confinement;
 #[cfg(test)]
+mod denials;
+#[cfg(test)]
 mod ending;
 #[cfg(test)]
 mod flood;
+#[cfg(test)]
+mod grants;
+#[cfg(test)]
+mod manifest;
 #[cfg(test)]
 mod network;
 #[cfg(test)]

@@ -99,7 +99,9 @@ impl Workspace {
         command
             .env("CARGO_TARGET_DIR", target_dir())
             .env("XDG_CACHE_HOME", scratch.join("cache"))
-            .env("XDG_STATE_HOME", scratch.join("state"));
+            .env("XDG_STATE_HOME", scratch.join("state"))
+            // Without grants that another test saved.
+            .env("XDG_CONFIG_HOME", scratch.join("config"));
         command.env_remove("RUST_LOG").stdin(Stdio::null());
         command
     }

@@ -87,7 +87,7 @@ fn a_folder_without_a_manifest() {
     let folder = Workspace::new();
     refuses(
         &["--unconfined", folder.path().to_str().unwrap(), "start"],
-        &["no Cargo.toml"],
+        &["no Cargo.toml and no Capsule.toml"],
     );
 }
 
@@ -95,12 +95,52 @@ fn a_folder_without_a_manifest() {
 fn a_declaration_with_a_mistake() {
     let files = Workspace::new();
     files.write("c.wasm", "\0asm\x0d\0\x01\0");
-    files.write("Capsule.toml", "backgruond = true\n");
     let path = files.path().join("c.wasm");
+    for (text, hints) in [
+        ("\nbackground = 1\n", ["Capsule.toml", "line 2"]),
+        ("allow = \"git\"\n", ["Capsule.toml", "line 1"]),
+        (
+            "[[component]]\nfile = \"../c.wasm\"\n",
+            ["line 2", "a path in the folder of this manifest"],
+        ),
+    ] {
+        files.write("Capsule.toml", text);
+        refuses(&["--unconfined", path.to_str().unwrap(), "start"], &hints);
+    }
+}
+
+#[test]
+fn a_folder_whose_manifest_names_no_component_or_several() {
+    let folder = Workspace::new();
+    let path = folder.path();
+    folder.write("Capsule.toml", "allow = [\"git\"]\n");
     refuses(
         &["--unconfined", path.to_str().unwrap(), "start"],
-        &["Capsule.toml", "backgruond", "background"],
+        &["names no [[component]]"],
     );
+    folder.write("Capsule.toml", "[[component]]\nfile = \"a.wasm\"\n");
+    refuses(
+        &["--unconfined", path.to_str().unwrap(), "start"],
+        &["a.wasm", "No such file"],
+    );
+    folder.write(
+        "Capsule.toml",
+        "[[component]]\nfile = \"a.wasm\"\n[[component]]\nfile = \"b.wasm\"\n",
+    );
+    refuses(
+        &["--unconfined", path.to_str().unwrap(), "start"],
+        &["several components", "a.wasm", "b.wasm"],
+    );
+}
+
+#[test]
+fn grants_that_are_asked_for_or_saved_are_for_confined_processes() {
+    for option in ["--grant-all-asked", "--save-grants"] {
+        refuses(
+            &["--unconfined", option, DEV_SERVER, "start"],
+            &[option, "cannot be used with", "--unconfined"],
+        );
+    }
 }
 
 #[test]
@@ -150,6 +190,9 @@ fn help_names_every_option() {
         "--egress",
         "--max-connections",
         "--max-dials",
+        "--grant-all-asked",
+        "--save-grants",
+        "--no-saved-grants",
         "--unconfined",
         "--audit",
         "-v",

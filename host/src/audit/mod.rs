@@ -52,5 +52,7 @@ pub use file::OpenError;
 pub use network::network_observer;
 pub use rated::AuditRate;
 pub use record::{Injected, KeyDetails, NetworkDetails, Outcome, Record, SpawnDetails};
+#[cfg(feature = "component")]
+pub(crate) use redact::redacted;
 pub use sink::{AuditSink, ChainSink, FinishError};
 pub use verify::{Flaw, Verified, VerifyError, verify};

@@ -57,6 +57,10 @@ pub struct Record {
     /// The number of further ids in the call.
     #[serde(skip_serializing_if = "is_zero")]
     pub ids_cut: usize,
+    /// Why the call was refused, in more words than the guest got: what was not granted, the field or the limit. At most some 300
+    /// bytes of it are the guest's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denial: Option<String>,
     /// The request of a spawn.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub spawn: Option<Box<SpawnDetails>>,
@@ -168,6 +172,7 @@ impl Record {
             outcome: Outcome::DROPPED,
             ids: Vec::new(),
             ids_cut: 0,
+            denial: None,
             spawn: None,
             key: None,
             network: None,

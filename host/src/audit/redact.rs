@@ -10,7 +10,7 @@ const ID_LENGTH: usize = 52;
 
 /// At most `max` bytes of `text`, in which `name` replaces each run of characters that could contain an id. The flag
 /// says whether the end is missing.
-pub(super) fn redacted(text: &str, max: usize, name: &dyn Fn(&str) -> String) -> (String, bool) {
+pub(crate) fn redacted(text: &str, max: usize, name: &dyn Fn(&str) -> String) -> (String, bool) {
     let mut clean = String::new();
     let mut rest = text;
     // Runs are examined and replaced whole before the cut, because a cut would leave most of an id.

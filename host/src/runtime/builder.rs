@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::denials::Denials;
 use super::error::{BuildError, describe};
 use super::shares::Shares;
 use super::state::State;
@@ -16,8 +17,8 @@ use super::ticker::Ticker;
 use crate::audit::AuditSink;
 use crate::bus::Messaging;
 use crate::keyvalue::Store;
-use crate::wit;
-use capsule_supervisor::Registry;
+use crate::wit::{self, Denial};
+use capsule_supervisor::{Owner, Registry};
 
 /// The most core modules, linear memories and tables of one component. A component built with the SDK has four, one and
 /// two. The rest is for composed components and for language runtimes that link many modules. Only memories have a
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub(super) linker: Linker<State>,
     pub(super) registry: Registry,
     pub(super) audit: Option<Arc<dyn AuditSink>>,
+    pub(super) denials: Option<Arc<Denials>>,
     pub(super) limits: CallLimits,
     pub(super) messaging: Messaging,
     pub(super) store: Option<Store>,
@@ -99,6 +101,7 @@ impl fmt::Debug for Runtime {
 pub struct RuntimeBuilder {
     registry: Registry,
     audit: Option<Arc<dyn AuditSink>>,
+    denials: Option<Arc<Denials>>,
     cache_dir: Option<PathBuf>,
     limits: CallLimits,
     max_instances: u32,
@@ -130,6 +133,7 @@ impl RuntimeBuilder {
         Self {
             registry,
             audit: None,
+            denials: None,
             cache_dir: None,
             limits: CallLimits {
                 guest_time: Duration::from_secs(10),
@@ -161,6 +165,17 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn audit(mut self, sink: Option<Arc<dyn AuditSink>>) -> Self {
         self.audit = sink;
+        self
+    }
+
+    /// A function that is told why a call of a guest was refused, in more words than the guest gets: what was not granted, the
+    /// field or the limit. So a user learns which grant is missing. It is called at most 4 times a second for each owner, and 16
+    /// times at once; the number is that of the owner's denials that were left out before this one. It must not block.
+    ///
+    /// By default nothing is told. The records of the [`audit`](Self::audit) hold every denial.
+    #[must_use]
+    pub fn on_denial(mut self, tell: impl Fn(&Owner, &Denial, u64) + Send + Sync + 'static) -> Self {
+        self.denials = Some(Arc::new(Denials::new(Box::new(tell))));
         self
     }
 
@@ -259,6 +274,7 @@ impl RuntimeBuilder {
         let Self {
             registry,
             audit,
+            denials,
             cache_dir,
             limits,
             max_instances,
@@ -301,6 +317,7 @@ impl RuntimeBuilder {
             linker,
             registry,
             audit,
+            denials,
             limits,
             messaging,
             store,
@@ -320,6 +337,7 @@ impl fmt::Debug for RuntimeBuilder {
         let Self {
             registry: _,
             audit: _,
+            denials: _,
             cache_dir,
             limits,
             max_instances,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::denials::Denials;
 use super::grants::Grants;
 use crate::audit::{AuditSink, Record};
 use crate::bus::{Pattern, Reach};
-use crate::wit::{CapsuleHooks, TopicAsk};
+use crate::wit::{CapsuleHooks, Denial, TopicAsk};
 use capsule_supervisor::sandbox::Network;
 use capsule_supervisor::{Ask, Owner};
 
@@ -13,6 +14,7 @@ use capsule_supervisor::{Ask, Owner};
 pub(super) struct Hooks {
     pub(super) grants: Grants,
     pub(super) audit: Option<Arc<dyn AuditSink>>,
+    pub(super) denials: Option<Arc<Denials>>,
 }
 
 impl CapsuleHooks for Hooks {
@@ -30,6 +32,12 @@ impl CapsuleHooks for Hooks {
 
     fn reach(&mut self, owner: &Owner, pattern: &Pattern) -> Reach {
         self.grants.reach(owner, pattern)
+    }
+
+    fn denied(&mut self, owner: &Owner, denial: &Denial) {
+        if let Some(denials) = &self.denials {
+            denials.tell(owner, denial);
+        }
     }
 
     fn wants_audit(&self) -> bool {

@@ -249,8 +249,12 @@ impl Interceptors {
         let capsule = self.loaded.options.capsule_id.as_str();
         let counted = match self.loaded.perform(context, action, message.payload.as_bytes()).await {
             Ok(answer) => {
-                let answer = Printable(&answer.action);
-                tracing::debug!(capsule, action, %answer, "an interceptor was called");
+                let shown = Printable(&answer.action);
+                if matches!(answer.action.as_str(), "deny" | "abort") {
+                    tracing::warn!(capsule, action, answer = %shown, "an interceptor refused a message, which was delivered all the same");
+                } else {
+                    tracing::debug!(capsule, action, answer = %shown, "an interceptor was called");
+                }
                 &self.succeeded
             }
             Err(error) => {

@@ -45,6 +45,7 @@ mod builder;
 mod call;
 mod capsule;
 mod code;
+mod denials;
 mod error;
 mod grants;
 mod hooks;

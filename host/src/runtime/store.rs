@@ -124,6 +124,7 @@ fn state(runtime: &Shared, options: &LoadOptions, context: CallContext) -> State
         hooks: Hooks {
             grants: options.grants.clone(),
             audit: runtime.audit.clone(),
+            denials: runtime.denials.clone(),
         },
         memory: MemoryLimiter::new(guest_memory),
         time: regain.map_or_else(

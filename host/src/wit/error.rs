@@ -122,6 +122,65 @@ impl IoError {
     }
 }
 
+/// The errors that tell of a refusal.
+pub(super) trait Reason {
+    /// Why the call was refused, in the host's words; none if the error tells of an event and not of a rule.
+    fn reason(&self) -> Option<String>;
+}
+
+impl Reason for ProcessError {
+    fn reason(&self) -> Option<String> {
+        use supervisor::Error as E;
+        match self {
+            Self::Answer(E::Closed | E::Cancelled | E::WaitTimeout | E::NoSuchProcess) | Self::Trap(_) => None,
+            Self::Answer(error) => Some(error.to_string()),
+        }
+    }
+}
+
+impl Reason for IpcError {
+    fn reason(&self) -> Option<String> {
+        use bus::Error as E;
+        match self {
+            Self::Denied | Self::Answer(E::Reserved | E::InvalidInput(_) | E::Quota | E::TooDeep(_)) => {
+                Some(self.to_string())
+            }
+            Self::Answer(E::Closed | E::RateLimited | E::Backpressure | E::Timeout | E::Host(_))
+            | Self::Cancelled
+            | Self::NoBus
+            | Self::Trap(_) => None,
+        }
+    }
+}
+
+impl Reason for SysError {
+    fn reason(&self) -> Option<String> {
+        matches!(self, Self::ReservedKey | Self::TooLarge).then(|| self.to_string())
+    }
+}
+
+impl Reason for NetError {
+    fn reason(&self) -> Option<String> {
+        matches!(self, Self::Fetch(FetchError::Invalid(_) | FetchError::TooLarge)).then(|| self.to_string())
+    }
+}
+
+impl Reason for StoreError {
+    fn reason(&self) -> Option<String> {
+        use keyvalue::Error as E;
+        match self {
+            Self::Answer(E::InvalidInput(_) | E::TooLarge | E::Quota | E::NotAuthenticated) => Some(self.to_string()),
+            Self::Answer(_) | Self::Unavailable | Self::Cancelled => None,
+        }
+    }
+}
+
+impl Reason for wasmtime::Error {
+    fn reason(&self) -> Option<String> {
+        None
+    }
+}
+
 /// A wait that ended because the capsule is being unloaded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unloaded;

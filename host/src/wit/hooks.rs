@@ -1,9 +1,10 @@
 //! The embedder's decisions about its capsules, and its audit: one trait, whose defaults refuse everything.
 
+use super::denial::Denial;
 use crate::audit::Record;
 use crate::bus::{Pattern, Reach, Topic};
 use capsule_supervisor::sandbox::Network;
-use capsule_supervisor::{Ask, Gate, Owner};
+use capsule_supervisor::{Ask, Owner};
 
 /// What a capsule wants to do with a topic.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,12 @@ pub trait CapsuleHooks: Send {
         true
     }
 
+    /// Is told why a call of `owner` was refused, in more words than the guest gets. A guest can cause any number of them, so that
+    /// what is written has to be bounded. Must not block.
+    ///
+    /// The default does nothing. The record of the call tells it, too.
+    fn denied(&mut self, _owner: &Owner, _denial: &Denial) {}
+
     /// Takes the record of a call: one for each call of `astrid:process`, `astrid:ipc` and their resources, of `capsule:net`,
     /// `capsule:store`, and for
     /// `get-config`, `check-capsule-capability` and `signal-ready` of `astrid:sys` (contract U1). Called when the call
@@ -80,15 +87,4 @@ pub trait CapsuleHooks: Send {
     ///
     /// The default does nothing.
     fn audit(&mut self, _record: &Record) {}
-}
-
-/// Forwards the supervisor's questions to the embedder's hooks.
-impl Gate for &mut dyn CapsuleHooks {
-    fn allows(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
-        self.authorize(owner, ask)
-    }
-
-    fn network(&mut self, owner: &Owner) -> Option<Network> {
-        CapsuleHooks::network(*self, owner)
-    }
 }

@@ -15,6 +15,7 @@ use super::bindings::astrid::ipc::host::{
 };
 use super::ctx::State;
 use super::ctx::call::{Access, Subscription};
+use super::denial::Refusal;
 use super::error::IpcError;
 use super::{CapsuleCtxView, TopicAsk};
 use crate::bus::{Attribution, Delivery, Error, Message, Messaging, Pattern, Reach, Readiness, Subscriber, Topic};
@@ -49,8 +50,15 @@ impl State {
 
 impl Access<'_> {
     fn authorize(&mut self, ask: TopicAsk<'_>) -> Answer<()> {
-        let allowed = self.hooks.authorize_topic(self.state.scope.owner(), ask);
-        if allowed { Ok(()) } else { Err(IpcError::Denied) }
+        if self.hooks.authorize_topic(self.state.scope.owner(), ask) {
+            return Ok(());
+        }
+        self.refuse(match ask {
+            TopicAsk::Publish(topic) => Refusal::Publish(topic.as_str().to_owned()),
+            TopicAsk::PublishAs(topic, _) => Refusal::PublishAs(topic.as_str().to_owned()),
+            TopicAsk::Subscribe(pattern) => Refusal::Subscribe(pattern.to_string()),
+        });
+        Err(IpcError::Denied)
     }
 
     /// Which messages the guest may receive for this pattern.
@@ -62,6 +70,7 @@ impl Access<'_> {
         if pattern.is_lifecycle() && self.hooks.authorize(owner, Ask::Process) {
             return Ok(Reach::Own);
         }
+        self.refuse(Refusal::Subscribe(pattern.to_string()));
         Err(IpcError::Denied)
     }
 }

@@ -18,6 +18,7 @@
 pub mod bindings;
 mod convert;
 mod ctx;
+mod denial;
 mod error;
 mod hooks;
 mod io;
@@ -32,6 +33,7 @@ use wasmtime::component::{HasData, Linker};
 use self::bindings::{astrid, capsule};
 pub use self::ctx::call::{ProcessHandle, Recorded, Subscription};
 pub use self::ctx::{CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleView};
+pub use self::denial::{Denial, Refusal};
 pub use self::error::{IoError, IpcError, NetError, PollError, ProcessError, StoreError, SysError};
 pub use self::hooks::{CapsuleHooks, TopicAsk};
 

@@ -21,22 +21,22 @@ type Answer<T> = Result<T, ProcessError>;
 impl Access<'_> {
     /// An unload drops the run, which ends the child (S8).
     async fn spawn(&mut self, request: supervisor::SpawnRequest) -> Answer<RunOutput> {
-        let state = &*self.state;
-        Ok(state.scope.spawn(request, &state.workspace, &mut self.hooks).await?)
+        let (state, mut asking) = self.asking(&request.cmd);
+        Ok(state.scope.spawn(request, &state.workspace, &mut asking).await?)
     }
 
     async fn spawn_background(&mut self, request: supervisor::SpawnRequest) -> Answer<Resource<ProcessHandle>> {
         // First, because a refused spawn must not have run anything.
         self.require_room()?;
-        let state = &*self.state;
-        let start = state.scope.spawn_background(request, &state.workspace, &mut self.hooks);
+        let (state, mut asking) = self.asking(&request.cmd);
+        let start = state.scope.spawn_background(request, &state.workspace, &mut asking);
         let handle = start.await?;
         Ok(self.push(handle)?)
     }
 
     async fn spawn_persistent(&mut self, request: supervisor::SpawnRequest) -> Answer<supervisor::ProcessId> {
-        let state = &*self.state;
-        let start = state.scope.spawn_persistent(request, &state.workspace, &mut self.hooks);
+        let (state, mut asking) = self.asking(&request.cmd);
+        let start = state.scope.spawn_persistent(request, &state.workspace, &mut asking);
         let id = start.await?;
         self.note(id.expose());
         Ok(id)

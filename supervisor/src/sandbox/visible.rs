@@ -212,6 +212,18 @@ impl Visible {
         sources.find(|source| source.starts_with(folder))
     }
 
+    /// Whether it shows `folder`, a path without symbolic links, as a part of a larger folder or itself.
+    #[must_use]
+    pub fn shows(&self, folder: &Path) -> bool {
+        self.places.iter().any(|place| folder.starts_with(&place.source))
+    }
+
+    /// Whether commands may write there.
+    #[must_use]
+    pub const fn is_writable(&self) -> bool {
+        self.writable
+    }
+
     /// Whether this value shows everything that `other` shows, and writable if `other` is writable.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

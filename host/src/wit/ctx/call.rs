@@ -21,7 +21,8 @@ use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 use super::{CapsuleCtx, CapsuleCtxView, State};
 use crate::audit::{KeyDetails, Outcome, Record, SpawnDetails};
 use crate::bus;
-use crate::wit::error::Unloaded;
+use crate::wit::denial::{Asking, Denial, Refusal};
+use crate::wit::error::{Reason, Unloaded};
 use crate::wit::hooks::CapsuleHooks;
 use capsule_supervisor::{Handle, SpawnRequest};
 
@@ -45,7 +46,9 @@ pub(in crate::wit) struct Access<'v> {
     pub(in crate::wit) state: &'v mut State,
     pub(in crate::wit) hooks: &'v mut dyn CapsuleHooks,
     table: &'v mut ResourceTable,
+    operation: &'static str,
     record: Option<Record>,
+    refused: Option<Refusal>,
     unload: &'v CancellationToken,
 }
 
@@ -55,7 +58,9 @@ impl CapsuleCtxView<'_> {
         let CapsuleCtx { state, unload, .. } = &mut *self.ctx;
         let wanted = self.hooks.wants_audit();
         Call(Access {
+            operation,
             record: wanted.then(|| Record::new(state.scope.owner(), operation)),
+            refused: None,
             state,
             hooks: self.hooks,
             table: self.table,
@@ -122,6 +127,7 @@ impl Call<'_> {
     /// Does the work, and records the outcome.
     pub(in crate::wit) fn run<T, E>(mut self, work: impl FnOnce(&mut Access<'_>) -> Result<T, E>) -> Result<T, E>
     where
+        E: Reason,
         for<'e> Outcome: From<&'e E>,
     {
         let answer = work(&mut self.0);
@@ -135,7 +141,7 @@ impl Call<'_> {
         work: impl AsyncFnOnce(&mut Access<'_>) -> Result<T, E>,
     ) -> Result<T, E>
     where
-        E: From<Unloaded>,
+        E: From<Unloaded> + Reason,
         for<'e> Outcome: From<&'e E>,
     {
         let waited = self.0.unload.run_until_cancelled(work(&mut self.0)).await;
@@ -163,12 +169,49 @@ impl Call<'_> {
 impl Access<'_> {
     fn end<T, E>(&mut self, answer: Result<T, E>) -> Result<T, E>
     where
+        E: Reason,
         for<'e> Outcome: From<&'e E>,
     {
+        let outcome = answer.as_ref().map_or_else(Outcome::from, |_| Outcome::OK);
         if let Some(record) = &mut self.record {
-            record.outcome = answer.as_ref().map_or_else(Outcome::from, |_| Outcome::OK);
+            record.outcome = outcome;
+        }
+        if let Err(error) = &answer {
+            self.deny(outcome, error.reason());
         }
         answer
+    }
+
+    /// Tells the hooks and the record why the call was refused, if it was.
+    fn deny(&mut self, outcome: Outcome, reason: Option<String>) {
+        // What a hook has refused is the reason only if the call has failed for that.
+        let refused = self
+            .refused
+            .take()
+            .filter(|_| outcome == Outcome::error("capability-denied"));
+        let Some(refusal) = refused.or_else(|| reason.map(Refusal::Rule)) else {
+            return;
+        };
+        let scope = &self.state.scope;
+        let denial = Denial {
+            operation: self.operation,
+            outcome,
+            refusal: refusal.redacted(&|text| scope.audit_name(text)),
+        };
+        if let Some(record) = &mut self.record {
+            record.denial = Some(denial.refusal.to_string());
+        }
+        self.hooks.denied(scope.owner(), &denial);
+    }
+
+    /// The state, and the hooks for a spawn of this command.
+    pub(in crate::wit) fn asking(&mut self, command: &str) -> (&State, Asking<'_>) {
+        (self.state, Asking::new(self.hooks, &mut self.refused, command))
+    }
+
+    /// Notes what a hook has refused.
+    pub(in crate::wit) fn refuse(&mut self, refusal: Refusal) {
+        self.refused = Some(refusal);
     }
 
     /// Notes the process of this id in the record. A call may learn the id only during its work.
