@@ -25,9 +25,9 @@
 //!
 //! // Another instance, perhaps an hour later.
 //! fn logs(place: Place) -> Result<(Vec<String>, Place), Box<dyn Error>> {
-//!     let mut lines = Process::attach(&place.id)?.stdout().resume(place.cursor).lines();
-//!     let text = lines.by_ref().collect::<Result<_, _>>()?;
-//!     Ok((text, Place { cursor: lines.cursor(), ..place }))
+//!     let mut output = Process::attach(&place.id)?.stdout().resume(place.cursor);
+//!     let text = output.lines().collect::<Result<_, _>>()?;
+//!     Ok((text, Place { cursor: output.cursor(), ..place }))
 //! }
 //!
 //! capsule_sdk::actions! {

@@ -596,6 +596,8 @@ fn code(error: &Error) -> ErrorCode {
         Error::NoSuchProcess => ErrorCode::NoSuchProcess,
         Error::RegistryFull => ErrorCode::RegistryFull,
         Error::PersistUnsupported => ErrorCode::PersistUnsupported,
+        // No host says these.
+        Error::Lost { .. } | Error::LineTooLong { .. } => ErrorCode::Unknown(error.to_string()),
         Error::Unknown(text) => ErrorCode::Unknown(text.clone()),
     }
 }

@@ -178,11 +178,11 @@ struct Text {
 /// The present lines from a cursor on.
 fn lines(target: Target) -> Answer<Text> {
     answer((|| {
-        let mut lines = target.process()?.log(LogStream::Stdout).resume(target.cursor).lines();
-        let text = lines.by_ref().collect::<Result<_, _>>()?;
+        let mut log = target.process()?.log(LogStream::Stdout).resume(target.cursor);
+        let text = log.lines().collect::<Result<_, _>>()?;
         Ok(Text {
             lines: text,
-            cursor: lines.cursor(),
+            cursor: log.cursor(),
         })
     })())
 }
@@ -190,12 +190,12 @@ fn lines(target: Target) -> Answer<Text> {
 /// Waits for `count` lines from a cursor on; fewer if the stream ends.
 fn follow(target: Target) -> Answer<Text> {
     answer((|| {
-        let log = target.process()?.log(LogStream::Stdout).resume(target.cursor.clone());
-        let mut lines = log.follow().at_most(target.time()).lines();
-        let text = lines.by_ref().take(target.count).collect::<Result<_, _>>()?;
+        let mut log = target.process()?.log(LogStream::Stdout).resume(target.cursor.clone());
+        let lines = log.follow().at_most(target.time()).lines();
+        let text = lines.take(target.count).collect::<Result<_, _>>()?;
         Ok(Text {
             lines: text,
-            cursor: lines.cursor(),
+            cursor: log.cursor(),
         })
     })())
 }
