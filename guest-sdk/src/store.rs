@@ -13,9 +13,9 @@
 //!     // A cursor is of use for the process that it came from.
 //!     let place = place.filter(|(id, _)| id == server.id());
 //!     let cursor = place.map(|(_, cursor)| cursor).unwrap_or_default();
-//!     let mut lines = server.stdout().resume(cursor).lines();
-//!     let news = lines.by_ref().collect::<Result<_, _>>()?;
-//!     store::set_json("web", &(server.id(), lines.cursor()))?;
+//!     let mut output = server.stdout().resume(cursor);
+//!     let news = output.lines().collect::<Result<_, _>>()?;
+//!     store::set_json("web", &(server.id(), output.cursor()))?;
 //!     Ok(news)
 //! }
 //! # use capsule_sdk::{Command, mock::{Host, Script}};

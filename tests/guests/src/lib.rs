@@ -4,6 +4,7 @@
 //! It is also built for `wasm32-unknown-unknown`, so it must not need WASI.
 
 mod handles;
+mod lines;
 mod network;
 mod store;
 
@@ -20,6 +21,8 @@ capsule_sdk::actions! {
     "list" => list,
     "lines" => lines,
     "follow" => follow,
+    "check-lines" => lines::check,
+    "line-sizes" => lines::sizes,
     "wait-for-output" => wait_for_output,
     "read-logs" => read_logs,
     "write" => write,
