@@ -187,6 +187,15 @@ impl From<Error> for io::Error {
     }
 }
 
+/// For what is written through [`io::Write`]: the error that it holds, otherwise its text.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        error
+            .downcast::<Self>()
+            .unwrap_or_else(|other| Self::Unknown(other.to_string()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,6 +50,8 @@
 //! * **Network.** The processes of a capsule share a private network. [`Process::wait_for_port`] waits
 //!   for a server, and [`net`] sends it requests.
 //! * **Values.** [`store`] keeps small values, such as a [`Cursor`], for later instances.
+//! * **Protocols.** [`jsonl`] reads and writes JSON lines, and [`rpc`] makes requests over them, for instance to an MCP server, also
+//!   from several instances at once.
 //! * **Grants.** The embedder decides what a capsule may run. Without a grant every call answers
 //!   [`Error::CapabilityDenied`].
 //! * **Text.** A [`Log`] returns bytes unchanged; a [`Child`] and `output` return text.
@@ -68,6 +70,7 @@ mod event;
 mod http;
 mod id;
 pub mod ipc;
+pub mod jsonl;
 mod level;
 mod log;
 mod log_stream;
@@ -80,6 +83,7 @@ mod pending;
 mod pollable;
 mod process;
 mod published;
+pub mod rpc;
 mod sender;
 mod signal;
 mod stdin;

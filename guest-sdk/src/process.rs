@@ -386,11 +386,7 @@ impl Process {
     /// # Ok(()) }
     /// ```
     pub fn write(&self, data: &[u8]) -> Result<()> {
-        self.stdin().write_all(data).map_err(|error| {
-            error
-                .downcast::<Error>()
-                .unwrap_or_else(|other| Error::Unknown(other.to_string()))
-        })
+        Ok(self.stdin().write_all(data)?)
     }
 
     /// Ends its standard input once everything accepted before has been read. May be repeated.
