@@ -13,7 +13,7 @@
 //!   again: a later one was, which under backpressure gave those bytes up.
 //! * `marks`, the places in `carry` where bytes are missing, of which the caller was not told.
 
-use crate::pending::Mark;
+use crate::{ErrorKind, pending::Mark};
 use serde::{Deserialize, Serialize, de};
 use std::{fmt, str::FromStr};
 
@@ -49,6 +49,19 @@ pub struct Cursor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor: pass one on exactly as it was returned, or none to begin with the oldest output")]
 pub struct ParseCursorError;
+
+impl ParseCursorError {
+    /// Its kind: [`ErrorKind::InvalidInput`].
+    ///
+    /// ```
+    /// let error = "yesterday".parse::<capsule_sdk::Cursor>().unwrap_err();
+    /// assert_eq!(error.kind(), capsule_sdk::ErrorKind::InvalidInput);
+    /// ```
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidInput
+    }
+}
 
 /// Distinguishes this format from later ones; without it the format could never change.
 const VERSION: &str = "2";

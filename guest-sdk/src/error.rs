@@ -1,7 +1,7 @@
 //! Why a call to the host failed: one variant for each case of the interface, so that no caller has
 //! to compare texts.
 
-use crate::wit::generated::astrid::process1_1_0::host::ErrorCode;
+use crate::{ErrorKind, wit::generated::astrid::process1_1_0::host::ErrorCode};
 use std::io;
 
 /// The result of a call to the host about a process.
@@ -81,28 +81,28 @@ pub enum Error {
 }
 
 impl Error {
-    /// The name that the interface has for this case, such as `wait-timeout`.
+    /// Its kind, of which [`ErrorKind::as_str`] gives the interface's name.
     ///
     /// ```
-    /// assert_eq!(capsule_sdk::Error::NoSuchProcess.kind(), "no-such-process");
+    /// assert_eq!(capsule_sdk::Error::NoSuchProcess.kind().as_str(), "no-such-process");
     /// ```
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::CapabilityDenied => "capability-denied",
-            Self::InvalidInput => "invalid-input",
-            Self::BoundaryEscape => "boundary-escape",
-            Self::Quota => "quota",
-            Self::TooLarge => "too-large",
-            Self::Closed => "closed",
-            Self::Cancelled => "cancelled",
-            Self::WaitTimeout => "wait-timeout",
-            Self::NoSuchProcess => "no-such-process",
-            Self::RegistryFull => "registry-full",
-            Self::PersistUnsupported => "persist-unsupported",
-            Self::Lost { .. } => "lost",
-            Self::LineTooLong { .. } => "line-too-long",
-            Self::Unknown(_) => "unknown",
+            Self::CapabilityDenied => ErrorKind::CapabilityDenied,
+            Self::InvalidInput => ErrorKind::InvalidInput,
+            Self::BoundaryEscape => ErrorKind::BoundaryEscape,
+            Self::Quota => ErrorKind::Quota,
+            Self::TooLarge => ErrorKind::TooLarge,
+            Self::Closed => ErrorKind::Closed,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::WaitTimeout => ErrorKind::WaitTimeout,
+            Self::NoSuchProcess => ErrorKind::NoSuchProcess,
+            Self::RegistryFull => ErrorKind::RegistryFull,
+            Self::PersistUnsupported => ErrorKind::PersistUnsupported,
+            Self::Lost { .. } => ErrorKind::Lost,
+            Self::LineTooLong { .. } => ErrorKind::LineTooLong,
+            Self::Unknown(_) => ErrorKind::Unknown,
         }
     }
 

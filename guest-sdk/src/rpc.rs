@@ -5,7 +5,7 @@
 //! has a cursor of its own, from before its request.
 
 use crate::{
-    Error as Host, Tail,
+    Error as Host, ErrorKind, Tail,
     jsonl::{Frame, Reader, Writer},
     sys,
 };
@@ -59,6 +59,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Its kind, of which [`ErrorKind::as_str`] gives the interface's name.
+    ///
+    /// ```
+    /// assert_eq!(capsule_sdk::rpc::Error::Ended.kind().as_str(), "ended");
+    /// ```
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused { .. } => ErrorKind::Refused,
+            Self::Ended => ErrorKind::Ended,
+            Self::Host(error) => error.kind(),
+        }
+    }
+
     /// Whether the given time passed; the answer can be waited for again.
     ///
     /// ```

@@ -74,7 +74,7 @@ fn answer<T>(result: Result<T, Error>) -> Answer<T> {
     Ok(match result {
         Ok(value) => Outcome::Ok(value),
         Err(error) => Outcome::Err(Failure {
-            kind: error.kind(),
+            kind: error.kind().as_str(),
             text: error.to_string(),
         }),
     })
