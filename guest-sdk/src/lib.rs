@@ -58,7 +58,7 @@
 //!   [`TextDecoder`] makes text of bytes that come in pieces.
 //! * **Testing.** With feature `mock` a capsule's functions run in plain `cargo test`, against a
 //!   host in memory whose commands and clock the test controls: see `mock`. Without it, and outside
-//!   of a component, every call to the host panics.
+//!   of a component, every call to the host panics with a message that names the feature.
 
 mod action;
 mod background;
@@ -78,6 +78,16 @@ mod log_stream;
 mod millis;
 #[cfg(all(feature = "mock", not(target_family = "wasm")))]
 pub mod mock;
+// Without the feature it is here for its message alone: the generated functions would only say that they are unreachable.
+// Its examples need the feature, so a documentation test leaves it out.
+#[cfg(all(not(feature = "mock"), not(target_family = "wasm"), not(doctest)))]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "a test with the feature uses it"
+)]
+mod mock;
 pub mod net;
 mod output;
 mod pending;
