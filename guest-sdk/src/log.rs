@@ -158,7 +158,8 @@ impl Log {
     }
 
     /// Skips the output that is available now, up to the beginning of the line that the process has not
-    /// finished: only later lines are of interest.
+    /// finished: only later lines are of interest. Under [`Overflow::Backpressure`](crate::Overflow::Backpressure) this makes
+    /// room for what the process is waiting to write.
     ///
     /// # Errors
     /// [`Error::NoSuchProcess`] if the process is gone or the cursor is not one of this stream.
@@ -181,6 +182,8 @@ impl Log {
             }
         }
         self.pending.skip_lines();
+        // Tells the host that this arrived, so that a process which waits for its reader goes on.
+        self.fill_with(0)?;
         Ok(())
     }
 

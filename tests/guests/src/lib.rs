@@ -6,6 +6,7 @@
 mod handles;
 mod lines;
 mod network;
+mod rpc;
 mod store;
 
 use std::io::Write as _;
@@ -23,6 +24,8 @@ capsule_sdk::actions! {
     "follow" => follow,
     "check-lines" => lines::check,
     "line-sizes" => lines::sizes,
+    "rpc-start" => rpc::start,
+    "rpc-calls" => rpc::calls,
     "wait-for-output" => wait_for_output,
     "read-logs" => read_logs,
     "write" => write,

@@ -220,3 +220,34 @@ async fn l4_l5_a_loss_is_told_where_it_happened_and_no_two_lines_are_joined() {
     assert_eq!(got["ok"]["at_end"], json!(true));
     host.registry.shutdown().await;
 }
+
+/// Four instances at once, a hundred requests. The server answers in any order, and would stand still if its standard error were
+/// not skipped: it writes more there than the ring holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l6_l8_n2_instances_at_one_server_get_their_own_answers_in_any_order() {
+    let host = Host::new();
+    let capsule = host.load_file("c", TEST_GUEST).await;
+    let script = "import json, random, sys, threading, time\n\
+                  lock = threading.Lock()\n\
+                  def answer(request):\n \
+                   time.sleep(random.random() / 50)\n \
+                   with lock:\n  \
+                    sys.stderr.write('x' * 5000 + '\\n'); sys.stderr.flush()\n  \
+                    print(json.dumps({'id': request['id'], 'result': request['params']}), flush=True)\n\
+                  for line in sys.stdin:\n \
+                   threading.Thread(target=answer, args=[json.loads(line)]).start()";
+    let started = call(&capsule, "rpc-start", json!({ "script": script })).await;
+    let id = &started["ok"];
+    assert!(id.is_string(), "{started}");
+    let ask = |name: &str| {
+        let payload = json!({ "id": id, "text": name, "count": 25, "ms": 60_000 });
+        let capsule = &capsule;
+        async move { call(capsule, "rpc-calls", payload).await }
+    };
+    let (a, b, c, d) = tokio::join!(ask("a"), ask("b"), ask("c"), ask("d"));
+    for (name, got) in [("a", a), ("b", b), ("c", c), ("d", d)] {
+        let expected: Vec<_> = (0..25).map(|number| json!([number, name])).collect();
+        assert_eq!(got["ok"], json!(expected), "{name}: {got}");
+    }
+    host.registry.shutdown().await;
+}
