@@ -136,6 +136,12 @@ impl Payload {
 
 /// A function that [`actions!`] can call. The marker tells the shapes apart.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an action",
+    label = "one of these handlers has another shape than an action's",
+    note = "a handler is `fn() -> Result<R, E>`, `fn(T) -> Result<R, E>` or `fn(capsule_sdk::Payload) -> Result<R, E>`",
+    note = "T: serde::Deserialize (the payload's JSON), R: serde::Serialize, E: Into<Box<dyn std::error::Error>>"
+)]
 pub trait Handler<Marker> {
     #[expect(missing_docs, reason = "hidden: for the macro")]
     fn call(&self, payload: Payload) -> CapsuleResult;

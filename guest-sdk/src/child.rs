@@ -6,10 +6,10 @@
 
 use crate::{
     ChildStdin, Error, ExitStatus, Follow, Killed, Lines, LogStream, Logs, Output, Pollable, Result, Signal,
-    log::wait_for,
     millis::millis,
     pending::Pending,
-    tail::{Reader, Tail},
+    tail::{Reader, Tail, read_until, wait_for},
+    text::lossy,
     waiting::Waiting,
     wit::process::{ProcessHandle, ReadLogsResult},
 };
@@ -162,7 +162,7 @@ impl Child {
     /// ```
     pub fn kill(&mut self) -> Result<Killed> {
         let left = Killed::from(self.handle.kill()?);
-        self.buffers.accept(&left.stdout, &left.stderr, true);
+        self.buffers.accept(&left.stdout, &left.stderr, true, None);
         Ok(Killed {
             stdout: take_rest(&mut self.stdout),
             stderr: take_rest(&mut self.stderr),
@@ -214,7 +214,7 @@ impl Child {
         let mut patience = Patience::default();
         loop {
             let read = self.handle.read_logs()?;
-            self.buffers.take_in(&read);
+            self.buffers.take_in(&read, None);
             if let Some(exit) = read.exit {
                 return Ok(Output {
                     status: exit.into(),
@@ -241,12 +241,12 @@ impl Child {
     /// ```
     pub fn read_logs(&self) -> Result<Logs> {
         let read = self.handle.read_logs()?;
-        self.buffers.take_in(&read);
+        self.buffers.take_in(&read, None);
         let rest = |output: &Option<ChildOutput>| {
             let bytes = output
                 .as_ref()
                 .map(|output| self.buffers.with(output.stream, Pending::take_all));
-            crate::text::lossy(bytes.unwrap_or_default())
+            lossy(bytes.unwrap_or_default())
         };
         Ok(Logs {
             stdout: rest(&self.stdout),
@@ -355,11 +355,12 @@ impl Buffers {
         })
     }
 
-    fn take_in(&self, read: &ReadLogsResult) {
-        self.accept(read.stdout.as_bytes(), read.stderr.as_bytes(), !read.running);
+    fn take_in(&self, read: &ReadLogsResult, reader: Option<LogStream>) {
+        self.accept(read.stdout.as_bytes(), read.stderr.as_bytes(), !read.running, reader);
     }
 
-    fn accept(&self, stdout: &[u8], stderr: &[u8], over: bool) {
+    /// The `reader` that asked bounds by itself what it keeps.
+    fn accept(&self, stdout: &[u8], stderr: &[u8], over: bool, reader: Option<LogStream>) {
         let received = self.received.get() + (stdout.len() + stderr.len()) as u64;
         self.received.set(received);
         for (stream, bytes) in [(LogStream::Stdout, stdout), (LogStream::Stderr, stderr)] {
@@ -367,7 +368,7 @@ impl Buffers {
                 buffer.over |= over;
                 if !buffer.unwanted {
                     buffer.pending.accept_plain(bytes);
-                    if !self.collecting.get() {
+                    if !self.collecting.get() && reader != Some(stream) {
                         buffer.pending.keep_newest(MOST.max(bytes.len()));
                     }
                 }
@@ -439,24 +440,29 @@ impl ChildOutput {
         if !self.is_over() {
             self.fill()?;
         }
-        Ok(crate::text::lossy(self.pending(Pending::take_all)))
+        Ok(lossy(self.pending(Pending::take_all)))
     }
 
-    /// Whether the stream is over and the last of it was read (though lines of it may not have
-    /// been handed out yet). Known after a read.
+    /// Whether the stream has ended and all of it was handed out. Asks the host for what is new, if need
+    /// be, and keeps it.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when the capsule is being unloaded.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// let mut make = capsule_sdk::Command::new("make").spawn()?;
     /// if let Some(stdout) = &mut make.stdout {
     ///     let text = stdout.read_text()?;
-    ///     println!("{} bytes, {}", text.len(), if stdout.is_over() { "all" } else { "so far" });
+    ///     println!("{} bytes, {}", text.len(), if stdout.at_end()? { "all" } else { "so far" });
     /// }
     /// # Ok(()) }
     /// ```
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.buffers.buffer(self.stream, |buffer| buffer.over)
+    pub fn at_end(&mut self) -> Result<bool> {
+        if self.pending(|pending| pending.is_empty()) && !self.is_over() {
+            self.fill()?;
+        }
+        Ok(self.is_over() && self.pending(|pending| pending.is_empty()))
     }
 
     /// Bytes that arrived while this reader did not read, and that the SDK dropped in favour of newer
@@ -505,6 +511,58 @@ impl ChildOutput {
         Follow::of(self)
     }
 
+    /// As [`Log::read_until`](crate::Log::read_until).
+    ///
+    /// # Errors
+    /// As [`Log::read_until`](crate::Log::read_until).
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut python = capsule_sdk::Command::new("python3").args(["-uiq"]).keep_stdin_open(true).spawn()?;
+    /// if let Some(stderr) = &mut python.stderr {
+    ///     let prompt = stderr.read_until(">>> ", std::time::Duration::from_secs(10))?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn read_until(&mut self, pattern: impl AsRef<[u8]>, timeout: Duration) -> Result<Vec<u8>> {
+        Ok(read_until(self, &[pattern.as_ref()], timeout)?.1)
+    }
+
+    /// As [`Log::read_text_until`](crate::Log::read_text_until).
+    ///
+    /// # Errors
+    /// As [`Log::read_until`](crate::Log::read_until).
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut server = capsule_sdk::Command::new("server").spawn()?;
+    /// if let Some(stdout) = &mut server.stdout {
+    ///     let banner = stdout.read_text_until("ready\n", std::time::Duration::from_secs(10))?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn read_text_until(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
+        self.read_until(pattern, timeout).map(lossy)
+    }
+
+    /// As [`Log::read_until_any`](crate::Log::read_until_any).
+    ///
+    /// # Errors
+    /// As [`Log::read_until`](crate::Log::read_until).
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// let mut server = capsule_sdk::Command::new("server").spawn()?;
+    /// if let Some(stdout) = &mut server.stdout {
+    ///     let (which, text) = stdout.read_until_any(&["ready", "failed"], std::time::Duration::from_secs(10))?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn read_until_any(&mut self, patterns: &[impl AsRef<[u8]>], timeout: Duration) -> Result<(usize, Vec<u8>)> {
+        let patterns: Vec<_> = patterns.iter().map(AsRef::as_ref).collect();
+        read_until(self, &patterns, timeout)
+    }
+
     /// As [`Log::wait_for_output`](crate::Log::wait_for_output).
     ///
     /// # Errors
@@ -525,7 +583,6 @@ impl ChildOutput {
 }
 
 impl Tail for ChildOutput {}
-impl Tail for &mut ChildOutput {}
 
 impl Reader for ChildOutput {
     fn pending<R>(&mut self, use_it: impl FnOnce(&mut Pending) -> R) -> R {
@@ -533,15 +590,15 @@ impl Reader for ChildOutput {
     }
 
     fn is_over(&self) -> bool {
-        Self::is_over(self)
+        self.buffers.buffer(self.stream, |buffer| buffer.over)
     }
 
     fn fill(&mut self) -> Result<bool> {
         let before = self.buffers.with(self.stream, |pending| pending.len());
         match self.handle.upgrade() {
-            Some(handle) => self.buffers.take_in(&handle.read_logs()?),
+            Some(handle) => self.buffers.take_in(&handle.read_logs()?, Some(self.stream)),
             // The child was dropped, and so ended.
-            None => self.buffers.accept(b"", b"", true),
+            None => self.buffers.accept(b"", b"", true, None),
         }
         Ok(self.buffers.with(self.stream, |pending| pending.len()) > before)
     }
@@ -551,24 +608,6 @@ impl Reader for ChildOutput {
             return Ok(());
         };
         self.patience.pause(&handle, &self.buffers, waiting)
-    }
-}
-
-impl Reader for &mut ChildOutput {
-    fn pending<R>(&mut self, use_it: impl FnOnce(&mut Pending) -> R) -> R {
-        (**self).pending(use_it)
-    }
-
-    fn is_over(&self) -> bool {
-        ChildOutput::is_over(self)
-    }
-
-    fn fill(&mut self) -> Result<bool> {
-        (**self).fill()
-    }
-
-    fn pause(&mut self, waiting: &mut Waiting) -> Result<()> {
-        (**self).pause(waiting)
     }
 }
 

@@ -366,7 +366,49 @@ fn same(one: &InjectionPlacement, other: &InjectionPlacement) -> bool {
     }
 }
 
-/// What becomes of output that no reader took in time.
+/// What becomes of output that no reader took in time. It holds for both streams: the interface knows no other for one of them.
+///
+/// Where every byte of one stream matters and the other is of no interest, choose [`Backpressure`](Self::Backpressure) and skip
+/// the other stream while reading the first:
+///
+/// ```no_run
+/// use capsule_sdk::{Command, Overflow};
+/// use std::time::Duration;
+///
+/// # fn main() -> capsule_sdk::Result<()> {
+/// let server = Command::new("server").overflow(Overflow::Backpressure).spawn_persistent()?;
+/// let (mut stdout, mut stderr) = (server.stdout(), server.stderr());
+/// while !stdout.at_end()? {
+///     for line in stdout.follow().at_most(Duration::from_millis(100)).lines() {
+///         match line {
+///             Ok(line) => println!("{line}"),
+///             Err(error) if error.is_timeout() => break,
+///             Err(error) => return Err(error),
+///         }
+///     }
+///     stderr.skip_available()?;
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # Output into a file
+///
+/// The interface has no redirection. Without a shell, a second command such as `tee` writes the file (it needs a grant of its own),
+/// and the capsule copies. That goes on only while an instance copies; a later one resumes at the cursor, with `tee -a`.
+///
+/// ```no_run
+/// use capsule_sdk::{Command, Overflow};
+/// use std::io;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let build = Command::new("make").overflow(Overflow::Backpressure).spawn_persistent()?;
+/// let mut file = Command::new("tee").arg("build.log").keep_stdin_open(true).spawn()?;
+/// if let Some(stdin) = &mut file.stdin {
+///     io::copy(&mut build.stdout().follow(), stdin)?;
+/// }
+/// file.wait()?;
+/// # Ok(()) }
+/// ```
 ///
 /// ```
 /// assert_eq!(capsule_sdk::Overflow::default(), capsule_sdk::Overflow::DropOldest);

@@ -11,7 +11,9 @@
 //!   were handed out before they were evicted.
 //! * `carry`, the unfinished line from before the token. Its own token must not be presented
 //!   again: a later one was, which under backpressure gave those bytes up.
+//! * `marks`, the places in `carry` where bytes are missing, of which the caller was not told.
 
+use crate::{ErrorKind, pending::Mark};
 use serde::{Deserialize, Serialize, de};
 use std::{fmt, str::FromStr};
 
@@ -35,6 +37,7 @@ pub struct Cursor {
     pub(crate) place: u64,
     pub(crate) dropped: u64,
     pub(crate) carry: Vec<u8>,
+    pub(crate) marks: Vec<Mark>,
 }
 
 /// A text is not a cursor: it was cut off, or it never was one.
@@ -47,8 +50,21 @@ pub struct Cursor {
 #[error("not a cursor: pass one on exactly as it was returned, or none to begin with the oldest output")]
 pub struct ParseCursorError;
 
+impl ParseCursorError {
+    /// Its kind: [`ErrorKind::InvalidInput`].
+    ///
+    /// ```
+    /// let error = "yesterday".parse::<capsule_sdk::Cursor>().unwrap_err();
+    /// assert_eq!(error.kind(), capsule_sdk::ErrorKind::InvalidInput);
+    /// ```
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidInput
+    }
+}
+
 /// Distinguishes this format from later ones; without it the format could never change.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,8 +72,17 @@ impl fmt::Display for Cursor {
             return Ok(());
         }
         write!(f, "{VERSION}.{}.{}.", self.place, self.dropped)?;
-        for byte in &self.carry {
-            write!(f, "{byte:02x}")?;
+        let mut marks = self.marks.iter().peekable();
+        for at in 0..=self.carry.len() {
+            while let Some(mark) = marks.next_if(|mark| mark.at == at) {
+                match mark.lost {
+                    Some(lost) => write!(f, "-{lost}-")?,
+                    None => f.write_str("--")?,
+                }
+            }
+            if let Some(byte) = self.carry.get(at) {
+                write!(f, "{byte:02x}")?;
+            }
         }
         // The token is the host's; it comes last, so it may hold anything.
         write!(f, ".{}", self.token.as_deref().unwrap_or_default())
@@ -78,13 +103,24 @@ impl FromStr for Cursor {
         }
         let place = part()?.parse().map_err(|_| ParseCursorError)?;
         let dropped = part()?.parse().map_err(|_| ParseCursorError)?;
-        let carry = unhex(part()?)?;
+        let (mut carry, mut marks) = (Vec::new(), Vec::new());
+        let mut pieces = part()?.split('-');
+        carry.extend(unhex(pieces.next().unwrap_or_default())?);
+        while let Some(lost) = pieces.next() {
+            let lost = (!lost.is_empty()).then(|| lost.parse().map_err(|_| ParseCursorError));
+            marks.push(Mark {
+                at: carry.len(),
+                lost: lost.transpose()?,
+            });
+            carry.extend(unhex(pieces.next().ok_or(ParseCursorError)?)?);
+        }
         let token = Some(part()?).filter(|token| !token.is_empty()).map(str::to_owned);
         Ok(Self {
             token,
             place,
             dropped,
             carry,
+            marks,
         })
     }
 }
@@ -135,12 +171,20 @@ mod tests {
             place,
             dropped,
             carry: carry.to_vec(),
+            marks: Vec::new(),
         };
+        let mark = |at, lost| Mark { at, lost };
+        let marked = Cursor {
+            marks: vec![mark(0, Some(17)), mark(2, None), mark(6, Some(u64::MAX))],
+            ..cursor(Some("t"), 1, 2, b"half a")
+        };
+        assert_eq!(marked.to_string(), "2.1.2.-17-6861--6c662061-18446744073709551615-.t");
         for cursor in [
             Cursor::default(),
             cursor(Some("0badc0de"), 0, 0, b""),
             cursor(Some("a.b..c"), u64::MAX, 7, b""),
             cursor(None, 3, u64::MAX, b"half a \xc3"),
+            marked,
         ] {
             let json = serde_json::to_string(&cursor).unwrap();
             assert!(serde_json::from_str::<Cursor>(&json).unwrap() == cursor, "{json}");
@@ -151,14 +195,17 @@ mod tests {
     fn what_is_not_a_cursor_is_refused() {
         for text in [
             "x",
-            "2.0.0..t",
-            "1.0.0.t",
-            "1.-1.0..t",
-            "1.0.-1..t",
-            "1.0.0.f.t",
-            "1.0.0.fF.t",
-            "1.0.0.é.t",
-            "1",
+            "1.0.0..t",
+            "2.0.0.t",
+            "2.-1.0..t",
+            "2.0.-1..t",
+            "2.0.0.f.t",
+            "2.0.0.fF.t",
+            "2.0.0.é.t",
+            "2.0.0.61-1.t",
+            "2.0.0.-x-.t",
+            "2.0.0.-1-61-2.t",
+            "2",
         ] {
             assert_eq!(text.parse::<Cursor>(), Err(ParseCursorError), "{text}");
         }

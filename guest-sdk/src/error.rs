@@ -1,7 +1,7 @@
 //! Why a call to the host failed: one variant for each case of the interface, so that no caller has
 //! to compare texts.
 
-use crate::wit::generated::astrid::process1_1_0::host::ErrorCode;
+use crate::{ErrorKind, wit::generated::astrid::process1_1_0::host::ErrorCode};
 use std::io;
 
 /// The result of a call to the host about a process.
@@ -26,6 +26,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The capsule lacks the grant for processes, for persistent ones, or for this command.
     #[error("capability-denied: the capsule has no grant for this; the embedder can give it")]
@@ -62,32 +63,46 @@ pub enum Error {
     /// instance.
     #[error("persist-unsupported: no persistent processes for this caller on this host")]
     PersistUnsupported,
+    /// So many bytes of output are missing at this place of a stream. Reading goes on behind them.
+    #[error("lost: {bytes} bytes of output are missing here: newer output replaced them, or another call took them")]
+    Lost {
+        /// What the host could not give, and the parts of lines next to it.
+        bytes: u64,
+    },
+    /// A line is longer than the reader allows. Reading goes on with the next line.
+    #[error("line-too-long: a line of more than {limit} bytes; a higher `max_length` allows it")]
+    LineTooLong {
+        /// The most bytes that a line may have.
+        limit: usize,
+    },
     /// Another error, as the host describes it: `kind: text`.
     #[error("{0}")]
     Unknown(String),
 }
 
 impl Error {
-    /// The name that the interface has for this case, such as `wait-timeout`.
+    /// Its kind, of which [`ErrorKind::as_str`] gives the interface's name.
     ///
     /// ```
-    /// assert_eq!(capsule_sdk::Error::NoSuchProcess.kind(), "no-such-process");
+    /// assert_eq!(capsule_sdk::Error::NoSuchProcess.kind().as_str(), "no-such-process");
     /// ```
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::CapabilityDenied => "capability-denied",
-            Self::InvalidInput => "invalid-input",
-            Self::BoundaryEscape => "boundary-escape",
-            Self::Quota => "quota",
-            Self::TooLarge => "too-large",
-            Self::Closed => "closed",
-            Self::Cancelled => "cancelled",
-            Self::WaitTimeout => "wait-timeout",
-            Self::NoSuchProcess => "no-such-process",
-            Self::RegistryFull => "registry-full",
-            Self::PersistUnsupported => "persist-unsupported",
-            Self::Unknown(_) => "unknown",
+            Self::CapabilityDenied => ErrorKind::CapabilityDenied,
+            Self::InvalidInput => ErrorKind::InvalidInput,
+            Self::BoundaryEscape => ErrorKind::BoundaryEscape,
+            Self::Quota => ErrorKind::Quota,
+            Self::TooLarge => ErrorKind::TooLarge,
+            Self::Closed => ErrorKind::Closed,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::WaitTimeout => ErrorKind::WaitTimeout,
+            Self::NoSuchProcess => ErrorKind::NoSuchProcess,
+            Self::RegistryFull => ErrorKind::RegistryFull,
+            Self::PersistUnsupported => ErrorKind::PersistUnsupported,
+            Self::Lost { .. } => ErrorKind::Lost,
+            Self::LineTooLong { .. } => ErrorKind::LineTooLong,
+            Self::Unknown(_) => ErrorKind::Unknown,
         }
     }
 
@@ -110,6 +125,17 @@ impl Error {
     #[must_use]
     pub const fn is_gone(&self) -> bool {
         matches!(self, Self::NoSuchProcess)
+    }
+
+    /// Whether it stands for output that a reader could not give, [`Lost`](Self::Lost) or
+    /// [`LineTooLong`](Self::LineTooLong), behind which it goes on.
+    ///
+    /// ```
+    /// assert!(capsule_sdk::Error::Lost { bytes: 7 }.is_gap());
+    /// ```
+    #[must_use]
+    pub const fn is_gap(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::LineTooLong { .. })
     }
 
     /// Whether a command could not be started because there is no such program.
@@ -153,10 +179,20 @@ impl From<Error> for io::Error {
             Error::WaitTimeout => io::ErrorKind::TimedOut,
             Error::NoSuchProcess => io::ErrorKind::NotFound,
             Error::PersistUnsupported => io::ErrorKind::Unsupported,
+            Error::Lost { .. } | Error::LineTooLong { .. } => io::ErrorKind::InvalidData,
             // `Interrupted` would read as "try again", which a cancelled capsule must not do.
             Error::Cancelled | Error::Unknown(_) => io::ErrorKind::Other,
         };
         Self::new(kind, error)
+    }
+}
+
+/// For what is written through [`io::Write`]: the error that it holds, otherwise its text.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        error
+            .downcast::<Self>()
+            .unwrap_or_else(|other| Self::Unknown(other.to_string()))
     }
 }
 
@@ -178,6 +214,8 @@ mod tests {
             Error::NoSuchProcess,
             Error::RegistryFull,
             Error::PersistUnsupported,
+            Error::Lost { bytes: 1 },
+            Error::LineTooLong { limit: 1 },
         ] {
             assert!(
                 error.to_string().starts_with(&format!("{}: ", error.kind())),

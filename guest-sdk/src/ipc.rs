@@ -23,7 +23,8 @@
 //! [`Process::watch`]: crate::Process::watch
 
 pub use crate::sender::Sender;
-use crate::{Event, Pollable, millis::millis, wit::ipc as wit};
+use crate::{ErrorKind, Event, Pollable, millis::millis, wit::ipc as wit};
+use serde::Serialize;
 use std::{fmt, time::Duration};
 
 /// The pattern of all lifecycle events of this capsule's processes.
@@ -74,6 +75,25 @@ pub enum Error {
 }
 
 impl Error {
+    /// Its kind, of which [`ErrorKind::as_str`] gives the interface's name.
+    ///
+    /// ```
+    /// assert_eq!(capsule_sdk::ipc::Error::RateLimited.kind().as_str(), "rate-limited");
+    /// ```
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CapabilityDenied => ErrorKind::CapabilityDenied,
+            Self::InvalidInput => ErrorKind::InvalidInput,
+            Self::Closed => ErrorKind::Closed,
+            Self::RateLimited => ErrorKind::RateLimited,
+            Self::Backpressure => ErrorKind::Backpressure,
+            Self::Quota => ErrorKind::Quota,
+            Self::Timeout => ErrorKind::Timeout,
+            Self::Unknown(_) => ErrorKind::Unknown,
+        }
+    }
+
     /// Whether the time given passed without a message; the call may be repeated.
     ///
     /// ```
@@ -123,6 +143,24 @@ impl From<wit::ErrorCode> for Error {
 /// ```
 pub fn publish(topic: &str, payload: &str) -> Result<(), Error> {
     Ok(wit::publish(topic, payload)?)
+}
+
+/// Publishes a value as JSON, under the calling principal.
+///
+/// # Errors
+/// As [`publish`]; [`Error::InvalidInput`] also for a value that has no JSON.
+///
+/// ```no_run
+/// #[derive(serde::Serialize)]
+/// struct Done {
+///     ok: bool,
+/// }
+/// capsule_sdk::ipc::publish_json("builds.done", &Done { ok: true })?;
+/// # Ok::<(), capsule_sdk::ipc::Error>(())
+/// ```
+pub fn publish_json(topic: &str, value: &impl Serialize) -> Result<(), Error> {
+    let payload = serde_json::to_string(value).map_err(|_| Error::InvalidInput)?;
+    publish(topic, &payload)
 }
 
 /// Publishes on behalf of another principal. Receivers see that as a claim, and it needs a grant

@@ -25,9 +25,9 @@
 //!
 //! // Another instance, perhaps an hour later.
 //! fn logs(place: Place) -> Result<(Vec<String>, Place), Box<dyn Error>> {
-//!     let mut lines = Process::attach(&place.id)?.stdout().resume(place.cursor).lines();
-//!     let text = lines.by_ref().collect::<Result<_, _>>()?;
-//!     Ok((text, Place { cursor: lines.cursor(), ..place }))
+//!     let mut output = Process::attach(&place.id)?.stdout().resume(place.cursor);
+//!     let text = output.lines().collect::<Result<_, _>>()?;
+//!     Ok((text, Place { cursor: output.cursor(), ..place }))
 //! }
 //!
 //! capsule_sdk::actions! {
@@ -50,13 +50,15 @@
 //! * **Network.** The processes of a capsule share a private network. [`Process::wait_for_port`] waits
 //!   for a server, and [`net`] sends it requests.
 //! * **Values.** [`store`] keeps small values, such as a [`Cursor`], for later instances.
+//! * **Protocols.** [`jsonl`] reads and writes JSON lines, and [`rpc`] makes requests over them, for instance to an MCP server, also
+//!   from several instances at once.
 //! * **Grants.** The embedder decides what a capsule may run. Without a grant every call answers
 //!   [`Error::CapabilityDenied`].
 //! * **Text.** A [`Log`] returns bytes unchanged; a [`Child`] and `output` return text.
 //!   [`TextDecoder`] makes text of bytes that come in pieces.
 //! * **Testing.** With feature `mock` a capsule's functions run in plain `cargo test`, against a
 //!   host in memory whose commands and clock the test controls: see `mock`. Without it, and outside
-//!   of a component, every call to the host panics.
+//!   of a component, every call to the host panics with a message that names the feature.
 
 mod action;
 mod background;
@@ -64,22 +66,35 @@ mod child;
 mod command;
 mod cursor;
 mod error;
+mod error_kind;
 mod event;
 mod http;
 mod id;
 pub mod ipc;
+pub mod jsonl;
 mod level;
 mod log;
 mod log_stream;
 mod millis;
 #[cfg(all(feature = "mock", not(target_family = "wasm")))]
 pub mod mock;
+// Without the feature it is here for its message alone: the generated functions would only say that they are unreachable.
+// Its examples need the feature, so a documentation test leaves it out.
+#[cfg(all(not(feature = "mock"), not(target_family = "wasm"), not(doctest)))]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "a test with the feature uses it"
+)]
+mod mock;
 pub mod net;
 mod output;
 mod pending;
 mod pollable;
 mod process;
 mod published;
+pub mod rpc;
 mod sender;
 mod signal;
 mod stdin;
@@ -101,6 +116,7 @@ pub use child::{Child, ChildOutput};
 pub use command::{Command, Overflow, ResourceLimits};
 pub use cursor::{Cursor, ParseCursorError};
 pub use error::{Error, Result};
+pub use error_kind::ErrorKind;
 pub use event::{Event, Exited, Reason};
 pub use id::ProcessId;
 pub use log::{Follow, Lines, Log};

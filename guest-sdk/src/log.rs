@@ -2,8 +2,8 @@
 
 use crate::{
     Cursor, Error, LogStream, Pollable, ProcessId, Result,
-    pending::Pending,
-    tail::{Reader, Tail},
+    pending::{Gap, LONGEST_LINE, Pending},
+    tail::{Reader, Tail, read_until, wait_for},
     text::lossy,
     waiting::Waiting,
     wit::process::{self, LogCursor},
@@ -13,6 +13,9 @@ use std::{io, rc::Rc, time::Duration};
 /// Much less than the host would give, because it passes through the instance's memory twice.
 const CHUNK: u32 = 64 * 1024;
 
+/// In the middle of a long line. The more is here already, the more is asked for, so that a long line takes few calls.
+const LARGEST_CHUNK: u32 = 1024 * 1024;
+
 /// Reads one stream of a persistent process. Dropping it costs nothing and changes nothing:
 /// reading consumes no output, and [`cursor`](Self::cursor) tells a later instance where to go on.
 ///
@@ -20,8 +23,12 @@ const CHUNK: u32 = 64 * 1024;
 /// on also tells the host that what came before arrived, so one reader that goes on from its
 /// cursors gets every byte.
 ///
-/// A `Log` never waits by itself; [`follow`](Self::follow) and
-/// [`wait_for_output`](Self::wait_for_output) do.
+/// Under drop-oldest the host keeps the newest output. A loss between two reads of one chain of cursors is told: by
+/// [`Error::Lost`] from [`lines`](Self::lines) and [`read_until`](Self::read_until), and by [`dropped`](Self::dropped). What was
+/// lost before the first read of a chain is unknown, and the first line may then be the rest of one. So begin to
+/// read when the process has just been started, and go on from the cursor.
+///
+/// Only [`follow`](Self::follow), [`read_until`](Self::read_until) and [`wait_for_output`](Self::wait_for_output) wait.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
@@ -92,7 +99,9 @@ impl Log {
     /// Bytes that this chain of cursors missed, from its first read in any instance on: newer bytes
     /// replaced them, or [`Process::read_logs`](crate::Process::read_logs) consumed them.
     ///
-    /// Where this number grew, the beginning of one line may be joined to the end of another.
+    /// Where this number grew, bytes that did not follow each other meet in [`read_chunk`](Self::read_chunk) and
+    /// [`io::Read`]. [`lines`](Self::lines) tells the place, and adds the parts of lines that it had to drop
+    /// there.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -127,20 +136,55 @@ impl Log {
         Ok(self.pending.take_all())
     }
 
-    /// Whether the stream is over and its last byte was read (though lines of it may not have
-    /// been handed out yet). Known after a read.
+    /// Whether the stream has ended and all of it was handed out. The host says so without a read of
+    /// output.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if the process is gone or the cursor is not one of this stream.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let server = capsule_sdk::Process::find("server")?.unwrap();
     /// let mut log = server.stdout();
-    /// let mut bytes = log.read_chunk()?;
-    /// println!("{} bytes, {}", bytes.len(), if log.is_over() { "all" } else { "so far" });
+    /// let bytes = log.read_chunk()?;
+    /// println!("{} bytes, {}", bytes.len(), if log.at_end()? { "all" } else { "so far" });
     /// # Ok(()) }
     /// ```
-    #[must_use]
-    pub const fn is_over(&self) -> bool {
-        self.over
+    pub fn at_end(&mut self) -> Result<bool> {
+        if self.pending.is_empty() && !self.over {
+            self.fill_with(0)?;
+        }
+        Ok(self.over && self.pending.is_empty())
+    }
+
+    /// Skips the output that is available now, up to the beginning of the line that the process has not
+    /// finished: only later lines are of interest. Under [`Overflow::Backpressure`](crate::Overflow::Backpressure) this makes
+    /// room for what the process is waiting to write.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProcess`] if the process is gone or the cursor is not one of this stream.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let shell = capsule_sdk::Process::find("shell")?.unwrap();
+    /// let mut log = shell.stdout();
+    /// log.skip_available()?;
+    /// shell.write(b"date\n")?;
+    /// println!("{}", log.read_text_until("\n", std::time::Duration::from_secs(1))?);
+    /// # Ok(()) }
+    /// ```
+    pub fn skip_available(&mut self) -> Result<()> {
+        while !self.over {
+            let read = self.fill_with(LARGEST_CHUNK)?;
+            self.pending.skip_lines();
+            if read < LARGEST_CHUNK as usize {
+                break;
+            }
+        }
+        self.pending.skip_lines();
+        // Tells the host that this arrived, so that a process which waits for its reader goes on.
+        self.fill_with(0)?;
+        Ok(())
     }
 
     /// The lines that are available now. A line that the process has not finished is not among them;
@@ -149,13 +193,12 @@ impl Log {
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let server = capsule_sdk::Process::find("server")?.unwrap();
-    /// let mut lines = server.stderr().lines();
-    /// let text: Vec<String> = lines.by_ref().take(100).collect::<capsule_sdk::Result<_>>()?;
-    /// let next_time = lines.cursor();
+    /// let mut log = server.stderr();
+    /// let text: Vec<String> = log.lines().take(100).collect::<capsule_sdk::Result<_>>()?;
+    /// let next_time = log.cursor();
     /// # Ok(()) }
     /// ```
-    #[must_use]
-    pub const fn lines(self) -> Lines {
+    pub const fn lines(&mut self) -> Lines<&mut Self> {
         Lines::of(self, None)
     }
 
@@ -169,9 +212,70 @@ impl Log {
     /// }
     /// # Ok(()) }
     /// ```
-    #[must_use]
-    pub const fn follow(self) -> Follow {
+    pub const fn follow(&mut self) -> Follow<&mut Self> {
         Follow::of(self)
+    }
+
+    /// Waits until `pattern` appears, and takes everything from here up to its end. Reading goes on right
+    /// behind it. After any error but [`Error::Lost`] nothing was taken, so that a further call or
+    /// another way of reading gets all of it. To this end it is kept in memory, 16 MiB at most.
+    ///
+    /// The pattern is plain bytes, which may contain line ends. It is found in an unfinished line too, such as
+    /// a prompt. Each byte is searched once in a call.
+    ///
+    /// # Errors
+    /// * [`Error::WaitTimeout`]: it did not appear in time.
+    /// * [`Error::Closed`]: the stream ended without it.
+    /// * [`Error::TooLarge`]: 16 MiB came without it.
+    /// * [`Error::Lost`]: output was lost before it appeared. What came before is dropped and counted, and
+    ///   a further call goes on behind the loss.
+    /// * [`Error::NoSuchProcess`]: the process is gone or the cursor is not one of this stream.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let python = capsule_sdk::Process::find("python")?.unwrap();
+    /// use std::time::Duration;
+    ///
+    /// let mut log = python.stdout();
+    /// log.read_until(">>> ", Duration::from_secs(10))?;
+    /// python.write(b"6 * 7\n")?;
+    /// assert_eq!(log.read_until("\n>>> ", Duration::from_secs(10))?, b"42\n>>> ");
+    /// # Ok(()) }
+    /// ```
+    pub fn read_until(&mut self, pattern: impl AsRef<[u8]>, timeout: Duration) -> Result<Vec<u8>> {
+        Ok(read_until(self, &[pattern.as_ref()], timeout)?.1)
+    }
+
+    /// As [`read_until`](Self::read_until), as text: bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// As [`read_until`](Self::read_until).
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let banner = server.stdout().read_text_until("ready\n", std::time::Duration::from_secs(10))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn read_text_until(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
+        self.read_until(pattern, timeout).map(lossy)
+    }
+
+    /// As [`read_until`](Self::read_until), for the first of several patterns: the one whose end appears first, and of
+    /// two that end at the same byte the first in the list. Returns its index, too.
+    ///
+    /// # Errors
+    /// As [`read_until`](Self::read_until).
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let python = capsule_sdk::Process::find("python")?.unwrap();
+    /// let (which, text) = python.stderr().read_until_any(&["\n>>> ", "Error: "], std::time::Duration::from_secs(10))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn read_until_any(&mut self, patterns: &[impl AsRef<[u8]>], timeout: Duration) -> Result<(usize, Vec<u8>)> {
+        let patterns: Vec<_> = patterns.iter().map(AsRef::as_ref).collect();
+        read_until(self, &patterns, timeout)
     }
 
     /// Waits until `pattern` appears, and returns the line it is in, from that line's beginning
@@ -181,7 +285,8 @@ impl Log {
     /// The pattern is a plain piece of text, not a regular expression; it may contain line ends,
     /// and it is found in an unfinished line too, such as a prompt. Bytes that are not UTF-8 are
     /// replaced in the text returned, not in the comparison. Only the
-    /// last MiB of a line without an end is kept.
+    /// last MiB of a line without an end is kept. What was lost in between is passed over: see [`dropped`](Self::dropped).
+    /// [`read_until`](Self::read_until) returns what came before, too.
     ///
     /// # Errors
     /// * [`Error::WaitTimeout`]: it did not appear in time. Everything before the current line is
@@ -201,6 +306,19 @@ impl Log {
     /// ```
     pub fn wait_for_output(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
         wait_for(self, pattern, timeout)
+    }
+
+    /// Reads once. How many bytes came.
+    fn fill_with(&mut self, max_bytes: u32) -> Result<usize> {
+        if self.pending.token().is_none() {
+            // Fixes the place to come back to: a read without a token begins at the oldest byte of its time.
+            let start = self.read_since(0)?;
+            self.pending.begin(start.next.token);
+        }
+        let chunk = self.read_since(max_bytes)?;
+        self.over = chunk.drained_eof;
+        self.pending.accept(&chunk.data, chunk.next.token, chunk.bytes_dropped);
+        Ok(chunk.data.len())
     }
 
     fn read_since(&self, max_bytes: u32) -> Result<process::LogChunk> {
@@ -224,15 +342,8 @@ impl Reader for Log {
     }
 
     fn fill(&mut self) -> Result<bool> {
-        if self.pending.token().is_none() {
-            // Fixes the place to come back to: a read without a token begins at the oldest byte of its time.
-            let start = self.read_since(0)?;
-            self.pending.begin(start.next.token);
-        }
-        let chunk = self.read_since(CHUNK)?;
-        self.over = chunk.drained_eof;
-        self.pending.accept(&chunk.data, chunk.next.token, chunk.bytes_dropped);
-        Ok(!chunk.data.is_empty())
+        let here = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
+        Ok(self.fill_with(here.clamp(CHUNK, LARGEST_CHUNK))? > 0)
     }
 
     fn pause(&mut self, waiting: &mut Waiting) -> Result<()> {
@@ -257,20 +368,36 @@ impl Reader for Log {
 /// [`Follow::lines`] (later output as well). Dropping it stops reading; an unfinished line can
 /// still be read from its cursor, or from the [`ChildOutput`](crate::ChildOutput) that it reads.
 ///
-/// Bytes that are not UTF-8 become U+FFFD; a character is never cut by a chunk's border. A line of
-/// more than 1 MiB comes in pieces. After an error there are no more lines.
+/// Every line is whole: none is split, shortened, or joined of two. Bytes that are not UTF-8 become U+FFFD. Two errors
+/// stand for lines that cannot be given, and the lines go on behind them:
+///
+/// * [`Error::Lost`]: bytes are missing at this place. The parts of lines before and behind are dropped, and
+///   counted with them.
+/// * [`Error::LineTooLong`]: a line exceeds [`max_length`](Self::max_length), which bounds the memory. It comes as soon
+///   as that is known, and the rest of the line is skipped. To read the line after all, resume at a cursor taken before it, with a
+///   higher limit.
+///
+/// After any other error there are no more lines.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
 /// # let server = capsule_sdk::Process::find("server")?.unwrap();
-/// let errors = server.stdout().lines().filter_map(Result::ok).filter(|line| line.contains("ERROR"));
-/// println!("{} errors", errors.count());
+/// use capsule_sdk::Error;
+///
+/// for line in server.stdout().lines() {
+///     match line {
+///         Ok(line) => println!("{line}"),
+///         Err(Error::Lost { bytes }) => println!("({bytes} bytes are missing here)"),
+///         Err(error) => return Err(error),
+///     }
+/// }
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Lines<T = Log> {
+pub struct Lines<T> {
     log: T,
     waiting: Option<Waiting>,
+    most: usize,
     failed: bool,
 }
 
@@ -279,15 +406,36 @@ impl<T: Tail> Lines<T> {
         Self {
             log,
             waiting,
+            most: LONGEST_LINE,
             failed: false,
         }
+    }
+
+    /// The most bytes of a line, without its end; 1 MiB unless set. So much memory may be needed, and
+    /// twice that for a moment.
+    ///
+    /// ```no_run
+    /// # fn main() -> capsule_sdk::Result<()> {
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// let mut log = server.stdout();
+    /// let longest = log.lines().max_length(16 << 20).map_while(Result::ok).map(|line| line.len()).max();
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn max_length(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
     }
 
     fn next_line(&mut self) -> Result<Option<String>> {
         loop {
             let over = self.log.is_over();
-            if let Some(line) = self.log.pending(|pending| pending.take_line(over)) {
-                return Ok(Some(lossy(line)));
+            let most = self.most;
+            match self.log.pending(|pending| pending.take_line(most, over)) {
+                Some(Ok(line)) => return Ok(Some(lossy(line))),
+                Some(Err(Gap::Lost(bytes))) => return Err(Error::Lost { bytes }),
+                Some(Err(Gap::TooLong)) => return Err(Error::LineTooLong { limit: most }),
+                None => {}
             }
             if over {
                 return Ok(None);
@@ -303,13 +451,14 @@ impl<T: Tail> Lines<T> {
     }
 }
 
-impl Lines {
+impl Lines<&mut Log> {
     /// The place behind the last line that was handed out.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let server = capsule_sdk::Process::find("server")?.unwrap();
-    /// let mut lines = server.stdout().lines();
+    /// let mut log = server.stdout();
+    /// let mut lines = log.lines();
     /// let first = lines.next().transpose()?;
     /// let second = server.stdout().resume(lines.cursor()).lines().next().transpose()?;
     /// # Ok(()) }
@@ -324,7 +473,8 @@ impl Lines {
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let server = capsule_sdk::Process::find("server")?.unwrap();
-    /// let mut lines = server.stdout().lines();
+    /// let mut log = server.stdout();
+    /// let mut lines = log.lines();
     /// let text: Vec<_> = lines.by_ref().collect();
     /// println!("{} lines, {} bytes before them are lost", text.len(), lines.dropped());
     /// # Ok(()) }
@@ -343,7 +493,7 @@ impl<T: Tail> Iterator for Lines<T> {
             return None;
         }
         let line = self.next_line();
-        self.failed = line.is_err();
+        self.failed = line.as_ref().is_err_and(|error| !error.is_gap());
         line.transpose()
     }
 }
@@ -374,7 +524,7 @@ impl<T: Tail> Iterator for Lines<T> {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Follow<T = Log> {
+pub struct Follow<T> {
     log: T,
     waiting: Waiting,
     failed: bool,
@@ -390,7 +540,8 @@ impl<T: Tail> Follow<T> {
     }
 
     /// Fails with [`Error::WaitTimeout`] once this time, counted from now, has passed and no more
-    /// output is available. The cursor stays valid.
+    /// output is available. The cursor stays valid. A process that never stops writing is read for 10 MiB
+    /// more.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
@@ -425,6 +576,7 @@ impl<T: Tail> Follow<T> {
         Lines {
             log: self.log,
             waiting: Some(self.waiting),
+            most: LONGEST_LINE,
             failed: self.failed,
         }
     }
@@ -442,13 +594,14 @@ impl<T: Tail> Follow<T> {
     }
 }
 
-impl Follow {
+impl Follow<&mut Log> {
     /// The place behind everything that was handed out so far.
     ///
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let build = capsule_sdk::Process::find("build")?.unwrap();
-    /// let mut follow = build.stdout().follow();
+    /// let mut log = build.stdout();
+    /// let mut follow = log.follow();
     /// let first = follow.next().transpose()?;
     /// let later = follow.cursor();
     /// # Ok(()) }
@@ -463,7 +616,8 @@ impl Follow {
     /// ```no_run
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let build = capsule_sdk::Process::find("build")?.unwrap();
-    /// let mut follow = build.stdout().follow();
+    /// let mut log = build.stdout();
+    /// let mut follow = log.follow();
     /// let received: usize = follow.by_ref().flatten().map(|chunk| chunk.len()).sum();
     /// println!("{received} bytes received, {} lost", follow.dropped());
     /// # Ok(()) }
@@ -495,18 +649,6 @@ impl<T: Tail> io::Read for Follow<T> {
             if n > 0 || buffer.is_empty() || !self.log.fill_waiting(&mut self.waiting)? {
                 return Ok(n);
             }
-        }
-    }
-}
-
-pub(crate) fn wait_for(log: &mut impl Reader, pattern: &str, timeout: Duration) -> Result<String> {
-    let mut waiting = Waiting::at_most(timeout);
-    loop {
-        if let Some(text) = log.take_through(pattern) {
-            return Ok(text);
-        }
-        if !log.fill_waiting(&mut waiting)? {
-            return Err(Error::Closed);
         }
     }
 }

@@ -17,7 +17,7 @@
 //! These calls are of the package `capsule:net`, which a host may lack. A capsule that makes none of them does not import the package,
 //! and runs on every host; one that makes some is refused when such a host loads it, with the name of the package.
 
-use crate::{millis::millis, wit::net as wit};
+use crate::{ErrorKind, millis::millis, wit::net as wit};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     result,
@@ -82,24 +82,24 @@ pub enum Error {
 }
 
 impl Error {
-    /// The name that the interface has for this case, such as `not-listening`.
+    /// Its kind, of which [`ErrorKind::as_str`] gives the interface's name.
     ///
     /// ```
-    /// assert_eq!(capsule_sdk::net::Error::NotListening.kind(), "not-listening");
+    /// assert_eq!(capsule_sdk::net::Error::NotListening.kind().as_str(), "not-listening");
     /// ```
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidInput(_) => "invalid-input",
-            Self::NoSuchProcess => "no-such-process",
-            Self::NoNetwork => "no-network",
-            Self::NotListening => "not-listening",
-            Self::Exited => "exited",
-            Self::Timeout => "timeout",
-            Self::TooLarge => "too-large",
-            Self::InvalidResponse => "invalid-response",
-            Self::Cancelled => "cancelled",
-            Self::Unknown(_) => "unknown",
+            Self::InvalidInput(_) => ErrorKind::InvalidInput,
+            Self::NoSuchProcess => ErrorKind::NoSuchProcess,
+            Self::NoNetwork => ErrorKind::NoNetwork,
+            Self::NotListening => ErrorKind::NotListening,
+            Self::Exited => ErrorKind::Exited,
+            Self::Timeout => ErrorKind::Timeout,
+            Self::TooLarge => ErrorKind::TooLarge,
+            Self::InvalidResponse => ErrorKind::InvalidResponse,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Unknown(_) => ErrorKind::Unknown,
         }
     }
 }

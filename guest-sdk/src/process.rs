@@ -5,6 +5,7 @@ use crate::{
     millis::millis,
     net,
     tail::Reader as _,
+    text::lossy,
     waiting::Waiting,
     wit::net as wit_net,
     wit::process::{self as wit, ProcessHandle},
@@ -278,7 +279,7 @@ impl Process {
     /// # fn main() -> capsule_sdk::Result<()> {
     /// # let server = capsule_sdk::Process::find("server")?.unwrap();
     /// let (mut stdout, mut stderr, more) = (server.stdout(), server.stderr(), server.logs_ready()?);
-    /// while !(stdout.is_over() && stderr.is_over()) {
+    /// while !(stdout.at_end()? && stderr.at_end()?) {
     ///     more.block()?;
     ///     println!("{} and {} bytes", stdout.read_chunk()?.len(), stderr.read_chunk()?.len());
     /// }
@@ -385,11 +386,7 @@ impl Process {
     /// # Ok(()) }
     /// ```
     pub fn write(&self, data: &[u8]) -> Result<()> {
-        self.stdin().write_all(data).map_err(|error| {
-            error
-                .downcast::<Error>()
-                .unwrap_or_else(|other| Error::Unknown(other.to_string()))
-        })
+        Ok(self.stdin().write_all(data)?)
     }
 
     /// Ends its standard input once everything accepted before has been read. May be repeated.
@@ -497,23 +494,24 @@ impl Process {
     /// # Ok(()) }
     /// ```
     pub fn wait_for_output(&self, pattern: &str, timeout: Duration) -> Result<String> {
-        let mut logs = [self.stdout(), self.stderr()];
+        let mut logs = [(self.stdout(), 0), (self.stderr(), 0)];
         let mut waiting = Waiting::at_most(timeout);
         loop {
             let mut changed = false;
-            for log in &mut logs {
+            for (log, searched) in &mut logs {
                 if !log.is_over() {
                     changed |= log.fill()?;
-                    if let Some(text) = log.take_through(pattern) {
-                        return Ok(text);
+                    let pattern = pattern.as_bytes();
+                    if let Some(text) = log.pending(|pending| pending.take_through(pattern, searched)) {
+                        return Ok(lossy(text));
                     }
                 }
             }
-            if logs.iter().all(Log::is_over) {
+            if logs.iter().all(|(log, _)| log.is_over()) {
                 return Err(Error::Closed);
             }
             if changed {
-                waiting.reset();
+                waiting.had_output()?;
             } else {
                 waiting.pause(|ms| wit::wait(self.id.expose(), ms))?;
             }

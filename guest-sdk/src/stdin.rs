@@ -7,7 +7,7 @@ use crate::{
 use std::{fmt, io, rc::Weak};
 
 /// What the interface takes in one call.
-const MOST: usize = 1024 * 1024;
+pub(crate) const MOST: usize = 1024 * 1024;
 
 /// The standard input of a persistent process. Dropping it leaves the input open, for this or a
 /// later instance; [`close`](Self::close) ends it.

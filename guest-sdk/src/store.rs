@@ -13,9 +13,9 @@
 //!     // A cursor is of use for the process that it came from.
 //!     let place = place.filter(|(id, _)| id == server.id());
 //!     let cursor = place.map(|(_, cursor)| cursor).unwrap_or_default();
-//!     let mut lines = server.stdout().resume(cursor).lines();
-//!     let news = lines.by_ref().collect::<Result<_, _>>()?;
-//!     store::set_json("web", &(server.id(), lines.cursor()))?;
+//!     let mut output = server.stdout().resume(cursor);
+//!     let news = output.lines().collect::<Result<_, _>>()?;
+//!     store::set_json("web", &(server.id(), output.cursor()))?;
 //!     Ok(news)
 //! }
 //! # use capsule_sdk::{Command, mock::{Host, Script}};
@@ -37,7 +37,7 @@
 //! package, and runs on every host; one that makes some is refused when such a host loads it, with the name of the package. A host
 //! that has the package may keep no store: then every call answers [`Error::Unavailable`].
 
-use crate::wit::store as wit;
+use crate::{ErrorKind, wit::store as wit};
 use serde::{Serialize, de::DeserializeOwned};
 use std::result;
 
@@ -97,24 +97,24 @@ pub enum Error {
 }
 
 impl Error {
-    /// The name that the interface has for this case, such as `quota`; `json` for [`Json`](Self::Json), which is the SDK's own.
+    /// Its kind, of which [`ErrorKind::as_str`] gives the interface's name; [`ErrorKind::Json`] is the SDK's own.
     ///
     /// ```
-    /// assert_eq!(capsule_sdk::store::Error::TooLarge.kind(), "too-large");
+    /// assert_eq!(capsule_sdk::store::Error::TooLarge.kind().as_str(), "too-large");
     /// ```
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidInput(_) => "invalid-input",
-            Self::TooLarge => "too-large",
-            Self::Quota => "quota",
-            Self::NotAuthenticated => "not-authenticated",
-            Self::Unavailable => "unavailable",
-            Self::Damaged => "damaged",
-            Self::Busy => "busy",
-            Self::Cancelled => "cancelled",
-            Self::Json(_) => "json",
-            Self::Unknown(_) => "unknown",
+            Self::InvalidInput(_) => ErrorKind::InvalidInput,
+            Self::TooLarge => ErrorKind::TooLarge,
+            Self::Quota => ErrorKind::Quota,
+            Self::NotAuthenticated => ErrorKind::NotAuthenticated,
+            Self::Unavailable => ErrorKind::Unavailable,
+            Self::Damaged => ErrorKind::Damaged,
+            Self::Busy => ErrorKind::Busy,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Json(_) => ErrorKind::Json,
+            Self::Unknown(_) => ErrorKind::Unknown,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! ```
 
 pub use crate::level::Level;
-use crate::wit::sys as wit;
+use crate::{ErrorKind, wit::sys as wit};
 use std::time::{Duration, SystemTime};
 
 /// Why the host did not answer.
@@ -45,6 +45,25 @@ pub enum Error {
     /// Another error, as the host describes it.
     #[error("{0}")]
     Unknown(String),
+}
+
+impl Error {
+    /// Its kind, of which [`ErrorKind::as_str`] gives the interface's name.
+    ///
+    /// ```
+    /// assert_eq!(capsule_sdk::sys::Error::TooLarge.kind().as_str(), "too-large");
+    /// ```
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CapabilityDenied => ErrorKind::CapabilityDenied,
+            Self::ConfigKeyReserved => ErrorKind::ConfigKeyReserved,
+            Self::TooLarge => ErrorKind::TooLarge,
+            Self::RegistryUnavailable => ErrorKind::RegistryUnavailable,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Unknown(_) => ErrorKind::Unknown,
+        }
+    }
 }
 
 impl From<wit::ErrorCode> for Error {

@@ -16,6 +16,9 @@ use std::time::Duration;
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 pub(crate) const LONGEST: Duration = Duration::from_millis(100);
 
+/// Reads of 64 KiB at least, which together are more than the host keeps of a stream.
+const LATE_READS: u32 = 160;
+
 /// Waits for an exit, at most `slice`. If the handle is closed, there is no exit to wait for, and a
 /// pause takes its place, because a caller that polls must not do so without one.
 pub(crate) fn pass(slice: Duration, wait: impl FnOnce(u64) -> std::result::Result<ExitInfo, ErrorCode>) -> Result<()> {
@@ -32,6 +35,8 @@ pub(crate) struct Waiting {
     /// In the time of [`sys::monotonic`].
     deadline: Option<Duration>,
     exited: bool,
+    /// How often there was output after the time had passed.
+    late_reads: u32,
 }
 
 impl Waiting {
@@ -40,6 +45,7 @@ impl Waiting {
             pause: SHORTEST,
             deadline: None,
             exited: false,
+            late_reads: 0,
         }
     }
 
@@ -50,9 +56,17 @@ impl Waiting {
         }
     }
 
-    /// There was output.
-    pub(crate) const fn reset(&mut self) {
+    /// There was output. [`Error::WaitTimeout`] if so much came after the time had passed that the process
+    /// must still be writing: one that never stops must not hold up the deadline.
+    pub(crate) fn had_output(&mut self) -> Result<()> {
         self.pause = SHORTEST;
+        if self.deadline.is_some_and(|deadline| deadline <= sys::monotonic()) {
+            self.late_reads += 1;
+            if self.late_reads > LATE_READS {
+                return Err(Error::WaitTimeout);
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is no deadline.

@@ -9,9 +9,9 @@
 pub mod background;
 pub mod generated;
 
-#[cfg(all(feature = "mock", not(target_family = "wasm")))]
+#[cfg(all(any(feature = "mock", not(doctest)), not(target_family = "wasm")))]
 pub(crate) use crate::mock::seam::{ipc, net, poll, process, store, sys};
-#[cfg(not(all(feature = "mock", not(target_family = "wasm"))))]
+#[cfg(not(all(any(feature = "mock", not(doctest)), not(target_family = "wasm"))))]
 pub(crate) use generated::{
     astrid::{io::poll, ipc::host as ipc, process1_1_0::host as process, sys::host as sys},
     capsule::{net::net, store::keyvalue as store},

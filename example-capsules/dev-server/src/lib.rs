@@ -238,25 +238,22 @@ fn logs(since: Since) -> Result<Log> {
         Stream::Stderr => LogStream::Stderr,
     };
     let patience = Duration::from_millis(since.wait_ms);
-    let mut first = server
-        .log(stream)
-        .resume(since.cursor)
-        .follow()
-        .at_most(patience)
-        .lines();
-    let mut lines = match first.next() {
-        Some(Err(error)) if !error.is_timeout() => return Err(error.into()),
-        Some(Ok(line)) => vec![line],
-        Some(Err(_)) | None => Vec::new(),
-    };
-    let mut rest = server.log(stream).resume(first.cursor()).lines();
-    for line in rest.by_ref() {
-        lines.push(line?);
+    let mut log = server.log(stream).resume(since.cursor);
+    let first = log.follow().at_most(patience).lines().next();
+    let first = first.filter(|line| !matches!(line, Err(error) if error.is_timeout()));
+    let mut lines = Vec::new();
+    for line in first.into_iter().chain(log.lines()) {
+        match line {
+            Ok(line) => lines.push(line),
+            // The number of lost bytes is in the answer.
+            Err(error) if error.is_gap() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(Log {
         lines,
-        cursor: rest.cursor(),
-        bytes_dropped: rest.dropped(),
+        cursor: log.cursor(),
+        bytes_dropped: log.dropped(),
     })
 }
 

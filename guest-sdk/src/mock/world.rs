@@ -27,6 +27,13 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "mock")]
+const NO_HOST: &str = "this thread has no mock host: make one with `capsule_sdk::mock::Host::new()`";
+#[cfg(not(feature = "mock"))]
+const NO_HOST: &str = "a capsule's function called the host outside of a component, where there is none. In a test, \
+                       use the host in memory: `capsule-sdk = { …, features = [\"mock\"] }` in [dev-dependencies], and \
+                       `capsule_sdk::mock::Host::new()` in the test";
+
 thread_local! {
     static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
 }
@@ -45,13 +52,7 @@ pub(super) fn uninstall() {
 }
 
 pub(super) fn with<R>(use_it: impl FnOnce(&mut World) -> R) -> R {
-    WORLD.with_borrow_mut(|world| {
-        use_it(
-            world
-                .as_mut()
-                .expect("this thread has no mock host: make one with `Host::new`"),
-        )
-    })
+    WORLD.with_borrow_mut(|world| use_it(world.as_mut().unwrap_or_else(|| panic!("{NO_HOST}"))))
 }
 
 /// For values that may be dropped after the host.
@@ -596,6 +597,8 @@ fn code(error: &Error) -> ErrorCode {
         Error::NoSuchProcess => ErrorCode::NoSuchProcess,
         Error::RegistryFull => ErrorCode::RegistryFull,
         Error::PersistUnsupported => ErrorCode::PersistUnsupported,
+        // No host says these.
+        Error::Lost { .. } | Error::LineTooLong { .. } => ErrorCode::Unknown(error.to_string()),
         Error::Unknown(text) => ErrorCode::Unknown(text.clone()),
     }
 }

@@ -31,7 +31,7 @@ fn s9_dropping_a_child_ends_it_also_while_its_readers_and_its_input_live_on() {
     let error = stdin.write(b"x").unwrap_err();
     assert_eq!(error.downcast::<Error>().unwrap(), Error::Closed);
     assert_eq!(stdout.read(&mut [0; 8]).unwrap(), 0);
-    assert!(stdout.is_over());
+    assert!(stdout.at_end().unwrap());
 }
 
 #[test]

@@ -125,3 +125,16 @@ fn only_what_matches_arrives_and_the_sender_is_told() {
     assert_eq!(exact.poll().unwrap().messages.len(), 1);
     assert_eq!(host.published().len(), 3);
 }
+
+#[test]
+fn a_value_is_published_as_json() {
+    let host = Host::new();
+    ipc::publish_json("builds.done", &[1, 2]).unwrap();
+    assert_eq!(host.published()[0].payload, "[1,2]");
+    let no_json = std::collections::HashMap::from([((1, 2), 3)]);
+    assert_eq!(
+        ipc::publish_json("builds.done", &no_json),
+        Err(ipc::Error::InvalidInput)
+    );
+    assert_eq!(host.published().len(), 1);
+}

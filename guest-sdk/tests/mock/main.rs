@@ -12,6 +12,7 @@ mod events;
 mod futures;
 mod net;
 mod process;
+mod rpc;
 mod select;
 mod store;
 

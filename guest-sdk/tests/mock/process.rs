@@ -94,9 +94,9 @@ fn l2_cursors_lose_and_repeat_nothing_from_instance_to_instance() {
     let (mut all, mut cursor) = (Vec::new(), Cursor::default());
     for _ in 0..40 {
         host.advance(SECOND / 4);
-        let mut lines = Process::attach(&id).unwrap().stdout().resume(cursor).lines();
-        all.extend(lines.by_ref().map(Result::unwrap));
-        cursor = serde_json::from_str(&serde_json::to_string(&lines.cursor()).unwrap()).unwrap();
+        let mut log = Process::attach(&id).unwrap().stdout().resume(cursor);
+        all.extend(log.lines().map(Result::unwrap));
+        cursor = serde_json::from_str(&serde_json::to_string(&log.cursor()).unwrap()).unwrap();
     }
     let expected: Vec<_> = (1..=40).map(|i| format!("line {i} — ü")).collect();
     assert_eq!(all, expected);
@@ -129,7 +129,7 @@ fn l4_l5_what_is_pushed_out_is_counted() {
     assert_eq!(process.status().unwrap().bytes_dropped, 10_000 - 4096);
     let mut log = process.stdout();
     log.read_chunk().unwrap();
-    assert!(log.is_over());
+    assert!(log.at_end().unwrap());
 }
 
 /// The older way and the newer one see the same output.
@@ -155,7 +155,7 @@ fn follow_and_readiness_come_to_the_same() {
     let process = command.spawn_persistent().unwrap();
     let (mut stdout, mut stderr, more) = (process.stdout(), process.stderr(), process.logs_ready().unwrap());
     let (mut out, mut err, mut wakes) = (Vec::new(), Vec::new(), 0);
-    while !(stdout.is_over() && stderr.is_over()) {
+    while !(stdout.at_end().unwrap() && stderr.at_end().unwrap()) {
         select(&[&more]).unwrap();
         wakes += 1;
         out.extend(stdout.read_chunk().unwrap());

@@ -10,7 +10,7 @@ fn v1_entries_are_set_listed_compared_and_deleted() {
     store::set("a", "1").unwrap();
     store::set_json("b", &[1, 2]).unwrap();
     assert_eq!(store::get_json::<Vec<u8>>("b"), Ok(Some(vec![1, 2])));
-    assert_eq!(store::get_json::<String>("b").unwrap_err().kind(), "json");
+    assert_eq!(store::get_json::<String>("b").unwrap_err().kind().as_str(), "json");
     assert_eq!(
         store::compare_and_set("a", None, Some(b"2")),
         Ok(Swap::Mismatch(Some(b"1".to_vec())))

@@ -4,7 +4,9 @@
 //! It is also built for `wasm32-unknown-unknown`, so it must not need WASI.
 
 mod handles;
+mod lines;
 mod network;
+mod rpc;
 mod store;
 
 use std::io::Write as _;
@@ -20,6 +22,10 @@ capsule_sdk::actions! {
     "list" => list,
     "lines" => lines,
     "follow" => follow,
+    "check-lines" => lines::check,
+    "line-sizes" => lines::sizes,
+    "rpc-start" => rpc::start,
+    "rpc-calls" => rpc::calls,
     "wait-for-output" => wait_for_output,
     "read-logs" => read_logs,
     "write" => write,
@@ -71,7 +77,7 @@ fn answer<T>(result: Result<T, Error>) -> Answer<T> {
     Ok(match result {
         Ok(value) => Outcome::Ok(value),
         Err(error) => Outcome::Err(Failure {
-            kind: error.kind(),
+            kind: error.kind().as_str(),
             text: error.to_string(),
         }),
     })
@@ -178,11 +184,11 @@ struct Text {
 /// The present lines from a cursor on.
 fn lines(target: Target) -> Answer<Text> {
     answer((|| {
-        let mut lines = target.process()?.log(LogStream::Stdout).resume(target.cursor).lines();
-        let text = lines.by_ref().collect::<Result<_, _>>()?;
+        let mut log = target.process()?.log(LogStream::Stdout).resume(target.cursor);
+        let text = log.lines().collect::<Result<_, _>>()?;
         Ok(Text {
             lines: text,
-            cursor: lines.cursor(),
+            cursor: log.cursor(),
         })
     })())
 }
@@ -190,12 +196,12 @@ fn lines(target: Target) -> Answer<Text> {
 /// Waits for `count` lines from a cursor on; fewer if the stream ends.
 fn follow(target: Target) -> Answer<Text> {
     answer((|| {
-        let log = target.process()?.log(LogStream::Stdout).resume(target.cursor.clone());
-        let mut lines = log.follow().at_most(target.time()).lines();
-        let text = lines.by_ref().take(target.count).collect::<Result<_, _>>()?;
+        let mut log = target.process()?.log(LogStream::Stdout).resume(target.cursor.clone());
+        let lines = log.follow().at_most(target.time()).lines();
+        let text = lines.take(target.count).collect::<Result<_, _>>()?;
         Ok(Text {
             lines: text,
-            cursor: lines.cursor(),
+            cursor: log.cursor(),
         })
     })())
 }

@@ -12,7 +12,7 @@ fn answer<T>(result: net::Result<T>) -> Answer<T> {
     Ok(match result {
         Ok(value) => Outcome::Ok(value),
         Err(error) => Outcome::Err(Failure {
-            kind: error.kind(),
+            kind: error.kind().as_str(),
             text: error.to_string(),
         }),
     })

@@ -9,7 +9,7 @@ fn answer<T>(result: store::Result<T>) -> Answer<T> {
     Ok(match result {
         Ok(value) => Outcome::Ok(value),
         Err(error) => Outcome::Err(Failure {
-            kind: error.kind(),
+            kind: error.kind().as_str(),
             text: error.to_string(),
         }),
     })
