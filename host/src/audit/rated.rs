@@ -125,7 +125,7 @@ impl Kind {
                 | "persist-unsupported"
                 | "rate-limited",
             )
-            | ("egress", "not-allowed" | "address-refused" | "limit-reached") => Self::Refusal,
+            | ("egress", "not-allowed" | "address-refused" | "limit-reached" | "port-in-use") => Self::Refusal,
             ("stop" | "process-handle.kill" | "process-handle.drop", _) if outcome == Outcome::OK => Self::End,
             _ => Self::Other,
         }

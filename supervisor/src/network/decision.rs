@@ -44,6 +44,8 @@ pub enum NetworkOutcome {
     Unreachable,
     /// A limit of the network was used up.
     LimitReached,
+    /// A tree of the network listens on the ports of the name at all of its own addresses, so the host cannot listen there for it.
+    PortInUse,
 }
 
 impl NetworkOutcome {
@@ -59,6 +61,7 @@ impl NetworkOutcome {
             Self::AddressRefused => "address-refused",
             Self::Unreachable => "unreachable",
             Self::LimitReached => "limit-reached",
+            Self::PortInUse => "port-in-use",
         }
     }
 }

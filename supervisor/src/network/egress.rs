@@ -227,10 +227,9 @@ impl Egress {
         if let Some(absent) = self.absence(name).await {
             return (absent, Some(NetworkOutcome::Unreachable));
         }
-        if self.listens(name, *address).await {
-            (answer, None)
-        } else {
-            (Answer::Failed, Some(NetworkOutcome::LimitReached))
+        match self.listens(name, *address).await {
+            Ok(()) => (answer, None),
+            Err(outcome) => (Answer::Failed, Some(outcome)),
         }
     }
 
@@ -244,9 +243,9 @@ impl Egress {
         }
     }
 
-    /// Listens for a name on all ports that the rules allow. Whether it listens on one: a tree that listens on all of its own
+    /// Listens for a name on all ports that the rules allow: on one of them at least, because a tree that listens on all of its own
     /// addresses may have another.
-    async fn listens(self: &Arc<Self>, name: &str, address: Ipv4Addr) -> bool {
+    async fn listens(self: &Arc<Self>, name: &str, address: Ipv4Addr) -> Result<(), NetworkOutcome> {
         let missing = |state: &State| {
             let ports = self.rules.borrow().ports(name).into_iter();
             ports
@@ -254,23 +253,28 @@ impl Egress {
                 .count()
         };
         let count = missing(&self.locked());
-        let Ok(mut sockets) = self.shared.sockets(count).await else {
-            return false;
-        };
+        let sockets = self.shared.sockets(count).await;
+        let mut sockets = sockets.map_err(|_| NetworkOutcome::LimitReached)?;
         let mut state = self.locked();
         let rules = self.rules.borrow().clone();
         // They may have changed in the meantime.
-        let Some(name) = state.names.name(address).filter(|now| ***now == *name).map(Arc::clone) else {
-            return false;
-        };
-        let ports = rules.ports(&name).into_iter();
-        ports.fold(false, |open, port| {
-            let opened = self.open(&mut state, &mut sockets, address, port, Arc::clone(&name));
-            if let Err(error) = &opened {
-                tracing::debug!(%error, port, "no listener for a port of an allowed name");
-            }
-            opened.is_ok() || open
-        })
+        let name = state.names.name(address).filter(|now| ***now == *name).map(Arc::clone);
+        let name = name.ok_or(NetworkOutcome::NotAllowed)?;
+        let mut listens = Err(NetworkOutcome::NotAllowed);
+        for port in rules.ports(&name) {
+            let Err(error) = self.open(&mut state, &mut sockets, address, port, Arc::clone(&name)) else {
+                listens = Ok(());
+                continue;
+            };
+            tracing::debug!(%error, port, "no listener for a port of an allowed name");
+            let outcome = if error.kind() == io::ErrorKind::AddrInUse {
+                NetworkOutcome::PortInUse
+            } else {
+                NetworkOutcome::LimitReached
+            };
+            listens = listens.or(Err(outcome));
+        }
+        listens
     }
 
     fn decide(&self, asked: &Asked) -> Answer {

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +19,7 @@ use super::shared::Shared;
 use super::thread::NetworkThread;
 use super::usage::OwnerUsage;
 use super::{PrivateNetwork, Publish};
+use crate::os::init::Init;
 use crate::os::network::{Namespace, NewNetwork};
 use crate::os::usage::Meter;
 use crate::owner::Owner;
@@ -36,12 +39,36 @@ pub struct OwnerNetwork {
     _cut: DropGuard,
 }
 
-/// The connections of networks that have ended, as long as they are not told to the embedder.
-#[derive(Debug, Default)]
-pub(crate) struct EndedNetworks(Mutex<Vec<TaskTracker>>);
+/// What is left to do for networks that have ended.
+#[derive(Debug)]
+pub(crate) struct EndedNetworks {
+    /// Their connections, as long as they are not told to the embedder.
+    connections: Mutex<Vec<TaskTracker>>,
+    init: Arc<Init>,
+}
+
+/// How long no init is made after the end of a network. A command that is started just then needs the processor more.
+const QUIET: Duration = Duration::from_millis(5);
 
 impl EndedNetworks {
-    fn add(&self, connections: &TaskTracker) {
+    pub(crate) fn new(init: Arc<Init>) -> Self {
+        Self {
+            connections: Mutex::default(),
+            init,
+        }
+    }
+
+    fn add(&self, network: &Shared) {
+        network.namespace.end();
+        if network.namespace.has_inits_inside() {
+            // The init that waited ended with the network. The next one waits in the network that is made in advance.
+            let init = Arc::clone(&self.init);
+            network.spawn_after(async move {
+                sleep(QUIET).await;
+                drop(spawn_blocking(move || init.prepare(true)).await);
+            });
+        }
+        let connections = &network.detached;
         connections.close();
         let mut ended = self.locked();
         ended.retain(|connections| !connections.is_empty());
@@ -58,7 +85,7 @@ impl EndedNetworks {
     }
 
     fn locked(&self) -> MutexGuard<'_, Vec<TaskTracker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,7 +93,7 @@ impl Drop for OwnerNetwork {
     fn drop(&mut self) {
         // First: no connection begins any more.
         self.shared.cut.cancel();
-        self.ended.add(&self.shared.detached);
+        self.ended.add(&self.shared);
     }
 }
 

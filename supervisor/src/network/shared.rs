@@ -127,6 +127,11 @@ impl Shared {
         drop(self.detached.spawn_on(task, &self.runtime));
     }
 
+    /// Runs a task that has nothing to do with the network, after its end.
+    pub(super) fn spawn_after(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(task));
+    }
+
     /// A place for one more connection, if there is one.
     pub(super) fn place(&self) -> Option<Place> {
         let own = Arc::clone(&self.connections).try_acquire_owned().ok()?;

@@ -73,6 +73,20 @@ impl Namespace {
         &self.namespaces
     }
 
+    /// Whether an init is made in it, and not joined to it later: where the host is an ordinary user.
+    pub(crate) fn has_inits_inside(&self) -> bool {
+        self.namespaces.user.is_some()
+    }
+
+    /// No tree is in it from now on. An init that waits in it for a command would keep it, so it is ended.
+    pub(crate) fn end(&self) {
+        self.namespaces.end();
+        // A root host's inits wait outside.
+        if self.has_inits_inside() {
+            self.spawner.forget(self.namespaces.id);
+        }
+    }
+
     /// Whether this process can still use it: a host that has become another user gets another one (contract B8).
     pub(crate) fn is_usable(&self) -> bool {
         self.made_by.is_current()
@@ -115,13 +129,8 @@ impl Namespace {
 }
 
 impl Drop for Namespace {
-    /// An init that waits in it for a command would keep it.
     fn drop(&mut self) {
-        self.namespaces.end();
-        // A root host's inits wait outside.
-        if self.namespaces.user.is_some() {
-            self.spawner.forget(self.namespaces.id);
-        }
+        self.end();
     }
 }
 

@@ -377,7 +377,7 @@ impl Confined {
             subordinate,
             told: Mutex::default(),
             networks: Networks::default(),
-            ended_networks: Arc::default(),
+            ended_networks: Arc::new(EndedNetworks::new(Arc::clone(&init))),
             network_thread: Arc::default(),
             trial: Mutex::default(),
             users: Users::new(policy.user_range()),

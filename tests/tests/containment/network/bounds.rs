@@ -303,6 +303,25 @@ for name in {names:?}:
     assert_eq!(printed(&host, &other, looks_up(&["d"])).await, "found");
 }
 
+/// A tree that has the port of a name is told apart from one that has used up a limit.
+async fn w4_a_name_whose_port_a_tree_has_is_told_as_such() {
+    let heard = Arc::new(Heard::default());
+    let network = PrivateNetwork::default()
+        .egress(EgressPolicy::new(rules(&["*.many.example:8443"])))
+        .connector(Arc::new(ToTest(1)));
+    let observer = Arc::clone(&heard) as Arc<dyn NetworkObserver>;
+    let host = Host::with(Policy::new().network(network).observe_network(observer));
+    let script = "import socket
+listener = socket.create_server(('0.0.0.0', 8443))
+try:
+    socket.getaddrinfo('a.many.example', 8443)
+except socket.gaierror:
+    print('fails')";
+    assert_eq!(printed(&host, &host.scope(), python(script)).await, "fails");
+    assert!(outcomes(&heard, NetworkOutcome::PortInUse) > 0, "{:?}", heard.all());
+    assert_eq!(outcomes(&heard, NetworkOutcome::LimitReached), 0, "{:?}", heard.all());
+}
+
 /// Both sides close at once, a thousand times, by a published port and by a name.
 async fn w5_a_thousand_connections_that_are_closed_at_once_leave_no_task() {
     let closes = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -412,6 +431,7 @@ print(len(set(found)), time.monotonic() - begun < 4)";
 crate::who::each_user!(
     w5_connections_to_names_are_bounded,
     w5_dials_are_bounded,
+    w4_a_name_whose_port_a_tree_has_is_told_as_such,
     w5_an_owner_whose_network_is_made_anew_has_no_fresh_rates,
     w5_dials_that_take_too_long_are_given_up,
     w5_connections_to_a_published_port_are_bounded,

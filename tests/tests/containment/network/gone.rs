@@ -1,7 +1,7 @@
 //! What is left of a private network after its last tree, and what a host without descriptors does. Each case counts what its
 //! whole process holds.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -15,8 +15,9 @@ use capsule_host::sandbox::{
 };
 use capsule_host::supervisor::Handle;
 use capsule_tests::holdings::{children_of, descriptors};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::support::{ToTest, echoes, printed, python, rules, start, told};
+use super::support::{ToTest, echoes, first_line, http, printed, python, rules, start, told};
 use crate::death::Doomed;
 use crate::harness::{
     AT_ONCE, AllowAll, Host, PATIENCE, Process, code, marker, nothing_left, soon, watchdog, workspace,
@@ -180,6 +181,114 @@ async fn b3_a_host_that_is_killed_leaves_no_network() {
     nothing_left(&marker, &[session], AT_ONCE).await;
 }
 
+/// Connections that come in while the host has no descriptor are served, wait until it has some, or are reset. The host lives on, and
+/// serves what comes later.
+async fn w5_a_host_without_descriptors_serves_connections_once_it_has_some() {
+    let server = http([("/word", b"hello\n".to_vec())]);
+    let network = PrivateNetwork::default()
+        .egress(EgressPolicy::new(rules(&["one.example:80"])))
+        .connector(Arc::new(ToTest(server)));
+    let host = Host::with(Policy::new().network(network));
+    let scope = host.scope();
+    let script = "import socket, sys
+address = socket.getaddrinfo('one.example', 80, type=socket.SOCK_STREAM)[0][4]
+def connects():
+    try:
+        return socket.create_connection(address, 20)
+    except ConnectionResetError:
+        return None
+def asks(connection):
+    try:
+        connection.sendall(b'GET /word HTTP/1.1\\r\\n\\r\\n')
+        answer = b''
+        while data := connection.recv(1000):
+            answer += data
+        return answer.decode().splitlines()[-1]
+    except (ConnectionResetError, BrokenPipeError):
+        return 'reset'
+print(asks(connects()), flush=True)
+sys.stdin.readline()
+made = [connects() for _ in range(5)]
+print('connected', flush=True)
+for connection in made:
+    print(asks(connection) if connection else 'reset', flush=True)
+sys.stdin.readline()
+print(asks(connects()), flush=True)";
+    let process = start(&host, &scope, told(python(script))).await;
+    assert_eq!(first_line(&process).await, "hello");
+    // What is made ready for the next command is there, or it would be missed below.
+    assert!(soon(PATIENCE, || inits() == 2).await);
+    let open = || descriptors().len();
+    let before = open();
+    let limit = getrlimit(Resource::Nofile);
+    let few = Rlimit {
+        current: Some(256),
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, few).expect("a lower limit");
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    let tell = async || {
+        scope
+            .write_stdin(&process.id, b"\n".to_vec())
+            .await
+            .expect("it listens")
+    };
+    tell().await;
+    process.prints("connected").await;
+    drop(taken);
+    let lines = |count: usize| process.output().lines().count() == count;
+    assert!(soon(PATIENCE, || lines(7)).await, "{}", process.output());
+    let output = process.output();
+    let between = output.lines().skip(2);
+    assert!(
+        between.clone().all(|line| ["hello", "reset"].contains(&line)),
+        "{output}"
+    );
+    tell().await;
+    assert_eq!(process.exit().await, code(0));
+    setrlimit(Resource::Nofile, limit).expect("as it was");
+    assert_eq!(process.output().lines().last(), Some("hello"));
+    // Less the descriptors of the process and of its network, more what is made ready in their place.
+    assert!(
+        soon(PATIENCE, || open() <= before).await,
+        "{before}: {:?}",
+        descriptors()
+    );
+}
+
+/// The inits of this process: the children of its spawner.
+fn inits() -> usize {
+    let spawners = children_of(std::process::id());
+    spawners.into_iter().map(|spawner| children_of(spawner).len()).sum()
+}
+
+/// An ordinary user's init waits in a network, and ends with it.
+async fn b4_an_init_waits_for_the_next_command_after_the_end_of_a_network() {
+    let host = Host::new();
+    let scope = host.scope();
+    for _ in 0..3 {
+        let script = "import os, sys
+print(os.readlink('/proc/self/ns/net'), flush=True)
+sys.stdin.read()";
+        let process = start(&host, &scope, told(python(script))).await;
+        let namespace = first_line(&process).await;
+        let both = soon(PATIENCE, || inits() == 2).await;
+        assert!(both, "{} inits: the tree's and one that waits", inits());
+        scope.close_stdin(&process.id).expect("it is there");
+        process.exit().await;
+        assert!(
+            soon(PATIENCE, || held(&namespace).is_empty()).await,
+            "{:?}",
+            held(&namespace)
+        );
+        let waits = soon(PATIENCE, || inits() == 1).await;
+        assert!(waits, "{} inits wait", inits());
+    }
+}
+
 async fn w2_a_port_is_published_at_a_socket_of_the_users_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
@@ -232,7 +341,11 @@ listener.accept()[0].sendall(b'met')";
     drop(UnixStream::connect(&path).expect("the socket of others is kept"));
 }
 
-crate::who::alone!(w1_nothing_of_a_network_is_left_after_the_last_tree,);
+crate::who::alone!(
+    b4_an_init_waits_for_the_next_command_after_the_end_of_a_network,
+    w5_a_host_without_descriptors_serves_connections_once_it_has_some,
+    w1_nothing_of_a_network_is_left_after_the_last_tree,
+);
 crate::who::each_user!(
     b3_a_host_that_is_killed_leaves_no_network,
     w2_a_port_is_published_at_a_socket_of_the_users_own,

@@ -145,7 +145,8 @@ pub(super) fn serves(files: BTreeMap<String, Vec<u8>>) -> u16 {
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
         for connection in listener.incoming() {
-            let Ok(connection) = connection else { return };
+            // This process may have no descriptor left for it.
+            let Ok(connection) = connection else { continue };
             let files = files.clone();
             std::thread::spawn(move || drop(respond(&connection, &files)));
         }
