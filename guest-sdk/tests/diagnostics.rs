@@ -24,7 +24,9 @@ fn compile(source: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("capsule.rs");
     fs::write(&file, source).unwrap();
-    let output = Command::new("rustc")
+    #[expect(clippy::disallowed_methods, reason = "the compiler is no process of a capsule")]
+    let mut rustc = Command::new("rustc");
+    let output = rustc
         .args([
             "--edition",
             "2024",

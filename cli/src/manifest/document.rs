@@ -216,16 +216,11 @@ impl<'f> Value<'f> {
 
     /// The value as a table, whose keys are then read one by one.
     pub(super) fn section(self, name: String) -> Result<Section<'f>, BadManifest> {
-        if !self.is_table() {
-            return Err(self
-                .place()
-                .refuse(format!("`{name}` is a table: write its keys below `[{name}]`")));
-        }
         let place = self.place();
-        match self.value.into_inner() {
-            DeValue::Table(table) => Ok(Section::new(place, name, table)),
-            _ => Ok(Section::new(place, name, DeTable::new())),
+        if let DeValue::Table(table) = self.value.into_inner() {
+            return Ok(Section::new(place, name, table));
         }
+        Err(place.refuse(format!("`{name}` is a table: write its keys below `[{name}]`")))
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn check(check: Check) -> Answer<Checked> {
             let line = line?;
             let number = check.from + count;
             let size = check.sizes.get(number % check.sizes.len()).copied().unwrap_or_default();
-            let letter = b'a' + (number % 26) as u8;
+            let letter = b'a' + u8::try_from(number % 26).unwrap_or_default();
             if wrong.is_none() && (line.len() != size || line.bytes().any(|byte| byte != letter)) {
                 let start: String = line.chars().take(40).collect();
                 wrong = Some((number, format!("{} bytes instead of {size}: {start}", line.len())));

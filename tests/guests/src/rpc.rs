@@ -54,6 +54,6 @@ pub(crate) fn calls(target: Target) -> Answer<Vec<Value>> {
 fn failed(error: rpc::Error) -> Error {
     match error {
         rpc::Error::Host(error) => error,
-        other => Error::Unknown(other.to_string()),
+        other @ (rpc::Error::Refused { .. } | rpc::Error::Ended | _) => Error::Unknown(other.to_string()),
     }
 }
