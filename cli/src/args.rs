@@ -141,8 +141,8 @@ pub(crate) struct VerifyArgs {
 /// Every call runs in a fresh instance of the capsule. A call can reach the processes that earlier calls started. When the
 /// command ends, for whatever reason, it ends every process that the calls started.
 ///
-/// What a capsule keeps by `capsule:store` stays for later runs with the same principal and the same name of the capsule. It is in
-/// `$XDG_STATE_HOME/capsule/store`, or in `~/.local/state/capsule/store`. Remove that folder to remove all of it.
+/// What a capsule keeps by `capsule:store` stays for later runs of the same path, with the same principal and the same name of the
+/// capsule. It is in `$XDG_STATE_HOME/capsule/store`, or in `~/.local/state/capsule/store`. Remove that folder to remove all of it.
 #[derive(Debug, Args)]
 #[command(after_long_help = OUTPUT_HELP)]
 pub(crate) struct RunArgs {

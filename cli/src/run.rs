@@ -50,7 +50,7 @@ use crate::interrupt::{Interrupt, Interrupts};
 use crate::manifest::{BadManifest, Manifest};
 use crate::network::BadNetwork;
 use crate::report::{self, Outcome};
-use crate::store::store;
+use crate::store;
 use crate::trial::{Trial, TrialError};
 use crate::user::login_name;
 use crate::visible::{self, NotVisible};
@@ -158,9 +158,12 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     // Begun first, because the trial or the first process waits for it. With a group that the user names, inits cannot be made before
     // the group exists.
     let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
-    let store = store();
-    let store_dir = store.as_ref().map(|store| store.path().to_owned());
-    let state: Vec<PathBuf> = cache_dir().into_iter().chain(config_dir()).chain(store_dir).collect();
+    let store = store::store_of(&args.capsule);
+    let state: Vec<PathBuf> = cache_dir()
+        .into_iter()
+        .chain(config_dir())
+        .chain(store::folder())
+        .collect();
     let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
     let manifest = match &source {

@@ -1,13 +1,19 @@
-//! The store in which capsules keep values by `capsule:store` between runs of this command.
+//! The stores in which capsules keep values by `capsule:store` between runs of this command.
+//!
+//! The author of a capsule chooses its name, and a hostile one could choose another capsule's. So each path of a capsule has a store
+//! of its own, as saved grants do.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use capsule_host::keyvalue::{OpenError, Store};
 
-/// The store of this user, in `$XDG_STATE_HOME/capsule/store` or `~/.local/state/capsule/store`. If its folder cannot be used there
-/// is none, and a capsule that asks for it gets `unavailable`.
-pub(crate) fn store() -> Option<Store> {
-    match Store::open(folder()?) {
+/// The store of this user for what lies at this path, in a folder below [`folder`]. If that folder cannot be used there is none, and
+/// a capsule that asks for it gets `unavailable`.
+pub(crate) fn store_of(capsule: &Path) -> Option<Store> {
+    // A path that does not exist is told later.
+    let path = capsule.canonicalize().ok()?;
+    match Store::open(folder()?.join(name(&path))) {
         Ok(store) => Some(store),
         Err(error @ OpenError::NotPrivate { .. }) => {
             tracing::warn!("{error}; capsules keep no values");
@@ -20,7 +26,13 @@ pub(crate) fn store() -> Option<Store> {
     }
 }
 
-fn folder() -> Option<PathBuf> {
+/// The name of the folder of one path.
+fn name(path: &Path) -> String {
+    blake3::hash(path.as_os_str().as_bytes()).to_hex().to_string()
+}
+
+/// The folder of all stores: `$XDG_STATE_HOME/capsule/store`, or `~/.local/state/capsule/store`.
+pub(crate) fn folder() -> Option<PathBuf> {
     // The specification of these variables asks to ignore a relative path.
     let base = std::env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)
@@ -31,4 +43,33 @@ fn folder() -> Option<PathBuf> {
                 .map(|home| home.join(".local/state"))
         })?;
     Some(base.join("capsule/store"))
+}
+
+#[cfg(test)]
+mod tests {
+    use capsule_host::supervisor::{Owner, Principal};
+
+    use super::*;
+
+    /// The author of a capsule chooses its name, so the same name at another path is another capsule.
+    #[tokio::test]
+    async fn v1_a_name_at_another_path_has_other_entries() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Owner {
+            principal: Principal::Named("user".to_owned()),
+            capsule: "notes".to_owned(),
+        };
+        let of = |path: &str| Store::open(folder.path().join(name(Path::new(path)))).unwrap();
+        let (this, other) = (of("/home/user/notes.wasm"), of("/home/user/downloads/notes.wasm"));
+        this.set(&owner, "cursor", b"7".to_vec()).await.unwrap();
+        assert_eq!(other.get(&owner, "cursor").await.unwrap(), None);
+        assert_eq!(
+            of("/home/user/notes.wasm")
+                .get(&owner, "cursor")
+                .await
+                .unwrap()
+                .as_deref(),
+            Some(&b"7"[..])
+        );
+    }
 }
