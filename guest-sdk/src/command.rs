@@ -1,11 +1,17 @@
 //! Describing what to run, and running it.
 
 use crate::{
-    Child, ExitStatus, Output, Process, ProcessId, Result,
+    Child, Error, ExitStatus, Output, Process, ProcessId, Result,
     millis::{millis, seconds},
+    sync,
     wit::process::{self as wit, EnvVar, FileInjection, InjectionPlacement, SpawnRequest},
 };
 use std::time::Duration;
+
+/// The longest label that the host keeps as it is, in bytes.
+const LABEL_MAX: usize = 128;
+/// How long an instance waits for others that start the same process.
+const FIND_OR_SPAWN_MAX: Duration = Duration::from_secs(30);
 
 /// What to run and how, in the manner of [`std::process::Command`]. It may be run more than once.
 ///
@@ -15,6 +21,7 @@ use std::time::Duration;
 /// * [`output`](Self::output) and [`status`](Self::status) run to the end and wait for it.
 /// * [`spawn`](Self::spawn) starts a process that belongs to the instance and ends with its handle.
 /// * [`spawn_persistent`](Self::spawn_persistent) starts a process that outlives the instance.
+/// * [`find_or_spawn`](Self::find_or_spawn) does so unless it runs already.
 ///
 /// ```no_run
 /// # fn main() -> capsule_sdk::Result<()> {
@@ -355,6 +362,49 @@ impl Command {
     /// [`Error::RegistryFull`]: crate::Error::RegistryFull
     pub fn spawn_persistent(&self) -> Result<Process> {
         Ok(Process::new(ProcessId::new(wit::spawn_persistent(&self.request)?)))
+    }
+
+    /// Reaches the process with this label that runs, or starts it with this label if none does. However many instances call this
+    /// at once, for one principal, at most one process with the label runs: they do it one after the other, under a
+    /// [lock](crate::sync). This holds for all processes that are started by this method; [`spawn_persistent`] with the same label
+    /// starts another one.
+    ///
+    /// Only the label is compared, and exactly: a process that runs with other arguments is the one that is returned. One that has
+    /// exited is not returned, but replaced, and stays in [`list`](crate::list) until it is released or its retention ends. The
+    /// process may need time to be ready; each caller waits for that itself, by [`Process::wait_for_port`] for instance.
+    ///
+    /// The lock is of the package `capsule:sync`, without which a host refuses the capsule. On such a host a capsule can start the
+    /// process, list those with the label, and keep the one whose id is the smallest text, while every other instance stops its own.
+    /// That ends with one process, but does not begin with one: for a moment several run, and an instance may have used one that
+    /// is then stopped.
+    ///
+    /// # Errors
+    /// As of [`spawn_persistent`]; nothing runs then, and the next caller tries again. [`Error::WaitTimeout`] if other instances
+    /// that start it took 30 s; [`Error::InvalidInput`] for a label with a control character or more than 128 bytes, which the host would
+    /// change.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use capsule_sdk::Command;
+    /// let redis = Command::new("redis-server").args(["--port", "6379"]).find_or_spawn("redis")?;
+    /// redis.wait_for_port(6379, std::time::Duration::from_secs(10))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// [`Error::InvalidInput`]: crate::Error::InvalidInput
+    /// [`Error::WaitTimeout`]: crate::Error::WaitTimeout
+    /// [`spawn_persistent`]: Self::spawn_persistent
+    pub fn find_or_spawn(&self, label: &str) -> Result<Process> {
+        if label.len() > LABEL_MAX || label.contains(char::is_control) {
+            return Err(Error::InvalidInput);
+        }
+        let _guard = sync::lock(&format!("find-or-spawn {label}"), FIND_OR_SPAWN_MAX)?;
+        if let Some(found) = Process::find_running(label)? {
+            return Ok(found);
+        }
+        let mut command = self.clone();
+        command.label(label);
+        command.spawn_persistent()
     }
 }
 

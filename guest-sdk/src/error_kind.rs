@@ -61,7 +61,7 @@ pub enum ErrorKind {
     RegistryUnavailable,
     /// The caller is not authenticated.
     NotAuthenticated,
-    /// The host keeps no store.
+    /// The host has no store or no locks.
     Unavailable,
     /// What the host kept cannot be read.
     Damaged,

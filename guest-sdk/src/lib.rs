@@ -52,6 +52,8 @@
 //! * **Values.** [`store`] keeps small values, such as a [`Cursor`], for later instances.
 //! * **Protocols.** [`jsonl`] reads and writes JSON lines, and [`rpc`] makes requests over them, for instance to an MCP server, also
 //!   from several instances at once.
+//! * **One of several instances.** [`Command::find_or_spawn`] starts a process at most once, and [`sync`] has
+//!   locks for everything else.
 //! * **Grants.** The embedder decides what a capsule may run. Without a grant every call answers
 //!   [`Error::CapabilityDenied`].
 //! * **Text.** A [`Log`] returns bytes unchanged; a [`Child`] and `output` return text.
@@ -99,6 +101,7 @@ mod sender;
 mod signal;
 mod stdin;
 pub mod store;
+pub mod sync;
 pub mod sys;
 mod tail;
 mod task;

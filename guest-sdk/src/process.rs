@@ -93,6 +93,13 @@ impl Process {
         Ok(found.map(|info| Self::new(info.id.clone())))
     }
 
+    /// The most recently started process with exactly this label, among those that run.
+    pub(crate) fn find_running(label: &str) -> Result<Option<Self>> {
+        let mut same = list(Some(label))?;
+        same.retain(|info| info.label == label && info.phase != Phase::Exited);
+        Ok(same.last().map(|info| Self::new(info.id.clone())))
+    }
+
     /// Its id, for a later instance.
     ///
     /// ```no_run

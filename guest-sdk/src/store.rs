@@ -18,14 +18,6 @@
 //!     store::set_json("web", &(server.id(), output.cursor()))?;
 //!     Ok(news)
 //! }
-//! # use capsule_sdk::{Command, mock::{Host, Script}};
-//! # let host = Host::new();
-//! # host.command("web", |_| Script::new().stdout("one\n").after(std::time::Duration::from_secs(1)).stdout("two\n"));
-//! # Command::new("web").label("web").spawn_persistent().unwrap();
-//! # assert_eq!(news().unwrap(), ["one"]);
-//! # host.advance(std::time::Duration::from_secs(1));
-//! # assert_eq!(news().unwrap(), ["two"]);
-//! # assert!(news().unwrap().is_empty());
 //! ```
 //!
 //! A key has 1 to 256 bytes and no NUL, and a value at most 64 KiB. Unless the embedder says otherwise, a capsule has 1,024 entries
@@ -217,8 +209,6 @@ pub fn delete(key: &str) -> Result<bool> {
 ///         }
 ///     }
 /// }
-/// # let host = capsule_sdk::mock::Host::new();
-/// # assert_eq!((next_number(), next_number()), (Ok(1), Ok(2)));
 /// ```
 pub fn compare_and_set(key: &str, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<Swap> {
     Ok(match wit::compare_and_set(key, expected, new)? {

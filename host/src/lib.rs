@@ -81,6 +81,7 @@ pub mod bus;
 #[cfg(feature = "component")]
 mod fetch;
 pub mod keyvalue;
+pub mod locks;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "component")]

@@ -93,16 +93,21 @@ fn functions(resolve: &Resolve, interfaces: impl Iterator<Item = InterfaceId>) -
 fn each_part_is_needed_and_can_be_had_alone() {
     type Add = fn(&mut Linker<Data>) -> wasmtime::Result<()>;
 
-    let parts: [Add; 6] = [
+    let parts: [Add; 7] = [
         capsule_host::add_only_process_to_linker_async,
         capsule_host::add_only_poll_to_linker_async,
         capsule_host::add_only_ipc_to_linker_async,
         capsule_host::add_only_sys_to_linker_async,
         capsule_host::add_only_net_to_linker_async,
         capsule_host::add_only_store_to_linker_async,
+        capsule_host::add_only_sync_to_linker_async,
     ];
     // The packages that a host may lack are the last ones.
-    let optional = ["capsule:net/net@0.1.0", "capsule:store/keyvalue@0.1.0"];
+    let optional = [
+        "capsule:net/net@0.1.0",
+        "capsule:store/keyvalue@0.1.0",
+        "capsule:sync/lock@0.1.0",
+    ];
     let engine = Engine::new(&Config::new()).unwrap();
     let component = Component::new(&engine, component()).unwrap();
     for without in 0..=parts.len() {

@@ -182,6 +182,15 @@ func compare-and-set(key: string, expected: ?[u8], new: ?[u8]) -> swap / error-c
 func list(prefix: string, after: ?string, limit: u32) -> page / error-code
 ";
 
+/// As [`NET`].
+const SYNC: &str = "
+interface lock
+variant error-code = invalid-input(string), timeout, quota, not-authenticated, unavailable,
+  cancelled, unknown(string)
+resource guard
+func acquire(name: string, timeout-ms: u64) -> guard / error-code
+";
+
 /// Worlds only, so that the package adds nothing which a component could name.
 const WORLDS: &str = "
 world host
@@ -193,6 +202,7 @@ import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
 import capsule:net/net@0.1.0
 import capsule:store/keyvalue@0.1.0
+import capsule:sync/lock@0.1.0
 world entry
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
@@ -204,6 +214,7 @@ import astrid:ipc/host@1.0.0
 import astrid:sys/host@1.0.0
 import capsule:net/net@0.1.0
 import capsule:store/keyvalue@0.1.0
+import capsule:sync/lock@0.1.0
 import astrid:guest/lifecycle@1.0.0
 use astrid:guest/lifecycle@1.0.0.{capsule-result}
 export astrid-hook-trigger(action: string, payload: [u8]) -> capsule-result
@@ -223,6 +234,7 @@ fn every_name_type_and_order_is_the_published_one() {
         ("astrid:sys@1.0.0", SYS.to_owned()),
         ("capsule:net@0.1.0", NET.to_owned()),
         ("capsule:store@0.1.0", STORE.to_owned()),
+        ("capsule:sync@0.1.0", SYNC.to_owned()),
         ("capsule:worlds", WORLDS.to_owned()),
     ];
     let mut found: Vec<_> = (resolve.packages.iter())

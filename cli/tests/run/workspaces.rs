@@ -184,3 +184,14 @@ fn b6_a_folder_that_hands_over_the_host_is_no_workspace() {
         );
     }
 }
+
+/// A process could change what any capsule keeps there.
+#[test]
+fn v1_a_workspace_that_holds_the_store_is_refused() {
+    let workspace = Workspace::new();
+    let mut command = workspace.run::<&str>([]);
+    command.env("XDG_STATE_HOME", workspace.path().join("state"));
+    let ended = finish(command.arg(dev_server_file()).arg("start"));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("state/capsule/store"), "{ended:?}");
+}

@@ -15,6 +15,7 @@ mod process;
 mod rpc;
 mod select;
 mod store;
+mod sync;
 
 use std::time::Duration;
 

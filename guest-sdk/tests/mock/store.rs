@@ -1,7 +1,10 @@
 //! Values that outlive an instance.
 
-use capsule_sdk::mock::Host;
+use capsule_sdk::mock::{Host, Script};
 use capsule_sdk::store::{self, Error, Swap};
+use capsule_sdk::{Command, Cursor, Process, ProcessId};
+
+use crate::SECOND;
 
 #[test]
 fn v1_entries_are_set_listed_compared_and_deleted() {
@@ -29,4 +32,33 @@ fn v1_entries_are_set_listed_compared_and_deleted() {
     assert_eq!(store::get("b"), Err(Error::NotAuthenticated));
     host.unload();
     assert_eq!(store::set("b", ""), Err(Error::Cancelled));
+}
+
+/// The example of the module's documentation.
+#[test]
+fn v1_a_cursor_is_kept_by_key() {
+    fn news() -> Vec<String> {
+        let server = Process::find("web").unwrap().unwrap();
+        let place: Option<(ProcessId, Cursor)> = store::get_json("web").unwrap();
+        let place = place.filter(|(id, _)| id == server.id());
+        let cursor = place.map(|(_, cursor)| cursor).unwrap_or_default();
+        let mut output = server.stdout().resume(cursor);
+        let news = output.lines().collect::<Result<_, _>>().unwrap();
+        store::set_json("web", &(server.id(), output.cursor())).unwrap();
+        news
+    }
+
+    let host = Host::new();
+    host.command("web", |_| {
+        Script::new()
+            .stdout("one\n")
+            .after(SECOND)
+            .stdout("two\n")
+            .after(SECOND)
+    });
+    Command::new("web").label("web").spawn_persistent().unwrap();
+    assert_eq!(news(), ["one"]);
+    assert!(news().is_empty());
+    host.advance(SECOND);
+    assert_eq!(news(), ["two"]);
 }

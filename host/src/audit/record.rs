@@ -25,8 +25,8 @@ const INJECTIONS_MAX: usize = 128;
 const INJECTED_BYTES_MAX: usize = 16 << 20;
 /// The kept length of the name that a tree wanted to reach, in bytes: the longest name is shorter.
 const HOST_NAME_MAX: usize = 256;
-/// The kept length of a key, in bytes: the longest key is not longer.
-const KEY_MAX: usize = 256;
+/// The kept length of a key or of a lock's name, in bytes: the longest is not longer.
+const KEY_MAX: usize = 512;
 /// The most ids that are named for one call.
 const IDS_MAX: usize = 32;
 
@@ -64,7 +64,7 @@ pub struct Record {
     /// The request of a spawn.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub spawn: Option<Box<SpawnDetails>>,
-    /// The key of a call of `capsule:store`.
+    /// The key of a call of `capsule:store`, or the lock of one of `capsule:sync`.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub key: Option<Box<KeyDetails>>,
     /// What a tree wanted to reach.
@@ -72,11 +72,11 @@ pub struct Record {
     pub network: Option<Box<NetworkDetails>>,
 }
 
-/// What a call of `capsule:store` is about. It never contains a value.
+/// What a call of `capsule:store` or `capsule:sync` is about. It never contains a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyDetails {
-    /// The key, or the prefix of a `list`; cut after 256 bytes.
+    /// The key, the prefix of a `list`, or the name of a lock; cut after 512 bytes.
     pub key: String,
     /// The length of the value in bytes that it is to have.
     #[serde(skip_serializing_if = "Option::is_none")]

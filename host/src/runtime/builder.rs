@@ -17,6 +17,7 @@ use super::ticker::Ticker;
 use crate::audit::AuditSink;
 use crate::bus::Messaging;
 use crate::keyvalue::Store;
+use crate::locks::{LockLimits, Locks};
 use crate::wit::{self, Denial};
 use capsule_supervisor::{Owner, Registry};
 
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     pub(super) limits: CallLimits,
     pub(super) messaging: Messaging,
     pub(super) store: Option<Store>,
+    pub(super) locks: Locks,
     pub(super) slots: Arc<Semaphore>,
     /// The part of the slots that each principal may have.
     pub(super) shares: Arc<Shares>,
@@ -109,6 +111,7 @@ pub struct RuntimeBuilder {
     max_background: u32,
     messaging: Option<Messaging>,
     store: Option<Store>,
+    locks: Option<Locks>,
 }
 
 impl RuntimeBuilder {
@@ -125,6 +128,7 @@ impl RuntimeBuilder {
     /// | [`instances_per_principal`](Self::instances_per_principal) | a quarter of those | only four principals together can use all places |
     /// | [`max_background`](Self::max_background) | 16 | each reserves as much; they are few, and keep their places |
     /// | [`messaging`](Self::messaging) | one of its own | within this process, with the default limits |
+    /// | [`locks`](Self::locks) | some of its own | within this process, with the default limits |
     /// | [`store`](Self::store) | none | the embedder decides where values are kept |
     /// | [`audit`](Self::audit) | none | the embedder decides where records are kept |
     /// | [`cache_dir`](Self::cache_dir) | none | the embedder decides where compiled code is kept |
@@ -147,6 +151,7 @@ impl RuntimeBuilder {
             max_background: 16,
             messaging: None,
             store: None,
+            locks: None,
         }
     }
 
@@ -265,6 +270,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// The locks that instances take by `capsule:sync`. Runtimes whose capsules start processes in one registry should share them, so
+    /// that their instances exclude each other.
+    #[must_use]
+    pub fn locks(mut self, locks: Locks) -> Self {
+        self.locks = Some(locks);
+        self
+    }
+
     /// Makes the engine.
     ///
     /// # Errors
@@ -282,6 +295,7 @@ impl RuntimeBuilder {
             max_background,
             messaging,
             store,
+            locks,
         } = self;
         let instances_per_principal = instances_per_principal.unwrap_or(max_instances.div_ceil(4));
         if max_instances == 0
@@ -321,6 +335,7 @@ impl RuntimeBuilder {
             limits,
             messaging,
             store,
+            locks: locks.unwrap_or_else(|| Locks::new(LockLimits::default())),
             slots: places(max_instances),
             shares: Shares::new(instances_per_principal),
             for_interceptors: places(max_instances.div_ceil(2)),
@@ -345,6 +360,7 @@ impl fmt::Debug for RuntimeBuilder {
             max_background,
             messaging: _,
             store,
+            locks: _,
         } = self;
         f.debug_struct("RuntimeBuilder")
             .field("cache_dir", cache_dir)

@@ -88,6 +88,7 @@ fn state(runtime: &Shared, options: &LoadOptions, context: CallContext) -> State
         .capabilities(options.grants.capabilities())
         .config(options.config.clone())
         .bus(runtime.messaging.clone())
+        .locks(runtime.locks.clone())
         .depth(depth)
         .interceptors(bindings.map(|interceptor| (interceptor.topic.clone(), interceptor.action.clone())));
     if let Some(store) = &runtime.store {

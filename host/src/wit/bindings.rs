@@ -42,12 +42,14 @@ mod generated {
             "capsule:store/keyvalue.delete": async | trappable,
             "capsule:store/keyvalue.compare-and-set": async | trappable,
             "capsule:store/keyvalue.list": async | trappable,
+            "capsule:sync/lock.acquire": async | trappable,
             default: trappable,
         },
         with: {
             "astrid:io/poll.pollable": wasmtime_wasi_io::poll::DynPollable,
             "astrid:io/error.error": crate::wit::IoError,
             "astrid:ipc/host.subscription": crate::wit::Subscription,
+            "capsule:sync/lock.guard": crate::wit::LockGuard,
             "astrid:process/host@1.0.0.process-handle": crate::wit::ProcessHandle,
             "astrid:process/host@1.1.0.process-handle": crate::wit::ProcessHandle,
         },
@@ -59,6 +61,7 @@ mod generated {
             "astrid:sys/host.error-code" => crate::wit::SysError,
             "capsule:net/net.error-code" => crate::wit::NetError,
             "capsule:store/keyvalue.error-code" => crate::wit::StoreError,
+            "capsule:sync/lock.error-code" => crate::wit::LockError,
         },
         require_store_data_send: true,
     });

@@ -12,6 +12,7 @@ use crate::audit::Outcome;
 use crate::bus;
 use crate::fetch::FetchError;
 use crate::keyvalue;
+use crate::locks;
 
 /// Why a call of `astrid:process` failed.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,23 @@ pub enum StoreError {
     Cancelled,
 }
 
+/// Why a call of `capsule:sync` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The guest gets this error.
+    #[error(transparent)]
+    Answer(#[from] locks::LockError),
+    /// This host has no locks.
+    #[error("unavailable: this host has no locks")]
+    Unavailable,
+    /// The capsule is being unloaded.
+    #[error("cancelled: the capsule is being unloaded")]
+    Cancelled,
+    /// The guest is ended.
+    #[error("the guest is ended: {0}")]
+    Trap(wasmtime::Error),
+}
+
 /// The value of an `astrid:io/error.error`: a description for readers.
 #[derive(Debug)]
 pub struct IoError(String);
@@ -175,6 +193,16 @@ impl Reason for StoreError {
     }
 }
 
+impl Reason for LockError {
+    fn reason(&self) -> Option<String> {
+        use locks::LockError as E;
+        match self {
+            Self::Answer(E::InvalidInput(_) | E::Quota | E::NotAuthenticated) => Some(self.to_string()),
+            Self::Answer(E::Timeout) | Self::Unavailable | Self::Cancelled | Self::Trap(_) => None,
+        }
+    }
+}
+
 impl Reason for wasmtime::Error {
     fn reason(&self) -> Option<String> {
         None
@@ -218,6 +246,24 @@ impl From<Unloaded> for NetError {
 impl From<Unloaded> for StoreError {
     fn from(Unloaded: Unloaded) -> Self {
         Self::Cancelled
+    }
+}
+
+impl From<Unloaded> for LockError {
+    fn from(Unloaded: Unloaded) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl From<ResourceTableError> for LockError {
+    /// A full table means that the guest holds too much. Any other error means that it invented a handle.
+    fn from(error: ResourceTableError) -> Self {
+        match error {
+            ResourceTableError::Full => Self::Answer(locks::LockError::Quota),
+            ResourceTableError::NotPresent | ResourceTableError::WrongType | ResourceTableError::HasChildren => {
+                Self::Trap(error.into())
+            }
+        }
     }
 }
 
@@ -310,6 +356,17 @@ impl From<&StoreError> for Outcome {
             StoreError::Answer(error) => error.kind(),
             StoreError::Unavailable => "unavailable",
             StoreError::Cancelled => "cancelled",
+        })
+    }
+}
+
+impl From<&LockError> for Outcome {
+    fn from(error: &LockError) -> Self {
+        Self::error(match error {
+            LockError::Answer(error) => error.kind(),
+            LockError::Unavailable => "unavailable",
+            LockError::Cancelled => "cancelled",
+            LockError::Trap(_) => return Self::TRAP,
         })
     }
 }

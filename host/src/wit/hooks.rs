@@ -80,7 +80,7 @@ pub trait CapsuleHooks: Send {
     fn denied(&mut self, _owner: &Owner, _denial: &Denial) {}
 
     /// Takes the record of a call: one for each call of `astrid:process`, `astrid:ipc` and their resources, of `capsule:net`,
-    /// `capsule:store`, and for
+    /// `capsule:store` and `capsule:sync`, and for
     /// `get-config`, `check-capsule-capability` and `signal-ready` of `astrid:sys` (contract U1). Called when the call
     /// has its result, or when the call is dropped with its instance. Must not block; a
     /// [`ChainSink`](crate::audit::ChainSink) does not.

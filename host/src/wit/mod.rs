@@ -1,8 +1,8 @@
 //! The adapter between components and the [`supervisor`](capsule_supervisor): record, look up, convert, call, convert back.
 //!
 //! The adapter is shaped like wasmtime's own host crates. The store's data holds a [`CapsuleCtx`] and implements [`CapsuleView`];
-//! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io`, `astrid:ipc`, `astrid:sys`, `capsule:net` and
-//! `capsule:store` from it.
+//! [`add_to_linker_async`] serves `astrid:process` 1.0.0 and 1.1.0, `astrid:io`, `astrid:ipc`, `astrid:sys`, `capsule:net`,
+//! `capsule:store` and `capsule:sync` from it.
 //! The embedder's [`CapsuleHooks`] decide what a call may do; the default refuses everything.
 //!
 //! These constraints shape the code:
@@ -26,15 +26,16 @@ mod ipc;
 mod net;
 mod process;
 mod store;
+mod sync;
 mod sys;
 
 use wasmtime::component::{HasData, Linker};
 
 use self::bindings::{astrid, capsule};
-pub use self::ctx::call::{ProcessHandle, Recorded, Subscription};
+pub use self::ctx::call::{LockGuard, ProcessHandle, Recorded, Subscription};
 pub use self::ctx::{CapsuleCtx, CapsuleCtxBuilder, CapsuleCtxView, CapsuleView};
 pub use self::denial::{Denial, Refusal};
-pub use self::error::{IoError, IpcError, NetError, PollError, ProcessError, StoreError, SysError};
+pub use self::error::{IoError, IpcError, LockError, NetError, PollError, ProcessError, StoreError, SysError};
 pub use self::hooks::{CapsuleHooks, TopicAsk};
 
 /// Names, for a [`Linker`], what our interfaces work on: `add_to_linker::<_, CapsuleCtx>(linker, T::capsule)`.
@@ -43,7 +44,7 @@ impl HasData for CapsuleCtx {
 }
 
 /// Adds everything that this crate serves: both versions of `astrid:process`, `astrid:io`, `astrid:ipc`,
-/// `astrid:sys`, `capsule:net` and `capsule:store`.
+/// `astrid:sys`, `capsule:net`, `capsule:store` and `capsule:sync`.
 ///
 /// WASI is not among it; a component built for `wasm32-wasip2` also wants `wasmtime_wasi::p2::add_to_linker_async`.
 ///
@@ -55,7 +56,8 @@ pub fn add_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> 
     add_only_ipc_to_linker_async(linker)?;
     add_only_sys_to_linker_async(linker)?;
     add_only_net_to_linker_async(linker)?;
-    add_only_store_to_linker_async(linker)
+    add_only_store_to_linker_async(linker)?;
+    add_only_sync_to_linker_async(linker)
 }
 
 /// Adds `astrid:process/host`, versions 1.0.0 and 1.1.0, and nothing else.
@@ -112,4 +114,13 @@ pub fn add_only_net_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linke
 /// When the linker already has it.
 pub fn add_only_store_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     capsule::store::keyvalue::add_to_linker::<_, CapsuleCtx>(linker, T::capsule)
+}
+
+/// Adds `capsule:sync/lock`, and nothing else. Without it a component that imports the package is refused when it is linked. It
+/// works on the [`Locks`](crate::locks::Locks) that the context was given.
+///
+/// # Errors
+/// When the linker already has it.
+pub fn add_only_sync_to_linker_async<T: CapsuleView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    capsule::sync::lock::add_to_linker::<_, CapsuleCtx>(linker, T::capsule)
 }

@@ -59,7 +59,7 @@ pub const CLAUSES: &[&str] = &[
     "L5", "L6", "L7", "L8", "N1", "N2", "N3", "N4", "X1", "X2", "X3", "X4", "X5", "X6", "X7", "K1", "K2", "K3", "K4",
     "T1", "T2", "T3", "T4", "Q1", "Q2", "Q3", "Q4", "Q5", "A1", "A2", "A3", "A4", "E1", "E2", "E3", "E4", "R1", "R2",
     "R3", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B9", "B10", "J1", "U1", "U2", "U3", "W1", "W2", "W3", "W4",
-    "W5", "V1", "V2", "V3", "V4",
+    "W5", "V1", "V2", "V3", "V4", "M1", "M2", "M3", "M4",
 ];
 
 /// The clauses without a case, and the reason: a component cannot see enough of a host through the interface, or the
@@ -107,4 +107,11 @@ pub const WITHOUT_CASE: &[(&str, &str)] = &[
     ("V2", "needs a host that is killed: the tests of the store"),
     ("V3", "needs two hosts: the tests of the store"),
     ("V4", "needs to know the host's limits: the tests of the capsules"),
+    (
+        "M1",
+        "the package is this project's own, and optional: the tests of the capsules",
+    ),
+    ("M2", "needs an instance that traps: the tests of the capsules"),
+    ("M3", "needs to know the host's limits: the tests of the capsules"),
+    ("M4", "is the SDK's: the tests of the capsules"),
 ];

@@ -8,6 +8,7 @@ mod lines;
 mod network;
 mod rpc;
 mod store;
+mod sync;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -54,6 +55,9 @@ capsule_sdk::actions! {
     "store-delete" => store::delete,
     "store-list" => store::list,
     "store-swap" => store::swap,
+    "find-or-spawn" => sync::find_or_spawn,
+    "lock" => sync::lock,
+    "lock-then-trap" => sync::lock_then_trap,
 }
 
 /// An error as its kind and its text.

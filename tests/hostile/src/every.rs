@@ -8,6 +8,7 @@ use crate::generated::astrid::ipc::host as ipc;
 use crate::generated::astrid::sys::host as sys;
 use crate::generated::capsule::net::net;
 use crate::generated::capsule::store::keyvalue;
+use crate::generated::capsule::sync::lock;
 
 /// Makes calls, and records each under its name in the interface.
 macro_rules! calls {
@@ -30,6 +31,7 @@ pub(crate) fn function() -> Vec<String> {
     system(&mut called);
     network(&mut called);
     store(&mut called);
+    locks(&mut called);
     called
 }
 
@@ -186,5 +188,15 @@ fn store(called: &mut Vec<String>) {
         "compare-and-set" => keyvalue::compare_and_set("key", None, Some(b"other"));
         "list" => keyvalue::list("k", None, 10);
         "delete" => keyvalue::delete("key");
+    }
+}
+
+fn locks(called: &mut Vec<String>) {
+    called.push("capsule:sync/lock@0.1.0 acquire".into());
+    let Ok(guard) = lock::acquire("name", 0) else {
+        return;
+    };
+    calls! { called in "capsule:sync/lock@0.1.0":
+        "[resource-drop]guard" => guard;
     }
 }

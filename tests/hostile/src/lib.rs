@@ -19,6 +19,7 @@ mod generated {
                 import astrid:sys/host@1.0.0;
                 import capsule:net/net@0.1.0;
                 import capsule:store/keyvalue@0.1.0;
+                import capsule:sync/lock@0.1.0;
                 include astrid:guest/interceptor@1.0.0;
             }
         ",

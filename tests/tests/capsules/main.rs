@@ -15,4 +15,5 @@ mod net;
 mod reach;
 mod sdk;
 mod store;
+mod sync;
 mod unknown_unknown;

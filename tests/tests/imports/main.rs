@@ -51,6 +51,7 @@ const ORDERS: [(&str, &[&[&str]]); 2] = [
                 "host/src/audit/",
                 "host/src/fetch.rs",
                 "host/src/keyvalue/",
+                "host/src/locks.rs",
             ],
         ],
     ),

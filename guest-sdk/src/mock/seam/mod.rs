@@ -6,4 +6,5 @@ pub(crate) mod net;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod store;
+pub(crate) mod sync;
 pub(crate) mod sys;

@@ -21,6 +21,7 @@ use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 use super::{CapsuleCtx, CapsuleCtxView, State};
 use crate::audit::{KeyDetails, Outcome, Record, SpawnDetails};
 use crate::bus;
+use crate::locks;
 use crate::wit::denial::{Asking, Denial, Refusal};
 use crate::wit::error::{Reason, Unloaded};
 use crate::wit::hooks::CapsuleHooks;
@@ -36,6 +37,9 @@ pub type ProcessHandle = Recorded<Handle>;
 
 /// The value of an `astrid:ipc/host.subscription`. Dropping it ends the subscription.
 pub type Subscription = Recorded<bus::Subscription>;
+
+/// The value of a `capsule:sync/lock.guard`. Dropping it frees the lock.
+pub type LockGuard = Recorded<locks::Guard>;
 
 /// A call that has begun. When it is dropped, it leaves its record.
 #[must_use]
@@ -101,7 +105,7 @@ impl Call<'_> {
         self
     }
 
-    /// A key of the owner's store, and the value that it is to have.
+    /// A key of the owner's store, and the value that it is to have; or the name of a lock.
     pub(in crate::wit) fn of_key(mut self, key: &str, value: Option<&[u8]>) -> Self {
         let Access { state, record, .. } = &mut self.0;
         if let Some(record) = record {
@@ -218,6 +222,14 @@ impl Access<'_> {
     pub(in crate::wit) fn note(&mut self, id: &str) {
         if let Some(record) = &mut self.record {
             record.about([self.state.scope.audit_name(id)], 0);
+        }
+    }
+
+    /// Notes the name of a lock in the record.
+    pub(in crate::wit) fn note_key(&mut self, key: &str) {
+        if let Some(record) = &mut self.record {
+            let details = KeyDetails::of(key, None, &|text| self.state.scope.audit_name(text));
+            record.key = Some(Box::new(details));
         }
     }
 

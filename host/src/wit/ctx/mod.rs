@@ -18,6 +18,7 @@ use super::error::Unloaded;
 use super::hooks::CapsuleHooks;
 use crate::bus::{Messaging, Pattern};
 use crate::keyvalue::Store;
+use crate::locks::Locks;
 use capsule_supervisor::sandbox::Workspace;
 use capsule_supervisor::{Owner, Principal, Registry, Scope};
 
@@ -41,6 +42,7 @@ pub(super) struct State {
     pub(super) on_ready: Option<Box<dyn FnOnce() + Send + Sync>>,
     pub(super) bus: Option<Messaging>,
     pub(super) store: Option<Store>,
+    pub(super) locks: Option<Locks>,
     pub(super) depth: u8,
     pub(super) interceptors: Vec<(Pattern, String)>,
 }
@@ -94,7 +96,7 @@ impl CapsuleCtxBuilder {
     /// - it claims no capabilities,
     /// - its configuration is empty,
     /// - it has no bus, so `astrid:ipc` returns `unknown("no-bus: …")`,
-    /// - it has no store, so `capsule:store` returns `unavailable`,
+    /// - it has no store and no locks, so `capsule:store` and `capsule:sync` return `unavailable`,
     /// - the source of the call is `"host"`, and no message caused it,
     /// - the call is made now.
     ///
@@ -110,6 +112,7 @@ impl CapsuleCtxBuilder {
                 on_ready: None,
                 bus: None,
                 store: None,
+                locks: None,
                 depth: 0,
                 interceptors: Vec::new(),
             },
@@ -163,6 +166,13 @@ impl CapsuleCtxBuilder {
     #[must_use]
     pub fn store(mut self, store: Store) -> Self {
         self.0.state.store = Some(store);
+        self
+    }
+
+    /// The locks for `capsule:sync`. Instances exclude each other if they have the same ones.
+    #[must_use]
+    pub fn locks(mut self, locks: Locks) -> Self {
+        self.0.state.locks = Some(locks);
         self
     }
 
