@@ -13,7 +13,7 @@
 //!   again: a later one was, which under backpressure gave those bytes up.
 //! * `marks`, the places in `carry` where bytes are missing, of which the caller was not told.
 
-use crate::{ErrorKind, pending::Mark};
+use crate::ErrorKind;
 use serde::{Deserialize, Serialize, de};
 use std::{fmt, str::FromStr};
 
@@ -38,6 +38,26 @@ pub struct Cursor {
     pub(crate) dropped: u64,
     pub(crate) carry: Vec<u8>,
     pub(crate) marks: Vec<Mark>,
+}
+
+/// A place behind which the rest of a line is no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// An index into the bytes.
+    pub(crate) at: usize,
+    /// So many bytes are missing here, and the caller was not told. None if the rest of the line is
+    /// to be skipped without a word, because its error was handed out.
+    pub(crate) lost: Option<u64>,
+}
+
+impl Mark {
+    /// Another mark comes to the same place.
+    pub(crate) fn join(&mut self, lost: Option<u64>) {
+        self.lost = match (self.lost, lost) {
+            (None, None) => None,
+            (here, there) => Some(here.unwrap_or_default().saturating_add(there.unwrap_or_default())),
+        };
+    }
 }
 
 /// A text is not a cursor: it was cut off, or it never was one.

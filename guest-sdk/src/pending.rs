@@ -8,7 +8,7 @@
 //! parts of two different lines are never joined. The search for a line end or a text goes on
 //! where the last one stopped: a long line costs no more for each byte than a short one.
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Mark};
 use memchr::{memchr, memmem, memrchr};
 use std::collections::VecDeque;
 
@@ -35,16 +35,6 @@ pub(crate) struct Pending {
     place: u64,
     /// Bytes that the reader missed.
     dropped: u64,
-}
-
-/// A place behind which the rest of a line is no line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
-    /// An index into the bytes.
-    pub(crate) at: usize,
-    /// So many bytes are missing here, and the caller was not told. None if the rest of the line is
-    /// to be skipped without a word, because its error was handed out.
-    pub(crate) lost: Option<u64>,
 }
 
 /// Why there is no line, or no match.
@@ -421,16 +411,6 @@ impl Pending {
                 self.marks = [Mark { at: last, lost: None }].into();
             }
         }
-    }
-}
-
-impl Mark {
-    /// Another mark comes to the same place.
-    fn join(&mut self, lost: Option<u64>) {
-        self.lost = match (self.lost, lost) {
-            (None, None) => None,
-            (here, there) => Some(here.unwrap_or_default().saturating_add(there.unwrap_or_default())),
-        };
     }
 }
 

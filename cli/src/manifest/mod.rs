@@ -4,79 +4,24 @@
 //! A manifest describes the capsule's purpose and asks for grants. It grants nothing on this machine, except that it may name
 //! topics, because under this command messages reach only this capsule and this principal.
 //!
-//! `document` reads a file key by key, `sections` knows the keys, and this file decides which file is read.
+//! `document` reads a file key by key, `sections` knows the keys, `declared` holds what they say, and this file decides which file
+//! is read.
 
+mod declared;
 mod document;
 mod sections;
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use capsule_host::bus::Pattern;
 use capsule_host::runtime::Interceptor;
 use thiserror::Error;
 
+pub(crate) use self::declared::Manifest;
+use self::declared::{Capabilities, Named};
 pub(crate) use self::document::BadManifest;
 use self::document::Document;
-use crate::{ceilings, network};
-
 /// The file that describes the capsules of its folder.
 pub(crate) const CAPSULE_TOML: &str = "Capsule.toml";
-
-/// The declarations. Each may be left out.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Manifest {
-    /// The name of the capsule.
-    pub(crate) id: Option<String>,
-    /// Messages that start an instance.
-    interceptors: Vec<(Pattern, String)>,
-    /// Whether `run` is started.
-    pub(crate) background: bool,
-    /// Where it publishes.
-    pub(crate) publish: Vec<Pattern>,
-    /// The topics that it subscribes to.
-    pub(crate) subscribe: Vec<Pattern>,
-    /// The requests for `--allow`. They grant nothing, and neither do the following.
-    pub(crate) allow: Vec<String>,
-    /// The request for `--allow-persistent`.
-    pub(crate) allow_persistent: bool,
-    /// The requests for `--visible`, in the same form.
-    pub(crate) visible: Vec<String>,
-    /// The request for `--commits`.
-    pub(crate) commits: bool,
-    /// The network that its processes need.
-    pub(crate) network: network::Declared,
-    /// The most resources that its processes need.
-    pub(crate) limits: ceilings::Declared,
-    /// How the component is built where cargo does not build it.
-    pub(crate) build: Option<toml::Table>,
-    /// The components that the file names.
-    components: Vec<Named>,
-    /// The files that decided this, whether they exist or not.
-    pub(crate) files: Vec<PathBuf>,
-    /// What has no effect in them, one line for each.
-    reports: Vec<String>,
-}
-
-/// A component, as a `Capsule.toml` names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Named {
-    id: Option<String>,
-    /// Relative to the folder of the manifest.
-    file: PathBuf,
-    /// Whether other components use it, so that it cannot be called itself.
-    is_library: bool,
-    /// What it asks for by itself.
-    capabilities: Capabilities,
-}
-
-/// The part of the reference's `capabilities` that has a meaning here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Capabilities {
-    allow: Vec<String>,
-    allow_persistent: bool,
-    publish: Vec<Pattern>,
-    subscribe: Vec<Pattern>,
-}
 
 /// Why no component of a folder can be run.
 #[derive(Debug, Error)]
@@ -223,14 +168,10 @@ impl Manifest {
     }
 }
 
-/// Whether a path stays in the folder that it is relative to, as far as its words say.
-fn stays_inside(path: &Path) -> bool {
-    let mut components = path.components().peekable();
-    components.peek().is_some() && components.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
 #[cfg(test)]
 mod tests {
+    use capsule_host::bus::Pattern;
+
     use super::*;
 
     const DECLARED: &str = r#"

@@ -3,14 +3,14 @@
 //! The reference's file must load as it is. What it says about processes and messages has the same meaning here. The rest
 //! concerns interfaces that this host does not have, so it is reported, and fails nothing.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use capsule_host::bus::Pattern;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use super::declared::{Capabilities, Manifest, Named};
 use super::document::{BadManifest, Document, Section, Value};
-use super::{Capabilities, Manifest, Named, stays_inside};
 
 /// The most bytes of a capsule's name.
 const ID_MAX: usize = 128;
@@ -328,4 +328,10 @@ impl<'de> Deserialize<'de> for Topics {
 struct Intercepted {
     topic: Topics,
     action: String,
+}
+
+/// Whether a path stays in the folder that it is relative to, as far as its words say.
+fn stays_inside(path: &Path) -> bool {
+    let mut components = path.components().peekable();
+    components.peek().is_some() && components.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }

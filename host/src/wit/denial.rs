@@ -6,10 +6,7 @@
 
 use std::fmt;
 
-use super::hooks::CapsuleHooks;
 use crate::audit::{Outcome, redacted};
-use capsule_supervisor::sandbox::Network;
-use capsule_supervisor::{Ask, Gate, Owner};
 
 /// The kept length of a command, a topic or a reason, in bytes.
 const KEPT: usize = 256;
@@ -70,42 +67,5 @@ impl fmt::Display for Refusal {
             Self::Subscribe(pattern) => write!(f, "subscribing to {pattern:?} is not granted"),
             Self::Rule(rule) => f.write_str(rule),
         }
-    }
-}
-
-/// The supervisor's questions on their way to the hooks. It notes what they refuse.
-pub(super) struct Asking<'a> {
-    hooks: &'a mut dyn CapsuleHooks,
-    refused: &'a mut Option<Refusal>,
-    command: String,
-}
-
-impl<'a> Asking<'a> {
-    pub(super) fn new(hooks: &'a mut dyn CapsuleHooks, refused: &'a mut Option<Refusal>, command: &str) -> Self {
-        Self {
-            hooks,
-            refused,
-            command: command.to_owned(),
-        }
-    }
-}
-
-impl Gate for Asking<'_> {
-    fn allows(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
-        let is_persistent = matches!(ask, Ask::Persistent);
-        let allows = self.hooks.authorize(owner, ask);
-        if !allows {
-            // Whether this command or every command is refused, the same grant is missing.
-            *self.refused = Some(if is_persistent {
-                Refusal::Persistent
-            } else {
-                Refusal::Command(std::mem::take(&mut self.command))
-            });
-        }
-        allows
-    }
-
-    fn network(&mut self, owner: &Owner) -> Option<Network> {
-        self.hooks.network(owner)
     }
 }

@@ -15,6 +15,7 @@
 //!   `add_to_linker` functions add to a linker.
 //! - No id, and no argument that could be one, reaches a log line, a span, or a `Debug` output.
 
+mod asking;
 pub mod bindings;
 mod convert;
 mod ctx;

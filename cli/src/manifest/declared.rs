@@ -1,0 +1,63 @@
+//! What a manifest says, as plain data.
+
+use std::path::PathBuf;
+
+use capsule_host::bus::Pattern;
+
+use crate::{ceilings, network};
+
+/// The declarations. Each may be left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Manifest {
+    /// The name of the capsule.
+    pub(crate) id: Option<String>,
+    /// Messages that start an instance.
+    pub(super) interceptors: Vec<(Pattern, String)>,
+    /// Whether `run` is started.
+    pub(crate) background: bool,
+    /// Where it publishes.
+    pub(crate) publish: Vec<Pattern>,
+    /// The topics that it subscribes to.
+    pub(crate) subscribe: Vec<Pattern>,
+    /// The requests for `--allow`. They grant nothing, and neither do the following.
+    pub(crate) allow: Vec<String>,
+    /// The request for `--allow-persistent`.
+    pub(crate) allow_persistent: bool,
+    /// The requests for `--visible`, in the same form.
+    pub(crate) visible: Vec<String>,
+    /// The request for `--commits`.
+    pub(crate) commits: bool,
+    /// The network that its processes need.
+    pub(crate) network: network::Declared,
+    /// The most resources that its processes need.
+    pub(crate) limits: ceilings::Declared,
+    /// How the component is built where cargo does not build it.
+    pub(crate) build: Option<toml::Table>,
+    /// The components that the file names.
+    pub(super) components: Vec<Named>,
+    /// The files that decided this, whether they exist or not.
+    pub(crate) files: Vec<PathBuf>,
+    /// What has no effect in them, one line for each.
+    pub(super) reports: Vec<String>,
+}
+
+/// A component, as a `Capsule.toml` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) id: Option<String>,
+    /// Relative to the folder of the manifest.
+    pub(super) file: PathBuf,
+    /// Whether other components use it, so that it cannot be called itself.
+    pub(super) is_library: bool,
+    /// What it asks for by itself.
+    pub(super) capabilities: Capabilities,
+}
+
+/// The part of the reference's `capabilities` that has a meaning here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Capabilities {
+    pub(super) allow: Vec<String>,
+    pub(super) allow_persistent: bool,
+    pub(super) publish: Vec<Pattern>,
+    pub(super) subscribe: Vec<Pattern>,
+}
