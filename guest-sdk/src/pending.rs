@@ -28,6 +28,8 @@ pub(crate) struct Pending {
     searched: usize,
     /// In ascending order, none before `head`, and one at each place at most.
     marks: VecDeque<Mark>,
+    /// The length of the line that is being skipped, behind a loss, as far as it was seen.
+    skipped: usize,
     chunk: Option<Chunk>,
     /// Where the next read goes on.
     next: Option<String>,
@@ -63,6 +65,7 @@ impl Pending {
             carried,
             searched: 0,
             marks: cursor.marks.into(),
+            skipped: 0,
             chunk: None,
             next: cursor.token,
             place: cursor.place,
@@ -303,6 +306,7 @@ impl Pending {
             *lost = lost.saturating_add(len as u64);
             self.dropped = self.dropped.saturating_add(len as u64);
         }
+        self.skipped = self.skipped.saturating_add(len);
         if end.is_none() {
             if let Some(next) = self.marks.front_mut() {
                 next.join(here.lost);
@@ -310,12 +314,16 @@ impl Pending {
             }
             if !over {
                 // A line without end must not hold back the news for ever.
-                let now = here.lost.filter(|lost| *lost > 0 && len > most);
+                let now = here.lost.filter(|lost| *lost > 0 && self.skipped > most);
+                if now.is_some() {
+                    self.skipped = 0;
+                }
                 here.lost = here.lost.map(|lost| if now.is_some() { 0 } else { lost });
                 self.marks.push_front(here);
                 return now.map_or(Broken::Unfinished, Broken::Told);
             }
         }
+        self.skipped = 0;
         match here.lost {
             Some(lost) if lost > 0 => Broken::Told(lost),
             Some(_) | None => Broken::Done,
@@ -626,6 +634,27 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_loss_in_a_line_without_end_is_told_whatever_the_size_of_a_read() {
+        for chunk in [1, 3, 7, 30] {
+            let mut pending = Pending::default();
+            pending.accept(b"whole\nbeg", Some("a".to_owned()), 0);
+            assert_eq!(pending.take_line(10, false), Some(Ok(b"whole".to_vec())));
+            let mut read = 0;
+            let told = loop {
+                // The host counts what was lost since the first read.
+                pending.accept(&vec![b'x'; chunk], Some("b".to_owned()), 100);
+                read += chunk;
+                match pending.take_line(10, false) {
+                    None => assert!(read < 100, "chunks of {chunk}: nothing is told"),
+                    Some(told) => break told,
+                }
+            };
+            let Err(Gap::Lost(lost)) = told else { panic!("{told:?}") };
+            assert_eq!(lost, pending.dropped(), "chunks of {chunk}");
         }
     }
 
