@@ -13,7 +13,7 @@ mod sync;
 use std::io::Write as _;
 use std::time::Duration;
 
-use capsule_sdk::{Command, Cursor, Error, LogStream, Overflow, Process, ProcessId, Signal};
+use capsule_sdk::{Command, Cursor, Error, ErrorKind, LogStream, Overflow, Process, ProcessId, Signal};
 use serde::{Deserialize, Serialize};
 
 capsule_sdk::actions! {
@@ -78,10 +78,15 @@ enum Outcome<T> {
 type Answer<T> = Result<Outcome<T>, Error>;
 
 fn answer<T>(result: Result<T, Error>) -> Answer<T> {
+    answer_of(result, Error::kind)
+}
+
+/// As [`answer`], for an error of another interface.
+fn answer_of<T, E: ToString>(result: Result<T, E>, kind: fn(&E) -> ErrorKind) -> Answer<T> {
     Ok(match result {
         Ok(value) => Outcome::Ok(value),
         Err(error) => Outcome::Err(Failure {
-            kind: error.kind().as_str(),
+            kind: kind(&error).as_str(),
             text: error.to_string(),
         }),
     })

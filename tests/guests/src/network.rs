@@ -6,16 +6,10 @@ use capsule_sdk::net::{self, Request};
 use capsule_sdk::{Error, Process, ProcessId};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Failure, Outcome};
+use super::{Answer, answer_of};
 
 fn answer<T>(result: net::Result<T>) -> Answer<T> {
-    Ok(match result {
-        Ok(value) => Outcome::Ok(value),
-        Err(error) => Outcome::Err(Failure {
-            kind: error.kind().as_str(),
-            text: error.to_string(),
-        }),
-    })
+    answer_of(result, net::Error::kind)
 }
 
 #[derive(Deserialize)]

@@ -3,16 +3,10 @@
 use capsule_sdk::store::{self, Swap};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Failure, Outcome};
+use super::{Answer, answer_of};
 
 fn answer<T>(result: store::Result<T>) -> Answer<T> {
-    Ok(match result {
-        Ok(value) => Outcome::Ok(value),
-        Err(error) => Outcome::Err(Failure {
-            kind: error.kind().as_str(),
-            text: error.to_string(),
-        }),
-    })
+    answer_of(result, store::Error::kind)
 }
 
 #[derive(Deserialize)]

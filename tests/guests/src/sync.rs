@@ -5,16 +5,10 @@ use std::time::Duration;
 use capsule_sdk::{Command, Process, ProcessId, sync};
 use serde::Deserialize;
 
-use super::{Answer, Failure, Outcome};
+use super::{Answer, answer_of};
 
 fn answer<T>(result: sync::Result<T>) -> Answer<T> {
-    Ok(match result {
-        Ok(value) => Outcome::Ok(value),
-        Err(error) => Outcome::Err(Failure {
-            kind: error.kind().as_str(),
-            text: error.to_string(),
-        }),
-    })
+    answer_of(result, sync::Error::kind)
 }
 
 #[derive(Deserialize)]
