@@ -8,8 +8,8 @@ use capsule_conformance::{CASES, CapsuleHost, Outcome, Report, Selection, run};
 use capsule_host::printable::{Printable, printable_json};
 
 use crate::args::ConformanceArgs;
-use crate::cache_dir::code_dir;
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::user_dirs::code_dir;
 use crate::{console, report};
 
 /// Runs the cases, prints, and returns the exit code.

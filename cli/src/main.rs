@@ -4,7 +4,7 @@
 //! to a component, with `build_confined`, `cargo` and `tool`), `manifest` (the declarations of the capsule's author),
 //! `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and `visible` (the limits, the network
 //! and the view of its processes), `run` (the calls), `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the
-//! folder of the capsules' values), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user
+//! capsules' values), `user_dirs` (the folders of all that is kept), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user
 //! is told beside them), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it),
 //! `audit` (the audit log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard
 //! error), and `exit_code`.
@@ -14,12 +14,10 @@ mod asks;
 mod audit;
 mod build_capsule;
 mod build_confined;
-mod cache_dir;
 mod call;
 mod capsule_file;
 mod cargo;
 mod ceilings;
-mod config_dir;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod console;
@@ -43,6 +41,7 @@ mod tool;
 mod trial;
 mod trials_kept;
 mod user;
+mod user_dirs;
 mod visible;
 mod written;
 

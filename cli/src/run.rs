@@ -38,11 +38,9 @@ use crate::args::RunArgs;
 use crate::asks::Asks;
 use crate::audit::{self, LogError};
 use crate::build_capsule::build;
-use crate::cache_dir::{cache_dir, code_dir};
 use crate::call::Call;
 use crate::capsule_file::{BadCapsule, ComponentFile, Source, examine};
 use crate::cargo::BuildError;
-use crate::config_dir::config_dir;
 use crate::console::{self, Spinner};
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::grants::{BadGrants, GrantFile, Key, Saved};
@@ -50,9 +48,10 @@ use crate::interrupt::{Interrupt, Interrupts};
 use crate::manifest::{BadManifest, Manifest};
 use crate::network::BadNetwork;
 use crate::report::{self, Outcome};
-use crate::store;
+use crate::store::store_of;
 use crate::trial::{Trial, TrialError};
 use crate::user::login_name;
+use crate::user_dirs::{code_dir, config_dir, protected};
 use crate::visible::{self, NotVisible};
 use crate::{build_confined, denials, left_running, never_called};
 
@@ -158,13 +157,8 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     // Begun first, because the trial or the first process waits for it. With a group that the user names, inits cannot be made before
     // the group exists.
     let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
-    let store = store::store_of(&args.capsule);
-    let state: Vec<PathBuf> = cache_dir()
-        .into_iter()
-        .chain(config_dir())
-        .chain(store::folder())
-        .collect();
-    let workspace = Workspace::open_apart_from(&args.workspace, &state)?;
+    let store = store_of(&args.capsule);
+    let workspace = Workspace::open_apart_from(&args.workspace, &protected())?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
     let manifest = match &source {
         Source::Component { file, .. } => Manifest::of_component(file.path())?,

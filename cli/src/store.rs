@@ -4,16 +4,18 @@
 //! of its own, as saved grants do.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use capsule_host::keyvalue::{OpenError, Store};
 
-/// The store of this user for what lies at this path, in a folder below [`folder`]. If that folder cannot be used there is none, and
+use crate::user_dirs::store_dir;
+
+/// The store of this user for what lies at this path, in a folder below [`store_dir`]. If that folder cannot be used there is none, and
 /// a capsule that asks for it gets `unavailable`.
 pub(crate) fn store_of(capsule: &Path) -> Option<Store> {
     // A path that does not exist is told later.
     let path = capsule.canonicalize().ok()?;
-    match Store::open(folder()?.join(name(&path))) {
+    match Store::open(store_dir()?.join(name(&path))) {
         Ok(store) => Some(store),
         Err(error @ OpenError::NotPrivate { .. }) => {
             tracing::warn!("{error}; capsules keep no values");
@@ -29,20 +31,6 @@ pub(crate) fn store_of(capsule: &Path) -> Option<Store> {
 /// The name of the folder of one path.
 fn name(path: &Path) -> String {
     blake3::hash(path.as_os_str().as_bytes()).to_hex().to_string()
-}
-
-/// The folder of all stores: `$XDG_STATE_HOME/capsule/store`, or `~/.local/state/capsule/store`.
-pub(crate) fn folder() -> Option<PathBuf> {
-    // The specification of these variables asks to ignore a relative path.
-    let base = std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| {
-            std::env::home_dir()
-                .filter(|home| home.is_absolute())
-                .map(|home| home.join(".local/state"))
-        })?;
-    Some(base.join("capsule/store"))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use crate::cache_dir::{cache_dir, is_private};
+use crate::user_dirs::{cache_dir, is_private};
 
 const NAME: &str = "confinement-trials";
 

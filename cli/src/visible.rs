@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use capsule_host::sandbox::{Policy, Visible, Workspace};
 use thiserror::Error;
 
-use crate::cache_dir::cache_dir;
-use crate::config_dir::config_dir;
+use crate::user_dirs::protected;
 use crate::written::Written;
 
 /// The flag, as messages name it.
@@ -39,8 +38,7 @@ pub(crate) fn check(visible: &Visible, workspace: &Workspace) -> Result<(), NotV
     if let Some(place) = visible.in_folder(workspace.path()) {
         return Err(NotVisible::InWorkspace(place.into(), workspace.path().into()));
     }
-    let state = cache_dir().into_iter().chain(config_dir());
-    for folder in state {
+    for folder in protected() {
         if visible.is_writable() && (visible.in_folder(&folder).is_some() || visible.shows(&folder)) {
             return Err(NotVisible::State(folder));
         }

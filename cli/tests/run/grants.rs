@@ -218,29 +218,29 @@ fn a_file_that_others_could_have_written_grants_nothing() {
     says(&ended, &["no folder for saved grants"]);
 }
 
-/// A capsule's process could otherwise make the file there, for the next run.
+/// A capsule's process could otherwise make saved grants there, or change another capsule's values (contract V1).
 #[test]
-fn the_folder_of_saved_grants_is_in_no_workspace_and_no_writable_folder() {
-    let site = Site::new(ASKS);
-    let parent = site.config.path();
-    let run = |workspace: &Path, options: &[&str]| {
-        let mut run = crate::support::command(env!("CARGO_BIN_EXE_capsule"));
-        run.env("XDG_CONFIG_HOME", &parent)
-            .args(["run", "--workspace"])
-            .arg(workspace);
-        finish(run.args(options).arg(site.capsule()).arg("start"))
-    };
-    // The folder is made before it is looked for.
-    for workspace in [&parent, &parent.join("capsule")] {
-        let ended = run(workspace, &[]);
-        assert_eq!((ended.code, ended.lines.len()), (Some(2), 0), "{ended:?}");
-        says(&ended, &["--workspace", "keeps files that it executes or trusts"]);
-    }
-    let other = Workspace::new();
-    for folder in [&parent, &parent.join("capsule")] {
-        let writable = format!("{}:rw", folder.display());
-        let ended = run(&other.path(), &["--visible", &writable]);
-        assert_eq!((ended.code, ended.lines.len()), (Some(2), 0), "{ended:?}");
-        says(&ended, &["--visible", "keeps what it trusts"]);
+fn v1_folders_of_grants_and_of_values_are_in_no_workspace_and_no_writable_folder() {
+    for (variable, own) in [("XDG_CONFIG_HOME", "capsule"), ("XDG_STATE_HOME", "capsule/store")] {
+        let site = Site::new(ASKS);
+        let parent = site.config.path();
+        let run = |workspace: &Path, options: &[&str]| {
+            let mut run = crate::support::command(env!("CARGO_BIN_EXE_capsule"));
+            run.env(variable, &parent).args(["run", "--workspace"]).arg(workspace);
+            finish(run.args(options).arg(site.capsule()).arg("start"))
+        };
+        // The folder is made before it is looked for.
+        for workspace in [&parent, &parent.join(own)] {
+            let ended = run(workspace, &[]);
+            assert_eq!((ended.code, ended.lines.len()), (Some(2), 0), "{variable}: {ended:?}");
+            says(&ended, &["--workspace", "keeps files that it executes or trusts"]);
+        }
+        let other = Workspace::new();
+        for folder in [&parent, &parent.join(own)] {
+            let writable = format!("{}:rw", folder.display());
+            let ended = run(&other.path(), &["--visible", &writable]);
+            assert_eq!((ended.code, ended.lines.len()), (Some(2), 0), "{variable}: {ended:?}");
+            says(&ended, &["--visible", "keeps what it trusts"]);
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! The folder in which compiled capsules, and the trials that succeeded, are kept between runs.
+//! The folders in the user's home in which this command keeps what outlives a run: compiled code and trials, saved grants, and the
+//! capsules' values.
 //!
-//! Files in this folder run as native code, so a folder that others could write to is never used. A cache only saves
-//! time: if there is no suitable folder, the result is `None`, without a message.
+//! Files in these folders run as native code, grant something, or belong to one capsule. So one that other users could write to is
+//! never used, and neither a workspace nor a visible folder that is writable may contain one. If there is no suitable folder, the
+//! result is `None`, without a message.
 
 use std::fs::{DirBuilder, Metadata};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -14,8 +16,29 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
     private_folder(&base("XDG_CACHE_HOME", ".cache")?.join("capsule"))
 }
 
+/// The folder in it for compiled code. The engine removes every file in this folder that is not its own.
+pub(crate) fn code_dir() -> Option<PathBuf> {
+    private_folder(&cache_dir()?.join("code"))
+}
+
+/// The folder for saved grants: `$XDG_CONFIG_HOME/capsule` or `~/.config/capsule`. It is created even before it is needed, because a
+/// process of a capsule could otherwise make it, in a workspace around it.
+pub(crate) fn config_dir() -> Option<PathBuf> {
+    private_folder(&base("XDG_CONFIG_HOME", ".config")?.join("capsule"))
+}
+
+/// The folder for the stores of all capsules: `$XDG_STATE_HOME/capsule/store` or `~/.local/state/capsule/store`, created if need be.
+pub(crate) fn store_dir() -> Option<PathBuf> {
+    private_folder(&base("XDG_STATE_HOME", ".local/state")?.join("capsule/store"))
+}
+
+/// All of them, which processes of capsules may not change.
+pub(crate) fn protected() -> Vec<PathBuf> {
+    [cache_dir(), config_dir(), store_dir()].into_iter().flatten().collect()
+}
+
 /// The folder that a variable names, or the usual one in the home folder.
-pub(crate) fn base(variable: &str, at_home: &str) -> Option<PathBuf> {
+fn base(variable: &str, at_home: &str) -> Option<PathBuf> {
     // The specification of these variables asks to ignore a relative path.
     std::env::var_os(variable)
         .map(PathBuf::from)
@@ -27,13 +50,8 @@ pub(crate) fn base(variable: &str, at_home: &str) -> Option<PathBuf> {
         })
 }
 
-/// The folder in it for compiled code. The engine removes every file in this folder that is not its own.
-pub(crate) fn code_dir() -> Option<PathBuf> {
-    private_folder(&cache_dir()?.join("code"))
-}
-
 /// The folder, created if need be; `None` if other users may write there.
-pub(crate) fn private_folder(path: &Path) -> Option<PathBuf> {
+fn private_folder(path: &Path) -> Option<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).ok()?;
     let path = path.canonicalize().ok()?;
     is_private(&path.metadata().ok()?).then_some(path)
