@@ -153,9 +153,12 @@ while True:
     assert_eq!(first_line(&process).await, "up");
     let mut held = Vec::new();
     let mut attempt = || {
-        let mut client = publishing.connect();
-        match client.read(&mut [0]) {
-            Ok(1) => {
+        // A reset that comes before `connect` returns is its result.
+        match publishing.try_connect().and_then(|mut client| {
+            let read = client.read(&mut [0])?;
+            Ok((read, client))
+        }) {
+            Ok((1, client)) => {
                 held.push(client);
                 true
             }

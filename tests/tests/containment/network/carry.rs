@@ -1,6 +1,6 @@
 //! What connections of a private network carry, and what ends them: half-close, back-pressure, changed rules, idle time.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -46,9 +46,13 @@ impl Publishing {
     }
 
     pub(super) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.at).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream
+        self.try_connect().expect("a connection")
+    }
+
+    pub(super) fn try_connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.at)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
     }
 }
 
