@@ -137,6 +137,11 @@ impl Channel {
         poll(&mut fds, Some(&Timespec::default())) == Ok(0)
     }
 
+    /// Another descriptor of the same channel.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Has init signal its tree. Does not block: an init that no longer receives is about to end.
     pub(crate) fn command(&self, command: Command) -> io::Result<()> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;

@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::channel::{Channel, Pending};
 use super::process::{KILL_TIMEOUT, Process};
 use super::readiness::{self, Watched};
+use super::unsent::Unsent;
 use super::usage::{Meter, Usage};
 
 /// How a command ended, as the kernel reports it: exactly one of the two is set.
@@ -59,6 +60,8 @@ pub(crate) struct Child {
     dismissed: OnceLock<Instant>,
     /// How the command ended, if init has reported it before the end of the tree.
     status: OnceLock<i32>,
+    /// There once the channel has not taken a command.
+    unsent: OnceLock<Box<Unsent>>,
 }
 
 /// The tree runs, as far as the host knows.
@@ -84,6 +87,7 @@ impl Child {
                 killed: OnceLock::new(),
                 dismissed: OnceLock::new(),
                 status: OnceLock::new(),
+                unsent: OnceLock::new(),
             }),
             Err(error) => {
                 // The channel is closed by now, and the tree is ending.
@@ -110,7 +114,11 @@ impl Child {
     /// After a kill of the tree this takes a bounded time, even if init was stopped or is kept from its work.
     pub(crate) async fn exited(&self) -> io::Result<()> {
         match self.killed.get() {
-            None => self.tree_ended().await?,
+            None => tokio::select! {
+                biased;
+                ended = self.tree_ended() => ended?,
+                error = self.send_unsent() => return error,
+            },
             Some(&since) => tokio::select! {
                 biased;
                 ended = self.tree_ended() => ended?,
@@ -122,6 +130,14 @@ impl Child {
             return self.init_left().await;
         }
         Ok(())
+    }
+
+    /// Sends what the channel did not take at once. Completes only with an error.
+    async fn send_unsent(&self) -> io::Result<()> {
+        if let Some(unsent) = self.unsent.get() {
+            unsent.send().await?;
+        }
+        std::future::pending().await
     }
 
     /// Whether init has reported that it is the only process left.
@@ -252,8 +268,24 @@ impl Child {
     }
 
     fn command(&self, command: Command) -> io::Result<()> {
+        let before = self.unsent.get();
+        if let Some(unsent) = before.filter(|unsent| !unsent.is_empty()) {
+            unsent.add(command);
+            return Ok(());
+        }
         match self.channel.get_ref().command(command) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let unsent = match before {
+                    Some(unsent) => unsent,
+                    None => {
+                        let unsent = Unsent::new(self.channel.get_ref())?;
+                        self.unsent.get_or_init(|| Box::new(unsent))
+                    }
+                };
+                unsent.add(command);
+                Ok(())
+            }
             other => other,
         }
     }
@@ -409,10 +441,15 @@ mod tests {
 
     /// A command that ends at once, unconfined.
     fn started() -> Child {
+        command(&["/bin/true"])
+    }
+
+    fn command(args: &[&str]) -> Child {
+        let args: Vec<_> = args.iter().map(|arg| arg.as_bytes().to_vec()).collect();
         let config = Config {
             protocol: PROTOCOL,
-            programs: vec![b"/bin/true".to_vec()],
-            args: vec![b"true".to_vec()],
+            programs: args[..1].to_vec(),
+            args,
             env: Vec::new(),
             cwd: b".".to_vec(),
             limits: Limits::default(),
@@ -455,6 +492,26 @@ mod tests {
         child.left().await;
         assert!(!child.is_stuck(), "it had no time");
         assert!(child.init.wait(Duration::ZERO));
+    }
+
+    /// An init without processor time reads nothing, and its channel takes a few hundred commands.
+    #[tokio::test]
+    async fn k1_no_signal_fails_or_is_lost_while_init_does_not_run() {
+        let mut child = command(&["/bin/sleep", "1000"]);
+        let init = child.init.pid();
+        let number = || i32::try_from(init).ok().and_then(Pid::from_raw).expect("a number");
+        kill_process(number(), Signal::STOP).expect("it is there");
+        while !child.init.is_stopped() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..5000 {
+            child.signal(Signal::STOP).expect("it is sent later");
+            child.signal(Signal::CONT).expect("it is sent later");
+        }
+        child.signal(Signal::TERM).expect("it is sent later");
+        kill_process(number(), Signal::CONT).expect("it is there");
+        child.exited().await.expect("an end");
+        assert_eq!(child.reap().signal, Some(Signal::TERM.as_raw()));
     }
 
     /// The monitor of a process reaps on a thread of the runtime.

@@ -26,6 +26,7 @@ mod socket_list;
 mod spawner;
 pub(crate) mod splice;
 pub(crate) mod tree;
+mod unsent;
 pub(crate) mod usage;
 pub(crate) mod users;
 pub(crate) mod utf8;
