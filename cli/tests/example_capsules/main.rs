@@ -1,0 +1,8 @@
+//! The example capsules, as their READMEs say: the real command, real processes, and the output that the README shows.
+//!
+//! `cfg(test)` always holds here. It tells clippy that these modules, helpers included, are tests.
+
+#[cfg(test)]
+mod python_repl;
+#[cfg(test)]
+mod readme;
