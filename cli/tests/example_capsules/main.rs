@@ -3,6 +3,8 @@
 //! `cfg(test)` always holds here. It tells clippy that these modules, helpers included, are tests.
 
 #[cfg(test)]
+mod pipeline;
+#[cfg(test)]
 mod python_repl;
 #[cfg(test)]
 mod readme;

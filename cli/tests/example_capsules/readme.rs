@@ -73,21 +73,7 @@ pub(crate) fn run(name: &str, varying: &[&str]) -> Shown {
 
 /// Runs `capsule run` with these arguments after the workspace.
 pub(crate) fn finish(workspace: TempDir, arguments: &[impl AsRef<str>]) -> Shown {
-    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let output = command(env!("CARGO_BIN_EXE_capsule"))
-        .arg("run")
-        .arg("--workspace")
-        .arg(workspace.path())
-        .args(arguments.iter().map(AsRef::as_ref))
-        .current_dir(root())
-        .env("XDG_CACHE_HOME", scratch.join("cache"))
-        // Of this test alone, because two tests may run one capsule.
-        .env("XDG_STATE_HOME", TempDir::new_in(scratch).unwrap().keep())
-        .env("XDG_CONFIG_HOME", scratch.join("config"))
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = capsule(&workspace, arguments).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     Shown {
         lines: stdout
@@ -99,6 +85,24 @@ pub(crate) fn finish(workspace: TempDir, arguments: &[impl AsRef<str>]) -> Shown
         code: output.status.code(),
         workspace,
     }
+}
+
+/// The command `capsule run --workspace <workspace> …`, not started yet.
+pub(crate) fn capsule(workspace: &TempDir, arguments: &[impl AsRef<str>]) -> Command {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut command = command(env!("CARGO_BIN_EXE_capsule"));
+    command
+        .arg("run")
+        .arg("--workspace")
+        .arg(workspace.path())
+        .args(arguments.iter().map(AsRef::as_ref))
+        .current_dir(root())
+        .env("XDG_CACHE_HOME", scratch.join("cache"))
+        .env("XDG_STATE_HOME", scratch.join("state"))
+        .env("XDG_CONFIG_HOME", scratch.join("config"))
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
+    command
 }
 
 /// Reports a program that the test needs and this machine lacks. On a machine that must have everything, it fails.
