@@ -3,6 +3,10 @@
 //! `cfg(test)` always holds here. It tells clippy that these modules, helpers included, are tests.
 
 #[cfg(test)]
+mod build_watch;
+#[cfg(test)]
+mod log_alert;
+#[cfg(test)]
 mod pipeline;
 #[cfg(test)]
 mod python_repl;
