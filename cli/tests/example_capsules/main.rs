@@ -9,6 +9,8 @@ mod log_alert;
 #[cfg(test)]
 mod pipeline;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod python_repl;
 #[cfg(test)]
 mod readme;
