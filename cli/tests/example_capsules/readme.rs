@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// What the README's command did.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    stdout: String,
+    pub(crate) stdout: String,
     /// One line for each call.
     pub(crate) lines: Vec<Value>,
     pub(crate) stderr: String,
@@ -148,8 +148,13 @@ fn words(line: &str) -> Vec<String> {
 
 fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        let (entry, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if entry.is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&entry, &to);
+        } else {
+            fs::copy(&entry, &to).unwrap();
+        }
     }
 }
 
