@@ -16,3 +16,5 @@ mod postgres;
 mod python_repl;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod test_runner;
