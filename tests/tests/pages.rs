@@ -86,6 +86,7 @@ fn normal(path: &Path) -> PathBuf {
 #[test]
 fn every_relative_link_leads_to_a_file() {
     let mut pages = files("docs", "md");
+    pages.extend(files("example-capsules", "md"));
     pages.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|page| workspace().join(page)));
     let mut broken = Vec::new();
     for page in pages {

@@ -38,9 +38,12 @@ pub(crate) fn run(name: &str, varying: &[&str]) -> Shown {
     let text = fs::read_to_string(&readme).unwrap();
     let workspace = TempDir::new().unwrap();
     let mut arguments = words(block(&text, "sh").1);
-    // A README runs in the folder that it names; the test, in a copy of it.
+    // The test runs in a copy of the folder that the README names. In a folder `data` there is only what an earlier run has left.
     if let Some(at) = arguments.iter().position(|word| word == "--workspace") {
-        copy(&root().join(&arguments[at + 1]), workspace.path());
+        let folder = root().join(&arguments[at + 1]);
+        if !folder.ends_with("data") {
+            copy(&folder, workspace.path());
+        }
         arguments.drain(at..at + 2);
     }
     let shown = finish(workspace, &arguments);

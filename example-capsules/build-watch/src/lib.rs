@@ -57,12 +57,12 @@ fn build(build: Build) -> Result<()> {
 
 #[derive(Deserialize)]
 struct Wait {
-    #[serde(default = "ten_seconds")]
+    #[serde(default = "one_minute")]
     wait_ms: u64,
 }
 
-fn ten_seconds() -> u64 {
-    10_000
+fn one_minute() -> u64 {
+    60_000
 }
 
 #[derive(Serialize)]

@@ -20,12 +20,12 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 #[derive(Deserialize)]
 struct Run {
     /// How long one test may take.
-    #[serde(default = "two_seconds")]
+    #[serde(default = "five_seconds")]
     timeout_ms: u64,
 }
 
-fn two_seconds() -> u64 {
-    2_000
+fn five_seconds() -> u64 {
+    5_000
 }
 
 #[derive(Debug, Serialize)]
