@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod build_watch;
 #[cfg(test)]
+mod dev_server;
+#[cfg(test)]
 mod file_secrets;
 #[cfg(test)]
 mod log_alert;

@@ -81,7 +81,8 @@ fn alert(line: String) -> Result<()> {
     let mut alerts: Vec<Alert> = store::get_json(ALERTS)?.unwrap_or_default();
     alerts.push(alert.clone());
     let too_many = alerts.len().saturating_sub(MOST_ALERTS);
-    store::set_json(ALERTS, &alerts[too_many..])?;
+    alerts.drain(..too_many);
+    store::set_json(ALERTS, &alerts)?;
     // After the store: an instance that gets the message finds the alert there.
     if let Err(error) = ipc::publish_json(TOPIC, &alert) {
         sys::warn(&format!("an alert was kept and not published: {error}"));
