@@ -58,8 +58,11 @@ fn read_on(logs: &mut HashMap<ProcessId, Log>) -> Result<()> {
         let log = match logs.entry(server.id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let log = Process::attach(entry.key())?.stderr();
-                entry.insert(log)
+                // It may have been stopped since the list was made.
+                let Ok(process) = Process::attach(entry.key()) else {
+                    continue;
+                };
+                entry.insert(process.stderr())
             }
         };
         for line in log.lines() {
@@ -67,7 +70,6 @@ fn read_on(logs: &mut HashMap<ProcessId, Log>) -> Result<()> {
                 Ok(line) if line.contains(PATTERN) => alert(line)?,
                 Ok(_) => {}
                 Err(error) if error.is_gap() => sys::warn(&error.to_string()),
-                // It was stopped meanwhile.
                 Err(error) if error.is_gone() => break,
                 Err(error) => return Err(error.into()),
             }
