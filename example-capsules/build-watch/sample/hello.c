@@ -1,0 +1,7 @@
+#include "hello.h"
+#include <stdio.h>
+
+void hello(const char *name) {
+    int unused;
+    printf("hello, %s\n", name);
+}

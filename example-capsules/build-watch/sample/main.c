@@ -1,0 +1,5 @@
+#include "hello.h"
+
+int main(void) {
+    hello("world");
+}

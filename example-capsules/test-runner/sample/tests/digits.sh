@@ -1,0 +1,1 @@
+sh expect.sh 'Route 66' 'route-66'

@@ -1,0 +1,1 @@
+sh expect.sh 'a--b' 'a-b'

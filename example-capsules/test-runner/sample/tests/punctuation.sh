@@ -1,0 +1,1 @@
+sh expect.sh 'Salt, pepper & oil!' 'salt-pepper-oil'

@@ -1,0 +1,1 @@
+sh expect.sh 'Hello World' 'hello-world'

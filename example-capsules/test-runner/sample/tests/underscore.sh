@@ -1,0 +1,1 @@
+sh expect.sh 'snake_case' 'snake-case'
