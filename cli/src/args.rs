@@ -276,14 +276,14 @@ pub(crate) struct RunArgs {
     /// table with a `mode`, which can only lower yours, `publish` and `egress`). The command lists the requests that you did not grant;
     /// see --grant-all-asked. Unknown keys are reported and have no effect. Messages that wait when the last call has ended are
     /// delivered for two more seconds.
-    #[arg(value_name = "CAPSULE")]
+    #[arg(value_name = "CAPSULE", help_heading = None::<&str>)]
     pub(crate) capsule: PathBuf,
 
     /// A call to make: `action`, `action=<json>` or `action=@file`; or `-` for the calls in the lines of standard input, see --calls.
     ///
     /// The capsule gets the JSON text unchanged; without one it gets no payload. All calls of the command line are checked before
     /// the first one runs. A call that fails does not stop the calls after it.
-    #[arg(value_name = "CALL", required_unless_present = "calls_file", value_parser = parse_argument)]
+    #[arg(value_name = "CALL", help_heading = None::<&str>, required_unless_present = "calls_file", value_parser = parse_argument)]
     pub(crate) calls: Vec<Argument>,
 }
 
@@ -291,7 +291,7 @@ const OUTPUT_HELP: &str = "\
 Output, one line for each call, in order (with --jobs N, as the calls end), on standard output:
   {\"action\":…,\"result\":{\"action\":…,\"data\":…},\"ms\":…}  the capsule answered; `data` that is JSON is embedded
   {\"action\":…,\"error\":{\"kind\":…,\"message\":…}}           the call failed
-  {\"line\":…,\"id\":…,\"action\":…,                         the same, for a call from a line; for a bad line, without an action
+The answer to a call from a line begins with its number, and with its id if it has one: {\"line\":…,\"id\":…,\"action\":…
 Everything else goes to standard error.
 
 Exit code:

@@ -11,6 +11,8 @@ const LONGEST_KEY: usize = 1024;
 /// The flags of `capsule run`.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Calls")]
+// The flags of `ceilings` have a group of the same name.
+#[group(skip)]
 pub(crate) struct Flags {
     /// Read calls from this file, one JSON object a line; `-` is standard input. They are made after those of the command line.
     #[arg(long = "calls", value_name = "FILE", long_help = LINES_HELP)]
@@ -58,9 +60,10 @@ A reference is an object with the one member `$ref`, anywhere in a payload. It s
   {\"$ref\":\"start.data.items.0.id\"}   in the data of the call `start`: member `items`, its first element, member `id`
 It means the last earlier line with that id, and its call must have succeeded.
 
-Each answer has the number of its line as `line`. It is written before the next line is read, so that a program can drive the
-command through pipes; with --jobs N, when N calls run. A line that cannot be used gets an answer with an error of the kind
-`bad-line`, `line-too-long` or `bad-reference`, and the lines after it are read. Empty lines have no answer.
+Each answer has the number of its line as `line`. It is written before the next line is read, so a program can drive the command
+through pipes: it writes a line, reads the answer, and writes the next line. With --jobs N, lines are read while fewer than N
+calls run. A line that cannot be used gets an answer with an error of the kind `bad-line`, `line-too-long` or `bad-reference`,
+and the lines after it are read. Empty lines have no answer.
 
 Bounds: 16 MiB for a line, and for a payload with its references filled in; 64 references in a line; references reach the last
 1,000 results with an id, and 32 MiB of these.

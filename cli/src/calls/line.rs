@@ -128,7 +128,7 @@ mod tests {
             (b"{\"action\":\"go\"} {}", Some(17), "trailing"),
             (
                 b"{\"action\":\"go\",\"principle\":\"ann\"}",
-                Some(27),
+                Some(26),
                 "unknown field `principle`",
             ),
             (
