@@ -154,7 +154,8 @@ pub(crate) struct RunArgs {
 
     /// The principal on whose behalf the calls run [default: your login name].
     ///
-    /// Processes belong to a principal and a capsule; no other principal or capsule can name them.
+    /// Processes belong to a principal and a capsule; no other principal or capsule can name them. With this option, no line of
+    /// --calls may name another one.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) principal: Option<String>,
 

@@ -52,7 +52,8 @@ Read calls from this file, one JSON object a line; `-` is standard input. They a
 A CALL that is `-` stands for standard input, too. The members of a line, of which only `action` is needed:
   action     the action to call
   payload    any JSON; the capsule gets it unchanged
-  principal  the principal on whose behalf the call runs; with --principal, no line may name another one
+  principal  the principal on whose behalf the call runs; with --principal, no line may name another one, and with --publish,
+             only the principal of the command line can have processes
   id         a name for the call, which its answer repeats: letters, digits, `_` and `-`, or a number
   refs       false, if the payload's references are to stay as they are
 
