@@ -163,12 +163,16 @@ pub(crate) struct Found {
 }
 
 /// The references of a payload, in order. The payload is valid JSON.
+///
+/// A brace within a text is examined, too, and is never taken for an object: a quotation mark behind it is escaped, or ends the text
+/// and is not followed by a name.
 pub(crate) fn find(payload: &str) -> Result<Vec<Found>, BadReference> {
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(next) = payload.get(at..).and_then(|rest| rest.find(['"', '{'])) {
+    while let Some(next) = payload.get(at..).and_then(|rest| rest.find('{')) {
         let start = at + next;
         let mut scanner = Scanner { payload, at: start };
+        at = start + 1;
         if let Some(text) = scanner.reference() {
             if found.len() == MOST {
                 return Err(BadReference::TooMany);
@@ -177,9 +181,6 @@ pub(crate) fn find(payload: &str) -> Result<Vec<Found>, BadReference> {
             at = scanner.at;
             let place = start..at;
             found.push(Found { place, reference });
-        } else {
-            let mut scanner = Scanner { payload, at: start };
-            at = scanner.string().map_or(start + 1, |_| scanner.at);
         }
     }
     Ok(found)
@@ -191,25 +192,30 @@ pub(crate) fn fill<'a>(
     found: &[Found],
     data: impl Fn(usize) -> (Option<&'a str>, u64),
 ) -> Result<String, BadReference> {
-    let mut filled = String::new();
+    let mut filled = Filled::default();
     let mut at = 0;
     for (index, Found { place, reference }) in found.iter().enumerate() {
         let (data, line) = data(index);
-        let part = reference.part(data, line)?;
-        let before = payload.get(at..place.start).unwrap_or_default();
-        if filled.len() + before.len() + part.len() > LARGEST {
-            return Err(BadReference::TooLarge);
-        }
-        filled.push_str(before);
-        filled.push_str(&part);
+        filled.add(payload.get(at..place.start).unwrap_or_default())?;
+        filled.add(&reference.part(data, line)?)?;
         at = place.end;
     }
-    let rest = payload.get(at..).unwrap_or_default();
-    if filled.len() + rest.len() > LARGEST {
-        return Err(BadReference::TooLarge);
+    filled.add(payload.get(at..).unwrap_or_default())?;
+    Ok(filled.0)
+}
+
+/// A payload that is put together, and never has more bytes than a payload may have.
+#[derive(Default)]
+struct Filled(String);
+
+impl Filled {
+    fn add(&mut self, text: &str) -> Result<(), BadReference> {
+        if self.0.len() + text.len() > LARGEST {
+            return Err(BadReference::TooLarge);
+        }
+        self.0.push_str(text);
+        Ok(())
     }
-    filled.push_str(rest);
-    Ok(filled)
 }
 
 /// A place in valid JSON.
@@ -301,12 +307,12 @@ mod tests {
 
     #[test]
     fn a_part_is_filled_in_byte_for_byte_and_the_rest_stays() {
-        let data = "{ \"id\" : \"x\\u0041\", \"a\": [10, {\"b\": 1.50}, [2]], \"id\": \"last\", \"é\": 123456789012345678901.0 }";
+        let data = "{ \"id\" : \"x\\u0041\", \"a\": [10, {\"b\": 1.50}, [2]], \"id\": \"last\", \"é\\\"\": 123456789012345678901.0 }";
         for (payload, result) in [
             ("{\"$ref\":\"s.data.a.0\"}", "10"),
             (" { \"$ref\" :\t\"s.data.a.1.b\" } ", " 1.50 "),
             (
-                "[1.0,{\"$ref\":\"s.data.a.2.0\"},{\"$ref\":\"s.data.\\u00e9\"}]",
+                "[1.0,{\"$ref\":\"s.data.a.2.0\"},{\"$ref\":\"s.data.\\u00e9\\\"\"}]",
                 "[1.0,2,123456789012345678901.0]",
             ),
             ("{\"id\":{\"$ref\":\"s.data.id\"} }", "{\"id\":\"last\" }"),
@@ -334,6 +340,7 @@ mod tests {
             "{\"\\u0024ref\":\"x\"}",
             "{}",
             "{\"a\":\"$ref\"}",
+            "[\"{\",\"$ref\",\"{\",{\"{\":\"$ref\"}]",
             "[\"$ref\",\":\"]",
         ] {
             assert_eq!(filled(payload, None).unwrap(), payload);

@@ -258,6 +258,13 @@ impl Running {
         serde_json::from_str(&line).expect(&line)
     }
 
+    /// Waits for the next line of its standard error, and returns it. The rest is still there for [`Self::finish`].
+    pub(crate) fn message(&mut self) -> String {
+        let bytes = self.child.stderr.as_mut().unwrap().bytes();
+        let line = bytes.map(Result::unwrap).take_while(|byte| *byte != b'\n').collect();
+        String::from_utf8(line).unwrap()
+    }
+
     /// The writing end of its input, if that is a pipe.
     pub(crate) fn input(&mut self) -> ChildStdin {
         self.child.stdin.take().unwrap()
