@@ -305,8 +305,8 @@ Exit code:
 Examples, in a clone of this project:
   capsule run --allow python3 --allow-persistent example-capsules/dev-server start get logs stop
       a server, and a fetch from it, in a network of their own
-  capsule run --publish 8000 --allow python3 --allow-persistent example-capsules/dev-server start
-      the same server, at http://127.0.0.1:8000 of this machine while the command runs
+  capsule run --publish 8000 --until-exit --allow python3 --allow-persistent example-capsules/dev-server start
+      the same server, at http://127.0.0.1:8000 of this machine until Ctrl-C
   capsule run --allow python3 --allow-persistent example-capsules/dev-server - < calls.jsonl
       the calls in the lines of a file, or of a program that reads each answer before it writes the next line
   capsule run --egress pypi.org --egress files.pythonhosted.org --allow pip my-capsule install

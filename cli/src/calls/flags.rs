@@ -35,7 +35,7 @@ pub(crate) struct Flags {
 
     /// After the last call, wait until all processes that the calls started have ended by themselves.
     ///
-    /// Without this option the command ends them. Ctrl-C ends them and the command.
+    /// Without this option the command ends them. Ctrl-C ends them and the command. The host ends each after six hours.
     #[arg(long)]
     pub(crate) until_exit: bool,
 

@@ -379,9 +379,10 @@ async fn call(capsule: &Capsule, principal: Principal, action: &str, payload: Ve
         },
         Err(error) => Outcome::Error {
             kind: error.kind(),
-            message: match &error {
-                CallError::CallTime(_) => format!("{error} (--timeout)"),
-                error => error.to_string(),
+            message: if matches!(error, CallError::CallTime(_)) {
+                format!("{error} (--timeout)")
+            } else {
+                error.to_string()
             },
         },
     }

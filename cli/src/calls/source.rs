@@ -30,8 +30,11 @@ pub(crate) enum SourceError {
 pub(crate) struct Source {
     parts: VecDeque<Part>,
     /// The read that was begun last. It stays if the future that waits for it is dropped.
-    reading: Option<JoinHandle<(Stream, io::Result<Option<(u64, Line)>>)>>,
+    reading: Option<JoinHandle<(Stream, Read)>>,
 }
+
+/// What [`Lines::next`] returned.
+type Read = io::Result<Option<(u64, Line)>>;
 
 #[derive(Debug)]
 enum Part {

@@ -260,9 +260,16 @@ impl Running {
 
     /// Waits for the next line of its standard error, and returns it. The rest is still there for [`Self::finish`].
     pub(crate) fn message(&mut self) -> String {
-        let bytes = self.child.stderr.as_mut().unwrap().bytes();
-        let line = bytes.map(Result::unwrap).take_while(|byte| *byte != b'\n').collect();
-        String::from_utf8(line).unwrap()
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            stderr.read_exact(&mut byte).unwrap();
+            match byte {
+                [b'\n'] => return String::from_utf8(line).unwrap(),
+                [byte] => line.push(byte),
+            }
+        }
     }
 
     /// The writing end of its input, if that is a pipe.
