@@ -8,9 +8,9 @@ use capsule_host::sandbox::Visible;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::call::{Call, parse_call};
+use crate::call::{Argument, parse_argument};
 use crate::written::Written;
-use crate::{ceilings, network};
+use crate::{calls, ceilings, network};
 
 /// Runs capsules: WebAssembly components that may start native processes and reach them again later.
 #[derive(Debug, Parser)]
@@ -138,6 +138,8 @@ pub(crate) struct VerifyArgs {
 
 /// Run calls of a capsule, in order, and print one JSON line for each.
 ///
+/// The calls are on the command line, or in the lines of standard input (`-`) or of a file (`--calls FILE`).
+///
 /// Every call runs in a fresh instance of the capsule. A call can reach the processes that earlier calls started. When the
 /// command ends, for whatever reason, it ends every process that the calls started.
 ///
@@ -152,7 +154,8 @@ pub(crate) struct RunArgs {
 
     /// The principal on whose behalf the calls run [default: your login name].
     ///
-    /// Processes belong to a principal and a capsule; no other principal or capsule can name them.
+    /// Processes belong to a principal and a capsule; no other principal or capsule can name them. With this option, no line of
+    /// --calls may name another one.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) principal: Option<String>,
 
@@ -251,6 +254,9 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) ceilings: ceilings::Flags,
 
+    #[command(flatten)]
+    pub(crate) of_calls: calls::Flags,
+
     /// A component (`.wasm`), the folder of a capsule's crate, which is built first, or a folder with a `Capsule.toml`.
     ///
     /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it. If the target is missing,
@@ -271,35 +277,38 @@ pub(crate) struct RunArgs {
     /// table with a `mode`, which can only lower yours, `publish` and `egress`). The command lists the requests that you did not grant;
     /// see --grant-all-asked. Unknown keys are reported and have no effect. Messages that wait when the last call has ended are
     /// delivered for two more seconds.
-    #[arg(value_name = "CAPSULE")]
+    #[arg(value_name = "CAPSULE", help_heading = None::<&str>)]
     pub(crate) capsule: PathBuf,
 
-    /// A call to make: `action`, `action=<json>` or `action=@file`.
+    /// A call to make: `action`, `action=<json>` or `action=@file`; or `-` for the calls in the lines of standard input, see --calls.
     ///
-    /// The capsule gets the JSON text unchanged; without one it gets no payload. All calls are checked before the first
-    /// one runs. A call that fails does not stop the calls after it.
-    #[arg(value_name = "CALL", required = true, value_parser = parse_call)]
-    pub(crate) calls: Vec<Call>,
+    /// The capsule gets the JSON text unchanged; without one it gets no payload. All calls of the command line are checked before
+    /// the first one runs. A call that fails does not stop the calls after it.
+    #[arg(value_name = "CALL", help_heading = None::<&str>, required_unless_present = "calls_file", value_parser = parse_argument)]
+    pub(crate) calls: Vec<Argument>,
 }
 
 const OUTPUT_HELP: &str = "\
-Output, one line for each call, in order, on standard output:
+Output, one line for each call, in order (with --jobs N, as the calls end), on standard output:
   {\"action\":…,\"result\":{\"action\":…,\"data\":…},\"ms\":…}  the capsule answered; `data` that is JSON is embedded
   {\"action\":…,\"error\":{\"kind\":…,\"message\":…}}           the call failed
+The answer to a call from a line begins with its number, and with its id if it has one: {\"line\":…,\"id\":…,\"action\":…
 Everything else goes to standard error.
 
 Exit code:
   0      every call succeeded
   1      a call failed, or its result's action is `deny` or `abort`; the capsule could not be built or loaded;
-         standard output was closed
+         a line asked for no call; standard output was closed
   2      bad usage; nothing was built and nothing ran
   128+n  ended by signal n (HUP, INT or TERM); the call in flight is reported as `cancelled`, later ones do not run
 
 Examples, in a clone of this project:
   capsule run --allow python3 --allow-persistent example-capsules/dev-server start get logs stop
       a server, and a fetch from it, in a network of their own
-  capsule run --publish 8000 --allow python3 --allow-persistent example-capsules/dev-server start
-      the same server, at http://127.0.0.1:8000 of this machine while the command runs
+  capsule run --publish 8000 --until-exit --allow python3 --allow-persistent example-capsules/dev-server start
+      the same server, at http://127.0.0.1:8000 of this machine until Ctrl-C
+  capsule run --allow python3 --allow-persistent example-capsules/dev-server - < calls.jsonl
+      the calls in the lines of a file, or of a program that reads each answer before it writes the next line
   capsule run --egress pypi.org --egress files.pythonhosted.org --allow pip my-capsule install
       the processes connect to these two names and to no other";
 
@@ -334,10 +343,11 @@ mod tests {
     fn options_may_stand_between_and_after_calls() {
         let args = parse(&["x.wasm", "a", "--allow", "sh", "b={}", "--allow=cat", "-v"]).unwrap();
         assert_eq!(args.allow, ["sh", "cat"]);
-        assert_eq!(
-            args.calls.iter().map(|call| call.action.as_str()).collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        let action = |argument: &Argument| match argument {
+            Argument::Call(call) => call.action.clone(),
+            Argument::StandardInput => panic!("{argument:?}"),
+        };
+        assert_eq!(args.calls.iter().map(action).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
@@ -353,6 +363,28 @@ mod tests {
     #[test]
     fn a_capsule_without_a_call_is_bad_usage() {
         assert_eq!(parse(&["x.wasm"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn calls_are_on_the_command_line_in_standard_input_or_in_a_file() {
+        let args = parse(&["x.wasm", "a", "-", "b"]).unwrap();
+        assert_eq!((args.calls.len(), &args.calls[1]), (3, &Argument::StandardInput));
+        let args = parse(&["x.wasm", "--calls", "file"]).unwrap();
+        assert_eq!(args.of_calls.calls_file, Some(PathBuf::from("file")));
+        assert_eq!((args.of_calls.jobs, args.of_calls.timeout), (1, None));
+        for option in [
+            "--jobs=0",
+            "--jobs=65",
+            "--timeout=0s",
+            "--timeout=5",
+            "--config=a",
+            "--config=_a=b",
+        ] {
+            let error = parse(&[option, "x.wasm", "go"]).unwrap_err();
+            let (flag, _) = option.split_once('=').unwrap();
+            assert_eq!(error.exit_code(), 2, "{option}");
+            assert!(error.to_string().contains(flag), "{error}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! One CALL of the command line: an action and, if given, its JSON payload.
+//! One CALL of the command line: an action and, if given, its JSON payload; or `-`, which stands for the calls that standard input
+//! holds.
 //!
 //! A payload is checked but never rewritten: the capsule receives the given text, byte for byte.
 
@@ -14,6 +15,14 @@ pub(crate) struct Call {
     pub(crate) action: String,
     /// JSON text, or empty for a call without a payload.
     pub(crate) payload: Vec<u8>,
+}
+
+/// What a CALL of the command line stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Argument {
+    Call(Call),
+    /// The calls in the lines of standard input.
+    StandardInput,
 }
 
 /// Why a CALL cannot be used.
@@ -33,9 +42,17 @@ pub(crate) enum BadCall {
     FileNotJson { path: PathBuf, error: serde_json::Error },
 }
 
+/// Reads `-`, or a call as [`parse_call`] does.
+pub(crate) fn parse_argument(text: &str) -> Result<Argument, BadCall> {
+    match text {
+        "-" => Ok(Argument::StandardInput),
+        text => parse_call(text).map(Argument::Call),
+    }
+}
+
 /// Reads `action`, `action=<json>` or `action=@file`. The file is read here, so a missing one is found before any call
 /// runs.
-pub(crate) fn parse_call(text: &str) -> Result<Call, BadCall> {
+fn parse_call(text: &str) -> Result<Call, BadCall> {
     let (action, payload) = match text.split_once('=') {
         Some((action, payload)) => (action, Some(payload)),
         None => (text, None),
@@ -116,6 +133,17 @@ mod tests {
             parse_call(&format!("go=@{}", path.display())),
             Err(BadCall::Unreadable { .. })
         ));
+    }
+
+    #[test]
+    fn only_a_dash_alone_is_standard_input() {
+        assert_eq!(parse_argument("-").unwrap(), Argument::StandardInput);
+        for action in ["--", "-x", "a-"] {
+            let Argument::Call(call) = parse_argument(action).unwrap() else {
+                panic!("{action}");
+            };
+            assert_eq!(call.action, action);
+        }
     }
 
     #[test]

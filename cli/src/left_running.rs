@@ -1,9 +1,10 @@
 //! What the end of the command ends: each process that still runs then is told of, so that a user who expected it to stay learns
 //! why it is gone.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
-use capsule_host::supervisor::{Phase, ProcessInfo, Scope};
+use capsule_host::supervisor::{Phase, Principal, ProcessInfo, Registry, Scope};
 
 use crate::console;
 use crate::option_text::word;
@@ -11,40 +12,56 @@ use crate::option_text::word;
 /// The most processes that are told of one by one.
 const TOLD: usize = 8;
 
-/// Tells of the owner's processes that still run.
-pub(crate) fn tell(scope: &Scope) {
-    let running: Vec<_> = scope
-        .list(None)
-        .into_iter()
-        .filter(|info| info.phase == Phase::Running)
-        .collect();
-    if let Some(text) = text(&running) {
-        console::tell(&text);
+/// A process that runs, and the scope of its owner.
+pub(crate) type Running = (Scope, ProcessInfo);
+
+/// The capsule's processes that run, under any principal, the oldest first.
+pub(crate) fn running(registry: &Registry, capsule: &str) -> Vec<Running> {
+    let mut owners = registry.owners();
+    owners.retain(|owner| owner.capsule == capsule);
+    let scopes = owners.into_iter().map(|owner| registry.scope(owner));
+    let of_each = scopes.flat_map(|scope| {
+        let all = scope.list(None).into_iter();
+        all.filter(|info| info.phase == Phase::Running)
+            .map(move |info| (scope.clone(), info))
+    });
+    let mut running: Vec<_> = of_each.collect();
+    running.sort_by_key(|(_, info)| Reverse(info.age));
+    running
+}
+
+/// Tells of the capsule's processes that still run. `principal` is the one that the command is for.
+pub(crate) fn tell(registry: &Registry, capsule: &str, principal: &Principal) {
+    let running = running(registry, capsule);
+    if !running.is_empty() {
+        let heading = "these processes end with this command; --until-exit keeps it until they have ended, and a last call \
+                       that waits for them, such as `wait`, keeps them too:";
+        console::tell(&lines(heading, &running, principal));
     }
 }
 
-fn text(running: &[ProcessInfo]) -> Option<String> {
-    if running.is_empty() {
-        return None;
-    }
-    let mut lines = vec![
-        "these processes end with this command; a last call that waits for them, such as `wait`, keeps them:"
-            .to_owned(),
-    ];
-    lines.extend(running.iter().take(TOLD).map(line));
+/// The heading, and a line for each process.
+pub(crate) fn lines(heading: &str, running: &[Running], principal: &Principal) -> String {
+    let mut lines = vec![heading.to_owned()];
+    lines.extend(running.iter().take(TOLD).map(|running| line(running, principal)));
     if running.len() > TOLD {
         lines.push(format!("and {} more", running.len() - TOLD));
     }
-    Some(lines.join("\n"))
+    lines.join("\n")
 }
 
-fn line(info: &ProcessInfo) -> String {
+fn line((scope, info): &Running, principal: &Principal) -> String {
     let named = if info.label.is_empty() {
         word(&info.command)
     } else {
         format!("{} ({})", word(&info.label), word(&info.command))
     };
-    format!("{named}, after {}", rounded(info.age))
+    let of = match &scope.owner().principal {
+        of if of == principal => String::new(),
+        Principal::Named(of) => format!(" of {}", word(of)),
+        Principal::Anonymous => " of no principal".to_owned(),
+    };
+    format!("{named}{of}, after {}", rounded(info.age))
 }
 
 fn rounded(age: Duration) -> String {

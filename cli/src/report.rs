@@ -1,5 +1,7 @@
 //! The lines on standard output: one JSON object for each call, and nothing else.
 //!
+//! A line repeats how its caller knows the call: by the action, and for a call that a line asked for by its number and id.
+//!
 //! A capsule's `data` is its own text. If it is JSON, it is embedded unchanged but on one line. (A parse into a value tree would
 //! change numbers and the order of keys.) Control characters are written as JSON escapes, which mean the same to a program
 //! that parses the line.
@@ -10,6 +12,8 @@ use std::time::Duration;
 use capsule_host::printable::printable_json;
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+use crate::calls::Id;
 
 /// Actions of a result that count as a failed call.
 const REFUSALS: [&str; 2] = ["deny", "abort"];
@@ -25,6 +29,21 @@ pub(crate) enum Outcome {
     },
     /// The call failed; `message` says what to do next.
     Error { kind: &'static str, message: String },
+    /// The line asks for no call; `column` is the byte of the fault, from 1 on.
+    BadLine { column: Option<usize>, message: String },
+}
+
+/// How the caller knows a call.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Heading {
+    /// The number of the line that asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<Id>,
+    /// None where the line names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) action: Option<String>,
 }
 
 impl Outcome {
@@ -32,29 +51,28 @@ impl Outcome {
     pub(crate) fn is_failure(&self) -> bool {
         match self {
             Self::Result { action, .. } => REFUSALS.contains(&action.as_str()),
-            Self::Error { .. } => true,
+            Self::Error { .. } | Self::BadLine { .. } => true,
         }
     }
 }
 
 /// The line for one call, with its newline.
-pub(crate) fn line(call: &str, outcome: &Outcome) -> Result<Vec<u8>, serde_json::Error> {
-    let line = match outcome {
-        Outcome::Result { action, data, took } => {
-            let data = data.as_deref().map(embed);
-            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            serde_json::to_string(&ResultLine {
-                action: call,
-                result: ResultBody { action, data },
-                ms,
-            })
-        }
-        Outcome::Error { kind, message } => serde_json::to_string(&ErrorLine {
-            action: call,
-            error: ErrorBody { kind, message },
-        }),
-    }?;
-    let mut line = printable_json(line);
+pub(crate) fn line(heading: &Heading, outcome: &Outcome) -> Result<Vec<u8>, serde_json::Error> {
+    let error = |kind, column, message| Body::Error {
+        error: ErrorBody { kind, column, message },
+    };
+    let body = match outcome {
+        Outcome::Result { action, data, took } => Body::Result {
+            result: ResultBody {
+                action,
+                data: data.as_deref().map(embed),
+            },
+            ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        },
+        Outcome::Error { kind, message } => error(kind, None, message),
+        Outcome::BadLine { column, message } => error("bad-line", *column, message),
+    };
+    let mut line = printable_json(serde_json::to_string(&Line { heading, body })?);
     line.push('\n');
     Ok(line.into_bytes())
 }
@@ -67,10 +85,18 @@ pub(crate) fn write(line: &[u8]) -> io::Result<()> {
 }
 
 #[derive(Serialize)]
-struct ResultLine<'a> {
-    action: &'a str,
-    result: ResultBody<'a>,
-    ms: u64,
+struct Line<'a> {
+    #[serde(flatten)]
+    heading: &'a Heading,
+    #[serde(flatten)]
+    body: Body<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body<'a> {
+    Result { result: ResultBody<'a>, ms: u64 },
+    Error { error: ErrorBody<'a> },
 }
 
 #[derive(Serialize)]
@@ -80,14 +106,10 @@ struct ResultBody<'a> {
 }
 
 #[derive(Serialize)]
-struct ErrorLine<'a> {
-    action: &'a str,
-    error: ErrorBody<'a>,
-}
-
-#[derive(Serialize)]
 struct ErrorBody<'a> {
     kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
     message: &'a str,
 }
 
@@ -119,13 +141,20 @@ mod tests {
 
     use super::*;
 
+    fn go() -> Heading {
+        Heading {
+            action: Some("go".into()),
+            ..Heading::default()
+        }
+    }
+
     fn result(data: Option<&str>) -> String {
         let outcome = Outcome::Result {
             action: "continue".into(),
             data: data.map(str::to_owned),
             took: Duration::from_micros(12_900),
         };
-        String::from_utf8(line("go", &outcome).unwrap()).unwrap()
+        String::from_utf8(line(&go(), &outcome).unwrap()).unwrap()
     }
 
     #[test]
@@ -184,8 +213,39 @@ mod tests {
             message: "it \"fell\"".into(),
         };
         assert_eq!(
-            line("go", &outcome).unwrap(),
+            line(&go(), &outcome).unwrap(),
             b"{\"action\":\"go\",\"error\":{\"kind\":\"trap\",\"message\":\"it \\\"fell\\\"\"}}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_that_asked_for_the_call_is_named_first() {
+        let heading = Heading {
+            line: Some(3),
+            id: Some(Id::Number(7)),
+            ..go()
+        };
+        let outcome = Outcome::Result {
+            action: "continue".into(),
+            data: Some("[1.0]".into()),
+            took: Duration::ZERO,
+        };
+        assert_eq!(
+            String::from_utf8(line(&heading, &outcome).unwrap()).unwrap(),
+            "{\"line\":3,\"id\":7,\"action\":\"go\",\"result\":{\"action\":\"continue\",\"data\":[1.0]},\"ms\":0}\n"
+        );
+        let heading = Heading {
+            line: Some(4),
+            ..Heading::default()
+        };
+        let outcome = Outcome::BadLine {
+            column: Some(2),
+            message: "no".into(),
+        };
+        assert!(outcome.is_failure());
+        assert_eq!(
+            line(&heading, &outcome).unwrap(),
+            b"{\"line\":4,\"error\":{\"kind\":\"bad-line\",\"column\":2,\"message\":\"no\"}}\n"
         );
     }
 

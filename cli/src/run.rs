@@ -1,12 +1,12 @@
-//! `capsule run`: makes the calls in order, and ends every process that they started.
+//! `capsule run`: has the calls made, and ends every process that they started.
 //!
 //! These constraints shape it:
 //! - Every path out of [`run`] after the capsule may have started a process goes through `Registry::shutdown`, even after a panic:
 //!   the work is a task of its own, and a panic of a task is a value to the task that waits for it.
 //! - An interrupt is received at every moment: during a build, a load, a call, and while a line waits for a reader that
 //!   does not read. So a blocking task writes the lines, and the command never waits only for that task.
-//! - Lines appear as calls end. A call that failed does not stop the calls after it, so that a `stop` at the end of the command
-//!   line still runs.
+//! - Lines appear as calls end (`calls::make`). A call that failed does not stop the calls after it, so that a `stop` at the end of
+//!   the command line still runs.
 //! - The launcher is tried while the component is read and loaded, because each takes some milliseconds. No code of the capsule is
 //!   built or runs before the trial has succeeded, and a failed trial is reported rather than a failed load. A trial that succeeded
 //!   in an earlier run is left out (`trial`), but not before a build or where ports are published: they take longer than the trial,
@@ -24,12 +24,12 @@ use std::time::{Duration, Instant};
 
 use capsule_host::audit::{AuditSink, ChainSink, network_observer};
 use capsule_host::keyvalue::Store;
-use capsule_host::runtime::{self, Capsule, CapsuleResult, Grants, LoadError, LoadOptions, Runtime, Topics};
+use capsule_host::runtime::{self, Capsule, Grants, LoadError, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{
     Confined, LaunchError, Launcher, Network, NetworkError, OwnerNetwork, Policy, Prestart, PublishedPort, Unconfined,
     Workspace, WorkspaceError, executed_unasked,
 };
-use capsule_host::supervisor::{Owner, Principal, Registry, RegistryError, Scope};
+use capsule_host::supervisor::{Owner, Principal, Registry, RegistryError};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
@@ -38,18 +38,18 @@ use crate::args::RunArgs;
 use crate::asks::Asks;
 use crate::audit::{self, LogError};
 use crate::build_capsule::build;
-use crate::call::Call;
+use crate::calls::{Making, Principals, Source as Calls, SourceError, Stopped, print};
 use crate::capsule_file::{BadCapsule, ComponentFile, Source, examine};
 use crate::cargo::BuildError;
 use crate::console::{self, Spinner};
-use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::exit_code::{BAD_USAGE, FAILED};
 use crate::grants::{BadGrants, GrantFile, Key, Saved};
 use crate::interrupt::{Interrupt, Interrupts};
 use crate::manifest::{BadManifest, Manifest};
 use crate::network::BadNetwork;
-use crate::report::{self, Outcome};
 use crate::store::store_of;
 use crate::trial::{Trial, TrialError};
+use crate::until_exit::until_exit;
 use crate::user::login_name;
 use crate::user_dirs::{code_dir, config_dir, protected};
 use crate::visible::{self, NotVisible};
@@ -90,6 +90,8 @@ enum Failure {
     #[error("--audit: {0}")]
     Audit(#[from] LogError),
     #[error(transparent)]
+    Calls(#[from] SourceError),
+    #[error(transparent)]
     Capsule(BadCapsule),
     #[error(transparent)]
     Manifest(#[from] BadManifest),
@@ -122,6 +124,18 @@ impl From<TrialError> for Failure {
     }
 }
 
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Trial(error) => error.into(),
+            Stopped::Interrupted { by, .. } => Self::Interrupted(by),
+            Stopped::Source(error) => Self::Calls(error),
+            Stopped::Output(error) => Self::Output(error),
+            Stopped::Panic(error) => Self::Panic(error),
+        }
+    }
+}
+
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
@@ -130,6 +144,7 @@ impl Failure {
             | Self::Grants(_)
             | Self::Network(_)
             | Self::Audit(_)
+            | Self::Calls(SourceError::Open { .. })
             | Self::Capsule(_)
             | Self::Manifest(_) => BAD_USAGE,
             Self::Confinement(_)
@@ -140,6 +155,7 @@ impl Failure {
             | Self::Registry(_)
             | Self::Runtime(_)
             | Self::Load { .. }
+            | Self::Calls(SourceError::Read { .. } | SourceError::Panic(_))
             | Self::Output(_)
             | Self::Panic(_) => FAILED,
             Self::Interrupted(interrupt) => interrupt.exit_code(),
@@ -157,6 +173,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     // Begun first, because the trial or the first process waits for it. With a group that the user names, inits cannot be made before
     // the group exists.
     let prestart = (!args.unconfined && args.cgroup.is_none()).then(|| Prestart::begin(&args.network.likely()));
+    let calls = Calls::open(args.calls.clone(), args.of_calls.calls_file.as_deref())?;
     let store = store_of(&args.capsule);
     let workspace = Workspace::open_apart_from(&args.workspace, &protected())?;
     let source = examine(&args.capsule).map_err(Failure::Capsule)?;
@@ -176,6 +193,10 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         save_grants(&args, &source, &manifest)?;
     }
     let principal = Principal::Named(args.principal.clone().unwrap_or_else(login_name));
+    let principals = Principals {
+        default: principal.clone(),
+        is_only: args.principal.is_some(),
+    };
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
     let prepared = async {
         let id = args.capsule_id.clone().or_else(|| named(&source, &manifest));
@@ -196,14 +217,9 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         launcher.launcher,
         args.ceilings.limits(&manifest.limits),
     )?;
-    let runtime = runtime(&registry, log.clone(), store);
-    let scope = registry.scope(Owner {
-        principal: principal.clone(),
-        capsule: id.clone(),
-    });
+    let runtime = runtime(&registry, log.clone(), store, args.of_calls.timeout);
     let session = runtime.map(|runtime| Session {
         registry: registry.clone(),
-        scope: scope.clone(),
         runtime,
         options: LoadOptions {
             grants: Grants {
@@ -216,14 +232,17 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
                     ..Topics::default()
                 },
             },
+            config: args.of_calls.config.into_iter().collect(),
             interceptors: manifest.interceptors(),
             background: manifest.background.then(|| principal.clone()),
-            ..LoadOptions::new(id, workspace.clone())
+            ..LoadOptions::new(id.clone(), workspace.clone())
         },
-        principal,
+        principals,
         trial,
         component,
-        calls: args.calls,
+        calls,
+        jobs: args.of_calls.jobs.into(),
+        until_exit: args.of_calls.until_exit,
         interrupts,
     });
     let ended = match session {
@@ -232,7 +251,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     };
     // Dropped before the last process ends, so that its end also ends the network: the shutdown waits for the network's records.
     drop(published);
-    left_running::tell(&scope);
+    left_running::tell(&registry, &id, &principal);
     registry.shutdown().await;
     for name in executed_unasked(&workspace)
         .iter()
@@ -457,13 +476,14 @@ async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(St
 /// The calls of one command line to one capsule.
 struct Session {
     registry: Registry,
-    scope: Scope,
     runtime: Runtime,
-    principal: Principal,
+    principals: Principals,
     options: LoadOptions,
     trial: Trial,
     component: Vec<u8>,
-    calls: Vec<Call>,
+    calls: Calls,
+    jobs: usize,
+    until_exit: bool,
     interrupts: Interrupts,
 }
 
@@ -479,47 +499,45 @@ impl Session {
         drop(spinner);
         tracing::info!(capsule = capsule.id(), ms = started.elapsed().as_millis(), "loaded");
 
-        let mut code = SUCCEEDED;
-        for call in self.calls {
-            let Call { action, payload } = call;
-            tracing::info!(action, payload_bytes = payload.len(), "calling");
-            let (outcome, interrupt) = tokio::select! {
-                biased;
-                // First, because the call may have ended with what follows from it.
-                error = self.trial.failed_late() => {
-                    // So that the call's record is there before the log ends.
-                    capsule.unload().await;
-                    return Err(error.into());
-                }
-                outcome = make(&capsule, &self.principal, &action, payload) => (outcome, None),
-                interrupt = self.interrupts.next() => {
-                    // This completes the call's record before the log ends.
-                    capsule.unload().await;
-                    left_running::tell(&self.scope);
-                    // Before the line is printed: a reader that does not read must not keep processes alive.
+        let making = Making {
+            capsule: &capsule,
+            principals: &self.principals,
+            jobs: self.jobs,
+            trial: &mut self.trial,
+            interrupts: &mut self.interrupts,
+        };
+        let principal = &self.principals.default;
+        let code = match making.make(self.calls).await {
+            Ok(code) => code,
+            Err(stopped) => {
+                left_running::tell(&self.registry, capsule.id(), principal);
+                // This completes the records of the calls in flight before the log ends.
+                capsule.unload().await;
+                if let Stopped::Interrupted { lines, .. } = &stopped {
+                    // Before the lines are printed: a reader that does not read must not keep processes alive.
                     self.registry.shutdown().await;
-                    let message = format!("{} ended the command and its processes in this call; run it again", interrupt.name());
-                    (Outcome::Error { kind: "cancelled", message }, Some(interrupt))
+                    for line in lines {
+                        print(line.clone(), &mut self.interrupts).await?;
+                    }
                 }
-            };
-            if outcome.is_failure() {
-                code = FAILED;
+                return Err(stopped.into());
             }
-            print(&action, &outcome, &mut self.interrupts).await?;
-            if let Some(interrupt) = interrupt {
-                return Err(Failure::Interrupted(interrupt));
+        };
+        let last = async {
+            if self.until_exit {
+                until_exit(&self.registry, &capsule, principal).await;
+            // Events of processes that the last call ended may still be on their way.
+            } else if tokio::time::timeout(LAST_MESSAGES, capsule.interceptors_idle())
+                .await
+                .is_err()
+            {
+                tracing::warn!("messages still wait for the capsule; they are not delivered any more");
             }
-        }
-        // Events of processes that the last call ended may still be on their way.
+        };
         tokio::select! {
             biased;
             error = self.trial.failed_late() => Err(error.into()),
-            told = tokio::time::timeout(LAST_MESSAGES, capsule.interceptors_idle()) => {
-                if told.is_err() {
-                    tracing::warn!("messages still wait for the capsule; they are not delivered any more");
-                }
-                Ok(code)
-            }
+            () = last => Ok(code),
             interrupt = self.interrupts.next() => Err(Failure::Interrupted(interrupt)),
         }
     }
@@ -551,32 +569,22 @@ async fn load(
     loaded.map_err(|error| Failure::Load { id, error })
 }
 
-/// Makes one call. Dropping the future ends it.
-async fn make(capsule: &Capsule, principal: &Principal, action: &str, payload: Vec<u8>) -> Outcome {
-    let started = Instant::now();
-    match capsule.call(principal.clone(), action, payload).await {
-        Ok(CapsuleResult { action, data }) => Outcome::Result {
-            action,
-            data,
-            took: started.elapsed(),
-        },
-        Err(error) => Outcome::Error {
-            kind: error.kind(),
-            message: error.to_string(),
-        },
-    }
-}
-
 /// A runtime with a cache of compiled code, or without one where its folder cannot be used.
 fn runtime(
     registry: &Registry,
     log: Option<Arc<ChainSink>>,
     store: Option<Store>,
+    call_time: Option<Duration>,
 ) -> Result<Runtime, runtime::BuildError> {
     let log = log.map(|log| log as Arc<dyn AuditSink>);
-    // All calls of a command line are for one principal, which shares with no other.
+    // The user decides how many calls run at once, so no principal needs a share of its own.
     let builder = || {
-        Runtime::builder(registry.clone())
+        let builder = Runtime::builder(registry.clone());
+        let builder = match call_time {
+            Some(_) => builder.call_time(call_time),
+            None => builder,
+        };
+        builder
             .audit(log.clone())
             .store(store.clone())
             .on_denial(denials::tell)
@@ -588,14 +596,5 @@ fn runtime(
             builder().build()
         }
         built => built,
-    }
-}
-
-/// Prints one line, unless an interrupt comes while it is not read.
-async fn print(action: &str, outcome: &Outcome, interrupts: &mut Interrupts) -> Result<(), Failure> {
-    let line = report::line(action, outcome).map_err(|error| Failure::Output(error.into()))?;
-    tokio::select! {
-        written = spawn_blocking(move || report::write(&line)) => written.map_err(Failure::Panic)?.map_err(Failure::Output),
-        interrupt = interrupts.next() => Err(Failure::Interrupted(interrupt)),
     }
 }

@@ -30,6 +30,15 @@ impl<K: Clone + Eq + Hash, V> Interned<K, V> {
             .collect()
     }
 
+    /// The keys whose values are held.
+    pub fn keys(&self) -> Vec<K> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter()
+            .filter(|(_, value)| value.strong_count() > 0)
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
     /// The value of `key`, made if no holder of one is left.
     pub fn get(&self, key: &K, make: impl FnOnce() -> V) -> Arc<V> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -52,6 +52,12 @@ impl Registry {
         Scope::new(Arc::clone(&self.0), owner)
     }
 
+    /// The owners that have a process, an exited one that is still kept, or a [`Scope`], in no order.
+    #[must_use]
+    pub fn owners(&self) -> Vec<Owner> {
+        self.0.tables.keys()
+    }
+
     /// The destination of the lines that guests log.
     #[doc(hidden)]
     pub fn guest_log(&self) -> &GuestLog {

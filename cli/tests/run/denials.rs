@@ -72,7 +72,12 @@ fn what_ends_with_the_command_is_told_and_what_was_stopped_is_not() {
     let workspace = Workspace::new();
     let ended = finish(workspace.run(GRANTED).arg(dev_server_file()).arg("start"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for part in ["these processes end with this command", "python3 ", "), after ", " s\n"] {
+    for part in [
+        "these processes end with this command; --until-exit keeps it",
+        "python3 ",
+        "), after ",
+        " s\n",
+    ] {
         assert!(ended.stderr.contains(part), "no {part:?} in {}", ended.stderr);
     }
     workspace.assert_empty();

@@ -19,6 +19,8 @@ mod flood;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod lines;
+#[cfg(test)]
 mod manifest;
 #[cfg(test)]
 mod network;

@@ -6,8 +6,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -142,18 +142,28 @@ fn target_dir() -> &'static Path {
 
 /// The example capsule as a file. The command itself builds it, once.
 pub(crate) fn dev_server_file() -> PathBuf {
-    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let output = Workspace::new()
-                .run(["--unconfined", DEV_SERVER, "no-such-action"])
-                .output()
-                .unwrap();
-            let file = target_dir().join("confined/wasm32-wasip2/release/dev_server.wasm");
-            assert!(file.is_file(), "{}", String::from_utf8_lossy(&output.stderr));
-            file
-        })
-        .clone()
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    built(&BUILT, DEV_SERVER, "dev_server.wasm")
+}
+
+/// A capsule that does what a test tells it (`tests/guests`), as a file.
+pub(crate) fn test_guest_file() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests");
+    built(&BUILT, folder, "capsule_test_guest.wasm")
+}
+
+fn built(built: &OnceLock<PathBuf>, folder: &str, name: &str) -> PathBuf {
+    let build = || {
+        let output = Workspace::new()
+            .run(["--unconfined", folder, "no-such-action"])
+            .output()
+            .unwrap();
+        let file = target_dir().join("confined/wasm32-wasip2/release").join(name);
+        assert!(file.is_file(), "{}", String::from_utf8_lossy(&output.stderr));
+        file
+    };
+    built.get_or_init(build).clone()
 }
 
 /// Reports what a test lacks on this machine. On a machine that must have everything, it fails.
@@ -246,6 +256,25 @@ impl Running {
         let mut line = String::new();
         self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
         serde_json::from_str(&line).expect(&line)
+    }
+
+    /// Waits for the next line of its standard error, and returns it. The rest is still there for [`Self::finish`].
+    pub(crate) fn message(&mut self) -> String {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            stderr.read_exact(&mut byte).unwrap();
+            match byte {
+                [b'\n'] => return String::from_utf8(line).unwrap(),
+                [byte] => line.push(byte),
+            }
+        }
+    }
+
+    /// The writing end of its input, if that is a pipe.
+    pub(crate) fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     /// Waits until there is output to read. It takes at most a buffer of it.

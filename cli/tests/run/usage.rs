@@ -33,6 +33,14 @@ fn no_call_at_all() {
 }
 
 #[test]
+fn a_file_of_calls_that_is_not_there() {
+    refuses(
+        &["--unconfined", DEV_SERVER, "--calls", "no-such-file"],
+        &["--calls: cannot read \"no-such-file\": No such file"],
+    );
+}
+
+#[test]
 fn an_unknown_option() {
     refuses(
         &["--unconfined", "--alow", "python3", DEV_SERVER, "start"],

@@ -8,6 +8,7 @@ mod lines;
 mod network;
 mod rpc;
 mod store;
+mod surroundings;
 mod sync;
 
 use std::io::Write as _;
@@ -37,6 +38,9 @@ capsule_sdk::actions! {
     "release" => release,
     "start-then-trap" => start_then_trap,
     "spin" => spin,
+    "echo" => surroundings::echo,
+    "caller" => surroundings::caller,
+    "config" => surroundings::config,
     "talk" => handles::talk,
     "child-lines" => handles::child_lines,
     "drop-child" => handles::drop_child,
