@@ -13,6 +13,7 @@ mod args;
 mod asks;
 mod audit;
 mod build_capsule;
+mod build_command;
 mod build_confined;
 mod call;
 mod calls;
@@ -24,15 +25,19 @@ mod conformance;
 mod console;
 mod denials;
 mod doctor;
+mod embedded;
 mod exit_code;
+mod files;
 mod fix;
 mod grants;
 mod interrupt;
+mod languages;
 mod late_trial;
 mod left_running;
 mod manifest;
 mod network;
 mod never_called;
+mod new;
 mod option_text;
 mod report;
 mod run;
@@ -45,6 +50,7 @@ mod until_exit;
 mod user;
 mod user_dirs;
 mod visible;
+mod wit_folder;
 mod written;
 
 use std::process::ExitCode;
@@ -59,6 +65,9 @@ fn main() -> ExitCode {
         Command::Run(args) => with_runtime(run::run(*args)),
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => with_runtime(conformance::conformance(args)),
+        Command::Build(args) => with_runtime(build_command::build(args)),
+        Command::New(args) => with_runtime(new::new(args)),
+        Command::Wit(args) => wit_folder::wit(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Audit(args) => audit::audit(&args),
     };
