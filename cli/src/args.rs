@@ -265,8 +265,6 @@ pub(crate) struct RunArgs {
 
     /// A component (`.wasm`), the folder of a capsule, which is built first, or a folder whose `Capsule.toml` names a component.
     ///
-    /// A folder without a `Cargo.toml` is built as its `Capsule.toml` says (see `capsule build --help`).
-    ///
     /// A crate is built in release mode for wasm32-wasip2, with the toolchain that applies in it. If the target is missing,
     /// rustup adds it. RUSTFLAGS is not passed on, because it is meant for programs of this machine. Put flags for the
     /// capsule into CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS or the folder's `.cargo/config.toml`.
@@ -275,7 +273,8 @@ pub(crate) struct RunArgs {
     /// workspace, the toolchains and the registry's cache, read-only. It writes to `target/confined` in the workspace,
     /// whatever CARGO_TARGET_DIR says, and to `Cargo.lock`. It has a network only to fetch missing crates.
     ///
-    /// A folder without a `Cargo.toml` needs a `Capsule.toml` that names one component, which then runs.
+    /// A folder without a `Cargo.toml` is built as the table `[build]` of its `Capsule.toml` says (see `capsule build --help`). Without
+    /// that table, the one component that the `Capsule.toml` names runs.
     ///
     /// The command follows the manifest of the capsule's author: `NAME.capsule.toml` beside `NAME.wasm`, or a `Capsule.toml` beside it
     /// that names the file or no file; for a crate its `Capsule.toml`, or `[package.metadata.capsule]` in its `Cargo.toml`. Its keys:

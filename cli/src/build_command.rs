@@ -10,6 +10,7 @@ use clap::Args;
 use crate::capsule_file::{Source, examine};
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::interrupt::Interrupts;
+use crate::manifest::{BadManifest, Manifest};
 use crate::{build_capsule, console, languages, report};
 
 /// Build the component of a capsule's folder, and print its path.
@@ -20,7 +21,8 @@ use crate::{build_capsule, console, languages, report};
 /// component goes to `build`, and is built again only if a source changed. `wit` and `world` name interfaces of the capsule's own;
 /// otherwise it uses those that `capsule wit` writes.
 ///
-/// A build runs code of the capsule's authors, so it is confined (unless you give --trust-build), without a network.
+/// A build runs code of the capsule's authors, so it is confined (unless you give --trust-build). It has a network only to fetch
+/// missing crates.
 ///
 /// Exit code: 0 if the component is built, 1 if it could not be built, 2 for bad usage, 128+n if ended by signal n.
 #[derive(Debug, Args)]
@@ -44,6 +46,11 @@ pub(crate) async fn build(args: BuildArgs) -> u8 {
         Ok(source) => source,
         Err(error) => return told(&error, BAD_USAGE),
     };
+    match manifest(&source) {
+        Ok(Some(manifest)) => manifest.tell_of_reports(),
+        Ok(None) => {}
+        Err(error) => return told(&error, BAD_USAGE),
+    }
     let mut interrupts = match Interrupts::new() {
         Ok(interrupts) => interrupts,
         Err(error) => return told(&format!("cannot receive signals: {error}"), FAILED),
@@ -56,7 +63,10 @@ pub(crate) async fn build(args: BuildArgs) -> u8 {
         Ok(Some(component)) => component,
         Ok(None) => {
             return told(
-                &format!("{} is a file: give the folder of a capsule", args.folder.display()),
+                &format!(
+                    "{} needs no build: it is a component, or its Capsule.toml names one and has no table [build]",
+                    args.folder.display()
+                ),
                 BAD_USAGE,
             );
         }
@@ -72,6 +82,15 @@ pub(crate) async fn build(args: BuildArgs) -> u8 {
     match report::write(format!("{}\n", Printable(&component.display().to_string())).as_bytes()) {
         Ok(()) => SUCCEEDED,
         Err(_) => FAILED,
+    }
+}
+
+/// The manifest of a folder, whose reports may explain what is built.
+fn manifest(source: &Source) -> Result<Option<Manifest>, BadManifest> {
+    match source {
+        Source::Component { .. } => Ok(None),
+        Source::Crate { folder } => Manifest::of_crate(folder).map(Some),
+        Source::Declared { folder, .. } => Manifest::of_folder(folder).map(Some),
     }
 }
 

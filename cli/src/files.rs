@@ -55,10 +55,12 @@ pub(crate) fn create_folder(folder: &Path, files: &[Content], cancelled: &Atomic
     let written = fs::create_dir(&beside)
         .map_err(io_at(&beside))
         .and_then(|()| {
-            files.iter().try_for_each(|file| match cancelled.load(Ordering::Relaxed) {
-                true => Err(NotWritten::Cancelled),
-                false => write_new(&beside, file),
-            })
+            files
+                .iter()
+                .try_for_each(|file| match cancelled.load(Ordering::Relaxed) {
+                    true => Err(NotWritten::Cancelled),
+                    false => write_new(&beside, file),
+                })
         })
         .and_then(|()| {
             use rustix::fs::{CWD, RenameFlags, renameat_with};

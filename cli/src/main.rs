@@ -1,13 +1,14 @@
 //! The `capsule` command: runs capsules from a terminal or a script.
 //!
-//! This file only joins the parts: `args` (the options), `call` (one CALL), `calls` (all calls of a run), `capsule_file` and `build_capsule` (from CAPSULE
-//! to a component, with `build_confined`, `cargo` and `tool`), `manifest` (the declarations of the capsule's author),
-//! `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and `visible` (the limits, the network
-//! and the view of its processes), `run` (`capsule run`), `until_exit` (the wait for the processes), `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the
-//! capsules' values), `user_dirs` (the folders of all that is kept), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user
-//! is told beside them), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it),
-//! `audit` (the audit log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard
-//! error), and `exit_code`.
+//! This file only joins the parts: `args` (the options), `call` (one CALL), `calls` (all calls of a run), `capsule_file` and
+//! `build_capsule` (from CAPSULE to a component, with `build_confined`, `cargo` and `tool`), `languages` (the same where cargo does not
+//! build), `build_command`, `new` and `wit_folder` (the commands for authors, with `files` and what is `embedded`), `manifest` (the
+//! declarations of the capsule's author), `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and
+//! `visible` (the limits, the network and the view of its processes), `run` (`capsule run`), `until_exit` (the wait for the processes),
+//! `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the capsules' values), `user_dirs` (the folders of all
+//! that is kept), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user is told beside
+//! them), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it), `audit` (the audit
+//! log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard error), and `exit_code`.
 
 mod args;
 mod asks;

@@ -105,15 +105,20 @@ impl Declared {
 fn way(folder: &Path, build: &Build) -> Result<Way, String> {
     match (build.language, &build.command) {
         (Some(_), Some(_)) => Err("name a `language` or a `command`, not both".into()),
-        (None, None) => Err("name a `language` (\"python\", \"js\" or \"c\"), or a `command` with its arguments".into()),
-        (None, Some(_)) if build.source.is_some() => Err("`source` belongs to a `language`; a `command` has arguments".into()),
+        (None, None) => {
+            Err("name a `language` (\"python\", \"js\" or \"c\"), or a `command` with its arguments".into())
+        }
+        (None, Some(_)) if build.source.is_some() => {
+            Err("`source` belongs to a `language`; a `command` has arguments".into())
+        }
         (None, Some(command)) if command.first().is_none_or(String::is_empty) => {
             Err("`command` names a program and its arguments".into())
         }
         (None, Some(command)) => Ok(Way::Command(command.clone())),
-        (Some(Language::C), None) if build.wit.is_some() || build.world.is_some() => {
-            Err("a capsule in C uses the world `guest` of this command; for other interfaces, build it by a `command`".into())
-        }
+        (Some(Language::C), None) if build.wit.is_some() || build.world.is_some() => Err(
+            "a capsule in C uses the world `guest` of this command; for other interfaces, build it by a `command`"
+                .into(),
+        ),
         (Some(language), None) => {
             let sources = match &build.source {
                 None => vec![language.usual_source().to_owned()],
@@ -126,7 +131,10 @@ fn way(folder: &Path, build: &Build) -> Result<Way, String> {
             for source in &sources {
                 check_path(folder, source).map_err(|objection| format!("the source {source:?} {objection}"))?;
                 if !source.ends_with(language.extension()) {
-                    return Err(format!("the source {source:?} does not end in {:?}", language.extension()));
+                    return Err(format!(
+                        "the source {source:?} does not end in {:?}",
+                        language.extension()
+                    ));
                 }
             }
             Ok(Way::Language(language, sources))
@@ -212,7 +220,10 @@ mod tests {
             ("command = ['make']\nsource = 'capsule.c'", "arguments"),
         ] {
             let error = new(build, "x").unwrap_err();
-            assert!(error.contains("Capsule.toml") && error.contains(told), "{build}: {error}");
+            assert!(
+                error.contains("Capsule.toml") && error.contains(told),
+                "{build}: {error}"
+            );
         }
         for (build, told) in [("language = 'cobol'", "python"), ("source = 1", "a path or a list")] {
             let error = new(build, "x").unwrap_err();

@@ -12,8 +12,8 @@ use crate::files::NotWritten;
 #[derive(Debug, Error)]
 pub(crate) enum BuildError {
     #[error(
-        "`{program}` is missing, which builds this capsule: it was not found in {0}/.venv/bin, {0}/node_modules/.bin and the folders \
-         of PATH; {install}",
+        "the program `{program}`, which builds this capsule, is missing: {install}. It was looked for in {0}/.venv/bin, \
+         {0}/node_modules/.bin and the folders of PATH",
         folder.display()
     )]
     Missing {

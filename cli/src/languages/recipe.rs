@@ -17,7 +17,7 @@ const INSTALL_NODE: &str =
     "install Node.js 18 or later from https://nodejs.org, or as the package `nodejs` of your distribution";
 const INSTALL_ZIG: &str = "install it in the capsule's folder with `python3 -m venv .venv && .venv/bin/pip install ziglang==0.17.1`, or \
                            from https://ziglang.org";
-const INSTALL_OTHER: &str = "the `command` in Capsule.toml names it, so the capsule's author knows how it is installed";
+const INSTALL_OTHER: &str = "the `command` in Capsule.toml names it, so ask the capsule's author how it is installed";
 
 /// A program to run.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use super::declared::{Declared, Language, Way};
 use super::error::BuildError;
 use crate::build_confined::make;
+use crate::console;
 use crate::embedded::{C, WIT};
 use crate::files::{Content, complete_folder};
 
@@ -91,7 +92,7 @@ impl Site {
         let path = self.folder.join(BUILD).join(".lock");
         let file = open(&path, File::options().create(true).truncate(false).write(true)).map_err(place(&path))?;
         if let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
-            tracing::warn!("waiting for another build of {}", self.folder.display());
+            console::tell(&format!("waiting for another build of {}", self.folder.display()));
         }
         let locked = spawn_blocking(move || file.lock().map(|()| file)).await;
         locked

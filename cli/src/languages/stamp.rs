@@ -12,6 +12,7 @@ use super::error::BuildError;
 use super::inputs::inputs;
 use super::recipe::Recipe;
 use super::site::Site;
+use crate::embedded::{C, WIT};
 
 /// The longest file that is read as a stamp, in bytes: more than three hashes as text.
 const STAMP_MAX: u64 = 1024;
@@ -68,8 +69,11 @@ fn of_component(metadata: &Metadata) -> String {
 fn sources(folder: &Path, declared: &Declared) -> Option<String> {
     let files = inputs(folder, declared.extensions()).ok()?;
     Some(hash(|hasher| {
-        // Another version of this command may build in another way.
+        // Another version of this command may build in another way, or have other interfaces.
         hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
+        for file in WIT.iter().chain(C) {
+            hasher.update(file.content);
+        }
         hasher.update(format!("{declared:?}").as_bytes());
         for path in &files {
             add_file(hasher, &folder.join(path));

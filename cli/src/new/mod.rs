@@ -43,7 +43,10 @@ pub(crate) struct NewArgs {
 pub(crate) async fn new(args: NewArgs) -> u8 {
     let name = args.name.as_str().to_owned();
     let Some(files) = files(args.lang, args.template, &name) else {
-        return told("this template exists only in Rust: leave out --lang or --template", BAD_USAGE);
+        return told(
+            "this template exists only in Rust: leave out --lang or --template",
+            BAD_USAGE,
+        );
     };
     let mut interrupts = match Interrupts::new() {
         Ok(interrupts) => interrupts,

@@ -41,19 +41,15 @@ fn kernel() -> Result<String> {
 
 /// Returns how often it was called. Only the process remembers that.
 fn count() -> Result<u64> {
-    let counter = match running()? {
-        Some(counter) => counter,
-        None => Command::new("sh")
-            .args(["-c", SCRIPT])
-            .label(COUNTER)
-            .keep_stdin_open(true)
-            .spawn_persistent()?,
-    };
+    let counter = Command::new("sh")
+        .args(["-c", SCRIPT])
+        .keep_stdin_open(true)
+        .find_or_spawn(COUNTER)?;
     let mut output = counter.stdout();
     // The answers to earlier calls.
-    while !output.read_chunk()?.is_empty() {}
+    output.skip_available()?;
     counter.write(b"\n")?;
-    Ok(output.wait_for_output("\n", PATIENCE)?.trim_end().parse()?)
+    Ok(output.read_text_until("\n", PATIENCE)?.trim_end().parse()?)
 }
 
 /// Ends the process.

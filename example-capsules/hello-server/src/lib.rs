@@ -28,13 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts the server, unless it runs, and returns once it listens.
 fn start() -> Result<ProcessId> {
-    let server = match running()? {
-        Some(server) => server,
-        None => Command::new("python3")
-            .args(["-m", "http.server", &PORT.to_string(), "--bind", "127.0.0.1"])
-            .label(SERVER)
-            .spawn_persistent()?,
-    };
+    let server = Command::new("python3")
+        .args(["-m", "http.server", &PORT.to_string(), "--bind", "127.0.0.1"])
+        .find_or_spawn(SERVER)?;
     if let Err(error) = server.wait_for_port(PORT, PATIENCE) {
         let said = server.read_logs().map(|logs| logs.stderr).unwrap_or_default();
         // A server that no caller knows of would run on until its idle timeout.
