@@ -8,7 +8,10 @@ use capsule_host::sandbox::Visible;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::build_command::BuildArgs;
 use crate::call::{Argument, parse_argument};
+use crate::new::NewArgs;
+use crate::wit_folder::WitArgs;
 use crate::written::Written;
 use crate::{calls, ceilings, network};
 
@@ -29,7 +32,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(NewArgs),
+    Build(BuildArgs),
     Run(Box<RunArgs>),
+    Wit(WitArgs),
     Doctor(DoctorArgs),
     Audit(AuditArgs),
     #[cfg(feature = "conformance")]
@@ -159,7 +165,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) principal: Option<String>,
 
-    /// The capsule's name [default: the file's name without its extension; for a crate folder, its package's name].
+    /// The capsule's name [default: the file's name without its extension; for a folder, its package's name].
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) capsule_id: Option<String>,
 
@@ -226,7 +232,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
 
-    /// Build a crate folder with all your rights, instead of confined.
+    /// Build a folder with all your rights, instead of confined.
     ///
     /// A build runs code: build scripts, macros, programs that the folder's configuration names, and the code of every
     /// crate that it depends on. Use this only for crates that you trust with all your rights.
@@ -257,9 +263,9 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) of_calls: calls::Flags,
 
-    /// A component (`.wasm`), the folder of a capsule's crate, which is built first, or a folder with a `Capsule.toml`.
+    /// A component (`.wasm`), the folder of a capsule, which is built first, or a folder whose `Capsule.toml` names a component.
     ///
-    /// A folder is built in release mode for wasm32-wasip2, with the toolchain that applies in it. If the target is missing,
+    /// A crate is built in release mode for wasm32-wasip2, with the toolchain that applies in it. If the target is missing,
     /// rustup adds it. RUSTFLAGS is not passed on, because it is meant for programs of this machine. Put flags for the
     /// capsule into CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS or the folder's `.cargo/config.toml`.
     ///
@@ -267,7 +273,8 @@ pub(crate) struct RunArgs {
     /// workspace, the toolchains and the registry's cache, read-only. It writes to `target/confined` in the workspace,
     /// whatever CARGO_TARGET_DIR says, and to `Cargo.lock`. It has a network only to fetch missing crates.
     ///
-    /// A folder without a `Cargo.toml` needs a `Capsule.toml` that names one component, which then runs.
+    /// A folder without a `Cargo.toml` is built as the table `[build]` of its `Capsule.toml` says (see `capsule build --help`). Without
+    /// that table, the one component that the `Capsule.toml` names runs.
     ///
     /// The command follows the manifest of the capsule's author: `NAME.capsule.toml` beside `NAME.wasm`, or a `Capsule.toml` beside it
     /// that names the file or no file; for a crate its `Capsule.toml`, or `[package.metadata.capsule]` in its `Cargo.toml`. Its keys:
@@ -323,7 +330,10 @@ mod tests {
             Command::Run(args) => Ok(*args),
             #[cfg(feature = "conformance")]
             other @ Command::Conformance(_) => panic!("{other:?}"),
-            other @ (Command::Doctor(_) | Command::Audit(_)) => panic!("{other:?}"),
+            other
+            @ (Command::New(_) | Command::Build(_) | Command::Wit(_) | Command::Doctor(_) | Command::Audit(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 

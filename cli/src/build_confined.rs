@@ -49,7 +49,13 @@ pub(crate) async fn build(folder: &Path) -> Result<Built, BuildError> {
         if !offline.has_sources().await? {
             spinner.say(format!("fetching what {} needs", folder.display()));
             let online = Builder::new(&site, true, &own)?;
-            online.run("cargo", SOURCES).await?.or_told(folder).await?;
+            let fetched = online.run("cargo", SOURCES).await?;
+            if !fetched.is_ok() {
+                console::relay(&fetched.0.stderr).await;
+                return Err(BuildError::Fetch {
+                    folder: folder.to_owned(),
+                });
+            }
             spinner.say(format!("building {}", folder.display()));
         }
         offline
@@ -132,7 +138,7 @@ impl Site {
 }
 
 /// Completes the making of a file or folder. If root made it, it gets the owner of the crate's folder, as whom the build runs.
-fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<()> {
+pub(crate) fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<()> {
     match made {
         Ok(()) if rustix::process::geteuid().is_root() => {
             std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))

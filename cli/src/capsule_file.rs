@@ -1,4 +1,4 @@
-//! The argument CAPSULE: a component, the folder of a crate that builds one, or a folder whose `Capsule.toml` names one.
+//! The argument CAPSULE: a component, the folder of a capsule that is built first, or a folder whose `Capsule.toml` names a component.
 //!
 //! It is checked before anything is built or loaded, so that a wrong path is bad usage with a remedy, and not an error
 //! message from a compiler.
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::manifest::{CAPSULE_TOML, Manifest, NoComponent};
+use crate::languages::declared::{BadDeclaration, Declared};
+use crate::manifest::{BadManifest, CAPSULE_TOML, Manifest, NoComponent};
 
 /// The kinds of files that the CAPSULE argument can name.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) enum Source {
     Component { name: String, file: ComponentFile },
     /// A folder with a `Cargo.toml`.
     Crate { folder: PathBuf },
+    /// A folder whose `Capsule.toml` says how it is built.
+    Declared { folder: PathBuf, declared: Declared },
 }
 
 /// Why CAPSULE cannot be run.
@@ -26,13 +29,17 @@ pub(crate) enum BadCapsule {
     #[error("cannot read {}: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
     #[error(
-        "{} has no Cargo.toml and no Capsule.toml: give the folder of a capsule's crate, a folder whose Capsule.toml names a \
-         component, or a .wasm file",
+        "{} has no Cargo.toml and no Capsule.toml: give the folder of a capsule, as `capsule new` makes it, a folder whose \
+         Capsule.toml names a component, or a .wasm file",
         path.display()
     )]
-    NotACrate { path: PathBuf },
+    NotACapsule { path: PathBuf },
     #[error(transparent)]
     NoComponent(#[from] NoComponent),
+    #[error(transparent)]
+    Manifest(#[from] BadManifest),
+    #[error(transparent)]
+    Declaration(#[from] BadDeclaration),
     #[error(
         "{} is a core WebAssembly module, and a capsule is a component: build it with \
          `cargo build --target wasm32-wasip2`, or turn it into one with `wasm-tools component new`",
@@ -67,11 +74,18 @@ pub(crate) fn examine(path: &Path) -> Result<Source, BadCapsule> {
     }
     let folder = path.canonicalize().map_err(unreadable)?;
     if folder.join("Cargo.toml").is_file() {
-        Ok(Source::Crate { folder })
-    } else if folder.join(CAPSULE_TOML).is_file() {
-        component(&Manifest::only_component(&folder)?)
-    } else {
-        Err(BadCapsule::NotACrate { path: path.to_owned() })
+        return Ok(Source::Crate { folder });
+    }
+    if !folder.join(CAPSULE_TOML).is_file() {
+        return Err(BadCapsule::NotACapsule { path: path.to_owned() });
+    }
+    let manifest = Manifest::of_folder(&folder)?;
+    match &manifest.build {
+        Some(build) => {
+            let declared = Declared::new(&folder, manifest.id.as_deref(), build)?;
+            Ok(Source::Declared { folder, declared })
+        }
+        None => component(&Manifest::only_component(&folder)?),
     }
 }
 
@@ -155,7 +169,7 @@ mod tests {
     #[test]
     fn a_folder_needs_a_manifest() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(examine(folder.path()), Err(BadCapsule::NotACrate { .. })));
+        assert!(matches!(examine(folder.path()), Err(BadCapsule::NotACapsule { .. })));
         std::fs::write(folder.path().join("Cargo.toml"), "").unwrap();
         assert!(matches!(examine(folder.path()), Ok(Source::Crate { .. })));
     }

@@ -71,6 +71,12 @@ pub(crate) enum BuildError {
     )]
     Confined { folder: PathBuf, root: PathBuf },
     #[error(
+        "cargo could not read or fetch what {} is built from: see its messages above. Crates that this machine lacks come from their \
+         registry, which needs a network",
+        folder.display()
+    )]
+    Fetch { folder: PathBuf },
+    #[error(
         "{} builds no component: its Cargo.toml needs `[lib] crate-type = [\"cdylib\"]`; if it is a workspace, \
          give the folder of one of its packages",
         folder.display()

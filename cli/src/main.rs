@@ -1,18 +1,20 @@
 //! The `capsule` command: runs capsules from a terminal or a script.
 //!
-//! This file only joins the parts: `args` (the options), `call` (one CALL), `calls` (all calls of a run), `capsule_file` and `build_capsule` (from CAPSULE
-//! to a component, with `build_confined`, `cargo` and `tool`), `manifest` (the declarations of the capsule's author),
-//! `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and `visible` (the limits, the network
-//! and the view of its processes), `run` (`capsule run`), `until_exit` (the wait for the processes), `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the
-//! capsules' values), `user_dirs` (the folders of all that is kept), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user
-//! is told beside them), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it),
-//! `audit` (the audit log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard
-//! error), and `exit_code`.
+//! This file only joins the parts: `args` (the options), `call` (one CALL), `calls` (all calls of a run), `capsule_file` and
+//! `build_capsule` (from CAPSULE to a component, with `build_confined`, `cargo` and `tool`), `languages` (the same where cargo does not
+//! build), `build_command`, `new` and `wit_folder` (the commands for authors, with `files` and what is `embedded`), `manifest` (the
+//! declarations of the capsule's author), `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and
+//! `visible` (the limits, the network and the view of its processes), `run` (`capsule run`), `until_exit` (the wait for the processes),
+//! `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the capsules' values), `user_dirs` (the folders of all
+//! that is kept), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user is told beside
+//! them), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it), `audit` (the audit
+//! log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard error), and `exit_code`.
 
 mod args;
 mod asks;
 mod audit;
 mod build_capsule;
+mod build_command;
 mod build_confined;
 mod call;
 mod calls;
@@ -24,15 +26,19 @@ mod conformance;
 mod console;
 mod denials;
 mod doctor;
+mod embedded;
 mod exit_code;
+mod files;
 mod fix;
 mod grants;
 mod interrupt;
+mod languages;
 mod late_trial;
 mod left_running;
 mod manifest;
 mod network;
 mod never_called;
+mod new;
 mod option_text;
 mod report;
 mod run;
@@ -45,6 +51,7 @@ mod until_exit;
 mod user;
 mod user_dirs;
 mod visible;
+mod wit_folder;
 mod written;
 
 use std::process::ExitCode;
@@ -59,6 +66,9 @@ fn main() -> ExitCode {
         Command::Run(args) => with_runtime(run::run(*args)),
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => with_runtime(conformance::conformance(args)),
+        Command::Build(args) => with_runtime(build_command::build(args)),
+        Command::New(args) => with_runtime(new::new(args)),
+        Command::Wit(args) => wit_folder::wit(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Audit(args) => audit::audit(&args),
     };

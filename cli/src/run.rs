@@ -45,6 +45,7 @@ use crate::console::{self, Spinner};
 use crate::exit_code::{BAD_USAGE, FAILED};
 use crate::grants::{BadGrants, GrantFile, Key, Saved};
 use crate::interrupt::{Interrupt, Interrupts};
+use crate::languages;
 use crate::manifest::{BadManifest, Manifest};
 use crate::network::BadNetwork;
 use crate::store::store_of;
@@ -99,7 +100,9 @@ enum Failure {
     Signals(io::Error),
     #[error(transparent)]
     Build(#[from] BuildError),
-    #[error("the component that cargo built cannot be run: {0}")]
+    #[error(transparent)]
+    Language(#[from] languages::error::BuildError),
+    #[error("the component that was built cannot be run: {0}")]
     Built(BadCapsule),
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -151,6 +154,7 @@ impl Failure {
             | Self::Publish(_)
             | Self::Signals(_)
             | Self::Build(_)
+            | Self::Language(_)
             | Self::Built(_)
             | Self::Registry(_)
             | Self::Runtime(_)
@@ -180,6 +184,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let manifest = match &source {
         Source::Component { file, .. } => Manifest::of_component(file.path())?,
         Source::Crate { folder } => Manifest::of_crate(folder)?,
+        Source::Declared { folder, .. } => Manifest::of_folder(folder)?,
     };
     manifest.tell_of_reports();
     never_called::tell(&manifest.interceptors(), &manifest.publish);
@@ -303,7 +308,7 @@ fn key(args: &RunArgs, source: &Source, manifest: &Manifest) -> Result<Key, BadG
     let id = id.ok_or(BadGrants::NoName)?;
     match source {
         Source::Component { file, .. } => Key::new(file.path(), &id),
-        Source::Crate { folder } => Key::new(folder, &id),
+        Source::Crate { folder } | Source::Declared { folder, .. } => Key::new(folder, &id),
     }
 }
 
@@ -374,6 +379,7 @@ fn named(source: &Source, manifest: &Manifest) -> Option<String> {
     match source {
         Source::Component { name, .. } => Some(manifest.id.as_ref().unwrap_or(name).clone()),
         Source::Crate { .. } => manifest.id.clone(),
+        Source::Declared { declared, .. } => Some(declared.name.clone()),
     }
 }
 
@@ -451,6 +457,7 @@ fn launcher(
 fn trusted(source: &Source, manifest: &Manifest) -> Vec<PathBuf> {
     let of_source = match source {
         Source::Crate { folder } => build_confined::trusted(folder),
+        Source::Declared { folder, declared } => languages::trusted(folder, declared),
         Source::Component { file, .. } => vec![file.path().to_owned()],
     };
     let paths = of_source.iter().chain(&manifest.files);
@@ -469,6 +476,12 @@ async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(St
             let built = build(&folder, trust).await?;
             let component = ComponentFile::open(&built.wasm).and_then(ComponentFile::read);
             Ok((built.package, component.map_err(Failure::Built)?))
+        }
+        Source::Declared { folder, declared } => {
+            trial.succeeded().await?;
+            let built = languages::build(&folder, &declared, trust).await?;
+            let component = ComponentFile::open(&built).and_then(ComponentFile::read);
+            Ok((declared.name, component.map_err(Failure::Built)?))
         }
     }
 }

@@ -98,11 +98,14 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn start(program: &'static str, mut command: Command) -> Result<Self, BuildError> {
-        let child = command
-            .spawn()
-            .map_err(|error| BuildError::NoProgram { program, error })?;
-        Ok(Self { child })
+    pub(crate) fn start(program: &'static str, command: Command) -> Result<Self, BuildError> {
+        Self::lead(command).map_err(|error| BuildError::NoProgram { program, error })
+    }
+
+    pub(crate) fn lead(mut command: Command) -> io::Result<Self> {
+        Ok(Self {
+            child: command.spawn()?,
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use capsule_host::bus::Pattern;
 
+use crate::languages::declared::Build;
 use crate::{ceilings, network};
 
 /// The declarations. Each may be left out.
@@ -32,7 +33,7 @@ pub(crate) struct Manifest {
     /// The most resources that its processes need.
     pub(crate) limits: ceilings::Declared,
     /// How the component is built where cargo does not build it.
-    pub(crate) build: Option<toml::Table>,
+    pub(crate) build: Option<Build>,
     /// The components that the file names.
     pub(super) components: Vec<Named>,
     /// The files that decided this, whether they exist or not.

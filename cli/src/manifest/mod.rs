@@ -26,7 +26,11 @@ pub(crate) const CAPSULE_TOML: &str = "Capsule.toml";
 /// Why no component of a folder can be run.
 #[derive(Debug, Error)]
 pub(crate) enum NoComponent {
-    #[error("{} names no [[component]]: name the `file` of the component there, or give a .wasm file", .0.display())]
+    #[error(
+        "{} has no table [build] and names no [[component]]: say there how the component is built, or name its `file`, or give a \
+         .wasm file",
+        .0.display()
+    )]
     None(PathBuf),
     #[error("{} names several components: give one of them, {}", .0.display(), .1)]
     Several(PathBuf, String),
@@ -60,8 +64,34 @@ impl Manifest {
                 .reports
                 .push(format!("{}: {report}", folder.join("Cargo.toml").display()));
         }
+        if manifest.build.is_some() {
+            let report = "`[build]` has no effect, because cargo builds a folder that has a Cargo.toml";
+            manifest
+                .reports
+                .push(format!("{}: {report}", folder.join(CAPSULE_TOML).display()));
+        }
         manifest.files = of_cargo.files;
         Ok(manifest)
+    }
+
+    /// The declarations for the component that the `Capsule.toml` in `folder` has built.
+    pub(crate) fn of_folder(folder: &Path) -> Result<Self, BadManifest> {
+        let path = folder.join(CAPSULE_TOML);
+        let manifest = match Document::read(path.clone())? {
+            Some(document) => sections::capsule(document)?,
+            None => Self::default(),
+        };
+        // The reference's file also names the component, with what it asks for.
+        let mut callable = manifest.components.iter().filter(|named| !named.is_library);
+        let only = callable.next().filter(|_| callable.next().is_none());
+        let manifest = match only.map(|only| folder.join(&only.file)) {
+            Some(component) => manifest.about(&component),
+            None => manifest,
+        };
+        Ok(Self {
+            files: vec![path],
+            ..manifest
+        })
     }
 
     /// The declarations for a component: those of `NAME.capsule.toml` beside `NAME.wasm`; without it, those of a `Capsule.toml`

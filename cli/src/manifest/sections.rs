@@ -144,7 +144,7 @@ fn read_own(section: &mut Section<'_>, manifest: &mut Manifest) -> Result<(), Ba
     if let Some(network) = section.table("network")? {
         manifest.network = network;
     }
-    if let Some(build) = section.get("build")? {
+    if let Some(build) = section.table("build")? {
         manifest.build = Some(build);
     }
     Ok(())

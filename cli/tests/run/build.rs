@@ -94,3 +94,20 @@ fn an_interrupted_build_leaves_no_compiler() {
     builders.iter().for_each(Process::wait);
     folder.assert_empty();
 }
+
+#[test]
+fn sources_that_cannot_be_fetched_are_told_as_such() {
+    let folder = a_crate("");
+    let manifest = fs::read_to_string(folder.path().join("Cargo.toml")).unwrap();
+    folder.write("Cargo.toml", &format!("{manifest}[dependencies]\nnone = \"1\"\n"));
+    // A registry on this machine that refuses connections.
+    fs::create_dir(folder.path().join(".cargo")).unwrap();
+    folder.write(
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"away\"\n[source.away]\nregistry = \"sparse+http://127.0.0.1:9/\"\n[net]\nretry = 0\n",
+    );
+    let workspace = Workspace::new();
+    let ended = finish(&mut workspace.run([folder.path().as_os_str(), "open".as_ref()]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("needs a network"), "{}", ended.stderr);
+}

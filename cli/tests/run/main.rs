@@ -19,11 +19,15 @@ mod flood;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod languages;
+#[cfg(test)]
 mod lines;
 #[cfg(test)]
 mod manifest;
 #[cfg(test)]
 mod network;
+#[cfg(test)]
+mod new;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -136,7 +136,7 @@ impl Process {
 }
 
 /// Where the tests' capsules are built.
-fn target_dir() -> &'static Path {
+pub(crate) fn target_dir() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 

@@ -149,6 +149,32 @@ fn b6_a_capsules_processes_cannot_change_what_this_command_believes() {
     assert_eq!(did(&ended), 2, "{ended:?}");
 }
 
+#[test]
+fn b6_a_capsules_processes_cannot_change_what_it_is_built_from() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "Capsule.toml",
+        "[build]\ncommand = ['cp', 'source.wasm', 'build/work/component.wasm']\n[package]\nname = 'a'\n",
+    );
+    fs::copy(dev_server_file(), workspace.path().join("source.wasm")).unwrap();
+    let lines = [
+        "echo x >> source.wasm",
+        "echo x >> Capsule.toml",
+        "echo x >> build/a.wasm",
+        "echo x > build/work/component.wasm",
+        "rm -rf build",
+        "mv build away",
+        "echo x > ordinary",
+    ];
+    let ended = processes(&workspace, &lines, &[], &workspace.path());
+    let answer = ended.lines[0].to_string();
+    assert!(answer.contains("tried"), "{ended:?}");
+    for line in lines {
+        let did = answer.contains(&format!("did: {line}"));
+        assert_eq!(did, line.ends_with("ordinary"), "{line}: {ended:?}");
+    }
+}
+
 /// A name that does not exist cannot be protected, so the command reports it.
 #[test]
 fn b6_what_was_made_and_is_executed_unasked_is_told() {

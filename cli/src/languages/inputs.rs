@@ -1,0 +1,84 @@
+//! The files that a component is built from.
+//!
+//! The folder is the author's, who may be hostile: symbolic links to folders are not followed, and the number of files is bounded.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Folders that hold what tools made. Folders whose name begins with a dot are left out, too.
+const MADE: [&str; 5] = ["build", "target", "venv", "node_modules", "__pycache__"];
+
+/// The most files and folders that are looked at.
+const MOST: usize = 10_000;
+
+/// The files in `folder` with one of these endings, sorted, by their paths in the folder. None for the endings is every file.
+/// Tests are left out by their usual names.
+///
+/// # Errors
+/// A folder that cannot be read, or more than [`MOST`] files and folders.
+pub(crate) fn inputs(folder: &Path, extensions: Option<&[&str]>) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut left = vec![PathBuf::new()];
+    let mut seen = 0_usize;
+    while let Some(below) = left.pop() {
+        for entry in fs::read_dir(folder.join(&below))? {
+            let entry = entry?;
+            seen += 1;
+            if seen > MOST {
+                return Err(io::Error::other("too many files"));
+            }
+            let name = entry.file_name();
+            let path = below.join(&name);
+            let name = name.to_string_lossy();
+            if entry.file_type()?.is_dir() {
+                if !name.starts_with('.') && !MADE.contains(&&*name) {
+                    left.push(path);
+                }
+                continue;
+            }
+            let is_source = extensions.is_none_or(|extensions| {
+                let extension = path.extension().and_then(|extension| extension.to_str());
+                extension.is_some_and(|extension| extensions.contains(&extension))
+            });
+            if is_source && !is_test(&name) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_test(name: &str) -> bool {
+    name.ends_with(".py") && (name.starts_with("test_") || name.ends_with("_test.py"))
+        || name.ends_with(".test.js")
+        || name.ends_with(".test.mjs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_found_and_what_tools_made_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in [
+            "capsule.py",
+            "lib/help.py",
+            "lib/data.txt",
+            "test_actions.py",
+            "build/x.py",
+            ".venv/lib/y.py",
+            "node_modules/z.py",
+        ] {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink("/", folder.path().join("all")).unwrap();
+        let found = inputs(folder.path(), Some(&["py"])).unwrap();
+        assert_eq!(found, [Path::new("capsule.py"), Path::new("lib/help.py")]);
+        assert_eq!(inputs(folder.path(), None).unwrap().len(), 4);
+    }
+}

@@ -1,0 +1,80 @@
+//! Builds capsules that cargo does not build: their folder has a `Capsule.toml` with a table `[build]`.
+//!
+//! `declared` checks the table, `recipe` chooses the program that builds, `tools` finds it, `runner` runs it (confined, unless the
+//! user trusts the build), `component` makes a component of a core module, and `site` holds the files of a build, with `inputs`
+//! (the sources) and `stamp` (whether they changed since).
+
+mod component;
+pub(crate) mod declared;
+pub(crate) mod error;
+mod inputs;
+mod recipe;
+mod runner;
+mod site;
+mod stamp;
+mod tools;
+
+use std::path::{Path, PathBuf};
+
+use crate::console::{self, Spinner};
+use declared::Declared;
+use error::BuildError;
+use recipe::Recipe;
+use runner::Runner;
+use site::Site;
+use stamp::Stamp;
+
+/// Builds the capsule in `folder` (an absolute path without symlinks), unless it is built and nothing changed since, and returns
+/// the path of the component.
+///
+/// The messages of the tools go to standard error. Dropping the future ends the build.
+pub(crate) async fn build(folder: &Path, declared: &Declared, trusted: bool) -> Result<PathBuf, BuildError> {
+    let site = Site::prepare(folder, &declared.name)?;
+    let _lock = site.lock().await?;
+    let recipe = Recipe::choose(&site, declared);
+    // A capsule that is built runs without its tools.
+    let stamp = Stamp::of(&site, declared, recipe.as_ref().ok());
+    if stamp.is_fresh(&site) {
+        tracing::info!(component = %site.component().display(), "it is built already");
+        return Ok(site.component());
+    }
+    let recipe = recipe?;
+    site.clear(declared)?;
+    let runner = Runner::new(&site, &recipe, trusted)?;
+    let spinner = Spinner::start(format!("building {} with {}", declared.name, recipe.program()));
+    let ended = runner.run(&recipe).await?;
+    drop(spinner);
+    if !ended.succeeded || recipe.shows_warnings() {
+        console::relay(&ended.messages).await;
+    }
+    if !ended.succeeded {
+        return Err(BuildError::Failed {
+            folder: folder.to_owned(),
+            program: recipe.program().to_owned(),
+            confined: !trusted,
+        });
+    }
+    let product = site.take_product(recipe.program())?;
+    let component = component::from_product(product).await?;
+    site.keep(&component)?;
+    stamp.write(&site)?;
+    Ok(site.component())
+}
+
+/// The files of the capsule in `folder` that `capsule run` trusts, beside its manifest. A workspace that contains them shows them
+/// read-only to the capsule's processes.
+pub(crate) fn trusted(folder: &Path, declared: &Declared) -> Vec<PathBuf> {
+    const OWN: [&str; 4] = ["build", ".venv", "node_modules", "package.json"];
+    let inputs = inputs::inputs(folder, declared.extensions()).unwrap_or_default();
+    let tops = inputs.iter().filter_map(|path| path.iter().next());
+    let mut paths: Vec<PathBuf> = OWN
+        .iter()
+        .map(AsRef::as_ref)
+        .chain(tops)
+        .map(|name| folder.join(name))
+        .collect();
+    paths.sort();
+    paths.dedup();
+    paths.push(folder.to_owned());
+    paths
+}

@@ -1,0 +1,1 @@
+../../../example-capsules/hello-c/capsule.c

@@ -1,0 +1,1 @@
+../../../example-capsules/hello-js/actions.test.js

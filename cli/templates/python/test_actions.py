@@ -1,0 +1,1 @@
+../../../example-capsules/hello-python/test_actions.py

@@ -1,0 +1,1 @@
+../../../example-capsules/hello-rust/src/lib.rs

@@ -1,0 +1,1 @@
+../../../example-capsules/hello-server/src/lib.rs
