@@ -30,6 +30,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Box<RunArgs>),
+    Mcp(Box<McpArgs>),
     Doctor(DoctorArgs),
     Audit(AuditArgs),
     #[cfg(feature = "conformance")]
@@ -136,32 +137,18 @@ pub(crate) struct VerifyArgs {
     pub(crate) file: PathBuf,
 }
 
-/// Run calls of a capsule, in order, and print one JSON line for each.
-///
-/// The calls are on the command line, or in the lines of standard input (`-`) or of a file (`--calls FILE`).
-///
-/// Every call runs in a fresh instance of the capsule. A call can reach the processes that earlier calls started. When the
-/// command ends, for whatever reason, it ends every process that the calls started.
-///
-/// What a capsule keeps by `capsule:store` stays for later runs of the same path, with the same principal and the same name of the
-/// capsule. It is in `$XDG_STATE_HOME/capsule/store`, or in `~/.local/state/capsule/store`. Remove that folder to remove all of it.
-#[derive(Debug, Args)]
-#[command(after_long_help = OUTPUT_HELP)]
-pub(crate) struct RunArgs {
+/// What capsules and their processes may use of this machine: for every command that calls capsules.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HostArgs {
     /// The folder in which the capsule's processes run, and whose files they may use.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) workspace: PathBuf,
 
     /// The principal on whose behalf the calls run [default: your login name].
     ///
-    /// Processes belong to a principal and a capsule; no other principal or capsule can name them. With this option, no line of
-    /// --calls may name another one.
+    /// Processes belong to a principal and a capsule; no other principal or capsule can name them.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) principal: Option<String>,
-
-    /// The capsule's name [default: the file's name without its extension; for a crate folder, its package's name].
-    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) capsule_id: Option<String>,
 
     /// Let the capsule run this command. May be given several times.
     ///
@@ -253,6 +240,26 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) ceilings: ceilings::Flags,
+}
+
+/// Run calls of a capsule, in order, and print one JSON line for each.
+///
+/// The calls are on the command line, or in the lines of standard input (`-`) or of a file (`--calls FILE`).
+///
+/// Every call runs in a fresh instance of the capsule. A call can reach the processes that earlier calls started. When the
+/// command ends, for whatever reason, it ends every process that the calls started.
+///
+/// What a capsule keeps by `capsule:store` stays for later runs of the same path, with the same principal and the same name of the
+/// capsule. It is in `$XDG_STATE_HOME/capsule/store`, or in `~/.local/state/capsule/store`. Remove that folder to remove all of it.
+#[derive(Debug, Args)]
+#[command(after_long_help = OUTPUT_HELP)]
+pub(crate) struct RunArgs {
+    /// The capsule's name [default: the file's name without its extension; for a crate folder, its package's name].
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) capsule_id: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 
     #[command(flatten)]
     pub(crate) of_calls: calls::Flags,
@@ -287,6 +294,56 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "CALL", help_heading = None::<&str>, required_unless_present = "calls_file", value_parser = parse_argument)]
     pub(crate) calls: Vec<Argument>,
 }
+
+/// Serve the actions of capsules, and tools for processes, to an agent: an MCP server on standard input and output.
+///
+/// An agent's configuration starts this command, and the agent then calls its tools. Without a CAPSULE the tools are those for
+/// processes: start a granted command, read its output, write to it, wait for it, signal it, stop it, list all. The processes run
+/// beside the agent's calls, confined as those of any capsule, and end with this command.
+///
+/// Each action that a CAPSULE's manifest describes is a tool, named CAPSULE_ACTION:
+///
+///   [actions.greet]
+///   description = "Greet a person by name."
+///   read-only = true   # It changes nothing.
+///   input = { type = "object", required = ["name"], properties = { name = { type = "string" } } }
+///
+/// In a Cargo.toml the table is [package.metadata.capsule.actions.greet]. `input` is a JSON schema of the payload. Without it an
+/// action takes any object.
+///
+/// The options apply to each CAPSULE, and to the tools for processes. Each of them has processes, a private network and limits of its
+/// own. A CAPSULE is built and loaded before the first request is answered.
+#[derive(Debug, Args)]
+#[command(after_long_help = MCP_HELP)]
+pub(crate) struct McpArgs {
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+
+    /// Offer only the actions of the capsules, and no tools for processes.
+    #[arg(long, requires = "capsules")]
+    pub(crate) no_process_tools: bool,
+
+    /// Capsules, each as for `capsule run`: a component (`.wasm`), or the folder of a capsule.
+    #[arg(value_name = "CAPSULE")]
+    pub(crate) capsules: Vec<PathBuf>,
+}
+
+const MCP_HELP: &str = "\
+Standard output carries the protocol and nothing else; everything else goes to standard error.
+
+The command ends at the end of its standard input, or by HUP, INT or TERM. Calls under way then have one more second, and every
+process that was started ends.
+
+Exit code:
+  0   ended as described
+  1   a capsule could not be built or loaded, or the machine cannot confine processes
+  2   bad usage; nothing was built and nothing ran
+
+Examples, in an agent's configuration:
+  {\"mcpServers\": {\"processes\": {\"command\": \"capsule\", \"args\": [\"mcp\", \"--workspace\", \"/home/me/project\", \"--allow\", \"python3\"]}}}
+      python3 in that folder, confined and without a network to other machines
+  {\"mcpServers\": {\"build\": {\"command\": \"capsule\", \"args\": [\"mcp\", \"--allow\", \"sh\", \"--allow\", \"cargo\", \"--visible\", \"rustup\"]}}}
+      a shell and a toolchain, in the folder in which the agent starts the command";
 
 const OUTPUT_HELP: &str = "\
 Output, one line for each call, in order (with --jobs N, as the calls end), on standard output:
@@ -323,7 +380,7 @@ mod tests {
             Command::Run(args) => Ok(*args),
             #[cfg(feature = "conformance")]
             other @ Command::Conformance(_) => panic!("{other:?}"),
-            other @ (Command::Doctor(_) | Command::Audit(_)) => panic!("{other:?}"),
+            other @ (Command::Doctor(_) | Command::Audit(_) | Command::Mcp(_)) => panic!("{other:?}"),
         }
     }
 
@@ -335,14 +392,14 @@ mod tests {
     #[test]
     fn grants_nothing_unless_asked() {
         let args = parse(&["x.wasm", "go"]).unwrap();
-        assert!(args.allow.is_empty() && !args.allow_persistent && !args.unconfined);
-        assert_eq!(args.workspace, PathBuf::from("."));
+        assert!(args.host.allow.is_empty() && !args.host.allow_persistent && !args.host.unconfined);
+        assert_eq!(args.host.workspace, PathBuf::from("."));
     }
 
     #[test]
     fn options_may_stand_between_and_after_calls() {
         let args = parse(&["x.wasm", "a", "--allow", "sh", "b={}", "--allow=cat", "-v"]).unwrap();
-        assert_eq!(args.allow, ["sh", "cat"]);
+        assert_eq!(args.host.allow, ["sh", "cat"]);
         let action = |argument: &Argument| match argument {
             Argument::Call(call) => call.action.clone(),
             Argument::StandardInput => panic!("{argument:?}"),
@@ -404,7 +461,7 @@ mod tests {
             assert!(error.to_string().contains("--visible"), "{error}");
         }
         let args = parse(&["--visible", "/usr/share", "--visible=/usr/lib", "x.wasm", "go"]).unwrap();
-        assert_eq!(args.visible.len(), 2);
+        assert_eq!(args.host.visible.len(), 2);
     }
 
     #[test]

@@ -11,13 +11,18 @@ use thiserror::Error;
 
 use crate::manifest::{CAPSULE_TOML, Manifest, NoComponent};
 
-/// The kinds of files that the CAPSULE argument can name.
+/// Where a component comes from: the kinds of files that the CAPSULE argument can name, and this program itself.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A component, and the name that its file suggests. A folder's manifest may have named the file.
     Component { name: String, file: ComponentFile },
     /// A folder with a `Cargo.toml`.
     Crate { folder: PathBuf },
+    /// A component that is part of this program, with its name. No argument names it.
+    Bundled {
+        name: &'static str,
+        component: &'static [u8],
+    },
 }
 
 /// Why CAPSULE cannot be run.

@@ -3,7 +3,8 @@
 //! This file only joins the parts: `args` (the options), `call` (one CALL), `calls` (all calls of a run), `capsule_file` and `build_capsule` (from CAPSULE
 //! to a component, with `build_confined`, `cargo` and `tool`), `manifest` (the declarations of the capsule's author),
 //! `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and `visible` (the limits, the network
-//! and the view of its processes), `run` (`capsule run`), `until_exit` (the wait for the processes), `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the
+//! and the view of its processes), `hosting` (a host for one capsule, and `failure`), `run` (`capsule run`), `until_exit` (the wait for
+//! the processes), `mcp` (the server for agents), `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the
 //! capsules' values), `user_dirs` (the folders of all that is kept), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user
 //! is told beside them), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it),
 //! `audit` (the audit log), `conformance` (the suite), `console` (messages to the user), `stderr` (the queue to standard
@@ -25,12 +26,15 @@ mod console;
 mod denials;
 mod doctor;
 mod exit_code;
+mod failure;
 mod fix;
 mod grants;
+mod hosting;
 mod interrupt;
 mod late_trial;
 mod left_running;
 mod manifest;
+mod mcp;
 mod network;
 mod never_called;
 mod option_text;
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
     console::init_logging(cli.verbose);
     let code = match cli.command {
         Command::Run(args) => with_runtime(run::run(*args)),
+        Command::Mcp(args) => with_runtime(mcp::mcp(*args)),
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => with_runtime(conformance::conformance(args)),
         Command::Doctor(args) => doctor::doctor(&args),
