@@ -9,5 +9,7 @@ pub const COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/process_t
 pub const MANIFEST: &str = include_str!("../guest/Capsule.toml");
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 #[path = "../guest/src/tools.rs"]
 mod tools;

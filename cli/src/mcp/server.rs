@@ -108,10 +108,11 @@ impl ServerHandler for Server {
         };
         tracing::info!(tool = %request.name, "calling");
         tokio::select! {
+            // Dropping the call ends its instance. The end of the server also cancels its requests, which are then answered.
             biased;
-            // Dropping the call ends its instance.
-            () = context.ct.cancelled() => Ok(result::ended("the call was cancelled").into()),
             () = self.calls.cancelled() => Ok(result::ended("the server ends, and its processes with it").into()),
+            // The library sends no answer.
+            () = context.ct.cancelled() => Ok(result::ended("the call was cancelled").into()),
             response = target.call(request.arguments) => Ok(response),
         }
     }

@@ -23,6 +23,8 @@ mod lines;
 #[cfg(test)]
 mod manifest;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod support;

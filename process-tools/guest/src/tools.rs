@@ -26,6 +26,8 @@ const READ_DEFAULT: usize = 16 << 10;
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// The wait of `wait` where the call names none. Many clients give up after a minute.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+/// So much of each stream is kept. With it, as many processes as the host retains for a capsule fit into the memory that it gives.
+const RING: u32 = 960 << 10;
 /// Longer than the host allows, so that the host's maximum holds: a process lasts for as long as the agent's session.
 const LONG: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -70,6 +72,7 @@ pub(crate) fn start(start: Start) -> Result<Started> {
             WhenFull::DropOldest => Overflow::DropOldest,
             WhenFull::Backpressure => Overflow::Backpressure,
         })
+        .log_ring_bytes(RING)
         .idle_timeout(LONG)
         .exit_retention(LONG);
     if let Some(cwd) = start.cwd {
