@@ -16,6 +16,7 @@ mod result;
 mod server;
 mod tools;
 
+use std::io::IsTerminal as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,11 @@ pub(crate) async fn mcp(args: McpArgs) -> u8 {
 }
 
 async fn try_mcp(args: McpArgs) -> Result<u8, Failure> {
+    if std::io::stdin().is_terminal() {
+        console::tell(
+            "waiting for a client of MCP on standard input; an agent's program starts this command: see --help",
+        );
+    }
     let (plans, offers) = plans(&args)?;
     let log = match (&args.host.audit, plans.first()) {
         (Some(path), Some(plan)) => Some(audit::open(path, plan.workspace())?),
