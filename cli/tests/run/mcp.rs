@@ -204,7 +204,10 @@ fn an_agent_keeps_a_process_over_several_calls() {
 #[test]
 fn a_call_that_waits_holds_no_other_up_and_can_be_cancelled() {
     let workspace = Workspace::new();
-    let mut client = Client::start(&mut workspace.command("mcp", ["--allow", "sh"]));
+    let outside = Workspace::new();
+    let log = outside.path().join("audit.jsonl");
+    let mut mcp = workspace.command("mcp", ["--allow", "sh", "--audit"]);
+    let mut client = Client::start(mcp.arg(&log));
     let first = start_shell(&mut client, "first", "read -r line; exit 1");
     let second = start_shell(&mut client, "second", "read -r line; exit 2");
     let wait = |process: &str| json!({"process": process, "timeout_seconds": 300});
@@ -232,6 +235,12 @@ fn a_call_that_waits_holds_no_other_up_and_can_be_cancelled() {
     let (code, rest, stderr) = client.end();
     // No answer for the call that was cancelled.
     assert_eq!((code, rest.as_str(), stderr.as_str()), (Some(0), "", ""));
+    // Its instance ended when it was cancelled, and not when the process did.
+    let log = fs::read_to_string(log).unwrap();
+    let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let dropped: Vec<_> = records.filter(|record| record["outcome"] == "dropped").collect();
+    assert_eq!(dropped.len(), 1, "{log}");
+    assert_eq!(dropped[0]["operation"], "wait", "{log}");
 }
 
 #[test]
