@@ -301,15 +301,7 @@ pub(crate) struct RunArgs {
 /// processes: start a granted command, read its output, write to it, wait for it, signal it, stop it, list all. The processes run
 /// beside the agent's calls, confined as those of any capsule, and end with this command.
 ///
-/// Each action that a CAPSULE's manifest describes is a tool, named CAPSULE_ACTION:
-///
-///   [actions.greet]
-///   description = "Greet a person by name."
-///   read-only = true   # It changes nothing.
-///   input = { type = "object", required = ["name"], properties = { name = { type = "string" } } }
-///
-/// In a Cargo.toml the table is [package.metadata.capsule.actions.greet]. `input` is a JSON schema of the payload. Without it an
-/// action takes any object.
+/// Each action that a CAPSULE's manifest describes is a tool, named CAPSULE_ACTION; see the end of this text.
 ///
 /// The options apply to each CAPSULE, and to the tools for processes. Each of them has processes, a private network and limits of its
 /// own. A CAPSULE is built and loaded before the first request is answered.
@@ -320,15 +312,22 @@ pub(crate) struct McpArgs {
     pub(crate) host: HostArgs,
 
     /// Offer only the actions of the capsules, and no tools for processes.
-    #[arg(long, requires = "capsules")]
+    #[arg(long, requires = "capsules", help_heading = None::<&str>)]
     pub(crate) no_process_tools: bool,
 
     /// Capsules, each as for `capsule run`: a component (`.wasm`), or the folder of a capsule.
-    #[arg(value_name = "CAPSULE")]
+    #[arg(value_name = "CAPSULE", help_heading = None::<&str>)]
     pub(crate) capsules: Vec<PathBuf>,
 }
 
 const MCP_HELP: &str = "\
+An action in a manifest; in a Cargo.toml the table is [package.metadata.capsule.actions.greet]:
+  [actions.greet]
+  description = \"Greet a person by name.\"
+  read-only = true   # It changes nothing.
+  input = { type = \"object\", required = [\"name\"], properties = { name = { type = \"string\" } } }
+`input` is the JSON schema of the payload. Without it the action takes any object.
+
 Standard output carries the protocol and nothing else; everything else goes to standard error.
 
 The command ends at the end of its standard input, or by HUP, INT or TERM. Calls under way then have one more second, and every
@@ -533,6 +532,27 @@ mod tests {
             assert_eq!(error.exit_code(), 2, "{option}");
             assert!(error.to_string().contains("--unconfined"), "{error}");
         }
+    }
+
+    #[test]
+    fn every_command_that_calls_capsules_has_the_same_options() {
+        let line = [
+            "capsule",
+            "mcp",
+            "--allow",
+            "sh",
+            "--max-pids=8",
+            "--egress=pypi.org",
+            "x.wasm",
+            "y.wasm",
+        ];
+        let Command::Mcp(args) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(args.host.allow, ["sh"]);
+        assert_eq!(args.capsules.len(), 2);
+        let error = Cli::try_parse_from(["capsule", "mcp", "--no-process-tools"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]
