@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Build(BuildArgs),
     Run(Box<RunArgs>),
     Wit(WitArgs),
+    Mcp(Box<McpArgs>),
     Doctor(DoctorArgs),
     Audit(AuditArgs),
     #[cfg(feature = "conformance")]
@@ -142,32 +143,18 @@ pub(crate) struct VerifyArgs {
     pub(crate) file: PathBuf,
 }
 
-/// Run calls of a capsule, in order, and print one JSON line for each.
-///
-/// The calls are on the command line, or in the lines of standard input (`-`) or of a file (`--calls FILE`).
-///
-/// Every call runs in a fresh instance of the capsule. A call can reach the processes that earlier calls started. When the
-/// command ends, for whatever reason, it ends every process that the calls started.
-///
-/// What a capsule keeps by `capsule:store` stays for later runs of the same path, with the same principal and the same name of the
-/// capsule. It is in `$XDG_STATE_HOME/capsule/store`, or in `~/.local/state/capsule/store`. Remove that folder to remove all of it.
-#[derive(Debug, Args)]
-#[command(after_long_help = OUTPUT_HELP)]
-pub(crate) struct RunArgs {
+/// What capsules and their processes may use of this machine: for every command that calls capsules.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HostArgs {
     /// The folder in which the capsule's processes run, and whose files they may use.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) workspace: PathBuf,
 
     /// The principal on whose behalf the calls run [default: your login name].
     ///
-    /// Processes belong to a principal and a capsule; no other principal or capsule can name them. With this option, no line of
-    /// --calls may name another one.
+    /// Processes belong to a principal and a capsule; no other principal or capsule can name them.
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) principal: Option<String>,
-
-    /// The capsule's name [default: the file's name without its extension; for a folder, its package's name].
-    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) capsule_id: Option<String>,
 
     /// Let the capsule run this command. May be given several times.
     ///
@@ -259,6 +246,26 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) ceilings: ceilings::Flags,
+}
+
+/// Run calls of a capsule, in order, and print one JSON line for each.
+///
+/// The calls are on the command line, or in the lines of standard input (`-`) or of a file (`--calls FILE`).
+///
+/// Every call runs in a fresh instance of the capsule. A call can reach the processes that earlier calls started. When the
+/// command ends, for whatever reason, it ends every process that the calls started.
+///
+/// What a capsule keeps by `capsule:store` stays for later runs of the same path, with the same principal and the same name of the
+/// capsule. It is in `$XDG_STATE_HOME/capsule/store`, or in `~/.local/state/capsule/store`. Remove that folder to remove all of it.
+#[derive(Debug, Args)]
+#[command(after_long_help = OUTPUT_HELP)]
+pub(crate) struct RunArgs {
+    /// The capsule's name [default: the file's name without its extension; for a folder, its package's name].
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) capsule_id: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 
     #[command(flatten)]
     pub(crate) of_calls: calls::Flags,
@@ -295,6 +302,55 @@ pub(crate) struct RunArgs {
     pub(crate) calls: Vec<Argument>,
 }
 
+/// Serve the actions of capsules, and tools for processes, to an agent: an MCP server on standard input and output.
+///
+/// An agent's configuration starts this command, and the agent then calls its tools. Without a CAPSULE the tools are those for
+/// processes: start a granted command, read its output, write to it, wait for it, signal it, stop it, list all. The processes run
+/// beside the agent's calls, confined as those of any capsule, and end with this command.
+///
+/// Each action that a CAPSULE's manifest describes is a tool, named CAPSULE_ACTION; see the end of this text.
+///
+/// The options apply to each CAPSULE, and to the tools for processes. Each of them has processes, a private network and limits of its
+/// own. A CAPSULE is built and loaded before the first request is answered.
+#[derive(Debug, Args)]
+#[command(after_long_help = MCP_HELP)]
+pub(crate) struct McpArgs {
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+
+    /// Offer only the actions of the capsules, and no tools for processes.
+    #[arg(long, requires = "capsules", help_heading = None::<&str>)]
+    pub(crate) no_process_tools: bool,
+
+    /// Capsules, each as for `capsule run`: a component (`.wasm`), or the folder of a capsule.
+    #[arg(value_name = "CAPSULE", help_heading = None::<&str>)]
+    pub(crate) capsules: Vec<PathBuf>,
+}
+
+const MCP_HELP: &str = "\
+An action in a manifest; in a Cargo.toml the table is [package.metadata.capsule.actions.greet]:
+  [actions.greet]
+  description = \"Greet a person by name.\"
+  read-only = true   # It changes nothing.
+  input = { type = \"object\", required = [\"name\"], properties = { name = { type = \"string\" } } }
+`input` is the JSON schema of the payload. Without it the action takes any object.
+
+Standard output carries the protocol and nothing else; everything else goes to standard error.
+
+The command ends at the end of its standard input, or by HUP, INT or TERM. Calls under way then have one more second, and every
+process that was started ends.
+
+Exit code:
+  0   ended as described
+  1   a capsule could not be built or loaded, or the machine cannot confine processes
+  2   bad usage; nothing was built and nothing ran
+
+Examples, in an agent's configuration:
+  {\"mcpServers\": {\"processes\": {\"command\": \"capsule\", \"args\": [\"mcp\", \"--workspace\", \"/home/me/project\", \"--allow\", \"python3\"]}}}
+      python3 in that folder, confined and without a network to other machines
+  {\"mcpServers\": {\"build\": {\"command\": \"capsule\", \"args\": [\"mcp\", \"--allow\", \"sh\", \"--allow\", \"cargo\", \"--visible\", \"rustup\"]}}}
+      a shell and a toolchain, in the folder in which the agent starts the command";
+
 const OUTPUT_HELP: &str = "\
 Output, one line for each call, in order (with --jobs N, as the calls end), on standard output:
   {\"action\":…,\"result\":{\"action\":…,\"data\":…},\"ms\":…}  the capsule answered; `data` that is JSON is embedded
@@ -330,8 +386,12 @@ mod tests {
             Command::Run(args) => Ok(*args),
             #[cfg(feature = "conformance")]
             other @ Command::Conformance(_) => panic!("{other:?}"),
-            other
-            @ (Command::New(_) | Command::Build(_) | Command::Wit(_) | Command::Doctor(_) | Command::Audit(_)) => {
+            other @ (Command::New(_)
+            | Command::Build(_)
+            | Command::Wit(_)
+            | Command::Doctor(_)
+            | Command::Audit(_)
+            | Command::Mcp(_)) => {
                 panic!("{other:?}")
             }
         }
@@ -345,14 +405,14 @@ mod tests {
     #[test]
     fn grants_nothing_unless_asked() {
         let args = parse(&["x.wasm", "go"]).unwrap();
-        assert!(args.allow.is_empty() && !args.allow_persistent && !args.unconfined);
-        assert_eq!(args.workspace, PathBuf::from("."));
+        assert!(args.host.allow.is_empty() && !args.host.allow_persistent && !args.host.unconfined);
+        assert_eq!(args.host.workspace, PathBuf::from("."));
     }
 
     #[test]
     fn options_may_stand_between_and_after_calls() {
         let args = parse(&["x.wasm", "a", "--allow", "sh", "b={}", "--allow=cat", "-v"]).unwrap();
-        assert_eq!(args.allow, ["sh", "cat"]);
+        assert_eq!(args.host.allow, ["sh", "cat"]);
         let action = |argument: &Argument| match argument {
             Argument::Call(call) => call.action.clone(),
             Argument::StandardInput => panic!("{argument:?}"),
@@ -414,7 +474,7 @@ mod tests {
             assert!(error.to_string().contains("--visible"), "{error}");
         }
         let args = parse(&["--visible", "/usr/share", "--visible=/usr/lib", "x.wasm", "go"]).unwrap();
-        assert_eq!(args.visible.len(), 2);
+        assert_eq!(args.host.visible.len(), 2);
     }
 
     #[test]
@@ -486,6 +546,27 @@ mod tests {
             assert_eq!(error.exit_code(), 2, "{option}");
             assert!(error.to_string().contains("--unconfined"), "{error}");
         }
+    }
+
+    #[test]
+    fn every_command_that_calls_capsules_has_the_same_options() {
+        let line = [
+            "capsule",
+            "mcp",
+            "--allow",
+            "sh",
+            "--max-pids=8",
+            "--egress=pypi.org",
+            "x.wasm",
+            "y.wasm",
+        ];
+        let Command::Mcp(args) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(args.host.allow, ["sh"]);
+        assert_eq!(args.capsules.len(), 2);
+        let error = Cli::try_parse_from(["capsule", "mcp", "--no-process-tools"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use capsule_host::sandbox::{Visible, Workspace};
 
-use crate::args::RunArgs;
+use crate::args::HostArgs;
 use crate::console;
 use crate::manifest::Manifest;
 use crate::option_text::{option, word};
@@ -32,7 +32,7 @@ pub(crate) struct Asks {
 
 impl Asks {
     /// Compares the manifest with what is granted.
-    pub(crate) fn of(manifest: &Manifest, args: &RunArgs, workspace: &Workspace) -> Self {
+    pub(crate) fn of(manifest: &Manifest, args: &HostArgs, workspace: &Workspace) -> Self {
         let mut asks = Self {
             allow_persistent: manifest.allow_persistent && !args.allow_persistent,
             ..Self::default()
@@ -63,7 +63,7 @@ impl Asks {
     }
 
     /// Grants what `--grant-all-asked` grants, and keeps the rest.
-    pub(crate) fn grant(&mut self, args: &mut RunArgs) {
+    pub(crate) fn grant(&mut self, args: &mut HostArgs) {
         args.allow.append(&mut self.allow);
         args.allow_persistent |= std::mem::take(&mut self.allow_persistent);
         args.visible.append(&mut self.visible);

@@ -88,7 +88,7 @@ pub(crate) async fn build(args: BuildArgs) -> u8 {
 /// The manifest of a folder, whose reports may explain what is built.
 fn manifest(source: &Source) -> Result<Option<Manifest>, BadManifest> {
     match source {
-        Source::Component { .. } => Ok(None),
+        Source::Component { .. } | Source::Bundled { .. } => Ok(None),
         Source::Crate { folder } => Manifest::of_crate(folder).map(Some),
         Source::Declared { folder, .. } => Manifest::of_folder(folder).map(Some),
     }
@@ -97,7 +97,7 @@ fn manifest(source: &Source) -> Result<Option<Manifest>, BadManifest> {
 /// None if there is nothing to build.
 async fn make(source: Source, trusted: bool) -> Result<Option<PathBuf>, String> {
     match source {
-        Source::Component { .. } => Ok(None),
+        Source::Component { .. } | Source::Bundled { .. } => Ok(None),
         Source::Crate { folder } => {
             let built = build_capsule::build(&folder, trusted).await;
             built.map(|built| Some(built.wasm)).map_err(|error| error.to_string())

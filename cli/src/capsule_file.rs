@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::languages::declared::{BadDeclaration, Declared};
 use crate::manifest::{BadManifest, CAPSULE_TOML, Manifest, NoComponent};
 
-/// The kinds of files that the CAPSULE argument can name.
+/// Where a component comes from: the kinds of files that the CAPSULE argument can name, and this program itself.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A component, and the name that its file suggests. A folder's manifest may have named the file.
@@ -21,6 +21,11 @@ pub(crate) enum Source {
     Crate { folder: PathBuf },
     /// A folder whose `Capsule.toml` says how it is built.
     Declared { folder: PathBuf, declared: Declared },
+    /// A component that is part of this program, with its name. No argument names it.
+    Bundled {
+        name: &'static str,
+        component: &'static [u8],
+    },
 }
 
 /// Why CAPSULE cannot be run.

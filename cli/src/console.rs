@@ -23,10 +23,11 @@ pub(crate) fn init_logging(verbosity: u8) {
         .and_then(|text| text.parse::<EnvFilter>().ok());
     let filter = filter.unwrap_or_else(|| {
         EnvFilter::new(match verbosity {
-            0 => "warn",
-            1 => "info,cranelift=warn,wasmtime=warn",
-            2 => "debug,cranelift=warn,regalloc2=warn,wasmtime=info",
-            _ => "trace",
+            // `rmcp` logs the messages of an agent, with arguments and output.
+            0 => "warn,rmcp=error",
+            1 => "info,cranelift=warn,rmcp=error,wasmtime=warn",
+            2 => "debug,cranelift=warn,regalloc2=warn,rmcp=error,wasmtime=info",
+            _ => "trace,rmcp=error",
         })
     });
     tracing_subscriber::fmt()

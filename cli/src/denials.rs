@@ -15,12 +15,20 @@ pub(crate) fn tell(_owner: &Owner, denial: &Denial, omitted: u64) {
     tracing::warn!("{}", text(denial));
 }
 
-fn text(denial: &Denial) -> String {
+/// One line: what was denied, and what would change that.
+pub(crate) fn text(denial: &Denial) -> String {
     let Denial { operation, refusal, .. } = denial;
     match remedy_of(refusal, denial.outcome.as_str()) {
         Some(remedy) => format!("denied: {operation}: {refusal}; {remedy}"),
         None => format!("denied: {operation}: {refusal}"),
     }
+}
+
+/// The line for a command that is not granted.
+pub(crate) fn command_text(command: &str) -> String {
+    let refusal = Refusal::Command(command.to_owned());
+    let remedy = remedy_of(&refusal, "capability-denied").unwrap_or_default();
+    format!("denied: {refusal}; {remedy}")
 }
 
 /// What would make the call succeed, where the user or the author can change that.

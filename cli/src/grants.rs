@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::args::RunArgs;
+use crate::args::HostArgs;
 use crate::network;
 use crate::option_text::option;
 use crate::written::Written;
@@ -128,7 +128,7 @@ struct Contents {
 
 impl Saved {
     /// The grants of a run, to be saved.
-    pub(crate) fn of(key: Key, args: &RunArgs) -> Self {
+    pub(crate) fn of(key: Key, args: &HostArgs) -> Self {
         let network::Granting { host, publish, egress } = args.network.to_save();
         let mut allow = args.allow.clone();
         allow.sort();
@@ -157,7 +157,7 @@ impl Saved {
     }
 
     /// Adds these grants to what the command line grants. Returns the grants that were added.
-    pub(crate) fn add_to(&self, args: &mut RunArgs, declared: &network::Declared) -> Self {
+    pub(crate) fn add_to(&self, args: &mut HostArgs, declared: &network::Declared) -> Self {
         let network = network::Granting {
             host: self.network.is_some(),
             publish: self.publish.clone(),

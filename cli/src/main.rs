@@ -4,7 +4,7 @@
 //! `build_capsule` (from CAPSULE to a component, with `build_confined`, `cargo` and `tool`), `languages` (the same where cargo does not
 //! build), `build_command`, `new` and `wit_folder` (the commands for authors, with `files` and what is `embedded`), `manifest` (the
 //! declarations of the capsule's author), `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and
-//! `visible` (the limits, the network and the view of its processes), `run` (`capsule run`), `until_exit` (the wait for the processes),
+//! `visible` (the limits, the network and the view of its processes), `hosting` (a host for one capsule, and `failure`), `run` (`capsule run`), `mcp` (the server for agents), `until_exit` (the wait for the processes),
 //! `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the capsules' values), `user_dirs` (the folders of all
 //! that is kept), `report` (the lines on standard output), `denials`, `never_called` and `left_running` (what a user is told beside
 //! them), `interrupt` (signals), `doctor` and `fix` (what this machine can enforce, and the settings that prevent it), `audit` (the audit
@@ -28,14 +28,17 @@ mod denials;
 mod doctor;
 mod embedded;
 mod exit_code;
+mod failure;
 mod files;
 mod fix;
 mod grants;
+mod hosting;
 mod interrupt;
 mod languages;
 mod late_trial;
 mod left_running;
 mod manifest;
+mod mcp;
 mod network;
 mod never_called;
 mod new;
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
     console::init_logging(cli.verbose);
     let code = match cli.command {
         Command::Run(args) => with_runtime(run::run(*args)),
+        Command::Mcp(args) => with_runtime(mcp::mcp(*args)),
         #[cfg(feature = "conformance")]
         Command::Conformance(args) => with_runtime(conformance::conformance(args)),
         Command::Build(args) => with_runtime(build_command::build(args)),

@@ -129,6 +129,11 @@ pub(crate) enum BadNetwork {
 }
 
 impl Flags {
+    /// Whether the command line publishes ports.
+    pub(crate) const fn publishes(&self) -> bool {
+        !self.publish.is_empty()
+    }
+
     /// The kind of network that the processes have unless the manifest asks for less. It allows preparations before the manifest
     /// is read.
     pub(crate) fn likely(&self) -> sandbox::Network {

@@ -50,10 +50,15 @@ impl Outcome {
     /// Whether the call counts as failed for the exit code.
     pub(crate) fn is_failure(&self) -> bool {
         match self {
-            Self::Result { action, .. } => REFUSALS.contains(&action.as_str()),
+            Self::Result { action, .. } => is_refusal(action),
             Self::Error { .. } | Self::BadLine { .. } => true,
         }
     }
+}
+
+/// Whether this action of a result says that the call failed.
+pub(crate) fn is_refusal(action: &str) -> bool {
+    REFUSALS.contains(&action)
 }
 
 /// The line for one call, with its newline.

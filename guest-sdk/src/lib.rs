@@ -135,6 +135,11 @@ pub use tail::Tail;
 pub use task::{Ready, block_on};
 pub use text::TextDecoder;
 
+/// The folder of this crate, for a build script that compiles a capsule with it.
+#[doc(hidden)]
+#[cfg(not(target_family = "wasm"))]
+pub const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
+
 /// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use capsule_host::bus::Pattern;
+use serde_json::{Map, Value};
 
 use crate::languages::declared::Build;
 use crate::{ceilings, network};
@@ -32,6 +33,8 @@ pub(crate) struct Manifest {
     pub(crate) network: network::Declared,
     /// The most resources that its processes need.
     pub(crate) limits: ceilings::Declared,
+    /// The actions that are meant to be called, in the order of the file.
+    pub(crate) actions: Vec<Action>,
     /// How the component is built where cargo does not build it.
     pub(crate) build: Option<Build>,
     /// The components that the file names.
@@ -40,6 +43,17 @@ pub(crate) struct Manifest {
     pub(crate) files: Vec<PathBuf>,
     /// What has no effect in them, one line for each.
     pub(super) reports: Vec<String>,
+}
+
+/// An action, as it is described to callers that do not know the capsule.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Action {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    /// The JSON schema of its payload, which is an object. None if any object will do.
+    pub(crate) input: Option<Map<String, Value>>,
+    /// Whether it changes nothing.
+    pub(crate) read_only: bool,
 }
 
 /// A component, as a `Capsule.toml` names it.

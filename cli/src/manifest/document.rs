@@ -75,6 +75,15 @@ impl Document {
         }
     }
 
+    /// A file that is part of this program.
+    pub(super) fn bundled(text: &'static str) -> Self {
+        Self {
+            path: PathBuf::from("the bundled manifest"),
+            text: text.to_owned(),
+            reports: RefCell::default(),
+        }
+    }
+
     /// The table that the whole file is.
     pub(super) fn root(&self) -> Result<Section<'_>, BadManifest> {
         let table = DeTable::parse(&self.text).map_err(|error| self.malformed(error))?;

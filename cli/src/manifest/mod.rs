@@ -4,9 +4,10 @@
 //! A manifest describes the capsule's purpose and asks for grants. It grants nothing on this machine, except that it may name
 //! topics, because under this command messages reach only this capsule and this principal.
 //!
-//! `document` reads a file key by key, `sections` knows the keys, `declared` holds what they say, and this file decides which file
+//! `document` reads a file key by key, `sections` and `actions` know the keys, `declared` holds what they say, and this file decides which file
 //! is read.
 
+mod actions;
 mod declared;
 mod document;
 mod sections;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use capsule_host::runtime::Interceptor;
 use thiserror::Error;
 
-pub(crate) use self::declared::Manifest;
+pub(crate) use self::declared::{Action, Manifest};
 use self::declared::{Capabilities, Named};
 pub(crate) use self::document::BadManifest;
 use self::document::Document;
@@ -121,6 +122,11 @@ impl Manifest {
             Self::default()
         };
         Ok(Self { files, ..manifest })
+    }
+
+    /// The declarations for a component that is part of this program, and so is its `Capsule.toml`.
+    pub(crate) fn of_bundled(text: &'static str) -> Result<Self, BadManifest> {
+        sections::capsule(Document::bundled(text))
     }
 
     /// The one component that the `Capsule.toml` in `folder` names.

@@ -9,6 +9,7 @@ use capsule_host::bus::Pattern;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use super::actions::read_actions;
 use super::declared::{Capabilities, Manifest, Named};
 use super::document::{BadManifest, Document, Section, Value};
 
@@ -143,6 +144,9 @@ fn read_own(section: &mut Section<'_>, manifest: &mut Manifest) -> Result<(), Ba
     }
     if let Some(network) = section.table("network")? {
         manifest.network = network;
+    }
+    if let Some(actions) = section.section("actions")? {
+        manifest.actions = read_actions(actions)?;
     }
     if let Some(build) = section.table("build")? {
         manifest.build = Some(build);

@@ -25,6 +25,8 @@ mod lines;
 #[cfg(test)]
 mod manifest;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod new;

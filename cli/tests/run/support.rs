@@ -91,8 +91,17 @@ impl Workspace {
 
     /// The command `capsule run --workspace <this> …`, not started yet.
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        self.command("run", arguments)
+    }
+
+    /// The command `capsule SUBCOMMAND --workspace <this> …`, not started yet.
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, subcommand: &str, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = command(env!("CARGO_BIN_EXE_capsule"));
-        command.arg("run").arg("--workspace").arg(self.path()).args(arguments);
+        command
+            .arg(subcommand)
+            .arg("--workspace")
+            .arg(self.path())
+            .args(arguments);
         // Cargo's folder for the scratch files of tests lies in its target folder. Capsules are built in the same
         // target folder.
         let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -1,0 +1,118 @@
+//! The result of a call, as a tool's result: as text, which every agent reads, and structured.
+//!
+//! Structured content is an object in every revision of the protocol, so other data is the member `result` of one.
+
+use capsule_host::runtime::{CallError, CapsuleResult};
+use rmcp::model::{CallToolResult, ContentBlock};
+use serde_json::{Map, Value, json};
+
+use crate::report::is_refusal;
+
+/// What the agent gets. `denials` are told only with a failure.
+pub(super) fn tool_result(outcome: Result<CapsuleResult, CallError>, denials: Vec<String>) -> CallToolResult {
+    match outcome {
+        Ok(CapsuleResult { action, data }) => {
+            let (text, content) = content_of(data);
+            if is_refusal(&action) {
+                failure(message_of(&content).unwrap_or(text), content, denials)
+            } else {
+                with_text(text, content, false)
+            }
+        }
+        Err(error) => {
+            let content = Map::from_iter([
+                ("kind".to_owned(), error.kind().into()),
+                ("message".to_owned(), error.to_string().into()),
+            ]);
+            failure(error.to_string(), content, denials)
+        }
+    }
+}
+
+/// A call that ended before it had a result.
+pub(super) fn ended(message: &str) -> CallToolResult {
+    failure(
+        message.to_owned(),
+        Map::from_iter([("message".to_owned(), message.into())]),
+        Vec::new(),
+    )
+}
+
+fn content_of(data: Option<String>) -> (String, Map<String, Value>) {
+    let Some(text) = data else {
+        return ("{}".to_owned(), Map::new());
+    };
+    let content = match serde_json::from_str(&text) {
+        Ok(Value::Object(object)) => object,
+        Ok(other) => Map::from_iter([("result".to_owned(), other)]),
+        Err(_) => Map::from_iter([("result".to_owned(), json!(text))]),
+    };
+    (text, content)
+}
+
+fn message_of(content: &Map<String, Value>) -> Option<String> {
+    content.get("message")?.as_str().map(str::to_owned)
+}
+
+fn failure(message: String, mut content: Map<String, Value>, denials: Vec<String>) -> CallToolResult {
+    let mut text = message;
+    for line in &denials {
+        text.push('\n');
+        text.push_str(line);
+    }
+    if !denials.is_empty() {
+        content.insert("denied".to_owned(), denials.into());
+    }
+    with_text(text, content, true)
+}
+
+fn with_text(text: String, content: Map<String, Value>, is_error: bool) -> CallToolResult {
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    result.structured_content = Some(Value::Object(content));
+    result.is_error = Some(is_error);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(action: &str, data: Option<&str>, denials: &[&str]) -> Value {
+        let outcome = CapsuleResult {
+            action: action.into(),
+            data: data.map(str::to_owned),
+        };
+        let denials = denials.iter().map(|line| (*line).to_owned()).collect();
+        serde_json::to_value(tool_result(Ok(outcome), denials)).unwrap()
+    }
+
+    #[test]
+    fn data_is_text_and_an_object() {
+        for (data, text, content) in [
+            (Some("{\"a\":1}"), "{\"a\":1}", json!({"a": 1})),
+            (Some("[1,2]"), "[1,2]", json!({"result": [1, 2]})),
+            (Some("plain"), "plain", json!({"result": "plain"})),
+            (None, "{}", json!({})),
+        ] {
+            let result = result("continue", data, &["not told"]);
+            assert_eq!(result["content"][0]["text"], text);
+            assert_eq!(result["structuredContent"], content);
+            assert_eq!(result["isError"], false);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_a_result_that_says_what_to_do() {
+        let result = result(
+            "abort",
+            Some("{\"message\":\"no\"}"),
+            &["denied: x; --allow x grants it"],
+        );
+        assert_eq!(result["isError"], true);
+        assert_eq!(result["content"][0]["text"], "no\ndenied: x; --allow x grants it");
+        assert_eq!(
+            result["structuredContent"]["denied"][0],
+            "denied: x; --allow x grants it"
+        );
+    }
+}

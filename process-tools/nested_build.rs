@@ -1,0 +1,1 @@
+../tests/conformance/nested_build.rs
