@@ -255,15 +255,15 @@ pub(crate) fn write(write: WriteTo) -> Result<Written> {
         (None, None) => return Err("give `text`, `base64` or `close`".into()),
     };
     let process = find(&write.process)?;
-    if !bytes.is_empty() {
-        process.write(&bytes).map_err(|error| match error {
-            Error::Closed => {
-                "closed: its standard input is closed: it was started without `keep_stdin_open`, it was closed, or the process reads \
-                 no more"
-                    .into()
-            }
-            error => Box::<dyn StdError>::from(error),
-        })?;
+    if !bytes.is_empty()
+        && let Err(error) = process.write(&bytes)
+    {
+        if error == Error::Closed {
+            let why = "closed: its standard input is closed: it was started without `keep_stdin_open`, it was closed, or the \
+                       process reads no more";
+            return Err(why.into());
+        }
+        return Err(error.into());
     }
     if write.close {
         process.close_stdin()?;
