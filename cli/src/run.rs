@@ -232,7 +232,8 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
                     ..Topics::default()
                 },
             },
-            config: args.of_calls.config.into_iter().collect(),
+            // A value of the command line replaces the manifest's.
+            config: manifest.mcp_config().into_iter().chain(args.of_calls.config).collect(),
             interceptors: manifest.interceptors(),
             background: manifest.background.then(|| principal.clone()),
             ..LoadOptions::new(id.clone(), workspace.clone())

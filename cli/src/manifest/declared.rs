@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use capsule_host::bus::Pattern;
 
+use super::mcp_servers::McpServer;
 use crate::{ceilings, network};
 
 /// The declarations. Each may be left out.
@@ -33,6 +34,8 @@ pub(crate) struct Manifest {
     pub(crate) limits: ceilings::Declared,
     /// How the component is built where cargo does not build it.
     pub(crate) build: Option<toml::Table>,
+    /// The MCP servers that the capsule starts.
+    pub(super) mcp_servers: Vec<McpServer>,
     /// The components that the file names.
     pub(super) components: Vec<Named>,
     /// The files that decided this, whether they exist or not.

@@ -9,6 +9,7 @@
 
 mod declared;
 mod document;
+mod mcp_servers;
 mod sections;
 
 use std::path::{Path, PathBuf};
