@@ -206,7 +206,8 @@ impl Plan {
                     ..Topics::default()
                 },
             },
-            config: settings.config,
+            // A value of the command line replaces the manifest's.
+            config: manifest.mcp_config().into_iter().chain(settings.config).collect(),
             interceptors: manifest.interceptors(),
             background: manifest.background.then(|| principal.clone()),
             ..LoadOptions::new(id, workspace.clone())

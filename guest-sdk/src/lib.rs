@@ -77,6 +77,7 @@ pub mod jsonl;
 mod level;
 mod log;
 mod log_stream;
+pub mod mcp;
 mod millis;
 #[cfg(all(feature = "mock", not(target_family = "wasm")))]
 pub mod mock;

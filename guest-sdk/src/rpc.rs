@@ -300,6 +300,25 @@ impl<T: Tail, W: io::Write> Client<T, W> {
         Ok(self.writer.write(&answer)?)
     }
 
+    /// Refuses a request of the process, with a number of JSON-RPC or of the protocol (-32601: there is no such method), and a text. As
+    /// [`respond`](Self::respond) otherwise.
+    ///
+    /// # Errors
+    /// Those of [`Writer::write`].
+    ///
+    /// ```no_run
+    /// # let server = capsule_sdk::Process::find("server")?.unwrap();
+    /// # let mut client = capsule_sdk::rpc::Client::new(server.stdout(), server.stdin())?;
+    /// client.refuse(&serde_json::json!(7), -32601, "no such method")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn refuse(&mut self, id: &Value, code: i64, message: &str) -> Result<()> {
+        let error = json!({ "code": code, "message": message });
+        Ok(self
+            .writer
+            .write(&json!({ "jsonrpc": "2.0", "id": id, "error": error }))?)
+    }
+
     /// What came besides answers: notifications and requests of the process, and lines that are no messages. The newest
     /// 1,024 are kept.
     ///

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use capsule_host::bus::Pattern;
 use serde_json::{Map, Value};
 
+use super::mcp_servers::McpServer;
 use crate::languages::declared::Build;
 use crate::{ceilings, network};
 
@@ -37,6 +38,8 @@ pub(crate) struct Manifest {
     pub(crate) actions: Vec<Action>,
     /// How the component is built where cargo does not build it.
     pub(crate) build: Option<Build>,
+    /// The MCP servers that the capsule starts.
+    pub(super) mcp_servers: Vec<McpServer>,
     /// The components that the file names.
     pub(super) components: Vec<Named>,
     /// The files that decided this, whether they exist or not.

@@ -10,6 +10,7 @@
 mod actions;
 mod declared;
 mod document;
+mod mcp_servers;
 mod sections;
 
 use std::path::{Path, PathBuf};

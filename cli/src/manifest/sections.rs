@@ -12,6 +12,7 @@ use serde::de::{Deserializer, Error as _};
 use super::actions::read_actions;
 use super::declared::{Capabilities, Manifest, Named};
 use super::document::{BadManifest, Document, Section, Value};
+use super::mcp_servers;
 
 /// The most bytes of a capsule's name.
 const ID_MAX: usize = 128;
@@ -92,8 +93,9 @@ pub(super) fn capsule(document: Document) -> Result<Manifest, BadManifest> {
     for interceptor in root.sections("interceptor")? {
         manifest.interceptors.extend(read_event(interceptor)?);
     }
-    // Their capsules read it themselves.
-    root.value("mcp_server");
+    for server in root.sections("mcp_server")? {
+        mcp_servers::read(server, &mut manifest)?;
+    }
     for key in ELSEWHERE {
         report_elsewhere(&mut root, key);
     }
@@ -278,7 +280,7 @@ fn read_event(mut section: Section<'_>) -> Result<Option<(Pattern, String)>, Bad
 }
 
 /// A name for a capsule, which messages, topics and records then carry.
-fn name(section: &mut Section<'_>, key: &'static str) -> Result<Option<String>, BadManifest> {
+pub(super) fn name(section: &mut Section<'_>, key: &'static str) -> Result<Option<String>, BadManifest> {
     let Some(value) = section.value(key) else {
         return Ok(None);
     };

@@ -11,6 +11,8 @@ mod file_secrets;
 #[cfg(test)]
 mod log_alert;
 #[cfg(test)]
+mod mcp_gateway;
+#[cfg(test)]
 mod pipeline;
 #[cfg(test)]
 mod postgres;

@@ -31,7 +31,7 @@ fn twenty_megabytes_pass_through_and_the_host_does_not_grow() {
     let workspace = TempDir::new().unwrap();
     let (small, large) = (r#"run={"lines": 1000}"#, r#"run={"lines": 3000000}"#);
     let arguments = ["--grant-all-asked", "example-capsules/pipeline", small, large, large];
-    let mut running = capsule(&workspace, &arguments)
+    let mut running = capsule(workspace.path(), &arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

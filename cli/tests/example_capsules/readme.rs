@@ -76,7 +76,7 @@ pub(crate) fn run(name: &str, varying: &[&str]) -> Shown {
 
 /// Runs `capsule run` with these arguments after the workspace.
 pub(crate) fn finish(workspace: TempDir, arguments: &[impl AsRef<str>]) -> Shown {
-    let output = capsule(&workspace, arguments).output().unwrap();
+    let output = capsule(workspace.path(), arguments).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     Shown {
         lines: stdout
@@ -91,13 +91,13 @@ pub(crate) fn finish(workspace: TempDir, arguments: &[impl AsRef<str>]) -> Shown
 }
 
 /// The command `capsule run --workspace <workspace> …`, not started yet.
-pub(crate) fn capsule(workspace: &TempDir, arguments: &[impl AsRef<str>]) -> Command {
+pub(crate) fn capsule(workspace: &Path, arguments: &[impl AsRef<str>]) -> Command {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut command = command(env!("CARGO_BIN_EXE_capsule"));
     command
         .arg("run")
         .arg("--workspace")
-        .arg(workspace.path())
+        .arg(workspace)
         .args(arguments.iter().map(AsRef::as_ref))
         .current_dir(root())
         .env("XDG_CACHE_HOME", scratch.join("cache"))
@@ -126,7 +126,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command under test is a program")]
-fn command(program: &str) -> Command {
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(program)
 }
 

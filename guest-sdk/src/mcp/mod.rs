@@ -1,0 +1,40 @@
+//! MCP servers over standard input and output, kept alive over instances.
+//!
+//! A server is started on first use, at most once for each principal, capsule and configuration, and every later instance reaches it
+//! again by its label. Several instances may use one server at the same time: each sends its own requests, and finds its own answers
+//! among all that the server writes, whatever their order.
+//!
+//! ```no_run
+//! use capsule_sdk::mcp;
+//! use std::{error::Error, time::Duration};
+//!
+//! fn time(zone: &str) -> Result<serde_json::Value, Box<dyn Error>> {
+//!     let server = mcp::Server::named("time", Duration::from_secs(30))?;
+//!     let arguments = serde_json::json!({ "timezone": zone });
+//!     Ok(server.call_tool("get_current_time", &arguments, Duration::from_secs(10))?)
+//! }
+//! ```
+//!
+//! These are the servers of the capsule's configuration: `capsule run` passes each `[[mcp_server]]` of the manifest with `type = "stdio"` on
+//! (see [`servers`]). Both kinds of protocol are spoken: the stateless one of 2026-07-28, and the one before, which begins with
+//! `initialize`. The first use finds out which, and the store keeps it for the process.
+//!
+//! # What a server may rely on, and what an instance may
+//!
+//! - A server that fills its output waits for a reader; it loses nothing. Every instance that waits for an answer reads, in turn with the
+//!   others. One that is kept from its turn while the others read 8 MiB on misses its answer, and is told so ([`Error::is_gap`]). So at most
+//!   [`concurrent`](ServerConfig::concurrent) calls are under way at once. With 1, nothing is missed, whatever its length, up to 16 MiB.
+//! - The host keeps 8 MiB of each of its two streams, so four servers take what a principal may have by default (64 MiB).
+//! - What a server writes to standard error is read, so that it never waits for that, and its newest 8 MiB can be seen.
+//! - A `ping` of the server is answered, and any other request of it refused, by the instance that reads it first. While no instance
+//!   waits for an answer, none reads.
+//! - After a server's end its calls in flight fail with [`rpc::Error::Ended`](crate::rpc::Error::Ended), and the next use starts it anew.
+//! - It ends when it was not used for its idle time (10 minutes unless its configuration has another), or with the host.
+
+mod config;
+mod error;
+mod server;
+
+pub use config::{ServerConfig, servers};
+pub use error::{Error, Result};
+pub use server::Server;
