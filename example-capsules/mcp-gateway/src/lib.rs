@@ -87,11 +87,13 @@ struct Call {
     timeout_ms: u64,
 }
 
+// ANCHOR: call
 /// Calls a tool. The time is that of the start, if the server has to be started, and then that of the call.
 fn call(call: Call) -> Result<Value> {
     let timeout = Duration::from_millis(call.timeout_ms);
     Ok(Server::named(&call.server, timeout)?.call_tool(&call.tool, &call.arguments, timeout)?)
 }
+// ANCHOR_END: call
 
 #[derive(Deserialize)]
 struct Which {

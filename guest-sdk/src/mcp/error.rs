@@ -77,7 +77,7 @@ impl Error {
         match self {
             Self::Rpc(error) => error.is_timeout(),
             Self::Sync(error) => matches!(error, sync::Error::Timeout),
-            _ => false,
+            Self::Config(_) | Self::Protocol { .. } | Self::Store(_) | Self::Sys(_) => false,
         }
     }
 

@@ -343,10 +343,7 @@ impl Server {
         let random = sys::random_bytes(4)?;
         let random = random.iter().fold(0_u32, |all, byte| all << 8 | u32::from(*byte));
         let left = deadline.saturating_sub(sys::monotonic());
-        sync::lock(&name(random % count), left).map_err(|error| match error {
-            sync::Error::Timeout => Host::WaitTimeout.into(),
-            error => error.into(),
-        })
+        Ok(sync::lock(&name(random % count), left)?)
     }
 
     fn addressed(&self, params: Value) -> Value {
@@ -579,9 +576,10 @@ fn serve(session: &mut Session, label: &str, process: &Process) -> Result<()> {
 
 /// A server that another instance has stopped, or whose end is no longer known, has ended.
 fn ended(error: rpc::Error) -> Error {
-    match error {
-        rpc::Error::Host(Host::NoSuchProcess | Host::Closed) => rpc::Error::Ended.into(),
-        error => error.into(),
+    if matches!(error, rpc::Error::Host(Host::NoSuchProcess | Host::Closed)) {
+        rpc::Error::Ended.into()
+    } else {
+        error.into()
     }
 }
 
@@ -596,9 +594,11 @@ fn explained(error: Error, config: &ServerConfig, process: &Process) -> Error {
         .get(said.len().saturating_sub(TOLD)..)
         .unwrap_or_default()
         .join("\n");
-    match error {
-        Error::Rpc(rpc::Error::Ended) => wrong(config, &format!("it ended at once; it said: {said}")),
-        error if error.is_timeout() => wrong(config, &format!("it did not answer in time; it said: {said}")),
-        error => error,
+    if error == Error::Rpc(rpc::Error::Ended) {
+        wrong(config, &format!("it ended at once; it said: {said}"))
+    } else if error.is_timeout() {
+        wrong(config, &format!("it did not answer in time; it said: {said}"))
+    } else {
+        error
     }
 }
