@@ -1,11 +1,12 @@
 //! What a manifest says, as plain data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use capsule_host::bus::Pattern;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::mcp_servers::McpServer;
 use crate::languages::declared::Build;
 use crate::{ceilings, network};
 
@@ -78,4 +79,23 @@ pub(super) struct Capabilities {
     pub(super) allow_persistent: bool,
     pub(super) publish: Vec<Pattern>,
     pub(super) subscribe: Vec<Pattern>,
+}
+
+/// A server that is a process and speaks over its standard input and output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct McpServer {
+    pub(super) id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) description: String,
+    pub(super) command: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) args: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) env: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cwd: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) concurrent: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) idle_timeout_ms: Option<u64>,
 }

@@ -3,38 +3,14 @@
 //! The capsule starts them itself, so it is told of them by its configuration. Their commands are requests like any others: without
 //! the person's grant none starts.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
-use super::declared::Manifest;
+use super::declared::{Manifest, McpServer};
 use super::document::{BadManifest, Section};
 
 /// The key of the capsule's configuration under which the SDK finds them.
 const CONFIG_KEY: &str = "mcp_servers";
 
-/// A server that is a process and speaks over its standard input and output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct McpServer {
-    id: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    description: String,
-    command: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    args: Vec<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    env: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cwd: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    concurrent: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idle_timeout_ms: Option<u64>,
-}
-
 /// Reads one, and asks for its command. None for a server that is a component: its tools are this capsule's own actions.
-pub(super) fn read(mut section: Section<'_>, manifest: &mut Manifest) -> Result<(), BadManifest> {
-    let id = super::sections::name(&mut section, "id")?;
+pub(super) fn read(id: Option<String>, mut section: Section<'_>, manifest: &mut Manifest) -> Result<(), BadManifest> {
     let id = id.ok_or_else(|| section.refuse("an `mcp_server` has an `id`, by which the capsule finds it"))?;
     if manifest.mcp_servers.iter().any(|server| server.id == id) {
         return Err(section.refuse(format!("there are two `mcp_server`s with the id {id:?}")));

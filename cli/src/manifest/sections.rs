@@ -93,8 +93,9 @@ pub(super) fn capsule(document: Document) -> Result<Manifest, BadManifest> {
     for interceptor in root.sections("interceptor")? {
         manifest.interceptors.extend(read_event(interceptor)?);
     }
-    for server in root.sections("mcp_server")? {
-        mcp_servers::read(server, &mut manifest)?;
+    for mut server in root.sections("mcp_server")? {
+        let id = name(&mut server, "id")?;
+        mcp_servers::read(id, server, &mut manifest)?;
     }
     for key in ELSEWHERE {
         report_elsewhere(&mut root, key);
@@ -280,7 +281,7 @@ fn read_event(mut section: Section<'_>) -> Result<Option<(Pattern, String)>, Bad
 }
 
 /// A name for a capsule, which messages, topics and records then carry.
-pub(super) fn name(section: &mut Section<'_>, key: &'static str) -> Result<Option<String>, BadManifest> {
+fn name(section: &mut Section<'_>, key: &'static str) -> Result<Option<String>, BadManifest> {
     let Some(value) = section.value(key) else {
         return Ok(None);
     };
