@@ -510,19 +510,21 @@ fn answer_to(
 ) -> Result<Value> {
     let mut pause = Duration::from_millis(1);
     let mut missing = None;
+    let mut stderr = process.stderr();
     loop {
         {
             let _turn = turn(label, deadline)?;
             let here = session.wait(id, Duration::ZERO);
-            serve(session, label, process)?;
+            let served = serve(session, label, process);
             match here {
-                Err(error) if error.is_timeout() => {}
+                Err(error) if error.is_timeout() => served?,
                 // The answer may be what is missing, or come later.
                 Err(rpc::Error::Host(error)) if error.is_gap() => missing = Some(error),
+                // What was asked for is here, whatever became of the server's own requests.
                 answer => return answer.map_err(ended),
             }
         }
-        process.stderr().skip_available().map_err(gone)?;
+        stderr.skip_available().map_err(gone)?;
         let left = deadline.saturating_sub(sys::monotonic());
         if left.is_zero() {
             session.forget(id);
