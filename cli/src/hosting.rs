@@ -468,7 +468,7 @@ fn launcher(
     for path in &args.unprotect {
         policy = policy.unprotect(path);
     }
-    for path in trusted(source, manifest) {
+    for path in trusted(source, manifest)? {
         policy = policy.protect(path);
     }
     if let Some(group) = &args.cgroup {
@@ -490,18 +490,18 @@ fn launcher(
 }
 
 /// The files that this command reads and trusts, now or the next time: by their own paths and by the targets of links.
-fn trusted(source: &Source, manifest: &Manifest) -> Vec<PathBuf> {
+fn trusted(source: &Source, manifest: &Manifest) -> Result<Vec<PathBuf>, Failure> {
     let of_source = match source {
         Source::Crate { folder } => build_confined::trusted(folder),
-        Source::Declared { folder, declared } => languages::trusted(folder, declared),
+        Source::Declared { folder, declared } => languages::trusted(folder, declared)?,
         Source::Component { file, .. } => vec![file.path().to_owned()],
         Source::Bundled { .. } => Vec::new(),
     };
     let paths = of_source.iter().chain(&manifest.files);
-    paths
+    Ok(paths
         .flat_map(|path| [std::path::absolute(path), path.canonicalize()])
         .filter_map(Result::ok)
-        .collect()
+        .collect())
 }
 
 /// The component to run and the name that it suggests. Builds only after the `trial`. Dropping the future ends a build.

@@ -101,7 +101,10 @@ impl Making<'_> {
 /// Prints one line, unless an interrupt comes while it is not read.
 pub(crate) async fn print(line: Vec<u8>, interrupts: &mut Interrupts) -> Result<(), Stopped> {
     tokio::select! {
+        // First, because a line that is out must not be taken for one that nothing reads.
+        biased;
         written = spawn_blocking(move || report::write(&line)) => written.map_err(Stopped::Panic)?.map_err(Stopped::Output),
+        // Nothing reads, so that further lines would wait, too.
         by = interrupts.next() => Err(Stopped::Interrupted { by, lines: Vec::new() }),
     }
 }

@@ -114,7 +114,14 @@ fn way(folder: &Path, build: &Build) -> Result<Way, String> {
         (None, Some(command)) if command.first().is_none_or(String::is_empty) => {
             Err("`command` names a program and its arguments".into())
         }
-        (None, Some(command)) => Ok(Way::Command(command.clone())),
+        (None, Some(command)) => {
+            // A confined build sees the folder that its program lies in, and the author must not choose that folder.
+            let is_elsewhere = command.first().is_some_and(|program| leads_out(program));
+            if is_elsewhere {
+                return Err("`command` names a program in PATH, or by its path in the capsule's folder".into());
+            }
+            Ok(Way::Command(command.clone()))
+        }
         (Some(Language::C), None) if build.wit.is_some() || build.world.is_some() => Err(
             "a capsule in C uses the world `guest` of this command; for other interfaces, build it by a `command`"
                 .into(),
@@ -166,6 +173,12 @@ fn is_file_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.len() <= 64 && name.bytes().all(is_usual)
 }
 
+/// Whether a program has a path that leads, or could lead, out of the capsule's folder.
+fn leads_out(program: &str) -> bool {
+    let is_inside = |part: Component<'_>| matches!(part, Component::CurDir | Component::Normal(_));
+    !Path::new(program).components().all(is_inside)
+}
+
 /// Why a path is no file or folder of the capsule, if so. A tool would take a path that begins with a hyphen for an option.
 fn check_path(folder: &Path, path: &str) -> Result<(), &'static str> {
     let mut parts = Path::new(path).components();
@@ -199,6 +212,9 @@ mod tests {
         assert!(matches!(declared.way, Way::Language(Language::Python, sources) if sources == ["capsule.py"]));
         let declared = new("command = ['make', 'x']", "x").unwrap();
         assert!(matches!(declared.way, Way::Command(command) if command == ["make", "x"]));
+        for own in ["./build.sh", "tools/build.sh"] {
+            assert!(new(&format!("command = ['{own}']"), "x").is_ok(), "{own}");
+        }
     }
 
     #[test]
@@ -218,6 +234,10 @@ mod tests {
             ("language = 'python'\nwit = 'wit'", "does not exist"),
             ("language = 'c'\nworld = 'x'", "world `guest`"),
             ("command = ['make']\nsource = 'capsule.c'", "arguments"),
+            // The folder of the program is shown to the build, so the author must not choose one outside of the capsule.
+            ("command = ['/home/user/project/gradlew']", "in PATH"),
+            ("command = ['../project/gradlew']", "in PATH"),
+            ("command = ['./a/../../b']", "in PATH"),
         ] {
             let error = new(build, "x").unwrap_err();
             assert!(

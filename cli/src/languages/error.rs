@@ -29,6 +29,12 @@ pub(crate) enum BuildError {
     NotShown { tool: PathBuf, error: VisibleError },
     #[error("cannot use {} for the files of the build: {error}", path.display())]
     Place { path: PathBuf, error: io::Error },
+    #[error(
+        "cannot list the sources of the capsule in {}, which its processes must not change: {error}; move what is no source out of \
+         this folder",
+        folder.display()
+    )]
+    Unlisted { folder: PathBuf, error: io::Error },
     #[error("cannot use {} for the files of the build: its path is not UTF-8", .0.display())]
     NotText(PathBuf),
     #[error(transparent)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MADE: [&str; 5] = ["build", "target", "venv", "node_modules", "__pycache__"];
 
 /// The most files and folders that are looked at.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// The files in `folder` with one of these endings, sorted, by their paths in the folder. None for the endings is every file.
 /// Tests are left out by their usual names.
@@ -22,11 +22,13 @@ pub(crate) fn inputs(folder: &Path, extensions: Option<&[&str]>) -> io::Result<V
     let mut left = vec![PathBuf::new()];
     let mut seen = 0_usize;
     while let Some(below) = left.pop() {
-        for entry in fs::read_dir(folder.join(&below))? {
-            let entry = entry?;
+        let place = folder.join(&below);
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", place.display()));
+        for entry in fs::read_dir(&place).map_err(named)? {
+            let entry = entry.map_err(named)?;
             seen += 1;
             if seen > MOST {
-                return Err(io::Error::other("too many files"));
+                return Err(io::Error::other(format!("too many files, more than {MOST}")));
             }
             let name = entry.file_name();
             let path = below.join(&name);

@@ -63,9 +63,15 @@ pub(crate) async fn build(folder: &Path, declared: &Declared, trusted: bool) -> 
 
 /// The files of the capsule in `folder` that `capsule run` trusts, beside its manifest. A workspace that contains them shows them
 /// read-only to the capsule's processes.
-pub(crate) fn trusted(folder: &Path, declared: &Declared) -> Vec<PathBuf> {
-    const OWN: [&str; 4] = ["build", ".venv", "node_modules", "package.json"];
-    let inputs = inputs::inputs(folder, declared.extensions()).unwrap_or_default();
+///
+/// # Errors
+/// The sources cannot be listed. To leave them out would let a process write them, and make that happen.
+pub(crate) fn trusted(folder: &Path, declared: &Declared) -> Result<Vec<PathBuf>, BuildError> {
+    const OWN: [&str; 5] = ["build", ".venv", "venv", "node_modules", "package.json"];
+    let inputs = inputs::inputs(folder, declared.extensions()).map_err(|error| BuildError::Unlisted {
+        folder: folder.to_owned(),
+        error,
+    })?;
     let tops = inputs.iter().filter_map(|path| path.iter().next());
     let mut paths: Vec<PathBuf> = OWN
         .iter()
@@ -76,5 +82,33 @@ pub(crate) fn trusted(folder: &Path, declared: &Declared) -> Vec<PathBuf> {
     paths.sort();
     paths.dedup();
     paths.push(folder.to_owned());
-    paths
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn declared(folder: &Path) -> Declared {
+        fs::write(folder.join("capsule.py"), "").unwrap();
+        let build = toml::from_str("language = 'python'").unwrap();
+        Declared::new(folder, Some("x"), &build).unwrap()
+    }
+
+    /// A process of the capsule may make as many files as it likes.
+    #[test]
+    fn b6_sources_that_cannot_be_listed_are_not_left_unprotected() {
+        let folder = tempfile::tempdir().unwrap();
+        let declared = declared(folder.path());
+        let path = |name: &str| folder.path().join(name);
+        assert!(trusted(folder.path(), &declared).unwrap().contains(&path("capsule.py")));
+        fs::create_dir(path("many")).unwrap();
+        for number in 0..inputs::MOST {
+            fs::write(path("many").join(number.to_string()), "").unwrap();
+        }
+        let error = trusted(folder.path(), &declared).unwrap_err().to_string();
+        assert!(error.contains("too many files"), "{error}");
+    }
 }

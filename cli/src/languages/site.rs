@@ -91,6 +91,7 @@ impl Site {
     pub(crate) async fn lock(&self) -> Result<File, BuildError> {
         let path = self.folder.join(BUILD).join(".lock");
         let file = open(&path, File::options().create(true).truncate(false).write(true)).map_err(place(&path))?;
+        self.hand_over(&path)?;
         if let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
             console::tell(&format!("waiting for another build of {}", self.folder.display()));
         }
@@ -202,5 +203,28 @@ fn place(path: &Path) -> impl Fn(io::Error) -> BuildError {
     move |error| BuildError::Place {
         path: path.clone(),
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+
+    use super::*;
+
+    /// Otherwise they could not build it themselves after root did.
+    #[tokio::test]
+    async fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root makes files for others");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        chown(folder.path(), Some(12345), Some(12345)).unwrap();
+        let site = Site::prepare(folder.path(), "x").unwrap();
+        drop(site.lock().await.unwrap());
+        for made in [BUILD, WORK, "build/.lock"] {
+            assert_eq!(folder.path().join(made).metadata().unwrap().uid(), 12345, "{made}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //!   came before. So instances read in turn, under a lock that goes to the one that has waited longest: none runs ahead of the others.
 //! - A lock is free when its instance ends, however it ends. What an instance was doing under it may be half done: a process of
 //!   which the store does not say that it was made ready is ended, and another one started.
-//! - A server waits while nothing reads its standard error, too, so whoever waits for an answer reads that as well.
+//! - A server also waits while its standard error is full, so an instance that waits for an answer reads that stream too.
 
 use super::{Error, Result, ServerConfig, servers};
 use crate::{
