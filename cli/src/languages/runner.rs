@@ -1,8 +1,8 @@
 //! Runs the program that builds a capsule: confined, like the build of a crate (contract B6), or as its user would.
 //!
 //! A build runs code of the capsule's authors: a `command`, a tool in the folder, Python and JavaScript that the tools execute. A
-//! confined build has no network, and writes only to `build/work`. It sees the system, the capsule's folder, and the folder that
-//! the program was installed in.
+//! confined build has no network, and writes only to `build/work`. It sees the system, the capsule's folder, the folder that
+//! the program was installed in, and the toolchains that its recipe names.
 
 use std::process::Stdio;
 use std::sync::Arc;

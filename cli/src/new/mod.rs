@@ -20,7 +20,7 @@ use template::{Language, Purpose, files};
 /// Make a new capsule: a folder that builds and runs at once, with a manifest, a test, and a README that names the commands.
 ///
 /// A capsule in Rust needs only rustup; it gets a copy of the SDK, in `vendor/capsule-sdk`, because the SDK is not published yet. The
-/// other languages need one tool each, which the README names.
+/// other languages need a tool each, and JavaScript Node.js, which the first run names if they are missing.
 ///
 /// Exit code: 0 if the folder was made, 1 if it could not be written, 2 for bad usage, 128+n if ended by signal n. No incomplete
 /// folder is left.

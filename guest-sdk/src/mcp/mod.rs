@@ -17,7 +17,8 @@
 //!
 //! These are the servers of the capsule's configuration: `capsule run` passes each `[[mcp_server]]` of the manifest with `type = "stdio"` on
 //! (see [`servers`]). Both kinds of protocol are spoken: the stateless one of 2026-07-28, and the one before, which begins with
-//! `initialize`. The first use finds out which, and the store keeps it for the process.
+//! `initialize`. The first use finds out which by `server/discover`, and the store keeps it for the process. A server that ends at a
+//! question that it does not know cannot be used.
 //!
 //! # What a server may rely on, and what an instance may
 //!
