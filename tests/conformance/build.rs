@@ -1,8 +1,10 @@
-//! Compiles the cases, and makes their table and the archive of their components.
+//! Compiles the cases, makes components of them, and writes their table and the archive of the components.
 //!
-//! The cases are a package and a workspace of their own, which is assembled in the target folder. Cargo excludes each
-//! folder with a `Cargo.toml` from the package around it, so their manifest has another name. All components are
-//! compressed as one: each has 85 KB, and nearly all of it is library code that the others have too.
+//! - The cases are a package and a workspace of their own, which is assembled in the target folder. Cargo excludes each
+//!   folder with a `Cargo.toml` from the package around it, so their manifest has another name.
+//! - They are compiled for `wasm32-unknown-unknown`. For another target the standard library imports WASI, which a host of
+//!   `astrid:process` need not serve.
+//! - All components are compressed as one, because nearly all of each is library code that the others have too.
 
 mod nested_build;
 
@@ -11,6 +13,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use wit_component::ComponentEncoder;
+
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -18,7 +22,6 @@ fn main() {
     for input in [
         "build.rs",
         "nested_build.rs",
-        "guests/build.rs",
         "guests/src",
         "guests/manifest.toml",
         "guests/manifest.lock",
@@ -32,7 +35,7 @@ fn main() {
         return;
     }
     let package = assemble(&here, &nested_build::target_dir().join("conformance"));
-    let built = nested_build::build(&package, "wasm32-wasip2", &["--bins"]);
+    let built = nested_build::build(&package, "wasm32-unknown-unknown", &["--bins"]);
 
     let mut names: Vec<String> = fs::read_dir(guests.join("src/bin"))
         .expect("the cases are there")
@@ -50,7 +53,8 @@ fn main() {
     let mut table = String::from("&[\n");
     let mut components = Vec::new();
     for name in names {
-        let component = fs::read(built.join(format!("{name}.wasm"))).expect("a case was built");
+        let module = fs::read(built.join(format!("{name}.wasm"))).expect("a case was built");
+        let component = component(&module);
         let title = title(&guests.join("src/bin").join(format!("{name}.rs")));
         let (start, end) = (components.len(), components.len() + component.len());
         writeln!(
@@ -62,6 +66,15 @@ fn main() {
     }
     table.push(']');
     write(&out, &table, &components);
+}
+
+/// The component of a module, whose interfaces the bindings left in it.
+fn component(module: &[u8]) -> Vec<u8> {
+    let mut encoder = ComponentEncoder::default();
+    // A call of an older version would otherwise go to the newer one.
+    encoder.merge_imports_based_on_semver(false);
+    encoder.module(module).expect("a module with its interfaces");
+    encoder.encode().expect("a module that fits its interfaces")
 }
 
 /// Writes the files that `src/case.rs` includes.
@@ -86,7 +99,7 @@ fn assemble(here: &Path, package: &Path) -> PathBuf {
     ] {
         fs::copy(here.join(from), package.join(to)).expect("a manifest can be copied");
     }
-    for (from, to) in [("guests/build.rs", "build.rs"), ("guests/src", "src"), ("wit", "wit")] {
+    for (from, to) in [("guests/src", "src"), ("wit", "wit")] {
         // Files of an earlier run, or of another checkout.
         drop(fs::remove_file(package.join(to)));
         symlink(here.join(from), package.join(to)).expect("the target folder can hold a link");

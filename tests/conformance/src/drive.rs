@@ -1,26 +1,31 @@
 //! Runs one case against one host.
 //!
 //! The driver only carries out the plan and passes data from step to step. The guest decides what is right. The driver
-//! decides only what no guest can see: that a call was ended, and that a file of the workspace is no longer locked.
+//! decides only what no guest can see: that a call was ended, and when; what a pid is; and that a file of the workspace is no
+//! longer locked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use serde::Deserialize;
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::JoinSet;
 
 use crate::case::Case;
-use crate::host::{Answer, CallFailure, Description, Host, Load, Refusal, Running};
+use crate::host::{Answer, CallFailure, Description, Host, Load, Refusal, Running, Start};
 use crate::plan::{Call, Do, Ends, Need, Plan, Step, What};
 use crate::report::Verdict;
 
 /// The time after which a case has failed, because a host that hangs must not hang the suite.
 const GIVE_UP: Duration = Duration::from_secs(150);
+
+/// The time from a request to unload a capsule until a call of it must have ended. Calls have longer deadlines of their own.
+const PROMPT: Duration = Duration::from_secs(10);
 
 /// Locked for writing while a case runs that must be alone.
 static ALONE: RwLock<()> = RwLock::const_new(());
@@ -59,6 +64,9 @@ async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
     let workspace = folder.path().canonicalize().map_err(failed)?;
     let plan = plan(host, case, &workspace).await?;
     applies(&plan, &host.describe())?;
+    let start = plan
+        .start(workspace.clone())
+        .map_err(|error| Stop::Failed(format!("its plan cannot be read: {error}")))?;
     // Held to the end: a case that must be alone waits for all others, and they wait for it.
     let (_alone, _among_others);
     if plan.needs.contains(&Need::Alone) {
@@ -66,15 +74,14 @@ async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
     } else {
         _among_others = ALONE.read().await;
     }
-    let mut settings = plan.settings.clone();
-    settings.workspace.clone_from(&workspace);
     let session = Arc::new(Session {
-        host: host.start(settings).await?,
+        host: host.start(start).await?,
         description: host.describe(),
         case,
         plan,
         workspace,
         loaded: Mutex::default(),
+        ending: std::sync::Mutex::default(),
     });
     let result = Arc::clone(&session).steps(None, String::new()).await;
     session.host.shutdown().await;
@@ -86,9 +93,9 @@ async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
 /// Asks the component itself for the plan, on a host with default settings that is used for nothing else.
 async fn plan<H: Host>(host: &H, case: Case, workspace: &Path) -> Result<Plan, Stop> {
     let running = host
-        .start(crate::host::Settings {
+        .start(Start {
             workspace: workspace.to_owned(),
-            ..Default::default()
+            ..Start::default()
         })
         .await?;
     let answer = async {
@@ -104,24 +111,62 @@ async fn plan<H: Host>(host: &H, case: Case, workspace: &Path) -> Result<Plan, S
             })
             .await?;
         let answer = running.call(case.name, None, "plan", Vec::new()).await;
-        answer.map_err(|failure| Stop::Failed(format!("does not say its plan: {failure}")))
+        answer.map_err(|failure| failed_call(failure, "does not say its plan"))
     };
     let answer = answer.await;
     running.shutdown().await;
-    serde_json::from_str(&answer?.data.unwrap_or_default())
+    serde_json::from_str(&verdict(case, "plan", answer?)?)
         .map_err(|error| Stop::Failed(format!("its plan cannot be read: {error}")))
 }
 
+/// The data of a step, by the verdict of the case itself. A host may answer an action that it does not know, or may not have called
+/// the case at all; then this is no verdict.
+fn verdict(case: Case, action: &str, answer: Answer) -> Result<String, Stop> {
+    #[derive(Deserialize)]
+    struct Said {
+        case: String,
+        verdict: String,
+        data: String,
+    }
+    let data = answer.data.unwrap_or_default();
+    let said = serde_json::from_str::<Said>(&data)
+        .ok()
+        .filter(|said| said.case == case.name);
+    match said {
+        Some(said) if said.verdict == "passed" => Ok(said.data),
+        Some(said) if said.verdict == "not-applicable" => Err(Stop::NotApplicable(said.data)),
+        Some(said) => Err(Stop::Failed(format!("{action}: {}", said.data))),
+        None => Err(Stop::Failed(format!(
+            "{action}: the answer is not the case's: {:?} with {data:?}",
+            answer.action
+        ))),
+    }
+}
+
+fn failed_call(failure: CallFailure, what: &str) -> Stop {
+    match failure {
+        CallFailure::NotOffered(reason) => Stop::NotApplicable(reason),
+        failure => Stop::Failed(format!("{what}: {failure}")),
+    }
+}
+
 fn applies(plan: &Plan, host: &Description) -> Result<(), Stop> {
+    if plan.has_concurrent_calls() && !host.concurrent_calls {
+        return Err(Stop::NotApplicable(
+            "the host does not run two calls of one capsule and principal at once".into(),
+        ));
+    }
     for need in &plan.needs {
         match need {
-            Need::Confined if !host.confined => {
-                return Err(Stop::NotApplicable("the host runs processes unconfined".into()));
+            Need::Confined(layer) if !host.confinement.contains(layer) => {
+                return Err(Stop::NotApplicable(format!(
+                    "the host runs processes unconfined: without the layer {layer:?}"
+                )));
             }
-            Need::Unconfined if host.confined => {
+            Need::Unconfined if !host.confinement.is_empty() => {
                 return Err(Stop::NotApplicable("about hosts that run processes unconfined".into()));
             }
-            Need::Confined | Need::Unconfined | Need::Alone => {}
+            Need::Confined(_) | Need::Unconfined | Need::Alone => {}
         }
     }
     Ok(())
@@ -134,6 +179,8 @@ struct Session<R> {
     plan: Plan,
     workspace: std::path::PathBuf,
     loaded: Mutex<BTreeSet<String>>,
+    /// When the host was asked to unload a capsule, or to shut down.
+    ending: std::sync::Mutex<BTreeMap<String, Instant>>,
 }
 
 /// A list of steps in the plan: the whole plan, or a branch (the second number) of a parallel step (the first number).
@@ -166,7 +213,7 @@ impl<R: Running> Session<R> {
                     Step::Do(what) => self.tell(what, payload).await?,
                     Step::Unlocked { unlocked } => self.lock(unlocked, false).map(|()| payload)?,
                     Step::Locked { locked } => self.lock(locked, true).map(|()| payload)?,
-                    Step::Runs { runs } => says(&payload, runs).map(|()| payload)?,
+                    Step::Runs { runs } => is_program(&payload, runs).map(|()| payload)?,
                     Step::NoZombies { .. } => no_zombies(&payload).map(|()| payload)?,
                     Step::Parallel { .. } if branch.is_some() => {
                         return Err(Stop::Failed("its plan has branches within branches".into()));
@@ -214,22 +261,33 @@ impl<R: Running> Session<R> {
             .host
             .call(&id, principal, action, payload.clone().into_bytes())
             .await;
-        match (ends, result) {
-            (Ends::Answered | Ends::Cancelled, Ok(Answer { action: verdict, data })) => {
-                let data = data.unwrap_or_default();
-                match verdict.as_str() {
-                    "continue" => Ok(data),
-                    "not-applicable" => Err(Stop::NotApplicable(data)),
-                    _ => Err(Stop::Failed(format!("{action}: {data}"))),
-                }
-            }
+        let ended = match (ends, result) {
+            (Ends::Answered | Ends::Cancelled, Ok(answer)) => return verdict(self.case, action, answer),
+            (Ends::Trapped, Err(CallFailure::Trapped(_))) => return Ok(payload),
             (Ends::Cancelled | Ends::Interrupted, Err(CallFailure::Cancelled))
-            | (Ends::Interrupted | Ends::Trapped, Err(CallFailure::Trapped(_))) => Ok(payload),
-            (Ends::Interrupted | Ends::Trapped, Ok(answer)) => Err(Stop::Failed(format!(
-                "{action}: was to be ended, and answered {answer:?}"
+            | (Ends::Interrupted, Err(CallFailure::Trapped(_))) => Instant::now(),
+            (Ends::Interrupted | Ends::Trapped, Ok(answer)) => {
+                return Err(Stop::Failed(format!(
+                    "{action}: was to be ended, and answered {answer:?}"
+                )));
+            }
+            (_, Err(failure)) => return Err(failed_call(failure, action)),
+        };
+        // A call that reached its own deadline was not ended by the unloading.
+        match self.ending().get(&id) {
+            Some(asked) if ended.saturating_duration_since(*asked) < PROMPT => Ok(payload),
+            Some(asked) => Err(Stop::Failed(format!(
+                "{action}: ended {} s after its capsule was to be unloaded",
+                ended.saturating_duration_since(*asked).as_secs()
             ))),
-            (_, Err(failure)) => Err(Stop::Failed(format!("{action}: {failure}"))),
+            None => Err(Stop::Failed(format!(
+                "{action}: ended before its capsule was to be unloaded"
+            ))),
         }
+    }
+
+    fn ending(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The capsule's name, after it is loaded. A call that comes during the loading waits.
@@ -261,13 +319,22 @@ impl<R: Running> Session<R> {
         let name = self.name(&step.capsule);
         match step.what {
             What::Reload => self.host.reload(&name).await?,
-            What::Unload => self.host.unload(&name).await?,
+            What::Unload => {
+                self.ending().insert(name.clone(), Instant::now());
+                self.host.unload(&name).await?;
+            }
             What::Load => {
+                self.ending().remove(&name);
                 let mut loaded = self.loaded.lock().await;
                 self.load(&step.capsule).await?;
                 loaded.insert(name);
             }
-            What::Shutdown => self.host.shutdown().await,
+            What::Shutdown => {
+                let now = Instant::now();
+                let loaded = self.loaded.lock().await.clone();
+                self.ending().extend(loaded.into_iter().map(|name| (name, now)));
+                self.host.shutdown().await;
+            }
             What::Describe => {
                 payload.push_str("\n\n");
                 payload.push_str(&json(&self.description)?);
@@ -303,15 +370,22 @@ impl<R: Running> Session<R> {
     }
 }
 
-fn says(payload: &str, marker: &str) -> Result<(), Stop> {
+/// Checks that a pid is that of a program with these arguments, and not of another that starts it and has them among its own.
+fn is_program(payload: &str, arguments: &[String]) -> Result<(), Stop> {
     let pid = payload.split_whitespace().next().unwrap_or_default();
     let line = std::fs::read(format!("/proc/{pid}/cmdline"))
         .map_err(|error| Stop::Failed(format!("process {pid}, by its os-pid: {error}")))?;
-    let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    if line.contains(marker) {
+    let line = String::from_utf8_lossy(&line);
+    let mut words: Vec<&str> = line.trim_end_matches('\0').split('\0').collect();
+    if let Some(program) = words.first_mut() {
+        *program = program.rsplit('/').next().unwrap_or_default();
+    }
+    if words == arguments {
         Ok(())
     } else {
-        Err(Stop::Failed(format!("process {pid}, by its os-pid, is `{line}`")))
+        Err(Stop::Failed(format!(
+            "process {pid}, by its os-pid, is {words:?}, and not {arguments:?}"
+        )))
     }
 }
 

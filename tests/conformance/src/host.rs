@@ -21,8 +21,8 @@ pub trait Host: Send + Sync + 'static {
     /// Starts a host that has no capsule and no process yet.
     ///
     /// # Errors
-    /// [`Refusal`]. A setting that the host does not support is [`Refusal::NotOffered`].
-    fn start(&self, settings: Settings) -> impl Future<Output = Result<Self::Running, Refusal>> + Send;
+    /// [`Refusal`]. One of [`Start::needs`] that the host does not support is [`Refusal::NotOffered`].
+    fn start(&self, start: Start) -> impl Future<Output = Result<Self::Running, Refusal>> + Send;
 }
 
 /// A running host. It is dropped without [`Running::shutdown`] only if the suite itself failed.
@@ -84,21 +84,53 @@ pub struct Description {
     pub name: String,
     /// The version of the host.
     pub version: String,
-    /// Whether its processes are confined (contract B1). Cases about confinement depend on it.
-    pub confined: bool,
+    /// The parts of the confinement that its processes have. A case about another part is not applicable.
+    pub confinement: Vec<Layer>,
+    /// Whether two calls of the same capsule and principal can run at once. A case about what such calls do to each other is not
+    /// applicable otherwise.
+    pub concurrent_calls: bool,
     /// Whether an unconfined host allows persistent processes, which needs a separate permission (contract B2).
     pub persistent_unconfined: bool,
     /// Further facts for the report.
     pub notes: Vec<String>,
 }
 
-/// The settings that a case needs. For an empty field the contract's default must hold.
+/// A part of the confinement of processes (contract B1, B4).
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Layer {
+    /// A process sees a read-only system, its workspace, and a `/tmp`, `/dev` and home folder of its own.
+    Filesystem,
+    /// A process reaches no network of the host's.
+    Network,
+    /// A process sees the processes of its own tree only.
+    Processes,
+    /// A process has no capability, and gains no privilege.
+    Privileges,
+}
+
+impl Layer {
+    /// Every part.
+    pub const ALL: [Self; 4] = [Self::Filesystem, Self::Network, Self::Processes, Self::Privileges];
+}
+
+/// What a host is started with for a case.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// The workspace of every capsule. It is made for the case, and removed after it.
+    pub workspace: PathBuf,
+    /// The settings without which the case has no meaning. A host that cannot have one of them refuses.
+    pub needs: Settings,
+    /// The same settings, and others that only make the case faster or leave it room. A host takes what it can, and may ignore the
+    /// others: a case without them takes longer, or is not applicable because there is no room for its processes.
+    pub wishes: Settings,
+}
+
+/// Settings of a host. For an empty field the contract's default must hold.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The workspace of every capsule. It is made for the case, and removed after it.
-    #[serde(skip)]
-    pub workspace: PathBuf,
     /// Q1.
     pub processes_per_principal: Option<u32>,
     /// Q2, per principal and capsule.
@@ -192,6 +224,10 @@ pub enum CallFailure {
     /// The guest trapped, or was ended for its behaviour.
     #[error("the guest failed: {0}")]
     Trapped(String),
+    /// The host does not offer such a call, for example one beside another of the same capsule and principal. The text is the
+    /// reason. The case is not applicable.
+    #[error("not offered: {0}")]
+    NotOffered(String),
     /// The host could not run the call.
     #[error("the host failed: {0}")]
     Host(String),

@@ -10,7 +10,7 @@
 //! cases that need it are not applicable:
 //!
 //! ```
-//! use capsule_conformance::{Answer, CallFailure, Description, Host, Load, Refusal, Running, Settings};
+//! use capsule_conformance::{Answer, CallFailure, Description, Host, Layer, Load, Refusal, Running, Start};
 //!
 //! struct MyHost;
 //! struct MyRunningHost { /* an engine, what is loaded, … */ }
@@ -22,17 +22,18 @@
 //!         Description {
 //!             name: "mine".into(),
 //!             version: "0.1".into(),
-//!             confined: true,
+//!             confinement: vec![Layer::Filesystem, Layer::Processes],
+//!             concurrent_calls: true,
 //!             persistent_unconfined: false,
 //!             notes: Vec::new(),
 //!         }
 //!     }
 //!
-//!     async fn start(&self, settings: Settings) -> Result<MyRunningHost, Refusal> {
-//!         if settings.drain_time_ms.is_some() {
+//!     async fn start(&self, start: Start) -> Result<MyRunningHost, Refusal> {
+//!         if start.needs.drain_time_ms.is_some() {
 //!             return Err(Refusal::NotOffered("the drain time is fixed".into()));
 //!         }
-//!         // Processes run in `settings.workspace`.
+//!         // Processes run in `start.workspace`.
 //!         Ok(MyRunningHost {})
 //!     }
 //! }
@@ -102,7 +103,8 @@ mod suite;
 pub use self::capsule_host::{CapsuleHost, CapsuleRunning};
 pub use self::case::{CASES, CLAUSES, Case, WITHOUT_CASE};
 pub use self::host::{
-    Answer, AuditRecord, CallFailure, Description, Grants, Host, Load, Metrics, Refusal, Running, Settings,
+    Answer, AuditRecord, CallFailure, Description, Grants, Host, Layer, Load, Metrics, Refusal, Running, Settings,
+    Start,
 };
 pub use self::report::{Outcome, Report, Verdict};
 pub use self::suite::{Selection, run, run_one};

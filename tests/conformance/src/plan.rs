@@ -3,18 +3,23 @@
 //! The plan language is small enough to read at a glance. Everything that a guest can do is done in the guest. A case
 //! without a plan is one call of `run` by `alice`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::host::{Grants, Settings};
+use crate::host::{Grants, Layer, Settings, Start};
 
 /// The plan of a case. Every field may be omitted.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Plan {
     pub(crate) needs: Vec<Need>,
-    pub(crate) settings: Settings,
+    /// Without these the case has no meaning.
+    settings: Map<String, Value>,
+    /// These make the case faster, or leave it room.
+    wishes: Map<String, Value>,
     pub(crate) grants: Grants,
     /// Other grants, for the capsules named here.
     pub(crate) capsules: BTreeMap<String, Grants>,
@@ -25,7 +30,8 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             needs: Vec::new(),
-            settings: Settings::default(),
+            settings: Map::new(),
+            wishes: Map::new(),
             grants: Grants::default(),
             capsules: BTreeMap::new(),
             steps: vec![Step::Run("run".into())],
@@ -33,11 +39,46 @@ impl Default for Plan {
     }
 }
 
+impl Plan {
+    /// What the host is to be started with in this workspace.
+    ///
+    /// # Errors
+    /// The plan names a setting that does not exist, or gives it a wrong value.
+    pub(crate) fn start(&self, workspace: PathBuf) -> Result<Start, serde_json::Error> {
+        let needs = Settings::deserialize(Value::from(self.settings.clone()))?;
+        let mut all = self.settings.clone();
+        all.extend(self.wishes.clone());
+        let wishes = Settings::deserialize(Value::from(all))?;
+        Ok(Start {
+            workspace,
+            needs,
+            wishes,
+        })
+    }
+
+    /// Whether two calls of the same capsule and principal run at once.
+    pub(crate) fn has_concurrent_calls(&self) -> bool {
+        self.steps.iter().any(|step| {
+            let Step::Parallel { parallel } = step else {
+                return false;
+            };
+            let mut callers = BTreeSet::new();
+            parallel.iter().any(|branch| {
+                let of_branch: BTreeSet<_> = branch.iter().filter_map(Step::caller).collect();
+                let shares = !callers.is_disjoint(&of_branch);
+                callers.extend(of_branch);
+                shares
+            })
+        })
+    }
+}
+
 /// What the host must be so that the case is applicable.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Need {
-    Confined,
+    /// A part of the confinement.
+    Confined(Layer),
     Unconfined,
     /// No other case may run meanwhile.
     Alone,
@@ -63,15 +104,26 @@ pub(crate) enum Step {
     Locked {
         locked: String,
     },
-    /// Checks that the payload's first word is the pid of a process whose command line contains this.
+    /// Checks that the payload's first word is the pid of a process with these arguments, of which the first is the program's name.
     Runs {
-        runs: String,
+        runs: Vec<String>,
     },
     /// Checks that the payload's lines are pids, none of which is a zombie.
     NoZombies {
         #[serde(rename = "no-zombies")]
         _mark: (),
     },
+}
+
+impl Step {
+    /// The capsule and the principal of a call.
+    fn caller(&self) -> Option<(String, String)> {
+        match self {
+            Self::Run(_) => Some((first(), alice())),
+            Self::Call(call) => Some((call.capsule.clone(), call.principal.clone())),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -155,13 +207,20 @@ mod tests {
     #[test]
     fn every_kind_of_step() {
         let plan = plan(
-            r#"{"needs": ["confined"], "settings": {"wait-max-ms": 5}, "grants": {"commands": [], "persistent": false},
+            r#"{"needs": [{"confined": "network"}], "settings": {"wait-max-ms": 5},
+                "wishes": {"grace-max-ms": 6}, "grants": {"commands": [], "persistent": false},
                 "capsules": {"b": {"commands": ["cat"]}},
                 "steps": ["a", {"call": "b", "as": "", "capsule": "b", "ends": "trapped"}, {"do": "reload"},
                           {"parallel": [["a"], [{"do": "unload", "capsule": "b"}, "c"]]}, {"unlocked": "f"}]}"#,
         )
         .unwrap();
-        assert_eq!(plan.settings.wait_max_ms, Some(5));
+        let start = plan.start("/w".into()).unwrap();
+        assert_eq!((start.needs.wait_max_ms, start.needs.grace_max_ms), (Some(5), None));
+        assert_eq!(
+            (start.wishes.wait_max_ms, start.wishes.grace_max_ms),
+            (Some(5), Some(6))
+        );
+        assert_eq!(plan.needs, [Need::Confined(Layer::Network)]);
         assert!(plan.grants.commands.is_empty() && plan.capsules["b"].persistent);
         assert!(matches!(
             &plan.steps[..],
@@ -176,14 +235,35 @@ mod tests {
     }
 
     #[test]
+    fn calls_of_one_owner_in_two_branches_are_concurrent() {
+        for (steps, is_concurrent) in [
+            (r#"[{"parallel": [["a"], ["b"]]}]"#, true),
+            (
+                r#"[{"parallel": [["a", {"call": "a", "capsule": "b"}], [{"call": "b", "capsule": "b"}]]}]"#,
+                true,
+            ),
+            (
+                r#"[{"parallel": [["a", "b"], [{"call": "b", "as": "bob"}], [{"call": "b", "capsule": "b"}]]}]"#,
+                false,
+            ),
+            (r#"["a", "b"]"#, false),
+        ] {
+            let plan = plan(&format!(r#"{{"steps": {steps}}}"#)).unwrap();
+            assert_eq!(plan.has_concurrent_calls(), is_concurrent, "{steps}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_is_refused() {
         for wrong in [
             r#"{"limits": {}}"#,
-            r#"{"settings": {"wait": 1}}"#,
             r#"{"steps": [{"call": "a", "by": "b"}]}"#,
             r#"{"needs": ["luck"]}"#,
         ] {
             plan(wrong).unwrap_err();
+        }
+        for wrong in [r#"{"settings": {"wait": 1}}"#, r#"{"wishes": {"wait-max-ms": "long"}}"#] {
+            plan(wrong).unwrap().start(PathBuf::new()).unwrap_err();
         }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use capsule_conformance::{CASES, CLAUSES, CapsuleHost, Verdict, WITHOUT_CASE, run_one};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
+use wit_component::DecodedWasm;
+use wit_parser::WorldItem;
 
 #[path = "suite/broken.rs"]
 mod broken;
@@ -35,6 +37,10 @@ fn main() -> ExitCode {
         })
         .collect();
     trials.push(Trial::test("every_clause_has_a_case", every_clause_has_a_case));
+    trials.push(Trial::test(
+        "no_case_imports_anything_but_astrid",
+        no_case_imports_anything_else,
+    ));
     trials.push(Trial::test("no_case_without_a_clause", no_case_without_a_clause));
     trials.push(Trial::test(
         "the_list_of_clauses_is_the_contracts",
@@ -68,6 +74,26 @@ fn no_case_without_a_clause() -> Result<(), Failed> {
     for case in CASES {
         if !CLAUSES.contains(&case.clause().as_str()) {
             return Err(format!("{} is named after no clause", case.name).into());
+        }
+    }
+    Ok(())
+}
+
+/// A host of `astrid:process` need not serve WASI, nor anything of this project's own.
+fn no_case_imports_anything_else() -> Result<(), Failed> {
+    for case in CASES {
+        let decoded = wit_component::decode(case.component())?;
+        let DecodedWasm::Component(resolve, world) = decoded else {
+            return Err(format!("{} is no component", case.name).into());
+        };
+        let imports = &resolve.worlds.get(world).ok_or("a component has a world")?.imports;
+        // A type that the world itself names, for its export.
+        let imports = imports
+            .iter()
+            .filter(|(_, item)| !matches!(item, WorldItem::Type { .. }));
+        let names: Vec<_> = imports.map(|(key, _)| resolve.name_world_key(key)).collect();
+        if names.is_empty() || !names.iter().all(|name| name.starts_with("astrid:")) {
+            return Err(format!("{} imports {names:?}", case.name).into());
         }
     }
     Ok(())

@@ -51,6 +51,8 @@ pub type Outcome = Result<String, Stop>;
 pub enum Stop {
     /// The host does what it must not do, or does not do what it must do.
     Failed(String),
+    /// The host refused a process by `quota`. That is a failure unless the case wishes for a higher one, which a host may ignore.
+    Quota(String),
     /// The case cannot be tried here.
     NotApplicable(String),
 }
@@ -58,7 +60,7 @@ pub enum Stop {
 impl From<ErrorCode> for Stop {
     #[track_caller]
     fn from(error: ErrorCode) -> Self {
-        unexpected(&error, Location::caller())
+        unexpected_code(&error, Location::caller())
     }
 }
 
@@ -73,6 +75,13 @@ impl From<poll::ErrorCode> for Stop {
     #[track_caller]
     fn from(error: poll::ErrorCode) -> Self {
         unexpected(&error, Location::caller())
+    }
+}
+
+fn unexpected_code(error: &ErrorCode, place: &Location<'_>) -> Stop {
+    match unexpected(error, place) {
+        Stop::Failed(why) if *error == ErrorCode::Quota => Stop::Quota(why),
+        stop => stop,
     }
 }
 
@@ -108,7 +117,7 @@ macro_rules! case {
         impl $crate::Guest for Case {
             fn astrid_hook_trigger(action: String, payload: Vec<u8>) -> $crate::CapsuleResult {
                 let payload = String::from_utf8_lossy(&payload);
-                $crate::answer(match action.as_str() {
+                $crate::answer(env!("CARGO_BIN_NAME"), $plan, match action.as_str() {
                     "plan" => Ok($plan.to_owned()),
                     $(stringify!($step) => $crate::Step::go($step, &payload),)+
                     other => Err($crate::Stop::Failed(format!("this case has no step {other}"))),
@@ -122,16 +131,21 @@ macro_rules! case {
     };
 }
 
-/// The host's form of the end of a step.
-pub fn answer(outcome: Outcome) -> CapsuleResult {
-    let (action, data) = match outcome {
-        Ok(data) => ("continue", data),
-        Err(Stop::Failed(why)) => ("abort", why),
+/// The host's form of the end of a step. The verdict and the name of the case are in the data: a host may answer an action that
+/// it does not know with any verdict of its own.
+pub fn answer(case: &str, plan: &str, outcome: Outcome) -> CapsuleResult {
+    let (verdict, data) = match outcome {
+        Ok(data) => ("passed", data),
+        Err(Stop::Quota(why)) if plan.contains("\"processes-per-principal\"") && plan.contains("\"wishes\"") => (
+            "not-applicable",
+            format!("the host admits fewer processes at once than the case needs: {why}"),
+        ),
+        Err(Stop::Failed(why) | Stop::Quota(why)) => ("failed", why),
         Err(Stop::NotApplicable(reason)) => ("not-applicable", reason),
     };
     CapsuleResult {
-        action: action.to_owned(),
-        data: Some(data),
+        action: "continue".to_owned(),
+        data: Some(serde_json::json!({"case": case, "verdict": verdict, "data": data}).to_string()),
     }
 }
 
@@ -205,6 +219,7 @@ pub fn output(script: &str) -> Outcome {
     let place = Location::caller();
     match spawn(&sh(script)) {
         Ok(done) if done.exit.exit_code == Some(0) => Ok(done.stdout),
+        Err(error) => Err(unexpected_code(&error, place)),
         other => fail(format!("line {}: `{script}`: {other:?}", place.line())),
     }
 }
@@ -221,6 +236,7 @@ pub fn holds(script: &str) -> Result<bool, Stop> {
     let place = Location::caller();
     match spawn(&sh(script)) {
         Ok(done) if done.exit.exit_code.is_some() => Ok(done.exit.exit_code == Some(0)),
+        Err(error) => Err(unexpected_code(&error, place)),
         other => fail(format!("line {}: `{script}`: {other:?}", place.line())),
     }
 }
@@ -229,14 +245,14 @@ pub fn holds(script: &str) -> Result<bool, Stop> {
 #[track_caller]
 pub fn start(script: &str) -> Result<String, Stop> {
     let place = Location::caller();
-    spawn_persistent(&sh(script)).map_err(|error| unexpected(&error, place))
+    spawn_persistent(&sh(script)).map_err(|error| unexpected_code(&error, place))
 }
 
 /// Waits for the exit.
 #[track_caller]
 pub fn exit_of(id: &str) -> Result<ExitInfo, Stop> {
     let place = Location::caller();
-    wait(id, GIVE_UP).map_err(|error| unexpected(&error, place))
+    wait(id, GIVE_UP).map_err(|error| unexpected_code(&error, place))
 }
 
 /// A normal exit.
@@ -407,17 +423,34 @@ pub fn every_answer(id: &str, cursor: &LogCursor) -> Vec<(&'static str, String)>
         ("release-process", format!("{:?}", release_process(id))),
     ];
     for (_, text) in &mut answers {
-        if !id.is_empty() {
-            *text = text.replace(id, "<id>");
-        }
+        *text = without(text, id);
     }
     answers
+}
+
+/// A text in which an id that stands by itself is replaced. A short one may also be a part of any word.
+fn without(text: &str, id: &str) -> String {
+    // As the text has it: within quotes.
+    let id = id.escape_debug().to_string();
+    if id.is_empty() {
+        return text.to_owned();
+    }
+    let (mut rest, mut result) = (text, String::new());
+    while let Some((before, after)) = rest.split_once(&id) {
+        let joins = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
+        let is_a_part = joins(before.chars().next_back()) || joins(after.chars().next());
+        result.push_str(before);
+        result.push_str(if is_a_part { &id } else { "<id>" });
+        rest = after;
+    }
+    result.push_str(rest);
+    result
 }
 
 /// The same for the functions that most hosts got later. They are separate, so that their faults show separately.
 pub fn every_other_answer(id: &str) -> Vec<(&'static str, String)> {
     let attached = attach(id).map(|_| ());
-    vec![
+    [
         ("attach", format!("{attached:?}")),
         ("watch", format!("{:?}", watch(id, None))),
         ("watch as", format!("{:?}", watch(id, Some("known")))),

@@ -15,7 +15,9 @@ use capsule_host::supervisor::{Limits, Principal, Registry};
 use tokio::runtime::Handle;
 
 use self::figures::Since;
-use crate::host::{Answer, AuditRecord, CallFailure, Description, Host, Load, Metrics, Refusal, Running, Settings};
+use crate::host::{
+    Answer, AuditRecord, CallFailure, Description, Host, Layer, Load, Metrics, Refusal, Running, Settings, Start,
+};
 
 /// The runtime of the crate `capsule-host`. Needs a tokio runtime with all drivers.
 #[derive(Clone)]
@@ -79,18 +81,19 @@ impl Host for CapsuleHost {
         Description {
             name: "capsule-host".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            confined: self.confined,
+            confinement: if self.confined { Layer::ALL.into() } else { Vec::new() },
+            concurrent_calls: true,
             persistent_unconfined: self.persistent_unconfined,
             notes: Vec::new(),
         }
     }
 
-    async fn start(&self, settings: Settings) -> Result<CapsuleRunning, Refusal> {
+    async fn start(&self, start: Start) -> Result<CapsuleRunning, Refusal> {
         figures::install();
         let since = Since::now();
         let records = Arc::new(Records::default());
-        let workspace = Workspace::open(&settings.workspace).map_err(failed)?;
-        let registry = Registry::new(Handle::current(), Arc::clone(&self.launcher), limits(&settings));
+        let workspace = Workspace::open(&start.workspace).map_err(failed)?;
+        let registry = Registry::new(Handle::current(), Arc::clone(&self.launcher), limits(&start.wishes));
         let registry = registry.map_err(failed)?;
         let runtime = Runtime::builder(registry.clone())
             // A case makes many calls at once for one principal.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use capsule_conformance::{
     Answer, CASES, CallFailure, CapsuleHost, CapsuleRunning, Description, Host, Load, Refusal, Running, Settings,
-    run_one,
+    Start, run_one,
 };
 use libtest_mimic::{Failed, Trial};
 use tokio::runtime::Runtime;
@@ -119,17 +119,13 @@ impl Host for Broken {
         self.inner.describe()
     }
 
-    async fn start(&self, settings: Settings) -> Result<BrokenRunning, Refusal> {
-        let settings = if self.fault == Fault::ForgetsSettings {
-            Settings {
-                workspace: settings.workspace,
-                ..Settings::default()
-            }
-        } else {
-            settings
-        };
+    async fn start(&self, mut start: Start) -> Result<BrokenRunning, Refusal> {
+        if self.fault == Fault::ForgetsSettings {
+            start.needs = Settings::default();
+            start.wishes = Settings::default();
+        }
         Ok(BrokenRunning {
-            inner: self.inner.start(settings).await?,
+            inner: self.inner.start(start).await?,
             fault: self.fault,
         })
     }

@@ -4,7 +4,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"needs": ["confined"]}"#: run);
+case!(r#"{"needs": [{"confined": "network"}]}"#: run);
 
 /// The interfaces that an empty network namespace of Linux may have; the tunnels lead nowhere.
 const KERNELS: [&str; 8] = [

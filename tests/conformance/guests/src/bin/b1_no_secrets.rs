@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"needs": ["confined"]}"#: run);
+case!(r#"{"needs": [{"confined": "filesystem"}]}"#: run);
 
 fn run() -> Outcome {
     // A name that leads to the private `/tmp` shows nothing of the host.

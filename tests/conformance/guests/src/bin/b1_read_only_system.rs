@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"needs": ["confined"]}"#: run);
+case!(r#"{"needs": [{"confined": "filesystem"}]}"#: run);
 
 fn run() -> Outcome {
     let script = "for d in / /usr /usr/bin /bin /etc /lib /var /opt /home /root /sys /proc/sys /proc/sys/kernel; do \

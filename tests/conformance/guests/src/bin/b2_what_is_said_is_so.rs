@@ -24,7 +24,10 @@ fn judge(payload: &str) -> Outcome {
     let (seen, said) = payload.split_once("\n\n").unwrap_or_default();
     let said: Value = serde_json::from_str(said).map_err(|error| Stop::Failed(error.to_string()))?;
     let (place, started) = seen.split_once(' ').unwrap_or_default();
-    let confined = said["confined"] == true;
+    let layers = said["confinement"].as_array().map_or(&[][..], Vec::as_slice);
+    let confined = ["filesystem", "processes"]
+        .iter()
+        .all(|layer| layers.contains(&(*layer).into()));
     check!(
         !confined || place == "confined",
         "it says that it confines, and does not"

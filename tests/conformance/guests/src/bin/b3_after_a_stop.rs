@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"grace-default-ms": 50}}"#: run);
+case!(r#"{"wishes": {"grace-default-ms": 50}}"#: run);
 
 fn run() -> Outcome {
     // A daemon that forked twice, in a session of its own, and ignores signals; a process that forks all the time; and

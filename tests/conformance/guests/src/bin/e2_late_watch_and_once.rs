@@ -3,7 +3,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"processes-per-principal": 40, "retained-per-owner": 200}}"#: run);
+case!(r#"{"wishes": {"processes-per-principal": 40, "retained-per-owner": 200}}"#: run);
 
 fn run() -> Outcome {
     let mut events = Events::subscribe()?;

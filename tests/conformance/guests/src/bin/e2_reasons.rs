@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"processes-per-principal": 16, "grace-default-ms": 100}}"#: run);
+case!(r#"{"wishes": {"processes-per-principal": 16, "grace-default-ms": 100}}"#: run);
 
 fn run() -> Outcome {
     let mut events = Events::subscribe()?;

@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"processes-per-principal": 32}}"#: run);
+case!(r#"{"wishes": {"processes-per-principal": 32}}"#: run);
 
 fn run() -> Outcome {
     let mut ids = Vec::new();

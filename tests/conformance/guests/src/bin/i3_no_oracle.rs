@@ -6,7 +6,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"processes-per-principal": 16},
+case!(r#"{"wishes": {"processes-per-principal": 16},
     "steps": [{"call": "victim", "as": "bob"}, {"call": "victim", "capsule": "b"}, "table",
               {"call": "untouched", "as": "bob"}, {"call": "untouched", "capsule": "b"}, "last"]}"#:
     victim, table, untouched, last);

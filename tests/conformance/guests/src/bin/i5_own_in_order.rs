@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"processes-per-principal": 20}, "steps": [{"call": "noise", "as": "bob"}, {"call": "noise", "capsule": "b"}, "run"]}"#: noise, run);
+case!(r#"{"wishes": {"processes-per-principal": 20}, "steps": [{"call": "noise", "as": "bob"}, {"call": "noise", "capsule": "b"}, "run"]}"#: noise, run);
 
 fn noise() -> Outcome {
     start("sleep 1000")?;

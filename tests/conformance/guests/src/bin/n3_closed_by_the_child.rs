@@ -5,11 +5,12 @@ use conformance_guest::*;
 case!(run);
 
 fn run() -> Outcome {
-    output("mkfifo gate")?;
     let id = spawn_persistent(&SpawnRequest {
         keep_stdin_open: Some(true),
-        ..sh("exec 0</dev/null; echo gone; sleep 1000")
+        ..sh("read line; exec 0</dev/null; echo gone; sleep 1000")
     })?;
+    check!(status(&id)?.stdin_open, "its stdin is not open");
+    check!(write_stdin(&id, b"go\n")? == 3, "its stdin took nothing");
     printed(&id, "gone")?;
     let outcome = write_stdin(&id, &vec![b'x'; 1 << 20]);
     refused("it cannot be read", outcome, &ErrorCode::Closed)?;

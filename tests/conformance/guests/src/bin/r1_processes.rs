@@ -11,7 +11,9 @@ fn run() -> Outcome {
         max_pids: Some(10),
         max_open_files: None,
     };
-    let script = "n=0; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do (echo >> ran; exec sleep 1000) & done; echo all";
+    // Each process is there before the next one is made, and stays. Without a limit there are thirty.
+    let script = "mkfifo up; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; \
+                  do (echo >> ran; echo > up; exec sleep 1000) & read x < up; done; echo all";
     let request = SpawnRequest {
         limits: Some(limits),
         ..sh(script)

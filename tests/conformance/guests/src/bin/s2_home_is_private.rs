@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"needs": ["confined"]}"#: run);
+case!(r#"{"needs": [{"confined": "filesystem"}]}"#: run);
 
 fn run() -> Outcome {
     let home = output("printf %s \"$HOME\"; echo x > \"$HOME/mark\"")?;

@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"lifetime-max-ms": 300, "grace-default-ms": 100}}"#: run);
+case!(r#"{"settings": {"lifetime-max-ms": 300}, "wishes": {"grace-default-ms": 100}}"#: run);
 
 fn run() -> Outcome {
     for asked in [None, Some(3_600_000), Some(u64::MAX)] {

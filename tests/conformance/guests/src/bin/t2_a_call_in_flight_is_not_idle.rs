@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"grace-default-ms": 100}}"#: run);
+case!(r#"{"wishes": {"grace-default-ms": 100}}"#: run);
 
 fn run() -> Outcome {
     // If the machine stalls at the wrong moment, a wait may come too late to keep the process. This does not happen

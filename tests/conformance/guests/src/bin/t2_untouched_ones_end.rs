@@ -3,7 +3,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"settings": {"grace-default-ms": 100}}"#: run);
+case!(r#"{"wishes": {"grace-default-ms": 100}}"#: run);
 
 fn run() -> Outcome {
     refused(

@@ -2,7 +2,7 @@
 
 use conformance_guest::*;
 
-case!(r#"{"steps": ["make", {"runs": "conformance-marker-x7"}, "end"]}"#: make, end);
+case!(r#"{"steps": ["make", {"runs": ["sh", "-c", "echo up; read x < gate; exit 0", "conformance-marker-x7"]}, "end"]}"#: make, end);
 
 fn make() -> Outcome {
     output("mkfifo gate")?;
