@@ -312,6 +312,10 @@ impl RuntimeBuilder {
         config
             .epoch_interruption(true)
             .cache(cache)
+            // An eighth of a component's code on disk, which each start of a command reads and unpacks. Frames are found by their
+            // pointers, and a trap names functions without either; what is lost are numbers of bytes, and frames in a debugger.
+            .generate_address_map(false)
+            .native_unwind_info(false)
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
                 max_instances.saturating_add(max_background),
             )));
