@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use capsule_host::printable::{Printable, printable_lines};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::stderr;
 
@@ -20,23 +22,40 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(crate) fn init_logging(verbosity: u8) {
     let filter = std::env::var("RUST_LOG")
         .ok()
-        .and_then(|text| text.parse::<EnvFilter>().ok());
+        .and_then(|text| text.parse::<Targets>().ok());
     let filter = filter.unwrap_or_else(|| {
-        EnvFilter::new(match verbosity {
-            // `rmcp` logs the messages of an agent, with arguments and output.
-            0 => "warn,rmcp=error",
-            1 => "info,cranelift=warn,rmcp=error,wasmtime=warn",
-            2 => "debug,cranelift=warn,regalloc2=warn,rmcp=error,wasmtime=info",
-            _ => "trace,rmcp=error",
-        })
+        // `rmcp` logs the messages of an agent, with arguments and output.
+        let (most, others): (_, &[_]) = match verbosity {
+            0 => (LevelFilter::WARN, &[]),
+            1 => (
+                LevelFilter::INFO,
+                &[("cranelift", LevelFilter::WARN), ("wasmtime", LevelFilter::WARN)],
+            ),
+            2 => (
+                LevelFilter::DEBUG,
+                &[
+                    ("cranelift", LevelFilter::WARN),
+                    ("regalloc2", LevelFilter::WARN),
+                    ("wasmtime", LevelFilter::INFO),
+                ],
+            ),
+            _ => (LevelFilter::TRACE, &[]),
+        };
+        let others = others.iter().copied();
+        Targets::new()
+            .with_default(most)
+            .with_target("rmcp", LevelFilter::ERROR)
+            .with_targets(others)
     });
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(|| LogLine)
         .with_ansi(false)
         .without_time()
         // It would report a failed write to standard error on standard error, by a macro that panics.
         .log_internal_errors(false)
+        .finish()
+        .with(filter)
         .init();
     std::panic::set_hook(Box::new(|panic| {
         let trace = Backtrace::capture();
