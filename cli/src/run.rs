@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::hosting::{Denied, Loading, Plan, Prepared, Settings};
 use crate::interrupt::Interrupts;
 use crate::trial::Trial;
-use crate::until_exit::until_exit;
+use crate::until_exit::{exits_handled, until_exit};
 use crate::{audit, console, denials, left_running};
 
 /// How long messages that wait for the capsule when the last call has ended are still delivered.
@@ -130,7 +130,7 @@ impl Session {
             if self.until_exit {
                 until_exit(&self.registry, &capsule, principal).await;
             // Events of processes that the last call ended may still be on their way.
-            } else if tokio::time::timeout(LAST_MESSAGES, capsule.interceptors_idle())
+            } else if tokio::time::timeout(LAST_MESSAGES, exits_handled(&self.registry, &capsule))
                 .await
                 .is_err()
             {
