@@ -23,6 +23,7 @@ use super::reference::{self, BadReference, Found};
 use super::results::{End, Kept, NoResult, Results};
 use super::source::{Next, Source, SourceError};
 use crate::call::Call;
+use crate::denials::Denials;
 use crate::exit_code::{FAILED, SUCCEEDED};
 use crate::interrupt::{Interrupt, Interrupts};
 use crate::report::{self, Heading, Outcome};
@@ -58,6 +59,8 @@ pub(crate) struct Making<'a> {
     pub(crate) principals: &'a Principals,
     /// How many calls may be in flight at once.
     pub(crate) jobs: usize,
+    /// It learns when calls begin and end.
+    pub(crate) denials: &'a Denials,
     pub(crate) trial: &'a mut Trial,
     pub(crate) interrupts: &'a mut Interrupts,
 }
@@ -69,10 +72,11 @@ impl Making<'_> {
             capsule,
             principals,
             jobs,
+            denials,
             trial,
             interrupts,
         } = self;
-        let mut calls = Calls::new(capsule, principals);
+        let mut calls = Calls::new(capsule, principals, denials);
         let mut at_end = false;
         loop {
             while let Some(line) = calls.answers.pop_front() {
@@ -114,6 +118,7 @@ pub(crate) async fn print(line: Vec<u8>, interrupts: &mut Interrupts) -> Result<
 struct Calls<'a> {
     capsule: &'a Capsule,
     principals: &'a Principals,
+    denials: &'a Denials,
     /// The number of the next call.
     next: u64,
     running: JoinSet<(u64, Step)>,
@@ -152,10 +157,11 @@ struct Waiting {
 }
 
 impl<'a> Calls<'a> {
-    fn new(capsule: &'a Capsule, principals: &'a Principals) -> Self {
+    fn new(capsule: &'a Capsule, principals: &'a Principals, denials: &'a Denials) -> Self {
         Self {
             capsule,
             principals,
+            denials,
             next: 0,
             running: JoinSet::new(),
             filling: BTreeMap::new(),
@@ -293,6 +299,7 @@ impl<'a> Calls<'a> {
         );
         let (capsule, principal, number) = (self.capsule.clone(), job.principal.clone(), self.number());
         self.begun.insert(number, job);
+        self.denials.call_begun();
         self.running.spawn(async move {
             let outcome = call(&capsule, principal, &action, payload).await;
             (number, Step::Called(outcome))
@@ -309,6 +316,7 @@ impl<'a> Calls<'a> {
             },
             Step::Called(outcome) => {
                 if let Some(job) = self.begun.remove(&number) {
+                    self.denials.call_ended(outcome.is_failure());
                     self.finish(&job, outcome)?;
                 }
             }
