@@ -146,9 +146,11 @@ pub(crate) struct VerifyArgs {
 /// What capsules and their processes may use of this machine: for every command that calls capsules.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct HostArgs {
-    /// The folder in which the capsule's processes run, and whose files they may use.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) workspace: PathBuf,
+    /// The folder in which the capsule's processes run, and whose files they may use [default: the current folder].
+    ///
+    /// Where the current folder cannot be a workspace, such as your home folder, `capsule run FOLDER` takes FOLDER, and says so.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
 
     /// The principal on whose behalf the calls run [default: your login name].
     ///
@@ -406,7 +408,7 @@ mod tests {
     fn grants_nothing_unless_asked() {
         let args = parse(&["x.wasm", "go"]).unwrap();
         assert!(args.host.allow.is_empty() && !args.host.allow_persistent && !args.host.unconfined);
-        assert_eq!(args.host.workspace, PathBuf::from("."));
+        assert_eq!(args.host.workspace, None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use capsule_host::keyvalue::Store;
 use capsule_host::runtime::{self, Capsule, Grants, LoadOptions, Runtime, Topics};
 use capsule_host::sandbox::{
     Confined, LaunchError, Launcher, Network, OwnerNetwork, Policy, Prestart, PublishedPort, Unconfined, Workspace,
-    executed_unasked,
+    WorkspaceError, executed_unasked,
 };
 use capsule_host::supervisor::{Owner, Principal, Registry};
 use tokio::runtime::Handle;
@@ -43,6 +43,9 @@ use crate::trial::Trial;
 use crate::user::login_name;
 use crate::user_dirs::{code_dir, config_dir, protected};
 use crate::{build_confined, languages, never_called, visible};
+
+/// The workspace of a command line that names none.
+pub(crate) const CURRENT: &str = ".";
 
 /// A function that is told of each denial, with the number of those that were left out before it.
 pub(crate) type Denied = Arc<dyn Fn(&Owner, &Denial, u64) + Send + Sync>;
@@ -73,7 +76,7 @@ impl Plan {
     pub(crate) fn of(args: HostArgs, capsule: &Path, capsule_id: Option<String>) -> Result<Self, Failure> {
         let prestart = prestart(&args);
         let store = store_of(capsule);
-        let workspace = Workspace::open_apart_from(&args.workspace, &protected())?;
+        let workspace = workspace(args.workspace.as_deref(), capsule)?;
         let source = examine(capsule).map_err(Failure::Capsule)?;
         let manifest = match &source {
             Source::Component { file, .. } => Manifest::of_component(file.path())?,
@@ -108,7 +111,8 @@ impl Plan {
         // What is confined ends with this program. Processes that are not confined may stay, so the user must allow them.
         args.allow_persistent |= !args.unconfined;
         let prestart = prestart(&args);
-        let workspace = Workspace::open_apart_from(&args.workspace, &protected())?;
+        let named = args.workspace.as_deref().unwrap_or(Path::new(CURRENT));
+        let workspace = Workspace::open_apart_from(named, &protected())?;
         let was_there = executed_unasked(&workspace);
         Ok(Self {
             args,
@@ -299,6 +303,24 @@ impl Loading {
         tracing::info!(capsule = capsule.id(), ms = started.elapsed().as_millis(), "loaded");
         Ok(capsule)
     }
+}
+
+/// The folder that the user named, or the current one. Where that cannot be a workspace, it is the folder of the capsule: a new author's
+/// first commands work in a home folder, too.
+fn workspace(named: Option<&Path>, capsule: &Path) -> Result<Workspace, WorkspaceError> {
+    let open = |path: &Path| Workspace::open_apart_from(path, &protected());
+    let error = match (open(named.unwrap_or(Path::new(CURRENT))), named) {
+        (Err(error @ (WorkspaceError::Root | WorkspaceError::Refused { .. })), None) if capsule.is_dir() => error,
+        (opened, _) => return opened,
+    };
+    let Ok(workspace) = open(capsule) else {
+        return Err(error);
+    };
+    console::tell(&format!(
+        "the current folder cannot be a workspace, so the processes work in {}; --workspace names another",
+        workspace.path().display()
+    ));
+    Ok(workspace)
 }
 
 /// The command line with the grants that were saved, and with those that the manifest asks for where the user said so. Tells what

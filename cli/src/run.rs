@@ -15,13 +15,14 @@ use capsule_host::supervisor::Registry;
 
 use crate::args::RunArgs;
 use crate::calls::{Making, Principals, Source as Calls, Stopped, print};
+use crate::denials::Denials;
 use crate::exit_code::FAILED;
 use crate::failure::Failure;
 use crate::hosting::{Denied, Loading, Plan, Prepared, Settings};
 use crate::interrupt::Interrupts;
 use crate::trial::Trial;
-use crate::until_exit::until_exit;
-use crate::{audit, console, denials, left_running};
+use crate::until_exit::{exits_handled, until_exit};
+use crate::{audit, console, left_running};
 
 /// How long messages that wait for the capsule when the last call has ended are still delivered.
 const LAST_MESSAGES: Duration = Duration::from_secs(2);
@@ -47,7 +48,11 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
     let log = plan.args().audit.as_deref();
     let log = log.map(|path| audit::open(path, plan.workspace())).transpose()?;
     let mut interrupts = Interrupts::new().map_err(Failure::Signals)?;
-    let denied: Denied = Arc::new(denials::tell);
+    let denials = Arc::new(Denials::default());
+    let denied: Denied = {
+        let denials = Arc::clone(&denials);
+        Arc::new(move |_, denial, omitted| denials.tell(denial, omitted))
+    };
     let settings = Settings {
         config: args.of_calls.config.into_iter().collect(),
         call_time: args.of_calls.timeout,
@@ -69,6 +74,7 @@ async fn try_run(args: RunArgs) -> Result<u8, Failure> {
         calls,
         jobs: args.of_calls.jobs.into(),
         until_exit: args.of_calls.until_exit,
+        denials,
         interrupts,
     };
     let ended = tokio::spawn(session.run()).await;
@@ -91,6 +97,7 @@ struct Session {
     calls: Calls,
     jobs: usize,
     until_exit: bool,
+    denials: Arc<Denials>,
     interrupts: Interrupts,
 }
 
@@ -106,6 +113,7 @@ impl Session {
             capsule: &capsule,
             principals: &self.principals,
             jobs: self.jobs,
+            denials: &self.denials,
             trial: &mut self.trial,
             interrupts: &mut self.interrupts,
         };
@@ -130,7 +138,7 @@ impl Session {
             if self.until_exit {
                 until_exit(&self.registry, &capsule, principal).await;
             // Events of processes that the last call ended may still be on their way.
-            } else if tokio::time::timeout(LAST_MESSAGES, capsule.interceptors_idle())
+            } else if tokio::time::timeout(LAST_MESSAGES, exits_handled(&self.registry, &capsule))
                 .await
                 .is_err()
             {

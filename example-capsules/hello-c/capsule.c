@@ -120,7 +120,7 @@ static bool find(guest_string_t *id, bool *is_found, process_error_code_t *error
     return true;
 }
 
-// Writes to the process, and reads the next line that it answers.
+// Writes to the process, and reads the next line that it answers, without the line's end.
 static bool ask(guest_string_t *id, const char *line, guest_string_t *answer, process_error_code_t *error) {
     process_own_process_handle_t handle;
     if (!process_attach(id, &handle, error)) {
@@ -134,7 +134,7 @@ static bool ask(guest_string_t *id, const char *line, guest_string_t *answer, pr
         return false;
     }
     *answer = text("");
-    while (answer->len == 0 || answer->ptr[answer->len - 1] != '\n') {
+    for (;;) {
         poll_error_code_t ignored;
         poll_method_pollable_block(poll_borrow_pollable(output), &ignored);
         process_read_logs_result_t logs;
@@ -142,12 +142,17 @@ static bool ask(guest_string_t *id, const char *line, guest_string_t *answer, pr
             return false;
         }
         *answer = join(*answer, logs.stdout_);
+        const uint8_t *end = memchr(answer->ptr, '\n', answer->len);
+        if (end != NULL) {
+            answer->len = end - answer->ptr;
+            return true;
+        }
+        // Only after the look at its output: a process may end right after its answer.
         if (!logs.running) {
             error->tag = PROCESS_ERROR_CODE_CLOSED;
             return false;
         }
     }
-    return true;
 }
 
 // Returns how often it was called. Only the process remembers that.
@@ -174,7 +179,7 @@ static answer_t count(void) {
     if (!ask(&id, "\n", &answer, &error)) {
         return host_failure(error);
     }
-    return success(without_newline(answer));
+    return success(answer);
 }
 
 // Ends the process.

@@ -21,7 +21,7 @@ function fake() {
             return "id";
         },
         find: () => (lines === undefined ? undefined : "id"),
-        ask: () => `${(lines += 1)}\n`,
+        ask: () => `${(lines += 1)}`,
         stop() {
             lines = undefined;
             return { signal: 15 };

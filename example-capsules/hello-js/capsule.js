@@ -28,21 +28,25 @@ const host = {
         return found.findLast((info) => info.label === label && info.phase !== "exited")?.id;
     },
 
-    // Writes to the process, and returns the next line that it answers.
+    // Writes to the process, and returns the next line that it answers, without the line's end.
     ask(id, line) {
         const handle = process.attach(id);
         const output = handle.subscribeLogs();
         handle.writeStdin(utf8(line));
         let answer = "";
-        while (!answer.endsWith("\n")) {
+        for (;;) {
             output.block();
             const logs = handle.readLogs();
             answer += logs.stdout;
+            const end = answer.indexOf("\n");
+            if (end >= 0) {
+                return answer.slice(0, end);
+            }
+            // Only after the look at its output: a process may end right after its answer.
             if (!logs.running) {
                 throw new Error(`the process ended: ${answer}${logs.stderr}`);
             }
         }
-        return answer;
     },
 
     stop(id) {

@@ -33,17 +33,19 @@ class Host:
         return running[-1] if running else None
 
     def ask(self, id, line):
-        """Writes to the process, and returns the next line that it answers."""
+        """Writes to the process, and returns the next line that it answers, without the line's end."""
         with process.attach(id) as handle, handle.subscribe_logs() as output:
             handle.write_stdin(line.encode())
             answer = ""
-            while not answer.endswith("\n"):
+            while True:
                 output.block()
                 logs = handle.read_logs()
                 answer += logs.stdout
+                if "\n" in answer:
+                    return answer.partition("\n")[0]
+                # Only after the look at its output: a process may end right after its answer.
                 if not logs.running:
                     raise EOFError(f"the process ended: {answer}{logs.stderr}")
-            return answer
 
     def stop(self, id):
         return process.stop(id, None)

@@ -30,7 +30,7 @@ class Fake:
 
     def ask(self, id, line):
         self.lines += 1
-        return f"{self.lines}\n"
+        return str(self.lines)
 
     def stop(self, id):
         self.lines = None

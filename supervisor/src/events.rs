@@ -5,6 +5,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::Owner;
 
 /// An event in the life of a process.
@@ -35,16 +38,20 @@ pub trait Events: Send + Sync {
 
 /// All carriers of events of one registry.
 #[derive(Default)]
-pub(crate) struct Carriers(RwLock<Vec<Arc<dyn Events>>>);
+pub(crate) struct Carriers {
+    all: RwLock<Vec<Arc<dyn Events>>>,
+    /// The exits that become visible now.
+    exits: TaskTracker,
+}
 
 impl Carriers {
     pub(crate) fn add(&self, events: Arc<dyn Events>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(events);
+        self.all.write().unwrap_or_else(PoisonError::into_inner).push(events);
     }
 
     pub(crate) fn publish(&self, event: ProcessEvent) {
         // A copy of the list: a carrier is the embedder's code, and must not run under this lock.
-        let carriers = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let carriers = self.all.read().unwrap_or_else(PoisonError::into_inner).clone();
         // Most often there is one topic, and it gets the event itself instead of a copy.
         if let Some((last, others)) = carriers.split_last() {
             for carrier in others {
@@ -52,6 +59,18 @@ impl Carriers {
             }
             last.publish(event);
         }
+    }
+
+    /// Taken before an exit becomes visible, and dropped when its event has been published. The event comes last, because an
+    /// instance that it starts must find the exit. So a caller that sees an exit must not conclude that the event was published.
+    pub(crate) fn exit(&self) -> TaskTrackerToken {
+        self.exits.token()
+    }
+
+    /// Waits until the events of all exits that are visible by now were published.
+    pub(crate) async fn exits_published(&self) {
+        self.exits.close();
+        self.exits.wait().await;
     }
 }
 

@@ -69,6 +69,13 @@ impl Registry {
         self.0.tasks.events.add(events);
     }
 
+    /// Waits until the destinations have the event of every exit that is visible when this is called. An exit is visible shortly
+    /// before its event is published: a caller that saw the last exit, and then looks for messages that wait, calls this between the
+    /// two. Exits that become visible later may be waited for, too. The future may be dropped.
+    pub async fn exits_published(&self) {
+        self.0.tasks.events.exits_published().await;
+    }
+
     /// Ends every process (TERM, a short grace, KILL) and waits until all are gone. After the first call, spawns return
     /// [`Error::Cancelled`](super::Error::Cancelled). It may be called again. If the future is dropped, the shutdown
     /// still completes.

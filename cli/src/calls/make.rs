@@ -5,7 +5,8 @@
 //!   that writes one line has its answer before the next line is read, and a reader that does not read stops the reading of lines.
 //! - A call that refers to the result of another one waits for it, and is in flight meanwhile. It refers to earlier lines only, so the
 //!   earliest call in flight always runs, and no calls wait for each other.
-//! - The calls run in tasks, because each may compute for a while in the task that polls it.
+//! - The calls run in tasks, because each may compute for a while in the task that polls it. References are filled in on threads that
+//!   may block: a payload may refer many times to results of many megabytes, and signals are received meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -22,6 +23,7 @@ use super::reference::{self, BadReference, Found};
 use super::results::{End, Kept, NoResult, Results};
 use super::source::{Next, Source, SourceError};
 use crate::call::Call;
+use crate::denials::Denials;
 use crate::exit_code::{FAILED, SUCCEEDED};
 use crate::interrupt::{Interrupt, Interrupts};
 use crate::report::{self, Heading, Outcome};
@@ -57,6 +59,8 @@ pub(crate) struct Making<'a> {
     pub(crate) principals: &'a Principals,
     /// How many calls may be in flight at once.
     pub(crate) jobs: usize,
+    /// It learns when calls begin and end.
+    pub(crate) denials: &'a Denials,
     pub(crate) trial: &'a mut Trial,
     pub(crate) interrupts: &'a mut Interrupts,
 }
@@ -68,10 +72,11 @@ impl Making<'_> {
             capsule,
             principals,
             jobs,
+            denials,
             trial,
             interrupts,
         } = self;
-        let mut calls = Calls::new(capsule, principals);
+        let mut calls = Calls::new(capsule, principals, denials);
         let mut at_end = false;
         loop {
             while let Some(line) = calls.answers.pop_front() {
@@ -86,8 +91,8 @@ impl Making<'_> {
                 error = trial.failed_late() => return Err(Stopped::Trial(error)),
                 by = interrupts.next() => return Err(Stopped::Interrupted { by, lines: calls.interrupted(by) }),
                 Some(ended) = calls.running.join_next() => {
-                    let (number, outcome) = ended.map_err(Stopped::Panic)?;
-                    calls.ended(number, outcome)?;
+                    let (number, step) = ended.map_err(Stopped::Panic)?;
+                    calls.ended(number, step)?;
                 }
                 next = source.next(), if !at_end && calls.in_flight() < jobs => match next.map_err(Stopped::Source)? {
                     Some(next) => calls.begin(next)?,
@@ -113,10 +118,13 @@ pub(crate) async fn print(line: Vec<u8>, interrupts: &mut Interrupts) -> Result<
 struct Calls<'a> {
     capsule: &'a Capsule,
     principals: &'a Principals,
+    denials: &'a Denials,
     /// The number of the next call.
     next: u64,
-    running: JoinSet<(u64, Outcome)>,
-    /// What is known of the running calls, by their numbers.
+    running: JoinSet<(u64, Step)>,
+    /// The calls whose payload is being made, by their numbers.
+    filling: BTreeMap<u64, Job>,
+    /// The running calls, by their numbers.
     begun: BTreeMap<u64, Job>,
     /// The calls that wait for results of others, in order.
     waiting: Vec<(Job, Waiting)>,
@@ -133,6 +141,14 @@ struct Job {
     kept: Option<Arc<Kept>>,
 }
 
+/// What a task has done for a call.
+enum Step {
+    /// Made the payload.
+    Filled(Result<String, String>),
+    /// Made the call.
+    Called(Outcome),
+}
+
 /// A payload with its references, and their results in the same order.
 struct Waiting {
     payload: String,
@@ -141,12 +157,14 @@ struct Waiting {
 }
 
 impl<'a> Calls<'a> {
-    fn new(capsule: &'a Capsule, principals: &'a Principals) -> Self {
+    fn new(capsule: &'a Capsule, principals: &'a Principals, denials: &'a Denials) -> Self {
         Self {
             capsule,
             principals,
+            denials,
             next: 0,
             running: JoinSet::new(),
+            filling: BTreeMap::new(),
             begun: BTreeMap::new(),
             waiting: Vec::new(),
             results: Results::default(),
@@ -227,7 +245,8 @@ impl<'a> Calls<'a> {
         match waiting {
             Ok(waiting) => {
                 self.waiting.push((job, waiting));
-                self.start_waiting()
+                self.start_waiting();
+                Ok(())
             }
             Err(message) => self.finish(&job, bad_reference(message)),
         }
@@ -248,22 +267,26 @@ impl<'a> Calls<'a> {
         Ok(Waiting { payload, found, bound })
     }
 
-    /// Starts every call that has the results for which it waited. One that cannot have them is answered, and others may have
-    /// waited for that.
-    fn start_waiting(&mut self) -> Result<(), Stopped> {
+    /// Starts every call that has the results for which it waited.
+    fn start_waiting(&mut self) {
         let is_ready = |(_, waiting): &mut (Job, Waiting)| waiting.bound.iter().all(|kept| kept.end().is_some());
-        loop {
-            let ready: Vec<_> = self.waiting.extract_if(.., is_ready).collect();
-            if ready.is_empty() {
-                return Ok(());
+        let ready: Vec<_> = self.waiting.extract_if(.., is_ready).collect();
+        for (job, waiting) in ready {
+            if waiting.found.is_empty() {
+                self.start(job, waiting.payload.into_bytes());
+                continue;
             }
-            for (job, waiting) in ready {
-                match waiting.fill() {
-                    Ok(payload) => self.start(job, payload.into_bytes()),
-                    Err(message) => self.end(&job, bad_reference(message))?,
-                }
-            }
+            let number = self.number();
+            self.filling.insert(number, job);
+            self.running
+                .spawn_blocking(move || (number, Step::Filled(waiting.fill())));
         }
+    }
+
+    fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
     }
 
     fn start(&mut self, job: Job, payload: Vec<u8>) {
@@ -274,28 +297,35 @@ impl<'a> Calls<'a> {
             payload_bytes = payload.len(),
             "calling"
         );
-        let (capsule, principal, number) = (self.capsule.clone(), job.principal.clone(), self.next);
-        self.next += 1;
+        let (capsule, principal, number) = (self.capsule.clone(), job.principal.clone(), self.number());
         self.begun.insert(number, job);
-        self.running
-            .spawn(async move { (number, call(&capsule, principal, &action, payload).await) });
+        self.denials.call_begun();
+        self.running.spawn(async move {
+            let outcome = call(&capsule, principal, &action, payload).await;
+            (number, Step::Called(outcome))
+        });
     }
 
-    /// A running call has ended.
-    fn ended(&mut self, number: u64, outcome: Outcome) -> Result<(), Stopped> {
-        match self.begun.remove(&number) {
-            Some(job) => self.finish(&job, outcome),
-            None => Ok(()),
+    /// A task has ended: the call is answered, or made with the payload that is complete now.
+    fn ended(&mut self, number: u64, step: Step) -> Result<(), Stopped> {
+        match step {
+            Step::Filled(payload) => match (self.filling.remove(&number), payload) {
+                (Some(job), Ok(payload)) => self.start(job, payload.into_bytes()),
+                (Some(job), Err(message)) => self.finish(&job, bad_reference(message))?,
+                (None, _) => {}
+            },
+            Step::Called(outcome) => {
+                if let Some(job) = self.begun.remove(&number) {
+                    self.denials.call_ended(outcome.is_failure());
+                    self.finish(&job, outcome)?;
+                }
+            }
         }
+        Ok(())
     }
 
     /// Answers a call, and starts those that waited for it.
     fn finish(&mut self, job: &Job, outcome: Outcome) -> Result<(), Stopped> {
-        self.end(job, outcome)?;
-        self.start_waiting()
-    }
-
-    fn end(&mut self, job: &Job, outcome: Outcome) -> Result<(), Stopped> {
         self.answer(&job.heading, &outcome)?;
         if let Some(kept) = &job.kept {
             let is_failure = outcome.is_failure();
@@ -304,6 +334,7 @@ impl<'a> Calls<'a> {
                 Outcome::Result { .. } | Outcome::Error { .. } | Outcome::BadLine { .. } => End::Failed,
             };
             self.results.end(kept, end);
+            self.start_waiting();
         }
         Ok(())
     }
@@ -320,7 +351,7 @@ impl<'a> Calls<'a> {
     fn interrupted(mut self, by: Interrupt) -> Vec<Vec<u8>> {
         let mut lines: Vec<_> = self.answers.into();
         while let Some(ended) = self.running.try_join_next() {
-            if let Ok((number, outcome)) = ended
+            if let Ok((number, Step::Called(outcome))) = ended
                 && let Some(job) = self.begun.remove(&number)
             {
                 lines.extend(line(&job.heading, &outcome));
@@ -332,8 +363,9 @@ impl<'a> Calls<'a> {
         );
         let did_not = format!("{} ended the command before this call; run it again", by.name());
         let running = self.begun.values().map(|job| (job, &ran));
-        let waiting = self.waiting.iter().map(|(job, _)| (job, &did_not));
-        lines.extend(running.chain(waiting).filter_map(|(job, message)| {
+        let waiting = self.waiting.iter().map(|(job, _)| job);
+        let not_begun = self.filling.values().chain(waiting).map(|job| (job, &did_not));
+        lines.extend(running.chain(not_begun).filter_map(|(job, message)| {
             let message = message.clone();
             let kind = "cancelled";
             line(&job.heading, &Outcome::Error { kind, message }).ok()
@@ -343,11 +375,8 @@ impl<'a> Calls<'a> {
 }
 
 impl Waiting {
-    /// The payload with the results filled in, which have all ended.
+    /// The payload with the results filled in, which have all ended. It may take seconds.
     fn fill(self) -> Result<String, String> {
-        if self.found.is_empty() {
-            return Ok(self.payload);
-        }
         let mut all = Vec::with_capacity(self.bound.len());
         for (kept, found) in self.bound.iter().zip(&self.found) {
             match kept.end() {

@@ -7,10 +7,12 @@
 //! change numbers.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use serde::Deserialize as _;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -90,8 +92,7 @@ impl Reference {
                 path: path.fold("data".to_owned(), |path, name| path + "." + name),
             }
         };
-        let json = data.and_then(|data| serde_json::from_str::<&RawValue>(data).ok());
-        let Some(mut part) = json else {
+        let Some(json) = data.and_then(|data| serde_json::from_str::<&RawValue>(data).ok()) else {
             // A text, or no data.
             return match (data, self.path.is_empty()) {
                 (Some(text), true) => serde_json::to_string(text).map(Cow::from).map_err(|_| absent(0)),
@@ -99,38 +100,80 @@ impl Reference {
                 (_, false) => Err(absent(0)),
             };
         };
-        for (depth, name) in self.path.iter().enumerate() {
-            let inner = Member(name).deserialize(&mut serde_json::Deserializer::from_str(part.get()));
-            part = inner.ok().flatten().ok_or_else(|| absent(depth))?;
+        let deepest = Cell::new(0);
+        let way = Way {
+            path: &self.path,
+            depth: 0,
+            deepest: &deepest,
+        };
+        match way.deserialize(&mut serde_json::Deserializer::from_str(json.get())) {
+            Ok(Ok(part)) => Ok(part.get().into()),
+            Ok(Err(NotThere { depth })) => Err(absent(depth)),
+            // A number or a text that no reader can represent.
+            Err(_) => Err(absent(deepest.get())),
         }
-        Ok(part.get().into())
     }
 }
 
-/// Finds a member of an object or an element of an array; none in other values. Of members with the same name the last one counts,
-/// as for most readers of JSON.
-struct Member<'n>(&'n str);
+/// Follows a path of names and indices through values, in one pass over them however long the path is: a path to the innermost of
+/// many nested values would otherwise cost a pass for each of its names. Of members with the same name the last one counts, as for
+/// most readers of JSON.
+#[derive(Clone, Copy)]
+struct Way<'n> {
+    path: &'n [String],
+    /// The number of names that were followed to this value.
+    depth: usize,
+    /// The most names that were followed.
+    deepest: &'n Cell<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for Member<'_> {
-    type Value = Option<&'de RawValue>;
+/// The value has no part with the name at this depth.
+struct NotThere {
+    depth: usize,
+}
+
+impl<'n> Way<'n> {
+    fn name(self) -> Option<&'n String> {
+        self.path.get(self.depth)
+    }
+
+    /// The way on from a part with the next name.
+    fn next(self) -> Self {
+        self.deepest.set(self.depth + 1);
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+
+    const fn not_there<'de, E>(self) -> Result<<Self as DeserializeSeed<'de>>::Value, E> {
+        Ok(Err(NotThere { depth: self.depth }))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Way<'_> {
+    type Value = Result<&'de RawValue, NotThere>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
+        match self.name() {
+            Some(_) => deserializer.deserialize_any(self),
+            None => <&RawValue>::deserialize(deserializer).map(Ok),
+        }
     }
 }
 
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Option<&'de RawValue>;
+impl<'de> Visitor<'de> for Way<'_> {
+    type Value = Result<&'de RawValue, NotThere>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array")
+        f.write_str("JSON")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
+        let mut found = Err(NotThere { depth: self.depth });
         while let Some(key) = map.next_key::<String>()? {
-            if key == self.0 {
-                found = Some(map.next_value()?);
+            if Some(&key) == self.name() {
+                found = map.next_value_seed(self.next())?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -139,19 +182,44 @@ impl<'de> Visitor<'de> for Member<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let index = self.0.parse::<usize>().ok().filter(|index| index.to_string() == self.0);
-        let (mut found, mut at) = (None, 0);
-        loop {
-            if Some(at) == index {
-                match seq.next_element()? {
-                    None => return Ok(None),
-                    element => found = element,
+        let index = self.name().and_then(|name| Some((name, name.parse::<usize>().ok()?)));
+        let index = index.filter(|(name, index)| index.to_string() == **name);
+        let mut found = Err(NotThere { depth: self.depth });
+        for at in 0.. {
+            if index.is_some_and(|(_, index)| index == at) {
+                match seq.next_element_seed(self.next())? {
+                    Some(element) => found = element,
+                    None => return self.not_there(),
                 }
             } else if seq.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(found);
+                break;
             }
-            at += 1;
         }
+        Ok(found)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        self.not_there()
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        self.not_there()
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        self.not_there()
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        self.not_there()
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        self.not_there()
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        self.not_there()
     }
 }
 
@@ -355,6 +423,20 @@ mod tests {
             (Some("[1]"), "00", "data.00"),
             (Some("[1]"), "-1", "data.-1"),
             (Some("[1]"), "0.x", "data.0.x"),
+            (
+                Some("[{\"a\":null,\"b\":true}, 1, -1, 1.5, \"x\"]"),
+                "0.a.x.y",
+                "data.0.a.x",
+            ),
+            (
+                Some("[{\"a\":null,\"b\":true}, 1, -1, 1.5, \"x\"]"),
+                "0.b.0",
+                "data.0.b.0",
+            ),
+            (Some("[{\"a\":null,\"b\":true}, 1, -1, 1.5, \"x\"]"), "3.x", "data.3.x"),
+            (Some("[{\"a\":null,\"b\":true}, 1, -1, 1.5, \"x\"]"), "4.x", "data.4.x"),
+            (Some("{\"a\":{\"b\":1},\"a\":{}}"), "a.b", "data.a.b"),
+            (Some("{\"a\":{\"b\":1e999}}"), "a.b.c", "data.a.b.c"),
             (Some("1e999"), "a", "data.a"),
             (Some("plain text"), "a", "data.a"),
             (None, "a", "data.a"),
@@ -372,6 +454,14 @@ mod tests {
         let half = format!("\"{}\"", "x".repeat(LARGEST / 2));
         assert!(filled(&many(1), Some(&half)).is_ok());
         assert_eq!(filled(&many(2), Some(&half)), Err(BadReference::TooLarge));
+    }
+
+    #[test]
+    fn a_path_leads_to_a_value_that_is_nested_deeper_than_any_stack() {
+        let inner = format!("{}1{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+        let data = "{\"a\":".repeat(DEEPEST) + &inner + &"}".repeat(DEEPEST);
+        let payload = format!("{{\"$ref\":\"s.data{}\"}}", ".a".repeat(DEEPEST));
+        assert_eq!(filled(&payload, Some(&data)).unwrap(), inner);
     }
 
     #[test]

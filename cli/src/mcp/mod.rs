@@ -36,7 +36,7 @@ use self::tools::Offer;
 use crate::args::McpArgs;
 use crate::exit_code::{FAILED, SUCCEEDED};
 use crate::failure::Failure;
-use crate::hosting::{Denied, Host, Loading, Plan, Prepared, Settings};
+use crate::hosting::{CURRENT, Denied, Host, Loading, Plan, Prepared, Settings};
 use crate::interrupt::Interrupts;
 use crate::trial::Trial;
 use crate::{audit, console, denials};
@@ -121,8 +121,11 @@ fn plans(args: &McpArgs) -> Result<(Vec<Plan>, Vec<Vec<Offer>>), Failure> {
     if !args.no_process_tools {
         plans.push(tools::process_tools(args.host.clone())?);
     }
+    // All in one folder: a workspace of its own for each capsule would not be seen in an agent's program.
+    let mut host = args.host.clone();
+    host.workspace.get_or_insert_with(|| CURRENT.into());
     for capsule in &args.capsules {
-        plans.push(Plan::of(args.host.clone(), capsule, None)?);
+        plans.push(Plan::of(host.clone(), capsule, None)?);
     }
     if args.host.network.publishes() && plans.len() > 1 {
         return Err(Failure::Tools(

@@ -1,10 +1,12 @@
 //! Progress by cursor over fresh instances, and the end by an interceptor.
 
+use std::fs;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::readme::{lacks, run};
+use crate::readme::{finish, lacks, run};
 
 #[test]
 fn each_line_is_told_once_and_the_end_is_reported() {
@@ -35,4 +37,33 @@ fn each_line_is_told_once_and_the_end_is_reported() {
     #[expect(clippy::disallowed_methods, reason = "what was built is a program")]
     let built = Command::new(shown.workspace.path().join("hello")).output().unwrap();
     assert_eq!(built.stdout, b"hello, world\n");
+}
+
+/// Nothing else keeps the command: without the wait for the interceptor its report would often be lost.
+#[test]
+fn with_until_exit_the_interceptor_reports_the_last_end() {
+    if lacks("/usr/bin/make") {
+        return;
+    }
+    let (workspace, logs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::write(workspace.path().join("Makefile"), "all:\n").unwrap();
+    let log = logs.path().join("audit");
+    let arguments = [
+        // The store of the other test's principal is not touched.
+        "--principal",
+        "until-exit",
+        "--until-exit",
+        "--audit",
+        log.to_str().unwrap(),
+        "--grant-all-asked",
+        "example-capsules/build-watch",
+        "build={\"targets\":[\"all\"]}",
+    ];
+    let shown = finish(workspace, &arguments);
+    assert_eq!(shown.code, Some(0), "{shown:#?}");
+    let records = fs::read_to_string(&log).unwrap();
+    let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let operations: Vec<_> = records.map(|record| record["operation"].clone()).collect();
+    // The last thing that the report does.
+    assert!(operations.contains(&json!("publish")), "{operations:?}, {shown:#?}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::book;
+use crate::{book, console};
 
 /// The crates whose messages a reader sees.
 const SOURCES: [&str; 5] = ["cli/src", "host/src", "supervisor/src", "init/src", "guest-sdk/src"];
@@ -70,6 +70,18 @@ fn every_message_of_the_troubleshooting_page_is_in_the_sources() {
         })
         .collect();
     assert!(missing.is_empty(), "in no source: {missing:#?}");
+}
+
+#[test]
+fn every_warning_of_the_machine_is_in_the_sources() {
+    let mut found = Vec::new();
+    sources(&book::root().join("supervisor/src"), &mut found);
+    for part in console::OF_MACHINE {
+        assert!(
+            found.iter().any(|(_, text)| contains(text, &[part])),
+            "in no source: {part}"
+        );
+    }
 }
 
 #[test]

@@ -50,6 +50,22 @@ impl Shell {
     }
 }
 
+/// Whether this machine lacks `python3`, which is reported: the pages run a web server in it. On a machine that must have everything,
+/// it fails.
+pub(crate) fn lacks_python() -> bool {
+    // What lies elsewhere confined commands may not see.
+    let program = "/usr/bin/python3";
+    let is_missing = !Path::new(program).exists();
+    assert!(
+        !is_missing || std::env::var_os("CAPSULE_REQUIRE_ALL").is_none(),
+        "missing: {program}"
+    );
+    if is_missing {
+        eprintln!("skipped: {program} is missing");
+    }
+    is_missing
+}
+
 #[expect(clippy::disallowed_methods, reason = "a reader types the commands into a shell")]
 fn shell() -> Command {
     Command::new("sh")

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{GRANTED, Workspace, dev_server_file, finish};
+use crate::support::{GRANTED, Workspace, dev_server_file, finish, test_guest_file};
 
 #[test]
 fn a_denied_command_is_told_with_the_option_that_grants_it_and_is_in_the_audit() {
@@ -83,4 +83,25 @@ fn what_ends_with_the_command_is_told_and_what_was_stopped_is_not() {
     workspace.assert_empty();
     let ended = finish(workspace.run(GRANTED).arg(dev_server_file()).args(["start", "stop"]));
     assert!(!ended.stderr.contains("end with this command"), "{ended:?}");
+}
+
+#[test]
+fn a_quota_is_told_only_if_the_call_fails() {
+    let cat = r#"={"cmd":"cat","keep_stdin_open":true}"#;
+    // The guest returns the ninth error as a result, and then fails after the same error.
+    for (last, told) in [("start", 0), ("start-then-trap", 1)] {
+        let calls = ["start"; 8]
+            .into_iter()
+            .chain([last])
+            .map(|action| action.to_owned() + cat);
+        let workspace = Workspace::new();
+        let mut run = workspace.run(["--allow", "cat", "--allow-persistent"]);
+        let ended = finish(run.arg(test_guest_file()).args(calls));
+        assert_eq!(ended.lines.len(), 9, "{ended:?}");
+        assert_eq!(
+            ended.stderr.matches("denied: spawn-persistent: quota").count(),
+            told,
+            "{ended:?}"
+        );
+    }
 }

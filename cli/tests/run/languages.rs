@@ -317,6 +317,7 @@ impl Shop {
             .args(["new", "shop", "--lang", language]);
         let (code, _, stderr) = end(&mut new);
         assert_eq!(code, Some(0), "{stderr}");
+        shop.third_is_last();
         let ended = finish(
             shop.around
                 .run(["--principal", "alice", "shop", "hello"])
@@ -328,6 +329,22 @@ impl Shop {
         // The manifest asks, and grants nothing.
         assert!(ended.stderr.contains("--allow uname"), "{}", ended.stderr);
         Some(shop)
+    }
+
+    /// Makes the counter end right after its third answer, which is so long that it comes in parts, the last of them with the exit.
+    fn third_is_last(&self) {
+        let folder = self.around.path().join("shop");
+        let answers = "echo $n; done";
+        let then_ends = "[ $n = 3 ] && printf '%-200000d' 3 && echo && exit; echo $n; done";
+        let sources = ["src/lib.rs", "actions.py", "actions.js", "capsule.c"];
+        let source = sources
+            .map(|name| folder.join(name))
+            .into_iter()
+            .find(|path| path.exists());
+        let source = source.unwrap();
+        let text = fs::read_to_string(&source).unwrap();
+        assert!(text.contains(answers), "{text}");
+        fs::write(source, text.replace(answers, then_ends)).unwrap();
     }
 
     /// `program`, to be run in the capsule's folder, which is then also the workspace.
@@ -415,6 +432,13 @@ fn readme_of(shop: &Shop) {
     as_its_readme_says(&readme, |arguments| shop.run(arguments));
 }
 
+/// An answer counts, although the process ends right after it.
+fn has_the_last_answer(shop: &Shop) {
+    let ended = shop.run(&["--grant-all-asked", ".", "count", "count", "count"]);
+    let counted: Vec<_> = ended.lines.iter().map(|line| line["result"]["data"].clone()).collect();
+    assert_eq!(counted, [1, 2, 3], "{ended:?}");
+}
+
 /// Without a grant the host refuses, in every language.
 fn is_refused_without_a_grant(shop: &Shop) {
     let ended = shop.run(&[".", "kernel"]);
@@ -427,6 +451,7 @@ fn a_new_capsule_in_rust() {
     let Some(shop) = Shop::new("rust", &[]) else { return };
     is_refused_without_a_grant(&shop);
     readme_of(&shop);
+    has_the_last_answer(&shop);
     shop.test("cargo", &["test", "--quiet"]);
 }
 
@@ -437,6 +462,7 @@ fn a_new_capsule_in_python() {
     };
     is_refused_without_a_grant(&shop);
     readme_of(&shop);
+    has_the_last_answer(&shop);
     // No second build, because this command's own build for tests compiles a whole Python in a minute.
     shop.test("python3", &["-m", "unittest"]);
 }
@@ -448,6 +474,7 @@ fn a_new_capsule_in_javascript() {
     };
     is_refused_without_a_grant(&shop);
     readme_of(&shop);
+    has_the_last_answer(&shop);
     shop.test("node", &["--test"]);
     shop.edit("actions.js");
 }
@@ -459,6 +486,7 @@ fn a_new_capsule_in_c() {
     };
     is_refused_without_a_grant(&shop);
     readme_of(&shop);
+    has_the_last_answer(&shop);
     shop.test("sh", &["test.sh"]);
     shop.edit("capsule.c");
 }

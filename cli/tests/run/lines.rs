@@ -418,6 +418,28 @@ fn a_signal_is_answered_for_each_call_in_flight() {
 }
 
 #[test]
+fn other_calls_and_signals_are_served_while_references_are_filled_in() {
+    let workspace = Workspace::new();
+    let mut running = Running::start(&mut run(&workspace, &["--jobs", "2"]));
+    let mut pipe = running.input();
+    // Every reference reads the whole result, which takes many seconds together.
+    let text = "\\n".repeat(7 << 20);
+    let large = format!("{{\"id\":\"large\",\"action\":\"echo\",\"payload\":{{\"text\":\"{text}\",\"n\":1}}}}\n");
+    pipe.write_all(large.as_bytes()).unwrap();
+    running.line();
+    let many = vec![json!({ "$ref": "large.data.ok.n" }); 64];
+    say(&mut pipe, &json!({ "action": "echo", "payload": many }));
+    say(&mut pipe, &json!({ "action": "echo", "payload": 3 }));
+    assert_eq!(short(&running.line()), (3, json!(3)));
+    running.signal(Signal::INT);
+    let ended = running.finish();
+    assert_eq!(ended.code, Some(128 + 2), "{ended:?}");
+    assert_eq!(shorts(&ended), [(2, json!("cancelled"))], "{ended:?}");
+    assert!(ended.lines[0].to_string().contains("before this call"), "{ended:?}");
+    drop(pipe);
+}
+
+#[test]
 fn a_signal_ends_a_command_that_waits_for_a_line() {
     let workspace = Workspace::new();
     let mut running = Running::start(&mut run(&workspace, &[]));

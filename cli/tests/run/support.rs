@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Once, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -219,7 +219,32 @@ pub(crate) fn within(mut outer: Command, inner: &Command) -> Command {
 
 #[expect(clippy::disallowed_methods, reason = "the command under test is a program")]
 pub(crate) fn command(program: &str) -> Command {
+    receive_interrupts();
     Command::new(program)
+}
+
+/// Makes commands start with the default action for SIGHUP and SIGINT, although the tests run where these are ignored, as below
+/// `nohup` and in a shell's background jobs: the command leaves an ignored signal ignored. A signal that this process receives has
+/// its default action in a program that it starts, and does nothing here, as before.
+fn receive_interrupts() {
+    use tokio::signal::unix::{SignalKind, signal};
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        for kind in [SignalKind::hangup(), SignalKind::interrupt()] {
+            if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
+                // It stays received when this is dropped.
+                drop(signal(kind).unwrap());
+            }
+        }
+    });
 }
 
 /// The output and the status of a finished command.

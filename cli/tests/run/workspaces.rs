@@ -3,8 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
-use crate::support::{Ended, Workspace, dev_server_file, finish};
+use crate::support::{Ended, Workspace, command, dev_server_file, finish, test_guest_file};
 
 /// A crate whose build script tries to write to each of `places`, and reports the successful writes.
 fn hostile_crate(places: &[&Path]) -> Workspace {
@@ -197,7 +198,7 @@ fn b6_what_was_made_and_is_executed_unasked_is_told() {
 fn b6_a_folder_that_hands_over_the_host_is_no_workspace() {
     let home = std::env::home_dir().unwrap();
     for folder in ["/etc", "/run", "/var", "/usr/bin", "/tmp", home.to_str().unwrap()] {
-        let mut command = crate::support::command(env!("CARGO_BIN_EXE_capsule"));
+        let mut command = command(env!("CARGO_BIN_EXE_capsule"));
         // `HOME` is wrong here; the user database is not.
         command
             .env("HOME", "/nowhere")
@@ -220,4 +221,54 @@ fn v1_a_workspace_that_holds_the_store_is_refused() {
     let ended = finish(command.arg(dev_server_file()).arg("start"));
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("state/capsule/store"), "{ended:?}");
+}
+
+/// A capsule in a home folder, as a new author makes it.
+#[test]
+fn b6_in_a_home_folder_the_folder_of_the_capsule_is_the_workspace() {
+    let home = Workspace::new();
+    let shop = home.path().join("shop");
+    fs::create_dir(&shop).unwrap();
+    fs::copy(test_guest_file(), shop.join("shop.wasm")).unwrap();
+    fs::write(
+        shop.join("Capsule.toml"),
+        "[package]\nname = \"shop\"\nversion = \"1.0.0\"\n[[component]]\nid = \"shop\"\nfile = \"shop.wasm\"\n",
+    )
+    .unwrap();
+    let capsule = |arguments: &[&str]| {
+        let like = home.run([""; 0]);
+        let mut capsule = command(env!("CARGO_BIN_EXE_capsule"));
+        for (name, value) in like.get_envs() {
+            match value {
+                Some(value) => capsule.env(name, value),
+                None => capsule.env_remove(name),
+            };
+        }
+        capsule.current_dir(home.path()).env("HOME", home.path());
+        finish(capsule.args(arguments).stdin(Stdio::null()))
+    };
+    let pwd = r#"run={"cmd":"pwd"}"#;
+    let told = format!("the processes work in {}; --workspace names another", shop.display());
+    let ended = capsule(&["run", "--allow", "pwd", "shop", pwd]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.lines[0].to_string().contains(&format!("{}\\n", shop.display())),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains(&told), "{ended:?}");
+    // What the user names is never replaced, a file is no folder to work in, and an agent's program shows no message.
+    for arguments in [
+        &["run", "--allow", "pwd", "--workspace", ".", "shop", pwd][..],
+        &["run", "--allow", "pwd", "shop/shop.wasm", pwd],
+        &["mcp", "--no-process-tools", "shop"],
+    ] {
+        let ended = capsule(arguments);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(
+            ended.stderr.contains("--workspace: the folder") && !ended.stderr.contains(&told),
+            "{ended:?}"
+        );
+    }
+    let elsewhere = finish(Workspace::new().run(["--allow", "pwd"]).arg(&shop).arg(pwd));
+    assert!(!elsewhere.lines[0].to_string().contains("/shop"), "{elsewhere:?}");
 }

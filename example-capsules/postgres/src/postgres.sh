@@ -1,5 +1,6 @@
-# The programs of the newest PostgreSQL, as Debian's packages install them.
-bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+# The programs of the newest PostgreSQL server, as Debian's packages install them. The client's package makes the same folders.
+bin=$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -V | tail -n 1)
+bin=${bin%/initdb}
 [ -n "$bin" ] || { echo "PostgreSQL is missing: apt-get install postgresql" >&2; exit 127; }
 
 case $1 in

@@ -148,6 +148,7 @@ impl Monitor {
                 }
             }
             Action::Remove => {
+                let _published = self.process.carriers.exit();
                 self.retained = None;
                 self.process.stdout.close();
                 self.process.stderr.close();
@@ -160,6 +161,7 @@ impl Monitor {
                 self.process.publish_exit_event();
             }
             Action::Publish => {
+                let _published = self.process.carriers.exit();
                 let exit = self.lifecycle.exit();
                 // Before the exit: a reader that sees the exit stops looking for events.
                 self.process.publish_pending_events();

@@ -1,7 +1,8 @@
 //! The events of a watched process: their receivers, their times and their number (E1, E2).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use capsule_host::supervisor::{Error, Events, LogStream, Owner, Principal, ProcessEvent, SpawnRequest};
@@ -231,6 +232,56 @@ async fn e2_exited_comes_exactly_once_and_says_why() {
         assert!(told["exit_code"].is_number() != told["signal"].is_number(), "{told}");
     }
     assert!(seen.is_empty());
+}
+
+/// Holds exits back until the other end of the channel says so or is gone.
+struct Held {
+    told: Told,
+    release: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Events for Held {
+    fn publish(&self, event: ProcessEvent) {
+        if event.topic.contains(".exited.") {
+            let _ = self.release.lock().expect("no panic under it").recv();
+        }
+        self.told.publish(event);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e2_a_caller_that_sees_an_exit_can_wait_for_its_event() {
+    // An id that stays after the exit, and one that goes with it.
+    for exit_retention in [None, Some(Duration::ZERO)] {
+        let host = Host::new();
+        let (release, held) = mpsc::channel();
+        let events = Arc::new(Held {
+            told: Told::default(),
+            release: Mutex::new(held),
+        });
+        host.registry.publish_to(Arc::<Held>::clone(&events));
+        watchdog(host.registry.exits_published()).await;
+        let scope = host.scope();
+        let request = SpawnRequest {
+            exit_retention,
+            ..cat()
+        };
+        let id = host.start(request).await;
+        scope.watch(&id, Some("x")).expect("it is there");
+        watchdog(host.registry.exits_published()).await;
+        tokio::join!(exit(&scope, &id), async {
+            scope.close_stdin(&id).expect("it is there");
+        });
+        let mut published = pin!(host.registry.exits_published());
+        tokio::select! {
+            biased;
+            () = &mut published => panic!("the event is held back: {exit_retention:?}"),
+            () = std::future::ready(()) => {}
+        }
+        release.send(()).expect("it is held back");
+        watchdog(published).await;
+        assert_eq!(events.told.of("astrid.process.v1.exited.x").len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
