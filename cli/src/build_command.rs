@@ -1,6 +1,6 @@
 //! `capsule build`: makes the component of a capsule's folder, without running it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -114,7 +114,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}", std::process::id()));
     let beside = to.with_file_name(name);
-    let copied = fs::copy(from, &beside).and_then(|_| fs::rename(&beside, to));
+    // Not `fs::copy`, which follows a link that lies there.
+    let mut file = File::create_new(&beside)?;
+    let copied = File::open(from)
+        .and_then(|mut from| io::copy(&mut from, &mut file))
+        .and_then(|_| fs::rename(&beside, to));
     if copied.is_err() {
         // The first error is the one to tell.
         drop(fs::remove_file(&beside));

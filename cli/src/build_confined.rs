@@ -138,7 +138,7 @@ impl Site {
 }
 
 /// Completes the making of a file or folder. If root made it, it gets the owner of the crate's folder, as whom the build runs.
-pub(crate) fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<()> {
+fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<()> {
     match made {
         Ok(()) if rustix::process::geteuid().is_root() => {
             std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))

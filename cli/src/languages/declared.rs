@@ -91,6 +91,14 @@ impl Declared {
         })
     }
 
+    /// The sources that the table names; none if a program of the author's builds.
+    pub(crate) fn sources(&self) -> &[String] {
+        match &self.way {
+            Way::Language(_, sources) => sources,
+            Way::Command(_) => &[],
+        }
+    }
+
     /// The endings of the files that make up the component; none if that may be any file.
     pub(crate) fn extensions(&self) -> Option<&'static [&'static str]> {
         match self.way {

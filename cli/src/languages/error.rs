@@ -72,6 +72,16 @@ pub(crate) enum BuildError {
          CAPSULE_OUTPUT"
     )]
     NoProduct { program: String },
+    #[error(
+        "`{program}` succeeded, but {} cannot be read as its component: {error}; the `command` in Capsule.toml writes a regular file, \
+         which you can read, to that path, the one in the variable CAPSULE_OUTPUT",
+        path.display()
+    )]
+    Product {
+        program: String,
+        path: PathBuf,
+        error: io::Error,
+    },
     #[error("the result of the build is neither a WebAssembly component nor a module that can become one: {0}")]
     NotComponent(String),
 }

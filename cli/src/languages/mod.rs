@@ -2,12 +2,13 @@
 //!
 //! `declared` checks the table, `recipe` chooses the program that builds, `tools` finds it, `runner` runs it (confined, unless the
 //! user trusts the build), `component` makes a component of a core module, and `site` holds the files of a build, with `inputs`
-//! (the sources) and `stamp` (whether they changed since).
+//! (the sources), `owner` (whose they are) and `stamp` (whether they changed since).
 
 mod component;
 pub(crate) mod declared;
 pub(crate) mod error;
 mod inputs;
+mod owner;
 mod recipe;
 mod runner;
 mod site;
@@ -68,7 +69,7 @@ pub(crate) async fn build(folder: &Path, declared: &Declared, trusted: bool) -> 
 /// The sources cannot be listed. To leave them out would let a process write them, and make that happen.
 pub(crate) fn trusted(folder: &Path, declared: &Declared) -> Result<Vec<PathBuf>, BuildError> {
     const OWN: [&str; 5] = ["build", ".venv", "venv", "node_modules", "package.json"];
-    let inputs = inputs::inputs(folder, declared.extensions()).map_err(|error| BuildError::Unlisted {
+    let inputs = inputs::of(folder, declared).map_err(|error| BuildError::Unlisted {
         folder: folder.to_owned(),
         error,
     })?;
