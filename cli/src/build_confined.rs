@@ -22,6 +22,7 @@ use capsule_host::supervisor::{
 };
 use tokio::runtime::Handle;
 
+use crate::build_inputs::Found;
 use crate::cargo::{BuildError, Built, TARGET, artifacts, build_arguments, choose};
 use crate::console::{self, Spinner};
 use crate::tool::{is_left_over, rustup_adds};
@@ -93,6 +94,26 @@ pub(crate) fn trusted(folder: &Path) -> Vec<PathBuf> {
         .chain(of(folder))
         .chain(of(&root))
         .collect()
+}
+
+/// What the build of the crate in `folder` reads, so that the capsule's processes must not have made it: sources, and the files by
+/// which cargo and rustup decide what to build and to run.
+pub(crate) fn found(folder: &Path) -> Found {
+    Found {
+        // Of build scripts and macros, those that are usual.
+        extensions: Some(&["rs", "toml", "wit", "c", "h"]),
+        names: &["Capsule.toml", "build.rs", "src", "target"],
+        above: &[
+            "Cargo.toml",
+            "Cargo.lock",
+            ".cargo",
+            ".cargo/config",
+            ".cargo/config.toml",
+            "rust-toolchain",
+            "rust-toolchain.toml",
+        ],
+        paths: vec![root(folder).join("target")],
+    }
 }
 
 /// The crate, and the folders that its build needs.

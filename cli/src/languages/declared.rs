@@ -108,6 +108,16 @@ impl Declared {
             Way::Command(_) => None,
         }
     }
+
+    /// The endings of all files that a build may read, and not only of those that an author writes; none if that may be any file.
+    pub(crate) fn read_extensions(&self) -> Option<&'static [&'static str]> {
+        match self.way {
+            Way::Language(Language::Python, _) => Some(&["py", "pyc", "pth", "so", "toml", "wit"]),
+            Way::Language(Language::Js, _) => Some(&["js", "mjs", "cjs", "json", "wit"]),
+            Way::Language(Language::C, _) => Some(&["c", "h"]),
+            Way::Command(_) => None,
+        }
+    }
 }
 
 fn way(folder: &Path, build: &Build) -> Result<Way, String> {

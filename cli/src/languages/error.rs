@@ -7,6 +7,7 @@ use capsule_host::sandbox::{LaunchError, VisibleError, WorkspaceError};
 use capsule_host::supervisor::{self, RegistryError};
 use thiserror::Error;
 
+use crate::build_inputs::Refused;
 use crate::files::NotWritten;
 
 #[derive(Debug, Error)]
@@ -45,6 +46,8 @@ pub(crate) enum BuildError {
     Confinement(LaunchError),
     #[error("confined build: {0}; --trust-build builds with all your rights")]
     Workspace(WorkspaceError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("cannot start `{program}` for a confined build: {error}; --trust-build builds with all your rights")]
