@@ -183,8 +183,6 @@ impl Plan {
             prepared = prepared => prepared?,
             interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
         };
-        // After the build, which writes there, and before any process of the capsule.
-        let watch = reads.and_then(|(folder, reads)| Watch::begin(folder, reads));
         // Unconfined processes have this machine's network without a grant.
         let network = launcher.confined.as_ref().map(|_| launcher.network.clone());
         let registry = Registry::new(
@@ -217,6 +215,8 @@ impl Plan {
             background: manifest.background.then(|| principal.clone()),
             ..LoadOptions::new(id, workspace.clone())
         };
+        // After the build, which writes there, and before any process of the capsule. Every path from here ends the host.
+        let watch = reads.and_then(|(folder, reads)| Watch::begin(folder, reads));
         Ok(Prepared {
             host: Host {
                 registry,
