@@ -9,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::build_command::BuildArgs;
+use crate::build_flags::BuildFlags;
 use crate::call::{Argument, parse_argument};
 use crate::new::NewArgs;
 use crate::wit_folder::WitArgs;
@@ -221,12 +222,8 @@ pub(crate) struct HostArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
 
-    /// Build a folder with all your rights, instead of confined.
-    ///
-    /// A build runs code: build scripts, macros, programs that the folder's configuration names, and the code of every
-    /// crate that it depends on. Use this only for crates that you trust with all your rights.
-    #[arg(long)]
-    pub(crate) trust_build: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildFlags,
 
     /// Let the processes make commits if the workspace is a git repository.
     ///

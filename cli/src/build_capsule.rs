@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::build_confined;
+use crate::build_flags::BuildFlags;
+use crate::build_inputs::check;
 use crate::cargo::{BuildError, Built, TARGET, artifacts, build_arguments, choose};
 use crate::console::{self, Spinner};
 use crate::tool::{Group, read_all, rustup_adds, tool};
@@ -12,8 +14,9 @@ use crate::tool::{Group, read_all, rustup_adds, tool};
 /// Builds the crate in `folder` (an absolute path without symlinks) for release, adding the target if it is missing.
 ///
 /// Cargo's warnings and errors go to standard error. Dropping the future ends the build.
-pub(crate) async fn build(folder: &Path, trusted: bool) -> Result<Built, BuildError> {
-    if trusted {
+pub(crate) async fn build(folder: &Path, flags: BuildFlags) -> Result<Built, BuildError> {
+    check(folder, flags.accept_changes)?;
+    if flags.trust_build {
         unconfined(folder).await
     } else {
         build_confined::build(folder).await

@@ -1,12 +1,13 @@
 //! `capsule build`: makes the component of a capsule's folder, without running it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use capsule_host::printable::Printable;
 use clap::Args;
 
+use crate::build_flags::BuildFlags;
 use crate::capsule_file::{Source, examine};
 use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
 use crate::interrupt::Interrupts;
@@ -31,9 +32,8 @@ pub(crate) struct BuildArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Build with all your rights, instead of confined. Use this only for capsules that you trust with all your rights.
-    #[arg(long)]
-    trust_build: bool,
+    #[command(flatten)]
+    flags: BuildFlags,
 
     /// The folder of a capsule.
     #[arg(value_name = "DIR")]
@@ -56,7 +56,7 @@ pub(crate) async fn build(args: BuildArgs) -> u8 {
         Err(error) => return told(&format!("cannot receive signals: {error}"), FAILED),
     };
     let built = tokio::select! {
-        built = make(source, args.trust_build) => built,
+        built = make(source, args.flags) => built,
         interrupt = interrupts.next() => return told(&format!("ended by {}", interrupt.name()), interrupt.exit_code()),
     };
     let component = match built {
@@ -95,15 +95,15 @@ fn manifest(source: &Source) -> Result<Option<Manifest>, BadManifest> {
 }
 
 /// None if there is nothing to build.
-async fn make(source: Source, trusted: bool) -> Result<Option<PathBuf>, String> {
+async fn make(source: Source, flags: BuildFlags) -> Result<Option<PathBuf>, String> {
     match source {
         Source::Component { .. } | Source::Bundled { .. } => Ok(None),
         Source::Crate { folder } => {
-            let built = build_capsule::build(&folder, trusted).await;
+            let built = build_capsule::build(&folder, flags).await;
             built.map(|built| Some(built.wasm)).map_err(|error| error.to_string())
         }
         Source::Declared { folder, declared } => {
-            let built = languages::build(&folder, &declared, trusted).await;
+            let built = languages::build(&folder, &declared, flags).await;
             built.map(Some).map_err(|error| error.to_string())
         }
     }
@@ -114,7 +114,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}", std::process::id()));
     let beside = to.with_file_name(name);
-    let copied = fs::copy(from, &beside).and_then(|_| fs::rename(&beside, to));
+    // Not `fs::copy`, which follows a link that lies there.
+    let mut file = File::create_new(&beside)?;
+    let copied = File::open(from)
+        .and_then(|mut from| io::copy(&mut from, &mut file))
+        .and_then(|_| fs::rename(&beside, to));
     if copied.is_err() {
         // The first error is the one to tell.
         drop(fs::remove_file(&beside));

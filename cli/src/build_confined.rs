@@ -22,6 +22,7 @@ use capsule_host::supervisor::{
 };
 use tokio::runtime::Handle;
 
+use crate::build_inputs::Found;
 use crate::cargo::{BuildError, Built, TARGET, artifacts, build_arguments, choose};
 use crate::console::{self, Spinner};
 use crate::tool::{is_left_over, rustup_adds};
@@ -95,6 +96,26 @@ pub(crate) fn trusted(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// What the build of the crate in `folder` reads, so that the capsule's processes must not have made it: sources, and the files by
+/// which cargo and rustup decide what to build and to run.
+pub(crate) fn found(folder: &Path) -> Found {
+    Found {
+        // Of build scripts and macros, those that are usual.
+        extensions: Some(&["rs", "toml", "wit", "c", "h"]),
+        names: &["Capsule.toml", "build.rs", "src", "target"],
+        above: &[
+            "Cargo.toml",
+            "Cargo.lock",
+            ".cargo",
+            ".cargo/config",
+            ".cargo/config.toml",
+            "rust-toolchain",
+            "rust-toolchain.toml",
+        ],
+        paths: vec![root(folder).join("target")],
+    }
+}
+
 /// The crate, and the folders that its build needs.
 struct Site {
     folder: PathBuf,
@@ -138,7 +159,7 @@ impl Site {
 }
 
 /// Completes the making of a file or folder. If root made it, it gets the owner of the crate's folder, as whom the build runs.
-pub(crate) fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<()> {
+fn make(path: &Path, made: io::Result<()>, owner: &fs::Metadata) -> io::Result<()> {
     match made {
         Ok(()) if rustix::process::geteuid().is_root() => {
             std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))

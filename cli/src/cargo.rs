@@ -11,6 +11,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
+use crate::build_inputs::Refused;
 use crate::console::Spinner;
 
 pub(crate) const TARGET: &str = "wasm32-wasip2";
@@ -51,6 +52,8 @@ pub(crate) enum BuildError {
     Confinement(LaunchError),
     #[error("confined build: {0}; --trust-build builds with all your rights")]
     Workspace(WorkspaceError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     #[error(transparent)]
     Registry(RegistryError),
     #[error("cannot use {} for the files of a confined build: {error}; --trust-build builds with all your rights", path.display())]

@@ -32,6 +32,8 @@ use tokio::task::spawn_blocking;
 use crate::args::HostArgs;
 use crate::asks::Asks;
 use crate::build_capsule::build;
+use crate::build_flags::BuildFlags;
+use crate::build_inputs::{Reads, Watch};
 use crate::capsule_file::{ComponentFile, Source, examine};
 use crate::console::{self, Spinner};
 use crate::failure::Failure;
@@ -173,11 +175,12 @@ impl Plan {
         if args.save_grants && !matches!(source, Source::Bundled { .. }) {
             save_grants(&args, capsule_id.as_deref(), &source, &manifest)?;
         }
+        let reads = reads(&args, &source, &manifest, &workspace)?;
         let principal = Principal::Named(args.principal.clone().unwrap_or_else(login_name));
         let prepared = async {
             let id = capsule_id.or_else(|| named(&source, &manifest));
             let published = launcher.publish(principal.clone(), id.clone(), &mut trial).await?;
-            let (name, component) = component(source, args.trust_build, &mut trial).await?;
+            let (name, component) = component(source, args.build, &mut trial).await?;
             Ok::<_, Failure>((published, id.unwrap_or(name), component))
         };
         let (published, id, component) = tokio::select! {
@@ -216,6 +219,8 @@ impl Plan {
             background: manifest.background.then(|| principal.clone()),
             ..LoadOptions::new(id, workspace.clone())
         };
+        // After the build, which writes there, and before any process of the capsule. Every path from here ends the host.
+        let watch = reads.and_then(|(folder, reads)| Watch::begin(folder, reads));
         Ok(Prepared {
             host: Host {
                 registry,
@@ -223,6 +228,7 @@ impl Plan {
                 published,
                 workspace,
                 was_there,
+                watch,
             },
             loading: Loading {
                 runtime,
@@ -257,6 +263,8 @@ pub(crate) struct Host {
     published: Option<Arc<OwnerNetwork>>,
     workspace: Workspace,
     was_there: Vec<&'static str>,
+    /// None if no build reads where the processes write.
+    watch: Option<Watch>,
 }
 
 impl Host {
@@ -282,6 +290,9 @@ impl Host {
             tracing::warn!(
                 "{name} was made while the processes ran: examine it before you use a tool there, because the tool may execute it"
             );
+        }
+        if let Some(watch) = self.watch {
+            watch.end();
         }
     }
 }
@@ -526,20 +537,52 @@ fn trusted(source: &Source, manifest: &Manifest) -> Result<Vec<PathBuf>, Failure
         .collect())
 }
 
+/// The folder that is built, and what its build reads, if confined processes of the capsule can write there. Unconfined processes can
+/// write anywhere, also where that is kept.
+fn reads(
+    args: &HostArgs,
+    source: &Source,
+    manifest: &Manifest,
+    workspace: &Workspace,
+) -> Result<Option<(PathBuf, Reads)>, Failure> {
+    let (folder, found) = match source {
+        Source::Crate { folder } => (folder, build_confined::found(folder)),
+        Source::Declared { folder, declared } => (folder, languages::found(declared)),
+        Source::Component { .. } | Source::Bundled { .. } => return Ok(None),
+    };
+    if args.unconfined {
+        return Ok(None);
+    }
+    let mut writable = vec![workspace.path().to_owned()];
+    let mut protected = trusted(source, manifest)?;
+    for visible in args.visible.iter().map(|visible| &visible.value) {
+        if !visible.is_writable() {
+            continue;
+        }
+        let place = visible.in_folder(folder).map(Path::to_owned);
+        if let Some(place) = place.or_else(|| visible.shows(folder).then(|| folder.clone())) {
+            writable.push(place);
+            // Files are protected in the workspace alone.
+            protected.clear();
+        }
+    }
+    Ok(Reads::new(folder, found, &writable, &protected).map(|reads| (folder.clone(), reads)))
+}
+
 /// The component to run and the name that it suggests. Builds only after the `trial`. Dropping the future ends a build.
-async fn component(source: Source, trust: bool, trial: &mut Trial) -> Result<(String, Vec<u8>), Failure> {
+async fn component(source: Source, flags: BuildFlags, trial: &mut Trial) -> Result<(String, Vec<u8>), Failure> {
     match source {
         Source::Bundled { name, component, .. } => Ok((name.to_owned(), component.to_vec())),
         Source::Component { name, file } => Ok((name, file.read().map_err(Failure::Capsule)?)),
         Source::Crate { folder } => {
             trial.succeeded().await?;
-            let built = build(&folder, trust).await?;
+            let built = build(&folder, flags).await?;
             let component = ComponentFile::open(&built.wasm).and_then(ComponentFile::read);
             Ok((built.package, component.map_err(Failure::Built)?))
         }
         Source::Declared { folder, declared } => {
             trial.succeeded().await?;
-            let built = languages::build(&folder, &declared, trust).await?;
+            let built = languages::build(&folder, &declared, flags).await?;
             let component = ComponentFile::open(&built).and_then(ComponentFile::read);
             Ok((declared.name, component.map_err(Failure::Built)?))
         }

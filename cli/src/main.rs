@@ -2,7 +2,7 @@
 //!
 //! This file only joins the parts: `args` (the options), `call` (one CALL), `calls` (all calls of a run), `capsule_file` and
 //! `build_capsule` (from CAPSULE to a component, with `build_confined`, `cargo` and `tool`), `languages` (the same where cargo does not
-//! build), `build_command`, `new` and `wit_folder` (the commands for authors, with `files` and what is `embedded`), `manifest` (the
+//! build), `build_flags` (the options of builds), `build_inputs` (whether a build would use what processes made), `build_command`, `new` and `wit_folder` (the commands for authors, with `files` and what is `embedded`), `manifest` (the
 //! declarations of the capsule's author), `asks` and `grants` (what it asks for, and what was granted before), `ceilings`, `network` and
 //! `visible` (the limits, the network and the view of its processes), `hosting` (a host for one capsule, and `failure`), `run` (`capsule run`), `mcp` (the server for agents), `until_exit` (the wait for the processes),
 //! `trial` (of the confinement, with `trials_kept` and `late_trial`), `store` (the capsules' values), `user_dirs` (the folders of all
@@ -16,6 +16,8 @@ mod audit;
 mod build_capsule;
 mod build_command;
 mod build_confined;
+mod build_flags;
+mod build_inputs;
 mod call;
 mod calls;
 mod capsule_file;

@@ -1,5 +1,5 @@
-//! The folders in the user's home in which this command keeps what outlives a run: compiled code and trials, saved grants, and the
-//! capsules' values.
+//! The folders in the user's home in which this command keeps what outlives a run: compiled code and trials, saved grants, the
+//! capsules' values, and what their processes made where builds read.
 //!
 //! Files in these folders run as native code, grant something, or belong to one capsule. So one that other users could write to is
 //! never used, and neither a workspace nor a visible folder that is writable may contain one. If there is no suitable folder, the
@@ -32,9 +32,18 @@ pub(crate) fn store_dir() -> Option<PathBuf> {
     private_folder(&base("XDG_STATE_HOME", ".local/state")?.join("capsule/store"))
 }
 
+/// The folder for what processes made where builds read: `$XDG_STATE_HOME/capsule/changes` or `~/.local/state/capsule/changes`, created
+/// if need be.
+pub(crate) fn changes_dir() -> Option<PathBuf> {
+    private_folder(&base("XDG_STATE_HOME", ".local/state")?.join("capsule/changes"))
+}
+
 /// All of them, which processes of capsules may not change.
 pub(crate) fn protected() -> Vec<PathBuf> {
-    [cache_dir(), config_dir(), store_dir()].into_iter().flatten().collect()
+    [cache_dir(), config_dir(), store_dir(), changes_dir()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The folder that a variable names, or the usual one in the home folder.

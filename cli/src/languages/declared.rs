@@ -91,11 +91,29 @@ impl Declared {
         })
     }
 
+    /// The sources that the table names; none if a program of the author's builds.
+    pub(crate) fn sources(&self) -> &[String] {
+        match &self.way {
+            Way::Language(_, sources) => sources,
+            Way::Command(_) => &[],
+        }
+    }
+
     /// The endings of the files that make up the component; none if that may be any file.
     pub(crate) fn extensions(&self) -> Option<&'static [&'static str]> {
         match self.way {
             Way::Language(Language::Python, _) => Some(&["py", "wit"]),
             Way::Language(Language::Js, _) => Some(&["js", "mjs", "json", "wit"]),
+            Way::Language(Language::C, _) => Some(&["c", "h"]),
+            Way::Command(_) => None,
+        }
+    }
+
+    /// The endings of all files that a build may read, and not only of those that an author writes; none if that may be any file.
+    pub(crate) fn read_extensions(&self) -> Option<&'static [&'static str]> {
+        match self.way {
+            Way::Language(Language::Python, _) => Some(&["py", "pyc", "pth", "so", "toml", "wit"]),
+            Way::Language(Language::Js, _) => Some(&["js", "mjs", "cjs", "json", "wit"]),
             Way::Language(Language::C, _) => Some(&["c", "h"]),
             Way::Command(_) => None,
         }

@@ -7,6 +7,7 @@ use capsule_host::sandbox::{LaunchError, VisibleError, WorkspaceError};
 use capsule_host::supervisor::{self, RegistryError};
 use thiserror::Error;
 
+use crate::build_inputs::Refused;
 use crate::files::NotWritten;
 
 #[derive(Debug, Error)]
@@ -46,6 +47,8 @@ pub(crate) enum BuildError {
     #[error("confined build: {0}; --trust-build builds with all your rights")]
     Workspace(WorkspaceError),
     #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error("cannot start `{program}` for a confined build: {error}; --trust-build builds with all your rights")]
     NoStart { program: String, error: supervisor::Error },
@@ -72,6 +75,16 @@ pub(crate) enum BuildError {
          CAPSULE_OUTPUT"
     )]
     NoProduct { program: String },
+    #[error(
+        "`{program}` succeeded, but {} cannot be read as its component: {error}; the `command` in Capsule.toml writes a regular file, \
+         which you can read, to that path, the one in the variable CAPSULE_OUTPUT",
+        path.display()
+    )]
+    Product {
+        program: String,
+        path: PathBuf,
+        error: io::Error,
+    },
     #[error("the result of the build is neither a WebAssembly component nor a module that can become one: {0}")]
     NotComponent(String),
 }

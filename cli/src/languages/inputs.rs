@@ -6,18 +6,51 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::declared::Declared;
+
 /// Folders that hold what tools made. Folders whose name begins with a dot are left out, too.
 const MADE: [&str; 5] = ["build", "target", "venv", "node_modules", "__pycache__"];
 
 /// The most files and folders that are looked at.
 pub(super) const MOST: usize = 10_000;
 
+/// The files that the capsule in `folder` is built from, sorted, by their paths in the folder: those that are declared, wherever they
+/// lie, and the others that [`inputs`] finds, also beside the declared ones.
+///
+/// # Errors
+/// Those of [`inputs`].
+pub(crate) fn of(folder: &Path, declared: &Declared) -> io::Result<Vec<PathBuf>> {
+    let mut files = inputs(folder, declared.extensions())?;
+    let mut below = |place: &Path, extensions| -> io::Result<()> {
+        let found = inputs(&folder.join(place), extensions)?;
+        files.extend(found.iter().map(|file| place.join(file)));
+        Ok(())
+    };
+    for source in declared.sources().iter().map(Path::new) {
+        match source.parent() {
+            // It may be one that is left out above.
+            Some(parent) if !parent.as_os_str().is_empty() => below(parent, declared.extensions())?,
+            Some(_) | None => {}
+        }
+    }
+    if let Some(wit) = declared.wit.as_deref().map(Path::new) {
+        if folder.join(wit).is_dir() {
+            below(wit, Some(&["wit"]))?;
+        }
+        files.push(wit.to_owned());
+    }
+    files.extend(declared.sources().iter().map(PathBuf::from));
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
 /// The files in `folder` with one of these endings, sorted, by their paths in the folder. None for the endings is every file.
 /// Tests are left out by their usual names.
 ///
 /// # Errors
 /// A folder that cannot be read, or more than [`MOST`] files and folders.
-pub(crate) fn inputs(folder: &Path, extensions: Option<&[&str]>) -> io::Result<Vec<PathBuf>> {
+fn inputs(folder: &Path, extensions: Option<&[&str]>) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut left = vec![PathBuf::new()];
     let mut seen = 0_usize;
@@ -61,6 +94,29 @@ fn is_test(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_declared_is_a_source_wherever_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        for (source, beside) in [
+            ("target/capsule.py", Some("target/help.py")),
+            (".hidden/capsule.py", Some(".hidden/help.py")),
+            ("test_capsule.py", None),
+        ] {
+            let wit = ".wit/deps/a.wit";
+            for file in [source, wit].into_iter().chain(beside) {
+                let path = folder.path().join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+            let build = toml::from_str(&format!("language = 'python'\nsource = '{source}'\nwit = '.wit'")).unwrap();
+            let declared = Declared::new(folder.path(), Some("x"), &build).unwrap();
+            let found = of(folder.path(), &declared).unwrap();
+            for file in [source, wit].into_iter().chain(beside) {
+                assert!(found.contains(&file.into()), "{file}: {found:?}");
+            }
+        }
+    }
 
     #[test]
     fn sources_are_found_and_what_tools_made_is_not() {

@@ -2,12 +2,13 @@
 //!
 //! `declared` checks the table, `recipe` chooses the program that builds, `tools` finds it, `runner` runs it (confined, unless the
 //! user trusts the build), `component` makes a component of a core module, and `site` holds the files of a build, with `inputs`
-//! (the sources) and `stamp` (whether they changed since).
+//! (the sources), `owner` (whose they are) and `stamp` (whether they changed since).
 
 mod component;
 pub(crate) mod declared;
 pub(crate) mod error;
 mod inputs;
+mod owner;
 mod recipe;
 mod runner;
 mod site;
@@ -16,8 +17,10 @@ mod tools;
 
 use std::path::{Path, PathBuf};
 
+use crate::build_flags::BuildFlags;
+use crate::build_inputs::{Found, check};
 use crate::console::{self, Spinner};
-use declared::Declared;
+use declared::{Declared, Language, Way};
 use error::BuildError;
 use recipe::Recipe;
 use runner::Runner;
@@ -28,7 +31,7 @@ use stamp::Stamp;
 /// the path of the component.
 ///
 /// The messages of the tools go to standard error. Dropping the future ends the build.
-pub(crate) async fn build(folder: &Path, declared: &Declared, trusted: bool) -> Result<PathBuf, BuildError> {
+pub(crate) async fn build(folder: &Path, declared: &Declared, flags: BuildFlags) -> Result<PathBuf, BuildError> {
     let site = Site::prepare(folder, &declared.name)?;
     let _lock = site.lock().await?;
     let recipe = Recipe::choose(&site, declared);
@@ -38,9 +41,10 @@ pub(crate) async fn build(folder: &Path, declared: &Declared, trusted: bool) -> 
         tracing::info!(component = %site.component().display(), "it is built already");
         return Ok(site.component());
     }
+    check(folder, flags.accept_changes)?;
     let recipe = recipe?;
     site.clear(declared)?;
-    let runner = Runner::new(&site, &recipe, trusted)?;
+    let runner = Runner::new(&site, &recipe, flags.trust_build)?;
     let spinner = Spinner::start(format!("building {} with {}", declared.name, recipe.program()));
     let ended = runner.run(&recipe).await?;
     drop(spinner);
@@ -51,7 +55,7 @@ pub(crate) async fn build(folder: &Path, declared: &Declared, trusted: bool) -> 
         return Err(BuildError::Failed {
             folder: folder.to_owned(),
             program: recipe.program().to_owned(),
-            confined: !trusted,
+            confined: !flags.trust_build,
         });
     }
     let product = site.take_product(recipe.program())?;
@@ -68,7 +72,7 @@ pub(crate) async fn build(folder: &Path, declared: &Declared, trusted: bool) -> 
 /// The sources cannot be listed. To leave them out would let a process write them, and make that happen.
 pub(crate) fn trusted(folder: &Path, declared: &Declared) -> Result<Vec<PathBuf>, BuildError> {
     const OWN: [&str; 5] = ["build", ".venv", "venv", "node_modules", "package.json"];
-    let inputs = inputs::inputs(folder, declared.extensions()).map_err(|error| BuildError::Unlisted {
+    let inputs = inputs::of(folder, declared).map_err(|error| BuildError::Unlisted {
         folder: folder.to_owned(),
         error,
     })?;
@@ -83,6 +87,29 @@ pub(crate) fn trusted(folder: &Path, declared: &Declared) -> Result<Vec<PathBuf>
     paths.dedup();
     paths.push(folder.to_owned());
     Ok(paths)
+}
+
+/// What the build of a capsule reads, so that its processes must not have made it. More than the sources: the tools also use compiled
+/// modules, packages in folders that [`inputs`] leaves out, and tests, where another source imports them.
+pub(crate) fn found(declared: &Declared) -> Found {
+    Found {
+        extensions: declared.read_extensions(),
+        // A `Cargo.toml` would have cargo build the folder.
+        names: &[
+            "Cargo.toml",
+            "Capsule.toml",
+            "build",
+            ".venv",
+            "venv",
+            "node_modules",
+            "package.json",
+        ],
+        above: match declared.way {
+            Way::Language(Language::Python | Language::C, _) => &[],
+            Way::Language(Language::Js, _) | Way::Command(_) => &["node_modules", "package.json"],
+        },
+        paths: Vec::new(),
+    }
 }
 
 #[cfg(test)]

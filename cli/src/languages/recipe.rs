@@ -25,6 +25,8 @@ pub(crate) struct Recipe {
     /// What messages call it.
     program: String,
     executable: PathBuf,
+    /// A program that it starts by its name, through PATH.
+    interpreter: Option<PathBuf>,
     arguments: Vec<String>,
     env: Vec<(String, String)>,
     toolchains: &'static [Toolchain],
@@ -60,13 +62,14 @@ impl Recipe {
                     executable,
                     arguments: arguments.map(Into::into).into(),
                     env: vec![("VIRTUAL_ENV".into(), site.folder().join(".venv").display().to_string())],
+                    interpreter: None,
                     toolchains: &[Toolchain::Pyenv],
                     shows_warnings: false,
                 })
             }
             Way::Language(Language::Js, sources) => {
                 let executable = require(site, "componentize-qjs", INSTALL_JS)?;
-                require(site, "node", INSTALL_NODE)?;
+                let node = require(site, "node", INSTALL_NODE)?;
                 let source = site.folder().join(sources.first().map_or("", String::as_str));
                 let source = source.display().to_string();
                 let arguments = [
@@ -85,6 +88,7 @@ impl Recipe {
                     executable,
                     arguments: arguments.map(Into::into).into(),
                     env: Vec::new(),
+                    interpreter: Some(node),
                     toolchains: &[Toolchain::Nvm],
                     shows_warnings: false,
                 })
@@ -119,6 +123,7 @@ impl Recipe {
                     executable,
                     arguments,
                     env: env.into(),
+                    interpreter: None,
                     toolchains: &[],
                     shows_warnings: true,
                 })
@@ -132,6 +137,7 @@ impl Recipe {
                     executable: require(site, program, INSTALL_OTHER)?,
                     arguments: arguments.to_vec(),
                     env: vec![("CAPSULE_OUTPUT".into(), product), ("CAPSULE_WIT".into(), interfaces)],
+                    interpreter: None,
                     toolchains: &[Toolchain::Pyenv, Toolchain::Nvm, Toolchain::Go, Toolchain::Jdk],
                     shows_warnings: true,
                 })
@@ -145,6 +151,14 @@ impl Recipe {
 
     pub(crate) fn executable(&self) -> &Path {
         &self.executable
+    }
+
+    /// All programs that the build runs and that may lie outside of the system's folders.
+    pub(crate) fn programs(&self) -> Vec<&Path> {
+        std::iter::once(&self.executable)
+            .chain(&self.interpreter)
+            .map(PathBuf::as_path)
+            .collect()
     }
 
     pub(crate) fn arguments(&self) -> &[String] {

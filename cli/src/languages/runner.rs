@@ -41,7 +41,7 @@ impl<'a> Runner<'a> {
             return Ok(Self::Trusted(site));
         }
         let mut policy = Policy::new().network(Network::None).writable_only([WORK]);
-        for visible in shown(site.folder(), recipe.executable(), recipe.toolchains())? {
+        for visible in shown(site.folder(), &recipe.programs(), recipe.toolchains())? {
             policy = policy.show(&visible);
         }
         let launcher = Arc::new(Confined::new(policy).map_err(BuildError::Confinement)?);

@@ -6,7 +6,7 @@
 //! Hostile authors may have put anything into the folder before, so this command follows no symbolic link in it, and waits for no
 //! pipe.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::declared::{Declared, Language, Way};
 use super::error::BuildError;
-use crate::build_confined::make;
+use super::owner::Owner;
 use crate::console;
 use crate::embedded::{C, WIT};
 use crate::files::{Content, complete_folder};
@@ -36,7 +36,7 @@ pub(crate) struct Site {
     folder: PathBuf,
     name: String,
     /// Of the folder, whose owner owns what is built.
-    owner: Metadata,
+    owner: Owner,
 }
 
 impl Site {
@@ -47,10 +47,10 @@ impl Site {
         let site = Self {
             folder: folder.to_owned(),
             name: name.to_owned(),
-            owner: folder.metadata().map_err(place(folder))?,
+            owner: Owner::of(folder).map_err(place(folder))?,
         };
         for path in [BUILD, WORK] {
-            site.make_folder(&folder.join(path))?;
+            site.make_folder(path)?;
         }
         Ok(site)
     }
@@ -91,7 +91,7 @@ impl Site {
     pub(crate) async fn lock(&self) -> Result<File, BuildError> {
         let path = self.folder.join(BUILD).join(".lock");
         let file = open(&path, File::options().create(true).truncate(false).write(true)).map_err(place(&path))?;
-        self.hand_over(&path)?;
+        self.owner.give(&file).map_err(place(&path))?;
         if let Err(fs::TryLockError::WouldBlock) = file.try_lock() {
             console::tell(&format!("waiting for another build of {}", self.folder.display()));
         }
@@ -107,12 +107,13 @@ impl Site {
         remove(Path::new(&self.product()))?;
         let interfaces = self.folder.join(INTERFACES);
         remove(&interfaces)?;
-        self.make_folder(&interfaces)?;
+        self.make_folder(INTERFACES)?;
         let is_c = matches!(declared.way, Way::Language(Language::C, _));
         let files = if is_c { C } else { WIT };
         let files: Vec<Content> = files.iter().map(|file| Content::new(file.path, file.content)).collect();
         complete_folder(&interfaces, &files, false)?;
-        self.hand_over(&interfaces)
+        let handed_over = self.owner.hand_over(Path::new(INTERFACES));
+        handed_over.map_err(place(&interfaces))
     }
 
     /// The result of the build. A hostile build may have put something else there than a file, or a file without an end.
@@ -120,9 +121,13 @@ impl Site {
         let path = self.folder.join(PRODUCT);
         match self.read(&path, PRODUCT_MAX) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(place(&path)(error)),
-            Err(_) => Err(BuildError::NoProduct {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BuildError::NoProduct {
                 program: program.to_owned(),
+            }),
+            Err(error) => Err(BuildError::Product {
+                program: program.to_owned(),
+                path,
+                error,
             }),
         }
     }
@@ -147,30 +152,18 @@ impl Site {
         let beside = path.with_extension("new");
         remove(&beside)?;
         File::create_new(&beside)
-            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|mut file| {
+                file.write_all(bytes)?;
+                self.owner.give(&file)
+            })
             .map_err(place(&beside))?;
-        self.hand_over(&beside)?;
         fs::rename(&beside, path).map_err(place(path))
     }
 
-    fn make_folder(&self, path: &Path) -> Result<(), BuildError> {
-        make(path, fs::create_dir(path), &self.owner).map_err(place(path))?;
-        if path.symlink_metadata().map_err(place(path))?.is_dir() {
-            Ok(())
-        } else {
-            Err(place(path)(io::ErrorKind::NotADirectory.into()))
-        }
-    }
-
-    /// Gives what this command wrote to the owner of the folder, as whom a confined build of root's runs.
-    fn hand_over(&self, path: &Path) -> Result<(), BuildError> {
-        make(path, Ok(()), &self.owner).map_err(place(path))?;
-        if path.symlink_metadata().map_err(place(path))?.is_dir() {
-            for entry in fs::read_dir(path).map_err(place(path))? {
-                self.hand_over(&entry.map_err(place(path))?.path())?;
-            }
-        }
-        Ok(())
+    fn make_folder(&self, path: &str) -> Result<(), BuildError> {
+        self.owner
+            .make_folder(Path::new(path))
+            .map_err(place(&self.folder.join(path)))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::declared::Declared;
 use super::error::BuildError;
-use super::inputs::inputs;
+use super::inputs;
 use super::recipe::Recipe;
 use super::site::Site;
 use crate::embedded::{C, WIT};
@@ -67,7 +67,7 @@ fn of_component(metadata: &Metadata) -> String {
 }
 
 fn sources(folder: &Path, declared: &Declared) -> Option<String> {
-    let files = inputs(folder, declared.extensions()).ok()?;
+    let files = inputs::of(folder, declared).ok()?;
     Some(hash(|hasher| {
         // Another version of this command may build in another way, or have other interfaces.
         hasher.update(env!("CARGO_PKG_VERSION").as_bytes());

@@ -42,18 +42,18 @@ fn is_program(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// What a confined build in `folder` needs to see of `tool`, beside the system and the folder itself.
-pub(crate) fn shown(folder: &Path, tool: &Path, toolchains: &[Toolchain]) -> Result<Vec<Visible>, BuildError> {
+/// What a confined build in `folder` needs to see of `tools`, beside the system and the folder itself.
+pub(crate) fn shown(folder: &Path, tools: &[&Path], toolchains: &[Toolchain]) -> Result<Vec<Visible>, BuildError> {
     // Each only where it is installed.
     let mut shown: Vec<Visible> = toolchains
         .iter()
         .filter_map(|toolchain| Visible::toolchain(*toolchain).ok())
         .collect();
-    let resolved = tool.canonicalize().unwrap_or_else(|_| tool.to_owned());
-    let is_own = tool.starts_with(folder);
-    for path in [tool, resolved.as_path()] {
-        let Some(place) = installed_in(path) else { continue };
-        if is_own || place.starts_with(folder) || is_of_system(&place) {
+    let spelled = tools.iter().map(|tool| (*tool, tool.to_path_buf()));
+    let resolved = tools.iter().filter_map(|tool| Some((*tool, tool.canonicalize().ok()?)));
+    for (tool, path) in spelled.chain(resolved) {
+        let Some(place) = installed_in(&path) else { continue };
+        if tool.starts_with(folder) || place.starts_with(folder) || is_of_system(&place) {
             continue;
         }
         let visible = place.display().to_string().parse::<Visible>();
@@ -140,6 +140,6 @@ mod tests {
         fs::create_dir_all(folder.join(".venv/bin")).unwrap();
         let link = folder.join(".venv/bin/tool");
         std::os::unix::fs::symlink(outside.join("secret"), &link).unwrap();
-        assert_eq!(shown(&folder, &link, &[]).unwrap(), []);
+        assert_eq!(shown(&folder, &[&link], &[]).unwrap(), []);
     }
 }

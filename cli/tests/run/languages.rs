@@ -11,13 +11,16 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Process, Running, Workspace, command, finish, skip, target_dir};
+use crate::support::{Process, Running, Workspace, command, dev_server_file, finish, skip, target_dir};
+use crate::workspaces::processes;
 
 /// The command `capsule build …` on that folder.
 fn build(folder: &Workspace, options: &[&str]) -> Command {
     let mut command = command(env!("CARGO_BIN_EXE_capsule"));
     command.arg("build").args(options).arg(folder.path());
     command.env_remove("RUST_LOG");
+    // Where the runs of `Workspace` keep what their processes made.
+    command.env("XDG_STATE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("state"));
     command
 }
 
@@ -193,6 +196,98 @@ fn b6_a_pipe_in_place_of_a_file_does_not_hold_this_command_up() {
 }
 
 #[test]
+fn a_result_that_cannot_be_read_is_told_with_the_systems_error() {
+    for (make, told) in [
+        ("mkdir \"$CAPSULE_OUTPUT\"", "not a regular file"),
+        ("ln -s x \"$CAPSULE_OUTPUT\"", "symbolic link"),
+        ("true", "wrote no component"),
+    ] {
+        let (code, _, stderr) = end(&mut build(&made_by(make), &[]));
+        assert!(code == Some(1) && stderr.contains(told), "{make}: {stderr}");
+    }
+}
+
+#[test]
+fn b6_a_copy_does_not_follow_a_link_that_lies_in_the_way() {
+    let (folder, elsewhere) = (made_by(COPY), Workspace::new());
+    elsewhere.write("victim", "mine");
+    let copy = elsewhere.path().join("x.wasm");
+    // The process id of the shell is that of the command.
+    let mut shell = command("sh");
+    shell.args(["-c", "ln -s victim \"$0.$$\"; exec \"$@\""]).arg(&copy);
+    let copied = build(&folder, &["-o", copy.to_str().unwrap()]);
+    let (code, _, stderr) = end(&mut crate::support::within(shell, &copied));
+    assert!(code == Some(1) && stderr.contains("exists"), "{stderr}");
+    assert_eq!(fs::read_to_string(elsewhere.path().join("victim")).unwrap(), "mine");
+}
+
+/// A capsule whose folder is its workspace, and that starts processes.
+fn its_own_workspace() -> Workspace {
+    let folder = Workspace::new();
+    folder.write(
+        "Capsule.toml",
+        "[build]\ncommand = ['cp', 'source.wasm', 'build/work/component.wasm']\n[package]\nname = 'a'\n",
+    );
+    fs::copy(dev_server_file(), folder.path().join("source.wasm")).unwrap();
+    folder
+}
+
+#[test]
+fn b6_what_processes_made_is_told_and_not_built_until_it_is_accepted() {
+    let folder = its_own_workspace();
+    let ended = processes(&folder, &["echo x > evil.txt"], &[], &folder.path());
+    assert!(ended.lines[0].to_string().contains("did: echo"), "{ended:?}");
+    let is_told = |stderr: &str| stderr.contains("/evil.txt") && stderr.contains("--accept-changes");
+    assert!(is_told(&ended.stderr), "{ended:?}");
+    assert!(!ended.stderr.contains("source.wasm"), "{ended:?}");
+    // Neither of these builds, also after an edit of the author's.
+    folder.write("mine.txt", "x");
+    for options in [&[][..], &["--trust-build"]] {
+        let (code, _, stderr) = end(&mut build(&folder, options));
+        assert!(code == Some(1) && is_told(&stderr), "{options:?}: {stderr}");
+        assert!(!stderr.contains("mine.txt"), "{stderr}");
+    }
+    let ended = finish(folder.run(["--allow", "python3"]).arg(folder.path()).arg("stop"));
+    assert!(ended.lines.is_empty() && is_told(&ended.stderr), "{ended:?}");
+
+    for options in [&["--accept-changes"][..], &[]] {
+        folder.write("mine.txt", "edited");
+        let (code, _, stderr) = end(&mut build(&folder, options));
+        assert_eq!(code, Some(0), "{options:?}: {stderr}");
+    }
+
+    // What is removed needs no consent, and a folder of its own needs none at all.
+    let ended = processes(&folder, &["echo x > more.txt"], &[], &folder.path());
+    assert!(ended.stderr.contains("/more.txt"), "{ended:?}");
+    fs::remove_file(folder.path().join("more.txt")).unwrap();
+    folder.write("mine.txt", "edited again");
+    let (code, _, stderr) = end(&mut build(&folder, &[]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let ended = processes(&Workspace::new(), &["echo x > evil.txt"], &[], &folder.path());
+    assert!(!ended.stderr.contains("--accept-changes"), "{ended:?}");
+}
+
+/// The folder would become a crate, whose build script would run with `--trust-build` as the user.
+#[test]
+fn b6_a_crate_that_processes_made_is_not_built() {
+    let folder = its_own_workspace();
+    let lines = [
+        "printf '[package]\\nname = \"evil\"\\n' > Cargo.toml",
+        "echo 'fn main() { std::fs::write(\"escaped\", \"\").unwrap() }' > build.rs",
+        "mkdir src",
+        "touch src/lib.rs",
+    ];
+    let ended = processes(&folder, &lines, &[], &folder.path());
+    assert!(ended.lines[0].to_string().contains("did: touch"), "{ended:?}");
+    let (code, _, stderr) = end(&mut build(&folder, &["--trust-build"]));
+    assert_eq!(code, Some(1), "{stderr}");
+    for file in ["/Cargo.toml", "/build.rs", "/src/lib.rs"] {
+        assert!(stderr.contains(file), "{file}: {stderr}");
+    }
+    assert!(!folder.path().join("escaped").exists());
+}
+
+#[test]
 fn a_build_that_fails_shows_its_messages_and_keeps_no_component() {
     let folder = made_by("echo no such module >&2; exit 3\n");
     let (code, _, stderr) = end(&mut build(&folder, &[]));
@@ -212,15 +307,23 @@ fn a_build_that_fails_shows_its_messages_and_keeps_no_component() {
 #[test]
 fn a_missing_tool_is_named_with_the_command_that_installs_it() {
     let base = Workspace::new();
-    for (language, tool, install) in [
-        (
-            "python",
-            "`componentize-py`",
-            ".venv/bin/pip install componentize-py==0.25.1",
-        ),
-        ("js", "`componentize-qjs`", "npm install componentize-qjs@0.4.5"),
-        ("c", "`zig`", ".venv/bin/pip install ziglang==0.17.1"),
+    // The versions that are tested are those that a user is told of.
+    let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let script = fs::read_to_string(repository.join("tests/languages/install")).unwrap();
+    let page = fs::read_to_string(repository.join("docs/languages.md")).unwrap();
+    for (language, tool, installer, package) in [
+        ("python", "`componentize-py`", "python", "componentize-py=="),
+        ("js", "`componentize-qjs`", "node", "componentize-qjs@"),
+        ("c", "`zig`", "python", "ziglang=="),
     ] {
+        let tested = script.lines().find_map(|line| {
+            let line = line.strip_prefix(installer)?.trim_start();
+            line.starts_with(package).then_some(line)
+        });
+        let program = if installer == "node" { "npm" } else { ".venv/bin/pip" };
+        let install = format!("{program} install {}", tested.expect(package));
+        // The version is the last word of the line there.
+        assert!(page.contains(&format!("{install}\n")), "docs/languages.md: {install}");
         let mut new = command(env!("CARGO_BIN_EXE_capsule"));
         new.current_dir(base.path()).args(["new", language, "--lang", language]);
         assert_eq!(end(&mut new).0, Some(0), "{language}");
@@ -231,7 +334,7 @@ fn a_missing_tool_is_named_with_the_command_that_installs_it() {
             .env("PATH", "/nowhere");
         let (code, _, stderr) = end(&mut build);
         assert_eq!(code, Some(1), "{stderr}");
-        assert!(stderr.contains(tool) && stderr.contains(install), "{stderr}");
+        assert!(stderr.contains(tool) && stderr.contains(&install), "{stderr}");
     }
 }
 
@@ -281,6 +384,31 @@ fn an_interrupted_build_of_a_command_leaves_no_process() {
     running.signal(Signal::TERM);
     assert_eq!(running.finish().code, Some(128 + 15));
     builders.iter().for_each(Process::wait);
+}
+
+/// The interpreter is a script, so that the test needs no Node.js.
+#[test]
+fn a_confined_build_sees_a_node_outside_of_the_systems_folders() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, home) = (made_by(""), Workspace::new());
+    let program = |path: &Path, text: &str| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    folder.write(
+        "Capsule.toml",
+        "[package]\nname = \"shop\"\n\n[build]\nlanguage = \"js\"\n",
+    );
+    folder.write("capsule.js", "");
+    let tool = folder.path().join("node_modules/.bin/componentize-qjs");
+    program(&tool, "#!/usr/bin/env node\n");
+    let node = home.path().join("node-v20/bin/node");
+    program(&node, "#!/bin/sh\nfor last; do :; done\ncp source.wasm \"$last\"\n");
+    let path = std::env::var_os("PATH").unwrap();
+    let path = std::iter::once(node.parent().unwrap().to_owned()).chain(std::env::split_paths(&path));
+    let (code, _, stderr) = end(build(&folder, &[]).env("PATH", std::env::join_paths(path).unwrap()));
+    assert_eq!(code, Some(0), "{stderr}");
 }
 
 /// PATH with the tools; none, which is reported, if one of them is not installed.

@@ -99,7 +99,7 @@ fn b6_what_a_crates_configuration_names_runs_confined() {
 
 /// The example capsule starts a Python module as its server. Here the workspace contains that module. It lets a shell
 /// try each line, and reports the successful ones.
-fn processes(workspace: &Workspace, lines: &[&str], arguments: &[&str], capsule: &Path) -> Ended {
+pub(crate) fn processes(workspace: &Workspace, lines: &[&str], arguments: &[&str], capsule: &Path) -> Ended {
     fs::create_dir_all(workspace.path().join("http")).unwrap();
     workspace.write("http/__init__.py", "");
     let server = format!(
