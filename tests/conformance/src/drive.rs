@@ -146,7 +146,9 @@ fn verdict(case: Case, action: &str, answer: Answer) -> Result<String, Stop> {
 fn failed_call(failure: CallFailure, what: &str) -> Stop {
     match failure {
         CallFailure::NotOffered(reason) => Stop::NotApplicable(reason),
-        failure => Stop::Failed(format!("{what}: {failure}")),
+        CallFailure::Cancelled | CallFailure::Trapped(_) | CallFailure::Host(_) => {
+            Stop::Failed(format!("{what}: {failure}"))
+        }
     }
 }
 

@@ -121,7 +121,12 @@ impl Step {
         match self {
             Self::Run(_) => Some((first(), alice())),
             Self::Call(call) => Some((call.capsule.clone(), call.principal.clone())),
-            _ => None,
+            Self::Parallel { .. }
+            | Self::Do(_)
+            | Self::Unlocked { .. }
+            | Self::Locked { .. }
+            | Self::Runs { .. }
+            | Self::NoZombies { .. } => None,
         }
     }
 }
