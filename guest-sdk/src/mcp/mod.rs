@@ -28,8 +28,8 @@
 //! - The host keeps 8 MiB of each of its two streams, so four servers take what a principal may have by default (64 MiB).
 //! - What a server writes to standard error is read, so that it never waits for that, and its newest 8 MiB can be seen.
 //! - A `ping` of the server is answered, and any other request of it refused, by the instance that reads it first. While no instance
-//!   waits for an answer, none reads.
-//!   One id is answered once, as long as no more than 128 others came since.
+//!   waits for an answer, none reads. While another instance writes, an instance answers later, or not at all if its own answer comes
+//!   first. One id is answered once, as long as no more than 128 others came since, and of more than 128 at once the rest may stay unanswered.
 //! - A request waits while the server does not read its input. Others wait for it with their own deadlines, and answers are read
 //!   meanwhile. The interface has no deadline for a write: one that is under way ends when the server reads or ends, or with its instance.
 //! - A request may have more than 1 MiB. If its instance ends in the middle, the server gets the part of it as a line of its own.
