@@ -3,7 +3,7 @@
 //! A reader goes on from a [`Cursor`](crate::Cursor), so every instance sees every message. A message of up to 1 MiB is one
 //! write, which the host keeps together (N2), so several instances may write to one process.
 
-use crate::{Error, Lines, Log, Result, Tail, stdin::MOST, waiting::Waiting};
+use crate::{Error, Lines, Log, Result, Tail, pending::Gap, stdin::MOST, text::lossy, waiting::Waiting};
 use serde::Serialize;
 use serde_json::Value;
 use std::{io, time::Duration};
@@ -139,6 +139,34 @@ impl<T: Tail> Reader<T> {
         Ok(None)
     }
 
+    /// The next line of what was read already. Reads nothing, so it ends, however fast the process writes.
+    pub(crate) fn take_read(&mut self) -> Result<Option<Frame>> {
+        let (over, most) = (self.log.is_over(), self.most);
+        loop {
+            match self.log.pending(|pending| pending.take_line(most, over)) {
+                Some(Ok(line)) => {
+                    let line = lossy(line);
+                    if !line.trim_ascii().is_empty() {
+                        return Ok(Some(Frame::of_line(line)));
+                    }
+                }
+                Some(Err(Gap::Lost(bytes))) => return Err(Error::Lost { bytes }),
+                Some(Err(Gap::TooLong)) => return Err(Error::LineTooLong { limit: most }),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Reads once, for [`take_read`](Self::take_read). Returns whether there was output.
+    pub(crate) fn read_once(&mut self) -> Result<bool> {
+        self.log.fill()
+    }
+
+    /// Whether the stream is over and its last byte was read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.log.is_over()
+    }
+
     /// The stream, at the place behind the last line read.
     ///
     /// ```no_run
@@ -229,12 +257,22 @@ impl<W: io::Write> Writer<W> {
     /// # Ok::<(), capsule_sdk::Error>(())
     /// ```
     pub fn write(&mut self, message: &impl Serialize) -> Result<()> {
-        // JSON has no line end but in its layout, which this has none of.
-        let mut line = serde_json::to_vec(message).map_err(|_| Error::InvalidInput)?;
-        line.push(b'\n');
+        self.write_line(&line_of(message)?)
+    }
+
+    /// Writes what [`line_of`] made.
+    pub(crate) fn write_line(&mut self, line: &[u8]) -> Result<()> {
         if line.len() > MOST && !self.sole {
             return Err(Error::TooLarge);
         }
-        Ok(self.input.write_all(&line)?)
+        Ok(self.input.write_all(line)?)
     }
+}
+
+/// A message with its line end.
+pub(crate) fn line_of(message: &impl Serialize) -> Result<Vec<u8>> {
+    // JSON has no line end but in its layout, which this has none of.
+    let mut line = serde_json::to_vec(message).map_err(|_| Error::InvalidInput)?;
+    line.push(b'\n');
+    Ok(line)
 }

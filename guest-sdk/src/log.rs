@@ -16,6 +16,9 @@ const CHUNK: u32 = 64 * 1024;
 /// In the middle of a long line. The more is here already, the more is asked for, so that a long line takes few calls.
 const LARGEST_CHUNK: u32 = 1024 * 1024;
 
+/// More than a host keeps of a stream, in reads of [`LARGEST_CHUNK`]. A process that writes as fast as it is read must not hold its reader.
+const MOST_SKIPPED: u32 = 16;
+
 /// Reads one stream of a persistent process. Dropping it costs nothing and changes nothing:
 /// reading consumes no output, and [`cursor`](Self::cursor) tells a later instance where to go on.
 ///
@@ -174,8 +177,18 @@ impl Log {
     /// # Ok(()) }
     /// ```
     pub fn skip_available(&mut self) -> Result<()> {
-        while !self.over {
+        self.skip().map(drop)
+    }
+
+    /// As [`skip_available`](Self::skip_available); how many bytes were read for that.
+    pub(crate) fn skip(&mut self) -> Result<usize> {
+        let mut all = 0;
+        for _ in 0..MOST_SKIPPED {
+            if self.over {
+                break;
+            }
             let read = self.fill_with(LARGEST_CHUNK)?;
+            all += read;
             self.pending.skip_lines();
             if read < LARGEST_CHUNK as usize {
                 break;
@@ -184,7 +197,7 @@ impl Log {
         self.pending.skip_lines();
         // Tells the host that this arrived, so that a process which waits for its reader goes on.
         self.fill_with(0)?;
-        Ok(())
+        Ok(all)
     }
 
     /// The lines that are available now. A line that the process has not finished is not among them;

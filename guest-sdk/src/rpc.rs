@@ -6,7 +6,7 @@
 
 use crate::{
     Error as Host, ErrorKind, Tail,
-    jsonl::{Frame, Reader, Writer},
+    jsonl::{Frame, Reader, Writer, line_of},
     sys,
 };
 use serde::Serialize;
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// How many messages that are no answers are kept for [`Client::take_incoming`].
-const MOST_INCOMING: usize = 1024;
+pub(crate) const MOST_INCOMING: usize = 1024;
 
 /// The result of a request.
 ///
@@ -109,6 +109,17 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a look for an answer came to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Look {
+    /// The result of the request.
+    Answer(Value),
+    /// All that was here was read.
+    Nothing,
+    /// There may be more to read at once.
+    More,
 }
 
 /// Sends requests to a process and sorts its answers, in whichever order they come. Dropping it gives up what is open.
@@ -296,8 +307,7 @@ impl<T: Tail, W: io::Write> Client<T, W> {
     /// ```
     pub fn respond(&mut self, id: &Value, result: &impl Serialize) -> Result<()> {
         let result = serde_json::to_value(result).map_err(|_| Host::InvalidInput)?;
-        let answer = json!({ "jsonrpc": "2.0", "id": id, "result": result });
-        Ok(self.writer.write(&answer)?)
+        self.write_line(&response(id, result)?)
     }
 
     /// Refuses a request of the process, with a number of JSON-RPC or of the protocol (-32601: there is no such method), and a text. As
@@ -313,10 +323,7 @@ impl<T: Tail, W: io::Write> Client<T, W> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn refuse(&mut self, id: &Value, code: i64, message: &str) -> Result<()> {
-        let error = json!({ "code": code, "message": message });
-        Ok(self
-            .writer
-            .write(&json!({ "jsonrpc": "2.0", "id": id, "error": error }))?)
+        self.write_line(&refusal(id, code, message)?)
     }
 
     /// What came besides answers: notifications and requests of the process, and lines that are no messages. The newest
@@ -332,6 +339,52 @@ impl<T: Tail, W: io::Write> Client<T, W> {
     /// ```
     pub fn take_incoming(&mut self) -> Vec<Frame> {
         std::mem::take(&mut self.incoming).into()
+    }
+
+    /// A request as a line, for [`write_line`](Self::write_line). It is open from now on. Unlike [`send`](Self::send) this reads nothing,
+    /// which an instance may have no right to at the moment.
+    pub(crate) fn prepare(&mut self, method: &str, params: Value) -> Result<(RequestId, Vec<u8>)> {
+        let id = format!("{}-{}", self.nonce, self.count);
+        self.count += 1;
+        let line = line_of(&message(method, params, Some(&id)))?;
+        self.open.insert(id.clone(), None);
+        Ok((RequestId(id), line))
+    }
+
+    /// Writes a line, and reads nothing.
+    pub(crate) fn write_line(&mut self, line: &[u8]) -> Result<()> {
+        Ok(self.writer.write_line(line)?)
+    }
+
+    /// Looks for an answer in at most so many frames, and reads at most so many times. So it ends, however fast the process writes.
+    pub(crate) fn look(&mut self, id: &RequestId, mut frames: u32, mut reads: u32) -> Result<Look> {
+        loop {
+            match self.open.get(&id.0) {
+                None => return Err(Host::InvalidInput.into()),
+                Some(None) => {}
+                Some(Some(_)) => {
+                    let answer = self.open.remove(&id.0).flatten();
+                    return result(answer.unwrap_or_default()).map(Look::Answer);
+                }
+            }
+            if frames == 0 {
+                return Ok(Look::More);
+            }
+            if let Some(frame) = self.reader.take_read()? {
+                frames -= 1;
+                self.take_in(frame);
+            } else if self.reader.is_over() {
+                return Err(Error::Ended);
+            } else if reads == 0 {
+                return Ok(Look::More);
+            } else {
+                reads -= 1;
+                // The last read, which is empty, may tell the end.
+                if !self.reader.read_once()? && !self.reader.is_over() {
+                    return Ok(Look::Nothing);
+                }
+            }
+        }
     }
 
     fn take_in_available(&mut self) -> Result<()> {
@@ -372,6 +425,22 @@ impl<T: Tail, W: io::Write> Client<T, W> {
     }
 }
 
+/// A notification as a line.
+pub(crate) fn notification(method: &str, params: Value) -> Result<Vec<u8>> {
+    Ok(line_of(&message(method, params, None))?)
+}
+
+/// An answer as a line.
+pub(crate) fn response(id: &Value, result: Value) -> Result<Vec<u8>> {
+    Ok(line_of(&json!({ "jsonrpc": "2.0", "id": id, "result": result }))?)
+}
+
+/// A refusal as a line.
+pub(crate) fn refusal(id: &Value, code: i64, message: &str) -> Result<Vec<u8>> {
+    let error = json!({ "code": code, "message": message });
+    Ok(line_of(&json!({ "jsonrpc": "2.0", "id": id, "error": error }))?)
+}
+
 fn message(method: &str, params: Value, id: Option<&str>) -> Value {
     let mut message = json!({ "jsonrpc": "2.0", "method": method });
     if let Some(fields) = message.as_object_mut() {
@@ -395,4 +464,46 @@ fn result(mut answer: Value) -> Result<Value> {
             .to_owned(),
         data: error.get_mut("data").map(Value::take),
     })
+}
+
+#[cfg(all(test, feature = "mock"))]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failure of a test shows where"
+)]
+mod tests {
+    use super::*;
+    use crate::{
+        Command,
+        mock::{Host, Script},
+    };
+
+    #[test]
+    fn a_look_ends_after_so_many_frames_and_so_many_reads() {
+        let host = Host::new();
+        host.command("server", |_| {
+            Script::new()
+                .stdout("{\"method\":\"m\"}\n".repeat(100) + &"\n".repeat(1 << 20))
+                .on_input(|line| {
+                    let request: Value = serde_json::from_slice(line).unwrap();
+                    format!("{}\n", json!({ "id": request["id"], "result": 2 })).into_bytes()
+                })
+        });
+        let mut command = Command::new("server");
+        command.keep_stdin_open(true).log_ring_bytes(4 << 20);
+        let server = command.spawn_persistent().unwrap();
+        let mut client = Client::new(server.stdout(), server.stdin()).unwrap();
+        let (id, line) = client.prepare("m", Value::Null).unwrap();
+        client.write_line(&line).unwrap();
+        assert_eq!(client.take_incoming().len(), 0, "a write reads nothing");
+        assert_eq!(client.look(&id, 10, 100), Ok(Look::More));
+        assert_eq!(client.take_incoming().len(), 10);
+        // The rest is empty lines, which are no frames.
+        assert_eq!(client.look(&id, 1000, 3), Ok(Look::More));
+        assert_eq!(client.take_incoming().len(), 90);
+        assert_eq!(client.look(&id, 1000, 100), Ok(Look::Answer(json!(2))));
+        let (other, _) = client.prepare("m", Value::Null).unwrap();
+        assert_eq!(client.look(&other, 1000, 100), Ok(Look::Nothing));
+    }
 }

@@ -6,17 +6,26 @@
 //! - A lock is free when its instance ends, however it ends. What an instance was doing under it may be half done: a process of
 //!   which the store does not say that it was made ready is ended, and another one started.
 //! - A server also waits while its standard error is full, so an instance that waits for an answer reads that stream too.
+//! - A write has no deadline in the interface, and waits while the server does not read. So no instance writes while it has the turn:
+//!   what cannot be written keeps no other one from its answer.
+//! - A server may write as fast as it is read, so a turn has an end: so many frames, so many reads.
 
 use super::{Error, Result, ServerConfig, servers};
 use crate::{
-    Error as Host, ExitStatus, Log, Process, ProcessId, Stdin,
+    Cursor, Error as Host, ExitStatus, Log, Process, ProcessId, Stdin,
     jsonl::{Frame, Reader, Writer},
-    rpc::{self, Client, RequestId},
+    rpc::{self, Client, Look, RequestId},
+    stdin::MOST,
     store, sync, sys,
+    text::lossy,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 /// The revision without a handshake.
 const STATELESS: &str = "2026-07-28";
@@ -29,14 +38,29 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_secs(2);
 /// The most pages of a list of tools.
 const MOST_PAGES: usize = 100;
-/// How many requests of a server are remembered as answered. An instance sees one again only if it has waited since before its answer.
-const MOST_ANSWERED: usize = 16;
-/// How many processes of one server are remembered: those of as many hosts.
-const MOST_KNOWN: usize = 32;
+/// How many requests of a server are remembered as answered, and how many are answered in one turn, so that none of them is forgotten.
+/// An instance sees one again only if it has waited since before its answer.
+const MOST_ANSWERED: usize = 128;
+/// The most bytes of the id of a server's request.
+const LONGEST_ID: usize = 256;
+/// How many processes of one server are remembered: those of as many hosts. All together must fit into a value of the store.
+const MOST_KNOWN: usize = 8;
 /// The most bytes that are kept of what a server says of itself.
 const MOST_INFO: usize = 1024;
+/// The most bytes of a cursor that is kept.
+const MOST_CURSOR: usize = 1024;
+/// So many bytes are read again before a newer cursor is kept, because a change of the store takes as long as the disk does.
+const NEWS: usize = 256 * 1024;
+/// The most frames of a turn.
+const TURN_FRAMES: u32 = 4096;
+/// The most reads of a turn: they are of 64 KiB each, and longer ones within a long frame, of which all together have 8 MiB.
+const TURN_READS: u32 = 12;
 /// How much of its standard error is told when a server cannot be used.
 const TOLD: usize = 20;
+/// The same in bytes.
+const MOST_TOLD: usize = 16 * 1024;
+/// Reads of 64 KiB at most, which together are more than the host keeps.
+const EXPLAINING_READS: usize = 256;
 
 type Session = Client<Log, Stdin>;
 
@@ -67,9 +91,12 @@ struct Known {
     revision: String,
     /// What it says of itself.
     info: Value,
-    /// The ids of its own requests that were answered, the newest last.
+    /// Hashes of the ids of its own requests that were answered, the newest last.
     #[serde(default)]
-    answered: Vec<Value>,
+    served: Vec<u64>,
+    /// A place in its output that was recent once.
+    #[serde(default)]
+    place: Cursor,
 }
 
 impl Server {
@@ -119,24 +146,33 @@ impl Server {
             },
             None => release_ended(&label)?,
         }
-        let process = config.command().label(&label).spawn_persistent()?;
-        let ready = made_ready(&config, &label, &process, deadline).and_then(|known| {
-            keep(&label, process.id(), Some(&known))?;
-            Ok(known)
-        });
-        match ready {
-            Ok(known) => Ok(Self {
-                config,
-                label,
-                process,
-                known,
-            }),
-            Err(error) => {
-                let error = explained(error, &config, &process);
-                drop(process.stop(Duration::ZERO));
-                Err(error)
-            }
+        let ends_at_question = ends_at_question(&label);
+        let mut begun = None;
+        if store::get(&ends_at_question)?.is_none() {
+            begun = begin(&config, &label, First::Question, deadline)?;
         }
+        let (process, known) = match begun {
+            Some(begun) => begun,
+            // It may know nothing but the handshake, and has ended.
+            None => match begin(&config, &label, First::Handshake, deadline) {
+                Ok(Some(begun)) => {
+                    store::set(&ends_at_question, "")?;
+                    begun
+                }
+                Ok(None) => return Err(rpc::Error::Ended.into()),
+                Err(error) => {
+                    // Another release of it may know the question, and nothing but that.
+                    store::delete(&ends_at_question)?;
+                    return Err(error);
+                }
+            },
+        };
+        Ok(Self {
+            config,
+            label,
+            process,
+            known,
+        })
     }
 
     /// The server of the capsule's configuration with this id, if it runs. It is not started.
@@ -282,20 +318,24 @@ impl Server {
         let mut output = self.process.stdout();
         {
             let _turn = turn(&self.label, deadline)?;
-            output.skip_available().map_err(gone)?;
+            skip_to_now(&mut output, &self.label, &self.process)?;
         }
         let mut session = session(&self.process, output)?;
-        let params = self.addressed(params);
-        let id = {
-            let _writing = writing(&self.label, deadline)?;
-            session.send(method, &params).map_err(ended)?
-        };
+        let (id, line) = session.prepare(method, self.addressed(params))?;
+        write(
+            &mut session,
+            &line,
+            &self.label,
+            &self.process,
+            &writing(&self.label, deadline)?,
+        )?;
         let answer = answer_to(&mut session, &id, &self.label, &self.process, deadline);
         if answer.as_ref().is_err_and(Error::is_timeout) {
             let cancelled = self.addressed(json!({ "requestId": id.as_str(), "reason": "timeout" }));
+            let line = rpc::notification("notifications/cancelled", cancelled)?;
             // It is a courtesy, for which nothing waits.
-            if let Ok(_writing) = writing(&self.label, sys::monotonic()) {
-                drop(session.notify("notifications/cancelled", &cancelled));
+            if let Ok(writing) = writing(&self.label, sys::monotonic()) {
+                drop(write(&mut session, &line, &self.label, &self.process, &writing));
             }
         }
         let answer = answer?;
@@ -387,9 +427,21 @@ fn key(label: &str) -> String {
     format!("mcp {label}")
 }
 
+/// The key that exists if the server ends at the question which tells the revision.
+fn ends_at_question(label: &str) -> String {
+    format!("mcp-handshake {label}")
+}
+
+/// The key that exists while a request of several writes is being written, and after one that was not finished.
+fn long_write(label: &str) -> String {
+    format!("mcp-write {label}")
+}
+
 /// What is known of this very process.
 fn known(label: &str, process: &ProcessId) -> Result<Option<Known>> {
-    let all = store::get_json::<Vec<Known>>(&key(label))?.unwrap_or_default();
+    let all = store::get(&key(label))?;
+    let all = all.as_deref().and_then(|all| serde_json::from_slice(all).ok());
+    let all: Vec<Known> = all.unwrap_or_default();
     Ok(all.into_iter().find(|known| known.process == *process))
 }
 
@@ -457,8 +509,87 @@ fn wrong(config: &ServerConfig, reason: &str) -> Error {
     }
 }
 
+/// Writes a line. A longer one takes several writes, and an instance may end between two of them: then the next line would be joined to
+/// what was written. So the next writer ends the fragment first, which the server refuses as no message.
+fn write(session: &mut Session, line: &[u8], label: &str, process: &Process, _writing: &sync::Guard) -> Result<()> {
+    let key = long_write(label);
+    let unfinished = store::get(&key)?.is_some_and(|of| of == process.id().expose().as_bytes());
+    if unfinished {
+        session.write_line(b"\n").map_err(ended)?;
+    }
+    let is_long = line.len() > MOST;
+    if is_long {
+        store::set(&key, process.id().expose())?;
+    }
+    session.write_line(line).map_err(ended)?;
+    if unfinished || is_long {
+        store::delete(&key)?;
+    }
+    Ok(())
+}
+
+/// Goes on behind what is here. The caller has the turn.
+fn skip_to_now(output: &mut Log, label: &str, process: &Process) -> Result<()> {
+    let known = known(label, process.id())?;
+    let place = known.as_ref().map(|known| known.place.clone()).unwrap_or_default();
+    *output = process.stdout().resume(place);
+    let read = match output.skip() {
+        // The place may be none of this stream: the store is the capsule's.
+        Err(Host::NoSuchProcess) => {
+            *output = process.stdout();
+            output.skip()
+        }
+        read => read,
+    };
+    if read.map_err(gone)? >= NEWS
+        && let Some(mut known) = known
+    {
+        let place = output.cursor();
+        if place.to_string().len() <= MOST_CURSOR {
+            known.place = place;
+            keep(label, process.id(), Some(&known))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a new process is told first.
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    /// Which revisions it speaks.
+    Question,
+    Handshake,
+}
+
+/// Starts a server and makes it ready. None if it ended after the question which tells its revision.
+fn begin(config: &ServerConfig, label: &str, first: First, deadline: Duration) -> Result<Option<(Process, Known)>> {
+    let process = config.command().label(label).spawn_persistent()?;
+    let ready = made_ready(config, label, &process, first, deadline).and_then(|known| {
+        keep(label, process.id(), Some(&known))?;
+        Ok(known)
+    });
+    match ready {
+        Ok(known) => Ok(Some((process, known))),
+        Err(Error::Rpc(rpc::Error::Ended)) if first == First::Question => {
+            drop(process.stop(Duration::ZERO));
+            Ok(None)
+        }
+        Err(error) => {
+            let error = explained(error, config, &process);
+            drop(process.stop(Duration::ZERO));
+            Err(error)
+        }
+    }
+}
+
 /// Finds out which revision a new process speaks, and begins with it.
-fn made_ready(config: &ServerConfig, label: &str, process: &Process, deadline: Duration) -> Result<Known> {
+fn made_ready(
+    config: &ServerConfig,
+    label: &str,
+    process: &Process,
+    first: First,
+    deadline: Duration,
+) -> Result<Known> {
     let mut session = session(process, process.stdout())?;
     let known = |revision: &str, info: Value| Known {
         process: process.id().clone(),
@@ -468,36 +599,59 @@ fn made_ready(config: &ServerConfig, label: &str, process: &Process, deadline: D
         } else {
             Value::Null
         },
-        answered: Vec::new(),
+        served: Vec::new(),
+        place: Cursor::default(),
     };
-    let now = sys::monotonic();
-    // A server that knows only its own methods may leave others unanswered, so this has half of the time.
-    let half = now + deadline.saturating_sub(now) / 2;
-    let id = session.send("server/discover", &stateless(json!({}))).map_err(ended)?;
-    match answer_to(&mut session, &id, label, process, half) {
-        Ok(discovered) => {
-            let versions = discovered.get("supportedVersions").and_then(Value::as_array);
-            if versions.is_some_and(|versions| versions.iter().any(|version| version == STATELESS)) {
-                let info = discovered.pointer("/_meta/io.modelcontextprotocol~1serverInfo");
-                return Ok(known(STATELESS, info.cloned().unwrap_or_default()));
+    if first == First::Question {
+        let now = sys::monotonic();
+        // A server that knows only its own methods may leave others unanswered, so this has half of the time.
+        let half = now + deadline.saturating_sub(now) / 2;
+        match asked(
+            &mut session,
+            "server/discover",
+            stateless(json!({})),
+            label,
+            process,
+            half,
+        ) {
+            Ok(discovered) => {
+                let versions = discovered.get("supportedVersions").and_then(Value::as_array);
+                if versions.is_some_and(|versions| versions.iter().any(|version| version == STATELESS)) {
+                    let info = discovered.pointer("/_meta/io.modelcontextprotocol~1serverInfo");
+                    return Ok(known(STATELESS, info.cloned().unwrap_or_default()));
+                }
             }
+            Err(Error::Rpc(rpc::Error::Refused { .. })) => {}
+            Err(error) if error.is_timeout() => {}
+            Err(error) => return Err(error),
         }
-        Err(Error::Rpc(rpc::Error::Refused { .. })) => {}
-        Err(error) if error.is_timeout() => session.forget(&id),
-        Err(error) => return Err(error),
     }
     let hello = json!({ "protocolVersion": WITH_HANDSHAKE, "capabilities": {}, "clientInfo": client() });
-    let id = session.send("initialize", &hello).map_err(ended)?;
-    let mut hello = answer_to(&mut session, &id, label, process, deadline)?;
+    let mut hello = asked(&mut session, "initialize", hello, label, process, deadline)?;
     let Some(revision) = hello.get("protocolVersion").and_then(Value::as_str).map(str::to_owned) else {
         return Err(wrong(
             config,
             "its answer to `initialize` has no version of the protocol",
         ));
     };
-    session.notify("notifications/initialized", &()).map_err(ended)?;
+    let line = rpc::notification("notifications/initialized", Value::Null)?;
+    write(&mut session, &line, label, process, &writing(label, deadline)?)?;
     let info = hello.get_mut("serverInfo").map(Value::take);
     Ok(known(&revision, info.unwrap_or_default()))
+}
+
+/// The answer of a process that is not ready yet.
+fn asked(
+    session: &mut Session,
+    method: &str,
+    params: Value,
+    label: &str,
+    process: &Process,
+    deadline: Duration,
+) -> Result<Value> {
+    let (id, line) = session.prepare(method, params)?;
+    write(session, &line, label, process, &writing(label, deadline)?)?;
+    answer_to(session, &id, label, process, deadline)
 }
 
 /// Waits for an answer, in turn with the other instances that wait for one.
@@ -511,67 +665,110 @@ fn answer_to(
     let mut pause = Duration::from_millis(1);
     let mut missing = None;
     let mut stderr = process.stderr();
+    let mut asked = VecDeque::new();
     loop {
-        {
-            let _turn = turn(label, deadline)?;
-            let here = session.wait(id, Duration::ZERO);
-            let served = serve(session, label, process);
-            match here {
-                Err(error) if error.is_timeout() => served?,
-                // The answer may be what is missing, or come later.
-                Err(rpc::Error::Host(error)) if error.is_gap() => missing = Some(error),
-                // What was asked for is here, whatever became of the server's own requests.
-                answer => return answer.map_err(ended),
+        let turn = turn(label, deadline)?;
+        let found = session.look(id, TURN_FRAMES, TURN_READS);
+        let served = serve(session, &mut asked, turn, label, process);
+        let is_more = match found {
+            // What was asked for is here, whatever became of the server's own requests.
+            Ok(Look::Answer(answer)) => return Ok(answer),
+            Ok(look) => {
+                served?;
+                look == Look::More
             }
-        }
+            // The answer may be what is missing, or come later.
+            Err(rpc::Error::Host(error)) if error.is_gap() => {
+                missing = Some(error);
+                true
+            }
+            Err(error) => return Err(ended(error)),
+        };
         stderr.skip_available().map_err(gone)?;
         let left = deadline.saturating_sub(sys::monotonic());
         if left.is_zero() {
             session.forget(id);
             return Err(missing.unwrap_or(Host::WaitTimeout).into());
         }
-        sys::sleep(pause.min(left))?;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        if is_more {
+            pause = Duration::from_millis(1);
+        } else {
+            sys::sleep(pause.min(left))?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 }
 
-/// Answers the server's own requests, each once. The caller has the turn.
-fn serve(session: &mut Session, label: &str, process: &Process) -> Result<()> {
-    let is_request = |frame: Frame| match frame {
-        Frame::Json(message) => message
-            .get("method")
-            .is_some()
-            .then(|| message.get("id").cloned())
-            .flatten()
-            .map(|id| (id, message)),
-        Frame::Text(_) => None,
-    };
-    let requests: Vec<_> = session.take_incoming().into_iter().filter_map(is_request).collect();
-    if requests.is_empty() {
+/// A request of the server.
+struct Asked {
+    id: Value,
+    is_ping: bool,
+}
+
+impl Asked {
+    fn of(frame: Frame) -> Option<Self> {
+        let Frame::Json(mut message) = frame else { return None };
+        let is_ping = message.get("method")?.as_str()? == "ping";
+        let id = message.get_mut("id")?.take();
+        let is_id = match &id {
+            Value::Number(_) => true,
+            Value::String(id) => id.len() <= LONGEST_ID,
+            _ => false,
+        };
+        is_id.then_some(Self { id, is_ping })
+    }
+
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.id.to_string().hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Answers the server's own requests, each once. While another instance writes they stay in `asked`, for later.
+///
+/// Under the turn they are noted as answered, and without it they are written.
+fn serve(
+    session: &mut Session,
+    asked: &mut VecDeque<Asked>,
+    turn: sync::Guard,
+    label: &str,
+    process: &Process,
+) -> Result<()> {
+    asked.extend(session.take_incoming().into_iter().filter_map(Asked::of));
+    // A server that asks without end is not answered without end.
+    asked.drain(..asked.len().saturating_sub(rpc::MOST_INCOMING));
+    if asked.is_empty() {
         return Ok(());
     }
-    // A process that is not ready yet has one reader.
-    let mut known = known(label, process.id())?;
-    let _writing = writing(label, sys::monotonic().saturating_add(GRACE))?;
-    for (id, request) in requests {
-        if known.as_ref().is_some_and(|known| known.answered.contains(&id)) {
-            continue;
-        }
-        if request.get("method").and_then(Value::as_str) == Some("ping") {
-            session.respond(&id, &json!({})).map_err(ended)?;
-        } else {
-            session
-                .refuse(&id, -32601, "this client has no such method")
-                .map_err(ended)?;
-        }
-        if let Some(known) = &mut known {
-            known.answered.push(id);
-            let spare = known.answered.len().saturating_sub(MOST_ANSWERED);
-            known.answered.drain(..spare);
+    let writing = match writing(label, sys::monotonic()) {
+        Err(error) if error.is_timeout() => return Ok(()),
+        writing => writing?,
+    };
+    let mut now: Vec<_> = asked.drain(..asked.len().min(MOST_ANSWERED)).collect();
+    // A process that is not ready yet has one reader, and nothing is known of it.
+    if let Some(mut known) = known(label, process.id())? {
+        now.retain(|asked| {
+            let hash = asked.hash();
+            let is_new = !known.served.contains(&hash);
+            if is_new {
+                known.served.push(hash);
+            }
+            is_new
+        });
+        if !now.is_empty() {
+            known.served.drain(..known.served.len().saturating_sub(MOST_ANSWERED));
+            keep(label, process.id(), Some(&known))?;
         }
     }
-    if let Some(known) = known {
-        keep(label, process.id(), Some(&known))?;
+    drop(turn);
+    for Asked { id, is_ping } in now {
+        let line = if is_ping {
+            rpc::response(&id, json!({}))
+        } else {
+            rpc::refusal(&id, -32601, "this client has no such method")
+        };
+        write(session, &line?, label, process, &writing)?;
     }
     Ok(())
 }
@@ -591,7 +788,17 @@ fn gone(error: Host) -> Error {
 
 /// Of a server that was just started and cannot be used, what it says.
 fn explained(error: Error, config: &ServerConfig, process: &Process) -> Error {
-    let said: Vec<_> = process.stderr().lines().filter_map(crate::Result::ok).collect();
+    let mut stderr = process.stderr();
+    let mut said = Vec::new();
+    for _ in 0..EXPLAINING_READS {
+        match stderr.read_chunk() {
+            Ok(chunk) if !chunk.is_empty() => said.extend(chunk),
+            Ok(_) | Err(_) => break,
+        }
+        said.drain(..said.len().saturating_sub(MOST_TOLD));
+    }
+    let said = lossy(said);
+    let said: Vec<_> = said.lines().collect();
     let said = said
         .get(said.len().saturating_sub(TOLD)..)
         .unwrap_or_default()
@@ -602,5 +809,36 @@ fn explained(error: Error, config: &ServerConfig, process: &Process) -> Error {
         wrong(config, &format!("it did not answer in time; it said: {said}"))
     } else {
         error
+    }
+}
+
+#[cfg(all(test, feature = "mock"))]
+#[expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
+mod tests {
+    use super::*;
+    use crate::{
+        Command,
+        mock::{Host, Script},
+    };
+
+    /// Another instance may be held up in a write, by a server that does not read.
+    #[test]
+    fn a_busy_writer_holds_no_instance_from_its_answer() {
+        let host = Host::new();
+        host.command("server", |_| {
+            Script::new().on_input(|line| {
+                let request: Value = serde_json::from_slice(line).unwrap();
+                let ping = json!({ "id": 1, "method": "ping" });
+                format!("{ping}\n{}\n", json!({ "id": request["id"], "result": 2 })).into_bytes()
+            })
+        });
+        let server = Command::new("server").keep_stdin_open(true).spawn_persistent().unwrap();
+        let mut session = session(&server, server.stdout()).unwrap();
+        let (id, line) = session.prepare("m", Value::Null).unwrap();
+        session.write_line(&line).unwrap();
+        let busy = writing("l", Duration::ZERO).unwrap();
+        let answer = answer_to(&mut session, &id, "l", &server, Duration::from_secs(60));
+        assert_eq!((answer, host.now()), (Ok(json!(2)), Duration::ZERO));
+        drop(busy);
     }
 }

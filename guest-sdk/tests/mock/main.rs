@@ -10,6 +10,7 @@
 mod child;
 mod events;
 mod futures;
+mod mcp;
 mod net;
 mod process;
 mod rpc;
