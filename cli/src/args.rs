@@ -336,6 +336,9 @@ An action in a manifest; in a Cargo.toml the table is [package.metadata.capsule.
 
 Standard output carries the protocol and nothing else; everything else goes to standard error.
 
+A capsule makes at most 48 calls at once; of the process tools, only calls that may wait are counted. A further call, and a result of
+more than 4 MiB, is an error of the tool. While 16 MiB of answers wait for the client to read them, no request is read.
+
 The command ends at the end of its standard input, or by HUP, INT or TERM. Calls under way then have one more second, and every
 process that was started ends.
 

@@ -105,10 +105,9 @@ pub(crate) fn text(denial: &Denial) -> String {
     }
 }
 
-/// The line for a command that is not granted.
-pub(crate) fn command_text(command: &str) -> String {
-    let refusal = Refusal::Command(command.to_owned());
-    let remedy = remedy_of(&refusal, "capability-denied").unwrap_or_default();
+/// The line for a refusal for want of a grant.
+pub(crate) fn grant_text(refusal: &Refusal) -> String {
+    let remedy = remedy_of(refusal, "capability-denied").unwrap_or_default();
     format!("denied: {refusal}; {remedy}")
 }
 

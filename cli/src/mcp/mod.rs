@@ -2,8 +2,9 @@
 //!
 //! These constraints shape it:
 //! - Standard output carries the protocol and nothing else. All that this program and the capsules say goes to standard error.
-//! - A call that waits holds no other call up: each has a task and an instance of its own. `notifications/cancelled` drops its task,
-//!   which ends the instance.
+//! - A call that waits holds no other call up: each has a task and an instance of its own, and those that may wait cannot take all
+//!   places. `notifications/cancelled` drops its task, which ends the instance.
+//! - A client that does not read its answers is not read from either, so that they do not grow without a bound.
 //! - Whatever ends the server ends every process that it started: the end of standard input, a signal, a panic. As in `run`, the
 //!   work is a task of its own, and each host is ended after it.
 //! - Each capsule has a host of its own, with exactly what `capsule run` would give it, so that capsules share no process, no
@@ -15,6 +16,7 @@ mod recent;
 mod result;
 mod server;
 mod tools;
+mod transport;
 
 use std::io::IsTerminal as _;
 use std::pin::pin;
@@ -23,16 +25,20 @@ use std::time::Duration;
 
 use capsule_host::runtime::Capsule;
 use capsule_host::supervisor::Principal;
+use rmcp::RoleServer;
 use rmcp::service::{ServerInitializeError, serve_server_with_ct};
+use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::input::Input;
 use self::recent::Recent;
-use self::server::{Server, Target};
+use self::server::{Server, Target, WAITING_MAX};
 use self::tools::Offer;
+use self::transport::Bounded;
 use crate::args::McpArgs;
 use crate::exit_code::{FAILED, SUCCEEDED};
 use crate::failure::Failure;
@@ -177,13 +183,21 @@ async fn serve(parts: Vec<Part>, mut interrupts: Interrupts) -> Result<(), Failu
             loaded = loading.load(&mut trial) => loaded?,
             interrupt = interrupts.next() => return Err(Failure::Interrupted(interrupt)),
         };
-        for Offer { tool, action, is_start } in offers {
+        let waiting = Arc::new(Semaphore::new(WAITING_MAX));
+        for Offer {
+            tool,
+            action,
+            starts,
+            may_wait,
+        } in offers
+        {
             let target = Target {
                 capsule: capsule.clone(),
                 principal: principal.clone(),
                 action,
                 recent: Arc::clone(&recent),
-                is_start,
+                starts,
+                waiting: may_wait.then(|| Arc::clone(&waiting)),
             };
             server.add(tool, target);
         }
@@ -193,28 +207,32 @@ async fn serve(parts: Vec<Part>, mut interrupts: Interrupts) -> Result<(), Failu
 
     let input_ended = CancellationToken::new();
     let input = Input::new(tokio::io::stdin(), input_ended.clone());
-    let transport = AsyncRwTransport::new_server(input, tokio::io::stdout());
+    let transport = Bounded::new(AsyncRwTransport::new_server(input, tokio::io::stdout()));
     let stop = CancellationToken::new();
     let mut serving = pin!(speak(server, transport, stop.clone()));
     let patience_ended = async {
         input_ended.cancelled().await;
         sleep(LAST_CALLS).await;
     };
+    let mut is_serving = true;
     let ended = tokio::select! {
-        ended = &mut serving => Some(ended),
-        () = patience_ended => None,
-        _ = interrupts.next() => None,
-        Some(Ok(error)) = trials.join_next() => Some(Err(error.into())),
+        ended = &mut serving => {
+            is_serving = false;
+            ended
+        }
+        () = patience_ended => Ok(()),
+        _ = interrupts.next() => Ok(()),
+        Some(Ok(error)) = trials.join_next() => Err(error.into()),
     };
     calls.cancel();
     stop.cancel();
-    if ended.is_none() {
-        // Its outcome does not matter: the end was asked for.
+    if is_serving {
+        // Calls in flight are answered. The outcome does not matter: the reason of the end is known.
         drop(timeout(LAST_ANSWERS, serving).await);
     }
     // Completes the records of calls before the log ends.
     unload_all(capsules).await;
-    ended.unwrap_or(Ok(()))
+    ended
 }
 
 async fn unload_all(capsules: Vec<Capsule>) {
@@ -224,14 +242,9 @@ async fn unload_all(capsules: Vec<Capsule>) {
 }
 
 /// Answers requests until the end of the input.
-async fn speak<R, W>(
-    server: Server,
-    transport: AsyncRwTransport<rmcp::RoleServer, R, W>,
-    stop: CancellationToken,
-) -> Result<(), Failure>
+async fn speak<T>(server: Server, transport: T, stop: CancellationToken) -> Result<(), Failure>
 where
-    R: tokio::io::AsyncRead + Send + Unpin + 'static,
-    W: tokio::io::AsyncWrite + Send + Unpin + 'static,
+    T: Transport<RoleServer> + 'static,
 {
     match serve_server_with_ct(server, transport, stop).await {
         Ok(running) => {
@@ -239,7 +252,12 @@ where
             tracing::debug!(?ended, "the client is gone");
             Ok(())
         }
-        Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => Ok(()),
+        Err(ServerInitializeError::Cancelled) => Ok(()),
+        // The client went away before the session began, which it may.
+        Err(error @ (ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::TransportError { .. })) => {
+            tracing::debug!(%error, "the client is gone");
+            Ok(())
+        }
         Err(error) => Err(Failure::Protocol(Box::new(error))),
     }
 }

@@ -11,10 +11,12 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::recent::Recent;
 use super::result;
+use super::tools::Starts;
 use crate::denials;
 
 /// What a tool calls.
@@ -24,9 +26,14 @@ pub(super) struct Target {
     pub(super) principal: Principal,
     pub(super) action: String,
     pub(super) recent: Arc<Recent>,
-    /// Whether it starts the command that its argument `command` names.
-    pub(super) is_start: bool,
+    pub(super) starts: Option<Starts>,
+    /// The places of the calls that may wait, for a tool that may.
+    pub(super) waiting: Option<Arc<Semaphore>>,
 }
+
+/// How many calls that may wait a capsule makes at once. It is below the number of instances that its host runs, so that a call that
+/// does not wait finds a place.
+pub(super) const WAITING_MAX: usize = 48;
 
 /// The tools, in the order in which they are listed.
 #[derive(Debug)]
@@ -54,6 +61,14 @@ impl Server {
 
 impl Target {
     async fn call(&self, arguments: Option<JsonObject>) -> CallToolResponse {
+        let place = self.waiting.as_ref().map(|waiting| waiting.try_acquire());
+        if let Some(Err(_)) = place {
+            return result::ended(&format!(
+                "quota: {WAITING_MAX} calls of this capsule that may wait are under way, and no more are made at once: cancel some, \
+                 or try again when some have ended"
+            ))
+            .into();
+        }
         let command = arguments.as_ref().and_then(|arguments| arguments.get("command"));
         let command = command.and_then(|command| command.as_str()).map(str::to_owned);
         // A map of JSON values is JSON.
@@ -66,12 +81,11 @@ impl Target {
         let mut denied = self.recent.since(mark);
         // Of a flood of denials the runtime tells only a part, and the agent must learn of each what would change it.
         let is_denied = |data: &String| data.contains("capability-denied");
-        if let (Ok(outcome), Some(command)) = (&outcome, command)
-            && self.is_start
+        if let (Ok(outcome), Some(command), Some(starts)) = (&outcome, command, &self.starts)
             && denied.is_empty()
             && outcome.data.as_ref().is_some_and(is_denied)
         {
-            denied.push(denials::command_text(&command));
+            denied.push(denials::grant_text(&starts.refusal(&command)));
         }
         CallToolResponse::from(result::tool_result(outcome, denied))
     }

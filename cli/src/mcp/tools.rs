@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use capsule_host::Refusal;
 use capsule_process_tools::{COMPONENT, MANIFEST};
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Map, json};
@@ -18,6 +19,8 @@ use crate::manifest::Action;
 const PROCESS: &str = "process";
 /// Its action that starts a command.
 const START: &str = "start";
+/// Its actions that wait for a process.
+const WAITING: [&str; 4] = ["read", "write", "wait", "stop"];
 /// The longest name of a tool.
 const NAME_MAX: usize = 64;
 
@@ -25,8 +28,27 @@ const NAME_MAX: usize = 64;
 pub(super) struct Offer {
     pub(super) tool: Tool,
     pub(super) action: String,
-    /// Whether it starts the command that its argument `command` names.
-    pub(super) is_start: bool,
+    /// For a tool that starts the command that its argument `command` names.
+    pub(super) starts: Option<Starts>,
+    /// Whether it may wait for long, so that only so many calls of it are made at once.
+    pub(super) may_wait: bool,
+}
+
+/// What a tool that starts commands is granted.
+#[derive(Debug)]
+pub(super) struct Starts {
+    commands: Vec<String>,
+}
+
+impl Starts {
+    /// Why the start of this command was denied.
+    pub(super) fn refusal(&self, command: &str) -> Refusal {
+        if self.commands.iter().any(|granted| granted == command) {
+            Refusal::Persistent
+        } else {
+            Refusal::Command(command.to_owned())
+        }
+    }
 }
 
 /// The bundled capsule.
@@ -65,7 +87,11 @@ pub(super) fn offers(plans: &[Plan]) -> Result<Vec<Vec<Offer>>, Failure> {
             offers.push(Offer {
                 tool,
                 action: action.name.clone(),
-                is_start,
+                starts: is_start.then(|| Starts {
+                    commands: plan.args().allow.clone(),
+                }),
+                // What another capsule's action does is unknown.
+                may_wait: !plan.is_bundled() || WAITING.contains(&action.name.as_str()),
             });
         }
         all.push(offers);
@@ -108,6 +134,11 @@ fn what_is_granted(plan: &Plan) -> String {
         format!("Granted commands: {}.", args.allow.join(", "))
     };
     let mut text = format!("{commands} The workspace is {}.", plan.workspace().path().display());
+    if !args.allow_persistent {
+        text.push_str(
+            " No process can be started until the user gives the option --allow-persistent, which --unconfined needs.",
+        );
+    }
     if args.unconfined {
         text.push_str(" The user has taken the confinement away: processes have all rights of the user.");
     }

@@ -241,6 +241,60 @@ fn a_call_that_waits_holds_no_other_up_and_can_be_cancelled() {
 }
 
 #[test]
+fn calls_that_wait_leave_places_for_the_others() {
+    let workspace = Workspace::new();
+    let mut client = Client::start(&mut workspace.command("mcp", ["--allow", "sh"]));
+    let id = start_shell(&mut client, "waits", "read -r line; exit 4");
+    let wait = json!({"process": id, "timeout_seconds": 300});
+    let waits: Vec<_> = (0..70)
+        .map(|_| client.send_call("process_wait", wait.clone()))
+        .collect();
+    let listed = client.call("process_list", json!({}));
+    assert_eq!(listed["processes"][0]["running"], true, "{listed}");
+    // Those beyond the limit are refused at once.
+    let refused = client.failure("process_wait", wait);
+    assert!(
+        refused.contains("quota: 48 calls") && refused.contains("cancel some"),
+        "{refused}"
+    );
+    let signal = json!({"process": id, "signal": "SIGTERM"});
+    client.call("process_signal", signal);
+    let mut counts = (0, 0);
+    for wait in waits {
+        let answer = client.answer(wait);
+        if answer["result"]["isError"] == true {
+            counts.1 += 1;
+        } else {
+            assert_eq!(answer["result"]["structuredContent"]["signal"], 15, "{answer}");
+            counts.0 += 1;
+        }
+    }
+    assert_eq!(counts, (48, 22));
+    // Their places are free again.
+    client.call("process_stop", json!({"process": id}));
+    client.end();
+}
+
+#[test]
+fn the_option_that_is_missing_is_named_for_processes_that_are_not_confined() {
+    let workspace = Workspace::new();
+    let mut client = Client::start(&mut workspace.command("mcp", ["--unconfined", "--allow", "sh"]));
+    let description = client.tools()[0]["description"].as_str().unwrap().to_owned();
+    assert!(description.contains("--allow-persistent"), "{description}");
+    // The user is told of a part of a flood, and the agent of each.
+    for _ in 0..40 {
+        let denied = client.failure("process_start", json!({"command": "sh"}));
+        assert!(
+            denied.contains("--allow-persistent") && !denied.contains("is not granted"),
+            "{denied}"
+        );
+    }
+    let denied = client.failure("process_start", json!({"command": "ls"}));
+    assert!(denied.contains("--allow ls grants it"), "{denied}");
+    client.end();
+}
+
+#[test]
 fn what_is_denied_is_an_error_of_the_tool_and_names_the_option() {
     let workspace = Workspace::new();
     let mut client = Client::start(&mut workspace.command("mcp", ["--allow", "/bin/echo"]));
@@ -380,6 +434,16 @@ fn the_oldest_exited_process_makes_room_for_a_new_one() {
         .collect();
     assert_eq!((labels.len(), labels[0].as_str()), (32, Some("number 2")));
     client.failure("process_wait", json!({"process": first}));
+    // Starts at once choose the same process, and each finds room.
+    for _ in 0..4 {
+        let starts: Vec<_> = (0..8)
+            .map(|_| client.send_call("process_start", json!({"command": "true"})))
+            .collect();
+        let started: Vec<_> = starts.into_iter().map(|start| client.content(start)).collect();
+        for one in started {
+            client.call("process_wait", json!({"process": one["id"]}));
+        }
+    }
     client.end();
 }
 

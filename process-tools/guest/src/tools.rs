@@ -28,6 +28,8 @@ const WAIT_MAX: Duration = Duration::from_secs(300);
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 /// So much of each stream is kept. With it, as many processes as the host retains for a capsule fit into the memory that it gives.
 const RING: u32 = 960 << 10;
+/// How often a start makes room for itself: once for each process that the host retains for a capsule.
+const ROUNDS: usize = 32;
 /// Longer than the host allows, so that the host's maximum holds: a process lasts for as long as the agent's session.
 const LONG: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -84,26 +86,31 @@ pub(crate) fn start(start: Start) -> Result<Started> {
     if let Some(stdin) = start.stdin {
         command.stdin(stdin);
     }
-    let started = match command.spawn_persistent() {
-        Err(Error::RegistryFull) if release_oldest()? => command.spawn_persistent(),
-        started => started,
-    };
+    let mut started = command.spawn_persistent();
+    // Calls at once may choose the same process, and take each other's room. Each round removes one that has exited.
+    for _ in 0..ROUNDS {
+        if !matches!(started, Err(Error::RegistryFull)) || !release_oldest()? {
+            break;
+        }
+        started = command.spawn_persistent();
+    }
     Ok(Started {
         id: started?.id().clone(),
     })
 }
 
-/// Removes the process that was started first of those that have exited, if there is one.
+/// Removes the process that was started first of those that have exited. False if none has exited.
 fn release_oldest() -> Result<bool> {
     let exited = capsule_sdk::list(None)?
         .into_iter()
         .find(|info| info.phase == Phase::Exited);
-    match exited {
-        Some(info) => {
-            Process::attach(&info.id)?.release()?;
-            Ok(true)
-        }
-        None => Ok(false),
+    let Some(info) = exited else {
+        return Ok(false);
+    };
+    match Process::attach(&info.id).and_then(|process| process.release()) {
+        // Another call has removed it.
+        Err(error) if error.is_gone() => Ok(true),
+        released => Ok(released.map(|()| true)?),
     }
 }
 
@@ -170,6 +177,12 @@ pub(crate) fn read(read: ReadFrom) -> Result<Chunk> {
         Err(error) => return Err(Error::from(error).into()),
     };
     rest.truncate(kept + count);
+    let mut lost_bytes = log.dropped().saturating_sub(lost_before);
+    if lost_bytes > 0 && count > 0 {
+        // What follows is not the rest of this character, so the character is lost, too.
+        rest.drain(..kept);
+        lost_bytes += kept as u64;
+    }
     let end = log.at_end()?;
     let cut = if end { 0 } else { cut_character(&rest) };
     let place = Place {
@@ -180,7 +193,7 @@ pub(crate) fn read(read: ReadFrom) -> Result<Chunk> {
         output: Bytes::of(rest),
         cursor: place.to_string(),
         end,
-        lost_bytes: log.dropped().saturating_sub(lost_before),
+        lost_bytes,
     })
 }
 
@@ -193,12 +206,14 @@ impl Bytes {
     }
 }
 
-/// How many bytes at the end are the beginning of a character, if everything before them is UTF-8.
+/// How many bytes at the end are the beginning of a character. What is before them does not matter: else one byte that is not UTF-8
+/// would cut all later characters at the ends of reads.
 fn cut_character(bytes: &[u8]) -> usize {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
-        _ => 0,
-    }
+    let is_beginning = |count: &usize| {
+        let tail = &bytes[bytes.len() - count..];
+        std::str::from_utf8(tail).is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+    };
+    (1..=bytes.len().min(3)).find(is_beginning).unwrap_or(0)
 }
 
 /// What a tool's cursor holds: the SDK's, and before it the beginning of a character that was read and not returned.
@@ -377,7 +392,11 @@ struct Listed {
     stdin_open: bool,
 }
 
-pub(crate) fn list() -> Result<Processes> {
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListAll {}
+
+pub(crate) fn list(_: ListAll) -> Result<Processes> {
     let processes = capsule_sdk::list(None)?.into_iter().map(|info| Listed {
         id: info.id,
         label: info.label,
