@@ -67,8 +67,8 @@ pub(crate) enum BuildError {
         error: supervisor::Error,
     },
     #[error(
-        "cargo could not build {}: see its messages above. The build was confined, and saw none of your files except {}, the \
-         toolchains and the registry's cache; if it needs more and you trust the crate and all its dependencies, \
+        "cargo could not build {}: see its messages above. If it misses a file: the build was confined, and saw none of your files except {}, \
+         the toolchains and the registry's cache; if it needs more and you trust the crate and all its dependencies, \
          --trust-build builds it with all your rights",
         folder.display(), root.display()
     )]

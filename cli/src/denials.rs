@@ -115,6 +115,10 @@ pub(crate) fn grant_text(refusal: &Refusal) -> String {
 fn remedy_of(refusal: &Refusal, outcome: &str) -> Option<String> {
     let topics = |table: &str, topic: &str| format!("the manifest declares it with `{table} = [{topic:?}]`");
     match (refusal, outcome) {
+        (Refusal::Command(command), _) if command.contains(' ') && !command.contains('/') => Some(format!(
+            "a command is a program without its arguments, which have a field of their own; {} grants a program of this name",
+            option("allow", command)
+        )),
         (Refusal::Command(command), _) => Some(format!(
             "{} grants it, and a manifest asks for it with `allow = [{command:?}]`",
             option("allow", command)
@@ -170,8 +174,13 @@ mod tests {
     fn a_remedy_names_the_option_and_the_line() {
         let remedy = |refusal: Refusal, outcome: &'static str| remedy_of(&refusal, outcome).unwrap_or_default();
         assert_eq!(
-            remedy(Refusal::Command("my tool".into()), "capability-denied"),
-            "--allow 'my tool' grants it, and a manifest asks for it with `allow = [\"my tool\"]`"
+            remedy(Refusal::Command("/opt/my tool".into()), "capability-denied"),
+            "--allow '/opt/my tool' grants it, and a manifest asks for it with `allow = [\"/opt/my tool\"]`"
+        );
+        let remedy_of_arguments = remedy(Refusal::Command("sh -c ls".into()), "capability-denied");
+        assert!(
+            remedy_of_arguments.contains("without its arguments"),
+            "{remedy_of_arguments}"
         );
         assert!(remedy(Refusal::Persistent, "capability-denied").contains("--allow-persistent grants"));
         assert!(remedy(Refusal::Publish("a.v1".into()), "capability-denied").contains("`publish = [\"a.v1\"]`"));

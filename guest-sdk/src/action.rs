@@ -130,7 +130,12 @@ impl Payload {
         if !self.0.trim_ascii().is_empty() {
             return serde_json::from_slice(&self.0);
         }
-        serde_json::from_str("null").or_else(|_| serde_json::from_str("{}"))
+        serde_json::from_str("null").or_else(|wrong: serde_json::Error| {
+            serde_json::from_str("{}").map_err(|_| {
+                let needed = format!("the call has no payload, and this action needs one ({wrong})");
+                serde::de::Error::custom(needed)
+            })
+        })
     }
 }
 

@@ -29,7 +29,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The capsule lacks the grant for processes, for persistent ones, or for this command.
-    #[error("capability-denied: the capsule has no grant for this; the embedder can give it")]
+    #[error("capability-denied: the capsule has no grant for this; its user can give it, and the host's log says how")]
     CapabilityDenied,
     /// An argument breaks a rule of shape: an empty command, a NUL, a reserved variable, a zero
     /// timer, a working directory that does not exist, the release of a live process.
@@ -51,7 +51,7 @@ pub enum Error {
     #[error("cancelled: the capsule is being unloaded")]
     Cancelled,
     /// The given time passed; the process is unharmed.
-    #[error("wait-timeout: the time passed before the process ended")]
+    #[error("wait-timeout: the time passed before that happened, and the process runs on")]
     WaitTimeout,
     /// There is no such process for this principal and capsule, or the cursor belongs elsewhere.
     #[error("no-such-process: no process of this capsule has this id, or the cursor belongs to another stream")]

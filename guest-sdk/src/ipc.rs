@@ -49,7 +49,9 @@ pub const LIFECYCLE: &str = "astrid.process.v1.*";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The capsule may not use this topic, or not in this way.
-    #[error("capability-denied: the capsule has no grant for this topic; the embedder can give it")]
+    #[error(
+        "capability-denied: the capsule has no grant for this topic; its user can give it, and the host's log says how"
+    )]
     CapabilityDenied,
     /// The topic or the pattern is malformed.
     #[error("invalid-input: this is not a topic, or not a pattern")]

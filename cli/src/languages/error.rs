@@ -58,7 +58,7 @@ pub(crate) enum BuildError {
         "`{program}` could not build {}: see its messages above{}",
         folder.display(),
         if *confined {
-            ". The build was confined: it had no network, saw none of your files except this folder and the program, and could \
+            ". If it misses a file or the network: the build was confined; it had no network, saw none of your files except this folder and the program, and could \
              write only to `build/work`; if it needs more and you trust the capsule's authors, --trust-build builds with all your \
              rights"
         } else {
