@@ -13,6 +13,10 @@ use wit_parser::WorldItem;
 
 #[path = "suite/broken.rs"]
 mod broken;
+#[path = "suite/mutant/mod.rs"]
+mod mutant;
+#[path = "suite/table.rs"]
+mod table;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
