@@ -74,7 +74,7 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
         "variables are left out",
         &[
             ("s1_bad_env_keys", "the key \"\": Ok("),
-            ("s2_nothing_of_the_hosts_environment", "GIVEN did not arrive"),
+            ("s2_nothing_of_the_hosts_environment", "spawn: GIVEN did not arrive"),
         ],
     ),
     row("NUL is left out", &[("s1_nul_in_values", "an argument: Ok(")]),
@@ -101,7 +101,7 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     ),
     row(
         "the working directory is ignored",
-        &[("s3_inside", "in: \"/"), ("s3_leads_out", "/: Ok(")],
+        &[("s3_inside", "spawn in in: \"/"), ("s3_leads_out", "/: Ok(")],
     ),
     row(
         "a folder that is exchanged leads out",
@@ -244,6 +244,32 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     row(
         "the grant for persistent processes is not asked for",
         &[("s10_needs_the_grant", "spawn-persistent: Ok(")],
+    ),
+    row(
+        "spawn-background heeds the command only",
+        &[
+            (
+                "s2_nothing_of_the_hosts_environment",
+                "spawn-background: GIVEN did not arrive",
+            ),
+            ("s3_inside", "spawn-background in in: "),
+            ("s7_prelude_too_large", "spawn-background: of 4 MiB arrived \"0"),
+            ("r1_open_files", "spawn-background: \""),
+            ("j1_fixed_path", "spawn-background, /tmp/given/config.json: \"\""),
+        ],
+    ),
+    row(
+        "spawn-persistent heeds the command only",
+        &[
+            (
+                "s2_nothing_of_the_hosts_environment",
+                "spawn-persistent: GIVEN did not arrive",
+            ),
+            ("s3_inside", "spawn-persistent in in: "),
+            ("s7_prelude_too_large", "one byte more: Ok("),
+            ("r1_open_files", "spawn-persistent: \""),
+            ("j1_fixed_path", "spawn-persistent, /tmp/given/config.json: \"\""),
+        ],
     ),
     // Ids.
     row(
@@ -403,6 +429,21 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
             "the other stream: it did not come",
         )],
     ),
+    row(
+        "lost bytes are those of one chunk",
+        &[("l4_books_balance", "delivered, ")],
+    ),
+    row(
+        "read-logs confuses the streams",
+        &[
+            ("l1_drains", "first: ReadLogsResult"),
+            ("i5_buffered_bytes", "ReadLogsResult"),
+        ],
+    ),
+    row(
+        "read-since confuses the streams",
+        &[("l2_bytes_as_they_are", "in pieces of 1 something else came")],
+    ),
     // Input.
     row(
         "a write is counted short",
@@ -445,6 +486,14 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     row(
         "stdin is open for ever",
         &[("n4_close_comes_after_all_writes", "stdin is still open")],
+    ),
+    row(
+        "close-stdin cannot be repeated",
+        &[("n4_close_comes_after_all_writes", "unexpected ErrorCode::Closed")],
+    ),
+    row(
+        "stdin is always a pipe",
+        &[("s7_null_unless_asked", "without: \"pipe:")],
     ),
     // Exits and waits.
     row(
@@ -565,6 +614,18 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
         &[("k3_of_an_attached_one", "unexpected ErrorCode::NoSuchProcess")],
     ),
     row("a live process is released", &[("k4_release", "live: Ok(())")]),
+    never(
+        "a signal goes to the command only",
+        &[("k1_to_the_group", "HUP: it did not come")],
+    ),
+    row(
+        "stop has half the grace",
+        &[("k2_term_then_kill", "it was killed before its grace was over")],
+    ),
+    row(
+        "an id is unknown when it was released",
+        &[("k4_release", "unexpected ErrorCode::NoSuchProcess")],
+    ),
     // Timers.
     never(
         "the settings are forgotten",
@@ -659,6 +720,18 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
         "a sleep is not cancelled",
         &[("a4_waits_are_cancelled", "a later sleep: Ok(())")],
     ),
+    row(
+        "wait-with-output does not drain",
+        &[("a2_wait_with_output", "the second: ProcessResult")],
+    ),
+    row(
+        "status-many finds one at most",
+        &[("i3_of_another_principal", "status-many: []")],
+    ),
+    row(
+        "wait-with-output may be without bound",
+        &[("x5_handles_may_wait_without_bound", "wait-with-output: Ok(")],
+    ),
     // Events.
     row(
         "the first suffix stays",
@@ -690,6 +763,13 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
         "lost messages are not counted",
         &[("e4_slow_subscribers_are_counted", "0 were counted as dropped")],
     ),
+    row(
+        "an event has another suffix than the id",
+        &[("e1_suffixes", "without a suffix it is \"none\"")],
+    ),
+    row("an exit is told without its code", &[("e2_reasons", "own: {")]),
+    row("a lifetime is told as a kill", &[("e2_reasons", "lifetime: {")]),
+    row("idling is told as a lifetime", &[("e2_reasons", "idle: {")]),
     // Limits.
     never("limits are ignored", &[("r1_cpu_time", "its end: it did not come")]),
     row(
@@ -765,6 +845,14 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
             ("j1_fixed_path", "/tmp/given/config.json: ProcessResult"),
             ("j1_refusals", "the name \"\": Ok("),
         ],
+    ),
+    row(
+        "a file that is too large is cut",
+        &[("j1_refusals", "8 MiB and a byte: Ok(")],
+    ),
+    row(
+        "a file takes the place of a variable",
+        &[("j1_refusals", "a name that the environment has: Ok(")],
     ),
     // Audit and metrics.
     row(

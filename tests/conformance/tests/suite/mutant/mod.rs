@@ -47,6 +47,9 @@ struct Memory {
     /// Output that was handed over before.
     output: String,
     token: Option<String>,
+    /// The bytes that a chain of cursors had lost.
+    lost: u64,
+    closed: BTreeSet<String>,
     refused: u32,
     waited: bool,
     answered: bool,

@@ -74,6 +74,21 @@ impl Served<'_> {
                     message.payload = message.payload.replace("self-exit", "ended");
                 }
             }
+            "an exit is told without its code" => {
+                for message in &mut envelope.messages {
+                    message.payload = message.payload.replace("\"exit_code\":31", "\"exit_code\":null");
+                }
+            }
+            "a lifetime is told as a kill" => {
+                for message in &mut envelope.messages {
+                    message.payload = message.payload.replace("reaped-ttl", "killed");
+                }
+            }
+            "idling is told as a lifetime" => {
+                for message in &mut envelope.messages {
+                    message.payload = message.payload.replace("\"cause\":\"idle\"", "\"cause\":\"lifetime\"");
+                }
+            }
             "an end by a limit is told as any other" => {
                 for message in &mut envelope.messages {
                     message.payload = message.payload.replace("\"limit-", "\"killed-");

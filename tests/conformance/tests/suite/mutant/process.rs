@@ -13,6 +13,7 @@ use capsule_host::bindings::astrid::process1_1_0::host::{
 use capsule_host::supervisor::Error;
 use capsule_host::{ProcessError, ProcessHandle};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use wasmtime::component::Resource;
 
 use super::Served;
@@ -40,6 +41,26 @@ fn through_shell(request: &mut SpawnRequest, script: &str) {
     let program = std::mem::replace(&mut request.cmd, "sh".into());
     let before = ["-c".into(), format!("{script}; exec \"$0\" \"$@\""), program];
     request.args.splice(0..0, before);
+}
+
+/// The request with nothing but its command.
+fn bare(request: &SpawnRequest) -> SpawnRequest {
+    SpawnRequest {
+        cmd: request.cmd.clone(),
+        args: request.args.clone(),
+        stdin: None,
+        env: Vec::new(),
+        cwd: None,
+        limits: None,
+        file_injections: Vec::new(),
+        label: None,
+        keep_stdin_open: None,
+        overflow: None,
+        log_ring_bytes: None,
+        max_lifetime_ms: None,
+        idle_timeout_ms: None,
+        exit_retention_ms: None,
+    }
 }
 
 fn is(error: &ProcessError, kind: &str) -> bool {
@@ -115,6 +136,15 @@ impl Served<'_> {
             "all kinds of spawn heed a lifetime of 0" if request.max_lifetime_ms == Some(0) => return Err(invalid()),
             "the size of a ring is ignored" => request.log_ring_bytes = None,
             "overflow always drops the oldest" => request.overflow = Some(OverflowPolicy::DropOldest),
+            "stdin is always a pipe" => drop(request.stdin.get_or_insert_default()),
+            "spawn-background heeds the command only" if tier == Tier::Background => *request = bare(request),
+            "spawn-persistent heeds the command only" if tier == Tier::Persistent => *request = bare(request),
+            "a file that is too large is cut" => {
+                for file in &mut request.file_injections {
+                    file.content.truncate(8 << 20);
+                }
+            }
+            "a file takes the place of a variable" if !request.file_injections.is_empty() => request.env.clear(),
             "both streams share a ring" => prefix(request, "exec 2>&1;"),
             "injected files are left out" => request.file_injections.clear(),
             "a lifetime is half as long" => request.max_lifetime_ms = request.max_lifetime_ms.map(|ms| ms / 2),
@@ -219,6 +249,7 @@ impl Served<'_> {
                 memory.output.push_str(&logs.stdout);
                 logs.stdout.clone_from(&memory.output);
             }
+            "read-logs confuses the streams" => std::mem::swap(&mut logs.stdout, &mut logs.stderr),
             "characters are torn" if logs.stdout == "a" => logs.stdout.push('\u{fffd}'),
             "a process runs after its exit" => logs.running = true,
             _ => {}
@@ -371,7 +402,11 @@ impl Host for Served<'_> {
                 Host::read_logs(&mut self.host, id.clone())?;
             }
         }
-        Host::status_many(&mut self.host, ids)
+        let mut found = Host::status_many(&mut self.host, ids.clone())?;
+        if self.is("status-many finds one at most") {
+            found.retain(|info| ids.first() == Some(&info.id));
+        }
+        Ok(found)
     }
 
     fn read_logs(&mut self, id: ProcessId) -> Answer<ReadLogsResult> {
@@ -384,11 +419,17 @@ impl Host for Served<'_> {
     fn read_since(
         &mut self,
         id: ProcessId,
-        which_stream: LogStream,
+        mut which_stream: LogStream,
         mut cursor: LogCursor,
         mut max_bytes: u32,
     ) -> Answer<LogChunk> {
         match self.shared.change {
+            "read-since confuses the streams" => {
+                which_stream = match which_stream {
+                    LogStream::Stdout => LogStream::Stderr,
+                    LogStream::Stderr => LogStream::Stdout,
+                }
+            }
             "max-bytes is ignored" => max_bytes = u32::MAX,
             "max-bytes of 0 is all" if max_bytes == 0 => max_bytes = u32::MAX,
             "acknowledged bytes go at once" => {
@@ -426,6 +467,10 @@ impl Host for Served<'_> {
                 }
             }
             "lost bytes are not counted" => chunk.bytes_dropped = 0,
+            "lost bytes are those of one chunk" => {
+                let before = std::mem::replace(&mut self.shared.memory().lost, chunk.bytes_dropped);
+                chunk.bytes_dropped = chunk.bytes_dropped.saturating_sub(before);
+            }
             "each chunk is the last" => chunk.drained_eof = true,
             "an exit is the end of a stream" => {
                 let exited = Host::status(&mut self.host, id)?.phase == ProcessPhase::Exited;
@@ -465,6 +510,9 @@ impl Host for Served<'_> {
 
     fn close_stdin(&mut self, id: ProcessId) -> Answer<()> {
         self.known(&id)?;
+        if self.is("close-stdin cannot be repeated") && !self.shared.memory().closed.insert(id.clone()) {
+            return Err(Error::Closed.into());
+        }
         Host::close_stdin(&mut self.host, id)
     }
 
@@ -474,6 +522,11 @@ impl Host for Served<'_> {
             ("USR1 and USR2 are confused", ProcessSignal::Usr1) => ProcessSignal::Usr2,
             ("USR1 and USR2 are confused", ProcessSignal::Usr2) => ProcessSignal::Usr1,
             ("STOP is not sent", ProcessSignal::Stop) => return Ok(()),
+            ("a signal goes to the command only", ProcessSignal::Hup) => {
+                let pid = Host::status(&mut self.host, id)?.os_pid;
+                let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+                return kill_process(pid.ok_or_else(invalid)?, Signal::HUP).map_err(|_| invalid());
+            }
             ("signals of an exited process fail", _) => {
                 if Host::status(&mut self.host, id.clone())?.exit.is_some() {
                     return Err(Error::Closed.into());
@@ -523,7 +576,11 @@ impl Host for Served<'_> {
             }
             _ => {}
         }
-        let mut exit = Host::stop(&mut self.host, id, grace_ms).await?;
+        let grace = match self.shared.change {
+            "stop has half the grace" => grace_ms.map(|ms| ms / 2),
+            _ => grace_ms,
+        };
+        let mut exit = Host::stop(&mut self.host, id, grace).await?;
         self.exit(&mut exit);
         if self.is("stop always ends by TERM") {
             exit = ExitInfo {
@@ -539,6 +596,9 @@ impl Host for Served<'_> {
         if self.is("a live process is released") {
             return Ok(());
         }
+        if self.is("an id is unknown when it was released") {
+            Host::status(&mut self.host, id.clone())?;
+        }
         Host::release_process(&mut self.host, id).await
     }
 
@@ -548,6 +608,10 @@ impl Host for Served<'_> {
         if self.is("the first suffix stays") && !first {
             return Ok(());
         }
+        let suffix = match self.shared.change {
+            "an event has another suffix than the id" => suffix.or_else(|| Some("none".into())),
+            _ => suffix,
+        };
         match Host::watch(&mut self.host, id, suffix) {
             Err(error) if self.is("a suffix is not checked") && is(&error, "invalid-input") => Ok(()),
             answer => answer,
@@ -627,9 +691,20 @@ impl HostProcessHandle for Served<'_> {
         timeout_ms: Option<u64>,
     ) -> Answer<ProcessResult> {
         let again = Self::again(&handle);
-        match HostProcessHandle::wait_with_output(&mut self.host, handle, timeout_ms).await {
+        let time = match timeout_ms {
+            None if self.is("wait-with-output may be without bound") && self.is_attached(&handle).is_some() => {
+                Some(60_000)
+            }
+            time => time,
+        };
+        match HostProcessHandle::wait_with_output(&mut self.host, handle, time).await {
             Ok(mut output) => {
                 self.output(&mut output);
+                if self.is("wait-with-output does not drain") {
+                    let mut memory = self.shared.memory();
+                    memory.output.push_str(&output.stdout);
+                    output.stdout.clone_from(&memory.output);
+                }
                 Ok(output)
             }
             Err(error) => {
