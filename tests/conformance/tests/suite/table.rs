@@ -201,6 +201,10 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
             ("n3_ends_when_the_child_does", "its stdin is not open"),
             ("n4_close_comes_after_all_writes", "stdin is not open"),
             ("n1_every_byte_in_order", "unexpected ErrorCode::Closed"),
+            (
+                "s9_ephemeral_ignores_what_is_persistent",
+                "unexpected ErrorCode::Closed",
+            ),
         ],
     ),
     row(
@@ -270,6 +274,22 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
             ("r1_open_files", "spawn-persistent: \""),
             ("j1_fixed_path", "spawn-persistent, /tmp/given/config.json: \"\""),
         ],
+    ),
+    row(
+        "a key that comes twice is left out",
+        &[("s1_bad_env_keys", "a key given twice: Ok(")],
+    ),
+    row(
+        "a reserved name is left out",
+        &[("s1_bad_env_keys", "the key \"NODE_OPTIONS\": Ok(")],
+    ),
+    row(
+        "an absolute folder in the workspace is allowed",
+        &[("s3_leads_out", ": Ok(")],
+    ),
+    row(
+        "a folder that is missing is the workspace",
+        &[("s3_inside", "missing: Ok(")],
     ),
     // Ids.
     row(
@@ -431,7 +451,7 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     ),
     row(
         "lost bytes are those of one chunk",
-        &[("l4_books_balance", "delivered, ")],
+        &[("l4_books_balance", "delivered, |bytes are accounted for")],
     ),
     row(
         "read-logs confuses the streams",
@@ -443,6 +463,10 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     row(
         "read-since confuses the streams",
         &[("l2_bytes_as_they_are", "in pieces of 1 something else came")],
+    ),
+    row(
+        "invalid bytes are left out",
+        &[("l1_characters_are_not_torn", "the rest: \"€bc\"")],
     ),
     // Input.
     row(
@@ -494,6 +518,14 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     row(
         "stdin is always a pipe",
         &[("s7_null_unless_asked", "without: \"pipe:")],
+    ),
+    row(
+        "an empty write is invalid",
+        &[("n1_every_byte_in_order", "unexpected ErrorCode::InvalidInput")],
+    ),
+    row(
+        "only the first write to a closed stdin fails",
+        &[("n3_closed_by_the_child", "the next: Ok(")],
     ),
     // Exits and waits.
     row(
@@ -564,6 +596,14 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
         "a pid stays after the exit",
         &[("x7_pid_of_the_command", "after its exit os-pid is Some(1)")],
     ),
+    row(
+        "an exited process has no account",
+        &[("x6_accounting", "after the exit: None")],
+    ),
+    row(
+        "every process has the same account",
+        &[("x6_accounting", "a process that did nothing: ProcessInfo")],
+    ),
     // Signals, stop, kill, release.
     row(
         "signals of an exited process fail",
@@ -613,7 +653,6 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
         "kill releases",
         &[("k3_of_an_attached_one", "unexpected ErrorCode::NoSuchProcess")],
     ),
-    row("a live process is released", &[("k4_release", "live: Ok(())")]),
     never(
         "a signal goes to the command only",
         &[("k1_to_the_group", "HUP: it did not come")],
@@ -625,6 +664,15 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     row(
         "an id is unknown when it was released",
         &[("k4_release", "unexpected ErrorCode::NoSuchProcess")],
+    ),
+    row(
+        "a release does nothing",
+        &[
+            ("k4_release", "live: Ok(())"),
+            ("q2_of_the_whole_registry", "unexpected ErrorCode::RegistryFull"),
+            ("q2_retained_ids", "unexpected ErrorCode::RegistryFull"),
+            ("q3_ring_memory", "a release gave nothing back"),
+        ],
     ),
     // Timers.
     never(
@@ -656,6 +704,17 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     ),
     row("a retention is ignored", &[("t3_none_at_all", "after its exit: Ok(")]),
     row("a retention is half as long", &[("t3_retention", "ms after its start")]),
+    row(
+        "a time of 0 is none",
+        &[
+            ("t1_lifetime", "some(0): Ok("),
+            ("t2_untouched_ones_end", "some(0): Ok("),
+        ],
+    ),
+    row(
+        "output goes at the exit",
+        &[("t3_retention", "its output went before it")],
+    ),
     // Quotas.
     row(
         "the settings are forgotten",
@@ -732,6 +791,13 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
         "wait-with-output may be without bound",
         &[("x5_handles_may_wait_without_bound", "wait-with-output: Ok(")],
     ),
+    row(
+        "a handle of a process that is gone says so",
+        &[(
+            "i3_no_oracle_of_handles_and_events",
+            "read-logs after stop: Err(ErrorCode::NoSuchProcess)",
+        )],
+    ),
     // Events.
     row(
         "the first suffix stays",
@@ -770,6 +836,10 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     row("an exit is told without its code", &[("e2_reasons", "own: {")]),
     row("a lifetime is told as a kill", &[("e2_reasons", "lifetime: {")]),
     row("idling is told as a lifetime", &[("e2_reasons", "idle: {")]),
+    row(
+        "messages come in another order",
+        &[("e4_slow_subscribers_are_counted", " came after Some(")],
+    ),
     // Limits.
     never("limits are ignored", &[("r1_cpu_time", "its end: it did not come")]),
     row(
@@ -853,6 +923,15 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     row(
         "a file takes the place of a variable",
         &[("j1_refusals", "a name that the environment has: Ok(")],
+    ),
+    row(
+        "a file is cut to 1000 bytes",
+        &[("j1_env_pointer", "1000 bytes arrived, or others")],
+    ),
+    row("files above 128 are left out", &[("j1_refusals", "129 files: Ok(")]),
+    row(
+        "a bad shape is denied",
+        &[("j1_refusals", "the name \"\": Err(ErrorCode::CapabilityDenied)")],
     ),
     // Audit and metrics.
     row(

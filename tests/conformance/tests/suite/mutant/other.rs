@@ -9,7 +9,7 @@ use wasmtime::component::Resource;
 use super::Served;
 
 /// How much faster the guest's clock runs where a case is to miss soon what never comes. Waits of the host are as long as ever.
-const HURRY: u64 = 20;
+const HURRY: u64 = 10;
 
 impl poll::Host for Served<'_> {
     fn convert_error_code(&mut self, error: PollError) -> wasmtime::Result<poll::ErrorCode> {
@@ -68,6 +68,7 @@ impl Served<'_> {
                     })
                     .collect();
             }
+            "messages come in another order" => envelope.messages.reverse(),
             "lost messages are not counted" => envelope.dropped = 0,
             "an exit is told without its reason" => {
                 for message in &mut envelope.messages {

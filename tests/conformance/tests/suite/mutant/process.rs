@@ -3,7 +3,9 @@
 //! Where the real fault would harm the machine that runs the tests (an unconfined child that sends signals to every process), a
 //! change makes the child see what it would see then.
 
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::path::Path;
 
 use capsule_host::bindings::astrid::io::poll::Pollable;
 use capsule_host::bindings::astrid::process1_1_0::host::{
@@ -93,6 +95,21 @@ impl Served<'_> {
         match self.shared.change {
             "the shape of a command is not checked" => request.cmd.retain(|letter| !letter.is_control()),
             "variables are left out" => request.env.clear(),
+            "a key that comes twice is left out" => {
+                let mut keys = BTreeSet::new();
+                request.env.retain(|var| keys.insert(var.key.clone()));
+            }
+            "a reserved name is left out" => request.env.retain(|var| var.key != "NODE_OPTIONS"),
+            "an absolute folder in the workspace is allowed" => {
+                let cwd = request.cwd.as_deref().map(Path::new);
+                if cwd.is_some_and(|cwd| cwd == self.shared.workspace) {
+                    request.cwd = None;
+                }
+            }
+            "a folder that is missing is the workspace" => {
+                let workspace = &self.shared.workspace;
+                request.cwd = request.cwd.take().filter(|cwd| workspace.join(cwd).exists());
+            }
             "NUL is left out" => {
                 request
                     .args
@@ -144,11 +161,20 @@ impl Served<'_> {
                     file.content.truncate(8 << 20);
                 }
             }
+            "a file is cut to 1000 bytes" => {
+                for file in &mut request.file_injections {
+                    file.content.truncate(1000);
+                }
+            }
+            "files above 128 are left out" => request.file_injections.truncate(128),
             "a file takes the place of a variable" if !request.file_injections.is_empty() => request.env.clear(),
             "both streams share a ring" => prefix(request, "exec 2>&1;"),
             "injected files are left out" => request.file_injections.clear(),
             "a lifetime is half as long" => request.max_lifetime_ms = request.max_lifetime_ms.map(|ms| ms / 2),
-            "a lifetime is ignored" => request.max_lifetime_ms = None,
+            "a time of 0 is none" => {
+                request.max_lifetime_ms = request.max_lifetime_ms.filter(|ms| *ms > 0);
+                request.idle_timeout_ms = request.idle_timeout_ms.filter(|ms| *ms > 0);
+            }
             "an idle timeout is half as long" => request.idle_timeout_ms = request.idle_timeout_ms.map(|ms| ms / 2),
             "a call in flight is idle" => request.max_lifetime_ms = request.idle_timeout_ms,
             "a retention is half as long" => request.exit_retention_ms = request.exit_retention_ms.map(|ms| ms / 2),
@@ -221,6 +247,12 @@ impl Served<'_> {
             "evicted bytes are not counted" => info.bytes_dropped = 0,
             "the last byte comes after the exit" => info.buffered_bytes = info.buffered_bytes.saturating_sub(1),
             "nothing touches a process" => info.idle_ms = info.age_ms,
+            "an exited process has no account" if info.exit.is_some() => {
+                (info.cpu_ms, info.mem_bytes_peak) = (None, None)
+            }
+            "every process has the same account" => {
+                (info.cpu_ms, info.mem_bytes_peak) = (Some(1000), Some(50_000_000));
+            }
             "nothing is accounted" => (info.cpu_ms, info.mem_bytes_peak) = (None, None),
             "a pid is another process's" => info.os_pid = info.os_pid.and(Some(std::process::id())),
             "a pid stays after the exit" => info.os_pid = info.os_pid.or(Some(1)),
@@ -250,6 +282,7 @@ impl Served<'_> {
                 logs.stdout.clone_from(&memory.output);
             }
             "read-logs confuses the streams" => std::mem::swap(&mut logs.stdout, &mut logs.stderr),
+            "invalid bytes are left out" => logs.stdout.retain(|letter| letter != '\u{fffd}'),
             "characters are torn" if logs.stdout == "a" => logs.stdout.push('\u{fffd}'),
             "a process runs after its exit" => logs.running = true,
             _ => {}
@@ -260,7 +293,12 @@ impl Served<'_> {
     fn written(&self, wanted: usize, answer: Answer<u32>) -> Answer<u32> {
         match answer {
             Ok(count) if self.is("a write is counted short") => Ok(count.saturating_sub(1)),
-            Err(error) if self.is("a write to a closed stdin succeeds") && is(&error, "closed") => {
+            Err(error)
+                if is(&error, "closed")
+                    && (self.is("a write to a closed stdin succeeds")
+                        || self.is("only the first write to a closed stdin fails")
+                            && std::mem::replace(&mut self.shared.memory().answered, true)) =>
+            {
                 Ok(u32::try_from(wanted).unwrap_or(u32::MAX))
             }
             Err(error) if self.is("a write that is cancelled is closed") && is(&error, "cancelled") => {
@@ -471,6 +509,7 @@ impl Host for Served<'_> {
                 let before = std::mem::replace(&mut self.shared.memory().lost, chunk.bytes_dropped);
                 chunk.bytes_dropped = chunk.bytes_dropped.saturating_sub(before);
             }
+            "output goes at the exit" if Host::status(&mut self.host, id.clone())?.exit.is_some() => chunk.data.clear(),
             "each chunk is the last" => chunk.drained_eof = true,
             "an exit is the end of a stream" => {
                 let exited = Host::status(&mut self.host, id)?.phase == ProcessPhase::Exited;
@@ -486,6 +525,7 @@ impl Host for Served<'_> {
         let wanted = data.len();
         match self.shared.change {
             "the last byte of a write is lost" => drop(data.pop()),
+            "an empty write is invalid" if data.is_empty() => return Err(invalid()),
             "a write that is too large is begun" if wanted > 1 << 20 => {
                 Host::write_stdin(&mut self.host, id.clone(), vec![b'x']).await?;
             }
@@ -525,7 +565,9 @@ impl Host for Served<'_> {
             ("a signal goes to the command only", ProcessSignal::Hup) => {
                 let pid = Host::status(&mut self.host, id)?.os_pid;
                 let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-                return kill_process(pid.ok_or_else(invalid)?, Signal::HUP).map_err(|_| invalid());
+                // A host that is no superuser may not send one to a user of its tree's.
+                kill_process(pid.ok_or_else(invalid)?, Signal::HUP).ok();
+                return Ok(());
             }
             ("signals of an exited process fail", _) => {
                 if Host::status(&mut self.host, id.clone())?.exit.is_some() {
@@ -593,7 +635,7 @@ impl Host for Served<'_> {
 
     async fn release_process(&mut self, id: ProcessId) -> Answer<()> {
         self.known(&id)?;
-        if self.is("a live process is released") {
+        if self.is("a release does nothing") {
             return Ok(());
         }
         if self.is("an id is unknown when it was released") {
@@ -640,7 +682,12 @@ impl Served<'_> {
 
 impl HostProcessHandle for Served<'_> {
     fn read_logs(&mut self, handle: Resource<ProcessHandle>) -> Answer<ReadLogsResult> {
-        let mut logs = HostProcessHandle::read_logs(&mut self.host, handle)?;
+        let mut logs = match HostProcessHandle::read_logs(&mut self.host, handle) {
+            Err(error) if self.is("a handle of a process that is gone says so") && is(&error, "closed") => {
+                return Err(Error::NoSuchProcess.into());
+            }
+            logs => logs?,
+        };
         self.logs(&mut logs);
         Ok(logs)
     }
