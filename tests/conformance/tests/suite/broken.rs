@@ -106,7 +106,7 @@ struct Broken {
 impl Broken {
     fn new(change: &'static str) -> Result<Self, LaunchError> {
         Ok(Self {
-            inner: CapsuleHost::confined()?.cache_dir(Some(crate::cache())),
+            inner: CapsuleHost::confined()?.cache_dir(Some(crate::cache::dir())),
             change,
         })
     }

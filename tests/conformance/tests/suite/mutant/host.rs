@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use capsule_conformance::{
     Answer, AuditRecord, CallFailure, Description, Host, Layer, Load, Metrics, Refusal, Running, Start,
 };
-use capsule_host::audit::Record;
+use capsule_host::CapsuleCtx;
 use capsule_host::bindings::astrid;
 use capsule_host::bus::{Messaging, Pattern, Reach};
 use capsule_host::runtime::{Grants, Topics};
 use capsule_host::sandbox::{Confined, Launcher, Network, Policy, Unconfined, Workspace};
-use capsule_host::supervisor::{Ask, Limits, Owner, Principal, Registry};
-use capsule_host::{CapsuleCtx, CapsuleHooks, TopicAsk};
+use capsule_host::supervisor::{Limits, Owner, Principal, Registry};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -22,7 +21,9 @@ use tokio_util::task::TaskTracker;
 use wasmtime::component::{Component, ComponentType, Lift, Linker, ResourceTable};
 use wasmtime::{Cache, CacheConfig, Config, Engine, Store};
 
-use super::{Changed, Shared, State, with_shell};
+use super::hooks::Hooks;
+use super::served::{Changed, State};
+use super::shared::Shared;
 
 /// How long a guest may go on after it was asked to end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -75,7 +76,7 @@ struct Engines {
 
 static ENGINES: LazyLock<Engines> = LazyLock::new(|| {
     let mut cache = CacheConfig::new();
-    cache.with_directory(crate::cache());
+    cache.with_directory(crate::cache::dir());
     let mut config = Config::new();
     // As the runtime of `capsule-host` compiles them, whose cache this is. No epoch ever comes.
     config
@@ -281,7 +282,7 @@ impl Running for MutantRunning {
                 instance.get_typed_func::<(String, Vec<u8>), (CapsuleResult,)>(&mut store, "astrid-hook-trigger")?;
             let result = entry.call_async(&mut store, (action, payload)).await;
             if shared.is("an instance's processes stay") {
-                shared.memory().instances.push(store);
+                shared.memory().instances.push(Box::new(store));
             }
             Ok(result?.0)
         };
@@ -376,48 +377,6 @@ impl Running for MutantRunning {
     }
 }
 
-/// The grants of a capsule, and the audit.
-pub(super) struct Hooks {
-    grants: Grants,
-    shared: Arc<Shared>,
-}
-
-impl CapsuleHooks for Hooks {
-    fn authorize(&mut self, owner: &Owner, ask: Ask<'_>) -> bool {
-        match (&ask, self.shared.change) {
-            (Ask::Process, "the grant for processes is not asked for")
-            | (Ask::Persistent, "the grant for persistent processes is not asked for")
-            | (Ask::Command(_), "commands are not asked for") => true,
-            _ => self.grants.authorize(owner, ask),
-        }
-    }
-
-    fn authorize_topic(&mut self, owner: &Owner, ask: TopicAsk<'_>) -> bool {
-        self.shared.is("all receive all events") || self.grants.authorize_topic(owner, ask)
-    }
-
-    fn reach(&mut self, owner: &Owner, pattern: &Pattern) -> Reach {
-        if self.shared.is("all receive all events") {
-            Reach::All
-        } else {
-            self.grants.reach(owner, pattern)
-        }
-    }
-
-    fn audit(&mut self, record: &Record) {
-        let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.shared.records().push(AuditRecord {
-            time_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-            operation: record.operation.to_owned(),
-            principal: record.principal.clone().unwrap_or_default(),
-            capsule: record.capsule.clone(),
-            outcome: record.outcome.as_str().to_owned(),
-            id_hash: record.ids.first().cloned(),
-            raw: serde_json::to_string(record).unwrap_or_default(),
-        });
-    }
-}
-
 fn patterns(texts: &[String]) -> Result<Vec<Pattern>, Refusal> {
     texts.iter().map(|text| text.parse().map_err(failed)).collect()
 }
@@ -426,19 +385,8 @@ fn failed(reason: impl ToString) -> Refusal {
     Refusal::Failed(reason.to_string())
 }
 
-/// A pid of this program's own children that has ended, and was not waited for.
-pub(super) fn zombie() -> u32 {
-    static ZOMBIE: OnceLock<u32> = OnceLock::new();
-    *ZOMBIE.get_or_init(|| {
-        #[expect(clippy::disallowed_methods, reason = "the supervisor leaves no zombies")]
-        let mut child = std::process::Command::new("true")
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .expect("a program starts");
-        // Ends when the program has closed it.
-        if let Some(mut output) = child.stdout.take() {
-            std::io::copy(&mut output, &mut std::io::sink()).expect("a pipe can be read");
-        }
-        child.id()
-    })
+/// The grants of a case, with that of the shell that some changes need.
+fn with_shell(mut grants: Grants) -> Grants {
+    grants.commands.push("sh".into());
+    grants
 }

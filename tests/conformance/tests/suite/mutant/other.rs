@@ -6,7 +6,7 @@ use capsule_host::bindings::astrid::sys::host as sys;
 use capsule_host::{IpcError, PollError, Subscription, SysError};
 use wasmtime::component::Resource;
 
-use super::Served;
+use super::served::Served;
 
 /// How much faster the guest's clock runs where a case is to miss soon what never comes. Waits of the host are as long as ever.
 const HURRY: u64 = 10;
