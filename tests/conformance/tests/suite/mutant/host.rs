@@ -81,6 +81,8 @@ static ENGINES: LazyLock<Engines> = LazyLock::new(|| {
     // As the runtime of `capsule-host` compiles them, whose cache this is. No epoch ever comes.
     config
         .epoch_interruption(true)
+        .generate_address_map(false)
+        .native_unwind_info(false)
         .cache(Some(Cache::new(cache).expect("the folder can be used")));
     let engine = Engine::new(&config).expect("an engine can be made");
     let mut linker = Linker::new(&engine);
