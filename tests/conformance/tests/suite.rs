@@ -1,7 +1,7 @@
 //! Runs the suite, confined, against this project's host, with a test for each case. Checks that every clause has a
 //! case, and that the suite can fail.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,6 +13,12 @@ use wit_parser::WorldItem;
 
 #[path = "suite/broken.rs"]
 mod broken;
+#[path = "suite/cache.rs"]
+mod cache;
+#[path = "suite/mutant/mod.rs"]
+mod mutant;
+#[path = "suite/table.rs"]
+mod table;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -25,7 +31,7 @@ fn main() -> ExitCode {
             let runtime = Arc::clone(&runtime);
             Trial::test(case.name, move || {
                 let host = runtime.block_on(async { CapsuleHost::confined() })?;
-                let outcome = runtime.block_on(run_one(&host.cache_dir(Some(cache())), *case));
+                let outcome = runtime.block_on(run_one(&host.cache_dir(Some(cache::dir())), *case));
                 match outcome.verdict {
                     Verdict::Passed(_) => Ok(()),
                     Verdict::Failed(why) => Err(Failed::from(why)),
@@ -48,11 +54,6 @@ fn main() -> ExitCode {
     ));
     trials.extend(broken::trials(&runtime));
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// Compiling a case takes longer than running it, and each case is loaded at least twice.
-fn cache() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
 
 fn every_clause_has_a_case() -> Result<(), Failed> {

@@ -241,6 +241,22 @@ pub fn holds(script: &str) -> Result<bool, Stop> {
     }
 }
 
+/// What a command prints, by each kind of spawn.
+#[track_caller]
+pub fn every_tier(request: &SpawnRequest) -> Result<[(&'static str, String); 3], Stop> {
+    let run = spawn(request)?.stdout;
+    let background = spawn_background(request)?.wait_with_output(Some(GIVE_UP))?.stdout;
+    let id = spawn_persistent(request)?;
+    exit_of(&id)?;
+    let persistent = read_logs(&id)?.stdout;
+    release_process(&id)?;
+    Ok([
+        ("spawn", run),
+        ("spawn-background", background),
+        ("spawn-persistent", persistent),
+    ])
+}
+
 /// Starts a script as a persistent process.
 #[track_caller]
 pub fn start(script: &str) -> Result<String, Stop> {

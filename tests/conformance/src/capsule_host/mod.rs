@@ -93,7 +93,7 @@ impl Host for CapsuleHost {
         let since = Since::now();
         let records = Arc::new(Records::default());
         let workspace = Workspace::open(&start.workspace).map_err(failed)?;
-        let registry = Registry::new(Handle::current(), Arc::clone(&self.launcher), limits(&start.wishes));
+        let registry = Registry::new(Handle::current(), Arc::clone(&self.launcher), (&start.wishes).into());
         let registry = registry.map_err(failed)?;
         let runtime = Runtime::builder(registry.clone())
             // A case makes many calls at once for one principal.
@@ -249,32 +249,35 @@ fn patterns(texts: &[String]) -> Result<Vec<Pattern>, Refusal> {
     texts.iter().map(|text| text.parse().map_err(failed)).collect()
 }
 
-fn limits(settings: &Settings) -> Limits {
-    let mut limits = Limits::default();
-    let count = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
-    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    let set_count = |field: &mut usize, value: Option<u32>| *field = value.map_or(*field, count);
-    let set_bytes = |field: &mut usize, value: Option<u64>| *field = value.map_or(*field, bytes);
-    let set_ms = |field: &mut Duration, value: Option<u64>| *field = value.map_or(*field, Duration::from_millis);
-    set_count(&mut limits.processes_per_principal, settings.processes_per_principal);
-    set_count(&mut limits.retained_per_owner, settings.retained_per_owner);
-    set_count(&mut limits.retained_total, settings.retained_total);
-    set_bytes(
-        &mut limits.ring_memory_per_principal,
-        settings.ring_memory_per_principal,
-    );
-    set_bytes(&mut limits.capture_max, settings.capture_max);
-    set_ms(&mut limits.wait_max, settings.wait_max_ms);
-    set_ms(&mut limits.grace_default, settings.grace_default_ms);
-    set_ms(&mut limits.grace_max, settings.grace_max_ms);
-    set_ms(&mut limits.lifetime_max, settings.lifetime_max_ms);
-    set_ms(&mut limits.idle_default, settings.idle_default_ms);
-    set_ms(&mut limits.retention_default, settings.retention_default_ms);
-    set_ms(&mut limits.retention_max, settings.retention_max_ms);
-    set_ms(&mut limits.drain_time, settings.drain_time_ms);
-    limits.resource_ceilings.max_open_files = settings.max_open_files_ceiling;
-    limits.strict_resource_limits = settings.strict_limits.unwrap_or(limits.strict_resource_limits);
-    limits
+impl From<&Settings> for Limits {
+    /// The limits of this project's host, with its defaults for every empty field.
+    fn from(settings: &Settings) -> Self {
+        let mut limits = Self::default();
+        let count = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+        let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let set_count = |field: &mut usize, value: Option<u32>| *field = value.map_or(*field, count);
+        let set_bytes = |field: &mut usize, value: Option<u64>| *field = value.map_or(*field, bytes);
+        let set_ms = |field: &mut Duration, value: Option<u64>| *field = value.map_or(*field, Duration::from_millis);
+        set_count(&mut limits.processes_per_principal, settings.processes_per_principal);
+        set_count(&mut limits.retained_per_owner, settings.retained_per_owner);
+        set_count(&mut limits.retained_total, settings.retained_total);
+        set_bytes(
+            &mut limits.ring_memory_per_principal,
+            settings.ring_memory_per_principal,
+        );
+        set_bytes(&mut limits.capture_max, settings.capture_max);
+        set_ms(&mut limits.wait_max, settings.wait_max_ms);
+        set_ms(&mut limits.grace_default, settings.grace_default_ms);
+        set_ms(&mut limits.grace_max, settings.grace_max_ms);
+        set_ms(&mut limits.lifetime_max, settings.lifetime_max_ms);
+        set_ms(&mut limits.idle_default, settings.idle_default_ms);
+        set_ms(&mut limits.retention_default, settings.retention_default_ms);
+        set_ms(&mut limits.retention_max, settings.retention_max_ms);
+        set_ms(&mut limits.drain_time, settings.drain_time_ms);
+        limits.resource_ceilings.max_open_files = settings.max_open_files_ceiling;
+        limits.strict_resource_limits = settings.strict_limits.unwrap_or(limits.strict_resource_limits);
+        limits
+    }
 }
 
 fn failed(reason: impl ToString) -> Refusal {

@@ -23,6 +23,9 @@ fn run() -> Outcome {
             other => other?,
         };
         check!(done.stdout == "the content", "{path}: {done:?}");
+        for (tier, seen) in every_tier(&request(path, &format!("cat {path}; true")))? {
+            check!(seen == "the content", "{tier}, {path}: {seen:?}");
+        }
         check!(holds(&format!("test ! -e {path}"))?, "{path} is there for the next one");
     }
     Ok("for one child".into())

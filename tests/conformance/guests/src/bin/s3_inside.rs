@@ -19,8 +19,9 @@ fn run() -> Outcome {
             cwd: Some(cwd.to_owned()),
             ..sh("pwd -P")
         };
-        let seen = spawn(&request)?.stdout;
-        check!(seen.trim_end() == format!("{top}/{place}"), "{cwd}: {seen:?}");
+        for (tier, seen) in every_tier(&request)? {
+            check!(seen.trim_end() == format!("{top}/{place}"), "{tier} in {cwd}: {seen:?}");
+        }
     }
     for cwd in ["missing", "in/missing", "file/x"] {
         let request = SpawnRequest {

@@ -16,7 +16,8 @@ fn run() -> Outcome {
         &ErrorCode::TooLarge,
     )?;
     check!(holds("test ! -e ran")?, "a refused command ran");
-    let counted = spawn(&request(4 << 20))?.stdout;
-    check!(counted.trim() == "4194304", "of 4 MiB arrived {counted:?}");
+    for (tier, counted) in every_tier(&request(4 << 20))? {
+        check!(counted.trim() == "4194304", "{tier}: of 4 MiB arrived {counted:?}");
+    }
     Ok("4 MiB arrived".into())
 }
