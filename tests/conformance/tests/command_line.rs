@@ -2,6 +2,12 @@
 //!
 //! This program is also the command line under test: as `judge HOST OPTIONS` it judges one of these hosts.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test, whose hosts write to standard error so that the test sees it"
+)]
+
 use std::fs::{self, File};
 use std::future::pending;
 use std::io::{BufRead as _, BufReader};
