@@ -8,10 +8,10 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt as _;
 use std::process::{ExitStatus, Stdio};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::case::Case;
 use crate::drive::MustBeAlone;
@@ -21,6 +21,9 @@ use crate::watcher::{Ended, this_program};
 
 /// How much of the end of a case's output is kept, in bytes.
 const OUTPUT: usize = 16 * 1024;
+
+/// How long the output of a case may stay open after its watcher has exited.
+const LATE: Duration = Duration::from_secs(1);
 
 /// The longest verdict that is read, in bytes. A guest may have written its text.
 const VERDICT: u64 = 16 * 1024 * 1024;
@@ -140,35 +143,56 @@ fn watched(
         .spawn()?;
     // Its end of the pipe is closed when this process ends, and not before the watcher does.
     let lifeline = watcher.stdin.take();
-    let (written, written_by_case) = (watcher.stdout.take(), watcher.stderr.take());
-    let (verdict, output) = thread::scope(|scope| {
-        let output = scope.spawn(|| written_by_case.map(tail).unwrap_or_default());
-        let mut verdict = Vec::new();
-        let read = written.map_or(Ok(0), |written| written.take(VERDICT).read_to_end(&mut verdict));
-        (read.map(|_| verdict), output.join().unwrap_or_default())
-    });
+    let output = Output::collect(watcher.stderr.take());
+    let mut verdict = Vec::new();
+    let written = watcher.stdout.take();
+    written.map_or(Ok(0), |written| written.take(VERDICT).read_to_end(&mut verdict))?;
     let status = watcher.wait()?;
     drop(lifeline);
-    Ok((status, serde_json::from_slice(&verdict?), output))
+    Ok((status, serde_json::from_slice(&verdict), output.end()))
 }
 
-/// The end of what is written there.
-fn tail(mut from: impl Read) -> String {
-    let mut kept = Vec::new();
-    let mut block = [0; 8192];
-    let mut is_cut = false;
-    while let Ok(count @ 1..) = from.read(&mut block) {
-        kept.extend_from_slice(block.get(..count).unwrap_or_default());
-        if let Some(over @ 1..) = kept.len().checked_sub(OUTPUT) {
-            kept.drain(..over);
-            is_cut = true;
+/// The end of what a case's process and the processes below it write.
+struct Output {
+    kept: Arc<Mutex<Vec<u8>>>,
+    is_complete: Receiver<()>,
+}
+
+impl Output {
+    /// Collects in the background, because a process that the watcher may not kill can hold the other end for as long as it runs.
+    fn collect(from: Option<impl Read + Send + 'static>) -> Self {
+        let kept = Arc::new(Mutex::default());
+        let (to, is_complete) = channel();
+        let to_keep = Arc::clone(&kept);
+        thread::spawn(move || {
+            from.map(|from| keep(from, &to_keep));
+            to.send(())
+        });
+        Self { kept, is_complete }
+    }
+
+    /// What was collected, when all has been written or the other end is held for too long.
+    fn end(self) -> String {
+        // Either way.
+        let _ = self.is_complete.recv_timeout(LATE);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&kept);
+        if kept.len() < OUTPUT {
+            text.into_owned()
+        } else {
+            format!("[…]{text}")
         }
     }
-    let text = String::from_utf8_lossy(&kept);
-    if is_cut {
-        format!("[…]{text}")
-    } else {
-        text.into_owned()
+}
+
+/// Keeps the end of what is written there, until all ends are closed.
+fn keep(mut from: impl Read, kept: &Mutex<Vec<u8>>) {
+    let mut block = [0; 8192];
+    while let Ok(count @ 1..) = from.read(&mut block) {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(block.get(..count).unwrap_or_default());
+        let over = kept.len().saturating_sub(OUTPUT);
+        kept.drain(..over);
     }
 }
 
@@ -176,13 +200,25 @@ fn tail(mut from: impl Read) -> String {
 mod tests {
     use super::*;
 
+    fn end(of: Vec<u8>) -> String {
+        Output::collect(Some(io::Cursor::new(of))).end()
+    }
+
     #[test]
     fn only_the_end_of_an_output_is_kept() {
-        assert_eq!(tail(&b"all\n"[..]), "all\n");
+        assert_eq!(end(b"all\n".to_vec()), "all\n");
         let mut long = vec![b'a'; 100_000];
         long.extend_from_slice(b"the end");
-        let kept = tail(&long[..]);
+        let kept = end(long);
         assert!(kept.starts_with("[…]a") && kept.ends_with("athe end"));
         assert_eq!(kept.len(), OUTPUT + "[…]".len());
+    }
+
+    #[test]
+    fn an_output_that_stays_open_is_not_waited_for() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        io::Write::write_all(&mut writer, b"so far").unwrap();
+        assert!(Output::collect(Some(reader)).end().len() <= "so far".len());
+        drop(writer);
     }
 }
