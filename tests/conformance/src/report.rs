@@ -193,14 +193,15 @@ mod tests {
     use crate::case::CASES;
 
     fn report(verdicts: &[(Level, Verdict)]) -> Report {
-        let outcome = |(level, verdict): &(Level, Verdict)| Outcome {
-            case: Case {
-                level: *level,
-                ..CASES[0]
-            },
-            verdict: verdict.clone(),
-            ms: 1,
-            output: String::new(),
+        let outcome = |(level, verdict): &(Level, Verdict)| {
+            let mut case = CASES[0];
+            case.level = *level;
+            Outcome {
+                case,
+                verdict: verdict.clone(),
+                ms: 1,
+                output: String::new(),
+            }
         };
         Report {
             host: Description {
