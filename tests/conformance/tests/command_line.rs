@@ -408,13 +408,11 @@ fn every_report() -> Result<(), Failed> {
 }
 
 fn alone() -> Result<(), Failed> {
-    let done = run("sound", &["--filter", "u2_figures", "--filter", "s1_bad_env_keys"])?;
+    let done = run("sound", &["--filter", "u2_figures", "--filter", "x6_accounting"])?;
     done.expect(0, &["ok    U2 ", "2 passed, 0 failed, 0 not applicable"])?;
+    // It is the faster one.
     let lines: Vec<_> = done.stdout.lines().collect();
-    assert!(
-        lines[0].contains("s1_bad") && lines[1].contains("u2_figures"),
-        "{lines:?}"
-    );
+    assert!(lines[0].contains("x6_") && lines[1].contains("u2_figures"), "{lines:?}");
     Ok(())
 }
 
