@@ -48,19 +48,14 @@ pub(crate) enum Command {
 ///
 /// Prints one line for each case: `ok`, `FAIL` or `n/a`, the clause, the case and the observation. A case that cannot run on
 /// this machine or with these options is `n/a`, with the reason, and never counts as passed. Every case runs against a host
-/// of its own, in a folder of its own that is removed afterwards.
+/// of its own, in a process and a folder of its own.
 ///
 /// Exit code: 0 if no case failed, 1 if a case failed or the host could not be started, 2 for bad usage.
 #[cfg(feature = "conformance")]
 #[derive(Debug, Args)]
 pub(crate) struct ConformanceArgs {
-    /// Run only the cases whose name contains TEXT, such as `s1_` or `i3_no_oracle`.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) filter: Option<String>,
-
-    /// Write a report of all cases into this file, as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) suite: capsule_conformance::Options,
 
     /// Run the cases' processes without confinement: with all your rights, on all your files.
     ///
@@ -71,10 +66,6 @@ pub(crate) struct ConformanceArgs {
     /// Let unconfined processes outlive the instance that starts them. Most cases need this, so --unconfined requires it.
     #[arg(long, requires = "unconfined")]
     pub(crate) allow_persistent: bool,
-
-    /// How many cases run at once.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) jobs: u16,
 }
 
 /// Report what this machine and this user can enforce, layer by layer: what works, what is missing, and how to get it.

@@ -1,68 +1,35 @@
-//! `capsule conformance`: runs the suite against this host. It prints a line for each case when the case ends, and can write a
-//! report for programs.
+//! `capsule conformance`: judges this host by the suite. The suite brings its options, its output and its reports; this file has the host.
 
-use std::io;
-use std::path::Path;
-
-use capsule_conformance::{CASES, CapsuleHost, Outcome, Report, Selection, run};
-use capsule_host::printable::{Printable, printable_json};
+use capsule_conformance::CapsuleHost;
 
 use crate::args::ConformanceArgs;
-use crate::exit_code::{BAD_USAGE, FAILED, SUCCEEDED};
+use crate::ceilings;
 use crate::user_dirs::code_dir;
-use crate::{console, report};
 
-/// Runs the cases, prints, and returns the exit code.
-pub(crate) async fn conformance(args: ConformanceArgs) -> u8 {
-    if let Some(filter) = &args.filter
-        && !CASES.iter().any(|case| case.name.contains(filter.as_str()))
-    {
-        console::error(&format!("--filter: no case has a name that holds {filter:?}"));
-        return BAD_USAGE;
+/// Runs the cases, prints, and returns the exit code. With `-v`, what the host logs is shown as well.
+pub(crate) fn conformance(args: ConformanceArgs, verbosity: u8) -> u8 {
+    let ConformanceArgs {
+        mut suite,
+        unconfined,
+        allow_persistent,
+    } = args;
+    ceilings::raise_open_files();
+    if verbosity > 0 {
+        suite.show_output();
     }
-    // Checked before the cases run, because they take a while.
-    if let Some(path) = &args.report
-        && let Err(error) = std::fs::write(path, "")
-    {
-        console::error(&format!("--report: cannot write {}: {error}", path.display()));
-        return BAD_USAGE;
-    }
-    let host = if args.unconfined {
-        CapsuleHost::unconfined(args.allow_persistent)
+    let command = if unconfined {
+        "capsule conformance --unconfined --allow-persistent"
     } else {
-        match CapsuleHost::confined() {
-            Ok(host) => host,
-            Err(error) => {
-                console::error(&format!("{error}; `capsule doctor` reports what this machine lacks"));
-                return FAILED;
-            }
-        }
+        "capsule conformance"
     };
-    let selection = Selection {
-        filter: args.filter,
-        jobs: args.jobs.into(),
+    let host = || {
+        let host = if unconfined {
+            Ok(CapsuleHost::unconfined(allow_persistent))
+        } else {
+            CapsuleHost::confined()
+                .map_err(|error| format!("{error}; `capsule doctor` reports what this machine lacks"))
+        };
+        host.map(|host| host.cache_dir(code_dir()))
     };
-    let mut printed = Ok(());
-    let done = run(host.cache_dir(code_dir()), selection, |outcome| {
-        if printed.is_ok() {
-            printed = print(outcome);
-        }
-    })
-    .await;
-    let written = printed.and_then(|()| report::write(format!("\n{}\n", done.summary()).as_bytes()));
-    let written = written.and_then(|()| args.report.map_or(Ok(()), |path| save(&done, &path)));
-    if let Err(error) = written {
-        console::error(&format!("cannot write: {error}"));
-        return FAILED;
-    }
-    if done.failed() == 0 { SUCCEEDED } else { FAILED }
-}
-
-fn print(outcome: &Outcome) -> io::Result<()> {
-    // The text may come from the tested host, so its control characters are escaped.
-    report::write(format!("{}\n", Printable(&outcome.to_string())).as_bytes())
-}
-
-fn save(report: &Report, path: &Path) -> io::Result<()> {
-    std::fs::write(path, printable_json(report.to_json()) + "\n")
+    suite.run(command, host).code()
 }

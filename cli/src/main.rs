@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         Command::Run(args) => with_runtime(run::run(*args)),
         Command::Mcp(args) => with_runtime(mcp::mcp(*args)),
         #[cfg(feature = "conformance")]
-        Command::Conformance(args) => with_runtime(conformance::conformance(args)),
+        Command::Conformance(args) => conformance::conformance(args, cli.verbose),
         Command::Build(args) => with_runtime(build_command::build(args)),
         Command::New(args) => with_runtime(new::new(args)),
         Command::Wit(args) => wit_folder::wit(&args),

@@ -59,7 +59,7 @@ fn main() {
         let (start, end) = (components.len(), components.len() + component.len());
         writeln!(
             table,
-            "Case {{ name: {name:?}, title: {title:?}, start: {start}, end: {end} }},"
+            "Case {{ name: {name:?}, title: {title:?}, level: Level::Contract, basis: \"\", start: {start}, end: {end} }},"
         )
         .expect("a string takes it");
         components.extend(component);

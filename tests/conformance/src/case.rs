@@ -2,6 +2,20 @@
 
 use std::sync::LazyLock;
 
+use serde::Serialize;
+
+/// What a case rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// The interface as published says it.
+    Interface,
+    /// This project's contract says it, and the interface leaves it open.
+    Contract,
+    /// It needs Linux, or a part of the confinement.
+    Platform,
+}
+
 /// One behaviour of the contract, and the component that tests it.
 #[derive(Clone, Copy)]
 pub struct Case {
@@ -9,6 +23,10 @@ pub struct Case {
     pub name: &'static str,
     /// The behaviour, in a sentence.
     pub title: &'static str,
+    /// What the case rests on.
+    pub level: Level,
+    /// The sentence on which the case rests, quoted; empty if the clause of the contract is all.
+    pub basis: &'static str,
     start: usize,
     end: usize,
 }

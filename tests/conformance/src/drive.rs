@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::JoinSet;
 
@@ -21,8 +21,8 @@ use crate::host::{Answer, CallFailure, Description, Host, Load, Refusal, Running
 use crate::plan::{Call, Do, Ends, Need, Plan, Step, What};
 use crate::report::Verdict;
 
-/// The time after which a case has failed, because a host that hangs must not hang the suite.
-const GIVE_UP: Duration = Duration::from_secs(150);
+/// The time after which a case has failed unless the caller names another, because a host that hangs must not hang the suite.
+pub(crate) const GIVE_UP: Duration = Duration::from_secs(150);
 
 /// The time from a request to unload a capsule until a call of it must have ended. Calls have longer deadlines of their own.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -30,13 +30,57 @@ const PROMPT: Duration = Duration::from_secs(10);
 /// Locked for writing while a case runs that must be alone.
 static ALONE: RwLock<()> = RwLock::const_new(());
 
+/// How a case is run.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// The time after which it has failed.
+    pub(crate) time: Duration,
+    /// The folder in which its workspace is made; the system's folder for temporary files if there is none.
+    pub(crate) workspaces: Option<PathBuf>,
+    pub(crate) others: Others,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            time: GIVE_UP,
+            workspaces: None,
+            others: Others::InThisProcess,
+        }
+    }
+}
+
+/// Where other cases run at the same time, which a case that must be alone has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// In this process. The case waits for them, and they wait for it.
+    InThisProcess,
+    /// In processes that this one does not know. A case that must be alone does not run.
+    #[cfg_attr(
+        not(feature = "command-line"),
+        expect(dead_code, reason = "only a command line has processes")
+    )]
+    Elsewhere,
+    /// Nowhere.
+    #[cfg_attr(
+        not(feature = "command-line"),
+        expect(dead_code, reason = "only a command line has processes")
+    )]
+    Nowhere,
+}
+
+/// The case must be alone, other cases may run ([`Others::Elsewhere`]), and so it was not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct MustBeAlone;
+
 /// Runs `case` against a host of its own, in a workspace of its own.
-pub(crate) async fn drive<H: Host>(host: &H, case: Case) -> Verdict {
-    match tokio::time::timeout(GIVE_UP, try_drive(host, case)).await {
-        Ok(Ok(seen)) => Verdict::Passed(seen),
-        Ok(Err(Stop::Failed(why))) => Verdict::Failed(why),
-        Ok(Err(Stop::NotApplicable(reason))) => Verdict::NotApplicable(reason),
-        Err(_) => Verdict::Failed(format!("did not end within {} s", GIVE_UP.as_secs())),
+pub(crate) async fn drive<H: Host>(host: &H, case: Case, terms: &Terms) -> Result<Verdict, MustBeAlone> {
+    match tokio::time::timeout(terms.time, try_drive(host, case, terms)).await {
+        Ok(Ok(seen)) => Ok(Verdict::Passed(seen)),
+        Ok(Err(Stop::Failed(why))) => Ok(Verdict::Failed(why)),
+        Ok(Err(Stop::NotApplicable(reason))) => Ok(Verdict::NotApplicable(reason)),
+        Ok(Err(Stop::MustBeAlone)) => Err(MustBeAlone),
+        Err(_) => Ok(Verdict::Failed(format!("did not end within {:?}", terms.time))),
     }
 }
 
@@ -44,6 +88,7 @@ pub(crate) async fn drive<H: Host>(host: &H, case: Case) -> Verdict {
 enum Stop {
     Failed(String),
     NotApplicable(String),
+    MustBeAlone,
 }
 
 impl From<Refusal> for Stop {
@@ -55,11 +100,12 @@ impl From<Refusal> for Stop {
     }
 }
 
-async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
+async fn try_drive<H: Host>(host: &H, case: Case, terms: &Terms) -> Result<String, Stop> {
     let failed = |error: std::io::Error| Stop::Failed(format!("no workspace: {error}"));
+    let workspaces = terms.workspaces.clone().unwrap_or_else(std::env::temp_dir);
     let folder = tempfile::Builder::new()
         .prefix("conformance-")
-        .tempdir()
+        .tempdir_in(workspaces)
         .map_err(failed)?;
     let workspace = folder.path().canonicalize().map_err(failed)?;
     let plan = plan(host, case, &workspace).await?;
@@ -69,10 +115,11 @@ async fn try_drive<H: Host>(host: &H, case: Case) -> Result<String, Stop> {
         .map_err(|error| Stop::Failed(format!("its plan cannot be read: {error}")))?;
     // Held to the end: a case that must be alone waits for all others, and they wait for it.
     let (_alone, _among_others);
-    if plan.needs.contains(&Need::Alone) {
-        _alone = ALONE.write().await;
-    } else {
-        _among_others = ALONE.read().await;
+    match (plan.needs.contains(&Need::Alone), terms.others) {
+        (true, Others::InThisProcess) => _alone = ALONE.write().await,
+        (false, Others::InThisProcess) => _among_others = ALONE.read().await,
+        (true, Others::Elsewhere) => return Err(Stop::MustBeAlone),
+        (false, Others::Elsewhere) | (_, Others::Nowhere) => {}
     }
     let session = Arc::new(Session {
         host: host.start(start).await?,
@@ -179,7 +226,7 @@ struct Session<R> {
     description: Description,
     case: Case,
     plan: Plan,
-    workspace: std::path::PathBuf,
+    workspace: PathBuf,
     loaded: Mutex<BTreeSet<String>>,
     /// When the host was asked to unload a capsule, or to shut down.
     ending: std::sync::Mutex<BTreeMap<String, Instant>>,
@@ -412,6 +459,6 @@ impl Call {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, Stop> {
+fn json(value: &impl Serialize) -> Result<String, Stop> {
     serde_json::to_string(value).map_err(|error| Stop::Failed(error.to_string()))
 }

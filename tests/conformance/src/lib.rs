@@ -70,7 +70,26 @@
 //! }
 //! ```
 //!
-//! To judge this project's host, `capsule conformance`, or the feature `capsule-host`:
+//! With the feature `command-line` this is the whole program, with `--filter`, `--report judged.html`, a bound for the time and the
+//! memory of each case, and further options that `--help` describes:
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "command-line", feature = "capsule-host"))]
+//! # mod hidden {
+//! # use capsule_conformance::CapsuleHost as MyHost;
+//! use std::process::ExitCode;
+//!
+//! fn main() -> ExitCode {
+//!     // Called in the process of each case, so that a host that aborts or hangs fails one case only.
+//!     capsule_conformance::main(|| MyHost::confined())
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! The page `docs/conformance/judge-your-host.md` of the repository says what an implementer has to know.
+//!
+//! [`run`] and [`run_one`] run cases in the process of the caller, for a test of the host's own:
 //!
 //! ```
 //! # #[cfg(feature = "capsule-host")]
@@ -79,8 +98,8 @@
 //! use capsule_conformance::{CapsuleHost, Selection, run};
 //!
 //! let host = CapsuleHost::confined()?;
-//! let selection = Selection { filter: Some("s6_".into()), jobs: 2 };
-//! let report = run(host, selection, |outcome| println!("{outcome}")).await;
+//! let selection = Selection { filter: vec!["s6_".into()], ..Selection::default() };
+//! let report = run(host, &selection.cases()?, 2, |outcome| println!("{outcome}")).await;
 //! println!("{}", report.summary());
 //! # Ok(())
 //! # }
@@ -93,18 +112,31 @@
 #[cfg(feature = "capsule-host")]
 mod capsule_host;
 mod case;
+#[cfg(feature = "command-line")]
+mod command_line;
 mod drive;
+mod format;
 mod host;
 mod plan;
 mod report;
+#[cfg(feature = "command-line")]
+mod runner;
 mod suite;
+mod text;
+#[cfg(feature = "command-line")]
+mod tree;
+#[cfg(feature = "command-line")]
+mod watcher;
 
 #[cfg(feature = "capsule-host")]
 pub use self::capsule_host::{CapsuleHost, CapsuleRunning};
-pub use self::case::{CASES, CLAUSES, Case, WITHOUT_CASE};
+pub use self::case::{CASES, CLAUSES, Case, Level, WITHOUT_CASE};
+#[cfg(feature = "command-line")]
+pub use self::command_line::{End, Options, main};
+pub use self::format::Format;
 pub use self::host::{
     Answer, AuditRecord, CallFailure, Description, Grants, Host, Layer, Load, Metrics, Refusal, Running, Settings,
     Start,
 };
-pub use self::report::{Outcome, Report, Verdict};
-pub use self::suite::{Selection, run, run_one};
+pub use self::report::{Counts, Outcome, Report, Verdict};
+pub use self::suite::{Selection, SelectionError, run, run_one};

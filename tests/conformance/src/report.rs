@@ -1,14 +1,15 @@
-//! The results: a line for a reader, an object for a program.
+//! The results of a run. [`crate::format`] writes them for readers and for programs.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::case::Case;
+use crate::case::{Case, Level};
 use crate::host::Description;
+use crate::text::cut;
 
 /// The result of one case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Verdict {
     /// The host has the behaviour. The text is what was observed.
     Passed(String),
@@ -26,6 +27,16 @@ impl Verdict {
             Self::Passed(_) => "ok",
             Self::Failed(_) => "FAIL",
             Self::NotApplicable(_) => "n/a",
+        }
+    }
+
+    /// The result as reports name it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Passed(_) => "passed",
+            Self::Failed(_) => "failed",
+            Self::NotApplicable(_) => "not-applicable",
         }
     }
 
@@ -47,6 +58,9 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The time that the case took, in milliseconds.
     pub ms: u64,
+    /// The end of what the case's process wrote to its standard output and error, at most 16 KiB. It is empty if the case ran in the
+    /// process of the caller.
+    pub output: String,
 }
 
 impl fmt::Display for Outcome {
@@ -58,11 +72,76 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// How many cases had each result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Cases that passed.
+    pub passed: usize,
+    /// Cases that failed.
+    pub failed: usize,
+    /// Cases that were not applicable.
+    pub not_applicable: usize,
+}
+
+impl Counts {
+    /// Counts these outcomes.
+    #[must_use]
+    pub fn of<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Self {
+        let mut counts = Self::default();
+        for outcome in outcomes {
+            match outcome.verdict {
+                Verdict::Passed(_) => counts.passed += 1,
+                Verdict::Failed(_) => counts.failed += 1,
+                Verdict::NotApplicable(_) => counts.not_applicable += 1,
+            }
+        }
+        counts
+    }
+
+    /// The number of cases.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.passed + self.failed + self.not_applicable
+    }
+
+    /// Whether there are cases, and all passed.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        self.passed > 0 && self.failed == 0 && self.not_applicable == 0
+    }
+}
+
+impl fmt::Display for Counts {
+    /// `97 passed, 0 failed, 3 not applicable`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            not_applicable,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {not_applicable} not applicable")
+    }
+}
+
+/// The levels, in the order of reports.
+pub(crate) const LEVELS: [Level; 3] = [Level::Interface, Level::Contract, Level::Platform];
+
+/// A level as options and reports name it.
+pub(crate) const fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Interface => "interface",
+        Level::Contract => "contract",
+        Level::Platform => "platform",
+    }
+}
+
 /// All outcomes of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The host under test.
     pub host: Description,
+    /// The command to which `--filter NAME` is added to run one case again. It is empty if the cases were not run by a command.
+    pub command: String,
     /// The outcomes, in the order of the cases.
     pub outcomes: Vec<Outcome>,
 }
@@ -70,82 +149,91 @@ pub struct Report {
 impl Report {
     /// The numbers of cases that passed, failed and were not applicable.
     #[must_use]
-    pub fn counts(&self) -> (usize, usize, usize) {
-        let count = |word| self.outcomes.iter().filter(|one| one.verdict.word() == word).count();
-        (count("ok"), count("FAIL"), count("n/a"))
+    pub fn counts(&self) -> Counts {
+        Counts::of(&self.outcomes)
+    }
+
+    /// The same for the cases of each level that has any.
+    #[must_use]
+    pub fn levels(&self) -> Vec<(Level, Counts)> {
+        let of_level = |level| {
+            let outcomes = self.outcomes.iter().filter(|outcome| outcome.case.level == level);
+            (level, Counts::of(outcomes))
+        };
+        let all = LEVELS.into_iter().map(of_level);
+        all.filter(|(_, counts)| counts.total() > 0).collect()
     }
 
     /// The number of cases that failed.
     #[must_use]
     pub fn failed(&self) -> usize {
-        self.counts().1
+        self.counts().failed
     }
 
-    /// A summary such as `97 passed, 0 failed, 3 not applicable`.
+    /// The summary: a line such as `97 passed, 0 failed, 3 not applicable`, and a line for each level, such as
+    /// `interface: all 49 passed`.
     #[must_use]
     pub fn summary(&self) -> String {
-        let (passed, failed, not_applicable) = self.counts();
-        format!("{passed} passed, {failed} failed, {not_applicable} not applicable")
+        let mut lines = vec![self.counts().to_string()];
+        lines.extend(self.levels().into_iter().map(|(level, counts)| {
+            let level = level_name(level);
+            if counts.is_all() {
+                format!("{level}: all {} passed", counts.passed)
+            } else {
+                format!("{level}: {counts}")
+            }
+        }));
+        lines.join("\n")
     }
+}
 
-    /// The report as one JSON object, indented.
-    ///
-    /// # Panics
-    /// Never: every part of it can be written as JSON.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let (passed, failed, not_applicable) = self.counts();
-        let document = Document {
-            suite: env!("CARGO_PKG_VERSION"),
-            host: &self.host,
-            passed,
-            failed,
-            not_applicable,
-            cases: self
-                .outcomes
-                .iter()
-                .map(|outcome| CaseObject {
-                    clause: outcome.case.clause(),
-                    name: outcome.case.name,
-                    title: outcome.case.title,
-                    verdict: match outcome.verdict {
-                        Verdict::Passed(_) => "passed",
-                        Verdict::Failed(_) => "failed",
-                        Verdict::NotApplicable(_) => "not-applicable",
-                    },
-                    seen: cut(outcome.verdict.text(), 4000),
-                    ms: outcome.ms,
-                })
-                .collect(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::CASES;
+
+    fn report(verdicts: &[(Level, Verdict)]) -> Report {
+        let outcome = |(level, verdict): &(Level, Verdict)| {
+            let mut case = CASES[0];
+            case.level = *level;
+            Outcome {
+                case,
+                verdict: verdict.clone(),
+                ms: 1,
+                output: String::new(),
+            }
         };
-        serde_json::to_string_pretty(&document).unwrap_or_default()
+        Report {
+            host: Description {
+                name: "mine".into(),
+                version: "1".into(),
+                confinement: Vec::new(),
+                concurrent_calls: true,
+                persistent_unconfined: false,
+                notes: Vec::new(),
+            },
+            command: String::new(),
+            outcomes: verdicts.iter().map(outcome).collect(),
+        }
     }
-}
 
-#[derive(Serialize)]
-struct Document<'a> {
-    suite: &'static str,
-    host: &'a Description,
-    passed: usize,
-    failed: usize,
-    not_applicable: usize,
-    cases: Vec<CaseObject<'a>>,
-}
-
-#[derive(Serialize)]
-struct CaseObject<'a> {
-    clause: String,
-    name: &'static str,
-    title: &'static str,
-    verdict: &'static str,
-    seen: &'a str,
-    ms: u64,
-}
-
-/// The longest prefix of whole characters with at most so many bytes.
-fn cut(text: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or(0)).unwrap_or_default()
+    #[test]
+    fn levels_are_counted_apart() {
+        let (passed, failed) = (Verdict::Passed(String::new()), Verdict::Failed(String::new()));
+        let skipped = Verdict::NotApplicable(String::new());
+        let report = report(&[
+            (Level::Contract, failed),
+            (Level::Interface, passed.clone()),
+            (Level::Interface, passed.clone()),
+            (Level::Contract, passed),
+            (Level::Platform, skipped),
+        ]);
+        assert_eq!(
+            report.summary(),
+            "3 passed, 1 failed, 1 not applicable\n\
+             interface: all 2 passed\n\
+             contract: 1 passed, 1 failed, 0 not applicable\n\
+             platform: 0 passed, 0 failed, 1 not applicable"
+        );
+    }
 }
