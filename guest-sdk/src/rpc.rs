@@ -467,11 +467,6 @@ fn result(mut answer: Value) -> Result<Value> {
 }
 
 #[cfg(all(test, feature = "mock"))]
-#[expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failure of a test shows where"
-)]
 mod tests {
     use super::*;
     use crate::{

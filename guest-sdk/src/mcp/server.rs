@@ -713,7 +713,7 @@ impl Asked {
         let is_id = match &id {
             Value::Number(_) => true,
             Value::String(id) => id.len() <= LONGEST_ID,
-            _ => false,
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
         };
         is_id.then_some(Self { id, is_ping })
     }
@@ -813,7 +813,6 @@ fn explained(error: Error, config: &ServerConfig, process: &Process) -> Error {
 }
 
 #[cfg(all(test, feature = "mock"))]
-#[expect(clippy::unwrap_used, reason = "a failure of a test shows where")]
 mod tests {
     use super::*;
     use crate::{

@@ -165,7 +165,9 @@ impl Output {
         let (to, is_complete) = channel();
         let to_keep = Arc::clone(&kept);
         thread::spawn(move || {
-            from.map(|from| keep(from, &to_keep));
+            if let Some(from) = from {
+                keep(from, &to_keep);
+            }
             to.send(())
         });
         Self { kept, is_complete }
