@@ -2,6 +2,34 @@
 
 use std::sync::LazyLock;
 
+/// What a case rests on: where its behaviour is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// The WIT as published, in the crate `astrid-sys`, says what the case checks. Every host of `astrid:process` has to do
+    /// it. Where the WIT says that a host may not do it yet, the case holds the host to what it is to do.
+    Interface,
+    /// Only this project's contract (`docs/contract.md` of the repository) says so. Another host of the interface may do
+    /// otherwise, and is no worse for that.
+    Contract,
+    /// It is about Linux or about a layer of the confinement, which `Layer` names: what a process may see, reach and keep.
+    Platform,
+}
+
+impl Level {
+    /// All levels.
+    pub const ALL: [Self; 3] = [Self::Interface, Self::Contract, Self::Platform];
+
+    /// The level as reports and options name it: `interface`, `contract` or `platform`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Contract => "contract",
+            Self::Platform => "platform",
+        }
+    }
+}
+
 /// One behaviour of the contract, and the component that tests it.
 #[derive(Clone, Copy)]
 pub struct Case {
@@ -9,6 +37,11 @@ pub struct Case {
     pub name: &'static str,
     /// The behaviour, in a sentence.
     pub title: &'static str,
+    /// What the case rests on.
+    pub level: Level,
+    /// For [`Level::Interface`] the words of the published WIT, as `process@1.1.0: "…"`, and several such quotations with
+    /// `; ` between them. Otherwise empty.
+    pub basis: &'static str,
     start: usize,
     end: usize,
 }

@@ -101,7 +101,7 @@ mod suite;
 
 #[cfg(feature = "capsule-host")]
 pub use self::capsule_host::{CapsuleHost, CapsuleRunning};
-pub use self::case::{CASES, CLAUSES, Case, WITHOUT_CASE};
+pub use self::case::{CASES, CLAUSES, Case, Level, WITHOUT_CASE};
 pub use self::host::{
     Answer, AuditRecord, CallFailure, Description, Grants, Host, Layer, Load, Metrics, Refusal, Running, Settings,
     Start,

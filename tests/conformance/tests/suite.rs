@@ -13,6 +13,8 @@ use wit_parser::WorldItem;
 
 #[path = "suite/broken.rs"]
 mod broken;
+#[path = "suite/published.rs"]
+mod published;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         "the_list_of_clauses_is_the_contracts",
         the_list_is_the_contracts,
     ));
+    trials.push(published::trial());
     trials.extend(broken::trials(&runtime));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
