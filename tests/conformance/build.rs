@@ -55,11 +55,11 @@ fn main() {
     for name in names {
         let module = fs::read(built.join(format!("{name}.wasm"))).expect("a case was built");
         let component = component(&module);
-        let title = title(&guests.join("src/bin").join(format!("{name}.rs")));
+        let (title, level, basis) = header(&guests.join("src/bin").join(format!("{name}.rs")));
         let (start, end) = (components.len(), components.len() + component.len());
         writeln!(
             table,
-            "Case {{ name: {name:?}, title: {title:?}, level: Level::Contract, basis: \"\", start: {start}, end: {end} }},"
+            "Case {{ name: {name:?}, title: {title:?}, level: Level::{level}, basis: {basis:?}, start: {start}, end: {end} }},"
         )
         .expect("a string takes it");
         components.extend(component);
@@ -107,15 +107,51 @@ fn assemble(here: &Path, package: &Path) -> PathBuf {
     package.to_owned()
 }
 
-/// The first paragraph of a file's header.
-fn title(path: &Path) -> String {
+/// The title of a case, and what the case rests on: the first two paragraphs of the header of its file.
+fn header(path: &Path) -> (String, &'static str, String) {
     let source = fs::read_to_string(path).expect("a case can be read");
     let lines = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
-    let title = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    assert!(
-        !title.is_empty(),
-        "{} says in no header what is to hold",
-        path.display()
-    );
-    title
+    let lines: Vec<_> = lines.collect();
+    let mut paragraphs = lines.split(|line| line.is_empty()).map(|lines| lines.join(" "));
+    let title = paragraphs.next().filter(|title| !title.is_empty());
+    let title = title.unwrap_or_else(|| panic!("{} has no header that says what is to hold", path.display()));
+    let rests_on = paragraphs.next().unwrap_or_default();
+    let (level, basis) = level(&rests_on).unwrap_or_else(|| {
+        panic!(
+            "{}: the second paragraph of the header says what the case rests on, and is `Contract.`, `Platform.`, or \
+             `Interface process@1.1.0: \"…\"` with the exact words of the published WIT (several such quotations are \
+             separated by `; `), and not {rests_on:?}",
+            path.display()
+        )
+    });
+    (title, level, basis.to_owned())
+}
+
+/// The name of the level, and the quotations.
+fn level(rests_on: &str) -> Option<(&'static str, &str)> {
+    match rests_on {
+        "Contract." => Some(("Contract", "")),
+        "Platform." => Some(("Platform", "")),
+        _ => {
+            let basis = rests_on.strip_prefix("Interface ")?;
+            is_basis(basis).then_some(("Interface", basis))
+        }
+    }
+}
+
+/// Whether a text consists of quotations, each with the name and version of its package. A test compares their words with
+/// the published ones.
+fn is_basis(text: &str) -> bool {
+    let parts: Vec<_> = text.split('"').collect();
+    let (quotations, rest) = parts.as_chunks::<2>();
+    let is_quotation = |(place, [package, words]): (usize, &[&str; 2])| {
+        let package = if place == 0 {
+            Some(*package)
+        } else {
+            package.strip_prefix("; ")
+        };
+        let package = package.and_then(|package| package.strip_suffix(": "));
+        package.is_some_and(|package| package.contains('@') && !package.contains(' ')) && words.len() > 10
+    };
+    !quotations.is_empty() && rest == [""] && quotations.iter().enumerate().all(is_quotation)
 }

@@ -4,15 +4,17 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
-/// What a case rests on.
+/// What a case rests on: where its behaviour is promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// The interface as published says it.
+    /// The WIT as published, in the crate `astrid-sys`, says what the case checks. Every host of `astrid:process` has to do
+    /// it. Where the WIT says that a host may not do it yet, the case holds the host to what it is to do.
     Interface,
-    /// This project's contract says it, and the interface leaves it open.
+    /// Only this project's contract (`docs/contract.md` of the repository) says so. Another host of the interface may do
+    /// otherwise, and is no worse for that.
     Contract,
-    /// It needs Linux, or a part of the confinement.
+    /// It is about Linux or about a layer of the confinement, which `Layer` names: what a process may see, reach and keep.
     Platform,
 }
 
@@ -25,7 +27,8 @@ pub struct Case {
     pub title: &'static str,
     /// What the case rests on.
     pub level: Level,
-    /// The sentence on which the case rests, quoted; empty if the clause of the contract is all.
+    /// For [`Level::Interface`] the words of the published WIT, as `process@1.1.0: "…"`, and several such quotations with
+    /// `; ` between them. Otherwise empty.
     pub basis: &'static str,
     start: usize,
     end: usize,

@@ -17,6 +17,8 @@ mod broken;
 mod cache;
 #[path = "suite/mutant/mod.rs"]
 mod mutant;
+#[path = "suite/published.rs"]
+mod published;
 #[path = "suite/table.rs"]
 mod table;
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         "the_list_of_clauses_is_the_contracts",
         the_list_is_the_contracts,
     ));
+    trials.push(published::trial());
     trials.extend(broken::trials(&runtime));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -1,4 +1,6 @@
 //! Every method of an attached handle works, in the instance that started the process and in a later one.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

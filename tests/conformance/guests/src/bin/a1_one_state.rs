@@ -1,5 +1,7 @@
 //! The free functions and a handle's methods act on one state: what one drains, closes or ends, the other sees as
 //! drained, closed or ended.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A handle may be dropped before its pollables without a trap, and they become ready.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

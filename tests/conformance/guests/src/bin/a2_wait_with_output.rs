@@ -1,4 +1,6 @@
 //! `wait-with-output` waits and drains both streams in one step; if it times out, nothing was consumed.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

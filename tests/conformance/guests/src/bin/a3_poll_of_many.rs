@@ -1,5 +1,7 @@
 //! `poll` returns, in ascending order, exactly the ready pollables among hundreds; no pollable is `invalid-input`, more
 //! than 256 are `too-large`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! A `poll` of several processes returns when the first of them is ready, and says which.
+//!
+//! Interface io@1.0.0: "Returns the indices (into the input list) of every pollable that was ready when at least one
+//! became so."; process@1.1.0: "Pollable that fires when the process has exited."
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! `subscribe-exit` is ready from the exit on; `subscribe-logs` is ready while there is unread output, or after the
 //! exit. Neither is ever ready without cause.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

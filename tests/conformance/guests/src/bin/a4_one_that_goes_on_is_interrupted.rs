@@ -1,4 +1,6 @@
 //! A guest that continues while its capsule is unloaded is interrupted, whether it computes or makes calls.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

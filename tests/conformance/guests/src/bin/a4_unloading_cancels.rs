@@ -1,4 +1,6 @@
 //! `poll` and `block` end with `cancelled` when the capsule is unloaded, and so does every later blocking call.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

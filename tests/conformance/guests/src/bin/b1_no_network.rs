@@ -1,6 +1,8 @@
 //! A child has no network unless it was granted: it has no interface but a loopback of its own, no route out, and none
 //! of the host's sockets. A host may listen within the child's network, at addresses of 198.18.0.0/15, which no host has
 //! (RFC 2544): to answer for names, for example.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

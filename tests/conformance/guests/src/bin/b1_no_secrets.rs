@@ -1,4 +1,6 @@
 //! A child sees no secrets of the user or the host: no home folders, no shadow file, no sockets, no other process.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A child has a pid namespace of its own: it sees its own tree in `/proc` and can signal no other.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! Each spawn has an empty `/tmp` of its own, and `/dev` has the harmless devices only.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! The system is read-only to a child; its workspace is writable, and is at its own path.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

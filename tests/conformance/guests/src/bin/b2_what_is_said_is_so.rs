@@ -1,5 +1,7 @@
 //! The host reports correctly whether processes are confined; unconfined persistent processes are refused unless they
 //! have a separate permission.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! After `stop` and after a timer's end, no process of the tree runs, whatever it did to escape.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! After a graceful shutdown of the host no process that it started runs, in any session.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

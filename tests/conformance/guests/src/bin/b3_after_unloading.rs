@@ -1,4 +1,6 @@
 //! Unloading a capsule ends its processes, under every principal, and no other capsule's.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

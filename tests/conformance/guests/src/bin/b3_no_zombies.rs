@@ -1,4 +1,6 @@
 //! An ended process leaves no zombie: its former pid is not a child of the host.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A child has the descriptors 0, 1 and 2 and no other.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A confined child has no capability in any set.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

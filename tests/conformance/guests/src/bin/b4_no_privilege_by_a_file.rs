@@ -1,4 +1,6 @@
 //! A confined child gains no privilege by a file: `no_new_privs` is set for it, so a set-user-id bit does nothing.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A child starts with default signal dispositions, an empty mask, no capability, and no way to gain privileges.
+//!
+//! Platform.
 
 use conformance_guest::*;
 

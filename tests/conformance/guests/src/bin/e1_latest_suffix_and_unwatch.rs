@@ -1,5 +1,7 @@
 //! Watching again moves the events to the latest suffix; `unwatch` stops them and the process runs on; both may be
 //! repeated.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

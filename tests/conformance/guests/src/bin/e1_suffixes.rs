@@ -1,5 +1,7 @@
 //! A suffix consists of segments of `[a-z0-9_-]+` joined by dots, in a topic of at most 8 segments and 256 bytes;
 //! anything else is `invalid-input`. The default is the id.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

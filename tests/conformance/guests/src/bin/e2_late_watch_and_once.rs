@@ -1,5 +1,7 @@
 //! There is exactly one `exited` for a process, also when the watch comes after the exit, and however often it is
 //! watched.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! There is one `log-ready` for each change from empty to not empty since a read last reached the end.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `exited` gives the reason for the end of a process: by itself, by a signal, by its lifetime, by idling, by a stop.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

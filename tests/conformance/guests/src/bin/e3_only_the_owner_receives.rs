@@ -1,4 +1,6 @@
 //! Only the creating principal and capsule receive the events of a process.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! An exit starts a fresh instance of a declared interceptor, even if no instance of the capsule exists.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A subscriber that does not read delays no other: its queue is bounded, and messages that do not fit are counted.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! An id is 256 bits in lowercase base32 without padding: 52 characters, and no part is the same in all ids.
+//!
+//! Interface process@1.1.0: "a 256-bit host-minted CSPRNG token (host entropy, NEVER the guest), **lowercase base32**
+//! (RFC 4648 `a-z2-7`, NO padding)"
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! No audit record contains a raw id; the same process has the same hash in each.
+//!
+//! Interface process@1.1.0: "Audited (op + principal + capsule + id-hash; never the raw id, env, stdin, or log
+//! contents)."
 
 use conformance_guest::*;
 

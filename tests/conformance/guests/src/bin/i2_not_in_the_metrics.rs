@@ -1,4 +1,6 @@
 //! No metric contains a raw id.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,8 @@
 //! Ids that were never issued, are malformed, belong to others or are gone cannot be told apart by any call, and no
 //! such call changes anything.
+//!
+//! Contract.
+//!
 //! Bob and another capsule start live processes. Alice tries every call on their ids, on ids of her own that are
 //! released, stopped and reaped, and on texts that were never an id. All answers must be those to an id that was never
 //! issued. Then the owners check that nothing has changed.

@@ -1,5 +1,7 @@
 //! `attach`, `watch` and `unwatch` cannot tell apart ids that were never issued, are malformed, belong to others or are
 //! gone; a handle of an id that is gone is `closed` in every method.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A process that Alice started through one capsule does not exist for another capsule, even on her behalf.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

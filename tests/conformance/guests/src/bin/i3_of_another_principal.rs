@@ -1,5 +1,7 @@
 //! A process that Alice started does not exist for Bob in the same capsule: not by its id, not in a list, not in
 //! `status-many`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! An id works after the component was reloaded in place; output, cursors and stdin continue where they were.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! An id works from any later instance of the capsule, and through either version of the interface.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

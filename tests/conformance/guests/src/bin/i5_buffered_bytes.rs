@@ -1,4 +1,6 @@
 //! `buffered-bytes` is what `read-logs` would return, for both streams, and zero after a read.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

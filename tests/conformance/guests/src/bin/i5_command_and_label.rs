@@ -1,5 +1,7 @@
 //! `command` is the command and its arguments joined by spaces, cut to 4 KiB; a label is cut to 128 bytes on a
 //! character boundary, has no control characters, and is derived from the command if none is given.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! The filter of `list-processes` is a plain substring of the label: no pattern, no case folding.
+//!
+//! Interface process@1.1.0: "optionally filtered by a label substring."
 
 use conformance_guest::*;
 

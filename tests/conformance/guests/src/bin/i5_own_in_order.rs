@@ -1,4 +1,6 @@
 //! `list-processes` returns the live and exited processes of this principal and capsule, in spawn order.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

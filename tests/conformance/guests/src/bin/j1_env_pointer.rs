@@ -1,4 +1,7 @@
 //! Injected bytes arrive unchanged in a file to which a variable points; the child cannot change it.
+//!
+//! Interface process@1.1.0: "sets the named environment variable on the child to that path."; process@1.1.0: "Both
+//! modes expose the SAME verified bytes read-only"
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! Injected bytes arrive at a fixed absolute path, for this child only, and are gone with it.
+//!
+//! Interface process@1.1.0: "The host ro-binds the verified snapshot at this absolute in-sandbox path"; process@1.1.0:
+//! "only remaps within the child's own namespace"
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! Bad names, duplicates, and paths that are relative, contain `..` or hide the workspace are `invalid-input`; too many
 //! bytes or files are `too-large`; and nothing runs.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! Signalling an exited, unreleased process succeeds and does nothing.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! `stop` suspends the group and `cont` resumes it.
+//!
+//! Interface process@1.1.0: "SIGSTOP — pause the child (cannot be caught/ignored)."; process@1.1.0: "SIGCONT — resume a
+//! paused child."
 
 use conformance_guest::*;
 

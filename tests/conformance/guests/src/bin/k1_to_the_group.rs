@@ -1,5 +1,7 @@
 //! A signal reaches the command and all of its process group, and each of the seven names sends the signal of that
 //! name.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! A full ring, a blocked writer or a wait does not delay `stop`; the writer and the wait end, and the wait gets the
 //! exit.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `stop(0)` is TERM, then KILL at once; a grace above the host's maximum is the maximum.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

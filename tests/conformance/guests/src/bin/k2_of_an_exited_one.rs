@@ -1,4 +1,6 @@
 //! `stop` of a process that exited by itself returns its own exit, and the id is gone.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `stop` continues a child that was stopped by SIGSTOP, and the child receives TERM.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

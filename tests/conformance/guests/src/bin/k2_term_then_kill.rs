@@ -1,5 +1,7 @@
 //! `stop` sends TERM, waits for the requested time, then kills the whole tree; it returns the true exit and the id is
 //! gone.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

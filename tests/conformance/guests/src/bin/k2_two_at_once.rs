@@ -1,4 +1,6 @@
 //! Concurrent stops of the same process all return its exit or `no-such-process`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! A handle's `kill` ends the tree and returns the exit with all output; a second one reports that the process did not
 //! run.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

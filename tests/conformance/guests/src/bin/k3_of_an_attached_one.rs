@@ -1,4 +1,6 @@
 //! After `kill` of an attached handle the id stays, as that of an exited process.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! `release-process` of a live process is `invalid-input` and changes nothing; of an exited one it frees the id.
+//!
+//! Interface process@1.1.0: "frees the retained-id slot + discards the buffered tail WITHOUT signalling.
+//! `invalid-input` if still running (use `stop`). Idempotent."
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! `read-logs` holds an incomplete character back until its rest comes or the stream ends; other invalid bytes become
 //! U+FFFD.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

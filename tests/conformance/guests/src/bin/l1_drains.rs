@@ -1,4 +1,6 @@
 //! `read-logs` returns what is buffered and consumes it.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! `read-since` returns every byte unchanged, whatever the bytes are and wherever they are cut.
+//!
+//! Interface process@1.1.0: "`list<u8>` not `string`: children emit non-UTF-8; the caller decodes."; process@1.1.0:
+//! "`max-bytes` bounds the chunk (host also hard-caps)."
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `read-since` never drains: the same cursor reads the same bytes again, and `read-logs` gets them too.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `max-bytes: 0` returns no data and a cursor that works; the largest number returns at most 4 MiB.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

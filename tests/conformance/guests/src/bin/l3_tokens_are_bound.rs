@@ -1,4 +1,6 @@
 //! A token works for its process and its stream only; for another process, stream or principal it is `no-such-process`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A cursor token that was altered in any place, shortened, lengthened or invented is `no-such-process`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

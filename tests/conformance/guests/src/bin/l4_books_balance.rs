@@ -1,5 +1,8 @@
 //! Along any chain of cursors, the bytes delivered and the bytes dropped add up to the position in the stream.
 //!
+//! Interface process@1.1.0: "Cumulative bytes evicted from this stream's ring before they could be delivered through
+//! this cursor"
+//!
 //! The stream consists of lines of eight bytes that contain their position, so a chunk shows its own position. The ring
 //! is small, the child is fast, and the reader takes pieces of odd sizes, so that much may be lost.
 

@@ -1,4 +1,6 @@
 //! Bytes that `read-logs` drained count as dropped for a cursor, and not in `process-info`, which counts eviction only.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A ring that overflows keeps the newest bytes, exactly as many as requested.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

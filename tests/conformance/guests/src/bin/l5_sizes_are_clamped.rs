@@ -1,4 +1,6 @@
 //! A ring is at most 8 MiB, whatever the request, and 1 MiB by default.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! Under `backpressure` the child blocks while the ring is full, and continues as soon as `read-logs` makes room.
+//!
+//! Interface process@1.1.0: "Stop draining the child's pipe when the ring is full, so the OS pipe buffer fills and the
+//! child blocks on write."
 
 use conformance_guest::*;
 

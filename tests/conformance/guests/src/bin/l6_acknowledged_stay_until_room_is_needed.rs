@@ -1,5 +1,7 @@
 //! Under `backpressure` acknowledged bytes stay readable until their room is needed; a second reader that comes too
 //! late sees its loss.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! Under `backpressure` a reader that follows a cursor gets every byte of a stream far longer than the ring, without
 //! `read-logs`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

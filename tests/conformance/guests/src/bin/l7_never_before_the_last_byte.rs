@@ -1,4 +1,6 @@
 //! `drained-eof` comes with the chunk that reaches the end of an ended stream of an exited child, and never before.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A full ring of one stream holds up only that stream.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A successful `write-stdin` wrote every byte, in order, and returns the count; an empty write succeeds.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

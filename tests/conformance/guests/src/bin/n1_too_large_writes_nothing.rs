@@ -1,4 +1,6 @@
 //! More than 1 MiB in one call is `too-large`, with no byte written, and the next write succeeds.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

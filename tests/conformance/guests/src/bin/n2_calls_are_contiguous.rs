@@ -1,5 +1,7 @@
 //! Concurrent writes of several instances: each call's bytes stay together, in the order of each writer, and none
 //! fails.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

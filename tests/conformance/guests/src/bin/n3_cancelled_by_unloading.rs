@@ -1,4 +1,6 @@
 //! Unloading the capsule ends a blocked write with `cancelled`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

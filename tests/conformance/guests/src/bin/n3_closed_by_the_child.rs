@@ -1,4 +1,6 @@
 //! If a child closes its end while it runs on, a blocked write fails with `closed`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

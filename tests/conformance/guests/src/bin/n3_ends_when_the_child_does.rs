@@ -1,4 +1,6 @@
 //! A write to a child that does not read blocks until the child ends; it is then `closed`, as is every later one.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

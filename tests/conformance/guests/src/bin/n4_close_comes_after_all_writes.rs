@@ -1,4 +1,6 @@
 //! `close-stdin` returns at once and can be repeated; end of file follows the prelude and all writes accepted before.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

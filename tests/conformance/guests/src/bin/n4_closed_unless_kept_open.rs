@@ -1,4 +1,6 @@
 //! Without `keep-stdin-open`, `write-stdin` is `closed`, with a prelude or without.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

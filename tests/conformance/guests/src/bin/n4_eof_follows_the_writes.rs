@@ -1,4 +1,7 @@
 //! Bytes that were written before a close arrive before the end of file.
+//!
+//! Interface process@1.1.0: "`attach(id)?.close-stdin()`. Child observes EOF; idempotent."; process@1.1.0: "A
+//! successful return wrote every byte of `data`, in order"
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `spawn-background` counts against the same quota as the other two.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! By default a principal may have eight processes.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! The processes of a principal are counted together over capsules, instances and tiers, and apart from those of other
 //! principals.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! Ids are limited for the whole registry too.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

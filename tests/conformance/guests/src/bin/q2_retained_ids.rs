@@ -1,5 +1,7 @@
 //! Ids, live and exited, are limited for each principal and capsule (`registry-full`); others have their own limit, and
 //! a release makes room.
+//!
+//! Interface process@1.1.0: "The per-principal/per-capsule RETAINED-id cap is full (live + exited-but-unreleased)."
 
 use conformance_guest::*;
 

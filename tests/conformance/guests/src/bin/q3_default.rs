@@ -1,4 +1,6 @@
 //! By default the rings of a principal take at most 64 MiB.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

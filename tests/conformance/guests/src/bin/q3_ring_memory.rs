@@ -1,4 +1,6 @@
 //! A spawn whose rings could exceed the principal's memory is `quota`; a release gives the memory back.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! The embedder can set every default and ceiling, and each one that is set holds.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! The embedder's ceiling holds for requests above it and for requests without a limit.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

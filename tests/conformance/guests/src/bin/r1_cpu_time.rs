@@ -1,5 +1,7 @@
 //! `max-cpu-secs` ends a tree that computes for longer, even if it divides the work among processes, or is refused as
 //! `limit-unenforceable`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

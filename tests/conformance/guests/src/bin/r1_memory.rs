@@ -1,5 +1,7 @@
 //! `max-memory-bytes` limits the whole tree, or the spawn is refused as `limit-unenforceable`.
 //!
+//! Contract.
+//!
 //! Eight processes together try to use ten times the limit, each of them less than the limit.
 
 use conformance_guest::*;

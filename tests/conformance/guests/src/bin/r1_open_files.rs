@@ -1,4 +1,6 @@
 //! `max-open-files` is enforced in every tier, or refused as `limit-unenforceable`; it cannot be raised by the child.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

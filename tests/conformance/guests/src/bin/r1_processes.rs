@@ -1,4 +1,6 @@
 //! `max-pids` limits the whole tree, or the spawn is refused as `limit-unenforceable`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! In strict mode a limit that the kernel does not enforce is refused, and an accepted limit is enforced.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A child that reaches a limit, again and again, harms only itself: the next one runs, and no slot is lost.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

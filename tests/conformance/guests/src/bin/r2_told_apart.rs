@@ -1,4 +1,6 @@
 //! The reason of `exited` distinguishes an end by a limit, and the host continues.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

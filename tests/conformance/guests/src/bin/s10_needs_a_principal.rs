@@ -1,4 +1,6 @@
 //! Without an authenticated principal `spawn-persistent` is `persist-unsupported`, while `spawn` works.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `spawn-persistent` without the persistent grant is `capability-denied`, while `spawn` works.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! A command that is empty, longer than 4 KiB, or contains NUL or a control character is `invalid-input`.
 //!
+//! Contract.
+//!
 //! The shapes are checked before the gate, so none of these may get the answer for a missing grant; a command of
 //! exactly 4 KiB must get it.
 

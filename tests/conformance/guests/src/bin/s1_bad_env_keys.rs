@@ -1,4 +1,6 @@
 //! A variable whose name is malformed, comes twice or is reserved is `invalid-input` in every tier, and nothing runs.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

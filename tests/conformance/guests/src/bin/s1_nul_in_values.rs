@@ -1,4 +1,6 @@
 //! NUL in an argument or in a variable's value is `invalid-input`, and nothing runs.
+//!
+//! Interface process@1.1.0: "Command / args / cwd / env failed validation (NUL bytes, control chars, max length)."
 
 use conformance_guest::*;
 

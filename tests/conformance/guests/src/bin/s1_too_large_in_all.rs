@@ -1,4 +1,6 @@
 //! More than 1 MiB of arguments and variables together is `invalid-input`; slightly less runs.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! 256 variables are passed; 257 are `invalid-input`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `HOME` is the private `/tmp` unless the request sets it.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

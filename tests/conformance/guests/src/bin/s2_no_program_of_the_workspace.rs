@@ -1,4 +1,6 @@
 //! A bare command is never found beneath the workspace, and one with `/` is granted by that exact spelling only.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A child sees the request's variables, the documented passthrough, `HOME`, and nothing else.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

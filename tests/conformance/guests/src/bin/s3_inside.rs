@@ -1,5 +1,7 @@
 //! A child starts in a directory of the workspace, also by relative links; a directory that does not exist is
 //! `invalid-input`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

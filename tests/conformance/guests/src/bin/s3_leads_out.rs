@@ -1,5 +1,7 @@
 //! A working directory that is absolute, contains `..`, or is a symbolic link that leads out is `boundary-escape`.
 //!
+//! Contract.
+//!
 //! Any absolute link counts as one that leads out, even a link back into the workspace, and it may be anywhere on the
 //! path.
 

@@ -1,4 +1,6 @@
 //! A directory that is exchanged repeatedly for a link out of the workspace never lets a child start outside.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

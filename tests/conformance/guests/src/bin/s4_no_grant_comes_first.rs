@@ -1,4 +1,6 @@
 //! Without the grant for processes every request is `capability-denied`, whatever other faults it has.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

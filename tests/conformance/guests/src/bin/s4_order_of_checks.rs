@@ -1,5 +1,7 @@
 //! The first failure is the answer: shapes, the gate, the working directory, the persistent grant, quotas, the program.
 //!
+//! Contract.
+//!
 //! Each request has two faults that are adjacent in that order, and must be answered by the first.
 
 use conformance_guest::*;

@@ -1,4 +1,6 @@
 //! The slot of an ephemeral process is free when the drop of its handle returns.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

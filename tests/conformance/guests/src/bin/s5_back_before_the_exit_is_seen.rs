@@ -1,4 +1,6 @@
 //! A concurrency slot is given back before the exit is visible: after `wait` there is always room.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

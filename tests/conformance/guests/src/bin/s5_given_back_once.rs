@@ -1,4 +1,6 @@
 //! A slot is given back exactly once, however often and in whatever way a process is ended.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

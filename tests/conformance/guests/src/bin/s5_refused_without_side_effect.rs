@@ -1,4 +1,6 @@
 //! A refused spawn takes nothing: after any number of refusals of any kind, all slots and ids are still free.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

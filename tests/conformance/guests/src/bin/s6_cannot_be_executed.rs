@@ -1,5 +1,7 @@
 //! A file without the permission is `unknown("permission-denied: …")`, and a file of an unknown format is
 //! `unknown("exec-failed: …")`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

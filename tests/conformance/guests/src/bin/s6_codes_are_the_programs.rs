@@ -1,4 +1,7 @@
 //! Codes that wrappers use for their own failures are the program's own if the program returns them.
+//!
+//! Interface process@1.1.0: "Normal exit code if exited normally; `none` if killed by signal or platform didn't surface
+//! one."
 
 use conformance_guest::*;
 

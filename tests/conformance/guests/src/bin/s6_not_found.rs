@@ -1,4 +1,6 @@
 //! If the program does not exist, the spawn itself fails with `unknown("not-found: …")`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

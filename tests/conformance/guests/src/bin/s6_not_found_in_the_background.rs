@@ -1,4 +1,6 @@
 //! `spawn-background` itself also fails if the program does not exist or cannot be executed.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

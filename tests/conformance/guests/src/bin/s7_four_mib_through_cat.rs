@@ -1,4 +1,6 @@
 //! 4 MiB of prelude through `cat` neither hang nor lose a byte.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

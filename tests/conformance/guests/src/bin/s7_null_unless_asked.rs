@@ -1,4 +1,6 @@
 //! Standard input is `/dev/null` unless a prelude or `keep-stdin-open` asks for a pipe.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! A prelude above 4 MiB is `too-large`, and nothing runs; one of exactly 4 MiB arrives.
+//!
+//! Interface process@1.1.0: "Payload exceeded the applicable cap: the 4 MiB `spawn-request.stdin` prelude (per spawn,
+//! cumulative)"
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `spawn-persistent` returns although the prelude is not read, and a write follows all of the prelude.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `spawn` captures both streams completely, however they are interleaved.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! Output beyond the capture limit ends the whole tree and is `too-large`; output of exactly the limit is not.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

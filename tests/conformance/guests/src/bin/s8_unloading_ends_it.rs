@@ -1,4 +1,6 @@
 //! Unloading the capsule during a `spawn` ends the child, and the call is `cancelled`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

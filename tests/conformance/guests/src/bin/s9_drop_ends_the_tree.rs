@@ -1,4 +1,6 @@
 //! Dropping the handle of `spawn-background` ends the whole tree, including daemons in sessions of their own.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! A process that `spawn-background` started ends with its instance, whether the instance returns, traps or forgets the
 //! handle.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

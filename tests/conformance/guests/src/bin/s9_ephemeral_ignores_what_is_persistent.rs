@@ -1,5 +1,7 @@
 //! Both ephemeral calls ignore the fields for persistent processes, but `spawn-background` keeps stdin open if
 //! requested.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,7 @@
 //! A lifetime above the host's ceiling is clamped to it, and the ceiling is the default.
+//!
+//! Interface process@1.1.0: "Any value is clamped DOWN to that ceiling — a guest CANNOT request an unbounded
+//! lifetime."; process@1.1.0: "`none` => the profile ceiling."
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! `max-lifetime-ms` ends a process, even one that ignores signals, and the process is then reaped; never early.
 //! `some(0)` is `invalid-input`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

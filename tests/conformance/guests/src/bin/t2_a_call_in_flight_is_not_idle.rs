@@ -1,4 +1,6 @@
 //! A process with a call in flight is not idle, however long the call takes; afterwards it is.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `attach` and the methods of its handle touch a process.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,8 @@
 //! An untouched process is ended and reaped, even if `status`, `status-many` and `list-processes` are called all the
 //! time; never early. `some(0)` is `invalid-input`.
+//!
+//! Interface process@1.1.0: "Reap an UNTOUCHED persistent process (no read / wait / reattach / signal / write) after
+//! this idle interval"; process@1.1.0: "`some(0)` is rejected with `invalid-input`."
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! Reads, writes, waits, signals and closes touch a process, and `status`, `status-many` and `list-processes` do not.
 //!
+//! Contract.
+//!
 //! `idle-ms` shows it: after a touch it is at most the time since just before the touch; after a call that does not
 //! touch, it is at least its earlier value.
 

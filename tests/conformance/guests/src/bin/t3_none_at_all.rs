@@ -1,4 +1,6 @@
 //! With a retention of 0 a waiter that is already waiting gets the exit, and the process is gone as soon as it is visible.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! After its exit a process stays with its output for its retention, and then its id is as unknown as one that was
 //! never issued; a retention above the ceiling is the ceiling.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! Many concurrent timers each fire for their own process, none early, in whatever order they were set.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

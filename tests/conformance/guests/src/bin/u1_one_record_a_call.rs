@@ -1,4 +1,6 @@
 //! Every call, refused or not, leaves one record with time, operation, principal, capsule and outcome.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! A spawn's record contains command, arguments, working directory and limits; no record contains a variable's value,
 //! stdin, output or a raw id.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

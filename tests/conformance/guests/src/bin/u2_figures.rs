@@ -1,5 +1,7 @@
 //! The numbers of calls and of live and retained processes, bytes drained and dropped, and latencies are exported, and
 //! are consistent.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! When the command exits, the rest of its tree is ended at once, in whatever session it is: after `wait` nothing runs.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

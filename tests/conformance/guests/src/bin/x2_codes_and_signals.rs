@@ -1,4 +1,7 @@
 //! A normal exit has its code and no signal, an end by a signal has its signal and no code, in every tier.
+//!
+//! Interface process@1.1.0: "Normal exit code if exited normally; `none` if killed by signal"; process@1.1.0: "Signal
+//! that killed the process (Unix), if any."
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A handle's `wait` returns the code or the signal, too.
+//!
+//! Interface process@1.1.0: "`timeout-ms: none` waits indefinitely"; process@1.1.0: "Returns exit-info on exit"
 
 use conformance_guest::*;
 

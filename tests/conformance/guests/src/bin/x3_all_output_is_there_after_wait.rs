@@ -1,4 +1,6 @@
 //! Once the exit is visible, everything that the tree wrote is readable.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

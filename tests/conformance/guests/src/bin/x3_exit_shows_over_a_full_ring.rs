@@ -1,4 +1,6 @@
 //! An exit is visible although a full backpressure ring keeps the rest in the pipe, and the rest arrives as it is read.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

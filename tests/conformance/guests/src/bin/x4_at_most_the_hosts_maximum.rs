@@ -1,4 +1,6 @@
 //! A `wait` above the host's maximum is treated as the maximum.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `wait(0)` is a poll, a wait never ends early, any number of them reap nothing, and all see the same exit.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

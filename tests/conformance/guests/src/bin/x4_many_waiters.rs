@@ -1,4 +1,6 @@
 //! Concurrent waiters of many instances all get the exit.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,5 +1,7 @@
 //! A wait on the handle of an ephemeral process may be unbounded; on an attached handle an unbounded wait is
 //! `invalid-input`.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

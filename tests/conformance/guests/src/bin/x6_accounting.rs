@@ -1,4 +1,6 @@
 //! `cpu-ms` and `mem-bytes-peak` are set while the process runs and after its exit, and are plausible.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! A handle's `os-pid` is the command's pid while it runs, and `closed` after its exit.
+//!
+//! Contract.
 
 use conformance_guest::*;
 

@@ -1,4 +1,6 @@
 //! `os-pid` is the command's own pid in the host's pid namespace while it runs, and there is none after its exit.
+//!
+//! Contract.
 
 use conformance_guest::*;
 
