@@ -16,6 +16,7 @@ use serde_json::Value;
 /// The most bytes of a quotation: two lines of the published text.
 const LONGEST: usize = 160;
 
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 pub(crate) fn trial() -> Trial {
     Trial::test("quotations_stand_in_the_published_wit", || match published()? {
         Ok(texts) => compare(&texts),
@@ -79,6 +80,7 @@ fn published() -> Result<Result<BTreeMap<String, String>, String>, Failed> {
 /// The folder of the crate `astrid-sys`, without use of the network.
 fn sources() -> Result<PathBuf, String> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foreign");
+    #[expect(clippy::disallowed_methods, reason = "a test is no part of the host")]
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         // The other targets have dependencies that may never have been downloaded.
         .args([
@@ -95,9 +97,12 @@ fn sources() -> Result<PathBuf, String> {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
     let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
-    let packages = metadata["packages"].as_array().map_or(&[][..], Vec::as_slice);
-    let found = packages.iter().find(|package| package["name"] == "astrid-sys");
-    let manifest = found.and_then(|package| package["manifest_path"].as_str());
+    let packages = metadata.get("packages").and_then(Value::as_array);
+    let packages = packages.map_or(&[][..], Vec::as_slice);
+    let found = packages
+        .iter()
+        .find(|package| package.get("name").is_some_and(|name| name == "astrid-sys"));
+    let manifest = found.and_then(|package| package.get("manifest_path")?.as_str());
     let folder = manifest.and_then(|manifest| Path::new(manifest).parent());
     folder
         .map(Path::to_owned)
