@@ -1,7 +1,8 @@
 //! `poll` returns, in ascending order, exactly the ready pollables among hundreds; no pollable is `invalid-input`, more
 //! than 256 are `too-large`.
 //!
-//! Contract.
+//! Interface io@1.0.0: "The returned list is sorted ascending and contains at least one entry on success."; io@1.0.0:
+//! "Per-call cap: 256 pollables. Larger lists return `too-large`."; io@1.0.0: "`poll` was called with an empty list."
 
 use conformance_guest::*;
 
@@ -9,8 +10,9 @@ case!(run);
 
 fn run() -> Outcome {
     let quiet = start("sleep 1000")?;
-    let ended = start("exit 0")?;
+    let ended = start("echo out")?;
     exit_of(&ended)?;
+    until("its output", || Ok((status(&ended)?.buffered_bytes == 4).then_some(())))?;
     let (quiet, ended) = (attach(&quiet)?, attach(&ended)?);
     let mut pollables = Vec::new();
     let mut expected = Vec::new();

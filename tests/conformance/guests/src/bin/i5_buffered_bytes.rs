@@ -1,6 +1,6 @@
 //! `buffered-bytes` is what `read-logs` would return, for both streams, and zero after a read.
 //!
-//! Contract.
+//! Interface process@1.1.0: "Bytes currently buffered and drainable (stdout + stderr)."
 
 use conformance_guest::*;
 
@@ -8,7 +8,9 @@ case!(run);
 
 fn run() -> Outcome {
     let id = start("printf 12345; printf 123 >&2")?;
-    exit_of(&id)?;
+    // To the end of both streams, which may come after the exit is seen.
+    all(&id)?;
+    rest(&id, LogStream::Stderr, oldest())?;
     let before = status(&id)?.buffered_bytes;
     check!(before == 8, "{before} of 8 bytes");
     read_since(&id, LogStream::Stdout, &oldest(), 100)?;

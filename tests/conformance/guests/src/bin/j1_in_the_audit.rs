@@ -1,4 +1,4 @@
-//! The audit records the BLAKE3 hash of injected files, and not their bytes.
+//! The audit records the BLAKE3 hash of injected files.
 //!
 //! Interface process@1.1.0: "the BLAKE3 hash of each snapshot is recorded in the spawn audit."
 

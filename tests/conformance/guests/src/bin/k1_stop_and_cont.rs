@@ -1,4 +1,4 @@
-//! `stop` suspends the group and `cont` resumes it.
+//! The signal `stop` suspends a process, and `cont` resumes it.
 //!
 //! Interface process@1.1.0: "SIGSTOP — pause the child (cannot be caught/ignored)."; process@1.1.0: "SIGCONT — resume a
 //! paused child."

@@ -1,6 +1,7 @@
 //! `read-since` never drains: the same cursor reads the same bytes again, and `read-logs` gets them too.
 //!
-//! Contract.
+//! Interface process@1.1.0: "NON-DRAINING, cursor-addressed, resumable read from a persistent process's stream.";
+//! process@1.1.0: "Cursor to pass to the NEXT `read-since` to resume exactly here."
 
 use conformance_guest::*;
 
@@ -9,6 +10,7 @@ case!(run);
 fn run() -> Outcome {
     let id = start("printf 0123456789; printf abc >&2")?;
     exit_of(&id)?;
+    until("its output", || Ok((status(&id)?.buffered_bytes == 13).then_some(())))?;
     let first = read_since(&id, LogStream::Stdout, &oldest(), 4)?;
     check!(
         first.data == b"0123" && !first.drained_eof && first.bytes_dropped == 0,

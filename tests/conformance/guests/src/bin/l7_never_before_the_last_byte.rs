@@ -1,6 +1,7 @@
 //! `drained-eof` comes with the chunk that reaches the end of an ended stream of an exited child, and never before.
 //!
-//! Contract.
+//! Interface process@1.1.0: "`true` once the child has exited AND all retained output on this stream has been delivered
+//! through this cursor"
 
 use conformance_guest::*;
 
@@ -31,7 +32,8 @@ fn run() -> Outcome {
         beyond.drained_eof && beyond.data.is_empty(),
         "after the last: {beyond:?}"
     );
-    let zero = read_since(&id, LogStream::Stderr, &oldest(), 0)?;
-    check!(!zero.drained_eof, "eof before three bytes that are left");
+    rest(&id, LogStream::Stderr, oldest())?;
+    let first = read_since(&id, LogStream::Stderr, &oldest(), 1)?;
+    check!(!first.drained_eof, "eof before two bytes that are left");
     Ok("with the tenth byte".into())
 }
