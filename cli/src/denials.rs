@@ -116,7 +116,7 @@ fn remedy_of(refusal: &Refusal, outcome: &str) -> Option<String> {
     let topics = |table: &str, topic: &str| format!("the manifest declares it with `{table} = [{topic:?}]`");
     match (refusal, outcome) {
         (Refusal::Command(command), _) if command.contains(' ') && !command.contains('/') => Some(format!(
-            "a command is a program without its arguments, which have a field of their own; {} grants a program of this name",
+            "{} grants it, if that is the name of a program: arguments have a field of their own",
             option("allow", command)
         )),
         (Refusal::Command(command), _) => Some(format!(
@@ -179,7 +179,7 @@ mod tests {
         );
         let remedy_of_arguments = remedy(Refusal::Command("sh -c ls".into()), "capability-denied");
         assert!(
-            remedy_of_arguments.contains("without its arguments"),
+            remedy_of_arguments.contains("arguments have a field"),
             "{remedy_of_arguments}"
         );
         assert!(remedy(Refusal::Persistent, "capability-denied").contains("--allow-persistent grants"));
