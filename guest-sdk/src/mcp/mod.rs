@@ -38,7 +38,10 @@
 
 mod config;
 mod error;
+mod exchange;
+mod known;
 mod server;
+mod start;
 
 pub use config::{ServerConfig, servers};
 pub use error::{Error, Result};
