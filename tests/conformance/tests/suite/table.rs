@@ -905,7 +905,7 @@ pub(crate) const OF_THE_INTERFACE: &[Row] = &[
     ),
     row(
         "a child ignores a signal",
-        &[("b4_signals_and_privileges", "SigIgn is 0000000000000200")],
+        &[("b4_signals", "SigIgn is 0000000000000200")],
     ),
     // Files.
     row(

@@ -7,10 +7,17 @@ use conformance_guest::*;
 
 case!(r#"{"wishes": {"processes-per-principal": 32}}"#: run);
 
+/// So many ids are enough.
+const FEWEST: usize = 8;
+
 fn run() -> Outcome {
     let mut ids = Vec::new();
     for _ in 0..24 {
-        let id = start("true")?;
+        let id = match spawn_persistent(&sh("true")) {
+            // A host may retain fewer, or find the earlier ones still running.
+            Err(ErrorCode::Quota | ErrorCode::RegistryFull) if ids.len() >= FEWEST => break,
+            started => started?,
+        };
         check!(id.len() == 52, "{} characters", id.len());
         check!(
             id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')),
@@ -27,12 +34,13 @@ fn run() -> Outcome {
         let mut seen: Vec<_> = ids.iter().filter_map(|id| id.as_bytes().get(column)).collect();
         seen.sort_unstable();
         seen.dedup();
-        // The probability that 24 random characters of 32 agree in all ids is 10^-34.
+        // The probability that eight random characters of 32 agree is 3 in 10^11.
         check!(
-            seen.len() > 4,
-            "character {column} takes {} values in 24 ids",
-            seen.len()
+            seen.len() > 1,
+            "character {column} takes {} values in {} ids",
+            seen.len(),
+            ids.len()
         );
     }
-    Ok("24 ids".into())
+    Ok(format!("{} ids", ids.len()))
 }

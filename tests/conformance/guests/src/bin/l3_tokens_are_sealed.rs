@@ -14,6 +14,8 @@ fn run() -> Outcome {
         .token
         .unwrap_or_default();
     check!(!token.is_empty(), "the cursor has no token");
+    let letters: Vec<char> = token.chars().collect();
+    let part = |range: std::ops::Range<usize>| letters.get(range).unwrap_or_default().iter().collect::<String>();
     let mut forged: Vec<String> = vec![
         String::new(),
         "0".into(),
@@ -22,9 +24,9 @@ fn run() -> Outcome {
         format!("{token}0"),
         format!(" {token}"),
         format!("{token}\n"),
-        token[1..].to_owned(),
-        token[..token.len() - 1].to_owned(),
-        token[..2].to_owned(),
+        part(1..letters.len()),
+        part(0..letters.len() - 1),
+        part(0..2),
         format!("{token}{token}"),
         token.chars().rev().collect(),
         "0".repeat(token.len()),
@@ -34,11 +36,11 @@ fn run() -> Outcome {
         "-1".into(),
         "\u{e9}".into(),
     ];
-    for place in 0..token.len() {
-        for other in *b"0189afAz" {
-            let mut bytes = token.clone().into_bytes();
-            bytes[place] = other;
-            forged.extend(String::from_utf8(bytes));
+    for place in 0..letters.len() {
+        for other in "0189afAz".chars() {
+            let mut altered = letters.clone();
+            altered[place] = other;
+            forged.push(altered.into_iter().collect());
         }
     }
     forged.retain(|one| *one != token);

@@ -37,5 +37,5 @@ fn run() -> Outcome {
         }
         release_process(&id)?;
     }
-    Ok("five sizes".into())
+    Ok("six sizes".into())
 }

@@ -1,11 +1,11 @@
-//! The embedder can set every default and ceiling, and each one that is set holds.
+//! The embedder can set defaults and ceilings, and each one that is set holds: of processes, ids, captured output, waits and grace.
 //!
 //! Contract.
 
 use conformance_guest::*;
 
 case!(r#"{"settings": {"processes-per-principal": 3, "retained-per-owner": 5, "capture-max": 1000, "wait-max-ms": 50,
-                        "grace-default-ms": 50, "lifetime-max-ms": 3600000, "retention-default-ms": 3600000}}"#: run);
+                        "grace-default-ms": 50}}"#: run);
 
 fn run() -> Outcome {
     refused(
