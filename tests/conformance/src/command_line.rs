@@ -174,11 +174,17 @@ impl Options {
     ///     suite: capsule_conformance::Options,
     /// }
     ///
-    /// # fn host(_: Option<&str>) -> Result<capsule_conformance::CapsuleHost, String> { unimplemented!() }
+    /// # #[cfg(feature = "capsule-host")]
+    /// # fn host(_: Option<&str>) -> Result<capsule_conformance::CapsuleHost, String> {
+    /// #     capsule_conformance::CapsuleHost::confined().map_err(|error| error.to_string())
+    /// # }
+    /// # #[cfg(feature = "capsule-host")]
     /// fn main() -> ExitCode {
     ///     let Cli { engine, suite } = Cli::parse();
     ///     suite.run("my-judge", || host(engine.as_deref())).into()
     /// }
+    /// # #[cfg(not(feature = "capsule-host"))]
+    /// # fn main() {}
     /// ```
     pub fn run<H: Host, E: Display>(self, command: &str, host: impl FnOnce() -> Result<H, E>) -> End {
         let ended = match (&self.internal_case, &self.internal_folder) {

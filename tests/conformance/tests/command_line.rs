@@ -22,6 +22,7 @@ use clap::{Parser, ValueEnum};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
+use tempfile::TempDir;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("judge") {
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         }),
         Trial::test("what_a_host_leaves_running_is_ended", nothing_is_left),
         Trial::test("a_runner_that_is_killed_leaves_nothing", killed_runner),
+        Trial::test("the_host_of_the_documentation_can_be_judged", toy_host),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
 }
@@ -259,15 +261,18 @@ struct Run {
 }
 
 fn run(host: &str, options: &[&str]) -> Result<Run, Failed> {
-    let Output { status, stdout, stderr } = judge(host, options).stdin(Stdio::null()).output()?;
-    Ok(Run {
-        code: status.code(),
-        stdout: String::from_utf8(stdout)?,
-        stderr: String::from_utf8(stderr)?,
-    })
+    Run::of(judge(host, options).stdin(Stdio::null()).output()?)
 }
 
 impl Run {
+    fn of(Output { status, stdout, stderr }: Output) -> Result<Self, Failed> {
+        Ok(Self {
+            code: status.code(),
+            stdout: String::from_utf8(stdout)?,
+            stderr: String::from_utf8(stderr)?,
+        })
+    }
+
     /// Checks the exit code and texts of both outputs together.
     fn expect(&self, code: i32, texts: &[&str]) -> Result<(), Failed> {
         let all = format!("{}{}", self.stdout, self.stderr);
@@ -277,6 +282,44 @@ impl Run {
         }
         Err(format!("exit code {:?}, without {missing:?}:\n{all}", self.code).into())
     }
+}
+
+/// A run with a report in every format.
+struct Reports {
+    done: Run,
+    json: PathBuf,
+    xml: PathBuf,
+    html: PathBuf,
+    _folder: TempDir,
+}
+
+/// Runs one case with every report.
+fn reports(host: &str) -> Result<Reports, Failed> {
+    let folder = tempfile::tempdir()?;
+    let [json, xml, html] = ["a.json", "b.xml", "c.html"].map(|name| folder.path().join(name));
+    let names = [&json, &xml, &html].map(|path| path.display().to_string());
+    let mut options = vec!["--filter", "s1_bad_env_keys"];
+    options.extend(names.iter().flat_map(|name| ["--report", name]));
+    Ok(Reports {
+        done: run(host, &options)?,
+        json,
+        xml,
+        html,
+        _folder: folder,
+    })
+}
+
+/// Whether there is a Python, whose parsers read the reports. Tells the reader of the tests if there is none.
+#[expect(clippy::disallowed_methods, reason = "a program that the host does not run")]
+fn has_python() -> Result<bool, Failed> {
+    let is_found = Command::new("python3").arg("--version").output().is_ok();
+    if !is_found && std::env::var_os("CAPSULE_REQUIRE_ALL").is_some() {
+        return Err("python3 is not installed".into());
+    }
+    if !is_found {
+        eprintln!("skipped: python3 is not installed");
+    }
+    Ok(is_found)
 }
 
 /// The result of a Python program that reads a file. Its parsers are not this project's.
@@ -367,20 +410,17 @@ fn what_is_wrong_is_said() -> Result<(), Failed> {
 }
 
 fn every_report() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str| folder.path().join(name);
-    let [json, xml, html] = ["a.json", "b.xml", "c.html"].map(|name| path(name).display().to_string());
-    let options = [
-        "--filter",
-        "s1_bad_env_keys",
-        "--report",
-        &json,
-        "--report",
-        &xml,
-        "--report",
-        &html,
-    ];
-    run("sound", &options)?.expect(
+    if !has_python()? {
+        return Ok(());
+    }
+    let Reports {
+        done,
+        json,
+        xml,
+        html,
+        _folder,
+    } = reports("sound")?;
+    done.expect(
         0,
         &[
             "ok    S1   s1_bad_env_keys  ",
@@ -394,12 +434,12 @@ fn every_report() -> Result<(), Failed> {
         (&1.into(), &"passed".into())
     );
     assert_eq!(document["levels"].as_object().map(serde_json::Map::len), Some(1));
-    let junit = python(READ_XML, Path::new(&xml))?;
+    let junit = python(READ_XML, &xml)?;
     assert!(
         junit.contains("('failures', '0')") && junit.contains(".S1 s1_bad_env_keys [('system-out'"),
         "{junit}"
     );
-    let page = python(READ_HTML, Path::new(&html))?;
+    let page = python(READ_HTML, &html)?;
     assert!(
         page.contains("judge-mine --filter s1_bad_env_keys") && !page.contains("'script'"),
         "{page}"
@@ -435,6 +475,9 @@ fn workspaces() -> Result<(), Failed> {
 }
 
 fn format() -> Result<(), Failed> {
+    if !has_python()? {
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("a.json");
     let path = file.display().to_string();
@@ -466,20 +509,16 @@ fn jobs() -> Result<(), Failed> {
 }
 
 fn hostile_text() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
-    let path = |name: &str| folder.path().join(name);
-    let [json, xml, html] = ["a.json", "b.xml", "c.html"].map(|name| path(name).display().to_string());
-    let options = [
-        "--filter",
-        "s1_bad_env_keys",
-        "--report",
-        &json,
-        "--report",
-        &xml,
-        "--report",
-        &html,
-    ];
-    let done = run("hostile", &options)?;
+    if !has_python()? {
+        return Ok(());
+    }
+    let Reports {
+        done,
+        json,
+        xml,
+        html,
+        _folder,
+    } = reports("hostile")?;
     let shown = HOSTILE.replace('\0', r"\u{0}").replace('\u{1b}', r"\u{1b}");
     let shown = shown.replace('\u{202e}', r"\u{202e}").replace('\u{ffff}', r"\u{ffff}");
     done.expect(1, &["FAIL  S1 ", &shown])?;
@@ -491,10 +530,10 @@ fn hostile_text() -> Result<(), Failed> {
     let seen = document["cases"][0]["seen"].as_str().unwrap_or_default();
     assert!(seen.contains(HOSTILE), "{seen:?}");
     // The parsers take them, find the text whole, and no element of it.
-    let junit = python(READ_XML, Path::new(&xml))?;
+    let junit = python(READ_XML, &xml)?;
     let shown_by_python = shown.replace('\\', r"\\").replace('\'', r"\'");
     assert_eq!(junit.matches(&shown_by_python).count(), 3, "{junit}");
-    let page = python(READ_HTML, Path::new(&html))?;
+    let page = python(READ_HTML, &html)?;
     // In the note, in what was seen, and in what the host wrote.
     assert_eq!(page.matches(&shown).count(), 3, "{page}");
     assert!(!page.contains("'script'"), "{page}");
@@ -591,4 +630,31 @@ fn killed_runner() -> Result<(), Failed> {
     while lines.read_line(&mut line)? > 0 {}
     assert_eq!(fs::read_dir(workspaces.path())?.count(), 0, "a workspace is left");
     Ok(())
+}
+
+/// The host that `docs/conformance/judge-your-host.md` begins with: what it has passes, and what it lacks is named.
+#[expect(clippy::disallowed_methods, reason = "a program that the host does not run")]
+fn toy_host() -> Result<(), Failed> {
+    // Cargo builds the examples with the tests, and sets no variables for their paths.
+    let this = std::env::current_exe()?;
+    let profile = this
+        .parent()
+        .and_then(Path::parent)
+        .ok_or("tests are in PROFILE/deps")?;
+    let program = profile.join("examples/toy_host");
+    let options = ["--filter", "s6_codes_are_the_programs", "--filter", "x6_accounting"];
+    let output = Command::new(&program).args(options).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| {
+        let program = program.display();
+        format!("{program}: {error}; `cargo build --workspace --example toy_host` makes it")
+    })?;
+    Run::of(output)?.expect(
+        1,
+        &[
+            "ok    S6   s6_codes_are_the_programs",
+            "FAIL  X6   x6_accounting",
+            "`astrid:process/host@1.1.0#",
+            "1 passed, 1 failed, 0 not applicable",
+        ],
+    )
 }
