@@ -331,7 +331,7 @@ A capsule makes at most 48 calls at once; of the process tools, only calls that 
 more than 4 MiB, is an error of the tool. While 16 MiB of answers wait for the client to read them, no request is read.
 
 The command ends at the end of its standard input, or by HUP, INT or TERM. Calls under way then have one more second, and every
-process that was started ends.
+process that was started ends. It reads nothing, and so sees no end, while more than 16 MiB of its answers are unread.
 
 Exit code:
   0   ended as described

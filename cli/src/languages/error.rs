@@ -58,9 +58,9 @@ pub(crate) enum BuildError {
         "`{program}` could not build {}: see its messages above{}",
         folder.display(),
         if *confined {
-            ". If it misses a file or the network: the build was confined; it had no network, saw none of your files except this folder and the program, and could \
-             write only to `build/work`; if it needs more and you trust the capsule's authors, --trust-build builds with all your \
-             rights"
+            ". If it misses a file or the network: the build was confined; it had no network, saw none of your files except this \
+             folder and the program, and could write only to `build/work`; if it needs more and you trust the capsule's authors, \
+             --trust-build builds with all your rights"
         } else {
             ""
         }

@@ -6,7 +6,8 @@
 //!   places. `notifications/cancelled` drops its task, which ends the instance.
 //! - A client that does not read its answers is not read from either, so that they do not grow without a bound.
 //! - Whatever ends the server ends every process that it started: the end of standard input, a signal, a panic. As in `run`, the
-//!   work is a task of its own, and each host is ended after it.
+//!   work is a task of its own, and each host is ended after it. The end of standard input is not seen while too many answers are
+//!   unread (`transport`).
 //! - Each capsule has a host of its own, with exactly what `capsule run` would give it, so that capsules share no process, no
 //!   network and no limit.
 //! - A tool that fails is a result with `isError`, which the agent reads. Only faults of the protocol are errors of the protocol.

@@ -312,8 +312,8 @@ impl RuntimeBuilder {
         config
             .epoch_interruption(true)
             .cache(cache)
-            // An eighth of a component's code on disk, which each start of a command reads and unpacks. Frames are found by their
-            // pointers, and a trap names functions without either; what is lost are numbers of bytes, and frames in a debugger.
+            // An eighth of a component's code on disk, which each start of a command reads and unpacks. Only a backtrace with places
+            // in the guest would need the first, and only a debugger the second; an error of this runtime has neither.
             .generate_address_map(false)
             .native_unwind_info(false)
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
